@@ -1,0 +1,282 @@
+//! The memory of I/O: receive buffers that are lent out, and send buffers that are handed in.
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::ops::Deref;
+use std::ptr::NonNull;
+use std::rc::Rc;
+
+use bytes::{Buf, Bytes};
+
+use crate::limits::{RECEIVE_BUFFER_SIZE, RECEIVE_BUFFER_SKEW, RECEIVE_BUFFERS};
+
+/// The receive buffers of one driver: one allocation, cut into equal pieces that are known by their index.
+/// Cloning gives another reference to the same pool.
+#[derive(Clone)]
+pub struct BufferPool {
+    memory: Rc<Memory>,
+}
+
+struct Memory {
+    base: NonNull<u8>,
+    layout: Layout,
+    count: u16,
+    size: u32,
+    /// Indexes that leases gave back and the driver has not yet taken.
+    returned: RefCell<Vec<u16>>,
+    /// Leases of this pool that are alive.
+    lent: Cell<u16>,
+}
+
+impl BufferPool {
+    /// A pool of [`RECEIVE_BUFFERS`] buffers of [`RECEIVE_BUFFER_SIZE`] bytes, all of them with the driver.
+    pub fn new() -> Self {
+        Self::with_sizes(RECEIVE_BUFFERS, RECEIVE_BUFFER_SIZE)
+    }
+
+    /// A pool of `count` buffers of `size` bytes, all of them with the driver.
+    ///
+    /// # Panics
+    /// When `count` or `size` is 0.
+    pub fn with_sizes(count: u16, size: u32) -> Self {
+        assert!(count > 0 && size > 0, "a pool has buffers, and they have bytes");
+        let stride = size as usize + RECEIVE_BUFFER_SKEW as usize;
+        // Page-aligned, and not zeroed: pages that no traffic reaches are never touched, so they cost nothing.
+        let layout =
+            Layout::from_size_align(stride * count as usize, 4096).expect("a pool fits the address space");
+        // SAFETY: the layout's size is not zero, as asserted above.
+        let base = unsafe { alloc(layout) };
+        let Some(base) = NonNull::new(base) else { handle_alloc_error(layout) };
+        let returned = RefCell::new(Vec::with_capacity(count as usize));
+        Self { memory: Rc::new(Memory { base, layout, count, size, returned, lent: Cell::new(0) }) }
+    }
+
+    /// How many buffers there are.
+    pub fn count(&self) -> u16 {
+        self.memory.count
+    }
+
+    /// Bytes in one buffer.
+    pub fn buffer_size(&self) -> u32 {
+        self.memory.size
+    }
+
+    /// How many buffers are lent out.
+    pub fn lent(&self) -> u16 {
+        self.memory.lent.get()
+    }
+
+    /// The first byte of buffer `index`; valid for [`buffer_size`](Self::buffer_size) bytes for as long as the pool lives.
+    ///
+    /// # Panics
+    /// When `index` is not below [`count`](Self::count).
+    pub fn address(&self, index: u16) -> NonNull<u8> {
+        assert!(index < self.memory.count, "buffer {index} of {}", self.memory.count);
+        let stride = self.memory.size as usize + RECEIVE_BUFFER_SKEW as usize;
+        // SAFETY: index < count, so the offset lies inside the one allocation made for count * stride bytes.
+        unsafe { self.memory.base.add(index as usize * stride) }
+    }
+
+    /// Lends out buffer `index`, of which the first `len` bytes hold data.
+    ///
+    /// # Safety
+    /// Buffer `index` is with the driver (not lent, not shown to the kernel any more), and its first `len` bytes
+    /// are initialised.
+    ///
+    /// # Panics
+    /// When `index` or `len` is out of range.
+    #[inline]
+    pub unsafe fn lend(&self, index: u16, len: u32) -> Lease {
+        assert!(len <= self.memory.size);
+        let data = self.address(index);
+        self.memory.lent.set(self.memory.lent.get() + 1);
+        Lease { home: Home::Pool { pool: self.clone(), data, index }, start: 0, end: len }
+    }
+
+    /// Moves the indexes of all buffers that came back since the last call into `take`.
+    #[inline]
+    pub fn take_returned(&self, take: impl FnMut(u16)) {
+        let mut returned = self.memory.returned.borrow_mut();
+        returned.drain(..).for_each(take);
+    }
+
+    /// Whether [`take_returned`](Self::take_returned) would give anything.
+    #[inline]
+    pub fn has_returned(&self) -> bool {
+        !self.memory.returned.borrow().is_empty()
+    }
+}
+
+impl Default for BufferPool {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for BufferPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BufferPool")
+            .field("count", &self.memory.count)
+            .field("size", &self.memory.size)
+            .field("lent", &self.memory.lent.get())
+            .finish()
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `with_sizes` with this layout; the last reference is going, so no lease is left, and a
+        // driver that could not confirm that its kernel is done with the memory leaks its reference instead.
+        unsafe { dealloc(self.base.as_ptr(), self.layout) };
+    }
+}
+
+/// Received bytes, in the buffer that they were received into, or in a copy of it. Dropping it gives the buffer back.
+///
+/// It is deliberately not `Send`: a buffer goes back to the driver of its own thread. [`Bytes::copy_from_slice`] is the
+/// way out.
+///
+/// It is also a [`Buf`], so it can be read from the front.
+pub struct Lease {
+    home: Home,
+    start: u32,
+    end: u32,
+}
+
+enum Home {
+    Pool { pool: BufferPool, data: NonNull<u8>, index: u16 },
+    Heap(Box<[u8]>),
+}
+
+impl Lease {
+    /// A lease of a copy, for when the pool is short of buffers.
+    pub fn copied(bytes: &[u8]) -> Self {
+        Self { home: Home::Heap(bytes.into()), start: 0, end: bytes.len() as u32 }
+    }
+
+    /// Whether this holds a buffer of the pool.
+    pub fn is_pooled(&self) -> bool {
+        matches!(self.home, Home::Pool { .. })
+    }
+
+    /// Drops all but the first `len` bytes. Nothing happens when there are not more.
+    pub fn truncate(&mut self, len: usize) {
+        if len < self.len() {
+            self.end = self.start + len as u32;
+        }
+    }
+}
+
+impl Deref for Lease {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        let (start, end) = (self.start as usize, self.end as usize);
+        match &self.home {
+            // SAFETY: `lend` was promised that the bytes before the first `end` are initialised and the buffer ours
+            // alone; start ≤ end holds at construction and in `advance` and `truncate`; the pool keeps it allocated.
+            Home::Pool { data, .. } => unsafe {
+                std::slice::from_raw_parts(data.as_ptr().add(start), end - start)
+            },
+            Home::Heap(bytes) => &bytes[start..end],
+        }
+    }
+}
+
+impl AsRef<[u8]> for Lease {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl Buf for Lease {
+    fn remaining(&self) -> usize {
+        (self.end - self.start) as usize
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self
+    }
+
+    #[inline]
+    fn advance(&mut self, count: usize) {
+        assert!(count <= self.remaining(), "advance by {count} of {}", self.remaining());
+        self.start += count as u32;
+    }
+}
+
+impl Drop for Lease {
+    #[inline]
+    fn drop(&mut self) {
+        if let Home::Pool { pool, index, .. } = &self.home {
+            pool.memory.lent.set(pool.memory.lent.get() - 1);
+            pool.memory.returned.borrow_mut().push(*index);
+        }
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.is_pooled() { "pooled" } else { "copied" };
+        write!(f, "Lease({} bytes, {kind})", self.len())
+    }
+}
+
+/// Bytes on their way out. The driver owns them until the send has ended and gives them back in
+/// [`Event::Sent`](crate::Event::Sent), so that an owned buffer can be used again.
+#[derive(Debug)]
+pub enum SendBuffer {
+    /// Bytes that outlive everything: a request that is sent again and again.
+    Static(&'static [u8]),
+    /// Bytes that others hold as well.
+    Shared(Bytes),
+    /// Bytes of the sender's own.
+    Owned(Vec<u8>),
+}
+
+impl Deref for SendBuffer {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Static(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+            Self::Owned(bytes) => bytes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_lease_gives_its_buffer_back_even_when_the_pool_handle_is_gone() {
+        let pool = BufferPool::with_sizes(2, 64);
+        // SAFETY: the whole buffer is written here, and nothing else uses it.
+        let lease = unsafe {
+            pool.address(1).as_ptr().write_bytes(7, 64);
+            pool.lend(1, 5)
+        };
+        assert_eq!((pool.lent(), lease.len()), (1, 5));
+        let other = pool.clone();
+        drop(pool);
+        assert_eq!(&lease[..], &[7; 5]);
+        drop(lease);
+        let mut back = Vec::new();
+        other.take_returned(|index| back.push(index));
+        assert_eq!((back, other.lent()), (vec![1], 0));
+    }
+
+    #[test]
+    fn a_lease_is_read_from_the_front() {
+        let mut lease = Lease::copied(b"hello");
+        lease.advance(2);
+        lease.truncate(2);
+        assert_eq!(&lease[..], b"ll");
+        assert!(!lease.is_pooled());
+    }
+}

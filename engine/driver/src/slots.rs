@@ -1,0 +1,116 @@
+//! A slab whose keys carry a generation, so that a stale key finds nothing instead of a stranger.
+//!
+//! Every table of a driver and of the runtime is one of these. It is not a map: keys are given, not chosen.
+
+use crate::contract::Handle;
+use crate::limits::GENERATION_BITS;
+
+const GENERATION_MASK: u32 = (1 << GENERATION_BITS) - 1;
+
+/// A slab of `T`. Inserting is O(1) and reuses the slot freed last; a key of a removed value is never valid again
+/// until its slot has been reused 2²⁴ times.
+#[derive(Debug)]
+pub struct Slots<T> {
+    entries: Vec<Entry<T>>,
+    free: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    generation: u32,
+    value: Option<T>,
+}
+
+impl<T> Default for Slots<T> {
+    fn default() -> Self {
+        Self { entries: Vec::new(), free: Vec::new() }
+    }
+}
+
+impl<T> Slots<T> {
+    /// Puts `value` into a free slot and gives its key.
+    ///
+    /// # Panics
+    /// When 2³² − 1 slots are in use.
+    pub fn insert(&mut self, value: T) -> Handle {
+        if let Some(slot) = self.free.pop() {
+            let entry = &mut self.entries[slot as usize];
+            entry.value = Some(value);
+            return Handle::new(slot, entry.generation);
+        }
+        let slot = u32::try_from(self.entries.len()).expect("fewer than 2^32 slots");
+        self.entries.push(Entry { generation: 1, value: Some(value) });
+        Handle::new(slot, 1)
+    }
+
+    /// The value behind `handle`, or `None` when it was removed.
+    #[inline]
+    pub fn get(&self, handle: Handle) -> Option<&T> {
+        match self.entries.get(handle.slot() as usize) {
+            Some(entry) if entry.generation == handle.generation() => entry.value.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The value behind `handle`, or `None` when it was removed.
+    #[inline]
+    pub fn get_mut(&mut self, handle: Handle) -> Option<&mut T> {
+        match self.entries.get_mut(handle.slot() as usize) {
+            Some(entry) if entry.generation == handle.generation() => entry.value.as_mut(),
+            _ => None,
+        }
+    }
+
+    /// Takes the value out; `handle` and its copies are stale from then on.
+    pub fn remove(&mut self, handle: Handle) -> Option<T> {
+        let entry = self.entries.get_mut(handle.slot() as usize)?;
+        if entry.generation != handle.generation() {
+            return None;
+        }
+        let value = entry.value.take()?;
+        // Generation 0 is never given out, so that an all-zero word is no valid key.
+        entry.generation = ((entry.generation + 1) & GENERATION_MASK).max(1);
+        self.free.push(handle.slot());
+        Some(value)
+    }
+
+    /// How many values are in the slab.
+    pub fn len(&self) -> usize {
+        self.entries.len() - self.free.len()
+    }
+
+    /// Whether the slab holds no value.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All values with their keys, in the order of the slots.
+    pub fn iter(&self) -> impl Iterator<Item = (Handle, &T)> {
+        self.entries.iter().enumerate().filter_map(|(slot, entry)| {
+            entry.value.as_ref().map(|value| (Handle::new(slot as u32, entry.generation), value))
+        })
+    }
+
+    /// The keys of all values, in the order of the slots.
+    pub fn handles(&self) -> Vec<Handle> {
+        self.iter().map(|(handle, _)| handle).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stale_key_finds_nothing() {
+        let mut slots = Slots::default();
+        let first = slots.insert("first");
+        assert_eq!(slots.remove(first), Some("first"));
+        let second = slots.insert("second");
+        assert_eq!(first.slot(), second.slot(), "the slot is reused");
+        assert_eq!(slots.get(first), None);
+        assert_eq!(slots.remove(first), None);
+        assert_eq!(slots.get(second), Some(&"second"));
+        assert_eq!(slots.len(), 1);
+    }
+}
