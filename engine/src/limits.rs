@@ -8,3 +8,6 @@
 pub const UNREAD_SIZE_MAX: u32 = 1024 * 1024;
 
 const _: () = assert!(UNREAD_SIZE_MAX >= 2 * 32 * ringtide_driver::limits::RECEIVE_BUFFER_SIZE);
+
+/// Buffers that wait to be sent on one connection are sent together up to this size; a larger one goes by itself, uncopied.
+pub const COALESCED_SEND_SIZE_MAX: usize = 16 * 1024;

@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 use std::str::FromStr;
 
-use ringtide_driver::sim::Sim;
+//SIM use ringtide_driver::sim::Sim;
 use ringtide_driver::{Address, BufferPool, Completion, Driver, Handle, Interest, Notifier, SendBuffer};
 use ringtide_fallback::Fallback;
 
@@ -120,7 +120,7 @@ pub(super) enum AnyDriver {
     #[cfg(target_os = "linux")]
     IoUring(ringtide_driver::io_uring::IoUring),
     Fallback(Fallback),
-    Sim(Sim),
+    //SIM Sim(Sim),
 }
 
 impl AnyDriver {
@@ -144,7 +144,7 @@ macro_rules! each {
             #[cfg(target_os = "linux")]
             Self::IoUring($driver) => $call,
             Self::Fallback($driver) => $call,
-            Self::Sim($driver) => $call,
+            //SIM Self::Sim($driver) => $call,
         }
     };
 }

@@ -158,6 +158,12 @@ impl Socket {
         self.with(|state, _| state.sent_at_ns)
     }
 
+    /// See [`turn_time_ns`](super::turn_time_ns).
+    #[inline]
+    pub(crate) fn turn_time_ns(&self) -> u64 {
+        self.core.turn_time_ns()
+    }
+
     /// Ends the sending half. No send may be under way.
     pub(crate) fn shutdown(&mut self) -> io::Result<()> {
         let handle = self.handle;
