@@ -26,6 +26,7 @@ pub mod buffer;
 pub mod contract;
 pub mod limits;
 pub mod net;
+pub mod sim;
 pub mod slots;
 
 pub use address::Address;
