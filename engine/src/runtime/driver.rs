@@ -100,7 +100,9 @@ impl fmt::Display for SetupError {
             Self::UnknownDriver(name) => {
                 write!(f, "no driver is called '{name}': there are auto, io_uring and fallback")
             }
-            Self::Pin(core) => write!(f, "could not pin a worker to core {core}: this process may not run there"),
+            Self::Pin(core) => {
+                write!(f, "could not pin a worker to core {core}: this process may not run there")
+            }
             Self::TooManyWorkers => f.write_str("a process has at most 65,535 workers"),
         }
     }
@@ -129,7 +131,8 @@ impl AnyDriver {
         let driver = match choice {
             #[cfg(target_os = "linux")]
             DriverChoice::IoUring => Self::IoUring(
-                ringtide_driver::io_uring::IoUring::new().map_err(|error| SetupError::IoUring(error.to_string()))?,
+                ringtide_driver::io_uring::IoUring::new()
+                    .map_err(|error| SetupError::IoUring(error.to_string()))?,
             ),
             _ => Self::Fallback(Fallback::new().map_err(SetupError::Fallback)?),
         };

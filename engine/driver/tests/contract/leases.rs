@@ -6,8 +6,8 @@ use crate::pump::{SETTLED_NS, owned, pattern};
 use crate::subject::Subject;
 
 pub(crate) fn held_leases_starve_nobody_for_good<S: Subject>() {
-    // With one, two and three buffers there may be no reserve; the others see what a reserve changes.
-    for count in [1, 2, 3, 4, 8] {
+    // With one and two buffers there may be no reserve; the others see what a reserve changes.
+    for count in [1, 2, 4, 8] {
         let mut pump = S::pump_with_pool(count, 500);
         let (listener, address) = pump.server();
         let pairs = [(); 3].map(|()| pump.pair_at(listener, &address));

@@ -3,30 +3,9 @@
 //! Each case is a plain function over a [`subject::Subject`]; `suite!` makes the tests of one driver from all of them. Every
 //! completion is checked against what was started (`ledger`), and every wait is bounded (`pump`), so a hang is a failure.
 
-mod closing;
-mod connecting;
-mod foreign;
-mod leases;
-mod ledger;
-mod process;
-mod pump;
-mod receiving;
-mod sending;
-mod subject;
-mod waiting;
-
-use subject::Subject;
-
-fn run<S: Subject>(case: fn()) {
-    if S::usable() {
-        case();
-    }
-}
-
-/// The tests of one driver, in a module of the driver's name.
+/// The tests of one driver, in the module where this stands.
 macro_rules! suite {
-    ($name:ident, $subject:ty) => {
-        mod $name {
+    ($subject:ty) => {
             suite!($subject;
                 connecting: connect_v4, connect_v6, connect_unix, connect_is_refused,
                     connect_is_refused_at_an_abandoned_unix_socket, connect_fails_at_a_missing_unix_path,
@@ -57,7 +36,6 @@ macro_rules! suite {
                     close_ends_a_poll_and_leaves_the_descriptor_open, adopted_sockets_are_like_others;
                 process: dropping_the_driver_ends_everything_under_way, running_out_of_descriptors_is_survived;
             );
-        }
     };
     ($subject:ty; $($module:ident: $($case:ident),+;)+) => {
         $($(
@@ -69,7 +47,26 @@ macro_rules! suite {
     };
 }
 
-suite!(sim, crate::subject::Simulated);
-suite!(sim_with_few_faults, crate::subject::Faulty<0>);
-suite!(sim_with_faults, crate::subject::Faulty<1>);
-suite!(sim_with_many_faults, crate::subject::Faulty<2>);
+mod closing;
+mod connecting;
+mod fallback;
+mod foreign;
+#[cfg(target_os = "linux")]
+mod io_uring;
+mod leases;
+mod ledger;
+mod process;
+mod pump;
+mod receiving;
+mod sending;
+mod sim;
+mod subject;
+mod waiting;
+
+use subject::Subject;
+
+fn run<S: Subject>(case: fn()) {
+    if S::usable() {
+        case();
+    }
+}

@@ -1,15 +1,15 @@
-//! The drivers under test: how each is made, and the few things that differ between real sockets and simulated ones.
+//! What the suite has to know of a driver under test: how it is made, and the few things that differ between real sockets
+//! and simulated ones.
 
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use ringtide_driver::sim::{Faults, Sim, SimOptions};
 use ringtide_driver::{Address, BufferPool, Driver};
 use socket2::{Domain, Socket, Type};
 
-use crate::pump::{Pump, loopback};
+use crate::pump::Pump;
 
 /// A driver that the suite runs against.
 pub(crate) trait Subject {
@@ -37,44 +37,6 @@ pub(crate) trait Subject {
 
     fn pump_with_pool(count: u16, size: u32) -> Pump<Self::Driver> {
         Pump::new(Self::driver(BufferPool::with_sizes(count, size)))
-    }
-}
-
-/// The simulated driver without faults.
-pub(crate) struct Simulated;
-
-impl Subject for Simulated {
-    type Driver = Sim;
-    const NAME: &'static str = "sim";
-    const REAL: bool = false;
-
-    fn driver(pool: BufferPool) -> Sim {
-        Sim::with_pool(SimOptions::default(), pool)
-    }
-
-    fn black_hole() -> (Sim, Address, Vec<OwnedFd>) {
-        let faults = Faults { blackhole_connect: 1.0, ..Faults::default() };
-        (Sim::new(SimOptions { faults, ..SimOptions::default() }), loopback(), Vec::new())
-    }
-}
-
-/// The simulated driver with all the faults that a driver has to hide, and small socket buffers.
-pub(crate) struct Faulty<const SEED: u64>;
-
-impl<const SEED: u64> Subject for Faulty<SEED> {
-    type Driver = Sim;
-    const NAME: &'static str = "sim_with_faults";
-    const REAL: bool = false;
-
-    fn driver(pool: BufferPool) -> Sim {
-        // The seeds differ in how much goes wrong, too.
-        let faults = Faults::hidden([0.05, 0.2, 0.5][SEED as usize]);
-        Sim::with_pool(SimOptions { seed: SEED, faults, socket_buffer_size: 16 * 1024 }, pool)
-    }
-
-    fn black_hole() -> (Sim, Address, Vec<OwnedFd>) {
-        let faults = Faults { blackhole_connect: 1.0, ..Faults::hidden(0.3) };
-        (Sim::new(SimOptions { seed: SEED, faults, ..SimOptions::default() }), loopback(), Vec::new())
     }
 }
 
@@ -107,10 +69,6 @@ impl Scratch {
         let path = std::env::temp_dir().join(format!("ringtide-contract-{}-{count}", std::process::id()));
         std::fs::create_dir(&path).expect("the temporary directory can be written");
         Self(path)
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
     }
 
     pub(crate) fn address(&self, name: &str) -> Address {
