@@ -148,7 +148,9 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Request(error) => Some(error),
-            Self::Resolve { source, .. } | Self::Connect { source, .. } | Self::Network(source) => Some(source),
+            Self::Resolve { source, .. } | Self::Connect { source, .. } | Self::Network(source) => {
+                Some(source)
+            }
             Self::Protocol(error) => Some(error),
             Self::Timeout(_) | Self::Closed | Self::Incomplete(_) => None,
         }

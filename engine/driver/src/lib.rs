@@ -28,6 +28,7 @@ pub mod contract;
 pub mod io_uring;
 pub mod limits;
 pub mod net;
+pub mod sim;
 pub mod slots;
 
 pub use address::Address;

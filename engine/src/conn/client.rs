@@ -19,7 +19,10 @@ use super::input::Input;
 use super::request::PreparedRequest;
 use crate::error::{Error, RequestError};
 use crate::limits::COALESCED_SEND_SIZE_MAX;
-use crate::proto::h1::{self, BodyLength, ChunkHeader, ClientCodec, Limits, RequestKind, ResponseEvent, ResponseHead, ResponseMeta};
+use crate::proto::h1::{
+    self, BodyLength, ChunkHeader, ClientCodec, Limits, RequestKind, ResponseEvent, ResponseHead,
+    ResponseMeta,
+};
 use crate::runtime::InlineQueue;
 use crate::stream::Stream;
 
@@ -218,7 +221,9 @@ impl Connection {
     /// can change at any time.
     #[inline]
     pub fn is_reusable(&self) -> bool {
-        self.reusable && (!self.in_flight.is_empty() || (self.input.bytes().len() == self.given && !self.stream.has_news()))
+        self.reusable
+            && (!self.in_flight.is_empty()
+                || (self.input.bytes().len() == self.given && !self.stream.has_news()))
     }
 
     /// Sends a piece of the body of the request that was started last, with chunk framing if it has no announced
@@ -477,7 +482,8 @@ impl Connection {
         self.stage = Stage::Between;
         let closes = self.in_flight.pop_front().is_some_and(|request| request.closes);
         // A peer that answers before it has the whole request will misread the rest.
-        let unsent = self.in_flight.is_empty() && (self.pending_body != BodyLength::None || !self.outgoing.is_empty());
+        let unsent =
+            self.in_flight.is_empty() && (self.pending_body != BodyLength::None || !self.outgoing.is_empty());
         self.reusable &= reusable && !closes && !unsent;
     }
 
@@ -558,7 +564,11 @@ impl Response<'_> {
     ///
     /// # Errors
     /// As [`chunk`](Self::chunk).
-    pub fn poll_chunk<T>(&mut self, context: &mut Context<'_>, take: impl FnOnce(&[u8]) -> T) -> Poll<Result<Option<T>, Error>> {
+    pub fn poll_chunk<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        take: impl FnOnce(&[u8]) -> T,
+    ) -> Poll<Result<Option<T>, Error>> {
         let range = ready!(self.connection.poll_data(context))?;
         Poll::Ready(Ok(range.map(|range| take(&self.connection.input.buffer()[range]))))
     }

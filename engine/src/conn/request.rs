@@ -50,7 +50,11 @@ impl PreparedRequest {
         };
         let mut bytes = encode_head(request, length)?;
         bytes.extend_from_slice(body);
-        Ok(Self { bytes: Encoded::Shared(bytes.into()), pending_body: BodyLength::None, ..Self::describe(request) })
+        Ok(Self {
+            bytes: Encoded::Shared(bytes.into()),
+            pending_body: BodyLength::None,
+            ..Self::describe(request)
+        })
     }
 
     /// Encodes the head of `request` alone; its body follows through [`Connection::send_data`](crate::Connection::send_data):
@@ -67,7 +71,10 @@ impl PreparedRequest {
     fn describe<B>(request: &Request<B>) -> Self {
         let connection_has = |wanted: &str| {
             request.headers().get_all(CONNECTION).iter().any(|value| {
-                value.as_bytes().split(|byte| *byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
+                value
+                    .as_bytes()
+                    .split(|byte| *byte == b',')
+                    .any(|token| token.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
             })
         };
         let kind = match *request.method() {
@@ -153,7 +160,14 @@ fn encode_head<B>(request: &Request<B>, length: BodyLength) -> Result<Vec<u8>, R
         .filter(|(name, _)| **name != CONTENT_LENGTH && **name != TRANSFER_ENCODING)
         .map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
     let mut bytes = Vec::with_capacity(256);
-    h1::encode_request_head(&mut bytes, request.method().as_str(), target, h1::Version::Http11, host.chain(fields), length)
-        .map_err(RequestError::Head)?;
+    h1::encode_request_head(
+        &mut bytes,
+        request.method().as_str(),
+        target,
+        h1::Version::Http11,
+        host.chain(fields),
+        length,
+    )
+    .map_err(RequestError::Head)?;
     Ok(bytes)
 }

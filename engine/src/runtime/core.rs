@@ -100,6 +100,14 @@ impl Worker {
         Ok(Self { core: Core::new(driver, options.spin)?, fallback_reason })
     }
 
+    /// A worker over a simulated network, for tests of whole clients and servers under faults and virtual time.
+    ///
+    /// # Errors
+    /// When the process has too many workers.
+    pub fn simulated(sim: ringtide_driver::sim::Sim) -> Result<Self, SetupError> {
+        Ok(Self { core: Core::new(AnyDriver::Sim(sim), Spin::Off)?, fallback_reason: None })
+    }
+
     /// In one line, why the driver is not io_uring although it was to be if possible.
     pub fn fallback_reason(&self) -> Option<&str> {
         self.fallback_reason.as_deref()

@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 use std::str::FromStr;
 
-//SIM use ringtide_driver::sim::Sim;
+use ringtide_driver::sim::Sim;
 use ringtide_driver::{Address, BufferPool, Completion, Driver, Handle, Interest, Notifier, SendBuffer};
 use ringtide_fallback::Fallback;
 
@@ -100,7 +100,9 @@ impl fmt::Display for SetupError {
             Self::UnknownDriver(name) => {
                 write!(f, "no driver is called '{name}': there are auto, io_uring and fallback")
             }
-            Self::Pin(core) => write!(f, "could not pin a worker to core {core}: this process may not run there"),
+            Self::Pin(core) => {
+                write!(f, "could not pin a worker to core {core}: this process may not run there")
+            }
             Self::TooManyWorkers => f.write_str("a process has at most 65,535 workers"),
         }
     }
@@ -120,7 +122,7 @@ pub(super) enum AnyDriver {
     #[cfg(target_os = "linux")]
     IoUring(ringtide_driver::io_uring::IoUring),
     Fallback(Fallback),
-    //SIM Sim(Sim),
+    Sim(Sim),
 }
 
 impl AnyDriver {
@@ -129,7 +131,8 @@ impl AnyDriver {
         let driver = match choice {
             #[cfg(target_os = "linux")]
             DriverChoice::IoUring => Self::IoUring(
-                ringtide_driver::io_uring::IoUring::new().map_err(|error| SetupError::IoUring(error.to_string()))?,
+                ringtide_driver::io_uring::IoUring::new()
+                    .map_err(|error| SetupError::IoUring(error.to_string()))?,
             ),
             _ => Self::Fallback(Fallback::new().map_err(SetupError::Fallback)?),
         };
@@ -144,7 +147,7 @@ macro_rules! each {
             #[cfg(target_os = "linux")]
             Self::IoUring($driver) => $call,
             Self::Fallback($driver) => $call,
-            //SIM Self::Sim($driver) => $call,
+            Self::Sim($driver) => $call,
         }
     };
 }

@@ -168,7 +168,8 @@ mod loom_tests {
             let wake = Arc::new(Wake { woken: Mutex::new(false), changed: Condvar::new() });
             let senders: Vec<_> = (0..2)
                 .map(|_| {
-                    let (parking, queue, wake) = (Arc::clone(&parking), Arc::clone(&queue), Arc::clone(&wake));
+                    let (parking, queue, wake) =
+                        (Arc::clone(&parking), Arc::clone(&queue), Arc::clone(&wake));
                     thread::spawn(move || {
                         *queue.lock().unwrap() += 1;
                         if parking.announce() {

@@ -34,10 +34,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 pub use self::core::{Statistics, Worker, WorkerOptions};
-pub use self::socket::ready;
 pub use self::driver::{DriverChoice, SetupError};
 pub use self::inbox::{Remote, RemoteError};
 pub(crate) use self::queue::InlineQueue;
+pub use self::socket::ready;
 pub(crate) use self::socket::{Listener, Socket};
 pub use self::task::{JoinError, JoinHandle};
 pub use self::timer::{Spin, Timer};

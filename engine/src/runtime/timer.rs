@@ -146,7 +146,13 @@ impl Timers {
     }
 
     fn insert(&mut self, precise: bool) -> Handle {
-        self.timers.insert(State { deadline_ns: NEVER, queued_ns: NEVER, waker: None, elapsed: false, precise })
+        self.timers.insert(State {
+            deadline_ns: NEVER,
+            queued_ns: NEVER,
+            waker: None,
+            elapsed: false,
+            precise,
+        })
     }
 
     fn remove(&mut self, timer: Handle) {
