@@ -1,0 +1,208 @@
+//! The worker from outside: tasks, timers, panics, wakes from other threads, foreign descriptors.
+
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use ringtide::runtime::{self, JoinError, Spin, Timer, Worker, WorkerOptions};
+use ringtide_driver::Interest;
+
+fn worker() -> Worker {
+    Worker::new(&WorkerOptions::default()).expect("a worker can be made")
+}
+
+#[test]
+fn tasks_run_and_their_results_come_back() {
+    let sum = worker().block_on(async {
+        let tasks: Vec<_> = (0..100)
+            .map(|number| {
+                runtime::spawn(async move {
+                    runtime::yield_now().await;
+                    number
+                })
+            })
+            .collect();
+        let mut sum = 0;
+        for task in tasks {
+            sum += task.await.unwrap();
+        }
+        sum
+    });
+    assert_eq!(sum, 4950);
+}
+
+#[test]
+fn a_panic_is_contained_and_reported() {
+    worker().block_on(async {
+        let bad = runtime::spawn(async { panic!("as {}", "planned") });
+        let good = runtime::spawn(async {
+            runtime::sleep(Duration::from_millis(2)).await;
+            7
+        });
+        assert_eq!(bad.await, Err::<(), _>(JoinError::Panicked("as planned".to_owned())));
+        assert_eq!(good.await, Ok(7));
+    });
+}
+
+#[test]
+fn an_aborted_task_is_dropped_and_says_so() {
+    struct OnDrop(mpsc::Sender<()>);
+    impl Drop for OnDrop {
+        fn drop(&mut self) {
+            self.0.send(()).unwrap();
+        }
+    }
+    let (dropped, seen) = mpsc::channel();
+    worker().block_on(async move {
+        let guard = OnDrop(dropped);
+        let task = runtime::spawn(async move {
+            let _guard = guard;
+            std::future::pending::<()>().await;
+        });
+        runtime::yield_now().await;
+        task.abort();
+        assert!(seen.try_recv().is_ok());
+        assert_eq!(task.await, Err(JoinError::Aborted));
+    });
+}
+
+#[test]
+fn tasks_go_with_their_worker() {
+    let (sender, receiver) = mpsc::channel::<()>();
+    let mut worker = worker();
+    worker.block_on(async move {
+        runtime::spawn(async move {
+            let _sender = sender;
+            std::future::pending::<()>().await;
+        });
+        runtime::yield_now().await;
+    });
+    assert_eq!(receiver.try_recv(), Err(mpsc::TryRecvError::Empty));
+    drop(worker);
+    assert_eq!(receiver.try_recv(), Err(mpsc::TryRecvError::Disconnected));
+}
+
+#[test]
+fn timers_fire_in_order_and_never_early() {
+    worker().block_on(async {
+        let (sender, receiver) = mpsc::channel();
+        let start_ns = runtime::now_ns();
+        let tasks: Vec<_> = [7_u64, 1, 4]
+            .map(|delay_ms| {
+                let sender = sender.clone();
+                runtime::spawn(async move {
+                    runtime::sleep(Duration::from_millis(delay_ms)).await;
+                    assert!(runtime::now_ns() >= start_ns + delay_ms * 1_000_000);
+                    sender.send(delay_ms).unwrap();
+                })
+            })
+            .into();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        assert_eq!(receiver.try_iter().collect::<Vec<_>>(), [1, 4, 7]);
+    });
+}
+
+#[test]
+fn a_timer_can_be_moved_both_ways_and_unset() {
+    worker().block_on(async {
+        let mut timer = Timer::new();
+        let start_ns = runtime::now_ns();
+        timer.set(start_ns + 60_000_000_000);
+        timer.set(start_ns + 3_000_000);
+        timer.elapsed().await;
+        timer.elapsed().await;
+        timer.set(runtime::now_ns() + 1_000_000);
+        timer.set(runtime::now_ns() + 5_000_000);
+        let moved_ns = runtime::now_ns();
+        timer.elapsed().await;
+        assert!(runtime::now_ns() >= moved_ns + 4_900_000);
+        timer.set(runtime::now_ns() + 1_000_000);
+        timer.unset();
+        assert!(runtime::timeout(Duration::from_millis(5), timer.elapsed()).await.is_none());
+    });
+}
+
+#[test]
+fn precise_timers_do_not_fire_early_while_spinning() {
+    for spin in [Spin::For(2_000_000), Spin::Learnt, Spin::Off] {
+        let mut worker = Worker::new(&WorkerOptions { spin, ..WorkerOptions::default() }).unwrap();
+        worker.block_on(async {
+            let mut timer = Timer::precise();
+            for _ in 0..20 {
+                let deadline_ns = runtime::now_ns() + 500_000;
+                timer.set(deadline_ns);
+                timer.elapsed().await;
+                assert!(runtime::now_ns() >= deadline_ns, "{spin:?}");
+            }
+        });
+    }
+}
+
+#[test]
+fn other_threads_wake_and_call() {
+    let mut worker = worker();
+    let remote = worker.remote();
+    let (sender, receiver) = mpsc::channel();
+    let caller = std::thread::spawn(move || {
+        for number in 0..1000 {
+            let sender = sender.clone();
+            remote
+                .call(move || {
+                    runtime::spawn(async move { sender.send(number).unwrap() });
+                })
+                .unwrap();
+        }
+        remote
+    });
+    let received = worker.block_on(async {
+        let mut received = Vec::new();
+        while received.len() < 1000 {
+            received.extend(receiver.try_iter());
+            runtime::sleep(Duration::from_micros(200)).await;
+        }
+        received
+    });
+    assert_eq!(received, (0..1000).collect::<Vec<_>>());
+    let remote = caller.join().unwrap();
+    drop(worker);
+    assert!(remote.call(|| ()).is_err(), "the worker is gone");
+}
+
+#[test]
+fn a_parked_worker_is_woken_by_a_waker_from_another_thread() {
+    let started = Instant::now();
+    let mut flag = None;
+    worker().block_on(std::future::poll_fn(|context| {
+        let (done, handle) = flag.get_or_insert_with(|| {
+            let done = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+            let (waker, setter) = (context.waker().clone(), std::sync::Arc::clone(&done));
+            let handle = std::thread::spawn(move || {
+                setter.store(true, std::sync::atomic::Ordering::SeqCst);
+                waker.wake();
+            });
+            (done, Some(handle))
+        });
+        if done.load(std::sync::atomic::Ordering::SeqCst) {
+            handle.take().unwrap().join().unwrap();
+            return std::task::Poll::Ready(());
+        }
+        std::task::Poll::Pending
+    }));
+    assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn foreign_descriptors_can_be_waited_for() {
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    worker().block_on(async {
+        runtime::ready(theirs.as_fd(), Interest::Writable).await.unwrap();
+        let early = runtime::ready(theirs.as_fd(), Interest::Readable);
+        assert!(runtime::timeout(Duration::from_millis(3), early).await.is_none());
+        ours.write_all(b"!").unwrap();
+        runtime::ready(theirs.as_fd(), Interest::Readable).await.unwrap();
+    });
+}
