@@ -132,6 +132,10 @@ class Server:
             system += int(fields[12])
         return user / TICKS_PER_SECOND, system / TICKS_PER_SECOND
 
+    def errors_so_far(self):
+        self.errors.seek(0)
+        return self.errors.read().decode(errors="replace").strip()
+
     def _wait_until_it_listens(self):
         # It is looked up and not tried: a trial connection would be one that the server counts.
         listening = f"0100007F:{self.port:04X} 00000000:0000 0A"
@@ -144,9 +148,7 @@ class Server:
             time.sleep(0.01)
 
     def _ended(self, how):
-        self.errors.seek(0)
-        said = self.errors.read().decode(errors="replace").strip()
-        raise BenchError(f"the server {self.name} (`{' '.join(self.command)}`) {how}. {said}")
+        raise BenchError(f"the server {self.name} (`{' '.join(self.command)}`) {how}. {self.errors_so_far()}")
 
 
 def machine_times():

@@ -16,7 +16,8 @@ error_log stderr warn;
 events {{ worker_connections 16384; }}
 worker_rlimit_nofile 20000;
 http {{
-    access_log off;
+    log_format what '$request_method $status';
+    access_log {access_log};
     # A thousand requests per connection, the default, would make new connections part of what is measured.
     keepalive_requests 1000000000;
     client_body_temp_path {folder}/body;
@@ -48,12 +49,13 @@ def ringtide(core):
 
 
 @contextlib.contextmanager
-def nginx(tools, core):
-    """nginx with one worker that answers `return 200`."""
+def nginx(tools, core, access_log=None):
+    """nginx with one worker that answers `return 200`, and logs method and status if it is told where."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="ringtide-nginx-") as folder:
         configuration = Path(folder) / "nginx.conf"
-        configuration.write_text(NGINX_CONFIGURATION.format(folder=folder, port=port))
+        log = f"{access_log} what" if access_log else "off"
+        configuration.write_text(NGINX_CONFIGURATION.format(folder=folder, port=port, access_log=log))
         command = [tools["nginx"], "-p", folder, "-c", str(configuration), "-e", "stderr"]
         with Server("nginx", command, core, port) as server:
             yield server
