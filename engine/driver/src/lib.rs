@@ -24,8 +24,11 @@ pub mod address;
 pub mod allocator;
 pub mod buffer;
 pub mod contract;
+#[cfg(target_os = "linux")]
+pub mod io_uring;
 pub mod limits;
 pub mod net;
+pub mod sim;
 pub mod slots;
 
 pub use address::Address;

@@ -34,6 +34,8 @@ pub fn listening_socket(address: &Address, reuse_port: bool) -> io::Result<Socke
             if reuse_port {
                 socket.set_reuse_port(true)?;
             }
+            // Accepted sockets inherit it (Linux and the BSDs), which spares a system call for each.
+            socket.set_tcp_nodelay(true)?;
         }
         Address::Unix(path) => remove_abandoned_socket(path)?,
     }

@@ -1,0 +1,216 @@
+//! Making a ring: the ladder of flags, the probe that tries what the driver needs, and the reason when it fails.
+//!
+//! Everything is tried at run time on the machine that runs, never guessed from a version number.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::OnceLock;
+
+use io_uring::{IoUring, cqueue, opcode, squeue, types};
+
+use super::buffer_ring::{BUFFER_GROUP, BufferRing};
+use crate::buffer::BufferPool;
+
+/// Entries of the submission queue: one turn may start this many operations before it has to enter the kernel early.
+const SUBMISSION_ENTRIES: u32 = 1024;
+
+/// Entries of the completion queue. Multishot operations complete more often than they are submitted; beyond
+/// this the kernel keeps completions in memory of its own (`IORING_FEAT_NODROP`) and ends multishots.
+const COMPLETION_ENTRIES: u32 = 8 * SUBMISSION_ENTRIES;
+
+const _: () = assert!(COMPLETION_ENTRIES >= 4 * SUBMISSION_ENTRIES);
+
+/// One step of the ladder, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Rung {
+    /// `IORING_SETUP_NO_SQARRAY`, Linux 6.6: one indirection less for each submission.
+    no_sqarray: bool,
+    /// `IORING_SETUP_SINGLE_ISSUER` and `IORING_SETUP_DEFER_TASKRUN`, Linux 6.1: completions are worked off inside our own `enter`,
+    /// in a batch, instead of interrupting us. `IORING_SETUP_COOP_TASKRUN` is the second best.
+    defer_taskrun: bool,
+}
+
+const LADDER: [Rung; 3] = [
+    Rung { no_sqarray: true, defer_taskrun: true },
+    Rung { no_sqarray: false, defer_taskrun: true },
+    Rung { no_sqarray: false, defer_taskrun: false },
+];
+
+/// Why io_uring cannot be used here. Its `Display` is one line for the user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unusable {
+    /// `kernel.io_uring_disabled` forbids it (sysctl; the value is given).
+    Sysctl(u32),
+    /// The system call is refused although the sysctl allows it: a seccomp filter, as in most containers.
+    Seccomp(i32),
+    /// The kernel has no io_uring at all.
+    Missing,
+    /// The kernel lacks something the driver needs; Linux 6.1 has everything.
+    OldKernel {
+        /// What is missing.
+        what: &'static str,
+    },
+    /// The ring does not fit into the locked memory allowed (`RLIMIT_MEMLOCK`).
+    LockedMemory,
+    /// Any other error of the named step.
+    Failed {
+        /// The step that failed.
+        step: &'static str,
+        /// The error number.
+        errno: i32,
+    },
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sysctl(value) => write!(f, "the sysctl kernel.io_uring_disabled is {value}"),
+            Self::Seccomp(errno) => write!(
+                f,
+                "io_uring_setup is refused ({}), probably by a container's seccomp filter",
+                io::Error::from_raw_os_error(*errno)
+            ),
+            Self::Missing => f.write_str("this kernel has no io_uring"),
+            Self::OldKernel { what } => write!(f, "this kernel lacks {what}; Linux 6.1 or later has it"),
+            Self::LockedMemory => f.write_str("the limit of locked memory (ulimit -l) is too low for a ring"),
+            Self::Failed { step, errno } => {
+                write!(f, "{step} failed: {}", io::Error::from_raw_os_error(*errno))
+            }
+        }
+    }
+}
+
+impl std::error::Error for Unusable {}
+
+/// Whether io_uring can be used by this process, found out by using it; the answer is kept.
+///
+/// # Errors
+/// The reason, when it cannot.
+pub fn probe() -> Result<(), Unusable> {
+    usable_rung().map(|_| ())
+}
+
+fn usable_rung() -> Result<Rung, Unusable> {
+    static RUNG: OnceLock<Result<Rung, Unusable>> = OnceLock::new();
+    RUNG.get_or_init(|| {
+        let mut reason = Unusable::Missing;
+        for rung in LADDER {
+            match rung.build(8, 32).map_err(|error| explain_setup(&error)).and_then(try_what_is_needed) {
+                Ok(()) => return Ok(rung),
+                Err(error) => reason = error,
+            }
+        }
+        Err(reason)
+    })
+    .clone()
+}
+
+/// A ring on the best rung that works here, with the names of what it uses. It belongs to the calling thread
+/// (`IORING_SETUP_SINGLE_ISSUER`).
+pub(super) fn build() -> Result<(IoUring, Vec<&'static str>), Unusable> {
+    let best = usable_rung()?;
+    let ring = best.build(SUBMISSION_ENTRIES, COMPLETION_ENTRIES).map_err(|error| explain_setup(&error))?;
+    let mut features = vec!["multishot_accept", "multishot_receive", "buffer_ring"];
+    if best.defer_taskrun {
+        features.push("defer_taskrun");
+    }
+    if best.no_sqarray {
+        features.push("no_sqarray");
+    }
+    Ok((ring, features))
+}
+
+impl Rung {
+    fn build(self, submission_entries: u32, completion_entries: u32) -> io::Result<IoUring> {
+        let mut builder = IoUring::builder();
+        builder.dontfork().setup_clamp().setup_submit_all().setup_cqsize(completion_entries);
+        builder.setup_coop_taskrun().setup_taskrun_flag();
+        if self.defer_taskrun {
+            builder.setup_single_issuer().setup_defer_taskrun();
+        }
+        if self.no_sqarray {
+            builder.setup_no_sqarray();
+        }
+        builder.build(submission_entries)
+    }
+}
+
+fn explain_setup(error: &io::Error) -> Unusable {
+    let errno = error.raw_os_error().unwrap_or(0);
+    match errno {
+        libc::EPERM | libc::ENOSYS => match disabled_sysctl() {
+            Some(value) if value > 0 && errno == libc::EPERM => Unusable::Sysctl(value),
+            // The sysctl file exists, so the kernel has io_uring, and something before it refused the call.
+            Some(_) => Unusable::Seccomp(errno),
+            None if errno == libc::EPERM => Unusable::Seccomp(errno),
+            None => Unusable::Missing,
+        },
+        libc::EINVAL => Unusable::OldKernel { what: "flags that io_uring_setup is given" },
+        libc::ENOMEM => Unusable::LockedMemory,
+        _ => Unusable::Failed { step: "io_uring_setup", errno },
+    }
+}
+
+fn disabled_sysctl() -> Option<u32> {
+    fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok()?.trim().parse().ok()
+}
+
+static TRIAL_BYTE: u8 = 1;
+
+/// Sends a byte to itself through a multishot receive and a buffer ring, with a silent send: all that the driver stands on.
+fn try_what_is_needed(mut ring: IoUring) -> Result<(), Unusable> {
+    let failed =
+        |step| move |error: io::Error| Unusable::Failed { step, errno: error.raw_os_error().unwrap_or(0) };
+    let parameters = ring.params();
+    for (present, what) in [
+        (parameters.is_feature_nodrop(), "IORING_FEAT_NODROP"),
+        (parameters.is_feature_submit_stable(), "IORING_FEAT_SUBMIT_STABLE"),
+        (parameters.is_feature_fast_poll(), "IORING_FEAT_FAST_POLL"),
+        (parameters.is_feature_ext_arg(), "IORING_FEAT_EXT_ARG"),
+        (parameters.is_feature_skip_cqe_on_success(), "IORING_FEAT_CQE_SKIP"),
+    ] {
+        if !present {
+            return Err(Unusable::OldKernel { what });
+        }
+    }
+    let pool = BufferPool::with_sizes(1, 64);
+    let buffers =
+        BufferRing::register(&ring.submitter(), &pool).map_err(|error| match error.raw_os_error() {
+            Some(libc::EINVAL) => Unusable::OldKernel { what: "provided-buffer rings" },
+            _ => failed("registering a buffer ring")(error),
+        })?;
+    let (one, other) = std::os::unix::net::UnixStream::pair().map_err(failed("socketpair"))?;
+
+    let receive = opcode::RecvMulti::new(types::Fd(one.as_raw_fd()), BUFFER_GROUP).build().user_data(1);
+    let send = opcode::Send::new(types::Fd(other.as_raw_fd()), &raw const TRIAL_BYTE, 1)
+        .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
+        .build()
+        .flags(squeue::Flags::SKIP_SUCCESS)
+        .user_data(2);
+    // SAFETY: the byte is static; the receive writes only into the pool, which outlives the ring (dropped below); both
+    // descriptors stay open until after the wait.
+    unsafe { ring.submission().push_multiple(&[receive, send]) }.expect("the queue is empty");
+    let timeout = types::Timespec::new().sec(2);
+    let arguments = types::SubmitArgs::new().timespec(&timeout);
+    let entered = ring.submitter().submit_with_args(1, &arguments);
+    let completion = ring.completion().next();
+    // The kernel ends the receive after the ring is gone, at a time of its own; so a few hundred bytes of buffer are leaked
+    // rather than freed, once in a process.
+    drop((one, other));
+    let outcome = match (entered, completion) {
+        (_, Some(entry)) if entry.user_data() == 1 && entry.result() == 1 && cqueue::more(entry.flags()) => {
+            Ok(())
+        }
+        (_, Some(entry)) if entry.user_data() == 1 && entry.result() == -libc::EINVAL => {
+            Err(Unusable::OldKernel { what: "multishot receive" })
+        }
+        (_, Some(entry)) => Err(Unusable::Failed { step: "a trial receive", errno: -entry.result().min(0) }),
+        (Err(error), None) => Err(failed("a trial receive")(error)),
+        (Ok(_), None) => Err(Unusable::Failed { step: "a trial receive", errno: libc::ETIME }),
+    };
+    drop(ring);
+    std::mem::forget((buffers, pool));
+    outcome
+}

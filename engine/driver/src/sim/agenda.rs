@@ -1,0 +1,83 @@
+//! What the simulation will do and when, and the bell that other threads ring.
+
+use std::collections::BTreeMap;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::contract::{Event, Handle};
+
+/// Something that happens at a moment of virtual time. A step of a handle that has become stale does nothing.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// The answer to a connect, which is a refusal if so decided.
+    Handshake { handle: Handle, refused: bool },
+    /// The next segment reaches a stream.
+    Arrive(Handle),
+    /// A receive or an accept takes what there is.
+    CarryOn(Handle),
+    /// A receive or an accept that the kernel ended is armed again.
+    Rearm(Handle),
+    /// A cancel takes effect.
+    Cancel { handle: Handle, start: u64 },
+    /// A send hands over what the peer has room for.
+    Send(Handle),
+    /// The kernel finds receive buffers again.
+    BuffersBack,
+    /// The connection fails.
+    Reset(Handle),
+    /// A completion comes out.
+    Complete(Handle, Event),
+}
+
+/// Steps by time; those of one moment in the order in which they were put down.
+#[derive(Debug, Default)]
+pub(super) struct Agenda {
+    steps: BTreeMap<(u64, u64), Step>,
+    count: u64,
+}
+
+impl Agenda {
+    pub(super) fn at(&mut self, due_ns: u64, step: Step) {
+        self.count += 1;
+        self.steps.insert((due_ns, self.count), step);
+    }
+
+    pub(super) fn next_ns(&self) -> Option<u64> {
+        self.steps.first_key_value().map(|(&(due_ns, _), _)| due_ns)
+    }
+
+    pub(super) fn take_due(&mut self, now_ns: u64) -> Option<Step> {
+        let entry = self.steps.first_entry()?;
+        (entry.key().0 <= now_ns).then(|| entry.remove())
+    }
+}
+
+/// Rung by notifiers, from any thread.
+#[derive(Debug, Default)]
+pub(super) struct Bell {
+    rung: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Bell {
+    pub(super) fn ring(&self) {
+        // A poisoned flag is still a flag.
+        *self.rung.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_one();
+    }
+
+    /// Whether it was rung since the last time that somebody asked.
+    pub(super) fn take(&self) -> bool {
+        std::mem::take(&mut self.rung.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits until it is rung, at most for `longest`; whether it was.
+    pub(super) fn wait(&self, longest: Duration) -> bool {
+        let rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut rung, _) = self
+            .changed
+            .wait_timeout_while(rung, longest, |rung| !*rung)
+            .unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut rung)
+    }
+}

@@ -1,0 +1,496 @@
+//! The simulated driver: seeded, in memory, in virtual time. For tests, of the contract and of all that is built on it.
+//!
+//! One [`Sim`] holds both ends of every connection and the network between them, so that a client and a server on one
+//! worker can talk over it. It does what a kernel may do and seldom does: see [`Faults`]. The same seed and the same calls
+//! give the same run, exactly, as long as no other thread rings a notifier.
+//!
+//! Not here: real descriptors. [`adopt`](Driver::adopt) and [`poll`](Driver::poll) are answered with `Unsupported`, as
+//! they would tie the run to a clock and to a kernel that no seed governs.
+//!
+//! ```
+//! use ringtide_driver::sim::{Sim, SimOptions};
+//! use ringtide_driver::{Address, Driver, Event};
+//!
+//! let mut sim = Sim::new(SimOptions::default());
+//! let listener = sim.listen(&Address::Tcp("127.0.0.1:0".parse().unwrap()), false)?;
+//! let client = sim.connect(&sim.local_address(listener)?)?;
+//! let mut completions = Vec::new();
+//! sim.turn(None, &mut completions)?;
+//! assert!(matches!(completions[0].event, Event::Connected(Ok(()))) && completions[0].handle == client);
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+mod agenda;
+mod faults;
+mod network;
+mod socket;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{OwnedFd, RawFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::address::Address;
+use crate::buffer::{BufferPool, SendBuffer};
+use crate::contract::{
+    Completion, Driver, Event, Handle, Interest, Notifier, ReceiveEnd, busy_handle, stale_handle,
+};
+use crate::limits::QUIET_SEND_SIZE_MAX;
+use crate::slots::Slots;
+use agenda::{Agenda, Bell, Step};
+pub use faults::Faults;
+use faults::Random;
+use socket::{Kind, Link, Listener, MultishotState, Phase, Send, Socket, Stream};
+
+/// What one turn costs in virtual time, so that a caller who turns until a moment has come sees it come.
+const TURN_NS: u64 = 1_000;
+
+/// The longest that a turn waits, in real time, for another thread to ring a notifier.
+const NOTIFIER_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// Ports are given out from here on, as Linux does (`net.ipv4.ip_local_port_range`).
+const EPHEMERAL_PORT_MIN: u16 = 32_768;
+
+/// How a [`Sim`] is made.
+#[derive(Clone, Copy, Debug)]
+pub struct SimOptions {
+    /// All chance follows from it.
+    pub seed: u64,
+    /// What goes wrong.
+    pub faults: Faults,
+    /// Bytes that one direction of a connection holds before its sender has to wait. At least 1.
+    pub socket_buffer_size: usize,
+}
+
+impl Default for SimOptions {
+    /// Seed 0, no faults, 64 KiB.
+    fn default() -> Self {
+        Self { seed: 0, faults: Faults::default(), socket_buffer_size: 64 * 1024 }
+    }
+}
+
+/// A driver whose kernel and network are simulated. See the [module](self).
+#[derive(Debug)]
+pub struct Sim {
+    faults: Faults,
+    socket_buffer_size: usize,
+    random: Random,
+    now_ns: u64,
+    pool: BufferPool,
+    /// Buffers that are with the driver.
+    free: Vec<u16>,
+    /// Below this many free buffers, data is delivered as a copy.
+    reserve: usize,
+    /// Until then no receive finds a buffer.
+    dry_until_ns: u64,
+    /// Receives that found no buffer, in that order.
+    starved: VecDeque<Handle>,
+    sockets: Slots<Socket>,
+    listeners: HashMap<Address, Vec<Handle>>,
+    /// Unix sockets whose file would still be there.
+    unix_paths: HashSet<PathBuf>,
+    port_next: u16,
+    agenda: Agenda,
+    /// Completions that came out and were not handed out yet.
+    ready: Vec<Completion>,
+    /// For so many turns nothing is handed out.
+    overflow_turns: u64,
+    bell: Arc<Bell>,
+}
+
+impl Sim {
+    /// A simulation with a pool of the default size.
+    pub fn new(options: SimOptions) -> Self {
+        Self::with_pool(options, BufferPool::new())
+    }
+
+    /// A simulation that receives into `pool`, all buffers of which are with it. A quarter of them is the reserve below
+    /// which data is delivered as a copy.
+    ///
+    /// # Panics
+    /// When `socket_buffer_size` is 0.
+    pub fn with_pool(options: SimOptions, pool: BufferPool) -> Self {
+        assert!(options.socket_buffer_size > 0, "a socket's buffer holds something");
+        Self {
+            faults: options.faults,
+            socket_buffer_size: options.socket_buffer_size,
+            random: Random::new(options.seed),
+            now_ns: 0,
+            free: (0..pool.count()).rev().collect(),
+            reserve: usize::from(pool.count() / 4),
+            pool,
+            dry_until_ns: 0,
+            starved: VecDeque::new(),
+            sockets: Slots::default(),
+            listeners: HashMap::new(),
+            unix_paths: HashSet::new(),
+            port_next: EPHEMERAL_PORT_MIN,
+            agenda: Agenda::default(),
+            ready: Vec::new(),
+            overflow_turns: 0,
+            bell: Arc::default(),
+        }
+    }
+
+    /// Fails the connection of `socket` at both ends with `ECONNRESET`, from the next turn on; bytes under way are lost.
+    /// Nothing happens when the handle is stale or not connected.
+    pub fn reset(&mut self, socket: Handle) {
+        self.agenda.at(self.now_ns, Step::Reset(socket));
+    }
+
+    /// Lets virtual time pass. What becomes due comes out of the next turn.
+    pub fn advance(&mut self, duration_ns: u64) {
+        self.now_ns += duration_ns;
+    }
+
+    /// How many sockets and listeners are open, connections that wait to be accepted included.
+    pub fn open_sockets(&self) -> usize {
+        self.sockets.len()
+    }
+
+    /// The socket behind a handle of the caller's.
+    fn live(&self, handle: Handle) -> io::Result<&Socket> {
+        self.sockets.get(handle).filter(|socket| !socket.closing).ok_or_else(stale_handle)
+    }
+
+    fn live_mut(&mut self, handle: Handle) -> io::Result<&mut Socket> {
+        self.sockets.get_mut(handle).filter(|socket| !socket.closing).ok_or_else(stale_handle)
+    }
+
+    fn live_stream(&mut self, handle: Handle) -> io::Result<&mut Stream> {
+        match &mut self.live_mut(handle)?.kind {
+            Kind::Stream(stream) => Ok(stream),
+            Kind::Listener(_) => Err(not_connected()),
+        }
+    }
+
+    fn start_send(&mut self, socket: Handle, buffer: SendBuffer, quiet: bool) -> io::Result<()> {
+        let stream = self.live_stream(socket)?;
+        if stream.send.is_some() {
+            return Err(busy_handle());
+        }
+        stream.send = Some(Send::UnderWay { buffer, taken: 0, quiet, scheduled: true });
+        self.agenda.at(self.now_ns, Step::Send(socket));
+        Ok(())
+    }
+
+    fn ephemeral_port(&mut self) -> u16 {
+        let port = self.port_next;
+        self.port_next = self.port_next.checked_add(1).unwrap_or(EPHEMERAL_PORT_MIN);
+        port
+    }
+
+    /// Where a client of `remote` finds itself.
+    fn client_address(&mut self, remote: &Address) -> Address {
+        let ip = match remote {
+            Address::Tcp(SocketAddr::V4(_)) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            Address::Tcp(SocketAddr::V6(_)) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            Address::Unix(_) => return Address::Unix(PathBuf::new()),
+        };
+        Address::Tcp(SocketAddr::new(ip, self.ephemeral_port()))
+    }
+
+    /// The address that a bind to `address` gives: port 0 is replaced by a free one.
+    fn bound_address(&mut self, address: &Address) -> Address {
+        match address {
+            Address::Tcp(tcp) if tcp.port() == 0 => loop {
+                let address = Address::Tcp(SocketAddr::new(tcp.ip(), self.ephemeral_port()));
+                if !self.listeners.contains_key(&address) {
+                    return address;
+                }
+            },
+            _ => address.clone(),
+        }
+    }
+
+    /// Why a turn without a deadline and without anything to come would never end.
+    fn deadlock(&self) -> io::Error {
+        let (mut receives, mut sends, mut accepts, mut connects) = (0, 0, 0, 0);
+        for (_, socket) in self.sockets.iter() {
+            let running = usize::from(socket.multishot.is_running());
+            match &socket.kind {
+                Kind::Listener(_) => accepts += running,
+                Kind::Stream(stream) => {
+                    receives += running;
+                    sends += usize::from(stream.send.is_some());
+                    connects += usize::from(stream.phase == Phase::Connecting);
+                }
+            }
+        }
+        let lent = self.pool.lent();
+        io::Error::new(
+            io::ErrorKind::Deadlock,
+            format!(
+                "nothing can ever happen: {receives} receives ({} of them without a buffer, {lent} buffers lent), \
+                 {sends} sends, {accepts} accepts and {connects} connects are under way, there is no deadline, and no \
+                 notifier was rung",
+                self.starved.len()
+            ),
+        )
+    }
+}
+
+impl Driver for Sim {
+    fn now_ns(&self) -> u64 {
+        self.now_ns
+    }
+
+    fn connect(&mut self, address: &Address) -> io::Result<Handle> {
+        address.to_system()?;
+        if self.random.chance(self.faults.no_descriptors) {
+            return Err(io::Error::from_raw_os_error(libc::EMFILE));
+        }
+        let local = self.client_address(address);
+        let link = self.new_link();
+        let stream = Stream::new(local, address.clone(), Phase::Connecting, link);
+        let handle = self.sockets.insert(Socket::new(Kind::Stream(Box::new(stream))));
+        if !self.random.chance(self.faults.blackhole_connect) {
+            let refused = self.random.chance(self.faults.refused_connect);
+            self.agenda.at(self.now_ns + link.latency_ns, Step::Handshake { handle, refused });
+        }
+        Ok(handle)
+    }
+
+    fn listen(&mut self, address: &Address, reuse_port: bool) -> io::Result<Handle> {
+        address.to_system()?;
+        let address = self.bound_address(address);
+        let shared = |handle: &Handle| {
+            let kind = self.sockets.get(*handle).map(|socket| &socket.kind);
+            matches!(kind, Some(Kind::Listener(Listener { reuse_port: true, .. }))) && reuse_port
+        };
+        if !self.listeners.get(&address).is_none_or(|others| others.iter().all(shared)) {
+            return Err(io::Error::from_raw_os_error(libc::EADDRINUSE));
+        }
+        if let Address::Unix(path) = &address {
+            self.unix_paths.insert(path.clone());
+        }
+        let listener = Listener { address: address.clone(), reuse_port, backlog: VecDeque::new() };
+        let handle = self.sockets.insert(Socket::new(Kind::Listener(listener)));
+        self.listeners.entry(address).or_default().push(handle);
+        Ok(handle)
+    }
+
+    /// # Errors
+    /// Always `Unsupported`: there are no real sockets in the simulation.
+    fn adopt(&mut self, _socket: OwnedFd) -> io::Result<Handle> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn accept(&mut self, listener: Handle) -> io::Result<()> {
+        let socket = self.live_mut(listener)?;
+        if matches!(socket.kind, Kind::Stream(_)) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        socket.multishot.start()?;
+        self.carry_on_at(self.now_ns, listener);
+        Ok(())
+    }
+
+    fn receive(&mut self, socket: Handle) -> io::Result<()> {
+        let now_ns = self.now_ns;
+        let live = self.live_mut(socket)?;
+        live.multishot.start()?;
+        let connected = matches!(&live.kind, Kind::Stream(stream) if stream.phase == Phase::Connected);
+        if connected {
+            self.carry_on_at(now_ns, socket);
+        } else {
+            self.end_multishot(socket, Event::ReceiveEnded(ReceiveEnd::Error(not_connected())));
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, socket: Handle, buffer: SendBuffer) -> io::Result<()> {
+        self.start_send(socket, buffer, false)
+    }
+
+    /// As the contract says. The simulation looks after the caller's part of it: while bytes of an earlier quiet send have
+    /// not left the socket's buffer, the next send is answered with `ResourceBusy`.
+    fn send_quiet(&mut self, socket: Handle, bytes: &'static [u8]) -> io::Result<()> {
+        if bytes.len() > QUIET_SEND_SIZE_MAX {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        self.start_send(socket, SendBuffer::Static(bytes), true)
+    }
+
+    fn shutdown(&mut self, socket: Handle) -> io::Result<()> {
+        let stream = self.live_stream(socket)?;
+        if stream.send.is_some() {
+            return Err(busy_handle());
+        }
+        if stream.phase != Phase::Connected || stream.reset {
+            return Err(not_connected());
+        }
+        self.send_fin(socket);
+        Ok(())
+    }
+
+    fn cancel(&mut self, handle: Handle) {
+        let Ok(socket) = self.live(handle) else { return };
+        if !socket.multishot.is_running() {
+            return;
+        }
+        let start = socket.multishot.starts;
+        let late_ns = self.random_delay_ns(self.faults.cancel_race);
+        if late_ns > 0 {
+            self.agenda.at(self.now_ns + late_ns, Step::Cancel { handle, start });
+        } else {
+            self.cancelled(handle, start);
+        }
+    }
+
+    fn close(&mut self, handle: Handle) {
+        if self.live(handle).is_ok() {
+            self.close_socket(handle);
+        }
+    }
+
+    /// # Errors
+    /// Always `Unsupported`: nothing in the simulation knows when a real descriptor is ready.
+    fn poll(&mut self, _descriptor: RawFd, _interest: Interest) -> io::Result<Handle> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// As the contract says, in virtual time: when nothing is due, the clock moves to the next thing that is, or to the
+    /// deadline, at once. Other threads' real time does not enter: a wait with a deadline ends before they can ring.
+    ///
+    /// Without a deadline and without anything to come, the turn waits in real time for a notifier to be rung, if any exists.
+    ///
+    /// # Errors
+    /// `Deadlock` when nothing can ever end the wait: no notifier exists, or none was rung for ten seconds. The message
+    /// names what is under way.
+    fn turn(&mut self, deadline_ns: Option<u64>, completions: &mut Vec<Completion>) -> io::Result<()> {
+        self.now_ns += TURN_NS;
+        self.buffers_back();
+        if self.random.chance(self.faults.spurious_wake) {
+            return Ok(());
+        }
+        if self.overflow_turns > 0 {
+            self.overflow_turns -= 1;
+        } else if self.random.chance(self.faults.overflow) {
+            self.overflow_turns = self.random.up_to(3);
+        }
+        loop {
+            self.run_due();
+            if self.overflow_turns > 0 {
+                return Ok(());
+            }
+            if self.hand_out(completions) || self.bell.take() {
+                return Ok(());
+            }
+            match (self.agenda.next_ns(), deadline_ns) {
+                (Some(next_ns), None) => self.now_ns = next_ns,
+                (Some(next_ns), Some(deadline_ns)) if next_ns <= deadline_ns => self.now_ns = next_ns,
+                (_, Some(deadline_ns)) => {
+                    self.now_ns = self.now_ns.max(deadline_ns);
+                    return Ok(());
+                }
+                (None, None) => {
+                    let somebody_may_ring = Arc::strong_count(&self.bell) > 1;
+                    if somebody_may_ring && self.bell.wait(NOTIFIER_WAIT_MAX) {
+                        return Ok(());
+                    }
+                    return Err(self.deadlock());
+                }
+            }
+        }
+    }
+
+    fn notifier(&self) -> Notifier {
+        let bell = Arc::clone(&self.bell);
+        Notifier::new(move || bell.ring())
+    }
+
+    fn pool(&self) -> &BufferPool {
+        &self.pool
+    }
+
+    fn local_address(&self, handle: Handle) -> io::Result<Address> {
+        match &self.live(handle)?.kind {
+            Kind::Stream(stream) => Ok(stream.local.clone()),
+            Kind::Listener(listener) => Ok(listener.address.clone()),
+        }
+    }
+
+    fn peer_address(&self, handle: Handle) -> io::Result<Address> {
+        match &self.live(handle)?.kind {
+            Kind::Stream(stream) if stream.phase == Phase::Connected => Ok(stream.remote.clone()),
+            _ => Err(not_connected()),
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "sim"
+    }
+
+    fn features(&self) -> Vec<&'static str> {
+        vec!["virtual time"]
+    }
+
+    fn syscalls(&self) -> u64 {
+        0
+    }
+}
+
+impl Sim {
+    /// The way from one end of a new connection to the other.
+    fn new_link(&mut self) -> Link {
+        if self.random.chance(self.faults.slow_link) {
+            // From a network next door to one on another continent, from 1 GB/s to 1 MB/s.
+            Link {
+                latency_ns: self.random.up_to(50_000_000),
+                ns_per_byte: self.random.up_to(1_000),
+                last_arrival_ns: 0,
+            }
+        } else {
+            Link { latency_ns: network::LATENCY_NS, ns_per_byte: 0, last_arrival_ns: 0 }
+        }
+    }
+
+    /// 0, or with `probability` a random time.
+    fn random_delay_ns(&mut self, probability: f64) -> u64 {
+        if self.random.chance(probability) { self.random.up_to(network::DELAY_NS_MAX) } else { 0 }
+    }
+
+    /// Hands `ready` out; whether that was anything.
+    fn hand_out(&mut self, completions: &mut Vec<Completion>) -> bool {
+        let before = completions.len();
+        for completion in std::mem::take(&mut self.ready) {
+            if self.settle(&completion) {
+                completions.push(completion);
+            }
+        }
+        completions.len() > before
+    }
+
+    /// Updates the socket for a completion that the caller is about to see; false when it must not see it, because the
+    /// socket was closed in between.
+    fn settle(&mut self, completion: &Completion) -> bool {
+        let handle = completion.handle;
+        let Some(socket) = self.sockets.get_mut(handle) else { return false };
+        if let Event::Closed = completion.event {
+            self.sockets.remove(handle);
+            return true;
+        }
+        if socket.closing {
+            if let Event::Accepted(stream) = completion.event {
+                self.abandon(stream);
+            }
+            return false;
+        }
+        match (&completion.event, &mut socket.kind) {
+            (Event::ReceiveEnded(_) | Event::AcceptEnded(_), _) => {
+                socket.multishot.state = MultishotState::Idle;
+            }
+            (Event::Sent(..), Kind::Stream(stream)) => stream.send = None,
+            _ => {}
+        }
+        true
+    }
+}
+
+fn not_connected() -> io::Error {
+    io::Error::from_raw_os_error(libc::ENOTCONN)
+}

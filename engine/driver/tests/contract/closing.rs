@@ -1,0 +1,196 @@
+//! Close in the middle of everything, and handles that are gone.
+
+use std::io;
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use ringtide_driver::{Driver, Handle, ReceiveEnd, SendBuffer};
+
+use crate::pump::{Pump, loopback, owned};
+use crate::subject::Subject;
+
+/// The contract's calls that answer, all of which have to refuse `handle`.
+fn refuses<D: Driver>(pump: &mut Pump<D>, handle: Handle) {
+    fn not_found<T>(result: io::Result<T>) {
+        match result {
+            Ok(_) => panic!("a stale handle was acted on"),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "{error}"),
+        }
+    }
+    not_found(pump.driver.accept(handle));
+    not_found(pump.driver.receive(handle));
+    not_found(pump.driver.send(handle, owned(b"stale")));
+    not_found(pump.driver.send_quiet(handle, b"stale"));
+    not_found(pump.driver.shutdown(handle));
+    not_found(pump.driver.local_address(handle));
+    not_found(pump.driver.peer_address(handle));
+    pump.driver.cancel(handle);
+    pump.driver.close(handle);
+}
+
+pub(crate) fn a_stale_handle_is_refused_by_every_call<S: Subject>() {
+    let mut pump = S::pump();
+    let (client, server) = pump.pair();
+    pump.close(client);
+    // From close on, and after Closed.
+    refuses(&mut pump, client);
+    pump.closed(client);
+    refuses(&mut pump, client);
+    refuses(&mut pump, Handle::new(1_000_000, 1));
+    refuses(&mut pump, Handle::new(server.slot(), 0));
+    pump.expect_nothing();
+    pump.finish(&[server]);
+}
+
+pub(crate) fn a_stale_handle_never_reaches_the_next_socket_in_its_slot<S: Subject>() {
+    let mut pump = S::pump();
+    let (old_client, old_server) = pump.pair();
+    pump.finish(&[old_client, old_server]);
+    let (listener, address) = pump.server();
+    let mut open = vec![listener];
+    for round in 0..10 {
+        let (client, server) = pump.pair_at(listener, &address);
+        pump.receive(client);
+        for old in [old_client, old_server] {
+            assert!(old != client && old != server);
+            refuses(&mut pump, old);
+        }
+        pump.send(server, owned(b"new"));
+        assert_eq!(pump.received(client, 3), b"new");
+        pump.sent(server).0.expect("sent");
+        if round % 2 == 0 {
+            pump.close(client);
+            pump.closed(client);
+        } else {
+            open.push(client);
+        }
+        open.push(server);
+    }
+    let reused = |old: Handle| open.iter().any(|new| new.slot() == old.slot());
+    assert!(reused(old_client) || reused(old_server), "no slot was reused, so nothing was tested");
+    pump.finish(&open);
+}
+
+/// The FIN has to reach the peer although an armed receive holds on to the socket.
+pub(crate) fn close_ends_an_armed_receive_and_sends_the_end<S: Subject>() {
+    let mut pump = S::pump();
+    let (client, server) = pump.pair();
+    pump.receive(client);
+    pump.receive(server);
+    pump.expect_nothing();
+    pump.close(client);
+    pump.close(client);
+    pump.closed(client);
+    let (bytes, end) = pump.received_all(server);
+    assert!(bytes.is_empty() && matches!(end, ReceiveEnd::Eof), "{bytes:?} {end:?}");
+    pump.finish(&[server]);
+}
+
+pub(crate) fn close_ends_a_receive_with_bytes_on_the_way<S: Subject>() {
+    let mut pump = S::pump();
+    for round in 0..10 {
+        let (client, server) = pump.pair();
+        pump.receive(client);
+        pump.send(server, SendBuffer::Owned(vec![1; 100_000]));
+        if round % 2 == 1 {
+            pump.turn(Some(0));
+        }
+        pump.close(client);
+        pump.closed(client);
+        // Whether the send had succeeded by then is a matter of luck.
+        let _ = pump.sent(server).0;
+        pump.finish(&[server]);
+    }
+}
+
+/// Bytes that tell when they are let go.
+struct Watched(Vec<u8>, Arc<AtomicBool>);
+
+impl AsRef<[u8]> for Watched {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.1.store(true, Ordering::Relaxed);
+    }
+}
+
+pub(crate) fn close_ends_a_blocked_send_and_drops_its_buffer<S: Subject>() {
+    let mut pump = S::pump();
+    let (client, server) = pump.pair();
+    let dropped = Arc::new(AtomicBool::new(false));
+    let bytes = Bytes::from_owner(Watched(vec![0; 32 * 1024 * 1024], Arc::clone(&dropped)));
+    pump.send(client, SendBuffer::Shared(bytes));
+    pump.receive(server);
+    pump.turn(Some(0));
+    pump.driver.cancel(server);
+    pump.received_all(server);
+    pump.expect_nothing();
+    assert!(!dropped.load(Ordering::Relaxed), "the send is under way");
+    pump.close(client);
+    pump.closed(client);
+    assert!(dropped.load(Ordering::Relaxed), "the buffer is dropped before Closed");
+    // The peer gets what was sent, and learns that this was all.
+    pump.receive(server);
+    let (_, end) = pump.received_all(server);
+    assert!(!matches!(end, ReceiveEnd::Cancelled), "{end:?}");
+    pump.finish(&[server]);
+}
+
+pub(crate) fn close_ends_a_connect_that_is_never_answered<S: Subject>() {
+    let (driver, address, kept) = S::black_hole();
+    let mut pump = Pump::new(driver);
+    let client = pump.connect(&address);
+    pump.expect_nothing();
+    pump.close(client);
+    pump.closed(client);
+    pump.finish(&[]);
+    drop(kept);
+}
+
+pub(crate) fn close_ends_a_connect_at_once<S: Subject>() {
+    let mut pump = S::pump();
+    let (listener, address) = pump.server();
+    let client = pump.connect(&address);
+    pump.close(client);
+    pump.closed(client);
+    pump.pass(crate::pump::SETTLED_NS);
+    // Whether the connection was made in between is a matter of luck; if so, it has ended.
+    let mut open = pump.take_accepted();
+    for &stream in &open {
+        pump.receive(stream);
+        pump.received_all(stream);
+    }
+    open.push(listener);
+    pump.finish(&open);
+}
+
+pub(crate) fn close_ends_an_armed_accept<S: Subject>() {
+    let mut pump = S::pump();
+    let (listener, _) = pump.server();
+    pump.expect_nothing();
+    pump.close(listener);
+    pump.closed(listener);
+    pump.finish(&[]);
+}
+
+pub(crate) fn close_ends_the_connections_that_nobody_has_accepted<S: Subject>() {
+    let mut pump = S::pump();
+    let listener = pump.listen(&loopback());
+    let address = pump.driver.local_address(listener).expect("a listener has an address");
+    let client = pump.connect(&address);
+    pump.connected(client).expect("the backlog has room");
+    pump.receive(client);
+    // One of them may be on its way out of accept.
+    pump.accept(listener);
+    pump.close(listener);
+    pump.closed(listener);
+    let (bytes, end) = pump.received_all(client);
+    assert!(bytes.is_empty() && !matches!(end, ReceiveEnd::Cancelled), "{bytes:?} {end:?}");
+    pump.finish(&[client]);
+}

@@ -1,0 +1,39 @@
+//! The suite against the `io_uring` driver. Where it cannot be used the tests fail, so that nobody takes silence for
+//! success; `RINGTIDE_WITHOUT_IO_URING=1` says that one knows.
+
+use std::os::fd::OwnedFd;
+
+use ringtide_driver::io_uring::{IoUring, probe};
+use ringtide_driver::{Address, BufferPool};
+
+use crate::subject::{Subject, full_listener};
+
+suite!(Completions);
+
+struct Completions;
+
+impl Subject for Completions {
+    type Driver = IoUring;
+    const NAME: &'static str = "io_uring";
+    const REAL: bool = true;
+
+    fn usable() -> bool {
+        let Err(reason) = probe() else { return true };
+        let known = std::env::var_os("RINGTIDE_WITHOUT_IO_URING").is_some_and(|value| value == "1");
+        assert!(
+            known,
+            "io_uring cannot be used here: {reason}. RINGTIDE_WITHOUT_IO_URING=1 leaves its tests out."
+        );
+        println!("not run, as RINGTIDE_WITHOUT_IO_URING=1 allows: {reason}");
+        false
+    }
+
+    fn driver(pool: BufferPool) -> IoUring {
+        IoUring::with_pool(pool).expect("the probe said that it can be used")
+    }
+
+    fn black_hole() -> (IoUring, Address, Vec<OwnedFd>) {
+        let (address, kept) = full_listener();
+        (Self::driver(BufferPool::new()), address, kept)
+    }
+}

@@ -1,0 +1,94 @@
+//! The receive buffers: lent, short of, given back, and outliving their driver.
+
+use ringtide_driver::{Driver, Lease};
+
+use crate::pump::{SETTLED_NS, owned, pattern};
+use crate::subject::Subject;
+
+pub(crate) fn held_leases_starve_nobody_for_good<S: Subject>() {
+    // With one and two buffers there may be no reserve; the others see what a reserve changes.
+    for count in [1, 2, 4, 8] {
+        let mut pump = S::pump_with_pool(count, 500);
+        let (listener, address) = pump.server();
+        let pairs = [(); 3].map(|()| pump.pair_at(listener, &address));
+        let bytes = pattern(u64::from(count), 10_000);
+        for (client, server) in pairs {
+            pump.receive(client);
+            pump.send(server, owned(&bytes));
+        }
+        // All that can come without a lease being dropped.
+        pump.pass(SETTLED_NS);
+        let mut held = pump.take_received();
+        let mut received = pairs.map(|_| Vec::new());
+        // One lease goes at a time, so that whoever comes first could take the buffer again and again.
+        for _ in 0..100_000 {
+            if held.is_empty() && received.iter().all(|received| received.len() == bytes.len()) {
+                break;
+            }
+            if !held.is_empty() {
+                let (socket, lease) = held.remove(0);
+                let index = pairs.iter().position(|pair| pair.0 == socket).expect("one of the clients");
+                received[index].extend_from_slice(&lease);
+            }
+            pump.pass(100_000);
+            held.extend(pump.take_received());
+        }
+        for ((_, server), received) in pairs.into_iter().zip(received) {
+            assert!(received == bytes, "{} bytes came with {count} buffers", received.len());
+            pump.sent(server).0.expect("sent");
+        }
+        let handles: Vec<_> = pairs.into_iter().flat_map(|pair| [pair.0, pair.1]).chain([listener]).collect();
+        pump.finish(&handles);
+    }
+}
+
+pub(crate) fn below_the_reserve_bytes_come_as_copies<S: Subject>() {
+    let mut pump = S::pump_with_pool(8, 512);
+    let (client, server) = pump.pair();
+    pump.receive(client);
+    let bytes = pattern(6, 3 * 8 * 512);
+    pump.send(server, owned(&bytes));
+    // All of it comes although none of it is let go.
+    let mut held: Vec<Lease> = Vec::new();
+    while held.iter().map(|lease| lease.len()).sum::<usize>() < bytes.len() {
+        held.push(pump.piece(client).expect("the peer is there"));
+    }
+    assert!(held.iter().flat_map(|lease| lease.iter()).eq(&bytes), "wrong bytes");
+    let pooled = held.iter().filter(|lease| lease.is_pooled()).count();
+    assert_eq!(pooled, usize::from(pump.driver.pool().lent()));
+    assert!(pooled < 8, "a buffer is left for the others");
+    drop(held);
+    pump.sent(server).0.expect("sent");
+    pump.finish(&[client, server]);
+}
+
+pub(crate) fn bytes_of_a_fresh_pool_come_without_a_copy<S: Subject>() {
+    let mut pump = S::pump();
+    let (client, server) = pump.pair();
+    pump.receive(client);
+    pump.send(server, owned(b"in place"));
+    let lease = pump.piece(client).expect("the peer is there");
+    assert!(lease.is_pooled() && pump.driver.pool().lent() == 1, "{lease:?}");
+    let rest = 8 - lease.len();
+    drop(lease);
+    pump.received(client, rest);
+    pump.sent(server).0.expect("sent");
+    pump.finish(&[client, server]);
+}
+
+pub(crate) fn leases_outlive_the_driver<S: Subject>() {
+    let mut pump = S::pump();
+    let (client, server) = pump.pair();
+    pump.receive(client);
+    pump.send(server, owned(b"outlives"));
+    let mut held = vec![pump.piece(client).expect("the peer is there")];
+    while held.iter().map(|lease| lease.len()).sum::<usize>() < 8 {
+        held.push(pump.piece(client).expect("the peer is there"));
+    }
+    let pool = pump.driver.pool().clone();
+    drop(pump);
+    assert_eq!(held.iter().flat_map(|lease| lease.to_vec()).collect::<Vec<_>>(), b"outlives");
+    assert_eq!(usize::from(pool.lent()), held.len());
+    drop(pool);
+    assert_eq!(held.iter().flat_map(|lease| lease.to_vec()).collect::<Vec<_>>(), b"outlives");
+}

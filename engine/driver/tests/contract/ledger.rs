@@ -1,0 +1,87 @@
+//! Book-keeping of what a caller has started, so that every completion can be checked against it: exactly once, and
+//! nothing after `Closed`. It knows no driver; it is told what was called and what came.
+
+use std::collections::HashMap;
+
+use ringtide_driver::{Completion, Event, Handle};
+
+/// What is under way on each handle.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    accounts: HashMap<Handle, Account>,
+}
+
+/// What is under way on one handle.
+#[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "operations that are under way independently of each other"
+)]
+pub(crate) struct Account {
+    pub(crate) connecting: bool,
+    pub(crate) receiving: bool,
+    pub(crate) accepting: bool,
+    pub(crate) sending: bool,
+    /// Quiet sends, each of which may fail once.
+    pub(crate) quiet: u32,
+    pub(crate) polling: bool,
+    pub(crate) closing: bool,
+}
+
+impl Ledger {
+    /// A new handle came back from a call.
+    pub(crate) fn open(&mut self, handle: Handle, account: Account) {
+        let before = self.accounts.insert(handle, account);
+        assert!(before.is_none(), "{handle:?} was given twice: {before:?}");
+    }
+
+    /// What is under way on `handle`, which is open.
+    pub(crate) fn at(&mut self, handle: Handle) -> &mut Account {
+        self.accounts.get_mut(&handle).unwrap_or_else(|| panic!("{handle:?} is not open"))
+    }
+
+    /// The account of `handle`, if it is open.
+    pub(crate) fn get(&self, handle: Handle) -> Option<&Account> {
+        self.accounts.get(&handle)
+    }
+
+    /// How many handles are open.
+    pub(crate) fn len(&self) -> usize {
+        self.accounts.len()
+    }
+
+    /// Checks that `completion` answers something that is under way, and books it.
+    pub(crate) fn observe(&mut self, completion: &Completion) {
+        let handle = completion.handle;
+        let Some(account) = self.accounts.get_mut(&handle) else {
+            panic!("an event of a handle that is gone: {completion:?}");
+        };
+        assert!(
+            !account.closing || matches!(completion.event, Event::Closed),
+            "after close comes Closed alone: {completion:?}"
+        );
+        let expected = match &completion.event {
+            Event::Connected(_) => std::mem::take(&mut account.connecting),
+            Event::Accepted(_) => account.accepting,
+            Event::AcceptEnded(_) => std::mem::take(&mut account.accepting),
+            Event::Received(lease) => account.receiving && !lease.is_empty(),
+            Event::ReceiveEnded(_) => std::mem::take(&mut account.receiving),
+            Event::Sent(result, _) if account.sending && (result.is_ok() || account.quiet == 0) => {
+                std::mem::take(&mut account.sending)
+            }
+            Event::Sent(result, _) => {
+                let failed_quiet = result.is_err() && account.quiet > 0;
+                account.quiet = account.quiet.saturating_sub(1);
+                failed_quiet
+            }
+            Event::Polled(_) => account.polling,
+            Event::Closed => account.closing,
+        };
+        assert!(expected, "nothing is under way that this could answer: {completion:?}, {account:?}");
+        match completion.event {
+            Event::Polled(_) | Event::Closed => drop(self.accounts.remove(&handle)),
+            Event::Accepted(stream) => self.open(stream, Account::default()),
+            _ => {}
+        }
+    }
+}

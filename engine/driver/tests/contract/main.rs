@@ -1,0 +1,72 @@
+//! One behavioural suite that holds every driver to the contract (`ringtide_driver::Driver`).
+//!
+//! Each case is a plain function over a [`subject::Subject`]; `suite!` makes the tests of one driver from all of them. Every
+//! completion is checked against what was started (`ledger`), and every wait is bounded (`pump`), so a hang is a failure.
+
+/// The tests of one driver, in the module where this stands.
+macro_rules! suite {
+    ($subject:ty) => {
+            suite!($subject;
+                connecting: connect_v4, connect_v6, connect_unix, connect_is_refused,
+                    connect_is_refused_at_an_abandoned_unix_socket, connect_fails_at_a_missing_unix_path,
+                    a_unix_path_that_is_too_long_is_an_error_of_the_call, an_address_in_use_is_an_error_of_listen,
+                    an_abandoned_unix_socket_is_listened_at_again, listeners_share_an_address_when_all_want_to,
+                    accept_lasts_until_it_is_cancelled, a_connection_that_came_before_accept_is_accepted,
+                    many_sockets_at_once;
+                receiving: echo, a_second_receive_is_busy, bytes_that_came_before_receive_are_received,
+                    the_end_comes_after_the_last_byte, a_reset_ends_the_receive_with_an_error,
+                    a_cancelled_receive_leaves_later_bytes_in_the_socket, cancelling_twice_ends_once,
+                    cancelling_nothing_does_nothing, a_cancel_that_races_with_bytes_loses_none,
+                    a_cancel_that_races_with_the_end_ends_once, bytes_keep_their_order_both_ways;
+                sending: an_empty_send_completes, a_second_send_is_busy, buffers_come_back, a_send_waits_for_its_reader,
+                    a_blocked_send_fails_when_the_peer_closes, shutdown_ends_one_half,
+                    a_quiet_send_says_nothing_when_it_succeeds, a_quiet_send_reports_failure,
+                    a_quiet_send_that_is_too_large_is_an_error_of_the_call;
+                closing: a_stale_handle_is_refused_by_every_call,
+                    a_stale_handle_never_reaches_the_next_socket_in_its_slot,
+                    close_ends_an_armed_receive_and_sends_the_end, close_ends_a_receive_with_bytes_on_the_way,
+                    close_ends_a_blocked_send_and_drops_its_buffer, close_ends_a_connect_that_is_never_answered,
+                    close_ends_a_connect_at_once, close_ends_an_armed_accept,
+                    close_ends_the_connections_that_nobody_has_accepted;
+                leases: held_leases_starve_nobody_for_good, below_the_reserve_bytes_come_as_copies,
+                    bytes_of_a_fresh_pool_come_without_a_copy, leases_outlive_the_driver;
+                waiting: a_wait_ends_at_its_deadline, a_deadline_in_the_past_does_not_wait, a_notifier_ends_the_wait,
+                    a_notify_before_the_turn_is_not_lost;
+                foreign: poll_waits_until_readable_and_writable, poll_waits_for_room,
+                    close_ends_a_poll_and_leaves_the_descriptor_open, adopted_sockets_are_like_others;
+                process: dropping_the_driver_ends_everything_under_way, running_out_of_descriptors_is_survived;
+            );
+    };
+    ($subject:ty; $($module:ident: $($case:ident),+;)+) => {
+        $($(
+            #[test]
+            fn $case() {
+                crate::run::<$subject>(crate::$module::$case::<$subject>);
+            }
+        )+)+
+    };
+}
+
+mod closing;
+mod connecting;
+mod fallback;
+mod foreign;
+#[cfg(target_os = "linux")]
+mod io_uring;
+mod leases;
+mod ledger;
+mod process;
+mod pump;
+mod receiving;
+mod sending;
+mod sim;
+mod subject;
+mod waiting;
+
+use subject::Subject;
+
+fn run<S: Subject>(case: fn()) {
+    if S::usable() {
+        case();
+    }
+}

@@ -1,0 +1,118 @@
+//! What concerns the whole process: descriptors that are counted or run out. Such tests run in a child process of their
+//! own, as the others open descriptors at the same time.
+
+use std::process::Command;
+
+use bytes::Bytes;
+use ringtide_driver::{Driver, Interest, SendBuffer};
+use rlimit::Resource;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+
+use crate::pump::loopback;
+use crate::subject::Subject;
+
+/// Tells a child process that it is one.
+const CHILD: &str = "RINGTIDE_CONTRACT_CHILD";
+
+/// Raises the soft limit of open descriptors to at least `count`.
+pub(crate) fn allow_descriptors(count: u64) {
+    let limit = rlimit::increase_nofile_limit(count.max(4_096)).expect("the limit can be read and raised");
+    assert!(
+        limit >= count,
+        "the hard limit of {limit} open descriptors is below the {count} that this test needs"
+    );
+}
+
+/// Runs `body` in a process where this is the only test. `case` is the test's name within its module.
+fn alone<S: Subject>(case: &str, body: impl FnOnce()) {
+    if std::env::var_os(CHILD).is_some() {
+        body();
+        return;
+    }
+    let program = std::env::current_exe().expect("a test knows its program");
+    let name = format!("{}::{case}", S::NAME);
+    let output = Command::new(program)
+        .args(["--exact", &name, "--nocapture", "--test-threads=1"])
+        .env(CHILD, "1")
+        .output()
+        .expect("a child process can be started");
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && out.contains("1 passed"), "in the child process:\n{out}\n{err}");
+}
+
+/// Open descriptors of this process. /dev/fd is /proc/self/fd on Linux, and there on the others as well.
+fn open_descriptors() -> usize {
+    std::fs::read_dir("/dev/fd").expect("the system lists descriptors").count()
+}
+
+pub(crate) fn dropping_the_driver_ends_everything_under_way<S: Subject>() {
+    alone::<S>("dropping_the_driver_ends_everything_under_way", || {
+        let before = open_descriptors();
+        let (foreign, other_end) = UnixStream::pair().expect("a pair can be made");
+        for _ in 0..3 {
+            let mut pump = S::pump_with_pool(8, 1_000);
+            let (listener, address) = pump.server();
+            let (receiving, sending) = pump.pair_at(listener, &address);
+            pump.receive(receiving);
+            let bytes = Bytes::from(vec![0; 32 * 1024 * 1024]);
+            pump.send(sending, SendBuffer::Shared(bytes.clone()));
+            let lease = pump.piece(receiving).expect("the peer is there");
+            if S::REAL {
+                let poll = pump.driver.poll(foreign.as_raw_fd(), Interest::Readable).expect("a socket");
+                pump.own_poll(poll);
+            }
+            let closing = pump.connect(&address);
+            pump.close(closing);
+            pump.connect(&address);
+            drop(pump);
+            // The kernel, and so the driver, is done with the memory: this is the only reference.
+            assert!(bytes.is_unique(), "the send's buffer was leaked");
+            drop(lease);
+        }
+        drop((foreign, other_end));
+        assert_eq!(open_descriptors(), before, "descriptors were leaked");
+    });
+}
+
+pub(crate) fn running_out_of_descriptors_is_survived<S: Subject>() {
+    if !S::REAL {
+        // The simulation's own EMFILE is a fault, and tests/sim_properties.rs has it.
+        return;
+    }
+    alone::<S>("running_out_of_descriptors_is_survived", || {
+        let mut pump = S::pump();
+        let listener = pump.listen(&loopback());
+        let address = pump.driver.local_address(listener).expect("a listener has an address");
+        let limit = open_descriptors() as u64 + 10;
+        Resource::NOFILE.set(limit, limit).expect("a limit can be lowered");
+        let mut clients = Vec::new();
+        let error = loop {
+            match pump.try_connect(&address) {
+                Ok(client) => clients.push(client),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.raw_os_error(), Some(libc::EMFILE), "{error}");
+        assert!(clients.len() >= 5, "{} connects before {error}", clients.len());
+        for &client in &clients {
+            pump.connected(client).expect("the backlog has room");
+        }
+        pump.accept(listener);
+        let error = pump.accept_ended(listener).expect("no descriptor is left");
+        assert_eq!(error.raw_os_error(), Some(libc::EMFILE), "{error}");
+        pump.expect_nothing();
+        // With room again both go on. The connections closed here are accepted none the less; they have ended.
+        for client in clients.split_off(2) {
+            pump.close(client);
+            pump.closed(client);
+        }
+        pump.accept(listener);
+        let server = pump.accepted(listener);
+        pump.pass(crate::pump::SETTLED_NS);
+        let mut open = pump.take_accepted();
+        open.extend([server, listener]);
+        open.extend(clients);
+        pump.finish(&open);
+    });
+}

@@ -1,0 +1,156 @@
+//! Send, `send_quiet` and shutdown.
+
+use std::io::ErrorKind;
+
+use bytes::Bytes;
+use ringtide_driver::limits::QUIET_SEND_SIZE_MAX;
+use ringtide_driver::{Driver, ReceiveEnd, SendBuffer};
+
+use crate::pump::{owned, pattern};
+use crate::subject::Subject;
+
+/// More than the socket buffers of both ends hold together (`net.ipv4.tcp_wmem`, `tcp_rmem`: 4 and 6 MiB at most).
+const MORE_THAN_FITS: usize = 32 * 1024 * 1024;
+
+pub(crate) fn an_empty_send_completes<S: Subject>() {
+    let mut pump = S::pump();
+    let (client, server) = pump.pair();
+    pump.receive(server);
+    pump.send(client, owned(b""));
+    pump.sent(client).0.expect("there is nothing that could fail");
+    pump.expect_nothing();
+    pump.finish(&[client, server]);
+}
+
+pub(crate) fn a_second_send_is_busy<S: Subject>() {
+    let mut pump = S::pump();
+    let (client, server) = pump.pair();
+    pump.receive(server);
+    pump.send(client, owned(b"first"));
+    let error = pump.driver.send(client, owned(b"second")).expect_err("sending");
+    assert_eq!(error.kind(), ErrorKind::ResourceBusy);
+    let error = pump.driver.send_quiet(client, b"third").expect_err("sending");
+    assert_eq!(error.kind(), ErrorKind::ResourceBusy);
+    let error = pump.driver.shutdown(client).expect_err("sending");
+    assert_eq!(error.kind(), ErrorKind::ResourceBusy);
+    pump.sent(client).0.expect("sent");
+    assert_eq!(pump.received(server, 5), b"first");
+    pump.expect_nothing();
+    pump.finish(&[client, server]);
+}
+
+pub(crate) fn buffers_come_back<S: Subject>() {
+    let mut pump = S::pump();
+    let (client, server) = pump.pair();
+    pump.receive(server);
+    let mut bytes = Vec::with_capacity(1_000);
+    bytes.extend_from_slice(b"owned");
+    let (pointer, capacity) = (bytes.as_ptr(), bytes.capacity());
+    pump.send(client, SendBuffer::Owned(bytes));
+    match pump.sent(client) {
+        (Ok(()), SendBuffer::Owned(back)) => {
+            assert_eq!((back.as_ptr(), back.capacity(), &back[..]), (pointer, capacity, &b"owned"[..]));
+        }
+        other => panic!("not the buffer that was sent: {other:?}"),
+    }
+    pump.send(client, SendBuffer::Shared(Bytes::from_static(b"shared")));
+    assert!(matches!(pump.sent(client), (Ok(()), SendBuffer::Shared(back)) if back == "shared"));
+    pump.send(client, SendBuffer::Static(b"static"));
+    assert!(matches!(pump.sent(client), (Ok(()), SendBuffer::Static(b"static"))));
+    assert_eq!(pump.received(server, 17), b"ownedsharedstatic");
+    pump.finish(&[client, server]);
+}
+
+pub(crate) fn a_send_waits_for_its_reader<S: Subject>() {
+    let mut pump = S::pump();
+    let (client, server) = pump.pair();
+    let bytes = Bytes::from(pattern(5, MORE_THAN_FITS));
+    pump.send(client, SendBuffer::Shared(bytes.clone()));
+    pump.expect_nothing();
+    pump.receive(server);
+    assert!(pump.received(server, bytes.len()) == bytes, "wrong bytes");
+    pump.sent(client).0.expect("all was read");
+    pump.finish(&[client, server]);
+}
+
+pub(crate) fn a_blocked_send_fails_when_the_peer_closes<S: Subject>() {
+    let mut pump = S::pump();
+    let (client, server) = pump.pair();
+    pump.send(client, SendBuffer::Owned(vec![0; MORE_THAN_FITS]));
+    pump.expect_nothing();
+    pump.close(server);
+    pump.closed(server);
+    let (result, buffer) = pump.sent(client);
+    let error = result.expect_err("nobody has read it");
+    assert!(matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset), "{error}");
+    assert_eq!(buffer.len(), MORE_THAN_FITS);
+    pump.finish(&[client]);
+}
+
+pub(crate) fn shutdown_ends_one_half<S: Subject>() {
+    let mut pump = S::pump();
+    let (client, server) = pump.pair();
+    pump.receive(client);
+    pump.receive(server);
+    pump.send(client, owned(b"request"));
+    pump.sent(client).0.expect("sent");
+    pump.driver.shutdown(client).expect("connected");
+    let (request, end) = pump.received_all(server);
+    assert!(request == b"request" && matches!(end, ReceiveEnd::Eof), "{request:?} {end:?}");
+    // The other half goes on.
+    pump.send(server, owned(b"answer"));
+    assert_eq!(pump.received(client, 6), b"answer");
+    pump.sent(server).0.expect("sent");
+    pump.send(client, owned(b"more"));
+    let error = pump.sent(client).0.expect_err("this half is shut");
+    assert_eq!(error.kind(), ErrorKind::BrokenPipe, "{error}");
+    pump.driver.shutdown(server).expect("connected");
+    let (rest, end) = pump.received_all(client);
+    assert!(rest.is_empty() && matches!(end, ReceiveEnd::Eof), "{rest:?} {end:?}");
+    pump.finish(&[client, server]);
+}
+
+pub(crate) fn a_quiet_send_says_nothing_when_it_succeeds<S: Subject>() {
+    let mut pump = S::pump();
+    let (client, server) = pump.pair();
+    pump.receive(client);
+    pump.receive(server);
+    for _ in 0..10 {
+        pump.send_quiet(client, b"request");
+        assert_eq!(pump.received(server, 7), b"request");
+        // The answer says that the request has arrived.
+        pump.send(server, owned(b"answer"));
+        assert_eq!(pump.received(client, 6), b"answer");
+        pump.sent(server).0.expect("sent");
+    }
+    pump.send_quiet(client, &[7; QUIET_SEND_SIZE_MAX]);
+    assert_eq!(pump.received(server, QUIET_SEND_SIZE_MAX), [7; QUIET_SEND_SIZE_MAX]);
+    pump.expect_nothing();
+    // An ordinary send may follow.
+    pump.send(client, owned(b"loud"));
+    pump.sent(client).0.expect("sent");
+    assert_eq!(pump.received(server, 4), b"loud");
+    pump.finish(&[client, server]);
+}
+
+pub(crate) fn a_quiet_send_reports_failure<S: Subject>() {
+    let mut pump = S::pump();
+    let (client, server) = pump.pair();
+    pump.driver.shutdown(client).expect("connected");
+    pump.send_quiet(client, b"request");
+    let (result, buffer) = pump.sent(client);
+    assert_eq!(result.expect_err("this half is shut").kind(), ErrorKind::BrokenPipe);
+    assert!(matches!(buffer, SendBuffer::Static(b"request")), "{buffer:?}");
+    pump.finish(&[client, server]);
+}
+
+pub(crate) fn a_quiet_send_that_is_too_large_is_an_error_of_the_call<S: Subject>() {
+    static TOO_LARGE: [u8; QUIET_SEND_SIZE_MAX + 1] = [0; QUIET_SEND_SIZE_MAX + 1];
+    let mut pump = S::pump();
+    let (client, server) = pump.pair();
+    pump.receive(server);
+    let error = pump.driver.send_quiet(client, &TOO_LARGE).expect_err("too large");
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    pump.expect_nothing();
+    pump.finish(&[client, server]);
+}

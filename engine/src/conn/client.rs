@@ -1,0 +1,623 @@
+//! The client's connection: a prepared request out, a borrowed head and a body in place back.
+//!
+//! Nothing is allocated per request, and nothing copied but a head that was cut by the network. What an upper layer
+//! wants to keep, it copies.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::mem;
+use std::ops::Range;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::StatusCode;
+use ringtide_driver::limits::QUIET_SEND_SIZE_MAX;
+use ringtide_driver::{Address, SendBuffer};
+
+use super::input::Input;
+use super::request::PreparedRequest;
+use crate::error::{Error, RequestError};
+use crate::limits::COALESCED_SEND_SIZE_MAX;
+use crate::proto::h1::{
+    self, BodyLength, ChunkHeader, ClientCodec, Limits, RequestKind, ResponseEvent, ResponseHead,
+    ResponseMeta,
+};
+use crate::runtime::InlineQueue;
+use crate::stream::Stream;
+
+/// How a [`Connection`] is to be.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ConnectionOptions {
+    /// What a response may be at most.
+    pub limits: Limits,
+    /// Whether requests may be started before the responses to earlier ones have ended (RFC 9112 §9.3.2).
+    pub pipelining: bool,
+}
+
+/// A client's HTTP/1.1 connection. It belongs to the worker it was made on.
+///
+/// ```no_run
+/// use bytes::Bytes;
+/// use ringtide::{Connection, PreparedRequest};
+/// use ringtide::runtime::{Worker, WorkerOptions};
+///
+/// let request = PreparedRequest::new(&http::Request::get("http://127.0.0.1:8080/").body(Bytes::new())?)?;
+/// let mut worker = Worker::new(&WorkerOptions::default())?;
+/// worker.block_on(async {
+///     let address = std::net::SocketAddr::from(([127, 0, 0, 1], 8080)).into();
+///     let mut connection = Connection::connect(&address).await?;
+///     for _ in 0..3 {
+///         let mut response = connection.send(&request).await?;
+///         println!("{} {:?}", response.status(), response.head().fields().get("server"));
+///         while let Some(piece) = response.chunk().await? {
+///             println!("{} bytes", piece.len());
+///         }
+///     }
+///     Ok::<(), ringtide::Error>(())
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Connection {
+    stream: Stream,
+    codec: ClientCodec,
+    input: Input,
+    /// Consumed by what was given out last, once the caller is done with it.
+    given: usize,
+    outgoing: InlineQueue<SendBuffer>,
+    in_flight: InlineQueue<InFlight>,
+    stage: Stage,
+    meta: Option<ResponseMeta>,
+    head: HeadPlace,
+    first_byte_ns: u64,
+    /// When the request of the current response was handed to the kernel.
+    sent_ns: u64,
+    /// What of the last request's body is still to come from the caller.
+    pending_body: BodyLength,
+    pipelining: bool,
+    reusable: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// No response has begun.
+    Between,
+    /// A head is expected.
+    Head,
+    /// The head has been given out, the end not.
+    Body,
+}
+
+struct InFlight {
+    kind: RequestKind,
+    closes: bool,
+    /// Given to the stream; the peer can answer.
+    started: bool,
+    /// 0 until the next send tells that this one has a time.
+    sent_ns: u64,
+}
+
+/// Where the bytes of the current head are.
+#[derive(Default)]
+enum HeadPlace {
+    #[default]
+    Nowhere,
+    /// In the input's buffer, from this position.
+    Input(usize),
+    /// Aside, as the input has moved on.
+    Kept(Box<[u8]>),
+}
+
+/// The times of one exchange, on the clock of [`runtime::now_ns`](crate::runtime::now_ns).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// When the request was handed to the kernel.
+    pub sent_ns: u64,
+    /// When the first byte of the response (an interim one included) arrived.
+    pub first_byte_ns: u64,
+}
+
+/// What [`Connection::poll_event`] found.
+enum Event {
+    Head,
+    /// A piece of the body, by its place in the input's buffer.
+    Data(Range<usize>),
+    End,
+}
+
+impl Connection {
+    /// Connects to `address`, with the default options. Cancel-safe; no timeout of its own.
+    ///
+    /// # Errors
+    /// [`Error::Connect`]. Nothing is left open.
+    pub async fn connect(address: &Address) -> Result<Self, Error> {
+        match Stream::connect(address).await {
+            Ok(stream) => Ok(Self::new(stream, &ConnectionOptions::default())),
+            Err(source) => Err(Error::Connect { address: address.clone(), source }),
+        }
+    }
+
+    /// A connection over `stream`, which nothing has been sent on yet.
+    pub fn new(stream: Stream, options: &ConnectionOptions) -> Self {
+        Self {
+            stream,
+            codec: ClientCodec::new(options.limits),
+            input: Input::default(),
+            given: 0,
+            outgoing: InlineQueue::default(),
+            in_flight: InlineQueue::default(),
+            stage: Stage::Between,
+            meta: None,
+            head: HeadPlace::Nowhere,
+            first_byte_ns: 0,
+            sent_ns: 0,
+            pending_body: BodyLength::None,
+            pipelining: options.pipelining,
+            reusable: true,
+        }
+    }
+
+    /// Sends `request` and waits for the head of its response; what is left of the response before is read and dropped first.
+    ///
+    /// Not cancel-safe: a request that was begun is answered, so after a dropped future the connection has that response
+    /// [in flight](Self::in_flight).
+    ///
+    /// # Errors
+    /// [`RequestError::Busy`] and [`RequestError::NotReusable`] leave everything as it was. After any other the connection
+    /// is to be dropped.
+    pub async fn send(&mut self, request: &PreparedRequest) -> Result<Response<'_>, Error> {
+        if self.stage == Stage::Body {
+            self.poll_discard_rest().await?;
+        }
+        self.start(request)?;
+        self.response().await
+    }
+
+    /// Starts `request` and returns at once; it goes out with the worker's next turn, together with those started beside it.
+    ///
+    /// # Errors
+    /// [`RequestError::Busy`] when the response before has not ended and the connection does not pipeline;
+    /// [`RequestError::NotReusable`] when the peer has closed. Nothing has changed.
+    #[inline]
+    pub fn start(&mut self, request: &PreparedRequest) -> Result<(), Error> {
+        if self.pending_body != BodyLength::None || (!self.pipelining && !self.in_flight.is_empty()) {
+            return Err(RequestError::Busy.into());
+        }
+        if !self.is_reusable() {
+            return Err(RequestError::NotReusable.into());
+        }
+        self.pending_body = request.pending_body();
+        let mut in_flight =
+            InFlight { kind: request.kind(), closes: request.closes(), started: false, sent_ns: 0 };
+        match request.as_static() {
+            // Alone on the wire, so the response is the proof that it arrived.
+            Some(bytes) if !self.pipelining && bytes.len() <= QUIET_SEND_SIZE_MAX && self.is_drained() => {
+                self.stream.start_send_quiet(bytes).map_err(Error::Network)?;
+                in_flight.started = true;
+            }
+            _ => self.outgoing.push_back(request.to_buffer()),
+        }
+        self.in_flight.push_back(in_flight);
+        Ok(())
+    }
+
+    /// Waits for the head of the next response, interim ones (1xx) passed over. What is left of the response before is read and
+    /// dropped first. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`RequestError::NotReusable`] when no request is in flight. After any other the connection is to be dropped.
+    pub async fn response(&mut self) -> Result<Response<'_>, Error> {
+        poll_fn(|context| self.poll_head(context)).await?;
+        Ok(Response { connection: self })
+    }
+
+    /// Requests that were started and whose responses have not ended.
+    #[inline]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// Whether another request may be started, as far as is known without asking the peer: it has not announced that it will close, and has not closed. That
+    /// can change at any time.
+    #[inline]
+    pub fn is_reusable(&self) -> bool {
+        self.reusable
+            && (!self.in_flight.is_empty()
+                || (self.input.bytes().len() == self.given && !self.stream.has_news()))
+    }
+
+    /// Sends a piece of the body of the request that was started last, with chunk framing if it has no announced
+    /// length; returns when the kernel has taken it. Not cancel-safe: how much was sent is not known.
+    ///
+    /// # Errors
+    /// [`RequestError::BodyLength`] for more than was announced, after which the connection is to be dropped.
+    /// [`Error::Network`] when the peer is gone; it may have answered before it went.
+    pub async fn send_data(&mut self, data: Bytes) -> Result<(), Error> {
+        self.queue_data(data)?;
+        poll_fn(|context| self.poll_outgoing(context)).await
+    }
+
+    /// Ends the body of the request that was started last.
+    ///
+    /// # Errors
+    /// [`RequestError::BodyLength`] for less than was announced, after which the connection is to be dropped. [`Error::Network`] as
+    /// [`send_data`](Self::send_data).
+    pub async fn finish_body(&mut self) -> Result<(), Error> {
+        self.queue_body_end()?;
+        poll_fn(|context| self.poll_outgoing(context)).await
+    }
+
+    /// The stream's address at the other end.
+    ///
+    /// # Errors
+    /// As getpeername(2).
+    pub fn peer_address(&self) -> io::Result<Address> {
+        self.stream.peer_address()
+    }
+
+    /// Has the peer's close noticed while the connection is idle, so that [`is_reusable`](Self::is_reusable) is up to date.
+    pub(crate) fn watch(&mut self) {
+        if self.stream.watch().is_err() {
+            self.reusable = false;
+        }
+    }
+
+    pub(crate) fn queue_data(&mut self, data: Bytes) -> Result<(), Error> {
+        let size = data.len() as u64;
+        match &mut self.pending_body {
+            BodyLength::Length(left) if size <= *left => *left -= size,
+            BodyLength::Chunked => {
+                let Some(nonzero) = std::num::NonZeroU64::new(size) else { return Ok(()) };
+                self.outgoing.push_back(SendBuffer::Owned(ChunkHeader::new(nonzero).to_vec()));
+                self.outgoing.push_back(SendBuffer::Shared(data));
+                self.outgoing.push_back(SendBuffer::Static(h1::CHUNK_END));
+                return Ok(());
+            }
+            BodyLength::Length(left) => {
+                let error = RequestError::BodyLength { announced: *left, given: size };
+                self.reusable = false;
+                return Err(error.into());
+            }
+            BodyLength::None | BodyLength::UntilClose => {
+                return Err(RequestError::BodyLength { announced: 0, given: size }.into());
+            }
+        }
+        if size > 0 {
+            self.outgoing.push_back(SendBuffer::Shared(data));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn queue_body_end(&mut self) -> Result<(), Error> {
+        match mem::replace(&mut self.pending_body, BodyLength::None) {
+            BodyLength::Chunked => self.outgoing.push_back(SendBuffer::Static(h1::LAST_CHUNK)),
+            BodyLength::Length(left) if left > 0 => {
+                self.reusable = false;
+                return Err(RequestError::BodyLength { announced: left, given: 0 }.into());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Hands what was started to the stream; ready when the kernel has taken all of it.
+    pub(crate) fn poll_outgoing(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        loop {
+            if self.stream.is_sending() {
+                ready!(self.stream.poll_sent(context)).map_err(Error::Network)?;
+            }
+            let Some(buffer) = self.next_outgoing() else { return Poll::Ready(Ok(())) };
+            self.stream.start_send(buffer).map_err(Error::Network)?;
+            // The entries of the send before have their time by now; those that go with this one get theirs with the next.
+            let previous_ns = self.stream.sent_at_ns();
+            for entry in self.in_flight.iter_mut() {
+                if entry.started && entry.sent_ns == 0 {
+                    entry.sent_ns = previous_ns;
+                }
+                entry.started = true;
+            }
+        }
+    }
+
+    /// What is to be sent next: small buffers together.
+    fn next_outgoing(&mut self) -> Option<SendBuffer> {
+        let first = self.outgoing.pop_front()?;
+        let mut size = first.len();
+        if self.outgoing.front().is_none_or(|next| size + next.len() > COALESCED_SEND_SIZE_MAX) {
+            return Some(first);
+        }
+        let mut together = first.to_vec();
+        while let Some(next) = self.outgoing.front() {
+            size += next.len();
+            if size > COALESCED_SEND_SIZE_MAX {
+                break;
+            }
+            together.extend_from_slice(next);
+            self.outgoing.pop_front();
+        }
+        Some(SendBuffer::Owned(together))
+    }
+
+    #[inline]
+    fn is_drained(&self) -> bool {
+        self.in_flight.is_empty() && self.outgoing.is_empty() && !self.stream.is_sending()
+    }
+
+    async fn poll_discard_rest(&mut self) -> Result<(), Error> {
+        poll_fn(|context| self.poll_end(context)).await
+    }
+
+    /// Ready with the head of the next response in place.
+    #[inline]
+    pub(crate) fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.stage == Stage::Body {
+            ready!(self.poll_end(context))?;
+        }
+        if self.in_flight.is_empty() {
+            return Poll::Ready(Err(RequestError::NotReusable.into()));
+        }
+        match ready!(self.poll_event(context))? {
+            Event::Head => Poll::Ready(Ok(())),
+            Event::Data(_) | Event::End => unreachable!("a message begins with its head"),
+        }
+    }
+
+    /// Ready at the end of the response, whose body is dropped.
+    #[inline]
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        while self.stage == Stage::Body {
+            ready!(self.poll_event(context))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The next piece of the body; `None` at the end of the response.
+    #[inline]
+    fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Range<usize>>, Error>> {
+        if self.stage != Stage::Body {
+            return Poll::Ready(Ok(None));
+        }
+        match ready!(self.poll_event(context))? {
+            Event::Data(range) => Poll::Ready(Ok(Some(range))),
+            Event::End => Poll::Ready(Ok(None)),
+            Event::Head => unreachable!("a message has one head"),
+        }
+    }
+
+    /// Reads on until there is something to tell. An error is final.
+    #[inline]
+    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, Error>> {
+        let outcome = self.poll_event_inner(context);
+        if matches!(outcome, Poll::Ready(Err(_))) {
+            self.reusable = false;
+            self.stage = Stage::Between;
+        }
+        outcome
+    }
+
+    #[inline]
+    fn poll_event_inner(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, Error>> {
+        if !self.outgoing.is_empty() || (self.pipelining && self.stream.is_sending()) {
+            // A peer that cannot be sent to may still have answered; what it says, or its end, is read below.
+            let _ = self.poll_outgoing(context);
+        }
+        self.input.consume(mem::take(&mut self.given));
+        loop {
+            if self.stage == Stage::Between && !self.input.bytes().is_empty() {
+                self.begin()?;
+            }
+            if self.stage != Stage::Between {
+                let position = self.input.position();
+                let bytes = self.input.bytes();
+                let (consumed, event) = self.codec.decode(bytes)?;
+                match event {
+                    ResponseEvent::Head(head) => {
+                        self.meta = Some(head.meta());
+                        self.head = HeadPlace::Input(position);
+                        self.stage = Stage::Body;
+                        self.input.consume(consumed);
+                        return Poll::Ready(Ok(Event::Head));
+                    }
+                    ResponseEvent::Data(data) => {
+                        let start = position + (data.as_ptr().addr() - bytes.as_ptr().addr());
+                        let range = start..start + data.len();
+                        self.given = consumed;
+                        return Poll::Ready(Ok(Event::Data(range)));
+                    }
+                    ResponseEvent::End { reusable } => {
+                        self.input.consume(consumed);
+                        self.end(reusable);
+                        return Poll::Ready(Ok(Event::End));
+                    }
+                    ResponseEvent::Upgraded => {
+                        self.end(false);
+                        return Poll::Ready(Ok(Event::End));
+                    }
+                    ResponseEvent::Informational(_) | ResponseEvent::Trailers(_) => {
+                        self.input.consume(consumed);
+                        continue;
+                    }
+                    ResponseEvent::NeedMore => self.input.consume(consumed),
+                }
+            }
+            match ready!(self.stream.poll_receive(context)) {
+                Ok(Some(lease)) => {
+                    self.keep_head();
+                    self.input.extend(lease);
+                }
+                Ok(None) => {
+                    if self.stage == Stage::Between {
+                        self.begin()?;
+                    }
+                    self.codec.end_of_stream()?;
+                    self.reusable = false;
+                    if self.stage != Stage::Body {
+                        return Poll::Ready(Err(Error::Closed));
+                    }
+                }
+                Err(error) => return Poll::Ready(Err(Error::Network(error))),
+            }
+        }
+    }
+
+    /// The first byte of a response is there, or the end of the stream in its place.
+    #[inline]
+    fn begin(&mut self) -> Result<(), Error> {
+        match self.in_flight.front() {
+            Some(request) if request.started => {
+                self.sent_ns = if request.sent_ns == 0 { self.stream.sent_at_ns() } else { request.sent_ns };
+                self.first_byte_ns = self.stream.turn_time_ns();
+                self.codec.begin(request.kind);
+                self.stage = Stage::Head;
+                Ok(())
+            }
+            // A response to what has not been asked.
+            _ if !self.input.bytes().is_empty() => Err(Error::Protocol(h1::Error::UnexpectedBytes)),
+            _ => Err(Error::Closed),
+        }
+    }
+
+    #[inline]
+    fn end(&mut self, reusable: bool) {
+        self.stage = Stage::Between;
+        let closes = self.in_flight.pop_front().is_some_and(|request| request.closes);
+        // A peer that answers before it has the whole request will misread the rest.
+        let unsent =
+            self.in_flight.is_empty() && (self.pending_body != BodyLength::None || !self.outgoing.is_empty());
+        self.reusable &= reusable && !closes && !unsent;
+    }
+
+    /// Copies the current head aside before its buffer goes.
+    #[inline]
+    fn keep_head(&mut self) {
+        if let (HeadPlace::Input(position), Stage::Body, Some(meta)) = (&self.head, self.stage, self.meta) {
+            let bytes = &self.input.buffer()[*position..*position + meta.length()];
+            self.head = HeadPlace::Kept(bytes.into());
+        }
+    }
+
+    /// Gives buffers back once a response is done with.
+    #[inline]
+    fn tidy(&mut self) {
+        if self.stage == Stage::Between {
+            self.head = HeadPlace::Nowhere;
+            self.input.consume(mem::take(&mut self.given));
+            self.input.release();
+        }
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("stream", &self.stream)
+            .field("in_flight", &self.in_flight.len())
+            .field("reusable", &self.reusable)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A response: its head, and its body piece by piece, both in the buffers that they arrived in. Dropping it before its end leaves the
+/// rest to be read by the connection's next use.
+pub struct Response<'c> {
+    connection: &'c mut Connection,
+}
+
+impl Response<'_> {
+    /// The status code.
+    #[inline]
+    pub fn status(&self) -> StatusCode {
+        self.meta().status()
+    }
+
+    /// The head, with its fields.
+    pub fn head(&self) -> ResponseHead<'_> {
+        let bytes = match &self.connection.head {
+            HeadPlace::Input(position) => &self.connection.input.buffer()[*position..],
+            HeadPlace::Kept(bytes) => bytes,
+            HeadPlace::Nowhere => unreachable!("a head stays as long as its response"),
+        };
+        ResponseHead::from_parts(bytes, self.meta())
+    }
+
+    /// How the length of the body is told.
+    pub fn body_length(&self) -> BodyLength {
+        self.connection.codec.body_length()
+    }
+
+    /// When the request was sent and the response began.
+    #[inline]
+    pub fn timing(&self) -> Timing {
+        Timing { sent_ns: self.connection.sent_ns, first_byte_ns: self.connection.first_byte_ns }
+    }
+
+    /// The next piece of the body, never empty, without its framing; `None` when the response has ended. Cancel-safe.
+    ///
+    /// # Errors
+    /// When the response cannot be finished; the connection is to be dropped.
+    pub async fn chunk(&mut self) -> Result<Option<&[u8]>, Error> {
+        let range = poll_fn(|context| self.connection.poll_data(context)).await?;
+        Ok(range.map(|range| &self.connection.input.buffer()[range]))
+    }
+
+    /// As [`chunk`](Self::chunk), for futures written by hand; the piece is seen by `take`.
+    ///
+    /// # Errors
+    /// As [`chunk`](Self::chunk).
+    pub fn poll_chunk<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        take: impl FnOnce(&[u8]) -> T,
+    ) -> Poll<Result<Option<T>, Error>> {
+        let range = ready!(self.connection.poll_data(context))?;
+        Poll::Ready(Ok(range.map(|range| take(&self.connection.input.buffer()[range]))))
+    }
+
+    /// Reads the rest of the body and drops it, and gives its size. Cancel-safe; the size is then lost.
+    ///
+    /// # Errors
+    /// As [`chunk`](Self::chunk).
+    pub async fn discard(&mut self) -> Result<u64, Error> {
+        let mut size = 0;
+        poll_fn(|context| {
+            while let Some(range) = ready!(self.connection.poll_data(context))? {
+                size += range.len() as u64;
+            }
+            Poll::Ready(Ok(size))
+        })
+        .await
+    }
+
+    /// Reads the rest of the body into memory, at most `size_max` bytes of it; `None` if it is larger, and the rest is still to be read.
+    ///
+    /// # Errors
+    /// As [`chunk`](Self::chunk).
+    pub async fn body(&mut self, size_max: usize) -> Result<Option<Vec<u8>>, Error> {
+        let mut body = Vec::new();
+        while let Some(piece) = self.chunk().await? {
+            if body.len() + piece.len() > size_max {
+                return Ok(None);
+            }
+            body.extend_from_slice(piece);
+        }
+        Ok(Some(body))
+    }
+
+    #[inline]
+    fn meta(&self) -> ResponseMeta {
+        self.connection.meta.expect("a response is made when its head is there")
+    }
+}
+
+impl fmt::Debug for Response<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Response({})", self.status())
+    }
+}
+
+impl Drop for Response<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.connection.tidy();
+    }
+}

@@ -1,0 +1,173 @@
+//! A request encoded once and sent as often as one likes.
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::{Method, Request};
+use ringtide_driver::SendBuffer;
+
+use crate::error::RequestError;
+use crate::proto::h1::{self, BodyLength, RequestKind};
+
+/// An encoded HTTP/1.1 request, with or without its body. Cloning it shares the bytes.
+///
+/// ```
+/// use bytes::Bytes;
+/// use ringtide::PreparedRequest;
+///
+/// let request = http::Request::get("http://localhost:8080/hello?n=1").body(Bytes::new())?;
+/// let prepared = PreparedRequest::new(&request)?;
+/// assert_eq!(prepared.bytes(), b"GET /hello?n=1 HTTP/1.1\r\nhost: localhost:8080\r\n\r\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct PreparedRequest {
+    bytes: Encoded,
+    kind: RequestKind,
+    /// What of the body follows the bytes.
+    pending_body: BodyLength,
+    closes: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Encoded {
+    Static(&'static [u8]),
+    Shared(Bytes),
+}
+
+impl PreparedRequest {
+    /// Encodes `request` with its body. `Host` is taken from the URI unless there is such a header; `Content-Length` is set when there
+    /// is a body, or the method is one that has one. The target is sent as it is in the URI.
+    ///
+    /// # Errors
+    /// When a part of the head holds what would be read as something else, or there is no host.
+    pub fn new(request: &Request<Bytes>) -> Result<Self, RequestError> {
+        let body = request.body();
+        let expects_body = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
+        let length = if body.is_empty() && !expects_body {
+            BodyLength::None
+        } else {
+            BodyLength::Length(body.len() as u64)
+        };
+        let mut bytes = encode_head(request, length)?;
+        bytes.extend_from_slice(body);
+        Ok(Self {
+            bytes: Encoded::Shared(bytes.into()),
+            pending_body: BodyLength::None,
+            ..Self::describe(request)
+        })
+    }
+
+    /// Encodes the head of `request` alone; its body follows through [`Connection::send_data`](crate::Connection::send_data):
+    /// `length` bytes, or chunked when that is `None`.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_streamed_body<B>(request: &Request<B>, length: Option<u64>) -> Result<Self, RequestError> {
+        let length = length.map_or(BodyLength::Chunked, BodyLength::Length);
+        let bytes = encode_head(request, length)?;
+        Ok(Self { bytes: Encoded::Shared(bytes.into()), pending_body: length, ..Self::describe(request) })
+    }
+
+    fn describe<B>(request: &Request<B>) -> Self {
+        let connection_has = |wanted: &str| {
+            request.headers().get_all(CONNECTION).iter().any(|value| {
+                value
+                    .as_bytes()
+                    .split(|byte| *byte == b',')
+                    .any(|token| token.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
+            })
+        };
+        let kind = match *request.method() {
+            Method::HEAD => RequestKind::Head,
+            Method::CONNECT => RequestKind::Connect,
+            _ if connection_has("upgrade") => RequestKind::Upgrade,
+            _ => RequestKind::Other,
+        };
+        let bytes = Encoded::Static(b"");
+        Self { bytes, kind, pending_body: BodyLength::None, closes: connection_has("close") }
+    }
+
+    /// The same request in memory that is never freed, for one that is sent for as long as the program runs: such a request
+    /// is sent without being copied, counted or reported one by one.
+    #[must_use]
+    pub fn leak(self) -> Self {
+        let bytes = match self.bytes {
+            Encoded::Static(bytes) => bytes,
+            Encoded::Shared(bytes) => Box::leak(Box::<[u8]>::from(&bytes[..])),
+        };
+        Self { bytes: Encoded::Static(bytes), ..self }
+    }
+
+    /// What is sent.
+    pub fn bytes(&self) -> &[u8] {
+        match &self.bytes {
+            Encoded::Static(bytes) => bytes,
+            Encoded::Shared(bytes) => bytes,
+        }
+    }
+
+    /// What the response to it looks like, as far as that depends on the request.
+    pub(super) fn kind(&self) -> RequestKind {
+        self.kind
+    }
+
+    /// What of the body follows.
+    pub(super) fn pending_body(&self) -> BodyLength {
+        self.pending_body
+    }
+
+    /// Whether it asks the peer to close the connection after the response.
+    pub(super) fn closes(&self) -> bool {
+        self.closes
+    }
+
+    /// The bytes, if they outlive everything.
+    #[inline]
+    pub(super) fn as_static(&self) -> Option<&'static [u8]> {
+        match self.bytes {
+            Encoded::Static(bytes) => Some(bytes),
+            Encoded::Shared(_) => None,
+        }
+    }
+
+    pub(super) fn to_buffer(&self) -> SendBuffer {
+        match &self.bytes {
+            Encoded::Static(bytes) => SendBuffer::Static(bytes),
+            Encoded::Shared(bytes) => SendBuffer::Shared(bytes.clone()),
+        }
+    }
+}
+
+fn encode_head<B>(request: &Request<B>, length: BodyLength) -> Result<Vec<u8>, RequestError> {
+    let uri = request.uri();
+    let lacking = |reason| RequestError::Uri { uri: uri.to_string(), reason };
+    let authority = uri.authority();
+    let host = match request.headers().get(HOST) {
+        Some(_) => None,
+        None => Some(authority.ok_or_else(|| lacking("no host, and no Host header"))?),
+    };
+    // RFC 9110 §4.2.4: user information is not sent, and is an attempt to deceive more often than not.
+    let host = host.map(|authority| authority.as_str().rsplit('@').next().unwrap_or_default());
+    let target = match *request.method() {
+        Method::CONNECT => authority.ok_or_else(|| lacking("CONNECT needs a host and a port"))?.as_str(),
+        _ => uri.path_and_query().map_or("/", |target| target.as_str()),
+    };
+    let host = host.iter().map(|host| (&b"host"[..], host.as_bytes()));
+    // The framing is ours to state, once.
+    let fields = request
+        .headers()
+        .iter()
+        .filter(|(name, _)| **name != CONTENT_LENGTH && **name != TRANSFER_ENCODING)
+        .map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+    let mut bytes = Vec::with_capacity(256);
+    h1::encode_request_head(
+        &mut bytes,
+        request.method().as_str(),
+        target,
+        h1::Version::Http11,
+        host.chain(fields),
+        length,
+    )
+    .map_err(RequestError::Head)?;
+    Ok(bytes)
+}

@@ -1,0 +1,184 @@
+//! What can go wrong with a request, nested by who is at fault.
+
+use std::fmt;
+use std::io;
+
+use ringtide_driver::Address;
+
+use crate::proto::h1;
+
+/// Why a request has no (whole) response.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The caller asked for something that cannot be sent. Nothing was sent, and the connection is as it was.
+    Request(RequestError),
+    /// No address was found for the host. Nothing was sent; trying again may help.
+    Resolve {
+        /// The host.
+        host: String,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// No connection could be made. Nothing was sent; trying again may help.
+    Connect {
+        /// Where to.
+        address: Address,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A time limit was reached. In the phases after the connect the request may have been received and acted on.
+    Timeout(Phase),
+    /// The peer ended the connection before the first byte of the response. It may or may not have acted on the request.
+    Closed,
+    /// The peer ended the connection inside the response.
+    Incomplete(h1::Incomplete),
+    /// The peer sent something that is not HTTP, or more than the limits allow.
+    Protocol(h1::Error),
+    /// The connection failed, for instance by a reset, in the middle of the exchange.
+    Network(io::Error),
+}
+
+/// What a caller can ask for that no request can be.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// A request is in flight already on a connection that does not pipeline.
+    Busy,
+    /// The connection cannot be used for another request: the peer has closed it, or said that it will.
+    NotReusable,
+    /// The head cannot be encoded without being read as something else.
+    Head(h1::EncodeError),
+    /// The URI lacks something, or has a scheme that is not supported.
+    Uri {
+        /// The URI.
+        uri: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The body that was given ended with an error of its own.
+    Body(Box<dyn std::error::Error + Send + Sync>),
+    /// The body gave more or fewer bytes than its announced length. The connection has been closed, as the peer would misread it.
+    BodyLength {
+        /// What was announced.
+        announced: u64,
+        /// What was given, at least.
+        given: u64,
+    },
+}
+
+/// The part of a request that a time limit is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Finding the address.
+    Resolve,
+    /// Making the connection.
+    Connect,
+    /// From the start of the request to the end of the response.
+    Request,
+}
+
+/// Who is at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Culprit {
+    /// Whoever called.
+    Caller,
+    /// The peer broke the protocol.
+    Peer,
+    /// The network, or the peer's host.
+    Network,
+    /// Nobody kept to the time.
+    Time,
+}
+
+impl Error {
+    /// Who is at fault.
+    pub fn culprit(&self) -> Culprit {
+        match self {
+            Self::Request(_) => Culprit::Caller,
+            Self::Protocol(_) | Self::Incomplete(_) => Culprit::Peer,
+            Self::Resolve { .. } | Self::Connect { .. } | Self::Network(_) | Self::Closed => Culprit::Network,
+            Self::Timeout(_) => Culprit::Time,
+        }
+    }
+
+    /// Whether the failure is that of a connection which the peer reset.
+    pub fn is_reset(&self) -> bool {
+        matches!(
+            self,
+            Self::Network(error) | Self::Connect { source: error, .. }
+                if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+        )
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Request(error) => error.fmt(f),
+            Self::Resolve { host, source } => write!(f, "no address found for '{host}': {source}"),
+            Self::Connect { address, source } => write!(f, "could not connect to {address}: {source}"),
+            Self::Timeout(Phase::Resolve) => f.write_str("timed out looking up the host"),
+            Self::Timeout(Phase::Connect) => f.write_str("timed out connecting"),
+            Self::Timeout(Phase::Request) => f.write_str("timed out waiting for the response"),
+            Self::Closed => f.write_str("the peer closed the connection before it answered"),
+            Self::Incomplete(incomplete) => write!(f, "{incomplete}"),
+            Self::Protocol(error) => write!(f, "the peer broke the protocol: {error}"),
+            Self::Network(error) => write!(f, "the connection failed: {error}"),
+        }
+    }
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Busy => f.write_str("a request is in flight already on this connection"),
+            Self::NotReusable => f.write_str("the connection cannot be used for another request"),
+            Self::Head(error) => write!(f, "the request cannot be encoded: {error}"),
+            Self::Uri { uri, reason } => write!(f, "'{uri}': {reason}"),
+            Self::Body(error) => write!(f, "the request's body failed: {error}"),
+            Self::BodyLength { announced, given } => {
+                write!(f, "the request's body was announced as {announced} bytes and gave {given}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Request(error) => Some(error),
+            Self::Resolve { source, .. } | Self::Connect { source, .. } | Self::Network(source) => {
+                Some(source)
+            }
+            Self::Protocol(error) => Some(error),
+            Self::Timeout(_) | Self::Closed | Self::Incomplete(_) => None,
+        }
+    }
+}
+
+impl std::error::Error for RequestError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Head(error) => Some(error),
+            Self::Body(error) => Some(&**error),
+            _ => None,
+        }
+    }
+}
+
+impl From<RequestError> for Error {
+    fn from(error: RequestError) -> Self {
+        Self::Request(error)
+    }
+}
+
+impl From<h1::Error> for Error {
+    fn from(error: h1::Error) -> Self {
+        match error {
+            h1::Error::Incomplete(h1::Incomplete::BeforeHead) => Self::Closed,
+            h1::Error::Incomplete(incomplete) => Self::Incomplete(incomplete),
+            error => Self::Protocol(error),
+        }
+    }
+}

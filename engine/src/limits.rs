@@ -1,0 +1,13 @@
+//! The named limits of the engine, in one place; those of the drivers are in `ringtide_driver::limits`, those of HTTP
+//! in [`proto`](crate::proto).
+
+/// Received bytes that a connection may hold unread before its receive is cancelled until half of them are read.
+///
+/// The kernel may complete a multishot receive 32 times in a row (`MULTISHOT_MAX_RETRY`), so a reader that keeps up sees at most half of
+/// this in one turn.
+pub const UNREAD_SIZE_MAX: u32 = 1024 * 1024;
+
+const _: () = assert!(UNREAD_SIZE_MAX >= 2 * 32 * ringtide_driver::limits::RECEIVE_BUFFER_SIZE);
+
+/// Buffers that wait to be sent on one connection are sent together up to this size; a larger one goes by itself, uncopied.
+pub const COALESCED_SEND_SIZE_MAX: usize = 16 * 1024;

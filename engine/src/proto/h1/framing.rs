@@ -1,0 +1,253 @@
+//! Where a message ends and whether another may follow it: RFC 9112 §6.3 and §9.3, from the fields of a head.
+
+use http::StatusCode;
+
+use super::error::{Error, FramingError, HostError};
+use super::head::Version;
+
+/// How the end of a body is known (RFC 9112 §6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyLength {
+    /// There is no body, and no field says so.
+    None,
+    /// By its number of bytes.
+    Length(u64),
+    /// By the last chunk.
+    Chunked,
+    /// By the end of the stream; in a response only.
+    UntilClose,
+}
+
+/// What the fields of a head say about framing and the connection.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    content_length: Option<u64>,
+    codings: TransferCodings,
+    connection: ConnectionOptions,
+    upgrade: bool,
+    expects_continue: bool,
+    hosts: Hosts,
+}
+
+/// The options in `Connection` that matter to a codec.
+#[derive(Debug, Default)]
+struct ConnectionOptions {
+    close: bool,
+    keep_alive: bool,
+    upgrade: bool,
+}
+
+/// The list in `Transfer-Encoding`, over all fields of that name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum TransferCodings {
+    #[default]
+    Absent,
+    Chunked,
+    Others,
+    OthersThenChunked,
+    ChunkedThenOthers,
+    /// No list of plain names, an empty one, or chunked twice (RFC 9112 §6.1).
+    Invalid,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Hosts {
+    #[default]
+    None,
+    One,
+    Invalid,
+    Several,
+}
+
+impl Facts {
+    /// Looks at the fields that matter. The length of a name decides first, as most fields are none of these.
+    #[inline]
+    pub(super) fn collect(headers: &[httparse::Header<'_>]) -> Result<Self, Error> {
+        let mut facts = Self::default();
+        for header in headers {
+            let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+            match header.name.len() {
+                4 if is("host") => facts.host(header.value),
+                6 if is("expect") => facts.expects_continue |= is_continue(header.value),
+                7 if is("upgrade") => facts.upgrade = true,
+                10 if is("connection") => facts.connection(header.value),
+                14 if is("content-length") => facts.content_length(header.value).map_err(Error::Framing)?,
+                17 if is("transfer-encoding") => facts.codings.add(header.value),
+                _ => {}
+            }
+        }
+        Ok(facts)
+    }
+
+    /// Whether the connection persists after this message, as far as it says itself (RFC 9112 §9.3).
+    #[inline]
+    pub(super) fn persists(&self, version: Version) -> bool {
+        !self.connection.close && (version == Version::Http11 || self.connection.keep_alive)
+    }
+
+    /// RFC 9112 §3.2: one Host in an HTTP/1.1 request, at most one in any.
+    pub(super) fn check_host(&self, version: Version) -> Result<(), Error> {
+        match self.hosts {
+            Hosts::One => Ok(()),
+            Hosts::None if version == Version::Http10 => Ok(()),
+            Hosts::None => Err(Error::Host(HostError::Missing)),
+            Hosts::Invalid => Err(Error::Host(HostError::Invalid)),
+            Hosts::Several => Err(Error::Host(HostError::Repeated)),
+        }
+    }
+
+    /// Whether the sender waits for `100 Continue`. RFC 9110 §10.1.1: to be ignored in an HTTP/1.0 request.
+    pub(super) fn expects_continue(&self, version: Version) -> bool {
+        self.expects_continue && version == Version::Http11
+    }
+
+    /// Whether the sender offers another protocol. RFC 9110 §7.8: to be ignored in an HTTP/1.0 request.
+    pub(super) fn requests_upgrade(&self, version: Version) -> bool {
+        self.upgrade && self.connection.upgrade && version == Version::Http11
+    }
+
+    /// The body of a request (RFC 9112 §6.3, the items that are about requests).
+    #[inline]
+    pub(super) fn request_body(&self, version: Version) -> Result<BodyLength, Error> {
+        let fault = match self.codings {
+            TransferCodings::Absent => {
+                return Ok(self.content_length.map_or(BodyLength::None, BodyLength::Length));
+            }
+            // §6.1: the framing is faulty, even with a Content-Length.
+            _ if version == Version::Http10 => FramingError::TransferEncodingInHttp10,
+            // Item 3: this "might indicate an attempt to perform request smuggling", and ought to be an error.
+            _ if self.content_length.is_some() => FramingError::TransferEncodingWithContentLength,
+            TransferCodings::Chunked => return Ok(BodyLength::Chunked),
+            TransferCodings::OthersThenChunked => FramingError::TransferEncodingUnsupported,
+            // Item 4.
+            TransferCodings::Others | TransferCodings::ChunkedThenOthers => {
+                FramingError::TransferEncodingNotChunked
+            }
+            TransferCodings::Invalid => FramingError::TransferEncodingInvalid,
+        };
+        Err(Error::Framing(fault))
+    }
+
+    /// The body of a response that may have one (RFC 9112 §6.3 from item 3 on), and whether the connection can be used
+    /// again after it.
+    #[inline]
+    pub(super) fn response_body(&self, version: Version) -> Result<(BodyLength, bool), Error> {
+        match (self.codings, self.content_length) {
+            (TransferCodings::Absent, Some(length)) => {
+                Ok((BodyLength::Length(length), self.persists(version)))
+            }
+            (TransferCodings::Absent, None) => Ok((BodyLength::UntilClose, false)),
+            (TransferCodings::Chunked | TransferCodings::OthersThenChunked, length) => {
+                // §6.1 and item 3: with HTTP/1.0, or a Content-Length beside it, somebody on the way may have framed
+                // the message in another way than we do.
+                let trusted = version == Version::Http11 && length.is_none();
+                Ok((BodyLength::Chunked, trusted && self.persists(version)))
+            }
+            // Item 4.
+            (TransferCodings::Others | TransferCodings::ChunkedThenOthers, _) => {
+                Ok((BodyLength::UntilClose, false))
+            }
+            (TransferCodings::Invalid, _) => Err(Error::Framing(FramingError::TransferEncodingInvalid)),
+        }
+    }
+
+    /// Whether the connection can be used again after a response that has no body. RFC 9112 §6.3 item 1.
+    #[inline]
+    pub(super) fn persists_without_body(&self, status: StatusCode, version: Version) -> bool {
+        // RFC 9110 §8.6 and RFC 9112 §6.1 forbid these fields in 204: whoever sends them may send a body as well.
+        let suspect = status == StatusCode::NO_CONTENT
+            && (self.codings != TransferCodings::Absent
+                || self.content_length.is_some_and(|length| length > 0));
+        !suspect && self.persists(version)
+    }
+
+    fn host(&mut self, value: &[u8]) {
+        self.hosts = match self.hosts {
+            Hosts::None if is_host(value) => Hosts::One,
+            Hosts::None => Hosts::Invalid,
+            _ => Hosts::Several,
+        };
+    }
+
+    fn connection(&mut self, value: &[u8]) {
+        let options = &mut self.connection;
+        for option in list(value) {
+            options.close |= option.eq_ignore_ascii_case(b"close");
+            options.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+            options.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+        }
+    }
+
+    /// RFC 9110 §8.6: several equal values, in a list or in several fields, may be taken for one.
+    #[inline]
+    fn content_length(&mut self, value: &[u8]) -> Result<(), FramingError> {
+        for item in list(value) {
+            let length = decimal(item)?;
+            if self.content_length.replace(length).is_some_and(|before| before != length) {
+                return Err(FramingError::ContentLengthsDiffer);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl TransferCodings {
+    /// Adds the items of one field.
+    fn add(&mut self, value: &[u8]) {
+        let mut empty = true;
+        for coding in list(value).filter(|coding| !coding.is_empty()) {
+            empty = false;
+            let chunked = coding.eq_ignore_ascii_case(b"chunked");
+            *self = match (*self, chunked) {
+                // No coding that is in use has parameters, and chunked has none (RFC 9112 §7).
+                _ if !coding.iter().all(|&byte| is_token(byte)) => Self::Invalid,
+                (Self::Absent, true) => Self::Chunked,
+                (Self::Absent | Self::Others, false) => Self::Others,
+                (Self::Others, true) => Self::OthersThenChunked,
+                (Self::Chunked | Self::OthersThenChunked | Self::ChunkedThenOthers, false) => {
+                    Self::ChunkedThenOthers
+                }
+                (_, true) | (Self::Invalid, false) => Self::Invalid,
+            };
+        }
+        if empty {
+            *self = Self::Invalid;
+        }
+    }
+}
+
+/// RFC 9110 §10.1.1 defines this expectation alone, and lets a server ignore others.
+fn is_continue(expectation: &[u8]) -> bool {
+    expectation.eq_ignore_ascii_case(b"100-continue")
+}
+
+/// The items of a comma-separated list (RFC 9110 §5.6.1), empty ones included.
+fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&byte| byte == b',').map(|item| {
+        let start = item.iter().position(|byte| !b" \t".contains(byte)).unwrap_or(item.len());
+        let end = item.iter().rposition(|byte| !b" \t".contains(byte)).map_or(start, |last| last + 1);
+        &item[start..end]
+    })
+}
+
+/// `1*DIGIT`, and nothing that only looks like it.
+#[inline]
+fn decimal(digits: &[u8]) -> Result<u64, FramingError> {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(FramingError::ContentLengthInvalid);
+    }
+    digits
+        .iter()
+        .try_fold(0u64, |value, digit| value.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
+        .ok_or(FramingError::ContentLengthTooLarge)
+}
+
+/// `tchar` (RFC 9110 §5.6.2).
+pub(super) fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Whether only bytes are there that a `uri-host [ ":" port ]` may have (RFC 3986 §3.2.2). Empty is a host (RFC 9112 §3.2).
+pub(super) fn is_host(value: &[u8]) -> bool {
+    value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte))
+}

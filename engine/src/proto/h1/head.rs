@@ -1,0 +1,349 @@
+//! Heads as they are lent to a caller: views of validated bytes, and the small values to make them again.
+//!
+//! Nothing is parsed here: [`parse`](super::parse) has done that once for all.
+
+use std::fmt;
+
+use http::StatusCode;
+
+/// The versions that this codec speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Version {
+    /// HTTP/1.0
+    Http10,
+    /// HTTP/1.1
+    Http11,
+}
+
+impl From<Version> for http::Version {
+    fn from(version: Version) -> Self {
+        match version {
+            Version::Http10 => Self::HTTP_10,
+            Version::Http11 => Self::HTTP_11,
+        }
+    }
+}
+
+/// The head of a response: a view of its bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ResponseHead<'b> {
+    bytes: &'b [u8],
+    meta: ResponseMeta,
+}
+
+/// All that [`ResponseHead`] knows besides its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResponseMeta {
+    pub(super) status: StatusCode,
+    pub(super) version: Version,
+    pub(super) fields_offset: u32,
+    pub(super) length: u32,
+}
+
+/// "HTTP/1.1 200": a status line is this long at least, and a space and the reason follow.
+pub(super) const STATUS_LINE_SIZE_MIN: usize = 12;
+
+impl<'b> ResponseHead<'b> {
+    /// The head that `meta` was taken from, over the same bytes, wherever they are kept now. More bytes may follow them.
+    ///
+    /// Other bytes than those give some other fields, and no harm.
+    ///
+    /// # Panics
+    /// When `bytes` is shorter than [`ResponseMeta::length`].
+    #[inline]
+    pub fn from_parts(bytes: &'b [u8], meta: ResponseMeta) -> Self {
+        Self { bytes: &bytes[..meta.length as usize], meta }
+    }
+
+    /// What is needed, with [`bytes`](Self::bytes), to make this view again.
+    #[inline]
+    pub fn meta(&self) -> ResponseMeta {
+        self.meta
+    }
+
+    /// The bytes of the head, from the status line to the empty line.
+    #[inline]
+    pub fn bytes(&self) -> &'b [u8] {
+        self.bytes
+    }
+
+    /// The status code, from 100 to 999.
+    #[inline]
+    pub fn status(&self) -> StatusCode {
+        self.meta.status
+    }
+
+    /// The version that the peer speaks.
+    #[inline]
+    pub fn version(&self) -> Version {
+        self.meta.version
+    }
+
+    /// The reason phrase; empty when there is none. It may hold any bytes but control characters.
+    pub fn reason(&self) -> &'b [u8] {
+        let line = &self.bytes[STATUS_LINE_SIZE_MIN.min(self.bytes.len())..];
+        let line = &line[..memchr::memchr(b'\n', line).unwrap_or(line.len())];
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        line.strip_prefix(b" ").unwrap_or(line)
+    }
+
+    /// The field lines.
+    #[inline]
+    pub fn fields(&self) -> Fields<'b> {
+        Fields { lines: &self.bytes[self.meta.fields_offset as usize..] }
+    }
+}
+
+impl ResponseMeta {
+    /// Bytes in the head.
+    #[inline]
+    pub fn length(&self) -> usize {
+        self.length as usize
+    }
+
+    /// The status code, from 100 to 999.
+    #[inline]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+}
+
+impl fmt::Debug for ResponseHead<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseHead")
+            .field("version", &self.version())
+            .field("status", &self.status())
+            .field("reason", &Text(self.reason()))
+            .field("fields", &self.fields())
+            .finish()
+    }
+}
+
+/// The head of a request: a view of its bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct RequestHead<'b> {
+    bytes: &'b [u8],
+    meta: RequestMeta,
+}
+
+/// All that [`RequestHead`] knows besides its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestMeta {
+    pub(super) version: Version,
+    pub(super) expects_continue: bool,
+    pub(super) requests_upgrade: bool,
+    pub(super) method_length: u32,
+    pub(super) target_length: u32,
+    pub(super) fields_offset: u32,
+    pub(super) length: u32,
+}
+
+impl<'b> RequestHead<'b> {
+    /// The head that `meta` was taken from, over the same bytes, wherever they are kept now. More bytes may follow them.
+    ///
+    /// Other bytes than those give some other fields, and no harm.
+    ///
+    /// # Panics
+    /// When `bytes` is shorter than [`RequestMeta::length`].
+    #[inline]
+    pub fn from_parts(bytes: &'b [u8], meta: RequestMeta) -> Self {
+        Self { bytes: &bytes[..meta.length as usize], meta }
+    }
+
+    /// What is needed, with [`bytes`](Self::bytes), to make this view again.
+    #[inline]
+    pub fn meta(&self) -> RequestMeta {
+        self.meta
+    }
+
+    /// The bytes of the head, from the request line to the empty line.
+    #[inline]
+    pub fn bytes(&self) -> &'b [u8] {
+        self.bytes
+    }
+
+    /// The method: a token, in the case that the peer wrote.
+    #[inline]
+    pub fn method(&self) -> &'b [u8] {
+        &self.bytes[..self.meta.method_length as usize]
+    }
+
+    /// The request target, in one of the forms that RFC 9112 §3.2 allows for the method. It is UTF-8.
+    #[inline]
+    pub fn target(&self) -> &'b [u8] {
+        let start = self.meta.method_length as usize + 1;
+        &self.bytes[start..start + self.meta.target_length as usize]
+    }
+
+    /// The version that the peer speaks.
+    #[inline]
+    pub fn version(&self) -> Version {
+        self.meta.version
+    }
+
+    /// Whether the peer waits for `100 Continue` before it sends the body (RFC 9110 §10.1.1). Never in HTTP/1.0.
+    #[inline]
+    pub fn expects_continue(&self) -> bool {
+        self.meta.expects_continue
+    }
+
+    /// Whether the peer offers another protocol, by `Connection: upgrade` and an `Upgrade` field (RFC 9110 §7.8). Never
+    /// in HTTP/1.0.
+    #[inline]
+    pub fn requests_upgrade(&self) -> bool {
+        self.meta.requests_upgrade
+    }
+
+    /// The field lines.
+    #[inline]
+    pub fn fields(&self) -> Fields<'b> {
+        Fields { lines: &self.bytes[self.meta.fields_offset as usize..] }
+    }
+}
+
+impl RequestMeta {
+    /// Bytes in the head.
+    #[inline]
+    pub fn length(&self) -> usize {
+        self.length as usize
+    }
+}
+
+impl fmt::Debug for RequestHead<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestHead")
+            .field("method", &Text(self.method()))
+            .field("target", &Text(self.target()))
+            .field("version", &self.version())
+            .field("fields", &self.fields())
+            .finish()
+    }
+}
+
+/// Field lines, in order, as (name, value) pairs. The name is a token in the case that the peer wrote; the value has no
+/// white space at its ends, and may hold any bytes but control characters (a tab within it is possible).
+///
+/// The lines are cut up while they are iterated; looking for one field in a head of ten costs about 0.1 µs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Fields<'b> {
+    /// Validated lines, with the empty line that ends them.
+    pub(super) lines: &'b [u8],
+}
+
+impl<'b> Fields<'b> {
+    /// All fields.
+    #[inline]
+    pub fn iter(&self) -> FieldsIter<'b> {
+        FieldsIter { lines: self.lines }
+    }
+
+    /// The value of the first field of this name, whatever its case.
+    pub fn get(&self, name: &str) -> Option<&'b [u8]> {
+        self.get_all(name).next()
+    }
+
+    /// The values of all fields of this name, whatever its case.
+    pub fn get_all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'b [u8]> + use<'b, 'n> {
+        self.iter()
+            .filter(move |(found, _)| found.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value)
+    }
+}
+
+impl<'b> IntoIterator for Fields<'b> {
+    type Item = (&'b [u8], &'b [u8]);
+    type IntoIter = FieldsIter<'b>;
+
+    fn into_iter(self) -> FieldsIter<'b> {
+        self.iter()
+    }
+}
+
+impl<'b> IntoIterator for &Fields<'b> {
+    type Item = (&'b [u8], &'b [u8]);
+    type IntoIter = FieldsIter<'b>;
+
+    fn into_iter(self) -> FieldsIter<'b> {
+        self.iter()
+    }
+}
+
+impl fmt::Debug for Fields<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter().map(|(name, value)| (Text(name), Text(value)))).finish()
+    }
+}
+
+/// See [`Fields::iter`].
+#[derive(Clone, Debug)]
+pub struct FieldsIter<'b> {
+    lines: &'b [u8],
+}
+
+impl<'b> Iterator for FieldsIter<'b> {
+    type Item = (&'b [u8], &'b [u8]);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let end = memchr::memchr(b'\n', self.lines)?;
+        let line = &self.lines[..end];
+        // The empty line has no colon, and ends the iteration.
+        let colon = memchr::memchr(b':', line)?;
+        self.lines = &self.lines[end + 1..];
+        Some((&line[..colon], trim(&line[colon + 1..])))
+    }
+}
+
+/// `bytes` without the white space at its ends, and without the CR of a line end.
+fn trim(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = bytes {
+        bytes = rest;
+    }
+    while let [rest @ .., b' ' | b'\t' | b'\r'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// Bytes that are text as a rule, for `Debug`.
+struct Text<'b>(&'b [u8]);
+
+impl fmt::Debug for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.0.escape_ascii())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(lines: &[u8]) -> Vec<(&str, &str)> {
+        let text = |bytes| std::str::from_utf8(bytes).unwrap();
+        Fields { lines }.iter().map(|(name, value)| (text(name), text(value))).collect()
+    }
+
+    #[test]
+    fn values_are_trimmed_and_lines_may_end_with_a_bare_lf() {
+        let lines = b"A:1\r\nb: \t two words \t\nEmpty:\r\nBlank:   \r\nColon: a:b\r\n\r\n";
+        let expected = [("A", "1"), ("b", "two words"), ("Empty", ""), ("Blank", ""), ("Colon", "a:b")];
+        assert_eq!(fields(lines), expected);
+        assert_eq!(fields(b"\r\n"), []);
+        assert_eq!(fields(b"\n"), []);
+        assert_eq!(fields(b""), []);
+    }
+
+    #[test]
+    fn a_field_is_found_whatever_its_case_and_all_of_a_name_in_order() {
+        let fields = Fields { lines: b"Via: a\r\nX: 0\r\nVIA: b\r\n\r\n" };
+        assert_eq!(fields.get("via"), Some(&b"a"[..]));
+        assert_eq!(fields.get_all("vIa").collect::<Vec<_>>(), [b"a", b"b"]);
+        assert_eq!(fields.get("vi"), None);
+    }
+
+    #[test]
+    fn the_values_kept_for_a_head_are_small() {
+        assert!(size_of::<ResponseMeta>() <= 12);
+        assert!(size_of::<RequestMeta>() <= 20);
+    }
+}

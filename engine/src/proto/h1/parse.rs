@@ -1,0 +1,295 @@
+//! From bytes to a validated head, by httparse, in linear time however the bytes were cut.
+
+use std::mem::MaybeUninit;
+
+use http::StatusCode;
+use httparse::{ParserConfig, Status};
+
+use super::error::{Error, LimitExceeded, SyntaxError, SyntaxPart};
+use super::framing::Facts;
+use super::head::{RequestMeta, ResponseMeta, STATUS_LINE_SIZE_MIN, Version};
+use super::limits::{HEADER_COUNT_CEILING, Limits};
+
+/// How far the head that is arriving has been looked at.
+///
+/// httparse starts over at each call, which would be quadratic for a head that drips in. So it is called for the first
+/// bytes of a head (nearly always that is all of it), and again only when the end of the head has been found, or the
+/// head has become too long. In between only the new bytes are searched. The price: an error in a head that comes in
+/// pieces may be reported as late as the end of that head.
+#[derive(Debug, Default)]
+pub(super) struct HeadScan {
+    scanned: u32,
+}
+
+impl HeadScan {
+    /// Whether any byte of a head has been seen that is not complete.
+    pub(super) fn has_begun(&self) -> bool {
+        self.scanned > 0
+    }
+
+    /// The head of a response, when all of it is there.
+    #[inline]
+    pub(super) fn response(
+        &mut self,
+        input: &[u8],
+        limits: &Limits,
+    ) -> Result<Option<(ResponseMeta, Facts)>, Error> {
+        let Some(window) = self.window(input, limits) else { return Ok(None) };
+        // httparse ignores empty lines here, as it does before requests; RFC 9112 §2.2 has them before requests only.
+        if let Some(b'\r' | b'\n') = window.first() {
+            return Err(syntax(SyntaxPart::StatusLine, 0));
+        }
+        let mut headers = [const { MaybeUninit::uninit() }; HEADER_COUNT_CEILING as usize];
+        let mut response = httparse::Response::new(&mut []);
+        let parsed = ParserConfig::default().parse_response_with_uninit_headers(
+            &mut response,
+            window,
+            &mut headers[..header_count_max(limits)],
+        );
+        match (parsed, response.version, response.code) {
+            (Ok(Status::Complete(length)), Some(minor), Some(code)) => {
+                self.scanned = 0;
+                let Ok(status) = StatusCode::from_u16(code) else {
+                    return Err(syntax(SyntaxPart::StatusLine, STATUS_LINE_SIZE_MIN - 3));
+                };
+                let reason = &window[STATUS_LINE_SIZE_MIN..length];
+                let line_end =
+                    memchr::memchr(b'\n', reason).map_or(length, |at| STATUS_LINE_SIZE_MIN + at + 1);
+                let meta = ResponseMeta {
+                    status,
+                    version: version(minor),
+                    fields_offset: line_end as u32,
+                    length: length as u32,
+                };
+                Ok(Some((meta, Facts::collect(response.headers)?)))
+            }
+            (Ok(_), ..) => self.incomplete(window, limits).map(|()| None),
+            (Err(error), ..) => Err(head_error(error, window, limits, |prefix, headers| {
+                let mut response = httparse::Response::new(&mut []);
+                ParserConfig::default()
+                    .parse_response_with_uninit_headers(&mut response, prefix, headers)
+                    .is_err()
+            })),
+        }
+    }
+
+    /// The head of a request, when all of it is there. `input` does not begin with an empty line.
+    #[inline]
+    pub(super) fn request(
+        &mut self,
+        input: &[u8],
+        limits: &Limits,
+    ) -> Result<Option<(RequestMeta, Facts)>, Error> {
+        let Some(window) = self.window(input, limits) else { return Ok(None) };
+        let mut headers = [const { MaybeUninit::uninit() }; HEADER_COUNT_CEILING as usize];
+        let mut request = httparse::Request::new(&mut []);
+        let parsed = ParserConfig::default().parse_request_with_uninit_headers(
+            &mut request,
+            window,
+            &mut headers[..header_count_max(limits)],
+        );
+        let too_long = |target: &str| target.len() > limits.target_size_max as usize;
+        match (parsed, request.method, request.path, request.version) {
+            (Ok(Status::Complete(length)), Some(method), Some(target), Some(minor)) => {
+                self.scanned = 0;
+                if too_long(target) {
+                    return Err(Error::Limit(LimitExceeded::TargetSize(limits.target_size_max)));
+                }
+                if !target_has_a_form(method, target) {
+                    return Err(syntax(SyntaxPart::TargetForm, method.len() + 1));
+                }
+                let line_end = method.len() + 1 + target.len() + 1 + "HTTP/1.1".len();
+                let line_end = line_end + if window[line_end] == b'\r' { 2 } else { 1 };
+                let facts = Facts::collect(request.headers)?;
+                let version = version(minor);
+                let meta = RequestMeta {
+                    version,
+                    expects_continue: facts.expects_continue(version),
+                    requests_upgrade: facts.requests_upgrade(version),
+                    method_length: method.len() as u32,
+                    target_length: target.len() as u32,
+                    fields_offset: line_end as u32,
+                    length: length as u32,
+                };
+                Ok(Some((meta, facts)))
+            }
+            (Ok(_), method, target, _) => {
+                let incomplete = self.incomplete(window, limits).map(|()| None);
+                // A head that is too long because of its target is another fault (414) than one with too many fields (431).
+                if incomplete.is_err() && method.is_some() && target.is_none_or(too_long) {
+                    return Err(Error::Limit(LimitExceeded::TargetSize(limits.target_size_max)));
+                }
+                incomplete
+            }
+            (Err(error), ..) => Err(head_error(error, window, limits, |prefix, headers| {
+                let mut request = httparse::Request::new(&mut []);
+                ParserConfig::default()
+                    .parse_request_with_uninit_headers(&mut request, prefix, headers)
+                    .is_err()
+            })),
+        }
+    }
+
+    /// The part of `input` that may be parsed, if it is worth while to parse it.
+    #[inline]
+    fn window<'b>(&mut self, input: &'b [u8], limits: &Limits) -> Option<&'b [u8]> {
+        let window = &input[..input.len().min(limits.head_size_max as usize)];
+        let worthwhile = self.scanned == 0
+            || window.len() == limits.head_size_max as usize
+            || contains_head_end(window, self.scanned as usize);
+        if worthwhile {
+            #[cfg(test)]
+            work::add(window.len());
+            Some(window)
+        } else {
+            self.scanned = window.len() as u32;
+            None
+        }
+    }
+
+    /// Notes that `window` holds no whole head.
+    fn incomplete(&mut self, window: &[u8], limits: &Limits) -> Result<(), Error> {
+        if window.len() == limits.head_size_max as usize {
+            return Err(Error::Limit(LimitExceeded::HeadSize(limits.head_size_max)));
+        }
+        self.scanned = window.len() as u32;
+        Ok(())
+    }
+}
+
+/// Validates a whole trailer section, with the empty line that ends it.
+pub(super) fn trailers(section: &[u8], limits: &Limits) -> Result<(), Error> {
+    let parse = |bytes: &[u8]| {
+        let mut headers = [httparse::EMPTY_HEADER; HEADER_COUNT_CEILING as usize];
+        httparse::parse_headers(bytes, &mut headers[..header_count_max(limits)])
+            .map(|status| status.is_complete())
+    };
+    match parse(section) {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            Err(Error::Trailers(SyntaxError { part: SyntaxPart::LineEnd, offset: section.len() as u32 }))
+        }
+        Err(httparse::Error::TooManyHeaders) => Err(too_many_headers(limits)),
+        Err(error) => {
+            let offset = first_error(section, |prefix| parse(prefix).is_err());
+            Err(Error::Trailers(SyntaxError { part: part(error), offset: offset as u32 }))
+        }
+    }
+}
+
+fn header_count_max(limits: &Limits) -> usize {
+    limits.header_count_max.min(HEADER_COUNT_CEILING) as usize
+}
+
+fn version(minor: u8) -> Version {
+    if minor == 0 { Version::Http10 } else { Version::Http11 }
+}
+
+/// Whether an empty line that `scanned` bytes did not yet end is in `window`.
+fn contains_head_end(window: &[u8], scanned: usize) -> bool {
+    // "\n\r\n" is the longest end; up to two bytes of it may have been scanned.
+    let start = scanned.saturating_sub(2).min(window.len());
+    let fresh = &window[start..];
+    #[cfg(test)]
+    work::add(fresh.len());
+    memchr::memchr_iter(b'\n', fresh).any(|at| matches!(fresh[at + 1..], [b'\n', ..] | [b'\r', b'\n', ..]))
+}
+
+/// RFC 9112 §3.2: which targets a method may have.
+fn target_has_a_form(method: &str, target: &str) -> bool {
+    match (method, target.as_bytes()) {
+        // authority-form: a host and a port.
+        ("CONNECT", target) => {
+            let Some(colon) = memchr::memrchr(b':', target) else { return false };
+            let (host, port) = (&target[..colon], &target[colon + 1..]);
+            !host.is_empty()
+                && super::framing::is_host(host)
+                && !port.is_empty()
+                && port.iter().all(u8::is_ascii_digit)
+        }
+        // origin-form.
+        (_, [b'/', ..]) | ("OPTIONS", b"*") => true,
+        // absolute-form. Only its beginning is looked at; taking a URI apart is not the codec's.
+        (_, target) => {
+            let scheme =
+                target.iter().take_while(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b)).count();
+            target[0].is_ascii_alphabetic() && target[scheme..].starts_with(b"://")
+        }
+    }
+}
+
+fn syntax(part: SyntaxPart, offset: usize) -> Error {
+    Error::Head(SyntaxError { part, offset: offset as u32 })
+}
+
+fn too_many_headers(limits: &Limits) -> Error {
+    Error::Limit(LimitExceeded::HeaderCount(limits.header_count_max.min(HEADER_COUNT_CEILING)))
+}
+
+/// What httparse found wrong with `window`, and where.
+#[cold]
+fn head_error(
+    error: httparse::Error,
+    window: &[u8],
+    limits: &Limits,
+    fails: impl for<'h, 'b> Fn(&'b [u8], &'h mut [MaybeUninit<httparse::Header<'b>>]) -> bool,
+) -> Error {
+    if error == httparse::Error::TooManyHeaders {
+        return too_many_headers(limits);
+    }
+    let offset = first_error(window, |prefix| {
+        let mut headers = [const { MaybeUninit::uninit() }; HEADER_COUNT_CEILING as usize];
+        fails(prefix, &mut headers)
+    });
+    match error {
+        httparse::Error::Version => version_error(window, offset),
+        error => syntax(part(error), offset),
+    }
+}
+
+/// The offset of the byte that makes `bytes` an error, by bisection: httparse does not tell it, but reads from left to
+/// right, so that what begins with an error is an error. Sixteen parses at most, once in the life of a connection.
+fn first_error(bytes: &[u8], fails: impl Fn(&[u8]) -> bool) -> usize {
+    let (mut good, mut bad) = (0, bytes.len());
+    while bad - good > 1 {
+        let middle = usize::midpoint(good, bad);
+        if fails(&bytes[..middle]) { bad = middle } else { good = middle }
+    }
+    good
+}
+
+/// A version that this codec does not speak, or no version at all.
+fn version_error(window: &[u8], offset: usize) -> Error {
+    // The version is the last word of a request line and the first of a status line, and the error is inside it.
+    let start = memchr::memrchr(b' ', &window[..offset]).map_or(0, |space| space + 1);
+    let supposed = &window[start..];
+    let is_version = supposed.starts_with(b"HTTP/") && supposed.get(5).is_some_and(u8::is_ascii_digit);
+    syntax(if is_version { SyntaxPart::UnsupportedVersion } else { SyntaxPart::Version }, offset)
+}
+
+fn part(error: httparse::Error) -> SyntaxPart {
+    match error {
+        httparse::Error::HeaderName => SyntaxPart::FieldName,
+        httparse::Error::HeaderValue => SyntaxPart::FieldValue,
+        httparse::Error::Status => SyntaxPart::StatusLine,
+        httparse::Error::Token => SyntaxPart::RequestLine,
+        httparse::Error::Version => SyntaxPart::Version,
+        httparse::Error::NewLine | httparse::Error::TooManyHeaders => SyntaxPart::LineEnd,
+    }
+}
+
+/// Counts the bytes that heads were looked at, so that a test can see that it is linear.
+#[cfg(test)]
+mod work {
+    use std::cell::Cell;
+
+    thread_local!(static BYTES: Cell<usize> = const { Cell::new(0) });
+
+    pub(super) fn add(bytes: usize) {
+        BYTES.set(BYTES.get() + bytes);
+    }
+
+    pub(super) fn take() -> usize {
+        BYTES.take()
+    }
+}

@@ -1,0 +1,182 @@
+//! The server's codec: requests are decoded here, responses are encoded elsewhere.
+
+use super::body::{BodyDecoder, BodyEvent};
+use super::error::{Error, Incomplete, LimitExceeded, SyntaxError, SyntaxPart};
+use super::framing::BodyLength;
+use super::head::{Fields, RequestHead};
+use super::limits::{EMPTY_LINES_MAX, Limits};
+use super::parse::HeadScan;
+
+/// What the bytes of a request are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestEvent<'b> {
+    /// What is there is not enough. The bytes that were not consumed are to be shown again, with more behind them.
+    NeedMore,
+    /// The head of a request. [`ServerCodec::body_length`] now tells what follows.
+    Head(RequestHead<'b>),
+    /// Bytes of the body, at least one.
+    Data(&'b [u8]),
+    /// The trailer fields of a chunked body, at least one. They are no part of the head, and must not be taken for it
+    /// (RFC 9110 §6.5.1).
+    Trailers(Fields<'b>),
+    /// The request is complete; bytes behind it are the next one's (pipelining), or of another protocol once the caller
+    /// has agreed to one: it does not call [`ServerCodec::decode`] then.
+    End {
+        /// Whether the connection can carry another request, as far as this one goes.
+        reusable: bool,
+    },
+}
+
+/// Decodes the requests on one connection, one after the other.
+///
+/// An [`Error`] suggests the status to answer with: [`Error::status`].
+#[derive(Debug)]
+pub struct ServerCodec {
+    body: BodyDecoder,
+    limits: Limits,
+    scan: HeadScan,
+    empty_lines: u8,
+    state: State,
+    reusable: bool,
+}
+
+// One per connection, of which there may be tens of thousands.
+const _: () = assert!(size_of::<ServerCodec>() <= 64);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Head,
+    Body,
+    /// The last request was the last.
+    Closed,
+    Failed,
+}
+
+impl ServerCodec {
+    /// A codec for a fresh connection.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            body: BodyDecoder::new(BodyLength::None),
+            limits,
+            scan: HeadScan::default(),
+            empty_lines: 0,
+            state: State::Head,
+            reusable: false,
+        }
+    }
+
+    /// How the body of the current request ends. Meaningful between its head and its end.
+    #[inline]
+    pub fn body_length(&self) -> BodyLength {
+        self.body.length()
+    }
+
+    /// Whether the connection can carry another request after the current one, as in [`RequestEvent::End`]. Meaningful
+    /// between its head and its end.
+    #[inline]
+    pub fn is_reusable(&self) -> bool {
+        self.reusable
+    }
+
+    /// The next event in `input`, and how many of its bytes the codec has consumed.
+    ///
+    /// `input` begins with the first byte that has not been consumed. Everything is consumed, or an event is given, but in
+    /// a head or a trailer section that is not whole: its bytes stay with the caller. `End` takes a call of its own, for
+    /// which `input` may be empty.
+    ///
+    /// # Errors
+    /// See [`Error`]: the codec has failed for good. Bytes after a request that was not reusable are
+    /// [`Error::UnexpectedBytes`].
+    #[inline]
+    pub fn decode<'b>(&mut self, input: &'b [u8]) -> Result<(usize, RequestEvent<'b>), Error> {
+        let result = match self.state {
+            State::Head => self.decode_head(input),
+            State::Body => self.decode_body(input),
+            State::Closed if input.is_empty() => Ok((0, RequestEvent::NeedMore)),
+            // RFC 9112 §9.6: what follows a request with "close" is not processed.
+            State::Closed => Err(Error::UnexpectedBytes),
+            State::Failed => Err(Error::Failed),
+        };
+        if result.is_err() {
+            self.state = State::Failed;
+        }
+        result
+    }
+
+    /// The peer will send no more bytes, and [`decode`](Self::decode) has seen all that it sent.
+    ///
+    /// `Ok` means that nothing is missing: it came between two requests, or after all bytes of one, whose `End`
+    /// `decode(&[])` then gives as not reusable.
+    ///
+    /// # Errors
+    /// [`Error::Incomplete`], which tells where the stream ended.
+    pub fn end_of_stream(&mut self) -> Result<(), Error> {
+        self.reusable = false;
+        let result = match self.state {
+            State::Head if self.scan.has_begun() => Err(Error::Incomplete(Incomplete::Head)),
+            State::Head | State::Closed => Ok(()),
+            State::Body => self.body.end_of_stream(),
+            State::Failed => Err(Error::Failed),
+        };
+        if result.is_err() {
+            self.state = State::Failed;
+        }
+        result
+    }
+
+    #[inline]
+    fn decode_head<'b>(&mut self, input: &'b [u8]) -> Result<(usize, RequestEvent<'b>), Error> {
+        let skipped = self.skip_empty_lines(input)?;
+        let input = &input[skipped..];
+        // A lone CR may be the beginning of an empty line.
+        if input.is_empty() || input == b"\r" {
+            return Ok((skipped, RequestEvent::NeedMore));
+        }
+        let Some((meta, facts)) = self.scan.request(input, &self.limits)? else {
+            return Ok((skipped, RequestEvent::NeedMore));
+        };
+        let head = RequestHead::from_parts(input, meta);
+        let version = head.version();
+        facts.check_host(version)?;
+        self.body = BodyDecoder::new(facts.request_body(version)?);
+        self.reusable = facts.persists(version);
+        self.state = State::Body;
+        Ok((skipped + meta.length(), RequestEvent::Head(head)))
+    }
+
+    /// RFC 9112 §2.2: a server ignores at least one empty line before the request line.
+    #[inline]
+    fn skip_empty_lines(&mut self, input: &[u8]) -> Result<usize, Error> {
+        let mut skipped = 0;
+        loop {
+            skipped += match input[skipped..] {
+                [b'\r', b'\n', ..] => 2,
+                [b'\n', ..] => 1,
+                [b'\r', _, ..] => {
+                    return Err(Error::Head(SyntaxError { part: SyntaxPart::LineEnd, offset: 1 }));
+                }
+                _ => return Ok(skipped),
+            };
+            if self.empty_lines >= EMPTY_LINES_MAX {
+                return Err(Error::Limit(LimitExceeded::EmptyLines));
+            }
+            self.empty_lines += 1;
+        }
+    }
+
+    #[inline]
+    fn decode_body<'b>(&mut self, input: &'b [u8]) -> Result<(usize, RequestEvent<'b>), Error> {
+        let (consumed, event) = self.body.decode(input, &self.limits)?;
+        let event = match event {
+            BodyEvent::NeedMore => RequestEvent::NeedMore,
+            BodyEvent::Data(bytes) => RequestEvent::Data(bytes),
+            BodyEvent::Trailers(fields) => RequestEvent::Trailers(fields),
+            BodyEvent::End => {
+                self.empty_lines = 0;
+                self.state = if self.reusable { State::Head } else { State::Closed };
+                RequestEvent::End { reusable: self.reusable }
+            }
+        };
+        Ok((consumed, event))
+    }
+}

@@ -1,0 +1,81 @@
+//! A queue whose first element needs no allocation: nearly always there is at most one.
+
+use std::collections::VecDeque;
+
+/// First in, first out. An empty queue that never held two elements owns no heap memory.
+#[derive(Debug)]
+pub(crate) struct InlineQueue<T> {
+    first: Option<T>,
+    rest: VecDeque<T>,
+}
+
+impl<T> Default for InlineQueue<T> {
+    fn default() -> Self {
+        Self { first: None, rest: VecDeque::new() }
+    }
+}
+
+impl<T> InlineQueue<T> {
+    #[inline]
+    pub(crate) fn push_back(&mut self, value: T) {
+        if self.first.is_none() {
+            self.first = Some(value);
+        } else {
+            self.rest.push_back(value);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn pop_front(&mut self) -> Option<T> {
+        let value = self.first.take()?;
+        if !self.rest.is_empty() {
+            self.first = self.rest.pop_front();
+            if self.rest.is_empty() {
+                // A burst is over; an idle connection shall own no memory.
+                self.rest = VecDeque::new();
+            }
+        }
+        Some(value)
+    }
+
+    #[inline]
+    pub(crate) fn front(&self) -> Option<&T> {
+        self.first.as_ref()
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.rest.len()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut T> {
+        self.first.iter_mut().chain(self.rest.iter_mut())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_is_kept_across_the_first_and_the_rest() {
+        let mut queue = InlineQueue::default();
+        for round in 0..3 {
+            for value in 0..4 {
+                queue.push_back(round * 10 + value);
+            }
+            assert_eq!(queue.len(), 4);
+            assert_eq!(queue.iter_mut().map(|value| *value % 10).collect::<Vec<_>>(), [0, 1, 2, 3]);
+            for value in 0..4 {
+                assert_eq!(queue.front(), Some(&(round * 10 + value)));
+                assert_eq!(queue.pop_front(), Some(round * 10 + value));
+            }
+            assert!(queue.is_empty());
+            assert_eq!(queue.pop_front(), None);
+        }
+    }
+}

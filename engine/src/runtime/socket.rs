@@ -1,0 +1,556 @@
+//! Sockets and listeners of a worker: what has arrived for them, who waits, and what they may hold back.
+//!
+//! The state of all of them is one table beside the driver's; an idle socket owns no buffer. Dropping a [`Socket`] in the
+//! middle of anything is sound: the driver cancels, waits for the kernel, and closes.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use ringtide_driver::{Address, Completion, Driver, Event, Handle, Interest, Lease, ReceiveEnd, SendBuffer};
+
+use super::core::{self, Core};
+use super::driver::AnyDriver;
+use super::queue::InlineQueue;
+use crate::limits::UNREAD_SIZE_MAX;
+
+/// A connected stream socket, or one on its way there. Closed when it is dropped.
+pub(crate) struct Socket {
+    core: Rc<Core>,
+    handle: Handle,
+}
+
+impl Socket {
+    /// Starts to connect; see [`poll_connected`](Self::poll_connected).
+    pub(crate) fn connect(address: &Address) -> io::Result<Self> {
+        let core = core::current();
+        let handle = {
+            let (mut sockets, mut driver) = core.io();
+            let handle = driver.connect(address)?;
+            sockets.insert(handle, Resource::Socket(State::default()));
+            handle
+        };
+        Ok(Self { core, handle })
+    }
+
+    /// Takes over a connected socket that was made elsewhere.
+    pub(crate) fn adopt(socket: OwnedFd) -> io::Result<Self> {
+        let core = core::current();
+        let handle = {
+            let (mut sockets, mut driver) = core.io();
+            let handle = driver.adopt(socket)?;
+            let state = State { connect: Some(Ok(())), ..State::default() };
+            sockets.insert(handle, Resource::Socket(state));
+            handle
+        };
+        Ok(Self { core, handle })
+    }
+
+    /// Whether the connection stands, or why it does not. To be asked once.
+    pub(crate) fn poll_connected(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(|state, _| match state.connect.take() {
+            Some(outcome) => Poll::Ready(outcome),
+            None => wait(&mut state.send_waker, context),
+        })
+    }
+
+    /// The next bytes, or `None` at the end of the stream. Starts receiving if need be.
+    #[inline]
+    pub(crate) fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Lease>>> {
+        let handle = self.handle;
+        self.with(|state, driver| {
+            if let Some(lease) = state.received.pop_front() {
+                state.unread_size -= lease.len() as u32;
+                if state.receiving == Receiving::Paused && state.unread_size < UNREAD_SIZE_MAX / 2 {
+                    state.receiving = Receiving::Armed;
+                    driver.receive(handle)?;
+                }
+                return Poll::Ready(Ok(Some(lease)));
+            }
+            match &state.receiving {
+                Receiving::Eof => return Poll::Ready(Ok(None)),
+                Receiving::Failed(error) => return Poll::Ready(Err(error.to_error())),
+                Receiving::Idle => {
+                    state.receiving = Receiving::Armed;
+                    driver.receive(handle)?;
+                }
+                Receiving::Armed | Receiving::Pausing | Receiving::Paused => {}
+            }
+            wait(&mut state.receive_waker, context)
+        })
+    }
+
+    /// Whether the peer has closed, or failed, or sent something, as far as is known without asking the kernel: such a connection
+    /// is not fit for a new request.
+    pub(crate) fn has_news(&self) -> bool {
+        self.with(|state, _| {
+            !state.received.is_empty() || matches!(state.receiving, Receiving::Eof | Receiving::Failed(_))
+        })
+    }
+
+    /// Starts to receive if it has not yet, so that a peer's end is noticed while nobody reads.
+    pub(crate) fn watch(&mut self) -> io::Result<()> {
+        let handle = self.handle;
+        self.with(|state, driver| {
+            if matches!(state.receiving, Receiving::Idle) {
+                state.receiving = Receiving::Armed;
+                driver.receive(handle)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Starts a send of all of `buffer`; see [`poll_sent`](Self::poll_sent). One at a time.
+    #[inline]
+    pub(crate) fn send(&mut self, buffer: SendBuffer) -> io::Result<()> {
+        let handle = self.handle;
+        self.with_all(|sockets, driver| {
+            driver.send(handle, buffer)?;
+            sockets.unstamped.push(handle);
+            if let Some(state) = sockets.state_mut(handle) {
+                state.sending = Sending::Busy;
+            }
+            Ok(())
+        })
+    }
+
+    /// Starts a send that reports only failure; see [`Driver::send_quiet`].
+    #[inline]
+    pub(crate) fn send_quiet(&mut self, bytes: &'static [u8]) -> io::Result<()> {
+        let handle = self.handle;
+        self.with_all(|sockets, driver| {
+            driver.send_quiet(handle, bytes)?;
+            sockets.unstamped.push(handle);
+            Ok(())
+        })
+    }
+
+    /// Whether a send is under way whose end has not been taken by [`poll_sent`](Self::poll_sent).
+    #[inline]
+    pub(crate) fn is_sending(&self) -> bool {
+        self.with(|state, _| matches!(state.sending, Sending::Busy | Sending::Done(..)))
+    }
+
+    /// The end of the send under way, with its buffer. A silent send that failed shows its error here as well.
+    #[inline]
+    pub(crate) fn poll_sent(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<SendBuffer>>> {
+        self.with(|state, _| match std::mem::take(&mut state.sending) {
+            Sending::Idle => Poll::Ready(Ok(None)),
+            Sending::Done(buffer) => Poll::Ready(Ok(Some(buffer))),
+            Sending::Busy => {
+                state.sending = Sending::Busy;
+                wait(&mut state.send_waker, context)
+            }
+            Sending::Failed(error) => {
+                let outcome = Err(error.to_error());
+                state.sending = Sending::Failed(error);
+                Poll::Ready(outcome)
+            }
+        })
+    }
+
+    /// When the last send was handed to the kernel, on the worker's clock; 0 before the first.
+    #[inline]
+    pub(crate) fn sent_at_ns(&self) -> u64 {
+        self.with(|state, _| state.sent_at_ns)
+    }
+
+    /// See [`turn_time_ns`](super::turn_time_ns).
+    #[inline]
+    pub(crate) fn turn_time_ns(&self) -> u64 {
+        self.core.turn_time_ns()
+    }
+
+    /// Ends the sending half. No send may be under way.
+    pub(crate) fn shutdown(&mut self) -> io::Result<()> {
+        let handle = self.handle;
+        self.with_all(|_, driver| driver.shutdown(handle))
+    }
+
+    pub(crate) fn local_address(&self) -> io::Result<Address> {
+        self.with_all(|_, driver| driver.local_address(self.handle))
+    }
+
+    pub(crate) fn peer_address(&self) -> io::Result<Address> {
+        self.with_all(|_, driver| driver.peer_address(self.handle))
+    }
+
+    #[inline]
+    fn with_all<T>(&self, act: impl FnOnce(&mut Sockets, &mut AnyDriver) -> T) -> T {
+        let (mut sockets, mut driver) = self.core.io();
+        act(&mut sockets, &mut driver)
+    }
+
+    #[inline]
+    fn with<T>(&self, act: impl FnOnce(&mut State, &mut AnyDriver) -> T) -> T {
+        let (mut sockets, mut driver) = self.core.io();
+        let state = sockets.state_mut(self.handle).expect("a socket's state lasts as long as the socket");
+        act(state, &mut driver)
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Socket({:?})", self.handle)
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        close(&self.core, self.handle);
+    }
+}
+
+/// A listening socket. Closed when it is dropped; connections that nobody took are closed with it.
+pub(crate) struct Listener {
+    core: Rc<Core>,
+    handle: Handle,
+}
+
+impl Listener {
+    pub(crate) fn bind(address: &Address, reuse_port: bool) -> io::Result<Self> {
+        let core = core::current();
+        let handle = {
+            let (mut sockets, mut driver) = core.io();
+            let handle = driver.listen(address, reuse_port)?;
+            sockets.insert(handle, Resource::Listener(Box::default()));
+            handle
+        };
+        Ok(Self { core, handle })
+    }
+
+    /// The next connection. Starts accepting if need be; after an error (such as `EMFILE`) the caller decides when to ask again.
+    pub(crate) fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Socket>> {
+        let accepted = {
+            let (mut sockets, mut driver) = self.core.io();
+            let Some(Resource::Listener(state)) = sockets.get_mut(self.handle) else {
+                return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+            };
+            if let Some(handle) = state.accepted.pop_front() {
+                handle
+            } else if let Some(error) = state.error.take() {
+                return Poll::Ready(Err(error));
+            } else {
+                if !state.accepting {
+                    driver.accept(self.handle)?;
+                    state.accepting = true;
+                }
+                return wait(&mut state.waker, context);
+            }
+        };
+        Poll::Ready(Ok(Socket { core: Rc::clone(&self.core), handle: accepted }))
+    }
+
+    /// Stops accepting until the next [`poll_accept`](Self::poll_accept) that finds no connection waiting. Further connections stay in the kernel's queue.
+    pub(crate) fn pause(&mut self) {
+        self.core.io().1.cancel(self.handle);
+    }
+
+    pub(crate) fn local_address(&self) -> io::Result<Address> {
+        self.core.io().1.local_address(self.handle)
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Listener({:?})", self.handle)
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let accepted = {
+            let (mut sockets, _) = self.core.io();
+            match sockets.get_mut(self.handle) {
+                Some(Resource::Listener(state)) => std::mem::take(&mut state.accepted),
+                _ => VecDeque::new(),
+            }
+        };
+        for handle in accepted {
+            close(&self.core, handle);
+        }
+        close(&self.core, self.handle);
+    }
+}
+
+/// Waits until a descriptor that is not the engine's is ready. Cancel-safe: dropping the future ends the wait.
+///
+/// # Errors
+/// When the descriptor cannot be waited for, as a plain file under epoll.
+///
+/// # Panics
+/// Outside a worker's [`block_on`](super::Worker::block_on).
+pub async fn ready(descriptor: BorrowedFd<'_>, interest: Interest) -> io::Result<()> {
+    struct Wait {
+        core: Rc<Core>,
+        handle: Handle,
+    }
+    impl Drop for Wait {
+        fn drop(&mut self) {
+            close(&self.core, self.handle);
+        }
+    }
+    let core = core::current();
+    let handle = {
+        let (mut sockets, mut driver) = core.io();
+        let handle = driver.poll(descriptor.as_raw_fd(), interest)?;
+        sockets.insert(handle, Resource::Descriptor(PollState::default()));
+        handle
+    };
+    let waiting = Wait { core, handle };
+    std::future::poll_fn(|context| {
+        let (mut sockets, _) = waiting.core.io();
+        match sockets.get_mut(waiting.handle) {
+            Some(Resource::Descriptor(state)) => match state.outcome.take() {
+                Some(outcome) => Poll::Ready(outcome),
+                None => wait(&mut state.waker, context),
+            },
+            _ => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    })
+    .await
+}
+
+fn close(core: &Core, handle: Handle) {
+    let resource = {
+        let (mut sockets, mut driver) = core.io();
+        driver.close(handle);
+        sockets.remove(handle)
+    };
+    drop(resource);
+}
+
+#[inline]
+fn wait<T>(place: &mut Option<Waker>, context: &mut Context<'_>) -> Poll<T> {
+    *place = Some(context.waker().clone());
+    Poll::Pending
+}
+
+/// The state of everything a worker has open, indexed by the driver's slots.
+#[derive(Default)]
+pub(super) struct Sockets {
+    entries: Vec<(u32, Option<Resource>)>,
+    /// Sockets with a send that has not been handed to the kernel yet.
+    unstamped: Vec<Handle>,
+}
+
+enum Resource {
+    Socket(State),
+    Listener(Box<ListenerState>),
+    Descriptor(PollState),
+}
+
+#[derive(Default)]
+struct State {
+    received: InlineQueue<Lease>,
+    unread_size: u32,
+    receiving: Receiving,
+    sending: Sending,
+    connect: Option<io::Result<()>>,
+    receive_waker: Option<Waker>,
+    /// Waits for the connect, then for sends.
+    send_waker: Option<Waker>,
+    sent_at_ns: u64,
+}
+
+#[derive(Default, PartialEq, Eq)]
+enum Receiving {
+    #[default]
+    Idle,
+    Armed,
+    /// Too much is unread; the cancellation is under way.
+    Pausing,
+    /// Too much was unread; armed again when half of it has been read.
+    Paused,
+    Eof,
+    Failed(KeptError),
+}
+
+#[derive(Default)]
+enum Sending {
+    #[default]
+    Idle,
+    Busy,
+    Done(SendBuffer),
+    Failed(KeptError),
+}
+
+/// An error that can be reported more than once, as `io::Error` cannot.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum KeptError {
+    Os(i32),
+    Kind(io::ErrorKind),
+}
+
+impl KeptError {
+    fn of(error: &io::Error) -> Self {
+        error.raw_os_error().map_or(Self::Kind(error.kind()), Self::Os)
+    }
+
+    fn to_error(self) -> io::Error {
+        match self {
+            Self::Os(number) => io::Error::from_raw_os_error(number),
+            Self::Kind(kind) => kind.into(),
+        }
+    }
+}
+
+#[derive(Default)]
+struct ListenerState {
+    accepted: VecDeque<Handle>,
+    accepting: bool,
+    error: Option<io::Error>,
+    waker: Option<Waker>,
+}
+
+#[derive(Default)]
+struct PollState {
+    outcome: Option<io::Result<()>>,
+    waker: Option<Waker>,
+}
+
+impl Sockets {
+    fn insert(&mut self, handle: Handle, resource: Resource) {
+        let slot = handle.slot() as usize;
+        if slot >= self.entries.len() {
+            self.entries.resize_with(slot + 1, || (0, None));
+        }
+        self.entries[slot] = (handle.generation(), Some(resource));
+    }
+
+    #[inline]
+    fn get_mut(&mut self, handle: Handle) -> Option<&mut Resource> {
+        match self.entries.get_mut(handle.slot() as usize) {
+            Some((generation, resource)) if *generation == handle.generation() => resource.as_mut(),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn state_mut(&mut self, handle: Handle) -> Option<&mut State> {
+        match self.get_mut(handle) {
+            Some(Resource::Socket(state)) => Some(state),
+            _ => None,
+        }
+    }
+
+    fn remove(&mut self, handle: Handle) -> Option<Resource> {
+        match self.entries.get_mut(handle.slot() as usize) {
+            Some((generation, resource)) if *generation == handle.generation() => resource.take(),
+            _ => None,
+        }
+    }
+
+    /// Notes the time for every send that the coming turn hands to the kernel.
+    #[inline]
+    pub(super) fn stamp_sends(&mut self, now_ns: impl FnOnce() -> u64) {
+        if self.unstamped.is_empty() {
+            return;
+        }
+        let now_ns = now_ns();
+        let mut unstamped = std::mem::take(&mut self.unstamped);
+        for handle in unstamped.drain(..) {
+            if let Some(state) = self.state_mut(handle) {
+                state.sent_at_ns = now_ns;
+            }
+        }
+        self.unstamped = unstamped;
+    }
+}
+
+/// Books what the driver reports, and wakes whom it concerns.
+pub(super) fn dispatch(
+    sockets: &mut Sockets,
+    driver: &mut AnyDriver,
+    completions: impl Iterator<Item = Completion>,
+) {
+    for Completion { handle, event } in completions {
+        // Accepted sockets are known to the driver alone until they are entered here.
+        if let Event::Accepted(accepted) = event {
+            match sockets.get_mut(handle) {
+                Some(Resource::Listener(state)) => {
+                    state.accepted.push_back(accepted);
+                    wake(&mut state.waker);
+                    let state = State { connect: Some(Ok(())), ..State::default() };
+                    sockets.insert(accepted, Resource::Socket(state));
+                }
+                _ => driver.close(accepted),
+            }
+            continue;
+        }
+        match sockets.get_mut(handle) {
+            Some(Resource::Socket(state)) => dispatch_to_socket(state, driver, handle, event),
+            Some(Resource::Listener(state)) => {
+                if let Event::AcceptEnded(error) = event {
+                    state.accepting = false;
+                    state.error = error;
+                    wake(&mut state.waker);
+                }
+            }
+            Some(Resource::Descriptor(state)) => {
+                if let Event::Polled(outcome) = event {
+                    state.outcome = Some(outcome);
+                    wake(&mut state.waker);
+                }
+            }
+            // Dropped meanwhile: its last event, or one that crossed with the close.
+            None => {}
+        }
+    }
+}
+
+#[inline]
+fn dispatch_to_socket(state: &mut State, driver: &mut AnyDriver, handle: Handle, event: Event) {
+    match event {
+        Event::Received(lease) => {
+            state.unread_size += lease.len() as u32;
+            state.received.push_back(lease);
+            if state.unread_size > UNREAD_SIZE_MAX && state.receiving == Receiving::Armed {
+                // A slow reader must not eat the buffers of all others; the peer will be held back by TCP.
+                state.receiving = Receiving::Pausing;
+                driver.cancel(handle);
+            }
+            wake(&mut state.receive_waker);
+        }
+        Event::ReceiveEnded(end) => {
+            state.receiving = match end {
+                ReceiveEnd::Eof => Receiving::Eof,
+                ReceiveEnd::Error(error) => Receiving::Failed(KeptError::of(&error)),
+                // The reader may have caught up before the cancellation came through.
+                ReceiveEnd::Cancelled if state.unread_size < UNREAD_SIZE_MAX / 2 => {
+                    match driver.receive(handle) {
+                        Ok(()) => Receiving::Armed,
+                        Err(error) => Receiving::Failed(KeptError::of(&error)),
+                    }
+                }
+                ReceiveEnd::Cancelled => Receiving::Paused,
+            };
+            wake(&mut state.receive_waker);
+        }
+        Event::Sent(Ok(()), buffer) => {
+            state.sending = Sending::Done(buffer);
+            wake(&mut state.send_waker);
+        }
+        Event::Sent(Err(error), _) => {
+            state.sending = Sending::Failed(KeptError::of(&error));
+            wake(&mut state.send_waker);
+            // After a silent send nobody waits for its end, but for the answer to it.
+            wake(&mut state.receive_waker);
+        }
+        Event::Connected(outcome) => {
+            state.connect = Some(outcome);
+            wake(&mut state.send_waker);
+        }
+        Event::Accepted(_) | Event::AcceptEnded(_) | Event::Polled(_) | Event::Closed => {}
+    }
+}
+
+#[inline]
+fn wake(waker: &mut Option<Waker>) {
+    if let Some(waker) = waker.take() {
+        waker.wake();
+    }
+}

@@ -1,0 +1,283 @@
+//! Timers: deadlines in nanoseconds, kept in user space; the nearest is handed to the driver's wait.
+//!
+//! Setting a timer that is set already to a later time, as each request does with its connection's timeout, costs a store: the entry in
+//! the heap stays, and when it comes up the timer is moved to where it was set to. Only an earlier time needs a new entry.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::fmt;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use ringtide_driver::Handle;
+use ringtide_driver::slots::Slots;
+
+use super::core::{self, Core};
+
+/// A deadline that is no deadline.
+const NEVER: u64 = u64::MAX;
+
+/// The most that a learnt spin window may be: waking later than this is the machine's overload, not its latency.
+const SPIN_LEARNT_MAX_NS: u64 = 200_000;
+
+/// Where a learnt spin window starts, before any wake-up has been seen.
+const SPIN_LEARNT_START_NS: u64 = 60_000;
+
+/// Whether a worker spins before its precise deadlines, as a wake-up from the kernel comes tens of microseconds late.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Spin {
+    /// Never: the core is for others.
+    #[default]
+    Off,
+    /// The last so many nanoseconds.
+    For(u64),
+    /// As long as recent wake-ups were late, at most 200 µs.
+    Learnt,
+}
+
+/// One deadline, which can be set again and again. It belongs to the worker that made it.
+pub struct Timer {
+    core: Rc<Core>,
+    handle: Handle,
+}
+
+impl Timer {
+    /// A timer that is not set.
+    ///
+    /// # Panics
+    /// Outside a worker's [`block_on`](super::Worker::block_on).
+    pub fn new() -> Self {
+        Self::with_precision(false)
+    }
+
+    /// A timer that is not set, for whose deadlines the worker spins as [`WorkerOptions::spin`](super::WorkerOptions::spin) allows.
+    ///
+    /// # Panics
+    /// Outside a worker's [`block_on`](super::Worker::block_on).
+    pub fn precise() -> Self {
+        Self::with_precision(true)
+    }
+
+    fn with_precision(precise: bool) -> Self {
+        let core = core::current();
+        let handle = core.timers().insert(precise);
+        Self { core, handle }
+    }
+
+    /// Sets the deadline, on the clock of [`now_ns`](super::now_ns); [`u64::MAX`] is never. One in the past elapses at the next
+    /// turn.
+    #[inline]
+    pub fn set(&mut self, deadline_ns: u64) {
+        self.core.timers().set(self.handle, deadline_ns);
+    }
+
+    /// Unsets the deadline.
+    #[inline]
+    pub fn unset(&mut self) {
+        self.set(NEVER);
+    }
+
+    /// Ready when the deadline has come; it stays so until the timer is set again. Otherwise the task is woken then.
+    #[inline]
+    pub fn poll_elapsed(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.core.timers().poll(self.handle, context)
+    }
+
+    /// Waits for the deadline. Cancel-safe.
+    pub async fn elapsed(&mut self) {
+        poll_fn(|context| self.poll_elapsed(context)).await;
+    }
+}
+
+impl Default for Timer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Timer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Timer({:?})", self.handle)
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.core.timers().remove(self.handle);
+    }
+}
+
+/// All timers of a worker.
+pub(super) struct Timers {
+    timers: Slots<State>,
+    /// When to look at a timer. A timer may have several entries; only the one at `State::queued_ns` counts.
+    heap: BinaryHeap<Reverse<Entry>>,
+    /// Precise timers whose spin window has begun, with their deadlines.
+    spinning: Vec<(u64, Handle)>,
+    spin: Spin,
+    learnt_ns: u64,
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Entry {
+    due_ns: u64,
+    timer: Handle,
+}
+
+struct State {
+    deadline_ns: u64,
+    /// The due time of the heap entry that counts, or `NEVER`.
+    queued_ns: u64,
+    waker: Option<Waker>,
+    elapsed: bool,
+    precise: bool,
+}
+
+impl Timers {
+    pub(super) fn new(spin: Spin) -> Self {
+        Self {
+            timers: Slots::default(),
+            heap: BinaryHeap::new(),
+            spinning: Vec::new(),
+            spin,
+            learnt_ns: SPIN_LEARNT_START_NS,
+        }
+    }
+
+    fn insert(&mut self, precise: bool) -> Handle {
+        self.timers.insert(State {
+            deadline_ns: NEVER,
+            queued_ns: NEVER,
+            waker: None,
+            elapsed: false,
+            precise,
+        })
+    }
+
+    fn remove(&mut self, timer: Handle) {
+        self.timers.remove(timer);
+        self.spinning.retain(|(_, other)| *other != timer);
+        // What stays in the heap is recognised as stale when it comes up. A heap of nothing else is not kept.
+        if self.timers.is_empty() {
+            self.heap.clear();
+        }
+    }
+
+    #[inline]
+    fn set(&mut self, timer: Handle, deadline_ns: u64) {
+        let window_ns = self.window_ns();
+        let Some(state) = self.timers.get_mut(timer) else { return };
+        state.deadline_ns = deadline_ns;
+        state.elapsed = false;
+        if state.precise && !self.spinning.is_empty() {
+            self.spinning.retain(|(_, other)| *other != timer);
+        }
+        let due_ns = state.due_ns(window_ns);
+        if due_ns < state.queued_ns {
+            state.queued_ns = due_ns;
+            self.heap.push(Reverse(Entry { due_ns, timer }));
+        }
+    }
+
+    #[inline]
+    fn poll(&mut self, timer: Handle, context: &mut Context<'_>) -> Poll<()> {
+        let Some(state) = self.timers.get_mut(timer) else { return Poll::Pending };
+        if state.elapsed {
+            return Poll::Ready(());
+        }
+        match &mut state.waker {
+            Some(waker) => waker.clone_from(context.waker()),
+            none => *none = Some(context.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    fn window_ns(&self) -> u64 {
+        match self.spin {
+            Spin::Off => 0,
+            Spin::For(window_ns) => window_ns,
+            Spin::Learnt => self.learnt_ns,
+        }
+    }
+
+    /// When the worker has to be awake: a moment that has passed while it spins, `None` when no timer is set.
+    #[inline]
+    pub(super) fn next_ns(&self) -> Option<u64> {
+        if !self.spinning.is_empty() {
+            return Some(0);
+        }
+        self.heap.peek().map(|Reverse(entry)| entry.due_ns)
+    }
+
+    /// Learns from a wait that was to end at `due_ns` and ended, for no other reason, at `now_ns`. The window grows at once and shrinks
+    /// slowly, so that nearly all wake-ups fall into it.
+    #[inline]
+    pub(super) fn woken(&mut self, due_ns: u64, now_ns: u64) {
+        if self.spin == Spin::Learnt && now_ns > due_ns {
+            let late_ns = ((now_ns - due_ns) * 5 / 4).min(SPIN_LEARNT_MAX_NS);
+            self.learnt_ns = late_ns.max(self.learnt_ns - self.learnt_ns / 64);
+        }
+    }
+
+    /// Wakes the tasks whose deadlines have come.
+    #[inline]
+    pub(super) fn expire(&mut self, now_ns: u64) {
+        while let Some(Reverse(entry)) = self.heap.peek() {
+            if entry.due_ns > now_ns {
+                break;
+            }
+            let Some(Reverse(entry)) = self.heap.pop() else { break };
+            self.come_up(&entry, now_ns);
+        }
+        let mut index = 0;
+        while let Some((deadline_ns, timer)) = self.spinning.get(index).copied() {
+            if deadline_ns > now_ns {
+                index += 1;
+                continue;
+            }
+            self.spinning.swap_remove(index);
+            if let Some(state) = self.timers.get_mut(timer) {
+                state.fire();
+            }
+        }
+    }
+
+    fn come_up(&mut self, entry: &Entry, now_ns: u64) {
+        let window_ns = self.window_ns();
+        let Some(state) = self.timers.get_mut(entry.timer) else { return };
+        if state.queued_ns != entry.due_ns {
+            return;
+        }
+        state.queued_ns = NEVER;
+        if state.deadline_ns <= now_ns {
+            state.fire();
+            return;
+        }
+        let due_ns = state.due_ns(window_ns);
+        if due_ns <= now_ns {
+            self.spinning.push((state.deadline_ns, entry.timer));
+        } else if due_ns != NEVER {
+            state.queued_ns = due_ns;
+            self.heap.push(Reverse(Entry { due_ns, timer: entry.timer }));
+        }
+    }
+}
+
+impl State {
+    fn due_ns(&self, window_ns: u64) -> u64 {
+        match self.deadline_ns {
+            NEVER => NEVER,
+            deadline_ns if self.precise => deadline_ns.saturating_sub(window_ns),
+            deadline_ns => deadline_ns,
+        }
+    }
+
+    fn fire(&mut self) {
+        self.deadline_ns = NEVER;
+        self.elapsed = true;
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Wakers without a reference count: a task's worker, generation and slot packed into the waker's one word.
+//!
+//! `Waker` is `Send + Sync` by contract even when tasks are not, so a wake may come from any thread. One from the worker's own
+//! thread puts the task into its queue; any other goes through the worker's inbox. A waker that outlives its task, or its
+//! worker, wakes nobody: the generation tells.
+
+#![allow(unsafe_code)] // A `RawWaker` cannot be made otherwise.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::task::{RawWaker, RawWakerVTable, Waker};
+
+use ringtide_driver::Handle;
+
+use super::core;
+use super::inbox::{Inbox, Message};
+
+const SLOT_BITS: u32 = 24;
+const GENERATION_BITS: u32 = 24;
+
+/// The slot that stands for the future of `block_on` itself.
+pub(super) const MAIN_SLOT: u32 = (1 << SLOT_BITS) - 1;
+
+/// Tasks that one worker can have.
+pub(super) const TASKS_MAX: usize = MAIN_SLOT as usize;
+
+const _: () = assert!(usize::BITS == 64, "wakers pack worker, generation and slot into one 64-bit word");
+const _: () = assert!(GENERATION_BITS == ringtide_driver::limits::GENERATION_BITS);
+
+static WORKERS: RwLock<Vec<Option<Arc<Inbox>>>> = RwLock::new(Vec::new());
+
+/// Takes a number for a worker with this inbox, or `None` when all 65,535 are taken.
+pub(super) fn register_worker(inbox: Arc<Inbox>) -> Option<u16> {
+    let mut workers = WORKERS.write().unwrap_or_else(PoisonError::into_inner);
+    let free = workers.iter().position(Option::is_none).unwrap_or(workers.len());
+    let number = u16::try_from(free).ok().filter(|number| *number < u16::MAX)?;
+    if free == workers.len() {
+        workers.push(None);
+    }
+    workers[free] = Some(inbox);
+    Some(number)
+}
+
+/// Gives the number back. Wakers that still carry it may wake a task of the number's next worker once too often, which
+/// every future must bear anyway.
+pub(super) fn unregister_worker(number: u16) {
+    WORKERS.write().unwrap_or_else(PoisonError::into_inner)[number as usize] = None;
+}
+
+/// A waker for the task behind `task` on worker `worker`.
+#[inline]
+pub(super) fn task_waker(worker: u16, task: Handle) -> Waker {
+    debug_assert!(task.slot() <= MAIN_SLOT);
+    let word = (worker as usize) << (SLOT_BITS + GENERATION_BITS)
+        | (task.generation() as usize) << SLOT_BITS
+        | task.slot() as usize;
+    // SAFETY: the data word is a plain number, never dereferenced, so the functions of the table are sound for any value and on any thread;
+    // clone copies it, drop has nothing to do, and wake only touches the queues.
+    unsafe { Waker::from_raw(RawWaker::new(word as *const (), &TABLE)) }
+}
+
+static TABLE: RawWakerVTable =
+    RawWakerVTable::new(|word| RawWaker::new(word, &TABLE), |word| wake(word), |word| wake(word), |_| ());
+
+#[inline]
+fn wake(word: *const ()) {
+    let word = word as usize;
+    let worker = (word >> (SLOT_BITS + GENERATION_BITS)) as u16;
+    let generation = (word >> SLOT_BITS) as u32 & ((1 << GENERATION_BITS) - 1);
+    let task = Handle::new(word as u32 & MAIN_SLOT, generation);
+    if !core::wake_if_local(worker, task) {
+        wake_from_elsewhere(worker, task);
+    }
+}
+
+#[cold]
+fn wake_from_elsewhere(worker: u16, task: Handle) {
+    let workers = WORKERS.read().unwrap_or_else(PoisonError::into_inner);
+    if let Some(Some(inbox)) = workers.get(worker as usize) {
+        inbox.post(Message::Wake(task));
+    }
+}

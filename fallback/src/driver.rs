@@ -1,0 +1,680 @@
+//! [`Fallback`]: the table of handles, the lists of what is due, and the turn.
+
+// `BorrowedFd::borrow_raw`, for the foreign descriptors of `poll`, is unsafe.
+#![allow(unsafe_code)]
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::mem;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
+
+use mio::event::Event as Readiness;
+use mio::unix::SourceFd;
+use mio::{Events, Poll, Token, Waker};
+use ringtide_driver::contract::{busy_handle, stale_handle};
+use ringtide_driver::limits::QUIET_SEND_SIZE_MAX;
+use ringtide_driver::net::{listening_socket, stream_socket};
+use ringtide_driver::slots::Slots;
+use ringtide_driver::{
+    Address, BufferPool, Completion, Driver, Event, Handle, Interest, Notifier, ReceiveEnd, SendBuffer,
+    monotonic_ns,
+};
+use socket2::{SockAddr, Socket, Type};
+
+use crate::buffers::{Buffers, Received};
+use crate::socket::{Entry, Flags, Sending, StreamSocket};
+use crate::wait::{Until, wait};
+
+/// Readiness events taken from the kernel in one turn.
+const EVENTS_PER_TURN: usize = 1024;
+
+/// Buffers that one socket may fill in one turn before the others have theirs.
+const RECEIVES_PER_TURN: usize = 16;
+
+/// Connections that one listener may accept in one turn before the others have theirs.
+const ACCEPTS_PER_TURN: usize = 64;
+
+/// How long a Unix connect waits before it asks again whether the listener's backlog has room: no readiness tells.
+const CONNECT_RETRY_NS: u64 = 1_000_000;
+
+/// Unix connects that are tried again at one time.
+const CONNECT_RETRIES_PER_TURN: usize = 64;
+
+// A token carries a whole handle.
+const _: () = assert!(usize::BITS >= 64, "ringtide-fallback needs a 64-bit system");
+
+/// No handle has this token: a generation has 24 bits.
+const WAKER: Token = Token(usize::MAX);
+
+/// The driver over readiness: edge-triggered, one registration per socket for its whole life.
+///
+/// A request and its response cost one send(2), one recv(2) and a share of one `epoll_wait`; nothing is allocated for
+/// them. What [`Driver`] leaves to its implementations is done so:
+///
+/// - `send` is tried within the call; its `Sent` is given by the next turn, which then does not also ask the kernel for
+///   readiness (but never twice in a row).
+/// - Received bytes are lent, or copied when fewer than a quarter of the pool's buffers are free. With no buffer
+///   free, a socket waits until leases come back.
+/// - One socket fills at most 16 buffers, and one listener accepts at most 64 connections, in one turn.
+/// - A Unix connect to a listener with a full backlog is tried again every millisecond until it is closed.
+/// - `adopt` makes the socket non-blocking, which those who share the open file will notice.
+/// - `poll` waits with a duplicate of the descriptor, so that the same one can be polled more than once at a time.
+///
+/// ```
+/// use ringtide_driver::{Address, Driver, Event};
+/// use ringtide_fallback::Fallback;
+///
+/// let mut driver = Fallback::new()?;
+/// let listener = driver.listen(&Address::Tcp(([127, 0, 0, 1], 0).into()), false)?;
+/// driver.accept(listener)?;
+/// let socket = driver.connect(&driver.local_address(listener)?)?;
+/// let mut completions = Vec::new();
+/// while completions.len() < 2 {
+///     driver.turn(None, &mut completions)?;
+/// }
+/// assert!(completions.iter().any(|c| c.handle == socket && matches!(c.event, Event::Connected(Ok(())))));
+/// assert!(completions.iter().any(|c| c.handle == listener && matches!(c.event, Event::Accepted(_))));
+/// # std::io::Result::Ok(())
+/// ```
+pub struct Fallback {
+    selector: Poll,
+    events: Events,
+    waker: Arc<Waker>,
+    entries: Slots<Entry>,
+    buffers: Buffers,
+    /// Completions of calls that ended at once: at most one of each kind per handle.
+    queued: Vec<Completion>,
+    /// The last turn gave what was queued and did not look for readiness; the next one will.
+    skipped_look: bool,
+    /// Sockets that are readable, and for which no edge will come: left over by the bounds, or armed late.
+    ready: VecDeque<Handle>,
+    /// Sockets that wait for a free buffer.
+    starved: VecDeque<Handle>,
+    /// Unix connects that wait for room in the listener's backlog.
+    refused: VecDeque<(Handle, SockAddr)>,
+    retry_at_ns: u64,
+    syscalls: u64,
+}
+
+impl Fallback {
+    /// A driver with a [`BufferPool`] of the default size.
+    ///
+    /// # Errors
+    /// When the selector cannot be made (`EMFILE`).
+    pub fn new() -> io::Result<Self> {
+        Self::with_pool(BufferPool::new())
+    }
+
+    /// A driver that receives into `pool`, which must be its alone: no other driver may have it.
+    ///
+    /// # Errors
+    /// When the selector cannot be made (`EMFILE`); `InvalidInput` when buffers of the pool are lent out.
+    pub fn with_pool(pool: BufferPool) -> io::Result<Self> {
+        let buffers = Buffers::new(pool)?;
+        let selector = Poll::new()?;
+        let waker = Arc::new(Waker::new(selector.registry(), WAKER)?);
+        Ok(Self {
+            selector,
+            events: Events::with_capacity(EVENTS_PER_TURN),
+            waker,
+            entries: Slots::default(),
+            buffers,
+            queued: Vec::new(),
+            skipped_look: false,
+            ready: VecDeque::new(),
+            starved: VecDeque::new(),
+            refused: VecDeque::new(),
+            retry_at_ns: 0,
+            syscalls: 0,
+        })
+    }
+
+    /// The socket of `handle`.
+    fn socket(&self, handle: Handle) -> io::Result<&StreamSocket> {
+        match self.entries.get(handle) {
+            Some(Entry::Socket(socket)) => Ok(socket),
+            Some(Entry::Poll(_)) => Err(not_a_socket()),
+            Some(Entry::Closing) | None => Err(stale_handle()),
+        }
+    }
+
+    /// The socket of `handle`, which must not have `busy` set.
+    #[inline]
+    fn idle_socket(&mut self, handle: Handle, busy: Flags) -> io::Result<&mut StreamSocket> {
+        match self.entries.get_mut(handle) {
+            Some(Entry::Socket(socket)) if socket.flags.any(busy) => Err(busy_handle()),
+            Some(Entry::Socket(socket)) => Ok(socket),
+            Some(Entry::Poll(_)) => Err(not_a_socket()),
+            Some(Entry::Closing) | None => Err(stale_handle()),
+        }
+    }
+
+    fn register(&self, handle: Handle, descriptor: RawFd, interest: mio::Interest) -> io::Result<()> {
+        self.selector.registry().register(&mut SourceFd(&descriptor), token(handle), interest)
+    }
+
+    /// Gives `socket` a handle and registers it.
+    fn insert(&mut self, socket: Socket, flags: Flags) -> io::Result<Handle> {
+        let descriptor = socket.as_raw_fd();
+        let handle = self.entries.insert(Entry::Socket(StreamSocket::new(socket, flags)));
+        if let Err(error) = self.register(handle, descriptor, BOTH) {
+            self.entries.remove(handle);
+            return Err(error);
+        }
+        Ok(handle)
+    }
+
+    fn queue(&mut self, handle: Handle, event: Event) {
+        self.queued.push(Completion { handle, event });
+    }
+
+    /// Lets the next turn read from or accept at `handle`, for which an edge has already come.
+    fn list_if_readable(&mut self, handle: Handle) {
+        if let Some(Entry::Socket(socket)) = self.entries.get_mut(handle)
+            && socket.flags.any(Flags::READABLE)
+            && !socket.flags.any(Flags::LISTED)
+        {
+            socket.flags.set(Flags::LISTED);
+            self.ready.push_back(handle);
+        }
+    }
+
+    #[inline]
+    fn start_send(&mut self, handle: Handle, buffer: SendBuffer, quiet: bool) -> io::Result<()> {
+        let mut syscalls = 0;
+        let socket = self.idle_socket(handle, Flags::SENDING)?;
+        let sending = socket.send(buffer, quiet, &mut syscalls);
+        match sending {
+            Sending::Ended { result: Ok(()), quiet: true, .. } => {}
+            Sending::Ended { result, buffer, .. } => {
+                socket.flags.set(Flags::SENDING);
+                self.queue(handle, Event::Sent(result, buffer));
+            }
+            Sending::Waits => socket.flags.set(Flags::SENDING),
+        }
+        self.syscalls += syscalls;
+        Ok(())
+    }
+
+    /// Asks the kernel to connect, and registers the socket once it is connecting. `None` while the answer is to come.
+    fn try_connect(&mut self, handle: Handle, address: &SockAddr) -> Option<io::Result<()>> {
+        let Ok(StreamSocket { socket, flags, .. }) = self.socket(handle) else {
+            return None;
+        };
+        let (descriptor, is_tcp) = (socket.as_raw_fd(), flags.any(Flags::TCP));
+        let attempt = socket.connect(address);
+        self.syscalls += 1;
+        // The registration comes after connect(2): an unconnected socket counts as hung up.
+        match attempt {
+            Ok(()) => Some(self.register(handle, descriptor, BOTH)),
+            Err(error) if is_in_progress(&error) => self.register(handle, descriptor, BOTH).err().map(Err),
+            // unix(7): the backlog is full. On TCP the same error means what it says.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && !is_tcp => {
+                if self.refused.is_empty() {
+                    self.retry_at_ns = monotonic_ns() + CONNECT_RETRY_NS;
+                }
+                self.refused.push_back((handle, address.clone()));
+                None
+            }
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// Notes that a connect has ended, and gives its event.
+    fn connect_ended(&mut self, handle: Handle, result: io::Result<()>) -> Event {
+        if let Some(Entry::Socket(socket)) = self.entries.get_mut(handle) {
+            socket.flags.clear(Flags::CONNECTING);
+            if result.is_err() {
+                // No edge may come any more; a receive is to find the error by itself.
+                socket.flags.set(Flags::READABLE.with(Flags::END_FOLLOWS));
+                if socket.flags.wants_bytes() {
+                    self.list_if_readable(handle);
+                }
+            }
+        }
+        Event::Connected(result)
+    }
+
+    /// Gives what calls have ended at once, except where the handle was closed since.
+    fn give_queued(&mut self, completions: &mut Vec<Completion>) {
+        for completion in self.queued.drain(..) {
+            match (self.entries.get_mut(completion.handle), &completion.event) {
+                (Some(Entry::Closing), Event::Closed) => drop(self.entries.remove(completion.handle)),
+                (Some(Entry::Socket(socket)), event) => socket.flags.clear(match event {
+                    Event::Sent(..) => Flags::SENDING,
+                    Event::ReceiveEnded(_) => Flags::RECEIVING.with(Flags::RECEIVE_CANCELLED),
+                    Event::AcceptEnded(_) => Flags::ACCEPTING.with(Flags::ACCEPT_CANCELLED),
+                    _ => Flags::NONE,
+                }),
+                _ => continue,
+            }
+            completions.push(completion);
+        }
+    }
+
+    /// Lets as many starved sockets go on as there are buffers again.
+    fn resume_starved(&mut self) {
+        let mut available = self.buffers.available();
+        while available > 0
+            && let Some(handle) = self.starved.pop_front()
+        {
+            // Still listed: the socket only changes lists.
+            self.ready.push_back(handle);
+            available -= 1;
+        }
+    }
+
+    /// Tries Unix connects again that found a full backlog.
+    fn retry_connects(&mut self, completions: &mut Vec<Completion>) {
+        if monotonic_ns() < self.retry_at_ns {
+            return;
+        }
+        for _ in 0..self.refused.len().min(CONNECT_RETRIES_PER_TURN) {
+            let Some((handle, address)) = self.refused.pop_front() else { break };
+            if let Some(result) = self.try_connect(handle, &address) {
+                let event = self.connect_ended(handle, result);
+                completions.push(Completion { handle, event });
+            }
+        }
+        self.retry_at_ns = monotonic_ns() + CONNECT_RETRY_NS;
+    }
+
+    /// Does what an edge allows.
+    fn on_readiness(&mut self, readiness: &Readiness, completions: &mut Vec<Completion>) {
+        let handle = handle(readiness.token());
+        let socket = match self.entries.get_mut(handle) {
+            Some(Entry::Socket(socket)) => socket,
+            Some(Entry::Poll(_)) => {
+                self.end_poll(handle);
+                self.entries.remove(handle);
+                completions.push(Completion { handle, event: Event::Polled(Ok(())) });
+                return;
+            }
+            // A stale token: the waker's, or that of an event which was under way when its handle was closed.
+            Some(Entry::Closing) | None => return,
+        };
+        let ended = readiness.is_read_closed() || readiness.is_error();
+        if readiness.is_readable() || ended {
+            socket.flags.set(Flags::READABLE);
+        }
+        if ended {
+            socket.flags.set(Flags::END_FOLLOWS);
+        }
+        if socket.flags.any(Flags::CONNECTING) {
+            let Some(result) = connect_result(&socket.socket) else { return };
+            let event = self.connect_ended(handle, result);
+            completions.push(Completion { handle, event });
+        }
+        if readiness.is_writable() || readiness.is_write_closed() || ended {
+            self.continue_send(handle, completions);
+        }
+        self.use_readiness(handle, completions);
+    }
+
+    fn continue_send(&mut self, handle: Handle, completions: &mut Vec<Completion>) {
+        let Some(Entry::Socket(socket)) = self.entries.get_mut(handle) else { return };
+        if let Some(Sending::Ended { result, buffer, quiet }) = socket.continue_send(&mut self.syscalls) {
+            socket.flags.clear(Flags::SENDING);
+            if result.is_err() || !quiet {
+                completions.push(Completion { handle, event: Event::Sent(result, buffer) });
+            }
+        }
+    }
+
+    /// Receives from a readable socket, or accepts at a readable listener, if it is armed and its turn is not to come.
+    #[inline]
+    fn use_readiness(&mut self, handle: Handle, completions: &mut Vec<Completion>) {
+        let Some(Entry::Socket(socket)) = self.entries.get_mut(handle) else { return };
+        if !socket.flags.any(Flags::READABLE) || socket.flags.any(Flags::LISTED) {
+            return;
+        }
+        if socket.flags.wants_bytes() {
+            self.receive_ready(handle, completions);
+        } else if socket.flags.wants_connections() {
+            self.accept_ready(handle, completions);
+        }
+    }
+
+    fn receive_ready(&mut self, handle: Handle, completions: &mut Vec<Completion>) {
+        let Some(Entry::Socket(socket)) = self.entries.get_mut(handle) else { return };
+        for _ in 0..RECEIVES_PER_TURN {
+            let end = match self.buffers.receive(&socket.socket, &mut self.syscalls) {
+                Received::Data { lease, full } => {
+                    completions.push(Completion { handle, event: Event::Received(lease) });
+                    if !full && socket.is_emptied_by_short_read() {
+                        socket.flags.clear(Flags::READABLE);
+                        return;
+                    }
+                    continue;
+                }
+                Received::Starved => {
+                    socket.flags.set(Flags::LISTED);
+                    self.starved.push_back(handle);
+                    return;
+                }
+                Received::Failed(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    socket.flags.clear(Flags::READABLE);
+                    return;
+                }
+                Received::Failed(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Received::Failed(error) => ReceiveEnd::Error(error),
+                Received::Eof => ReceiveEnd::Eof,
+            };
+            // Still readable: whoever receives again is told the same again.
+            socket.flags.clear(Flags::RECEIVING);
+            completions.push(Completion { handle, event: Event::ReceiveEnded(end) });
+            return;
+        }
+        self.list_if_readable(handle);
+    }
+
+    fn accept_ready(&mut self, handle: Handle, completions: &mut Vec<Completion>) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            let Some(Entry::Socket(listener)) = self.entries.get_mut(handle) else { return };
+            let kind = if listener.flags.any(Flags::TCP) { Flags::TCP } else { Flags::NONE };
+            self.syscalls += 1;
+            let accepted = match listener.socket.accept() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    listener.flags.clear(Flags::READABLE);
+                    return;
+                }
+                Err(error) if concerns_one_connection(&error) => continue,
+                Err(error) => Err(error),
+                Ok((socket, _)) => socket.set_nonblocking(true).and_then(|()| {
+                    if kind == Flags::TCP {
+                        // Fails when the peer has reset the connection already (BSD), which the first receive reports.
+                        let _ = socket.set_tcp_nodelay(true);
+                    }
+                    self.insert(socket, kind)
+                }),
+            };
+            match accepted {
+                Ok(socket) => completions.push(Completion { handle, event: Event::Accepted(socket) }),
+                Err(error) => {
+                    if let Some(Entry::Socket(listener)) = self.entries.get_mut(handle) {
+                        listener.flags.clear(Flags::ACCEPTING);
+                    }
+                    completions.push(Completion { handle, event: Event::AcceptEnded(Some(error)) });
+                    return;
+                }
+            }
+        }
+        self.list_if_readable(handle);
+    }
+
+    /// Takes a foreign descriptor's duplicate out of the selector, which closing it would not do: the caller still holds
+    /// the same open file.
+    fn end_poll(&mut self, handle: Handle) {
+        if let Some(Entry::Poll(duplicate)) = self.entries.get(handle) {
+            self.deregister(duplicate.as_raw_fd());
+        }
+    }
+
+    fn deregister(&self, descriptor: RawFd) {
+        // Fails only for what is not registered, which is what was wanted.
+        let _ = self.selector.registry().deregister(&mut SourceFd(&descriptor));
+    }
+}
+
+impl Driver for Fallback {
+    fn now_ns(&self) -> u64 {
+        monotonic_ns()
+    }
+
+    fn connect(&mut self, address: &Address) -> io::Result<Handle> {
+        let target = address.to_system()?;
+        let socket = stream_socket(address)?;
+        socket.set_nonblocking(true)?;
+        let flags = kind(address).with(Flags::CONNECTING);
+        let handle = self.entries.insert(Entry::Socket(StreamSocket::new(socket, flags)));
+        if let Some(result) = self.try_connect(handle, &target) {
+            let event = self.connect_ended(handle, result);
+            self.queue(handle, event);
+        }
+        Ok(handle)
+    }
+
+    fn listen(&mut self, address: &Address, reuse_port: bool) -> io::Result<Handle> {
+        let socket = listening_socket(address, reuse_port)?;
+        socket.set_nonblocking(true)?;
+        self.insert(socket, kind(address))
+    }
+
+    fn adopt(&mut self, socket: OwnedFd) -> io::Result<Handle> {
+        let socket = Socket::from(socket);
+        // Also fails for what is no socket at all (ENOTSOCK).
+        if socket.r#type()? != Type::STREAM {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a stream socket"));
+        }
+        let flags = kind(&Address::from_system(&socket.local_addr()?));
+        socket.set_nonblocking(true)?;
+        self.insert(socket, flags.with(Flags::ADOPTED))
+    }
+
+    fn accept(&mut self, listener: Handle) -> io::Result<()> {
+        self.idle_socket(listener, Flags::ACCEPTING)?.flags.set(Flags::ACCEPTING);
+        self.list_if_readable(listener);
+        Ok(())
+    }
+
+    fn receive(&mut self, socket: Handle) -> io::Result<()> {
+        self.idle_socket(socket, Flags::RECEIVING)?.flags.set(Flags::RECEIVING);
+        self.list_if_readable(socket);
+        Ok(())
+    }
+
+    #[inline]
+    fn send(&mut self, socket: Handle, buffer: SendBuffer) -> io::Result<()> {
+        self.start_send(socket, buffer, false)
+    }
+
+    #[inline]
+    fn send_quiet(&mut self, socket: Handle, bytes: &'static [u8]) -> io::Result<()> {
+        if bytes.len() > QUIET_SEND_SIZE_MAX {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "too long to be sent quietly"));
+        }
+        self.start_send(socket, SendBuffer::Static(bytes), true)
+    }
+
+    fn shutdown(&mut self, socket: Handle) -> io::Result<()> {
+        self.idle_socket(socket, Flags::SENDING)?.socket.shutdown(std::net::Shutdown::Write)
+    }
+
+    fn cancel(&mut self, handle: Handle) {
+        let Some(Entry::Socket(socket)) = self.entries.get_mut(handle) else { return };
+        let flags = socket.flags;
+        if flags.wants_bytes() {
+            socket.flags.set(Flags::RECEIVE_CANCELLED);
+            self.queued.push(Completion { handle, event: Event::ReceiveEnded(ReceiveEnd::Cancelled) });
+        }
+        if flags.wants_connections() {
+            socket.flags.set(Flags::ACCEPT_CANCELLED);
+            self.queued.push(Completion { handle, event: Event::AcceptEnded(None) });
+        }
+    }
+
+    fn close(&mut self, handle: Handle) {
+        match self.entries.get(handle) {
+            Some(Entry::Socket(socket)) => {
+                let flags = socket.flags;
+                if flags.any(Flags::ADOPTED) {
+                    self.deregister(socket.socket.as_raw_fd());
+                }
+                // The lists hold open sockets only, so that they are no longer than the table. The ready list is
+                // emptied by every turn anyway.
+                if flags.any(Flags::LISTED) {
+                    self.starved.retain(|&starved| starved != handle);
+                }
+                if flags.any(Flags::CONNECTING) {
+                    self.refused.retain(|&(refused, _)| refused != handle);
+                }
+            }
+            Some(Entry::Poll(_)) => self.end_poll(handle),
+            Some(Entry::Closing) | None => return,
+        }
+        if let Some(entry) = self.entries.get_mut(handle) {
+            // Dropping the socket closes it, and drops what it had left to send. The last descriptor of an open file
+            // takes its registration along (epoll(7), kqueue(2)), so no call is spent on that.
+            *entry = Entry::Closing;
+        }
+        self.queue(handle, Event::Closed);
+    }
+
+    fn poll(&mut self, descriptor: RawFd, interest: Interest) -> io::Result<Handle> {
+        if descriptor < 0 {
+            return Err(io::Error::from_raw_os_error(libc::EBADF));
+        }
+        // SAFETY: not -1, as seen above; the descriptor is used for this one call, during which the contract has the
+        // caller keep it open. One that is not open is answered with EBADF.
+        let duplicate = unsafe { BorrowedFd::borrow_raw(descriptor) }.try_clone_to_owned()?;
+        let number = duplicate.as_raw_fd();
+        let handle = self.entries.insert(Entry::Poll(duplicate));
+        let interest = match interest {
+            Interest::Readable => mio::Interest::READABLE,
+            Interest::Writable => mio::Interest::WRITABLE,
+        };
+        if let Err(error) = self.register(handle, number, interest) {
+            self.entries.remove(handle);
+            return Err(error);
+        }
+        Ok(handle)
+    }
+
+    fn turn(&mut self, deadline_ns: Option<u64>, completions: &mut Vec<Completion>) -> io::Result<()> {
+        let before = completions.len();
+        self.give_queued(completions);
+        // What was queued is given without a call to the kernel, so that readiness is asked for once per batch and not
+        // once for the batch and once for its `Sent`. Not twice in a row: a caller that always sends must hear as well.
+        self.skipped_look = completions.len() > before && !self.skipped_look;
+        if self.skipped_look {
+            return Ok(());
+        }
+        self.buffers.take_back();
+        if !self.starved.is_empty() {
+            self.resume_starved();
+        }
+        if !self.refused.is_empty() {
+            self.retry_connects(completions);
+        }
+        // Those that come to the list from here on have their next share in the next turn.
+        for _ in 0..self.ready.len() {
+            let Some(handle) = self.ready.pop_front() else { break };
+            if let Some(Entry::Socket(socket)) = self.entries.get_mut(handle) {
+                socket.flags.clear(Flags::LISTED);
+                self.use_readiness(handle, completions);
+            }
+        }
+        let until = if completions.len() > before || !self.ready.is_empty() {
+            Until::Now
+        } else {
+            let retry_at_ns = if self.refused.is_empty() { None } else { Some(self.retry_at_ns) };
+            match (deadline_ns, retry_at_ns) {
+                (Some(deadline_ns), Some(retry_at_ns)) => Until::Moment(deadline_ns.min(retry_at_ns)),
+                (Some(moment_ns), None) | (None, Some(moment_ns)) => Until::Moment(moment_ns),
+                (None, None) => Until::Ready,
+            }
+        };
+        wait(&mut self.selector, &mut self.events, until, &mut self.syscalls)?;
+        let events = mem::replace(&mut self.events, Events::with_capacity(0));
+        for readiness in &events {
+            self.on_readiness(readiness, completions);
+        }
+        self.events = events;
+        Ok(())
+    }
+
+    fn notifier(&self) -> Notifier {
+        let waker = Arc::clone(&self.waker);
+        Notifier::new(move || {
+            // Fails only when the kernel is out of memory, and there is nobody to tell on this thread.
+            let _ = waker.wake();
+        })
+    }
+
+    fn pool(&self) -> &BufferPool {
+        self.buffers.pool()
+    }
+
+    fn local_address(&self, handle: Handle) -> io::Result<Address> {
+        Ok(Address::from_system(&self.socket(handle)?.socket.local_addr()?))
+    }
+
+    fn peer_address(&self, handle: Handle) -> io::Result<Address> {
+        Ok(Address::from_system(&self.socket(handle)?.socket.peer_addr()?))
+    }
+
+    fn name(&self) -> &'static str {
+        "fallback"
+    }
+
+    fn features(&self) -> Vec<&'static str> {
+        vec!["edge-triggered"]
+    }
+
+    fn syscalls(&self) -> u64 {
+        self.syscalls
+    }
+}
+
+impl fmt::Debug for Fallback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fallback")
+            .field("handles", &self.entries.len())
+            .field("pool", self.buffers.pool())
+            .finish_non_exhaustive()
+    }
+}
+
+const BOTH: mio::Interest = mio::Interest::READABLE.add(mio::Interest::WRITABLE);
+
+fn token(handle: Handle) -> Token {
+    Token((handle.generation() as usize) << 32 | handle.slot() as usize)
+}
+
+fn handle(token: Token) -> Handle {
+    Handle::new(token.0 as u32, (token.0 >> 32) as u32)
+}
+
+fn kind(address: &Address) -> Flags {
+    match address {
+        Address::Tcp(_) => Flags::TCP,
+        Address::Unix(_) => Flags::NONE,
+    }
+}
+
+fn not_a_socket() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "the handle is a poll, not a socket")
+}
+
+/// Whether connect(2) goes on in the background. An interrupted one does so too.
+fn is_in_progress(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EINPROGRESS) || error.kind() == io::ErrorKind::Interrupted
+}
+
+/// How a connect has ended, or `None` while it goes on: readiness alone does not say.
+fn connect_result(socket: &Socket) -> Option<io::Result<()>> {
+    match socket.take_error() {
+        Ok(None) => {}
+        Ok(Some(error)) | Err(error) => return Some(Err(error)),
+    }
+    match socket.peer_addr() {
+        Ok(_) => Some(Ok(())),
+        Err(error) if error.kind() == io::ErrorKind::NotConnected || is_in_progress(&error) => None,
+        Err(error) => Some(Err(error)),
+    }
+}
+
+/// Whether accept(2) failed for the connection at the head of the queue alone, which is then gone: it was aborted, or
+/// brought a network error of its own along (accept(2), "Error handling").
+fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::HostUnreachable
+    )
+}
