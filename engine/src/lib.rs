@@ -20,5 +20,5 @@ pub mod stream;
 
 pub use ringtide_driver::Address;
 
-pub use self::conn::{Connection, ConnectionOptions, PreparedRequest, Response, Timing};
+pub use self::conn::{Connection, ConnectionOptions, Exchange, PreparedRequest, Response, Timing};
 pub use self::error::Error;

@@ -6,5 +6,5 @@ mod client;
 mod input;
 mod request;
 
-pub use self::client::{Connection, ConnectionOptions, Response, Timing};
+pub use self::client::{Connection, ConnectionOptions, Exchange, Response, Timing};
 pub use self::request::PreparedRequest;

@@ -29,6 +29,9 @@ const AT_ONCE: Option<u64> = Some(0);
 /// Turns that a worker takes at its end to let the driver close what its tasks left open.
 const FAREWELL_TURNS: usize = 4;
 
+/// Polls of tasks that others woke, beyond those that were ready at the start, before I/O has its turn again.
+const WOKEN_POLLS_MAX: usize = 1024;
+
 thread_local! {
     static CURRENT: RefCell<Option<Rc<Core>>> = const { RefCell::new(None) };
 }
@@ -194,6 +197,8 @@ pub(super) struct Core {
     main_ready: Cell<bool>,
     tasks: RefCell<Slots<TaskState>>,
     ready: RefCell<VecDeque<Handle>>,
+    /// Tasks that woke themselves while they were polled.
+    yielded: RefCell<VecDeque<Handle>>,
     timers: RefCell<Timers>,
     sockets: RefCell<Sockets>,
     driver: RefCell<AnyDriver>,
@@ -218,6 +223,7 @@ impl Core {
             main_ready: Cell::new(false),
             tasks: RefCell::default(),
             ready: RefCell::default(),
+            yielded: RefCell::default(),
             timers: RefCell::new(Timers::new(spin)),
             sockets: RefCell::default(),
             driver: RefCell::new(driver),
@@ -254,17 +260,21 @@ impl Core {
             && !state.scheduled
         {
             state.scheduled = true;
-            self.ready.borrow_mut().push_back(task);
+            // A task without its future is the one that is being polled: it has woken itself.
+            let queue = if state.future.is_some() { &self.ready } else { &self.yielded };
+            queue.borrow_mut().push_back(task);
         }
     }
 
-    /// Polls each task that is ready now; those that become ready meanwhile wait for the next turn, so that I/O is not starved.
+    /// Polls the tasks that are ready, and those that they wake: what one task has another do leaves with the same turn. Tasks that
+    /// woke themselves wait for the next one, and so does everything beyond a bound, so that I/O is not starved.
     fn run_ready_tasks(&self) {
-        let count = self.ready.borrow().len();
-        for _ in 0..count {
+        let count_max = self.ready.borrow().len() + WOKEN_POLLS_MAX;
+        for _ in 0..count_max {
             let Some(task) = self.ready.borrow_mut().pop_front() else { break };
             self.poll_task(task);
         }
+        self.ready.borrow_mut().append(&mut self.yielded.borrow_mut());
     }
 
     #[inline]
@@ -321,8 +331,11 @@ impl Core {
         let mut completions = self.completions.borrow_mut();
         let mut driver = self.driver.borrow_mut();
         driver.turn(deadline_ns, &mut completions).expect("the driver works as long as its worker does");
-        self.turn_time_ns.set(driver.now_ns());
-        socket::dispatch(&mut self.sockets.borrow_mut(), &mut driver, completions.drain(..));
+        let now_ns = driver.now_ns();
+        self.turn_time_ns.set(now_ns);
+        let mut sockets = self.sockets.borrow_mut();
+        socket::dispatch(&mut sockets, &mut driver, completions.drain(..));
+        socket::close_abandoned(&mut sockets, &mut driver, now_ns);
     }
 
     #[inline]

@@ -52,6 +52,10 @@ impl<T> InlineQueue<T> {
         usize::from(self.first.is_some()) + self.rest.len()
     }
 
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
+        self.first.iter().chain(self.rest.iter())
+    }
+
     pub(crate) fn iter_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut T> {
         self.first.iter_mut().chain(self.rest.iter_mut())
     }

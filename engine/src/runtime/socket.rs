@@ -15,7 +15,7 @@ use ringtide_driver::{Address, Completion, Driver, Event, Handle, Interest, Leas
 use super::core::{self, Core};
 use super::driver::AnyDriver;
 use super::queue::InlineQueue;
-use crate::limits::UNREAD_SIZE_MAX;
+use crate::limits::{CLOSE_AFTER_PEER_NS, UNREAD_SIZE_MAX};
 
 /// A connected stream socket, or one on its way there. Closed when it is dropped.
 pub(crate) struct Socket {
@@ -77,7 +77,7 @@ impl Socket {
                     state.receiving = Receiving::Armed;
                     driver.receive(handle)?;
                 }
-                Receiving::Armed | Receiving::Pausing | Receiving::Paused => {}
+                Receiving::Armed | Receiving::Pausing | Receiving::Paused | Receiving::Abandoned => {}
             }
             wait(&mut state.receive_waker, context)
         })
@@ -156,6 +156,26 @@ impl Socket {
     #[inline]
     pub(crate) fn sent_at_ns(&self) -> u64 {
         self.with(|state, _| state.sent_at_ns)
+    }
+
+    /// Closes when the peer has closed, or after [`CLOSE_AFTER_PEER_NS`].
+    pub(crate) fn close_after_peer(self) {
+        let handle = self.handle;
+        let deadline_ns = self.core.turn_time_ns() + CLOSE_AFTER_PEER_NS;
+        let waits = self.with_all(|sockets, _| {
+            let Some(state) = sockets.state_mut(handle) else { return false };
+            // Only one that is receiving learns of the end.
+            let waits = state.receiving == Receiving::Armed && state.received.is_empty();
+            if waits {
+                state.receiving = Receiving::Abandoned;
+                sockets.abandoned.push_back((deadline_ns, handle));
+            }
+            waits
+        });
+        if waits {
+            // The socket's state and handle stay in the tables, and `dispatch` or `close_abandoned` ends both.
+            std::mem::forget(self);
+        }
     }
 
     /// See [`turn_time_ns`](super::turn_time_ns).
@@ -335,6 +355,8 @@ pub(super) struct Sockets {
     entries: Vec<(u32, Option<Resource>)>,
     /// Sockets with a send that has not been handed to the kernel yet.
     unstamped: Vec<Handle>,
+    /// Sockets that are to be closed by their peers, by the time at which that is not waited for any longer.
+    abandoned: VecDeque<(u64, Handle)>,
 }
 
 enum Resource {
@@ -365,6 +387,8 @@ enum Receiving {
     Pausing,
     /// Too much was unread; armed again when half of it has been read.
     Paused,
+    /// Nobody will read; the socket is closed when the peer has closed.
+    Abandoned,
     Eof,
     Failed(KeptError),
 }
@@ -461,6 +485,23 @@ impl Sockets {
     }
 }
 
+/// Closes the abandoned sockets whose peers have not closed in time.
+#[inline]
+pub(super) fn close_abandoned(sockets: &mut Sockets, driver: &mut AnyDriver, now_ns: u64) {
+    while let Some((deadline_ns, handle)) = sockets.abandoned.front().copied() {
+        // Those whose peers did close are gone from the table, and only their entries here are left to drop.
+        let stands = sockets.state_mut(handle).is_some_and(|state| state.receiving == Receiving::Abandoned);
+        if stands && deadline_ns > now_ns {
+            return;
+        }
+        sockets.abandoned.pop_front();
+        if stands {
+            driver.close(handle);
+            drop(sockets.remove(handle));
+        }
+    }
+}
+
 /// Books what the driver reports, and wakes whom it concerns.
 pub(super) fn dispatch(
     sockets: &mut Sockets,
@@ -482,6 +523,12 @@ pub(super) fn dispatch(
             continue;
         }
         match sockets.get_mut(handle) {
+            Some(Resource::Socket(state)) if state.receiving == Receiving::Abandoned => {
+                if let Event::ReceiveEnded(_) = event {
+                    driver.close(handle);
+                    drop(sockets.remove(handle));
+                }
+            }
             Some(Resource::Socket(state)) => dispatch_to_socket(state, driver, handle, event),
             Some(Resource::Listener(state)) => {
                 if let Event::AcceptEnded(error) = event {

@@ -137,6 +137,11 @@ impl Stream {
         self.socket.has_news()
     }
 
+    /// Closes when the peer has, or after a second.
+    pub(crate) fn close_after_peer(self) {
+        self.socket.close_after_peer();
+    }
+
     /// Has the peer's end noticed although nobody reads.
     pub(crate) fn watch(&mut self) -> io::Result<()> {
         self.socket.watch()
