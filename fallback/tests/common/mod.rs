@@ -32,6 +32,15 @@ impl Rig {
         self.driver.turn(Some(0), &mut self.completions).unwrap();
     }
 
+    /// Waits two milliseconds, in which nothing may end the wait: no event of what was closed.
+    pub fn is_undisturbed(&mut self) -> bool {
+        let before = self.driver.syscalls();
+        let deadline_ns = monotonic_ns() + 2_000_000;
+        self.driver.turn(Some(deadline_ns), &mut self.completions).unwrap();
+        // A turn that is not ended by an event needs a second call for the part of a millisecond, unless it is late.
+        self.driver.syscalls() - before > 1 || monotonic_ns() >= deadline_ns
+    }
+
     /// Turns until `done`.
     pub fn until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
         let deadline_ns = monotonic_ns() + PATIENCE_NS;
