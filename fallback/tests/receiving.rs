@@ -69,8 +69,7 @@ fn a_request_and_its_response_cost_one_send_one_receive_and_one_wait() {
             assert_eq!(rig.count(socket, |event| matches!(event, Event::Sent(Ok(()), _))), 1);
         }
         peer.write_all(b"response").unwrap();
-        rig.turn();
-        assert_eq!(rig.received(socket), b"response");
+        assert_eq!(rig.received_in_all(socket, 8), b"response");
         assert_eq!(rig.driver.syscalls() - before, 3);
     }
 }
@@ -78,7 +77,7 @@ fn a_request_and_its_response_cost_one_send_one_receive_and_one_wait() {
 #[test]
 fn a_caller_that_always_sends_hears_as_well() {
     let mut rig = Rig::new();
-    let (socket, mut peer) = rig.connection();
+    let (socket, mut peer) = rig.unix_connection();
     rig.driver.receive(socket).unwrap();
     peer.write_all(b"answer").unwrap();
     for _ in 0..2 {
@@ -91,8 +90,8 @@ fn a_caller_that_always_sends_hears_as_well() {
 #[test]
 fn one_socket_fills_sixteen_buffers_and_then_waits_for_the_others() {
     let mut rig = Rig::with_pool(256, 64);
-    let (greedy, mut greedy_peer) = rig.connection();
-    let (modest, mut modest_peer) = rig.connection();
+    let (greedy, mut greedy_peer) = rig.unix_connection();
+    let (modest, mut modest_peer) = rig.unix_connection();
     let sent: Vec<u8> = (0..64 * 40).map(|i| i as u8).collect();
     greedy_peer.write_all(&sent).unwrap();
     modest_peer.write_all(b"me too").unwrap();

