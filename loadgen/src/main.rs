@@ -42,8 +42,8 @@ fn execute(command: Command) -> Result<(), Error> {
     match command {
         Command::Run(args) => {
             let (plan, output) = args.plan()?;
-            Sink::open(output.file.as_deref())?;
             fd_limit::ensure(plan.connections_max(), plan.threads)?;
+            Sink::open(output.file.as_deref())?;
         }
         Command::Serve(args) => {
             args.plan()?;

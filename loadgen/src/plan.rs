@@ -60,7 +60,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// A plan for `url` with every default: 50 connections in a closed loop for 10 s, GET, a worker per core.
+    /// A plan for `url` with every default: 50 connections in a closed loop for 10 s, GET, a worker per core, seed 0.
     ///
     /// # Errors
     /// When the URL cannot be used.

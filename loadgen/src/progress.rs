@@ -152,8 +152,8 @@ impl View {
 /// How far the run is, in nanoseconds or requests, and that in words.
 fn describe(stop: Stop, warmup: Duration, elapsed: Duration, snapshots: &[Snapshot]) -> (u64, String) {
     if elapsed < warmup {
-        let (so_far, all) = (elapsed.as_secs_f64(), show_typed_time_ns(warmup.as_nanos() as u64));
-        return (0, format!("warming up, {so_far:.0} of {all}"));
+        let (so_far, all) = (elapsed.as_secs(), show_typed_time_ns(warmup.as_nanos() as u64));
+        return (0, format!("warming up, {so_far}s of {all}"));
     }
     let elapsed = elapsed.saturating_sub(warmup);
     let sum = |counter: fn(&Snapshot) -> &AtomicU64| -> u64 {
@@ -164,7 +164,7 @@ fn describe(stop: Stop, warmup: Duration, elapsed: Duration, snapshots: &[Snapsh
     let (position, far) = match stop {
         Stop::Duration { ns } => (
             (elapsed.as_nanos() as u64).min(ns),
-            format!("{:.0}s of {}", seconds.min(ns as f64 / 1e9), show_typed_time_ns(ns)),
+            format!("{}s of {}", elapsed.as_secs().min(ns / 1_000_000_000), show_typed_time_ns(ns)),
         ),
         Stop::Requests { count } => {
             (completed + failed, format!("{} of {}", show_count(completed + failed), show_count(count)))
@@ -191,7 +191,7 @@ mod tests {
         let duration = Stop::Duration { ns: 10_000_000_000 };
         assert_eq!(line(duration, 0, 2, &snapshots), "2s of 10s · 1,000 req/s · 1 error");
         assert_eq!(line(duration, 0, 11, &snapshots), "10s of 10s · 182 req/s · 1 error");
-        assert_eq!(line(duration, 5, 2, &snapshots), "warming up, 2 of 5s");
+        assert_eq!(line(duration, 5, 2, &snapshots), "warming up, 2s of 5s");
         assert_eq!(line(duration, 5, 7, &snapshots), "2s of 10s · 1,000 req/s · 1 error");
         let requests = Stop::Requests { count: 10_000 };
         assert_eq!(line(requests, 0, 2, &snapshots), "2,001 of 10,000 · 1,000 req/s · 1 error");

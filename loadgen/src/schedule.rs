@@ -163,6 +163,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         #[test]
         fn the_workers_together_are_one_even_grid(rate in 1_u64..50_000, duration_ms in 1_u64..2_000, workers in 1_usize..9) {
             let stop = Stop::Duration { ns: duration_ms * 1_000_000 };

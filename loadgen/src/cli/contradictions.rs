@@ -77,7 +77,7 @@ impl RunArgs {
         {
             return contradiction(
                 format!("--threads (-t) {threads}"),
-                format!("--cpus with {} cores", cpus.0.len()),
+                format!("--cpus with {} core{}", cpus.0.len(), if cpus.0.len() == 1 { "" } else { "s" }),
                 "each worker thread is pinned to a core of its own",
             );
         }

@@ -58,7 +58,7 @@ pub struct RunArgs {
     #[arg(long, help_heading = "Load")]
     pub no_keepalive: bool,
 
-    /// Requests per second in all, whatever the server does; N:M is a ramp
+    /// Requests per second in all, whatever the server does; N:M ramps
     #[arg(short = 'R', long, visible_short_alias = 'q', value_name = "N[:M]", value_parser = parse::rate, help_heading = "Open loop")]
     pub rate: Option<RateArg>,
     /// How they are spaced [default: constant]
@@ -80,7 +80,7 @@ pub struct RunArgs {
     /// The method [default: GET]
     #[arg(short, long, visible_short_alias = 'X', value_name = "METHOD", value_parser = parse::method, help_heading = "Request")]
     pub method: Option<String>,
-    /// A header; may be given more than once
+    /// A header; repeatable
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = parse::header, help_heading = "Request")]
     pub headers: Vec<Header>,
     /// The body: text, @FILE, or @- for standard input
@@ -90,7 +90,7 @@ pub struct RunArgs {
     #[arg(long, help_heading = "Request")]
     pub http1: bool,
 
-    /// Connect there instead; the request still names the URL's host
+    /// Connect there instead; Host stays the URL's
     #[arg(long, value_name = "HOST:PORT", value_parser = parse_host_port, help_heading = "Connection")]
     pub connect_to: Option<(String, u16)>,
     /// Connect to a Unix socket instead
@@ -103,13 +103,13 @@ pub struct RunArgs {
     #[arg(long, value_name = "T", value_parser = parse_positive_time_ns, help_heading = "Connection")]
     pub connect_timeout: Option<u64>,
 
-    /// A gate: p99<10ms, errors<0.1%, rps>1000; may be given more than once
+    /// A gate: p99<10ms, errors<0.1%, rps>1000; repeatable
     #[arg(long = "threshold", value_name = "COND", help_heading = "Result")]
     pub thresholds: Vec<Threshold>,
     /// Exit with 4 when the generator was the bottleneck
     #[arg(long, help_heading = "Result")]
     pub require_valid: bool,
-    /// Write the report to a file
+    /// Write the report to a file instead of standard output
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Result")]
     pub output: Option<PathBuf>,
     /// The form of the report
@@ -129,7 +129,7 @@ pub struct RunArgs {
     #[arg(long, help_heading = "Result")]
     pub quiet: bool,
 
-    /// Worker threads [default: cores available, at most one per connection]
+    /// Worker threads [default: one per core, at most as -c]
     #[arg(short, long, value_name = "N", value_parser = parse::count, help_heading = "Generator")]
     pub threads: Option<usize>,
     /// Pin the workers to these cores, one each: 0-3,6
@@ -139,13 +139,14 @@ pub struct RunArgs {
     #[arg(
         long,
         value_enum,
-        value_name = "auto|io_uring|fallback",
+        value_name = "DRIVER",
+        help = "What moves the bytes: auto, io_uring or fallback",
         default_value_t,
         hide_possible_values = true,
         help_heading = "Generator"
     )]
     pub driver: DriverChoice,
-    /// Every random choice follows from it [default: random, and in the report]
+    /// Makes random choices repeatable [default: random, in the report]
     #[arg(long, value_name = "N", help_heading = "Generator")]
     pub seed: Option<u64>,
 }

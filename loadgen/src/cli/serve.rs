@@ -17,7 +17,7 @@ use crate::units::parse_positive_time_ns;
     after_help = "Paths: / (12 bytes) · /bytes/N · /delay/MS · /status/CODE · /echo · /headers · /stream/N"
 )]
 pub struct ServeArgs {
-    /// Where to listen: ADDRESS:PORT (port 0 takes a free one) or unix:PATH
+    /// ADDRESS:PORT (0 takes a free port) or unix:PATH
     #[arg(long, value_name = "ADDRESS", value_parser = address, default_value = "127.0.0.1:8080")]
     pub addr: Address,
     /// Worker threads [default: cores available]
@@ -33,7 +33,8 @@ pub struct ServeArgs {
     #[arg(
         long,
         value_enum,
-        value_name = "auto|io_uring|fallback",
+        value_name = "DRIVER",
+        help = "What moves the bytes: auto, io_uring or fallback",
         default_value_t,
         hide_possible_values = true
     )]

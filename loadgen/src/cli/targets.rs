@@ -22,7 +22,8 @@ pub struct TargetsArgs {
     #[arg(
         long,
         value_enum,
-        value_name = "auto|io_uring|fallback",
+        value_name = "DRIVER",
+        help = "What moves the bytes: auto, io_uring or fallback",
         default_value_t,
         hide_possible_values = true
     )]
