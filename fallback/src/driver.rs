@@ -95,11 +95,15 @@ impl Fallback {
         Self::with_pool(BufferPool::new())
     }
 
-    /// A driver that receives into `pool`, which must be its alone: no other driver may have it.
+    /// A driver that receives into `pool`.
     ///
     /// # Errors
     /// When the selector cannot be made (`EMFILE`); `InvalidInput` when buffers of the pool are lent out.
+    ///
+    /// # Panics
+    /// When the pool belongs to another driver.
     pub fn with_pool(pool: BufferPool) -> io::Result<Self> {
+        pool.claim();
         let buffers = Buffers::new(pool)?;
         let selector = Poll::new()?;
         let waker = Arc::new(Waker::new(selector.registry(), WAKER)?);

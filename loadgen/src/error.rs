@@ -5,6 +5,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use ringtide::runtime::SetupError;
+
 use crate::fd_limit::DescriptorLimitError;
 use crate::url::UrlError;
 
@@ -17,6 +19,40 @@ pub enum Error {
     /// The system does not allow as many descriptors as the plan needs. Nothing has been started.
     #[error(transparent)]
     DescriptorLimit(#[from] DescriptorLimitError),
+    /// No address was found for the host. Nothing has been started.
+    #[error("no address found for `{host}`: {source}")]
+    Resolve {
+        /// The host.
+        host: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Not one connection could be made.
+    #[error("{url}: {reason}")]
+    NothingConnected {
+        /// The URL.
+        url: String,
+        /// Why the first one failed.
+        reason: String,
+    },
+    /// A worker could not be set up.
+    #[error(transparent)]
+    Setup(SetupError),
+    /// The system gives no thread.
+    #[error("cannot start a worker's thread: {0}")]
+    Thread(io::Error),
+    /// Interrupts cannot be caught.
+    #[error("cannot listen for signals: {0}")]
+    Signals(io::Error),
+    /// A worker panicked, which is a defect; its message has been printed.
+    #[error("a worker failed; this is a defect of ringtide")]
+    WorkerFailed,
+    /// The method is none.
+    #[error("`{0}` is not an HTTP method")]
+    Method(String),
+    /// The request cannot be encoded.
+    #[error("{0}")]
+    Request(String),
     /// The report could not be written.
     #[error("cannot write {}: {source}", path.display())]
     Output {

@@ -41,8 +41,8 @@ impl Exit {
 impl From<&Error> for Exit {
     fn from(error: &Error) -> Self {
         match error {
-            Error::Usage(_) => Self::Usage,
-            Error::DescriptorLimit(_) | Error::Output { .. } => Self::CouldNotRun,
+            Error::Usage(_) | Error::Method(_) | Error::Request(_) => Self::Usage,
+            _ => Self::CouldNotRun,
         }
     }
 }

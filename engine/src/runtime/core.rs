@@ -78,6 +78,8 @@ pub struct Statistics {
     pub driver_features: Vec<&'static str>,
     /// System calls that the driver has made.
     pub syscalls: u64,
+    /// Time spent spinning before the deadlines of precise timers with nothing else to do, in nanoseconds.
+    pub spin_ns: u64,
 }
 
 /// A thread's executor, with its driver. It stays on the thread that made it.
@@ -205,6 +207,9 @@ pub(super) struct Core {
     completions: RefCell<Vec<Completion>>,
     inbox: Arc<Inbox>,
     turn_time_ns: Cell<u64>,
+    spin_ns: Cell<u64>,
+    /// Since when nothing but spinning has been done.
+    spinning_since_ns: Cell<Option<u64>>,
 }
 
 struct TaskState {
@@ -230,6 +235,8 @@ impl Core {
             completions: RefCell::default(),
             inbox,
             turn_time_ns: Cell::new(now_ns),
+            spin_ns: Cell::new(0),
+            spinning_since_ns: Cell::new(None),
         }))
     }
 
@@ -279,6 +286,7 @@ impl Core {
 
     #[inline]
     fn poll_task(&self, task: Handle) {
+        self.spinning_since_ns.set(None);
         let future = self.tasks.borrow_mut().get_mut(task).and_then(|state| {
             state.scheduled = false;
             state.future.take()
@@ -309,6 +317,7 @@ impl Core {
         self.timers.borrow_mut().expire(now_ns);
         let busy = self.main_ready.get() || !self.ready.borrow().is_empty();
         let due_ns = if busy { AT_ONCE } else { self.timers.borrow().next_ns() };
+        self.count_spinning(!busy && self.timers.borrow().is_spinning(), now_ns);
         let wait = due_ns.is_none_or(|due_ns| due_ns > now_ns);
         if !wait {
             return self.turn_driver(AT_ONCE);
@@ -323,6 +332,14 @@ impl Core {
             && self.ready.borrow().is_empty()
         {
             self.timers.borrow_mut().woken(due_ns, self.turn_time_ns());
+        }
+    }
+
+    #[inline]
+    fn count_spinning(&self, spins: bool, now_ns: u64) {
+        let since_ns = self.spinning_since_ns.replace(spins.then_some(now_ns));
+        if let (true, Some(since_ns)) = (spins, since_ns) {
+            self.spin_ns.set(self.spin_ns.get() + (now_ns - since_ns));
         }
     }
 
@@ -359,8 +376,13 @@ impl Core {
         (self.sockets.borrow_mut(), self.driver.borrow_mut())
     }
 
-    fn statistics(&self) -> Statistics {
+    pub(super) fn statistics(&self) -> Statistics {
         let driver = self.driver.borrow();
-        Statistics { driver: driver.name(), driver_features: driver.features(), syscalls: driver.syscalls() }
+        Statistics {
+            driver: driver.name(),
+            driver_features: driver.features(),
+            syscalls: driver.syscalls(),
+            spin_ns: self.spin_ns.get(),
+        }
     }
 }

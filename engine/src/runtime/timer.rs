@@ -210,6 +210,11 @@ impl Timers {
         self.heap.peek().map(|Reverse(entry)| entry.due_ns)
     }
 
+    /// Whether the spin window of a precise timer has begun.
+    pub(super) fn is_spinning(&self) -> bool {
+        !self.spinning.is_empty()
+    }
+
     /// Learns from a wait that was to end at `due_ns` and ended, for no other reason, at `now_ns`. The window grows at once and shrinks
     /// slowly, so that nearly all wake-ups fall into it.
     #[inline]

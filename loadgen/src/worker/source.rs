@@ -1,0 +1,214 @@
+//! Where a worker's requests come from: its server's answers (closed loop) or a schedule (open loop).
+//!
+//! An open loop has one schedule for all connections of a worker. What is due goes to the connection that has been idle
+//! longest; what finds none idle waits in the schedule itself, which stores nothing, so a run takes constant memory however
+//! far its server falls behind.
+
+use std::collections::VecDeque;
+use std::task::Waker;
+
+use crate::schedule::Schedule;
+
+/// A lane's place in the source.
+pub(super) type LaneNumber = usize;
+
+/// What a lane gets when it asks for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Draw {
+    /// Send one that was due at this time, and is due still.
+    Now(u64),
+    /// Send one that came due at this time while the lane waited for it.
+    Assigned(u64),
+    /// None is due; the lane is woken when one is.
+    Wait,
+}
+
+/// The source of one phase of a run.
+pub(super) struct Source {
+    kind: Kind,
+    /// Lanes that wait, the longest first.
+    idle: VecDeque<LaneNumber>,
+    lanes: Vec<LaneState>,
+    /// Of the task that paces; woken when a lane begins to wait.
+    pacer: Option<Waker>,
+}
+
+#[derive(Default)]
+struct LaneState {
+    waker: Option<Waker>,
+    /// A request that was given to it while it waited.
+    assigned_ns: Option<u64>,
+    waits: bool,
+}
+
+enum Kind {
+    /// Nothing to send yet.
+    Waiting,
+    Closed {
+        start_ns: u64,
+        end_ns: u64,
+        left: u64,
+    },
+    Open {
+        start_ns: u64,
+        schedule: Schedule,
+        lanes_max: usize,
+    },
+}
+
+impl Source {
+    /// A source that gives nothing.
+    pub(super) fn waiting() -> Self {
+        Self::new(Kind::Waiting)
+    }
+
+    /// Requests whenever a lane asks, from `start_ns` to `end_ns`, `count` at most.
+    pub(super) fn closed(start_ns: u64, end_ns: u64, count: u64) -> Self {
+        Self::new(Kind::Closed { start_ns, end_ns, left: count })
+    }
+
+    /// The requests of a schedule that begins at `start_ns`, for `lanes_max` lanes at most.
+    pub(super) fn open(start_ns: u64, schedule: Schedule, lanes_max: usize) -> Self {
+        Self::new(Kind::Open { start_ns, schedule, lanes_max })
+    }
+
+    fn new(kind: Kind) -> Self {
+        Self { kind, idle: VecDeque::new(), lanes: Vec::new(), pacer: None }
+    }
+
+    /// Goes on to the next phase; the lanes stay, and those that wait are served by it.
+    pub(super) fn replace(&mut self, next: Self) {
+        self.kind = next.kind;
+        if let Kind::Closed { .. } = self.kind {
+            // Each asks for itself; that none is due before the start is for the pacer to see to.
+            self.wake_pacer();
+        }
+    }
+
+    /// A place for a lane.
+    pub(super) fn add_lane(&mut self) -> LaneNumber {
+        self.lanes.push(LaneState::default());
+        self.lanes.len() - 1
+    }
+
+    /// A request for `lane` at `now_ns`, if one is due.
+    #[inline]
+    pub(super) fn draw(&mut self, lane: LaneNumber, now_ns: u64, waker: &Waker) -> Draw {
+        if let Some(scheduled_ns) = self.lanes[lane].assigned_ns.take() {
+            return Draw::Assigned(scheduled_ns);
+        }
+        if let Some(scheduled_ns) = self.take_due(now_ns) {
+            return Draw::Now(scheduled_ns);
+        }
+        let state = &mut self.lanes[lane];
+        match &mut state.waker {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+        if !state.waits {
+            state.waits = true;
+            self.idle.push_back(lane);
+            self.wake_pacer();
+        }
+        Draw::Wait
+    }
+
+    /// The lane will not ask again. A request that was given to it meanwhile is given back.
+    pub(super) fn leave(&mut self, lane: LaneNumber) -> Option<u64> {
+        if std::mem::take(&mut self.lanes[lane].waits) {
+            self.idle.retain(|other| *other != lane);
+        }
+        self.lanes[lane].assigned_ns.take()
+    }
+
+    /// Gives the next request that is due to the lane that has waited longest; false when there is none of either.
+    pub(super) fn assign(&mut self, now_ns: u64) -> bool {
+        if self.idle.is_empty() {
+            return false;
+        }
+        let Some(scheduled_ns) = self.take_due(now_ns) else { return false };
+        let Some(lane) = self.idle.pop_front() else { return false };
+        let state = &mut self.lanes[lane];
+        state.waits = false;
+        state.assigned_ns = Some(scheduled_ns);
+        if let Some(waker) = state.waker.take() {
+            waker.wake();
+        }
+        true
+    }
+
+    /// A request that is due, for a lane that is yet to be made, if there are fewer than may be.
+    pub(super) fn take_for_new_lane(&mut self, now_ns: u64, lanes: usize) -> Option<u64> {
+        match &self.kind {
+            Kind::Open { lanes_max, .. } if lanes < *lanes_max => self.take_due(now_ns),
+            _ => None,
+        }
+    }
+
+    /// A request that was due before `end_ns` and that nobody has taken.
+    pub(super) fn take_overdue(&mut self, end_ns: u64) -> Option<u64> {
+        match self.kind {
+            Kind::Open { .. } => self.take_due(end_ns),
+            Kind::Waiting | Kind::Closed { .. } => None,
+        }
+    }
+
+    /// Whether all requests have been taken.
+    pub(super) fn is_exhausted(&self) -> bool {
+        match &self.kind {
+            Kind::Waiting => false,
+            Kind::Closed { left, .. } => *left == 0,
+            Kind::Open { schedule, .. } => schedule.peek_ns().is_none(),
+        }
+    }
+
+    /// Whether all of `lanes` wait.
+    pub(super) fn all_idle(&self, lanes: usize) -> bool {
+        self.idle.len() == lanes
+    }
+
+    /// When the pacer has to look again; `None` when the lanes see to themselves.
+    pub(super) fn next_wake_ns(&self) -> Option<u64> {
+        match &self.kind {
+            Kind::Waiting => None,
+            Kind::Closed { start_ns, left, .. } => (*left > 0 && !self.idle.is_empty()).then_some(*start_ns),
+            Kind::Open { start_ns, schedule, lanes_max } => {
+                let wanted = !self.idle.is_empty() || self.lanes.len() < *lanes_max;
+                schedule.peek_ns().filter(|_| wanted).map(|due_ns| start_ns + due_ns)
+            }
+        }
+    }
+
+    /// Who is to be woken when a lane begins to wait.
+    pub(super) fn set_waker(&mut self, waker: &Waker) {
+        self.pacer = Some(waker.clone());
+    }
+
+    fn wake_pacer(&mut self) {
+        if let Some(waker) = self.pacer.take() {
+            waker.wake();
+        }
+    }
+
+    #[inline]
+    fn take_due(&mut self, now_ns: u64) -> Option<u64> {
+        match &mut self.kind {
+            Kind::Waiting => None,
+            Kind::Closed { start_ns, end_ns, left } => {
+                let due = now_ns >= *start_ns && now_ns < *end_ns && *left > 0;
+                due.then(|| {
+                    *left -= 1;
+                    now_ns
+                })
+            }
+            Kind::Open { start_ns, schedule, .. } => {
+                let due_ns = *start_ns + schedule.peek_ns()?;
+                if due_ns > now_ns {
+                    return None;
+                }
+                schedule.next();
+                Some(due_ns)
+            }
+        }
+    }
+}
