@@ -251,3 +251,75 @@ pub(super) fn is_token(byte: u8) -> bool {
 pub(super) fn is_host(value: &[u8]) -> bool {
     value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(fields: &[(&str, &str)]) -> Result<Facts, Error> {
+        let headers = fields.iter().map(|(name, value)| httparse::Header { name, value: value.as_bytes() });
+        Facts::collect(&headers.collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_content_length_is_digits_and_nothing_else() {
+        assert_eq!(decimal(b"0"), Ok(0));
+        assert_eq!(decimal(b"007"), Ok(7));
+        assert_eq!(decimal(b"18446744073709551615"), Ok(u64::MAX));
+        assert_eq!(decimal(b"18446744073709551616"), Err(FramingError::ContentLengthTooLarge));
+        for text in ["", "+1", "-1", "1 2", "0x1", "1.0", "1e3", "１"] {
+            assert_eq!(decimal(text.as_bytes()), Err(FramingError::ContentLengthInvalid), "{text}");
+        }
+    }
+
+    #[test]
+    fn list_items_lose_the_white_space_around_them_only() {
+        assert_eq!(list(b"a,\tb c ,,d ").collect::<Vec<_>>(), [&b"a"[..], b"b c", b"", b"d"]);
+        assert_eq!(list(b" ").collect::<Vec<_>>(), [b""]);
+    }
+
+    #[test]
+    fn names_count_whatever_their_case_and_lists_go_over_fields() {
+        let facts = facts(&[("CONNECTION", "x, Upgrade"), ("connection", "CLOSE"), ("UPGRADE", "websocket")])
+            .unwrap();
+        assert!(!facts.persists(Version::Http11));
+        assert!(facts.requests_upgrade(Version::Http11));
+        assert!(!facts.requests_upgrade(Version::Http10));
+    }
+
+    #[test]
+    fn an_upgrade_needs_both_fields() {
+        assert!(!facts(&[("Upgrade", "websocket")]).unwrap().requests_upgrade(Version::Http11));
+        assert!(!facts(&[("Connection", "upgrade")]).unwrap().requests_upgrade(Version::Http11));
+    }
+
+    #[test]
+    fn an_old_connection_persists_when_it_says_so_and_a_new_one_unless() {
+        let cases = [
+            ("keep-alive", true, true),
+            ("close", false, false),
+            ("keep-alive, close", false, false),
+            ("keep-alives", false, true),
+            ("", false, true),
+        ];
+        for (value, old, new) in cases {
+            let facts = facts(&[("Connection", value)]).unwrap();
+            assert_eq!(
+                (facts.persists(Version::Http10), facts.persists(Version::Http11)),
+                (old, new),
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_host_has_no_delimiters_of_other_parts() {
+        for host in ["", "example.org", "example.org:80", "[::1]:8080", "a_b", "xn--bcher-kva.example", "%41"]
+        {
+            assert!(is_host(host.as_bytes()), "{host}");
+        }
+        for host in ["a b", "a/b", "user@host", "a?b", "a#b", "a\\b", "a\"b", "\u{fc}"] {
+            assert!(!is_host(host.as_bytes()), "{host}");
+        }
+    }
+}
