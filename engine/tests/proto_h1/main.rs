@@ -3,4 +3,5 @@
 
 mod cuts;
 mod framing;
+mod fuzz;
 mod support;
