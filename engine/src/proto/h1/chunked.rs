@@ -139,6 +139,8 @@ impl ChunkedDecoder {
     fn trailers<'b>(&mut self, input: &'b [u8], limits: &Limits) -> Result<Option<&'b [u8]>, Error> {
         let window = &input[..input.len().min(limits.trailer_size_max as usize)];
         let scanned = (self.position as usize).min(window.len());
+        #[cfg(test)]
+        parse::work::add(window.len() - scanned);
         for at in memchr::memchr_iter(b'\n', &window[scanned..]).map(|at| scanned + at) {
             // httparse would take a bare LF for a line end, as in a head; this is chunk framing.
             if at == 0 || window[at - 1] != b'\r' {
@@ -267,6 +269,22 @@ mod tests {
         assert_eq!(error(b"0\r\nA: b\r\n c\r\n\r\n"), syntax(SyntaxPart::FieldName, 6));
         assert_eq!(error(b"0\r\n\rx\r\n\r\n"), syntax(SyntaxPart::LineEnd, 1));
         assert_eq!(error(b"0\r\nA: \0\r\n\r\n"), syntax(SyntaxPart::FieldValue, 3));
+    }
+
+    #[test]
+    fn trailers_that_drip_in_cost_linear_time() {
+        let section = [&b"A: and a value\r\n".repeat(90)[..], b"\r\n"].concat();
+        let mut decoder = ChunkedDecoder::new();
+        let (consumed, _) = decoder.decode(b"0\r\n", &Limits::default()).unwrap();
+        assert_eq!(consumed, 3);
+        parse::work::take();
+        for end in 1..section.len() {
+            let step = decoder.decode(&section[..end], &Limits::default());
+            assert!(matches!(step, Ok((0, BodyEvent::NeedMore))));
+        }
+        let step = decoder.decode(&section, &Limits::default());
+        assert!(matches!(step, Ok((_, BodyEvent::Trailers(fields))) if fields.iter().count() == 90));
+        assert_eq!(parse::work::take(), section.len());
     }
 
     #[test]

@@ -278,18 +278,18 @@ fn part(error: httparse::Error) -> SyntaxPart {
     }
 }
 
-/// Counts the bytes that heads were looked at, so that a test can see that it is linear.
+/// Counts the bytes of heads and trailers that were looked at, so that a test can see that it is linear.
 #[cfg(test)]
-mod work {
+pub(super) mod work {
     use std::cell::Cell;
 
     thread_local!(static BYTES: Cell<usize> = const { Cell::new(0) });
 
-    pub(super) fn add(bytes: usize) {
+    pub(in super::super) fn add(bytes: usize) {
         BYTES.set(BYTES.get() + bytes);
     }
 
-    pub(super) fn take() -> usize {
+    pub(in super::super) fn take() -> usize {
         BYTES.take()
     }
 }
