@@ -205,6 +205,10 @@ fn response(head: ResponseHead<'_>, body: BodyLength) -> Event {
     let kept = head.bytes().to_vec();
     let again = ResponseHead::from_parts(&kept, head.meta());
     assert_eq!(again, head, "a head made again from its parts is the same");
+    let mut headers = [httparse::EMPTY_HEADER; 128];
+    let mut parsed = httparse::Response::new(&mut headers);
+    parsed.parse(&kept).unwrap();
+    assert_eq!(pairs(again.fields()), pairs_of(parsed.headers));
     Event::Response {
         status: again.status().as_u16(),
         version: again.version(),
@@ -218,6 +222,10 @@ fn request(head: RequestHead<'_>, body: BodyLength) -> Event {
     let kept = head.bytes().to_vec();
     let again = RequestHead::from_parts(&kept, head.meta());
     assert_eq!(again, head, "a head made again from its parts is the same");
+    let mut headers = [httparse::EMPTY_HEADER; 128];
+    let mut parsed = httparse::Request::new(&mut headers);
+    parsed.parse(&kept).unwrap();
+    assert_eq!(pairs(again.fields()), pairs_of(parsed.headers));
     Event::Request {
         method: again.method().to_vec(),
         target: again.target().to_vec(),
@@ -228,7 +236,11 @@ fn request(head: RequestHead<'_>, body: BodyLength) -> Event {
     }
 }
 
-/// The fields, which httparse must see as we do.
+/// What httparse made of the field lines that [`Fields`] cuts up again.
+fn pairs_of(headers: &[httparse::Header<'_>]) -> Pairs {
+    headers.iter().map(|header| (header.name.into(), header.value.into())).collect()
+}
+
 fn pairs(fields: Fields<'_>) -> Pairs {
     fields.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect()
 }

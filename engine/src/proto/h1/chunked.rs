@@ -146,7 +146,10 @@ impl ChunkedDecoder {
             if at == 0 || window[at - 1] != b'\r' {
                 return Err(chunk_error(ChunkFault::TrailerBareLf, at as u32));
             }
-            if at == 1 || window[at - 2] == b'\n' {
+            if at == 1 {
+                return Ok(Some(&window[..2]));
+            }
+            if window[at - 2] == b'\n' {
                 let section = &window[..=at];
                 parse::trailers(section, limits)?;
                 return Ok(Some(section));

@@ -4,7 +4,7 @@ use http::StatusCode;
 
 use super::body::{BodyDecoder, BodyEvent};
 use super::error::{Error, FramingError, Incomplete, LimitExceeded};
-use super::framing::BodyLength;
+use super::framing::{BodyLength, Facts};
 use super::head::{Fields, ResponseHead};
 use super::limits::Limits;
 use super::parse::HeadScan;
@@ -177,7 +177,8 @@ impl ClientCodec {
         if input.is_empty() {
             return Ok((0, ResponseEvent::NeedMore));
         }
-        let Some((meta, facts)) = self.scan.response(input, &self.limits)? else {
+        let mut facts = Facts::default();
+        let Some(meta) = self.scan.response(input, &self.limits, &mut facts)? else {
             return Ok((0, ResponseEvent::NeedMore));
         };
         let head = ResponseHead::from_parts(input, meta);

@@ -62,21 +62,20 @@ enum Hosts {
 impl Facts {
     /// Looks at the fields that matter. The length of a name decides first, as most fields are none of these.
     #[inline]
-    pub(super) fn collect(headers: &[httparse::Header<'_>]) -> Result<Self, Error> {
-        let mut facts = Self::default();
+    pub(super) fn collect(&mut self, headers: &[httparse::Header<'_>]) -> Result<(), Error> {
         for header in headers {
             let is = |name: &str| header.name.eq_ignore_ascii_case(name);
             match header.name.len() {
-                4 if is("host") => facts.host(header.value),
-                6 if is("expect") => facts.expects_continue |= is_continue(header.value),
-                7 if is("upgrade") => facts.upgrade = true,
-                10 if is("connection") => facts.connection(header.value),
-                14 if is("content-length") => facts.content_length(header.value).map_err(Error::Framing)?,
-                17 if is("transfer-encoding") => facts.codings.add(header.value),
+                4 if is("host") => self.host(header.value),
+                6 if is("expect") => self.expects_continue |= is_continue(header.value),
+                7 if is("upgrade") => self.upgrade = true,
+                10 if is("connection") => self.connection(header.value),
+                14 if is("content-length") => self.content_length(header.value).map_err(Error::Framing)?,
+                17 if is("transfer-encoding") => self.codings.add(header.value),
                 _ => {}
             }
         }
-        Ok(facts)
+        Ok(())
     }
 
     /// Whether the connection persists after this message, as far as it says itself (RFC 9112 §9.3).
@@ -178,9 +177,20 @@ impl Facts {
         }
     }
 
-    /// RFC 9110 §8.6: several equal values, in a list or in several fields, may be taken for one.
     #[inline]
     fn content_length(&mut self, value: &[u8]) -> Result<(), FramingError> {
+        if self.content_length.is_none()
+            && let Ok(length) = decimal(value)
+        {
+            self.content_length = Some(length);
+            return Ok(());
+        }
+        self.content_lengths(value)
+    }
+
+    /// RFC 9110 §8.6: several equal values, in a list or in several fields, may be taken for one.
+    #[cold]
+    fn content_lengths(&mut self, value: &[u8]) -> Result<(), FramingError> {
         for item in list(value) {
             let length = decimal(item)?;
             if self.content_length.replace(length).is_some_and(|before| before != length) {
@@ -236,10 +246,10 @@ fn decimal(digits: &[u8]) -> Result<u64, FramingError> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return Err(FramingError::ContentLengthInvalid);
     }
-    digits
+    let value = digits
         .iter()
-        .try_fold(0u64, |value, digit| value.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
-        .ok_or(FramingError::ContentLengthTooLarge)
+        .try_fold(0u64, |value, digit| value.checked_mul(10)?.checked_add(u64::from(digit - b'0')));
+    value.ok_or(FramingError::ContentLengthTooLarge)
 }
 
 /// `tchar` (RFC 9110 §5.6.2).
@@ -258,7 +268,8 @@ mod tests {
 
     fn facts(fields: &[(&str, &str)]) -> Result<Facts, Error> {
         let headers = fields.iter().map(|(name, value)| httparse::Header { name, value: value.as_bytes() });
-        Facts::collect(&headers.collect::<Vec<_>>())
+        let mut facts = Facts::default();
+        facts.collect(&headers.collect::<Vec<_>>()).map(|()| facts)
     }
 
     #[test]

@@ -27,13 +27,15 @@ impl HeadScan {
         self.scanned > 0
     }
 
-    /// The head of a response, when all of it is there.
+    /// The head of a response, when all of it is there, and then what its fields say in `facts`, which is fresh.
+    /// (To return these as well would copy them from result to result, which costs as much as collecting them.)
     #[inline]
     pub(super) fn response(
         &mut self,
         input: &[u8],
         limits: &Limits,
-    ) -> Result<Option<(ResponseMeta, Facts)>, Error> {
+        facts: &mut Facts,
+    ) -> Result<Option<ResponseMeta>, Error> {
         let Some(window) = self.window(input, limits) else { return Ok(None) };
         // httparse ignores empty lines here, as it does before requests; RFC 9112 §2.2 has them before requests only.
         if let Some(b'\r' | b'\n') = window.first() {
@@ -52,16 +54,17 @@ impl HeadScan {
                 let Ok(status) = StatusCode::from_u16(code) else {
                     return Err(syntax(SyntaxPart::StatusLine, STATUS_LINE_SIZE_MIN - 3));
                 };
-                let reason = &window[STATUS_LINE_SIZE_MIN..length];
-                let line_end =
-                    memchr::memchr(b'\n', reason).map_or(length, |at| STATUS_LINE_SIZE_MIN + at + 1);
+                // httparse shows a reason beyond ASCII as empty; so a search begins behind what it shows.
+                let reason_end = STATUS_LINE_SIZE_MIN + response.reason.map_or(0, str::len);
+                let line_end = window[reason_end..length].iter().position(|&byte| byte == b'\n');
                 let meta = ResponseMeta {
                     status,
                     version: version(minor),
-                    fields_offset: line_end as u32,
+                    fields_offset: line_end.map_or(length, |at| reason_end + at + 1) as u32,
                     length: length as u32,
                 };
-                Ok(Some((meta, Facts::collect(response.headers)?)))
+                facts.collect(response.headers)?;
+                Ok(Some(meta))
             }
             (Ok(_), ..) => self.incomplete(window, limits).map(|()| None),
             (Err(error), ..) => Err(head_error(error, window, limits, |prefix, headers| {
@@ -73,13 +76,15 @@ impl HeadScan {
         }
     }
 
-    /// The head of a request, when all of it is there. `input` does not begin with an empty line.
+    /// The head of a request, when all of it is there, as for [`response`](Self::response). `input` does not begin with an
+    /// empty line.
     #[inline]
     pub(super) fn request(
         &mut self,
         input: &[u8],
         limits: &Limits,
-    ) -> Result<Option<(RequestMeta, Facts)>, Error> {
+        facts: &mut Facts,
+    ) -> Result<Option<RequestMeta>, Error> {
         let Some(window) = self.window(input, limits) else { return Ok(None) };
         let mut headers = [const { MaybeUninit::uninit() }; HEADER_COUNT_CEILING as usize];
         let mut request = httparse::Request::new(&mut []);
@@ -100,7 +105,7 @@ impl HeadScan {
                 }
                 let line_end = method.len() + 1 + target.len() + 1 + "HTTP/1.1".len();
                 let line_end = line_end + if window[line_end] == b'\r' { 2 } else { 1 };
-                let facts = Facts::collect(request.headers)?;
+                facts.collect(request.headers)?;
                 let version = version(minor);
                 let meta = RequestMeta {
                     version,
@@ -111,7 +116,7 @@ impl HeadScan {
                     fields_offset: line_end as u32,
                     length: length as u32,
                 };
-                Ok(Some((meta, facts)))
+                Ok(Some(meta))
             }
             (Ok(_), method, target, _) => {
                 let incomplete = self.incomplete(window, limits).map(|()| None);
@@ -157,7 +162,8 @@ impl HeadScan {
     }
 }
 
-/// Validates a whole trailer section, with the empty line that ends it.
+/// Validates a whole trailer section, with the empty line that ends it. Few messages have one with any field in it.
+#[cold]
 pub(super) fn trailers(section: &[u8], limits: &Limits) -> Result<(), Error> {
     let parse = |bytes: &[u8]| {
         let mut headers = [httparse::EMPTY_HEADER; HEADER_COUNT_CEILING as usize];
@@ -299,13 +305,11 @@ mod tests {
     use super::*;
 
     fn response(bytes: &[u8]) -> Result<Option<ResponseMeta>, Error> {
-        let parsed = HeadScan::default().response(bytes, &Limits::default());
-        parsed.map(|found| found.map(|(meta, _)| meta))
+        HeadScan::default().response(bytes, &Limits::default(), &mut Facts::default())
     }
 
     fn request(bytes: &[u8]) -> Result<Option<RequestMeta>, Error> {
-        let parsed = HeadScan::default().request(bytes, &Limits::default());
-        parsed.map(|found| found.map(|(meta, _)| meta))
+        HeadScan::default().request(bytes, &Limits::default(), &mut Facts::default())
     }
 
     #[test]
@@ -395,9 +399,12 @@ mod tests {
     fn a_limit_may_be_reached_but_not_exceeded() {
         let limits =
             Limits { head_size_max: 40, header_count_max: 2, target_size_max: 5, ..Limits::default() };
-        let response =
-            |bytes: &[u8]| HeadScan::default().response(bytes, &limits).map(|found| found.is_some());
-        let request = |bytes: &[u8]| HeadScan::default().request(bytes, &limits).map(|found| found.is_some());
+        let response = |bytes: &[u8]| {
+            HeadScan::default().response(bytes, &limits, &mut Facts::default()).map(|found| found.is_some())
+        };
+        let request = |bytes: &[u8]| {
+            HeadScan::default().request(bytes, &limits, &mut Facts::default()).map(|found| found.is_some())
+        };
         let exceeded = |limit| Err(Error::Limit(limit));
 
         let status = b"HTTP/1.1 200 OK\r\n".to_vec();
@@ -440,11 +447,11 @@ mod tests {
             work::take();
             for end in (1..bytes.len()).step_by(step) {
                 assert_eq!(
-                    scan.response(&bytes[..end], &Limits::default()).unwrap().map(|(meta, _)| meta),
+                    scan.response(&bytes[..end], &Limits::default(), &mut Facts::default()).unwrap(),
                     None
                 );
             }
-            assert!(scan.response(&bytes, &Limits::default()).unwrap().is_some());
+            assert!(scan.response(&bytes, &Limits::default(), &mut Facts::default()).unwrap().is_some());
             // Each new byte is searched with the two before it, and the whole is parsed once.
             let (work, most) = (work::take(), 4 * bytes.len() + 8);
             assert!(work <= most, "{work} bytes looked at for {}, in steps of {step}", bytes.len());
@@ -457,7 +464,8 @@ mod tests {
         bytes.resize(Limits::default().head_size_max as usize, b'a');
         let mut scan = HeadScan::default();
         work::take();
-        let failed = (1..=bytes.len()).find_map(|end| scan.request(&bytes[..end], &Limits::default()).err());
+        let failed = (1..=bytes.len())
+            .find_map(|end| scan.request(&bytes[..end], &Limits::default(), &mut Facts::default()).err());
         assert_eq!(failed, Some(Error::Limit(LimitExceeded::HeadSize(bytes.len() as u32))));
         let work = work::take();
         assert!(work <= 4 * bytes.len() + 8, "{work} bytes looked at for {}", bytes.len());
@@ -466,8 +474,16 @@ mod tests {
     #[test]
     fn bytes_that_shrink_against_the_contract_do_no_harm() {
         let mut scan = HeadScan::default();
-        assert!(scan.response(b"HTTP/1.1 200 OK\r\nA: b", &Limits::default()).unwrap().is_none());
-        assert!(scan.response(b"HTTP", &Limits::default()).unwrap().is_none());
-        assert!(scan.response(b"HTTP/1.1 200 OK\r\n\r\n", &Limits::default()).unwrap().is_some());
+        assert!(
+            scan.response(b"HTTP/1.1 200 OK\r\nA: b", &Limits::default(), &mut Facts::default())
+                .unwrap()
+                .is_none()
+        );
+        assert!(scan.response(b"HTTP", &Limits::default(), &mut Facts::default()).unwrap().is_none());
+        assert!(
+            scan.response(b"HTTP/1.1 200 OK\r\n\r\n", &Limits::default(), &mut Facts::default())
+                .unwrap()
+                .is_some()
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use super::body::{BodyDecoder, BodyEvent};
 use super::error::{Error, Incomplete, LimitExceeded, SyntaxError, SyntaxPart};
-use super::framing::BodyLength;
+use super::framing::{BodyLength, Facts};
 use super::head::{Fields, RequestHead};
 use super::limits::{EMPTY_LINES_MAX, Limits};
 use super::parse::HeadScan;
@@ -132,7 +132,8 @@ impl ServerCodec {
         if input.is_empty() || input == b"\r" {
             return Ok((skipped, RequestEvent::NeedMore));
         }
-        let Some((meta, facts)) = self.scan.request(input, &self.limits)? else {
+        let mut facts = Facts::default();
+        let Some(meta) = self.scan.request(input, &self.limits, &mut facts)? else {
             return Ok((skipped, RequestEvent::NeedMore));
         };
         let head = RequestHead::from_parts(input, meta);
