@@ -10,6 +10,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use ringtide_driver::slots::reserve_sparingly;
 use ringtide_driver::{Address, Completion, Driver, Event, Handle, Interest, Lease, ReceiveEnd, SendBuffer};
 
 use super::core::{self, Core};
@@ -440,6 +441,7 @@ impl Sockets {
     fn insert(&mut self, handle: Handle, resource: Resource) {
         let slot = handle.slot() as usize;
         if slot >= self.entries.len() {
+            reserve_sparingly(&mut self.entries, slot + 1);
             self.entries.resize_with(slot + 1, || (0, None));
         }
         self.entries[slot] = (handle.generation(), Some(resource));

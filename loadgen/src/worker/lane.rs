@@ -1,7 +1,6 @@
 //! One connection of a run and its successors: draws requests, sends them, reads the answers, and connects again when a
 //! connection is gone.
 
-use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::rc::Rc;
@@ -11,6 +10,7 @@ use std::time::Duration;
 use ringtide::runtime::{self, Timer};
 use ringtide::stream::Stream;
 use ringtide::{Connection, ConnectionOptions, Error, Exchange};
+use smallvec::SmallVec;
 
 use super::source::{Draw, LaneNumber};
 use super::{CONNECTS_AT_ONCE, Shared};
@@ -28,7 +28,7 @@ pub(super) struct Lane {
     number: LaneNumber,
     connection: Option<Connection>,
     /// Requests in flight, oldest first.
-    tickets: VecDeque<Ticket>,
+    tickets: SmallVec<[Ticket; 1]>,
     /// The time limit of the oldest request in flight.
     timeout: Timer,
     reconnect_wait: Duration,
@@ -63,24 +63,30 @@ impl Lane {
             shared: Rc::clone(shared),
             number,
             connection: None,
-            tickets: VecDeque::new(),
+            tickets: SmallVec::new(),
             timeout: Timer::new(),
             reconnect_wait: Duration::ZERO,
             free_since_ns: 0,
         };
-        // Boxed by the worker; the handle is not needed, as the lane reports its own end.
-        drop(runtime::spawn(lane.run(connects_first, scheduled_ns)));
+        // The handle is not needed, as the lane reports its own end.
+        drop(runtime::spawn(lane.into_task(connects_first, scheduled_ns)));
     }
 
-    async fn run(mut self, connects_first: bool, scheduled_ns: Option<u64>) {
+    fn into_task(mut self, connects_first: bool, scheduled_ns: Option<u64>) -> impl Future<Output = ()> {
+        // Borrowed by the inner future and not moved into it, as it would then have room for it twice.
+        async move { self.run(connects_first, scheduled_ns).await }
+    }
+
+    async fn run(&mut self, connects_first: bool, scheduled_ns: Option<u64>) {
         poll_fn(|context| {
-            self.shared.lane_wakers.borrow_mut().push(context.waker().clone());
+            self.shared.source.borrow_mut().set_lane_waker(self.number, context.waker());
             Poll::Ready(())
         })
         .await;
         let mut waiting = scheduled_ns;
+        // Connecting has a large state and is rare, so it is not kept inside the lane's own.
         if connects_first {
-            self.connect_before_the_run().await;
+            Box::pin(self.connect_before_the_run()).await;
         }
         while !self.shared.ended.get() {
             if self.connection.is_none() {
@@ -91,7 +97,7 @@ impl Lane {
                         None => break,
                     },
                 };
-                if !self.connect_for(scheduled_ns).await {
+                if !Box::pin(self.connect_for(scheduled_ns)).await {
                     continue;
                 }
             }
@@ -106,12 +112,12 @@ impl Lane {
 
     /// Waits for a request; `None` at the end of the run.
     async fn draw(&mut self) -> Option<u64> {
-        poll_fn(|context| {
+        poll_fn(|_| {
             if self.shared.ended.get() {
                 return Poll::Ready(None);
             }
             let mut source = self.shared.source.borrow_mut();
-            match source.draw(self.number, runtime::turn_time_ns(), context.waker()) {
+            match source.draw(self.number, runtime::turn_time_ns()) {
                 Draw::Now(scheduled_ns) | Draw::Assigned(scheduled_ns) => Poll::Ready(Some(scheduled_ns)),
                 Draw::Wait => Poll::Pending,
             }
@@ -250,7 +256,7 @@ impl Lane {
     #[inline]
     fn start(&mut self, ticket: Ticket) -> bool {
         let Some(connection) = &mut self.connection else { return false };
-        self.tickets.push_back(ticket);
+        self.tickets.push(ticket);
         self.shared.sent_one();
         match connection.start(&self.shared.request) {
             Ok(()) => {
@@ -272,7 +278,7 @@ impl Lane {
             if self.shared.ended.get() {
                 return Poll::Ready(Over::Run);
             }
-            if let Some(over) = self.fill(context) {
+            if let Some(over) = self.fill() {
                 return Poll::Ready(over);
             }
             let Some(connection) = &mut self.connection else { return Poll::Ready(Over::Connection) };
@@ -297,7 +303,7 @@ impl Lane {
 
     /// Starts as many requests as are due and the connection may have in flight.
     #[inline]
-    fn fill(&mut self, context: &mut Context<'_>) -> Option<Over> {
+    fn fill(&mut self) -> Option<Over> {
         let parallel = self.shared.plan.parallel;
         while self.tickets.len() < parallel {
             let reusable = self.connection.as_ref().is_some_and(Connection::is_reusable);
@@ -305,8 +311,7 @@ impl Lane {
                 // What is in flight is still to be answered.
                 return self.tickets.is_empty().then_some(Over::Connection);
             }
-            let drawn =
-                self.shared.source.borrow_mut().draw(self.number, runtime::turn_time_ns(), context.waker());
+            let drawn = self.shared.source.borrow_mut().draw(self.number, runtime::turn_time_ns());
             let ticket = match drawn {
                 // There was a place for it before it was due.
                 Draw::Assigned(scheduled_ns) => Ticket { scheduled_ns, ready_ns: scheduled_ns },
@@ -324,7 +329,11 @@ impl Lane {
 
     #[inline]
     fn complete(&mut self, exchange: Exchange) {
-        let Some(ticket) = self.tickets.pop_front() else { return };
+        if self.tickets.is_empty() {
+            return;
+        }
+        // There are few: as many as requests in flight on one connection.
+        let ticket = self.tickets.remove(0);
         self.shared.landed(1);
         self.free_since_ns = exchange.end_ns;
         if !self.tickets.is_empty() {
@@ -420,4 +429,19 @@ fn error_kind(error: &Error) -> ErrorKind {
 /// EMFILE and ENFILE, which the standard library has no kinds for.
 fn is_descriptor_shortage(errno: i32) -> bool {
     errno == nix::errno::Errno::EMFILE as i32 || errno == nix::errno::Errno::ENFILE as i32
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_is_small() {
+        fn size_of_future<F>(_: impl Fn(Lane) -> F) -> usize {
+            size_of::<F>()
+        }
+        // There is one for each connection, of which there may be tens of thousands; the published figure is 1 KiB for all
+        // that a connection has.
+        let size = size_of_future(|lane: Lane| lane.into_task(true, None));
+        assert!(size <= 480, "{size} bytes");
+    }
 }

@@ -160,8 +160,6 @@ pub(crate) struct Shared {
     measured_from_ns: Cell<u64>,
     /// No further request is begun, and those that are under way are given up.
     ended: Cell<bool>,
-    /// The lanes' tasks, to tell them of the end.
-    lane_wakers: RefCell<Vec<Waker>>,
     lanes_left: Cell<usize>,
     /// Woken when the last lane has ended, or the last connect has been tried.
     main_waker: Cell<Option<Waker>>,
@@ -220,9 +218,6 @@ pub(crate) fn work(assignment: Assignment, report: impl Fn(Report)) {
     };
     let phase = Rc::new(Phase::default());
     PHASE.set(Some(Rc::clone(&phase)));
-    let reason = worker.fallback_reason().map(str::to_owned);
-    report(Report::SetUp(Controls { remote: worker.remote() }, reason));
-
     let index = assignment.index;
     let snapshots = Arc::clone(&assignment.snapshots);
     let shared = Rc::new(Shared {
@@ -232,7 +227,6 @@ pub(crate) fn work(assignment: Assignment, report: impl Fn(Report)) {
         request: assignment.request,
         measured_from_ns: Cell::new(u64::MAX),
         ended: Cell::new(false),
-        lane_wakers: RefCell::default(),
         lanes_left: Cell::new(0),
         main_waker: Cell::new(None),
         connects: Connects::default(),
@@ -240,6 +234,9 @@ pub(crate) fn work(assignment: Assignment, report: impl Fn(Report)) {
         in_flight_max: Cell::new(0),
         plan,
     });
+    let mut meter = ThreadMeter::of_this_thread();
+    let reason = worker.fallback_reason().map(str::to_owned);
+    report(Report::SetUp(Controls { remote: worker.remote() }, reason));
     worker.block_on(async {
         phase.until(|phase| phase.may_connect.get() || phase.stopped.get()).await;
         connect(&shared, &phase, index).await;
@@ -248,7 +245,6 @@ pub(crate) fn work(assignment: Assignment, report: impl Fn(Report)) {
         connected: shared.connects.connected.get(),
         first_error: shared.connects.first_error.take(),
     }));
-    let mut meter = ThreadMeter::of_this_thread();
     let measured =
         worker.block_on(measure(&shared, &phase, index, &snapshots[index], &mut meter, assignment.heap));
     let statistics = worker.statistics();
@@ -382,9 +378,7 @@ async fn measure(
 
     // What is still under way ends here, and what was due and found no connection is not forgotten.
     shared.ended.set(true);
-    for waker in shared.lane_wakers.take() {
-        waker.wake();
-    }
+    shared.source.borrow().wake_lanes();
     poll_fn(|context| {
         if shared.lanes_left.get() == 0 {
             return Poll::Ready(());

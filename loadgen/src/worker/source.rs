@@ -91,9 +91,21 @@ impl Source {
         self.lanes.len() - 1
     }
 
+    /// How to wake a lane: when it is given a request, and at the end.
+    pub(super) fn set_lane_waker(&mut self, lane: LaneNumber, waker: &Waker) {
+        self.lanes[lane].waker = Some(waker.clone());
+    }
+
+    /// Wakes all lanes, at the end.
+    pub(super) fn wake_lanes(&self) {
+        for waker in self.lanes.iter().filter_map(|lane| lane.waker.as_ref()) {
+            waker.wake_by_ref();
+        }
+    }
+
     /// A request for `lane` at `now_ns`, if one is due.
     #[inline]
-    pub(super) fn draw(&mut self, lane: LaneNumber, now_ns: u64, waker: &Waker) -> Draw {
+    pub(super) fn draw(&mut self, lane: LaneNumber, now_ns: u64) -> Draw {
         if let Some(scheduled_ns) = self.lanes[lane].assigned_ns.take() {
             return Draw::Assigned(scheduled_ns);
         }
@@ -101,10 +113,6 @@ impl Source {
             return Draw::Now(scheduled_ns);
         }
         let state = &mut self.lanes[lane];
-        match &mut state.waker {
-            Some(known) => known.clone_from(waker),
-            none => *none = Some(waker.clone()),
-        }
         if !state.waits {
             state.waits = true;
             self.idle.push_back(lane);
@@ -131,8 +139,8 @@ impl Source {
         let state = &mut self.lanes[lane];
         state.waits = false;
         state.assigned_ns = Some(scheduled_ns);
-        if let Some(waker) = state.waker.take() {
-            waker.wake();
+        if let Some(waker) = &state.waker {
+            waker.wake_by_ref();
         }
         true
     }
