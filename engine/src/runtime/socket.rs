@@ -31,7 +31,8 @@ impl Socket {
         let handle = {
             let (mut sockets, mut driver) = core.io();
             let handle = driver.connect(address)?;
-            sockets.insert(handle, Resource::Socket(State::default()));
+            sockets
+                .insert(handle, Resource::Socket(State { sending: Sending::Connecting, ..State::default() }));
             handle
         };
         Ok(Self { core, handle })
@@ -43,18 +44,18 @@ impl Socket {
         let handle = {
             let (mut sockets, mut driver) = core.io();
             let handle = driver.adopt(socket)?;
-            let state = State { connect: Some(Ok(())), ..State::default() };
-            sockets.insert(handle, Resource::Socket(state));
+            sockets.insert(handle, Resource::Socket(State::default()));
             handle
         };
         Ok(Self { core, handle })
     }
 
-    /// Whether the connection stands, or why it does not. To be asked once.
+    /// Whether the connection stands, or why it does not.
     pub(crate) fn poll_connected(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.with(|state, _| match state.connect.take() {
-            Some(outcome) => Poll::Ready(outcome),
-            None => wait(&mut state.send_waker, context),
+        self.with(|state, _| match &state.sending {
+            Sending::Connecting => wait(&mut state.send_waker, context),
+            Sending::Failed(error) => Poll::Ready(Err(error.to_error())),
+            Sending::Idle | Sending::Busy | Sending::Done(_) => Poll::Ready(Ok(())),
         })
     }
 
@@ -135,14 +136,14 @@ impl Socket {
         self.with(|state, _| matches!(state.sending, Sending::Busy | Sending::Done(..)))
     }
 
-    /// The end of the send under way, with its buffer. A silent send that failed shows its error here as well.
+    /// The end of the send under way, with the memory of its buffer if that was the sender's own. A silent send that failed shows its error here as well.
     #[inline]
-    pub(crate) fn poll_sent(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<SendBuffer>>> {
+    pub(crate) fn poll_sent(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Vec<u8>>>> {
         self.with(|state, _| match std::mem::take(&mut state.sending) {
             Sending::Idle => Poll::Ready(Ok(None)),
-            Sending::Done(buffer) => Poll::Ready(Ok(Some(buffer))),
-            Sending::Busy => {
-                state.sending = Sending::Busy;
+            Sending::Done(memory) => Poll::Ready(Ok(memory)),
+            busy @ (Sending::Busy | Sending::Connecting) => {
+                state.sending = busy;
                 wait(&mut state.send_waker, context)
             }
             Sending::Failed(error) => {
@@ -372,7 +373,6 @@ struct State {
     unread_size: u32,
     receiving: Receiving,
     sending: Sending,
-    connect: Option<io::Result<()>>,
     receive_waker: Option<Waker>,
     /// Waits for the connect, then for sends.
     send_waker: Option<Waker>,
@@ -398,8 +398,11 @@ enum Receiving {
 enum Sending {
     #[default]
     Idle,
+    /// Not connected yet.
+    Connecting,
     Busy,
-    Done(SendBuffer),
+    Done(Option<Vec<u8>>),
+    /// The connect, or a send, has failed.
     Failed(KeptError),
 }
 
@@ -517,8 +520,7 @@ pub(super) fn dispatch(
                 Some(Resource::Listener(state)) => {
                     state.accepted.push_back(accepted);
                     wake(&mut state.waker);
-                    let state = State { connect: Some(Ok(())), ..State::default() };
-                    sockets.insert(accepted, Resource::Socket(state));
+                    sockets.insert(accepted, Resource::Socket(State::default()));
                 }
                 _ => driver.close(accepted),
             }
@@ -580,7 +582,10 @@ fn dispatch_to_socket(state: &mut State, driver: &mut AnyDriver, handle: Handle,
             wake(&mut state.receive_waker);
         }
         Event::Sent(Ok(()), buffer) => {
-            state.sending = Sending::Done(buffer);
+            state.sending = Sending::Done(match buffer {
+                SendBuffer::Owned(memory) => Some(memory),
+                SendBuffer::Static(_) | SendBuffer::Shared(_) => None,
+            });
             wake(&mut state.send_waker);
         }
         Event::Sent(Err(error), _) => {
@@ -590,7 +595,10 @@ fn dispatch_to_socket(state: &mut State, driver: &mut AnyDriver, handle: Handle,
             wake(&mut state.receive_waker);
         }
         Event::Connected(outcome) => {
-            state.connect = Some(outcome);
+            state.sending = match outcome {
+                Ok(()) => Sending::Idle,
+                Err(error) => Sending::Failed(KeptError::of(&error)),
+            };
             wake(&mut state.send_waker);
         }
         Event::Accepted(_) | Event::AcceptEnded(_) | Event::Polled(_) | Event::Closed => {}

@@ -108,9 +108,9 @@ impl Stream {
         self.socket.send_quiet(bytes)
     }
 
-    /// Ready when no send is under way, with the buffer of the one that has just ended.
+    /// Ready when no send is under way, with the memory of the one that has just ended, if it was an owned one.
     #[inline]
-    pub(crate) fn poll_sent(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<SendBuffer>>> {
+    pub(crate) fn poll_sent(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Vec<u8>>>> {
         self.socket.poll_sent(context)
     }
 

@@ -178,6 +178,31 @@ struct Connects {
     waiting: RefCell<Vec<Waker>>,
 }
 
+impl Connects {
+    /// Waits until one more connect may be under way.
+    async fn turn(&self) {
+        poll_fn(|context| {
+            if self.under_way.get() < CONNECTS_AT_ONCE {
+                self.under_way.set(self.under_way.get() + 1);
+                return Poll::Ready(());
+            }
+            self.waiting.borrow_mut().push(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// A connect has ended, well or not; the next one may begin.
+    fn tried_one(&self) {
+        self.under_way.set(self.under_way.get() - 1);
+        self.tried.set(self.tried.get() + 1);
+        let next = self.waiting.borrow_mut().pop();
+        if let Some(waker) = next {
+            waker.wake();
+        }
+    }
+}
+
 impl Shared {
     fn wake_main(&self) {
         if let Some(waker) = self.main_waker.take() {

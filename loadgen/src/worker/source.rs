@@ -7,6 +7,8 @@
 use std::collections::VecDeque;
 use std::task::Waker;
 
+use ringtide_driver::slots::reserve_sparingly;
+
 use crate::schedule::Schedule;
 
 /// A lane's place in the source.
@@ -27,7 +29,7 @@ pub(super) enum Draw {
 pub(super) struct Source {
     kind: Kind,
     /// Lanes that wait, the longest first.
-    idle: VecDeque<LaneNumber>,
+    idle: VecDeque<u32>,
     lanes: Vec<LaneState>,
     /// Of the task that paces; woken when a lane begins to wait.
     pacer: Option<Waker>,
@@ -36,9 +38,19 @@ pub(super) struct Source {
 #[derive(Default)]
 struct LaneState {
     waker: Option<Waker>,
-    /// A request that was given to it while it waited.
-    assigned_ns: Option<u64>,
-    waits: bool,
+    place: Place,
+}
+
+/// Where a lane is, as far as the source knows.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Place {
+    /// At work.
+    #[default]
+    Busy,
+    /// In the queue of those that wait.
+    Idle,
+    /// Woken, with a request that was due at this time.
+    Assigned(u64),
 }
 
 enum Kind {
@@ -87,8 +99,10 @@ impl Source {
 
     /// A place for a lane.
     pub(super) fn add_lane(&mut self) -> LaneNumber {
+        let length = self.lanes.len() + 1;
+        reserve_sparingly(&mut self.lanes, length);
         self.lanes.push(LaneState::default());
-        self.lanes.len() - 1
+        length - 1
     }
 
     /// How to wake a lane: when it is given a request, and at the end.
@@ -106,16 +120,17 @@ impl Source {
     /// A request for `lane` at `now_ns`, if one is due.
     #[inline]
     pub(super) fn draw(&mut self, lane: LaneNumber, now_ns: u64) -> Draw {
-        if let Some(scheduled_ns) = self.lanes[lane].assigned_ns.take() {
+        if let Place::Assigned(scheduled_ns) = self.lanes[lane].place {
+            self.lanes[lane].place = Place::Busy;
             return Draw::Assigned(scheduled_ns);
         }
         if let Some(scheduled_ns) = self.take_due(now_ns) {
+            self.leave_queue(lane);
             return Draw::Now(scheduled_ns);
         }
-        let state = &mut self.lanes[lane];
-        if !state.waits {
-            state.waits = true;
-            self.idle.push_back(lane);
+        if self.lanes[lane].place == Place::Busy {
+            self.lanes[lane].place = Place::Idle;
+            self.idle.push_back(lane as u32);
             self.wake_pacer();
         }
         Draw::Wait
@@ -123,10 +138,19 @@ impl Source {
 
     /// The lane will not ask again. A request that was given to it meanwhile is given back.
     pub(super) fn leave(&mut self, lane: LaneNumber) -> Option<u64> {
-        if std::mem::take(&mut self.lanes[lane].waits) {
-            self.idle.retain(|other| *other != lane);
+        self.leave_queue(lane);
+        match std::mem::take(&mut self.lanes[lane].place) {
+            Place::Assigned(scheduled_ns) => Some(scheduled_ns),
+            Place::Busy | Place::Idle => None,
         }
-        self.lanes[lane].assigned_ns.take()
+    }
+
+    /// A lane that asks again while it waits, and is served, must not be given another request.
+    fn leave_queue(&mut self, lane: LaneNumber) {
+        if self.lanes[lane].place == Place::Idle {
+            self.lanes[lane].place = Place::Busy;
+            self.idle.retain(|other| *other as usize != lane);
+        }
     }
 
     /// Gives the next request that is due to the lane that has waited longest; false when there is none of either.
@@ -136,9 +160,8 @@ impl Source {
         }
         let Some(scheduled_ns) = self.take_due(now_ns) else { return false };
         let Some(lane) = self.idle.pop_front() else { return false };
-        let state = &mut self.lanes[lane];
-        state.waits = false;
-        state.assigned_ns = Some(scheduled_ns);
+        let state = &mut self.lanes[lane as usize];
+        state.place = Place::Assigned(scheduled_ns);
         if let Some(waker) = &state.waker {
             waker.wake_by_ref();
         }
