@@ -48,13 +48,11 @@ pub async fn lookup(host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
     QUEUE.push(&question).map_err(failed)?;
     let addresses = poll_fn(|context| {
         let mut state = lock(&question.state);
-        match state.answer.take() {
-            Some(answer) => Poll::Ready(answer),
-            None => {
-                state.waker = Some(context.waker().clone());
-                Poll::Pending
-            }
+        if let Some(answer) = state.answer.take() {
+            return Poll::Ready(answer);
         }
+        state.waker = Some(context.waker().clone());
+        Poll::Pending
     })
     .await
     .map_err(failed)?;

@@ -118,7 +118,7 @@ impl Body {
         let Some(exchange) = &mut self.exchange else { return Poll::Ready(Ok(None)) };
         match exchange.poll_piece(context) {
             Poll::Pending => self.limit.poll(exchange.upload_steps(), context).map(Err),
-            ready => self.limit.check_total().map_or(ready, |error| Poll::Ready(Err(error))),
+            ready @ Poll::Ready(_) => self.limit.check_total().map_or(ready, |error| Poll::Ready(Err(error))),
         }
     }
 
@@ -156,7 +156,7 @@ impl fmt::Debug for Body {
         f.debug_struct("Body")
             .field("ended", &self.exchange.is_none())
             .field("remaining", &self.remaining)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

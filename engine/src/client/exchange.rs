@@ -133,7 +133,7 @@ impl Exchange {
 /// The fields of a head, copied.
 fn headers(head: &ResponseHead<'_>) -> Result<HeaderMap, Error> {
     let mut headers = HeaderMap::new();
-    for (name, value) in head.fields().iter() {
+    for (name, value) in head.fields() {
         // The codec has checked both; should `http` know a rule that it does not, the peer has broken that one.
         let refused = |part| Error::Protocol(h1::Error::Head(h1::SyntaxError { part, offset: 0 }));
         let name = HeaderName::from_bytes(name).map_err(|_| refused(h1::SyntaxPart::FieldName))?;

@@ -27,6 +27,7 @@
 mod body;
 mod connect;
 mod exchange;
+mod handle;
 mod request_body;
 
 use std::cell::Cell;
@@ -49,6 +50,7 @@ use crate::proto::h1::Limits;
 use crate::{resolve, runtime};
 
 pub use self::body::{Body, DRAIN_SIZE_MAX};
+pub use self::handle::{ClientHandle, REMOTE_UNREAD_SIZE_MAX, RemoteBody, RemoteRequest};
 pub use self::request_body::RequestBody;
 pub use crate::conn::Piece;
 pub use crate::pool::PoolOptions;
@@ -223,13 +225,12 @@ impl Client {
     async fn connect(&self, authority: &Authority, phase: &Cell<Phase>) -> Result<Connection, Error> {
         let options = &self.inner.options;
         let connecting = async {
-            let addresses = match &options.connect_to {
-                Some(address) => vec![address.clone()],
-                None => {
-                    phase.set(Phase::Resolve);
-                    let addresses = resolve::lookup(&authority.host, authority.port).await?;
-                    addresses.into_iter().map(Address::Tcp).collect()
-                }
+            let addresses = if let Some(address) = &options.connect_to {
+                vec![address.clone()]
+            } else {
+                phase.set(Phase::Resolve);
+                let addresses = resolve::lookup(&authority.host, authority.port).await?;
+                addresses.into_iter().map(Address::Tcp).collect()
             };
             phase.set(Phase::Connect);
             connect::connect(&addresses).await

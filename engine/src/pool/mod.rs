@@ -106,13 +106,6 @@ impl Pool {
         }
         acquired
     }
-
-    /// How many connections are open or being made to `authority`, and how many of them are idle.
-    #[cfg(test)]
-    fn counts(&self, authority: &Authority) -> (usize, usize) {
-        let hosts = self.shared.hosts.borrow();
-        hosts.get(authority).map_or((0, 0), |host| (host.busy + host.idle.len(), host.idle.len()))
-    }
 }
 
 impl Drop for Pool {
@@ -228,13 +221,12 @@ async fn sweep(shared: Weak<Shared>) {
     loop {
         let pause = poll_fn(|context| {
             let Some(shared) = shared.upgrade() else { return Poll::Ready(None) };
-            match shared.sweep(runtime::now_ns()) {
-                Some(pause) => Poll::Ready(Some(pause)),
-                None => {
-                    shared.sweeper_waker.set(Some(context.waker().clone()));
-                    Poll::Pending
-                }
+            let pause = shared.sweep(runtime::now_ns());
+            if pause.is_none() {
+                shared.sweeper_waker.set(Some(context.waker().clone()));
+                return Poll::Pending;
             }
+            Poll::Ready(pause)
         })
         .await;
         let Some(pause) = pause else { return };
@@ -251,7 +243,7 @@ enum SeatState {
     #[default]
     Queued,
     Waiting(Waker),
-    Granted(Acquired),
+    Granted(Box<Acquired>),
     /// Nobody sits here any more.
     Left,
 }
@@ -259,7 +251,7 @@ enum SeatState {
 impl Seat {
     /// Gives `acquired` to whoever waits here; only a seat that has been taken off the queue is given anything, once.
     fn grant(&self, acquired: Acquired) {
-        let before = mem::replace(&mut *self.0.borrow_mut(), SeatState::Granted(acquired));
+        let before = mem::replace(&mut *self.0.borrow_mut(), SeatState::Granted(Box::new(acquired)));
         if let SeatState::Waiting(waker) = before {
             waker.wake();
         }
@@ -267,13 +259,11 @@ impl Seat {
 
     fn poll(&self, context: &mut Context<'_>) -> Poll<Acquired> {
         let mut state = self.0.borrow_mut();
-        match mem::replace(&mut *state, SeatState::Left) {
-            SeatState::Granted(acquired) => Poll::Ready(acquired),
-            _ => {
-                *state = SeatState::Waiting(context.waker().clone());
-                Poll::Pending
-            }
+        if let SeatState::Granted(acquired) = mem::replace(&mut *state, SeatState::Left) {
+            return Poll::Ready(*acquired);
         }
+        *state = SeatState::Waiting(context.waker().clone());
+        Poll::Pending
     }
 }
 
