@@ -16,6 +16,7 @@ use ringtide_driver::limits::QUIET_SEND_SIZE_MAX;
 use ringtide_driver::{Address, SendBuffer};
 
 use super::input::Input;
+use super::piece::Piece;
 use super::request::PreparedRequest;
 use crate::error::{Error, RequestError};
 use crate::limits::COALESCED_SEND_SIZE_MAX;
@@ -25,6 +26,9 @@ use crate::proto::h1::{
 };
 use crate::runtime::InlineQueue;
 use crate::stream::Stream;
+
+/// Pieces of a body below this size are copied rather than lent: a lease keeps a whole receive buffer from its worker.
+const PIECE_LENT_SIZE_MIN: usize = 2 * 1024;
 
 /// How a [`Connection`] is to be.
 #[derive(Clone, Copy, Debug, Default)]
@@ -313,6 +317,41 @@ impl Connection {
         if self.stream.watch().is_err() {
             self.reusable = false;
         }
+    }
+
+    /// Whether any byte of a response to the request in flight has been seen.
+    pub(crate) fn has_response_begun(&self) -> bool {
+        !self.codec.is_idle()
+    }
+
+    /// The worker's [`runtime::turn_time_ns`](crate::runtime::turn_time_ns).
+    pub(crate) fn turn_time_ns(&self) -> u64 {
+        self.stream.turn_time_ns()
+    }
+
+    /// The response whose head [`poll_head`](Self::poll_head) has found.
+    pub(crate) fn current_response(&mut self) -> Response<'_> {
+        Response { connection: self }
+    }
+
+    /// The next piece of the body, to be kept; `None` at the end of the response, after which no buffer is held. The head is
+    /// gone from the first call on.
+    pub(crate) fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Piece>, Error>> {
+        self.head = HeadPlace::Nowhere;
+        let Some(range) = ready!(self.poll_data(context))? else {
+            self.tidy();
+            return Poll::Ready(Ok(None));
+        };
+        if range.len() >= PIECE_LENT_SIZE_MIN
+            && let Some(lease) = self.input.take(&range)
+        {
+            self.given = 0;
+            return Poll::Ready(Ok(Some(Piece::leased(lease))));
+        }
+        let piece = Piece::copied(&self.input.buffer()[range]);
+        self.input.consume(mem::take(&mut self.given));
+        self.input.release();
+        Poll::Ready(Ok(Some(piece)))
     }
 
     pub(crate) fn queue_data(&mut self, data: Bytes) -> Result<(), Error> {

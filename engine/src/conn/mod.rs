@@ -4,7 +4,9 @@
 
 mod client;
 mod input;
+mod piece;
 mod request;
 
 pub use self::client::{Connection, ConnectionOptions, Exchange, Response, Timing};
+pub use self::piece::Piece;
 pub use self::request::PreparedRequest;
