@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use ringtide_driver::{Completion, Event, Handle};
+use ringtide_driver::{Completion, Event, Handle, SendBuffer};
 
 /// What is under way on each handle.
 #[derive(Debug, Default)]
@@ -66,14 +66,13 @@ impl Ledger {
             Event::AcceptEnded(_) => std::mem::take(&mut account.accepting),
             Event::Received(lease) => account.receiving && !lease.is_empty(),
             Event::ReceiveEnded(_) => std::mem::take(&mut account.receiving),
-            Event::Sent(result, _) if account.sending && (result.is_ok() || account.quiet == 0) => {
-                std::mem::take(&mut account.sending)
+            // A quiet send that succeeded has told nobody, so it stays on the account. When both kinds may have failed, it is
+            // the buffer that tells: quiet sends have constant ones.
+            Event::Sent(Err(_), SendBuffer::Static(_)) if account.quiet > 0 => {
+                account.quiet -= 1;
+                true
             }
-            Event::Sent(result, _) => {
-                let failed_quiet = result.is_err() && account.quiet > 0;
-                account.quiet = account.quiet.saturating_sub(1);
-                failed_quiet
-            }
+            Event::Sent(..) => std::mem::take(&mut account.sending),
             Event::Polled(_) => account.polling,
             Event::Closed => account.closing,
         };
