@@ -41,6 +41,9 @@ pub enum Error {
     /// The system gives no thread.
     #[error("cannot start a worker's thread: {0}")]
     Thread(io::Error),
+    /// The server could not be started.
+    #[error("cannot start the server: {0}")]
+    Server(String),
     /// Interrupts cannot be caught.
     #[error("cannot listen for signals: {0}")]
     Signals(io::Error),

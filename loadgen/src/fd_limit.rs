@@ -61,6 +61,18 @@ pub fn ensure(connections: usize, threads: usize) -> Result<(), DescriptorLimitE
     setrlimit(Resource::RLIMIT_NOFILE, needed, hard).map_err(system)
 }
 
+/// Raises the soft limit to the hard one, for a server that does not know how many clients will come.
+///
+/// # Errors
+/// When the system refuses. The limit is then as it was.
+pub fn raise_to_hard() -> io::Result<()> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft < hard {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,11 +1,14 @@
 //! The `ringtide` command: reads the flags, calls the library, and ends with the exit code that scripts depend on.
 
+use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 use std::thread;
+use std::time::Duration;
 
 use clap::Parser as _;
+use ringtide::Address;
 use ringtide_driver::allocator::CountingAllocator;
-use ringtide_loadgen::cli::{Cli, Command, Format, Output};
+use ringtide_loadgen::cli::{Cli, Command, Format, Output, ServePlan, TargetsPlan};
 use ringtide_loadgen::error::Error;
 use ringtide_loadgen::exit::Exit;
 use ringtide_loadgen::fd_limit;
@@ -14,6 +17,8 @@ use ringtide_loadgen::plan::Plan;
 use ringtide_loadgen::progress::Display;
 use ringtide_loadgen::report;
 use ringtide_loadgen::run::Run;
+use ringtide_loadgen::serve::{self, ServeOptions};
+use ringtide_loadgen::targets;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -47,10 +52,8 @@ fn execute(command: Command) -> Result<Exit, Error> {
             let (plan, output) = args.plan()?;
             run(plan, &output)
         }
-        Command::Serve(_) | Command::Targets(_) => {
-            eprintln!("error: not built yet");
-            Ok(Exit::CouldNotRun)
-        }
+        Command::Serve(args) => serve(&args.plan()?),
+        Command::Targets(args) => targets(&args.plan()),
     }
 }
 
@@ -71,6 +74,66 @@ fn run(plan: Plan, output: &Output) -> Result<Exit, Error> {
         Format::Json => sink.write_json(&result)?,
     }
     Ok(Exit::of_run(&result, output.require_valid))
+}
+
+fn serve(plan: &ServePlan) -> Result<Exit, Error> {
+    // As many clients as the system allows.
+    let _ = fd_limit::raise_to_hard();
+    let server = serve::serve(&ServeOptions {
+        addresses: vec![plan.address.clone()],
+        threads: plan.threads,
+        cores: plan.cpus.clone().unwrap_or_default(),
+        driver: plan.driver.into(),
+        burn: Duration::from_nanos(plan.burn_ns),
+        seed: plan.seed,
+    })
+    .map_err(|error| Error::Server(error.to_string()))?;
+    if let Some(reason) = server.fallback_reason() {
+        eprintln!("ringtide: {reason}");
+    }
+    for address in server.addresses() {
+        match address {
+            Address::Tcp(address) => println!("listening on http://{address}/"),
+            Address::Unix(path) => println!("listening on unix:{}", path.display()),
+        }
+    }
+    let shutdown = server.shutdown_handle();
+    if plan.until_stdin_closes {
+        let shutdown = shutdown.clone();
+        thread::spawn(move || {
+            // An error is an end as well.
+            let _ = io::copy(&mut io::stdin(), &mut io::sink());
+            shutdown.begin();
+        });
+    }
+    on_interrupt(move || shutdown.begin())?;
+    let requests = server.join();
+    eprintln!("ringtide: {} requests received, {} answered", requests.received, requests.answered);
+    Ok(Exit::Done)
+}
+
+fn targets(plan: &TargetsPlan) -> Result<Exit, Error> {
+    let sink = Sink::open(None)?;
+    fd_limit::ensure(targets::connections_max(), 1)?;
+    let quiet = plan.quiet || !io::stderr().is_terminal();
+    let measured = targets::measure(
+        plan,
+        &ALLOCATOR,
+        |notice| eprintln!("ringtide: {notice}"),
+        |what| {
+            if !quiet {
+                eprintln!("measuring {what} …");
+            }
+        },
+    )?;
+    match plan.format {
+        Format::Text => {
+            let colour = sink.colour();
+            sink.write_text(&measured.render(colour))?;
+        }
+        Format::Json => sink.write_json(&measured)?,
+    }
+    Ok(if measured.all_met() { Exit::Done } else { Exit::ThresholdMissed })
 }
 
 /// Calls `stop` at the first SIGINT or SIGTERM; the second one ends the process as usual.

@@ -239,6 +239,16 @@ pub enum DriverChoice {
     Fallback,
 }
 
+impl From<DriverChoice> for ringtide::runtime::DriverChoice {
+    fn from(choice: DriverChoice) -> Self {
+        match choice {
+            DriverChoice::Auto => Self::Auto,
+            DriverChoice::IoUring => Self::IoUring,
+            DriverChoice::Fallback => Self::Fallback,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

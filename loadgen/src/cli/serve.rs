@@ -14,7 +14,7 @@ use crate::units::parse_positive_time_ns;
 /// The flags of `serve`.
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "Paths: / (12 bytes) · /bytes/N · /delay/MS · /status/CODE · /echo · /headers · /stream/N"
+    after_help = "Paths: / (12 bytes) · /bytes/N · /delay/MS · /status/CODE · /echo · /headers ·\n       /stream/N (chunked) · /flaky?p=0.1"
 )]
 pub struct ServeArgs {
     /// ADDRESS:PORT (0 takes a free port) or unix:PATH
@@ -39,6 +39,12 @@ pub struct ServeArgs {
         hide_possible_values = true
     )]
     pub driver: DriverChoice,
+    /// The choices of /flaky follow from it
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// End when standard input ends, as a child process does
+    #[arg(long, hide = true)]
+    pub until_stdin_closes: bool,
 }
 
 /// How to serve.
@@ -54,6 +60,10 @@ pub struct ServePlan {
     pub burn_ns: u64,
     /// Which driver moves the bytes.
     pub driver: DriverChoice,
+    /// What the choices of `/flaky` follow from.
+    pub seed: u64,
+    /// Whether the end of standard input ends the server.
+    pub until_stdin_closes: bool,
 }
 
 impl ServeArgs {
@@ -78,6 +88,8 @@ impl ServeArgs {
             cpus,
             burn_ns: self.burn.unwrap_or(0),
             driver: self.driver,
+            seed: self.seed,
+            until_stdin_closes: self.until_stdin_closes,
         })
     }
 }

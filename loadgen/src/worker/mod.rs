@@ -229,11 +229,7 @@ impl Shared {
 pub(crate) fn work(assignment: Assignment, report: impl Fn(Report)) {
     let plan = Arc::clone(&assignment.plan);
     let options = WorkerOptions {
-        driver: match plan.driver {
-            plan::DriverChoice::Auto => runtime::DriverChoice::Auto,
-            plan::DriverChoice::IoUring => runtime::DriverChoice::IoUring,
-            plan::DriverChoice::Fallback => runtime::DriverChoice::Fallback,
-        },
+        driver: plan.driver.into(),
         core: plan.cpus.as_ref().and_then(|cpus| cpus.get(assignment.index).copied()),
         spin: spin(&plan),
     };
