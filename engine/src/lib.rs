@@ -16,6 +16,7 @@ pub mod error;
 pub mod limits;
 pub mod proto;
 pub mod runtime;
+pub mod server;
 pub mod stream;
 
 pub use ringtide_driver::Address;
