@@ -43,9 +43,11 @@ impl<'t> Target {
         }
         let target = std::str::from_utf8(target).unwrap_or_default();
         let (path, query) = path_and_query(target);
-        let (name, argument) = match path[path.len().min(1)..].split_once('/') {
+        // "*" and "host:port" are targets too, of OPTIONS and CONNECT.
+        let Some(below_root) = path.strip_prefix('/') else { return Err(TargetError::NotFound(path)) };
+        let (name, argument) = match below_root.split_once('/') {
             Some((name, argument)) => (name, Some(argument)),
-            None => (path.get(1..).unwrap_or_default(), None),
+            None => (below_root, None),
         };
         match (name, argument) {
             ("", None) => Ok(Self::Hello),
