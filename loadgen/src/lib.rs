@@ -21,6 +21,7 @@ pub mod report;
 pub mod result;
 pub mod run;
 pub mod schedule;
+pub mod serve;
 pub mod targets;
 pub mod threshold;
 pub mod units;

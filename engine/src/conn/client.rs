@@ -124,7 +124,7 @@ pub struct Timing {
 
 /// A whole exchange, for those who measure and do not look at bodies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Exchange {
+pub struct CompletedExchange {
     /// The status code of the response.
     pub status: StatusCode,
     /// When it was sent and when the response began.
@@ -234,7 +234,7 @@ impl Connection {
     /// # Errors
     /// As [`response`](Self::response).
     #[inline]
-    pub fn poll_exchange(&mut self, context: &mut Context<'_>) -> Poll<Result<Exchange, Error>> {
+    pub fn poll_exchange(&mut self, context: &mut Context<'_>) -> Poll<Result<CompletedExchange, Error>> {
         if self.stage != Stage::Body {
             ready!(self.poll_head(context))?;
         }
@@ -242,7 +242,7 @@ impl Connection {
         let status = self.meta.map_or(StatusCode::OK, |meta| meta.status());
         let timing = Timing { sent_ns: self.sent_ns, first_byte_ns: self.first_byte_ns };
         self.tidy();
-        Poll::Ready(Ok(Exchange { status, timing, end_ns: self.stream.turn_time_ns() }))
+        Poll::Ready(Ok(CompletedExchange { status, timing, end_ns: self.stream.turn_time_ns() }))
     }
 
     /// When each request that is in flight was handed to the kernel, in order; `None` for those that have not been.

@@ -154,6 +154,29 @@ impl Socket {
         })
     }
 
+    /// The memory of a send that has ended, if it was the sender's own; nobody is woken for one that has not.
+    #[inline]
+    pub(crate) fn take_sent(&mut self) -> Option<Vec<u8>> {
+        self.with(|state, _| match std::mem::take(&mut state.sending) {
+            Sending::Done(memory) => memory,
+            other => {
+                state.sending = other;
+                None
+            }
+        })
+    }
+
+    /// Ready when the peer has sent its last byte, or the connection has failed, whatever has not been read yet. Starts to receive
+    /// if it has not yet.
+    pub(crate) fn poll_ended(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.watch()?;
+        self.with(|state, _| match &state.receiving {
+            Receiving::Eof => Poll::Ready(Ok(())),
+            Receiving::Failed(error) => Poll::Ready(Err(error.to_error())),
+            _ => wait(&mut state.receive_waker, context),
+        })
+    }
+
     /// When the last send was handed to the kernel, on the worker's clock; 0 before the first.
     #[inline]
     pub(crate) fn sent_at_ns(&self) -> u64 {

@@ -114,6 +114,17 @@ impl Stream {
         self.socket.poll_sent(context)
     }
 
+    /// The buffer of a send that has ended; nobody is woken for one that has not.
+    #[inline]
+    pub(crate) fn take_sent(&mut self) -> Option<Vec<u8>> {
+        self.socket.take_sent()
+    }
+
+    /// Ready when the peer has sent its last byte, or the connection has failed, whatever has not been read yet.
+    pub(crate) fn poll_ended(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_ended(context)
+    }
+
     #[inline]
     pub(crate) fn is_sending(&self) -> bool {
         self.socket.is_sending()

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ringtide::runtime::{self, Timer};
 use ringtide::stream::Stream;
-use ringtide::{Connection, ConnectionOptions, Error, Exchange};
+use ringtide::{CompletedExchange, Connection, ConnectionOptions, Error};
 use smallvec::SmallVec;
 
 use super::source::{Draw, LaneNumber};
@@ -316,7 +316,7 @@ impl Lane {
     }
 
     #[inline]
-    fn complete(&mut self, exchange: Exchange) {
+    fn complete(&mut self, exchange: CompletedExchange) {
         if self.tickets.is_empty() {
             return;
         }
