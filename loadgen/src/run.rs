@@ -51,7 +51,7 @@ impl Stopper {
 
 enum Message {
     Stop,
-    Worker(usize, Report),
+    Worker(Report),
 }
 
 impl Run {
@@ -104,8 +104,8 @@ impl Run {
                     heap: self.heap,
                 };
                 thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-                    let ended = EndGuard { index, sender: sender.clone() };
-                    worker::work(assignment, |report| drop(sender.send(Message::Worker(index, report))));
+                    let ended = EndGuard { sender: sender.clone() };
+                    worker::work(assignment, |report| drop(sender.send(Message::Worker(report))));
                     drop(ended);
                 })
             })
@@ -117,19 +117,18 @@ impl Run {
             let _ = thread.join();
         }
         let led = outcome?;
-        Ok(result(&plan, led, coordinator.outcomes, coordinator.stopped, dns_ns))
+        Ok(result(&plan, &led, coordinator.outcomes, coordinator.stopped, dns_ns))
     }
 }
 
 /// Tells the coordinator that a worker's thread is over, however it ended.
 struct EndGuard {
-    index: usize,
     sender: Sender<Message>,
 }
 
 impl Drop for EndGuard {
     fn drop(&mut self) {
-        let _ = self.sender.send(Message::Worker(self.index, Report::Gone));
+        let _ = self.sender.send(Message::Worker(Report::Gone));
     }
 }
 
@@ -201,6 +200,9 @@ impl Coordinator {
         let progress = Progress::start(display, plan.stop, plan.warmup_ns, Arc::clone(snapshots));
         self.wait_for_all();
         drop(progress);
+        for error in self.outcomes.iter().filter_map(|outcome| outcome.meter_error.as_ref()) {
+            notice(&format!("the generator's own CPU time is not known: {error}"));
+        }
         if self.outcomes.len() < plan.threads {
             return Err(Error::WorkerFailed);
         }
@@ -212,14 +214,14 @@ impl Coordinator {
         loop {
             match self.messages.recv() {
                 Ok(Message::Stop) => self.stop_all(),
-                Ok(Message::Worker(_, Report::NotSetUp(error))) => self.setup_error = Some(error),
-                Ok(Message::Worker(_, Report::Gone)) => {
+                Ok(Message::Worker(Report::NotSetUp(error))) => self.setup_error = Some(error),
+                Ok(Message::Worker(Report::Gone)) => {
                     self.left -= 1;
                     self.stop_all();
                     self.wait_for_all();
                     return Err(self.setup_error.take().map_or(Error::WorkerFailed, Error::Setup));
                 }
-                Ok(Message::Worker(_, report)) => return Ok(report),
+                Ok(Message::Worker(report)) => return Ok(report),
                 Err(_) => return Err(Error::WorkerFailed),
             }
         }
@@ -234,16 +236,16 @@ impl Coordinator {
         while self.left > 0 {
             match self.messages.recv() {
                 Ok(Message::Stop) => self.stop_all(),
-                Ok(Message::Worker(_, Report::Ended(outcome))) => self.outcomes.push(*outcome),
-                Ok(Message::Worker(_, Report::Gone)) => self.left -= 1,
-                Ok(Message::Worker(_, Report::SetUp(controls, _))) => {
+                Ok(Message::Worker(Report::Ended(outcome))) => self.outcomes.push(*outcome),
+                Ok(Message::Worker(Report::Gone)) => self.left -= 1,
+                Ok(Message::Worker(Report::SetUp(controls, _))) => {
                     // One that came up while another failed.
                     if self.stopped {
                         controls.stop();
                     }
                     self.controls.push(controls);
                 }
-                Ok(Message::Worker(..)) => {}
+                Ok(Message::Worker(_)) => {}
                 Err(_) => return,
             }
         }
@@ -252,7 +254,7 @@ impl Coordinator {
 
 fn result(
     plan: &Plan,
-    led: Led,
+    led: &Led,
     outcomes: Vec<Outcome>,
     interrupted: bool,
     dns_ns: Option<u64>,

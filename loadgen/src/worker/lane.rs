@@ -12,8 +12,8 @@ use ringtide::stream::Stream;
 use ringtide::{CompletedExchange, Connection, ConnectionOptions, Error};
 use smallvec::SmallVec;
 
+use super::Shared;
 use super::source::{Draw, LaneNumber};
-use super::{CONNECTS_AT_ONCE, Shared};
 use crate::metrics::{ErrorKind, Recorder, Sample, Unfinished};
 
 /// After a connect has failed, the next one waits this long,
@@ -72,6 +72,7 @@ impl Lane {
         drop(runtime::spawn(lane.into_task(connects_first, scheduled_ns)));
     }
 
+    #[expect(clippy::manual_async_fn, reason = "an async fn would have room for the lane twice")]
     fn into_task(mut self, connects_first: bool, scheduled_ns: Option<u64>) -> impl Future<Output = ()> {
         // Borrowed by the inner future and not moved into it, as it would then have room for it twice.
         async move { self.run(connects_first, scheduled_ns).await }

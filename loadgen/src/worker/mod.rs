@@ -288,14 +288,13 @@ pub(crate) fn work(assignment: Assignment, report: impl Fn(Report)) {
 fn spin(plan: &Plan) -> Spin {
     let Some(open) = plan.open_loop() else { return Spin::Off };
     match open.spin {
-        plan::Spin::Off => Spin::Off,
         plan::Spin::For { ns } => Spin::For(ns),
         plan::Spin::Auto
             if plan.threads <= plan.cpus.as_ref().map_or_else(runtime::available_cores, Vec::len) =>
         {
             Spin::Learnt
         }
-        plan::Spin::Auto => Spin::Off,
+        plan::Spin::Auto | plan::Spin::Off => Spin::Off,
     }
 }
 
