@@ -18,6 +18,9 @@ use super::driver::AnyDriver;
 use super::queue::InlineQueue;
 use crate::limits::{CLOSE_AFTER_PEER_NS, UNREAD_SIZE_MAX};
 
+/// Stands for nothing: no slot has generation 0.
+const NO_HANDLE: Handle = Handle::new(u32::MAX, 0);
+
 /// A connected stream socket, or one on its way there. Closed when it is dropped.
 pub(crate) struct Socket {
     core: Rc<Core>,
@@ -184,7 +187,7 @@ impl Socket {
     }
 
     /// Closes when the peer has closed, or after [`CLOSE_AFTER_PEER_NS`].
-    pub(crate) fn close_after_peer(self) {
+    pub(crate) fn close_after_peer(mut self) {
         let handle = self.handle;
         let deadline_ns = self.core.turn_time_ns() + CLOSE_AFTER_PEER_NS;
         let waits = self.with_all(|sockets, _| {
@@ -198,8 +201,8 @@ impl Socket {
             waits
         });
         if waits {
-            // The socket's state and handle stay in the tables, and `dispatch` or `close_abandoned` ends both.
-            std::mem::forget(self);
+            // From here on `dispatch` or `close_abandoned` closes it; dropping this must not.
+            self.handle = NO_HANDLE;
         }
     }
 
