@@ -1,18 +1,22 @@
-//! What clients that do not read their answers cost the server. A test program of its own, as it counts all memory.
+//! What connections cost the server. A test program of its own, as it counts all memory.
 
+use std::convert::Infallible;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use ringtide::Address;
-use ringtide::server::{Exchange, Server, ServerOptions};
+use ringtide::server::{Exchange, PreparedResponse, Server, ServerOptions};
 use ringtide_driver::allocator::CountingAllocator;
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator::new();
+
+/// Held by each test, as all memory is counted.
+static ALONE: Mutex<()> = Mutex::new(());
 
 const GREEDY: usize = 4;
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -23,6 +27,7 @@ const HELD_MAX: usize = ringtide::limits::UNREAD_SIZE_MAX as usize * 3;
 
 #[test]
 fn a_client_that_does_not_read_costs_a_bounded_amount_and_gets_all_in_the_end() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let any_port = Address::Tcp(([127, 0, 0, 1], 0).into());
     let handled = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&handled);
@@ -75,6 +80,45 @@ fn a_client_that_does_not_read_costs_a_bounded_amount_and_gets_all_in_the_end() 
         assert_eq!(received, expected);
     }
     drop(greedy);
+    server.shutdown().begin();
+    server.join();
+}
+
+#[test]
+fn a_request_costs_no_allocation_and_an_idle_connection_no_buffer() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let any_port = Address::Tcp(([127, 0, 0, 1], 0).into());
+    let options = ServerOptions { workers: 1, ..ServerOptions::default() };
+    let body = [b'x'; BODY_SIZE].as_slice();
+    let response = PreparedResponse::new(StatusCode::OK, [("X-Body", "constant")], body).unwrap();
+    let server = Server::start(&[any_port], &options, async move |exchange: Exchange<'_>| {
+        Ok::<_, Infallible>(exchange.respond(&response))
+    })
+    .unwrap();
+    let Address::Tcp(address) = server.addresses()[0] else { unreachable!() };
+    let mut stream = TcpStream::connect(address).unwrap();
+    let response_size = ask(&mut stream);
+    let mut buffer = vec![0; response_size];
+    let mut exchange = || {
+        stream.write_all(REQUEST).unwrap();
+        stream.read_exact(&mut buffer).unwrap();
+    };
+    (0..10).for_each(|_| exchange());
+
+    ALLOCATOR.reset_peak();
+    let busy = ALLOCATOR.live_bytes();
+    (0..1000).for_each(|_| exchange());
+    assert_eq!(ALLOCATOR.peak_bytes() - busy, 0, "bytes were allocated");
+
+    let idle_since = Instant::now();
+    while ALLOCATOR.live_bytes() + response_size > busy {
+        assert!(
+            idle_since.elapsed() < Duration::from_secs(20),
+            "the buffer of the last answer is still there"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    exchange();
     server.shutdown().begin();
     server.join();
 }
