@@ -37,6 +37,13 @@ pub enum Error {
     Protocol(h1::Error),
     /// The connection failed, for instance by a reset, in the middle of the exchange.
     Network(io::Error),
+    /// The body of the response is larger than the caller wanted to keep. The connection has been closed.
+    BodyTooLarge {
+        /// The caller's limit, in bytes.
+        size_max: usize,
+    },
+    /// The worker that a [`ClientHandle`](crate::client::ClientHandle) leads to has ended. The request may have been received and acted on.
+    WorkerEnded,
 }
 
 /// What a caller can ask for that no request can be.
@@ -67,15 +74,23 @@ pub enum RequestError {
     },
 }
 
-/// The part of a request that a time limit is for.
+/// The part of a request in which a time limit was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
+    /// Waiting for one of the connections that a host may have at most. Nothing was sent.
+    Queue,
     /// Finding the address.
     Resolve,
     /// Making the connection.
     Connect,
     /// From the start of the request to the end of the response.
     Request,
+    /// From the start of the request to the end of the response's head.
+    Head,
+    /// Between two pieces of the response's body.
+    BodyIdle,
+    /// From the response's head to the end of its body.
+    Body,
 }
 
 /// Who is at fault.
@@ -95,7 +110,7 @@ impl Error {
     /// Who is at fault.
     pub fn culprit(&self) -> Culprit {
         match self {
-            Self::Request(_) => Culprit::Caller,
+            Self::Request(_) | Self::BodyTooLarge { .. } | Self::WorkerEnded => Culprit::Caller,
             Self::Protocol(_) | Self::Incomplete(_) => Culprit::Peer,
             Self::Resolve { .. } | Self::Connect { .. } | Self::Network(_) | Self::Closed => Culprit::Network,
             Self::Timeout(_) => Culprit::Time,
@@ -118,13 +133,23 @@ impl fmt::Display for Error {
             Self::Request(error) => error.fmt(f),
             Self::Resolve { host, source } => write!(f, "no address found for '{host}': {source}"),
             Self::Connect { address, source } => write!(f, "could not connect to {address}: {source}"),
+            Self::Timeout(Phase::Queue) => f.write_str("timed out waiting for a free connection to the host"),
             Self::Timeout(Phase::Resolve) => f.write_str("timed out looking up the host"),
             Self::Timeout(Phase::Connect) => f.write_str("timed out connecting"),
             Self::Timeout(Phase::Request) => f.write_str("timed out waiting for the response"),
+            Self::Timeout(Phase::Head) => f.write_str("timed out waiting for the head of the response"),
+            Self::Timeout(Phase::BodyIdle) => {
+                f.write_str("timed out: the peer stopped in the middle of the response's body")
+            }
+            Self::Timeout(Phase::Body) => f.write_str("timed out reading the response's body"),
             Self::Closed => f.write_str("the peer closed the connection before it answered"),
             Self::Incomplete(incomplete) => write!(f, "{incomplete}"),
             Self::Protocol(error) => write!(f, "the peer broke the protocol: {error}"),
             Self::Network(error) => write!(f, "the connection failed: {error}"),
+            Self::BodyTooLarge { size_max } => {
+                write!(f, "the response's body is larger than the {size_max} bytes that were allowed")
+            }
+            Self::WorkerEnded => f.write_str("the worker that carries requests out has ended"),
         }
     }
 }
@@ -152,7 +177,11 @@ impl std::error::Error for Error {
                 Some(source)
             }
             Self::Protocol(error) => Some(error),
-            Self::Timeout(_) | Self::Closed | Self::Incomplete(_) => None,
+            Self::Timeout(_)
+            | Self::Closed
+            | Self::Incomplete(_)
+            | Self::BodyTooLarge { .. }
+            | Self::WorkerEnded => None,
         }
     }
 }

@@ -158,15 +158,15 @@ fn other_threads_wake_and_call() {
         }
         remote
     });
-    let received = worker.block_on(async {
-        let mut received = Vec::new();
-        while received.len() < 1000 {
-            received.extend(receiver.try_iter());
+    let numbers = worker.block_on(async {
+        let mut numbers = Vec::new();
+        while numbers.len() < 1000 {
+            numbers.extend(receiver.try_iter());
             runtime::sleep(Duration::from_micros(200)).await;
         }
-        received
+        numbers
     });
-    assert_eq!(received, (0..1000).collect::<Vec<_>>());
+    assert_eq!(numbers, (0..1000).collect::<Vec<_>>());
     let remote = caller.join().unwrap();
     drop(worker);
     assert!(remote.call(|| ()).is_err(), "the worker is gone");

@@ -1,5 +1,9 @@
 //! Received bytes in front of a codec: the buffer that they came in, or, for the part of a head that was cut, a copy.
 
+use std::mem;
+use std::ops::Range;
+
+use bytes::Buf;
 use ringtide_driver::Lease;
 
 /// Bytes that have been received and not consumed, and those before them in the same buffer.
@@ -65,6 +69,24 @@ impl Input {
         self.position = 0;
     }
 
+    /// The received buffer itself, cut down to `range`, if nothing follows that range in it; nothing is left here then.
+    pub(super) fn take(&mut self, range: &Range<usize>) -> Option<Lease> {
+        if range.end != self.buffer().len() {
+            return None;
+        }
+        match mem::take(&mut self.buffer) {
+            Buffer::Lease(mut lease) => {
+                lease.advance(range.start);
+                self.position = 0;
+                Some(lease)
+            }
+            other => {
+                self.buffer = other;
+                None
+            }
+        }
+    }
+
     /// Gives the buffer back if all of it has been consumed.
     #[inline]
     pub(super) fn release(&mut self) {
@@ -77,6 +99,17 @@ impl Input {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_buffer_is_given_away_only_whole_to_its_end() {
+        let mut input = Input::default();
+        input.extend(Lease::copied(b"headbody"));
+        input.consume(4);
+        assert!(input.take(&(4..7)).is_none());
+        assert_eq!(input.bytes(), b"body");
+        assert_eq!(&*input.take(&(4..8)).unwrap(), b"body");
+        assert_eq!((input.bytes(), input.position()), (&b""[..], 0));
+    }
 
     #[test]
     fn a_rest_is_kept_in_front_of_what_follows() {

@@ -6,13 +6,15 @@ mod client;
 mod date;
 mod exchange;
 mod input;
+mod piece;
 mod request;
 mod response;
 mod server;
 mod wire;
 
-pub use self::client::{Connection, ConnectionOptions, Response, Timing};
+pub use self::client::{CompletedExchange, Connection, ConnectionOptions, Response, Timing};
 pub use self::exchange::{Answered, Exchange, Responder};
+pub use self::piece::Piece;
 pub use self::request::PreparedRequest;
 pub use self::response::PreparedResponse;
 pub(crate) use self::server::Waiting;

@@ -230,10 +230,8 @@ impl Io {
 
     /// Takes the memory of a send that has ended for what comes next.
     #[inline]
-    fn reuse(&mut self, buffer: SendBuffer) {
-        if let SendBuffer::Owned(mut bytes) = buffer
-            && self.open.capacity() == 0
-        {
+    fn reuse(&mut self, mut bytes: Vec<u8>) {
+        if self.open.capacity() == 0 {
             bytes.clear();
             self.open = bytes;
         }

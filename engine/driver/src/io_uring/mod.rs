@@ -125,14 +125,15 @@ impl IoUring {
         Self::with_pool(BufferPool::new())
     }
 
-    /// A driver that receives into `pool`, which no other driver may use.
+    /// A driver that receives into `pool`.
     ///
     /// # Errors
     /// As [`new`](Self::new).
     ///
     /// # Panics
-    /// When the pool's count is not a power of two (`io_uring_register(2)`).
+    /// When the pool belongs to another driver, or its count is not a power of two (`io_uring_register(2)`).
     pub fn with_pool(pool: BufferPool) -> Result<Self, Unusable> {
+        pool.claim();
         let (ring, features) = setup::build()?;
         let failed = |step| {
             move |error: io::Error| Unusable::Failed { step, errno: error.raw_os_error().unwrap_or(0) }

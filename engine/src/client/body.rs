@@ -1,0 +1,225 @@
+//! The body of a response, while it arrives.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+
+use super::Timeouts;
+use super::exchange::Exchange;
+use crate::conn::Piece;
+use crate::error::{Error, Phase};
+use crate::proto::h1::BodyLength;
+use crate::runtime::{self, Timer};
+
+/// Bytes of an unwanted body that are read and dropped, if they are there already, so that its connection can be used again.
+pub const DRAIN_SIZE_MAX: usize = 64 * 1024;
+
+/// The body of a response. It is received as it is read: what nobody reads holds the peer back.
+///
+/// It is an [`http_body::Body`], whose frames are [`Piece`]s; trailers are not given. The connection goes back to the pool at the
+/// body's end. Dropping a body before its end closes the connection, unless at most [`DRAIN_SIZE_MAX`] bytes are missing and are there
+/// already.
+///
+/// When the response came before the request's body was sent, reading this moves the upload on as well. It ends with the response:
+/// what was not sent until then is not, and the connection is closed (RFC 9112 §9.5).
+///
+/// It belongs to the worker it was made on.
+pub struct Body {
+    exchange: Option<Box<Exchange>>,
+    /// What is missing, if that is known.
+    remaining: Option<u64>,
+    limit: TimeLimit,
+}
+
+impl Body {
+    /// The body that follows the head that `exchange` has read.
+    pub(super) fn new(mut exchange: Exchange, length: BodyLength, timeouts: &Timeouts) -> Self {
+        let remaining = match length {
+            BodyLength::None => Some(0),
+            BodyLength::Length(size) => Some(size),
+            BodyLength::Chunked | BodyLength::UntilClose => None,
+        };
+        if remaining == Some(0) {
+            // Its end needs no further byte.
+            if let Poll::Ready(Ok(None)) = exchange.poll_piece(&mut Context::from_waker(Waker::noop())) {
+                exchange.finish();
+            }
+            return Self { exchange: None, remaining, limit: TimeLimit::default() };
+        }
+        Self { exchange: Some(Box::new(exchange)), remaining, limit: TimeLimit::new(timeouts) }
+    }
+
+    /// The next piece, never empty; `None` at the end. Cancel-safe.
+    ///
+    /// # Errors
+    /// When the response cannot be finished; the connection has been closed, and the next call gives `None`.
+    /// - [`Error::Incomplete`], [`Error::Network`] and [`Error::Protocol`]: the peer or the way to it failed.
+    /// - [`Error::Timeout`]: [`Phase::BodyIdle`] or [`Phase::Body`], see [`Timeouts`].
+    /// - [`Error::Request`]: the request's body, still being sent, failed.
+    pub async fn chunk(&mut self) -> Result<Option<Piece>, Error> {
+        poll_fn(|context| self.poll_chunk(context)).await
+    }
+
+    /// The whole rest of the body, at most `size_max` bytes of it. Not cancel-safe: what was read is lost.
+    ///
+    /// # Errors
+    /// [`Error::BodyTooLarge`] as soon as that is known; otherwise as [`chunk`](Self::chunk). The connection has been closed.
+    pub async fn bytes(mut self, size_max: usize) -> Result<Bytes, Error> {
+        let too_large = Error::BodyTooLarge { size_max };
+        if self.remaining.is_some_and(|remaining| remaining > size_max as u64) {
+            return Err(too_large);
+        }
+        // What is announced may never come, so memory is taken for what has come only.
+        let mut bytes = Vec::new();
+        while let Some(piece) = self.chunk().await? {
+            if bytes.len() + piece.len() > size_max {
+                return Err(too_large);
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(bytes.into())
+    }
+
+    /// As [`bytes`](Self::bytes), as text; what is not UTF-8 becomes U+FFFD. Charsets that the head may name are not looked at.
+    ///
+    /// # Errors
+    /// As [`bytes`](Self::bytes).
+    pub async fn text(self, size_max: usize) -> Result<String, Error> {
+        let bytes = self.bytes(size_max).await?;
+        Ok(String::from_utf8(bytes.into())
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    }
+
+    fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Piece>, Error>> {
+        let outcome = ready!(self.poll_inner(context));
+        if let Ok(Some(piece)) = &outcome {
+            self.remaining = self.remaining.map(|remaining| remaining.saturating_sub(piece.len() as u64));
+        }
+        match &outcome {
+            // The connection is of use to others at once, even if nobody asks for the end that is known.
+            Ok(Some(_)) if self.remaining == Some(0) => {
+                if let Poll::Ready(Ok(None)) = self.poll_inner(&mut Context::from_waker(Waker::noop())) {
+                    self.finish();
+                }
+            }
+            Ok(Some(_)) => {}
+            Ok(None) => self.finish(),
+            Err(_) => self.exchange = None,
+        }
+        Poll::Ready(outcome)
+    }
+
+    fn poll_inner(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Piece>, Error>> {
+        let Some(exchange) = &mut self.exchange else { return Poll::Ready(Ok(None)) };
+        match exchange.poll_piece(context) {
+            Poll::Pending => self.limit.poll(exchange.upload_steps(), context).map(Err),
+            ready @ Poll::Ready(_) => self.limit.check_total().map_or(ready, |error| Poll::Ready(Err(error))),
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Some(exchange) = self.exchange.take() {
+            exchange.finish();
+        }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Piece;
+    type Error = Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Piece>, Error>>> {
+        self.get_mut()
+            .poll_chunk(context)
+            .map(|outcome| outcome.transpose().map(|piece| piece.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.exchange.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.remaining.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body")
+            .field("ended", &self.exchange.is_none())
+            .field("remaining", &self.remaining)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        let Some(mut exchange) = self.exchange.take() else { return };
+        if self.remaining.is_some_and(|remaining| remaining > DRAIN_SIZE_MAX as u64) {
+            return;
+        }
+        let mut size = 0;
+        while size <= DRAIN_SIZE_MAX {
+            match exchange.poll_piece(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Ok(Some(piece))) => size += piece.len(),
+                Poll::Ready(Ok(None)) => return exchange.finish(),
+                Poll::Ready(Err(_)) | Poll::Pending => return,
+            }
+        }
+    }
+}
+
+/// How long a body may take, in all and between two signs of life.
+#[derive(Default)]
+struct TimeLimit {
+    timer: Option<Timer>,
+    idle_ns: Option<u64>,
+    total_deadline_ns: Option<u64>,
+    /// When idling becomes too long, and how far the upload had come; `None` while the body is not waited for.
+    waiting: Option<(u64, u64)>,
+}
+
+impl TimeLimit {
+    fn new(timeouts: &Timeouts) -> Self {
+        let ns = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let total_deadline_ns = timeouts.body.map(|total| runtime::now_ns().saturating_add(ns(total)));
+        let idle_ns = timeouts.body_idle.map(ns);
+        let timer = (total_deadline_ns.is_some() || idle_ns.is_some()).then(Timer::new);
+        Self { timer, idle_ns, total_deadline_ns, waiting: None }
+    }
+
+    /// Nothing has come: ready when that has been so for too long.
+    fn poll(&mut self, upload_steps: u64, context: &mut Context<'_>) -> Poll<Error> {
+        let Some(timer) = &mut self.timer else { return Poll::Pending };
+        let idle_deadline_ns = match self.waiting {
+            Some((deadline_ns, steps)) if steps == upload_steps => deadline_ns,
+            _ => {
+                let deadline_ns =
+                    self.idle_ns.map_or(u64::MAX, |idle| runtime::now_ns().saturating_add(idle));
+                self.waiting = Some((deadline_ns, upload_steps));
+                timer.set(deadline_ns.min(self.total_deadline_ns.unwrap_or(u64::MAX)));
+                deadline_ns
+            }
+        };
+        timer.poll_elapsed(context).map(|()| {
+            let total = self.total_deadline_ns.is_some_and(|total_ns| total_ns <= idle_deadline_ns);
+            Error::Timeout(if total { Phase::Body } else { Phase::BodyIdle })
+        })
+    }
+
+    /// Something has come: an error if that is too late nevertheless.
+    fn check_total(&mut self) -> Option<Error> {
+        self.waiting = None;
+        self.total_deadline_ns
+            .filter(|deadline_ns| *deadline_ns <= runtime::turn_time_ns())
+            .map(|_| Error::Timeout(Phase::Body))
+    }
+}

@@ -1,0 +1,289 @@
+//! Connections that wait for their next request, and the queue for those there may be no more of.
+//!
+//! A pool belongs to one worker. It makes no connection: it gives a [`Permit`] for one, with an idle connection if there
+//! is one. A permit that is dropped, wherever its holder was, goes to whoever has waited longest, so that none is lost.
+//!
+//! Idle connections are taken last in, first out: the one used last is the least likely to have been closed by its peer,
+//! and what a peak has left behind is not kept alive by turns but reaches its idle timeout.
+
+mod authority;
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::future::poll_fn;
+use std::mem;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+pub(crate) use self::authority::Authority;
+use crate::conn::Connection;
+use crate::runtime::{self, JoinHandle};
+
+/// How long a connection that its peer has closed may stay unnoticed in a pool, where it holds a descriptor.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How many connections are kept, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolOptions {
+    /// Connections to one host and port, idle ones included. Further requests wait for their turn in the order in which they
+    /// came. 0 is taken as 1.
+    pub connections_per_host_max: usize,
+    /// Idle connections to one host and port; 0 closes every connection after its response.
+    pub idle_per_host_max: usize,
+    /// How long a connection stays idle before it is closed. Servers commonly allow between 5 and 75 seconds.
+    pub idle_timeout: Duration,
+}
+
+impl Default for PoolOptions {
+    /// 128 connections, 32 of them idle, for 30 seconds.
+    fn default() -> Self {
+        Self { connections_per_host_max: 128, idle_per_host_max: 32, idle_timeout: Duration::from_secs(30) }
+    }
+}
+
+/// The connections of one client.
+pub(crate) struct Pool {
+    shared: Rc<Shared>,
+    sweeper: JoinHandle<()>,
+}
+
+struct Shared {
+    options: PoolOptions,
+    /// Borrowed within a method only, never while a waker is woken or a permit dropped.
+    hosts: RefCell<HashMap<Rc<Authority>, Host>>,
+    sweeper_waker: Cell<Option<Waker>>,
+}
+
+/// Nobody waits while there is an idle connection, or while `busy` is below its limit.
+#[derive(Default)]
+struct Host {
+    /// Permits that are out.
+    busy: usize,
+    /// The one that became idle last is at the back.
+    idle: VecDeque<Idle>,
+    waiting: VecDeque<Rc<Seat>>,
+}
+
+struct Idle {
+    connection: Connection,
+    since_ns: u64,
+}
+
+/// The right to have one connection to a host.
+pub(crate) struct Permit {
+    shared: Weak<Shared>,
+    authority: Rc<Authority>,
+}
+
+/// A permit, and a connection that can be used at once if there is one.
+pub(crate) struct Acquired {
+    // In this order: the next holder of the permit makes its connection after this one is closed.
+    pub(crate) connection: Option<Connection>,
+    pub(crate) permit: Permit,
+}
+
+impl Pool {
+    /// An empty pool on this worker.
+    pub(crate) fn new(options: PoolOptions) -> Self {
+        let shared = Rc::new(Shared { options, hosts: RefCell::default(), sweeper_waker: Cell::default() });
+        let sweeper = runtime::spawn(sweep(Rc::downgrade(&shared)));
+        Self { shared, sweeper }
+    }
+
+    /// Waits for the right to a connection to `authority`. Cancel-safe: what was granted to a dropped future goes to the next.
+    pub(crate) async fn acquire(&self, authority: &Rc<Authority>) -> Acquired {
+        let seat = match self.shared.take_or_queue(authority) {
+            Ok(acquired) => return acquired,
+            Err(seat) => seat,
+        };
+        let wait = Wait { shared: &self.shared, authority, seat };
+        let mut acquired = poll_fn(|context| wait.seat.poll(context)).await;
+        // It may have been closed since it was granted.
+        if acquired.connection.as_ref().is_some_and(|connection| !connection.is_reusable()) {
+            acquired.connection = None;
+        }
+        acquired
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.sweeper.abort();
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("hosts", &self.shared.hosts.borrow().len()).finish_non_exhaustive()
+    }
+}
+
+impl Acquired {
+    /// Gives the connection back for the next request, or only the permit if there is none or it cannot be used again.
+    pub(crate) fn give_back(self) {
+        let Self { connection, permit } = self;
+        let (Some(mut connection), Some(shared)) = (connection, permit.shared.upgrade()) else { return };
+        connection.watch();
+        if !connection.is_reusable() {
+            return;
+        }
+        let mut hosts = shared.hosts.borrow_mut();
+        let Some(host) = hosts.get_mut(&permit.authority) else { return };
+        if let Some(seat) = host.waiting.pop_front() {
+            drop(hosts);
+            seat.grant(Self { connection: Some(connection), permit });
+            return;
+        }
+        if shared.options.idle_per_host_max == 0 {
+            drop(hosts);
+            return;
+        }
+        if host.idle.len() >= shared.options.idle_per_host_max {
+            host.idle.pop_front();
+        }
+        let since_ns = connection.turn_time_ns();
+        host.idle.push_back(Idle { connection, since_ns });
+        drop(hosts);
+        // Dropped after the connection is in its place; nobody waits, so this only counts.
+        drop(permit);
+        if let Some(waker) = shared.sweeper_waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        let mut hosts = shared.hosts.borrow_mut();
+        let Some(host) = hosts.get_mut(&self.authority) else { return };
+        if let Some(seat) = host.waiting.pop_front() {
+            drop(hosts);
+            let permit = Self { shared: self.shared.clone(), authority: Rc::clone(&self.authority) };
+            seat.grant(Acquired { connection: None, permit });
+            return;
+        }
+        host.busy -= 1;
+        if host.busy == 0 && host.idle.is_empty() {
+            hosts.remove(&self.authority);
+        }
+    }
+}
+
+impl Shared {
+    /// An idle connection, a permit for a new one, or a place in the queue.
+    fn take_or_queue(self: &Rc<Self>, authority: &Rc<Authority>) -> Result<Acquired, Rc<Seat>> {
+        let mut hosts = self.hosts.borrow_mut();
+        let host = hosts.entry(Rc::clone(authority)).or_default();
+        let mut connection = None;
+        while let Some(idle) = host.idle.pop_back() {
+            let idle_ns = idle.connection.turn_time_ns().saturating_sub(idle.since_ns);
+            if idle.connection.is_reusable() && u128::from(idle_ns) < self.options.idle_timeout.as_nanos() {
+                connection = Some(idle.connection);
+                break;
+            }
+        }
+        if connection.is_none() && host.busy >= self.options.connections_per_host_max.max(1) {
+            let seat = Rc::<Seat>::default();
+            host.waiting.push_back(Rc::clone(&seat));
+            return Err(seat);
+        }
+        host.busy += 1;
+        Ok(Acquired {
+            connection,
+            permit: Permit { shared: Rc::downgrade(self), authority: Rc::clone(authority) },
+        })
+    }
+
+    /// Closes the idle connections whose time is up or whose peer has gone; the time until the next look, if any is left.
+    fn sweep(&self, now_ns: u64) -> Option<Duration> {
+        let timeout_ns = u64::try_from(self.options.idle_timeout.as_nanos()).unwrap_or(u64::MAX);
+        let mut next_ns = None;
+        self.hosts.borrow_mut().retain(|_, host| {
+            host.idle.retain(|idle| {
+                let due_ns = idle.since_ns.saturating_add(timeout_ns);
+                let stays = due_ns > now_ns && idle.connection.is_reusable();
+                if stays {
+                    next_ns = Some(next_ns.map_or(due_ns, |next_ns: u64| next_ns.min(due_ns)));
+                }
+                stays
+            });
+            host.busy > 0 || !host.idle.is_empty()
+        });
+        next_ns.map(|next_ns| Duration::from_nanos(next_ns - now_ns).min(SWEEP_INTERVAL))
+    }
+}
+
+/// The task that closes idle connections. It sleeps without a timer while there is none, and ends with its pool.
+async fn sweep(shared: Weak<Shared>) {
+    loop {
+        let pause = poll_fn(|context| {
+            let Some(shared) = shared.upgrade() else { return Poll::Ready(None) };
+            let pause = shared.sweep(runtime::now_ns());
+            if pause.is_none() {
+                shared.sweeper_waker.set(Some(context.waker().clone()));
+                return Poll::Pending;
+            }
+            Poll::Ready(pause)
+        })
+        .await;
+        let Some(pause) = pause else { return };
+        runtime::sleep(pause).await;
+    }
+}
+
+/// A place in a host's queue.
+#[derive(Default)]
+struct Seat(RefCell<SeatState>);
+
+#[derive(Default)]
+enum SeatState {
+    #[default]
+    Queued,
+    Waiting(Waker),
+    Granted(Box<Acquired>),
+    /// Nobody sits here any more.
+    Left,
+}
+
+impl Seat {
+    /// Gives `acquired` to whoever waits here; only a seat that has been taken off the queue is given anything, once.
+    fn grant(&self, acquired: Acquired) {
+        let before = mem::replace(&mut *self.0.borrow_mut(), SeatState::Granted(Box::new(acquired)));
+        if let SeatState::Waiting(waker) = before {
+            waker.wake();
+        }
+    }
+
+    fn poll(&self, context: &mut Context<'_>) -> Poll<Acquired> {
+        let mut state = self.0.borrow_mut();
+        if let SeatState::Granted(acquired) = mem::replace(&mut *state, SeatState::Left) {
+            return Poll::Ready(*acquired);
+        }
+        *state = SeatState::Waiting(context.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// Leaves the queue when the future that waits is dropped.
+struct Wait<'p> {
+    shared: &'p Shared,
+    authority: &'p Authority,
+    seat: Rc<Seat>,
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        match self.seat.0.replace(SeatState::Left) {
+            SeatState::Granted(acquired) => acquired.give_back(),
+            SeatState::Left => {}
+            SeatState::Queued | SeatState::Waiting(_) => {
+                if let Some(host) = self.shared.hosts.borrow_mut().get_mut(self.authority) {
+                    host.waiting.retain(|seat| !Rc::ptr_eq(seat, &self.seat));
+                }
+            }
+        }
+    }
+}
