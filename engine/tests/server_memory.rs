@@ -3,8 +3,8 @@
 use std::convert::Infallible;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
@@ -15,9 +15,6 @@ use ringtide_driver::allocator::CountingAllocator;
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator::new();
 
-/// Held by each test, as all memory is counted.
-static ALONE: Mutex<()> = Mutex::new(());
-
 const GREEDY: usize = 4;
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 const BODY_SIZE: usize = 1_000;
@@ -25,9 +22,14 @@ const BODY_SIZE: usize = 1_000;
 /// What a connection may hold: the unread requests, as copies when many connections do so, and the queued answers.
 const HELD_MAX: usize = ringtide::limits::UNREAD_SIZE_MAX as usize * 3;
 
+/// One test, as the harness allocates when one ends and another begins.
 #[test]
+fn connections_cost_what_they_may() {
+    a_request_costs_no_allocation_and_an_idle_connection_no_buffer();
+    a_client_that_does_not_read_costs_a_bounded_amount_and_gets_all_in_the_end();
+}
+
 fn a_client_that_does_not_read_costs_a_bounded_amount_and_gets_all_in_the_end() {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let any_port = Address::Tcp(([127, 0, 0, 1], 0).into());
     let handled = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&handled);
@@ -84,9 +86,7 @@ fn a_client_that_does_not_read_costs_a_bounded_amount_and_gets_all_in_the_end() 
     server.join();
 }
 
-#[test]
 fn a_request_costs_no_allocation_and_an_idle_connection_no_buffer() {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let any_port = Address::Tcp(([127, 0, 0, 1], 0).into());
     let options = ServerOptions { workers: 1, ..ServerOptions::default() };
     let body = [b'x'; BODY_SIZE].as_slice();
