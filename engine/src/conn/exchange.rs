@@ -87,7 +87,7 @@ impl<'c> Exchange<'c> {
     pub fn respond(self, response: &PreparedResponse) -> Answered {
         let connection = self.connection;
         let is_head = connection.is_head_request();
-        let ending = connection.begin_answer(true);
+        let ending = connection.begin_answer(true, false);
         connection.wire.write(|out| response.encode_head(out, ending));
         if !is_head {
             connection.wire.write_data(response.body().clone());
@@ -111,7 +111,7 @@ impl<'c> Exchange<'c> {
         let length = response::length_of(status, body.len()).map_err(RequestError::Head)?;
         let connection = self.connection;
         let is_head = connection.is_head_request();
-        let ending = connection.begin_answer(true);
+        let ending = connection.begin_answer(true, false);
         encode(connection, status, fields, length, ending)?;
         if !is_head {
             connection.wire.write_data(body);
@@ -142,7 +142,7 @@ impl<'c> Exchange<'c> {
             (None, Version::Http10) => BodyLength::UntilClose,
         };
         let has_body = !connection.is_head_request();
-        let ending = connection.begin_answer(length != BodyLength::UntilClose);
+        let ending = connection.begin_answer(length != BodyLength::UntilClose, true);
         encode(connection, status, fields, length, ending)?;
         Ok(Responder { connection, left: length, has_body })
     }

@@ -63,7 +63,9 @@ pub struct ServerConnection {
     owes_continue: bool,
     /// The answer has said that the connection persists.
     persists: bool,
-    /// Bytes of an unwanted body that were read.
+    /// Bytes of the current body that were read.
+    body_read: u64,
+    /// Bytes that were read though nobody wanted them.
     discarded: u64,
     /// What to answer with when the request could not be read.
     fault: Option<Fault>,
@@ -124,6 +126,7 @@ impl ServerConnection {
             stage: Stage::Between,
             owes_continue: false,
             persists: true,
+            body_read: 0,
             discarded: 0,
             fault: None,
             shut_down: false,
@@ -135,7 +138,7 @@ impl ServerConnection {
     /// [`DISCARD_SIZE_MAX`]. Answers that are queued are sent when there is no further request to take. Cancel-safe.
     ///
     /// # Errors
-    /// [`Error::Protocol`] after which [`refuse`](Self::refuse) can tell the peer; [`Error::Incomplete`] when it ended inside a head;
+    /// [`Error::Protocol`], and [`Error::Incomplete`] when the peer ended inside a head; [`refuse`](Self::refuse) can tell it.
     /// [`Error::Network`]. No further request comes after any of them.
     pub async fn request(&mut self) -> Result<Option<Exchange<'_>>, Error> {
         let found = poll_fn(|context| self.poll_request(context)).await?;
@@ -217,7 +220,7 @@ impl ServerConnection {
             match self.stage {
                 Stage::Between => {}
                 Stage::Body | Stage::End { .. } => {
-                    ready!(self.poll_rest(context))?;
+                    ready!(self.poll_rest(context));
                     continue;
                 }
                 Stage::Closed { .. } => return Poll::Ready(Ok(false)),
@@ -256,6 +259,7 @@ impl ServerConnection {
         self.meta = Some(meta);
         self.input.consume(consumed);
         self.stage = Stage::Body;
+        self.body_read = 0;
         // Nearly always there is no body, and the request ends here.
         if self.codec.body_length() == BodyLength::None {
             self.end_without_body()?;
@@ -280,19 +284,25 @@ impl ServerConnection {
 
     /// Ready when the exchange is over and the connection is between two requests, or closed.
     #[inline]
-    fn poll_rest(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    fn poll_rest(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if self.wire.progress().answer != Answer::Whole {
             self.stage = Stage::Closed { lingers: true };
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(());
         }
         while self.stage == Stage::Body {
             // The peer was told to stop, or waits to be told to go on.
             if !self.persists || self.discarded > DISCARD_SIZE_MAX {
                 self.stage = Stage::Closed { lingers: true };
-                return Poll::Ready(Ok(()));
+                return Poll::Ready(());
             }
-            if let Some(range) = ready!(self.poll_body(context))? {
-                self.discarded += range.len() as u64;
+            match ready!(self.poll_body(context)) {
+                Ok(Some(range)) => self.discarded += range.len() as u64,
+                Ok(None) => {}
+                // The answer has been given, and is still to be sent.
+                Err(error) => {
+                    self.stage = Stage::Closed { lingers: matches!(error, Error::Protocol(_)) };
+                    return Poll::Ready(());
+                }
             }
         }
         self.discarded = 0;
@@ -304,7 +314,7 @@ impl ServerConnection {
             Stage::End { reusable: true } if self.persists => Stage::Between,
             _ => Stage::Closed { lingers: !self.input.bytes().is_empty() || self.wire.has_news() },
         };
-        Poll::Ready(Ok(()))
+        Poll::Ready(())
     }
 
     /// The next piece of the body, by its place in the input's buffer; `None` at its end.
@@ -340,6 +350,7 @@ impl ServerConnection {
                     let start = position + (data.as_ptr().addr() - bytes.as_ptr().addr());
                     let range = start..start + data.len();
                     self.given = consumed;
+                    self.body_read += data.len() as u64;
                     self.owes_continue = false;
                     return Poll::Ready(Ok(Some(range)));
                 }
@@ -390,9 +401,13 @@ impl ServerConnection {
     /// Notes an error that is final.
     #[cold]
     fn failed<T>(&mut self, error: Error) -> Poll<Result<T, Error>> {
-        if let Error::Protocol(error) = error {
-            self.fault = Some(Fault { status: error.status(), error });
-        }
+        let fault = match error {
+            Error::Protocol(error) => Some(error),
+            // RFC 9112 §8: a peer that has only ended its sending half can still be told.
+            Error::Incomplete(incomplete) => Some(h1::Error::Incomplete(incomplete)),
+            _ => None,
+        };
+        self.fault = fault.map(|error| Fault { status: error.status(), error });
         self.stage = Stage::Closed { lingers: matches!(error, Error::Protocol(_)) };
         Poll::Ready(Err(error))
     }
@@ -477,15 +492,17 @@ impl ServerConnection {
     }
 
     /// Decides what the answer that begins now says about the connection. `delimited`: its end can be told without closing.
+    /// `reads_on`: the handler may still read the body.
     #[inline]
-    pub(super) fn begin_answer(&mut self, delimited: bool) -> Ending {
+    pub(super) fn begin_answer(&mut self, delimited: bool, reads_on: bool) -> Ending {
         self.persists = delimited
             && !self.wire.is_last()
-            && self.codec.is_reusable()
             && match self.stage {
                 Stage::End { reusable } => reusable,
                 // A peer that has not been told to go on may send the body or leave it out: nobody can tell.
-                Stage::Body => !self.owes_continue && self.rest_is_small(),
+                Stage::Body => {
+                    self.codec.is_reusable() && !self.owes_continue && (reads_on || self.rest_is_small())
+                }
                 Stage::Between | Stage::Closed { .. } => false,
             };
         let persistence = match (self.persists, self.version()) {
@@ -500,7 +517,7 @@ impl ServerConnection {
     /// Whether what is left of the body may be read and dropped, as far as is known.
     fn rest_is_small(&self) -> bool {
         match self.codec.body_length() {
-            BodyLength::Length(length) => length <= DISCARD_SIZE_MAX,
+            BodyLength::Length(length) => length - self.body_read <= DISCARD_SIZE_MAX,
             _ => true,
         }
     }

@@ -79,11 +79,12 @@ pub(super) async fn serve_connection<H, E>(
         match next {
             Next::Found(Ok(true)) => {}
             Next::Found(Ok(false)) => break,
-            Next::Found(Err(Error::Protocol(_))) => {
+            // Earlier answers are still to be sent, whatever has gone wrong since.
+            Next::Found(Err(_)) => {
                 connection.refuse();
                 break;
             }
-            Next::Found(Err(_)) | Next::Gone => return,
+            Next::Gone => return,
             Next::HeadTooLate => {
                 connection.fail(StatusCode::REQUEST_TIMEOUT, "the head of the request did not come in time");
                 break;
@@ -118,9 +119,17 @@ pub(super) async fn serve_connection<H, E>(
         };
         match outcome {
             Outcome::Answered => {}
-            Outcome::Gone => return,
-            // A part of an answer cannot be taken back; that its end is missing tells the client.
-            _ if wire.progress().has_begun() => return,
+            // Nobody waits for this answer; earlier ones may still be on their way.
+            Outcome::Gone => {
+                connection.finish();
+                break;
+            }
+            // Part of an answer cannot be taken back; that its end is missing tells the client.
+            Outcome::Failed if wire.progress().has_begun() => {
+                connection.finish();
+                break;
+            }
+            Outcome::TooLate(_) if wire.progress().has_begun() => return,
             Outcome::Failed => {
                 if connection.fault().is_some() {
                     connection.refuse();
