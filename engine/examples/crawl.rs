@@ -53,7 +53,9 @@ async fn work(client: Client, frontier: Rc<RefCell<Frontier>>) {
             Ok((status, page)) => {
                 println!("{status} {} bytes {url}", page.len());
                 let mut frontier = frontier.borrow_mut();
-                links(&url, &page).into_iter().for_each(|link| frontier.add(link));
+                for link in links(&url, &page) {
+                    frontier.add(link);
+                }
             }
             Err(error) => println!("--- {url}: {error}"),
         }

@@ -137,7 +137,6 @@ impl StreamedBody {
 
 /// Any [`http_body::Body`], as far as it is of use here.
 trait Source {
-    #[expect(clippy::type_complexity, reason = "the shape of every poll of fallible data")]
     fn poll_data(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
