@@ -301,17 +301,30 @@ fn replays_are_counted_and_go_to_fresh_connections() {
 
 #[test]
 fn a_request_that_was_answered_in_part_is_not_replayed() {
-    let server = Server::start(|_, peer| {
-        peer.request();
-        peer.respond("ok");
-        peer.request();
-        peer.send("HTTP/1.1 2");
-    });
-    run(async {
-        let client = Client::default();
-        read(client.get(&server.url("/")).await).await.unwrap();
-        let error = read(client.get(&server.url("/")).await).await.unwrap_err();
-        assert!(matches!(error, Error::Incomplete(_)), "{error}");
-    });
-    assert_eq!(server.accepted(), 1);
+    for reset in [false, true] {
+        let (go_on, seen) = mpsc::channel();
+        let seen = Mutex::new(seen);
+        let server = Server::start(move |_, peer| {
+            peer.request();
+            peer.respond("ok");
+            peer.request();
+            peer.send("HTTP/1.1 100 Continue\r\n\r\n");
+            seen.lock().unwrap().recv().unwrap();
+            if reset {
+                peer.reset_at_close();
+            }
+        });
+        run(async {
+            let client = Client::default();
+            read(client.get(&server.url("/")).await).await.unwrap();
+            let url = server.url("/");
+            let answer = runtime::spawn(async move { read(client.get(&url).await).await });
+            // So that the interim response has been read before the connection goes.
+            runtime::sleep(Duration::from_millis(20)).await;
+            go_on.send(()).unwrap();
+            let error = answer.await.unwrap().unwrap_err();
+            assert!(if reset { error.is_reset() } else { matches!(error, Error::Incomplete(_)) }, "{error}");
+        });
+        assert_eq!(server.accepted(), 1);
+    }
 }

@@ -241,6 +241,13 @@ impl<S: Socket> Peer<S> {
     }
 }
 
+impl Peer<TcpStream> {
+    /// Has the connection end by a reset when the script ends.
+    pub(crate) fn reset_at_close(&mut self) {
+        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+}
+
 /// Answers every request with its target.
 pub(crate) fn echo_target<S: Socket>(_: usize, peer: &mut Peer<S>) {
     while let Some(request) = peer.request() {
