@@ -7,18 +7,19 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::mpsc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request};
 use http_body::{Body as _, Frame, SizeHint};
-use ringtide::client::RequestBody;
+use ringtide::client::{RequestBody, Timeouts};
 use ringtide::error::RequestError;
 use ringtide::runtime;
 use ringtide::{Client, Error};
 
 use crate::server::{Server, echo_target};
-use crate::{SIZE_MAX, read, run};
+use crate::{SIZE_MAX, read, run, with_timeouts};
 
 /// A body of prepared pieces, with what size hint one likes.
 struct Pieces<E> {
@@ -206,7 +207,7 @@ fn a_large_body_arrives_unchanged_and_not_faster_than_it_is_read() {
         // As long as nobody reads, the server gets rid of what the socket buffers and the bound of unread bytes hold.
         let mut taken = 0;
         loop {
-            runtime::sleep(std::time::Duration::from_millis(50)).await;
+            runtime::sleep(Duration::from_millis(50)).await;
             let more: usize = sent.try_iter().sum();
             taken += more;
             if more == 0 {
@@ -253,7 +254,7 @@ fn a_body_is_asked_for_a_piece_when_the_one_before_was_taken() {
         let mut before = usize::MAX;
         while given.get() != before {
             before = given.get();
-            runtime::sleep(std::time::Duration::from_millis(50)).await;
+            runtime::sleep(Duration::from_millis(50)).await;
         }
         assert!((1..32).contains(&given.get()), "{} MiB were taken though nobody received", given.get());
         release.send(()).unwrap();
@@ -328,6 +329,32 @@ fn an_early_response_ends_the_upload_and_the_connection() {
 }
 
 #[test]
+fn a_connection_that_still_sends_a_body_is_not_used_again() {
+    let (release, held) = mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let server = Server::start(move |number, peer| {
+        if number > 0 {
+            return echo_target(number, peer);
+        }
+        peer.head();
+        peer.respond("early");
+        held.lock().unwrap().recv().unwrap();
+        peer.drain();
+    });
+    run(async {
+        let client = Client::default();
+        let answer = read(client.post(&server.url("/"), vec![b'x'; 64 * 1024 * 1024]).await).await;
+        assert_eq!(answer.unwrap(), (200, "early".into()));
+        let next = server.url("/next");
+        let next = runtime::timeout(Duration::from_secs(10), async { read(client.get(&next).await).await });
+        let next = next.await;
+        release.send(()).unwrap();
+        assert_eq!(next.unwrap().unwrap(), (200, "/next".into()));
+    });
+    assert_eq!(server.accepted(), 2);
+}
+
+#[test]
 fn a_server_that_answers_and_closes_in_the_middle_of_an_upload_is_heard() {
     let server = Server::start(|_, peer| {
         peer.head();
@@ -341,6 +368,84 @@ fn a_server_that_answers_and_closes_in_the_middle_of_an_upload_is_heard() {
         let body = Pieces::new((0..10_000).map(|_| Ok::<_, Infallible>(piece.clone())), Some(10_000 << 20));
         let answer = read(client.post(&server.url("/"), RequestBody::stream(body)).await).await;
         assert_eq!(answer.unwrap(), (403, "no".into()));
+    });
+}
+
+/// Two pieces; before the second it blocks its worker until it is told to go on.
+struct Blocking(usize, mpsc::Receiver<()>);
+
+impl http_body::Body for Blocking {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0 += 1;
+        if self.0 == 2 {
+            self.1.recv().unwrap();
+        }
+        Poll::Ready((self.0 <= 2).then(|| Ok(Frame::data(Bytes::from_static(b"piece")))))
+    }
+}
+
+#[test]
+fn a_server_that_answers_and_resets_in_the_middle_of_an_upload_is_heard() {
+    let (reset, seen) = mpsc::channel();
+    let reset = std::sync::Mutex::new(reset);
+    let server = Server::start(move |_, peer| {
+        peer.head();
+        peer.send("HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno");
+        peer.reset();
+        reset.lock().unwrap().send(()).unwrap();
+    });
+    run(async {
+        let client = Client::default();
+        let body = RequestBody::stream(Blocking(0, seen));
+        let answer = read(client.post(&server.url("/"), body).await).await;
+        assert_eq!(answer.unwrap(), (403, "no".into()));
+    });
+}
+
+/// A piece every 30 ms.
+struct Ticking(usize, runtime::Timer);
+
+impl http_body::Body for Ticking {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        ready!(self.1.poll_elapsed(context));
+        if self.0 == 0 {
+            return Poll::Ready(None);
+        }
+        self.0 -= 1;
+        self.1.set(runtime::now_ns() + 30_000_000);
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"tick")))))
+    }
+}
+
+#[test]
+fn an_upload_that_moves_on_is_a_sign_of_life() {
+    let server = Server::start(|_, peer| {
+        peer.head();
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n");
+        while peer.chunk().is_some_and(|chunk| !chunk.is_empty()) {}
+        peer.send("done");
+        peer.expect_close();
+    });
+    run(async {
+        let timeouts = Timeouts { body_idle: Some(Duration::from_millis(200)), ..Timeouts::default() };
+        let client = Client::new(with_timeouts(timeouts));
+        let mut timer = runtime::Timer::new();
+        timer.set(0);
+        let body = RequestBody::stream(Ticking(12, timer));
+        let answer = read(client.post(&server.url("/"), body).await).await;
+        assert_eq!(answer.unwrap(), (200, "done".into()));
     });
 }
 

@@ -162,6 +162,26 @@ fn those_who_leave_the_queue_are_passed_over() {
 }
 
 #[test]
+fn a_connection_is_not_lost_to_one_who_has_left_the_queue() {
+    let server = Server::start(echo_target);
+    run(async {
+        let client = narrow();
+        let first = client.get(&server.url("/")).await.unwrap();
+        let spawn = || {
+            let (client, url) = (client.clone(), server.url("/"));
+            runtime::spawn(async move { read(client.get(&url).await).await.unwrap() })
+        };
+        let (second, third) = (spawn(), spawn());
+        runtime::yield_now().await;
+        runtime::yield_now().await;
+        second.abort();
+        drop(first);
+        assert_eq!(third.await.unwrap(), (200, "/".into()));
+    });
+    assert_eq!(server.accepted(), 1);
+}
+
+#[test]
 fn aborted_while_their_turn_has_come() {
     // A place is granted to a task that is aborted before it is polled again: the next in the queue gets it.
     let server = Server::start(echo_target);

@@ -193,6 +193,44 @@ fn a_dripping_body_keeps_from_idling_but_not_from_its_end() {
 }
 
 #[test]
+fn each_piece_has_the_idle_time_for_itself() {
+    let server = Server::start(|_, peer| {
+        peer.request();
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n");
+        for _ in 0..12 {
+            std::thread::sleep(Duration::from_millis(40));
+            peer.send("x");
+        }
+        peer.expect_close();
+    });
+    run(async {
+        let client = Client::new(with_timeouts(Timeouts {
+            body_idle: Some(Duration::from_millis(300)),
+            ..NO_TIMEOUTS
+        }));
+        assert_eq!(read(client.get(&server.url("/")).await).await.unwrap(), (200, "x".repeat(12).into()));
+    });
+}
+
+#[test]
+fn a_body_that_is_read_too_slowly_has_an_end_as_well() {
+    let server = Server::start(|_, peer| {
+        peer.request();
+        peer.respond(&"x".repeat(1_000_000));
+        peer.drain();
+    });
+    run(async {
+        let client =
+            Client::new(with_timeouts(Timeouts { body: Some(Duration::from_millis(50)), ..NO_TIMEOUTS }));
+        let mut body = client.get(&server.url("/")).await.unwrap().into_body();
+        body.chunk().await.unwrap().unwrap();
+        runtime::sleep(Duration::from_millis(60)).await;
+        assert!(matches!(body.chunk().await, Err(Error::Timeout(Phase::Body))));
+        assert!(body.chunk().await.unwrap().is_none());
+    });
+}
+
+#[test]
 fn time_that_the_reader_takes_is_not_idling() {
     let server = Server::start(|_, peer| {
         peer.request();

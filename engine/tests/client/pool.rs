@@ -172,6 +172,25 @@ fn idle_connections_are_closed_when_their_time_is_up() {
 }
 
 #[test]
+fn the_connection_that_was_used_last_is_used_next() {
+    let server = Server::start(|number, peer| {
+        while peer.request().is_some() {
+            peer.respond(&number.to_string());
+        }
+    });
+    run(async {
+        let client = Client::default();
+        let first = client.get(&server.url("/")).await;
+        let second = client.get(&server.url("/")).await;
+        assert_eq!(read(first).await.unwrap(), (200, "0".into()));
+        assert_eq!(read(second).await.unwrap(), (200, "1".into()));
+        for _ in 0..3 {
+            assert_eq!(read(client.get(&server.url("/")).await).await.unwrap(), (200, "1".into()));
+        }
+    });
+}
+
+#[test]
 fn no_more_stay_idle_than_may() {
     for (idle_per_host_max, opened) in [(0, 8), (1, 7), (4, 4)] {
         let server = Server::start(echo_target);
@@ -190,31 +209,35 @@ fn no_more_stay_idle_than_may() {
     }
 }
 
-/// Serves one request, then closes, and tells when that is done; from the second connection on it goes on.
-fn closes_once_idle() -> (Server, mpsc::Receiver<()>) {
+/// Serves one request, closes when it is told to, and tells when that is done; from the second connection on it goes on.
+fn closes_once_idle() -> (Server, mpsc::Sender<()>, mpsc::Receiver<()>) {
+    let (close, order) = mpsc::channel();
     let (closed, seen) = mpsc::channel();
-    let closed = Mutex::new(closed);
+    let channels = Mutex::new((order, closed));
     let server = Server::start(move |number, peer| {
         if number > 0 {
             return echo_target(number, peer);
         }
+        let channels = channels.lock().unwrap();
         peer.request();
         peer.respond("first");
+        channels.0.recv().unwrap();
         peer.end();
-        closed.lock().unwrap().send(()).unwrap();
+        channels.1.send(()).unwrap();
         peer.drain();
     });
-    (server, seen)
+    (server, close, seen)
 }
 
 #[test]
 fn a_connection_that_was_closed_while_idle_is_not_used() {
-    let (server, closed) = closes_once_idle();
+    let (server, close, closed) = closes_once_idle();
     run(async {
         let client = Client::new(ClientOptions { replays_max: 0, ..ClientOptions::default() });
         read(client.get(&server.url("/")).await).await.unwrap();
+        close.send(()).unwrap();
         closed.recv().unwrap();
-        runtime::sleep(Duration::from_millis(5)).await;
+        runtime::yield_now().await;
         read(client.get(&server.url("/")).await).await.unwrap();
     });
     assert_eq!(server.accepted(), 2);
@@ -222,12 +245,14 @@ fn a_connection_that_was_closed_while_idle_is_not_used() {
 
 #[test]
 fn what_cannot_be_replayed_is_not_given_to_a_connection_that_has_just_been_closed() {
-    let (server, closed) = closes_once_idle();
+    let (server, close, closed) = closes_once_idle();
     run(async {
         let client = Client::new(ClientOptions { replays_max: 0, ..ClientOptions::default() });
         read(client.get(&server.url("/")).await).await.unwrap();
-        // The worker has no turn between this and the next request.
+        runtime::yield_now().await;
+        close.send(()).unwrap();
         closed.recv().unwrap();
+        // The worker has no turn between the close and the next request.
         let answer = read(client.post(&server.url("/post"), "body").await).await;
         assert_eq!(answer.unwrap(), (200, "/post".into()));
     });
@@ -292,7 +317,6 @@ fn replays_are_counted_and_go_to_fresh_connections() {
         read(client.get(&server.url("/")).await).await.unwrap();
         let error = read(client.get(&server.url("/2")).await).await.unwrap_err();
         assert!(matches!(error, Error::Closed) || error.is_reset(), "{error}");
-        // A fresh connection that closes is a failure at once.
         assert_eq!(server.accepted(), 3);
         read(client.get(&server.url("/3")).await).await.unwrap();
     });
@@ -311,7 +335,7 @@ fn a_request_that_was_answered_in_part_is_not_replayed() {
             peer.send("HTTP/1.1 100 Continue\r\n\r\n");
             seen.lock().unwrap().recv().unwrap();
             if reset {
-                peer.reset_at_close();
+                peer.reset();
             }
         });
         run(async {
@@ -327,4 +351,16 @@ fn a_request_that_was_answered_in_part_is_not_replayed() {
         });
         assert_eq!(server.accepted(), 1);
     }
+}
+
+#[test]
+fn a_fresh_connection_that_closes_is_a_failure_at_once() {
+    let server = Server::start(|_, peer| {
+        peer.request();
+    });
+    run(async {
+        let error = Client::default().get(&server.url("/")).await.unwrap_err();
+        assert!(matches!(error, Error::Closed), "{error}");
+    });
+    assert_eq!(server.accepted(), 1);
 }

@@ -199,6 +199,16 @@ fn a_worker_that_has_ended_is_an_error() {
 }
 
 #[test]
+fn a_request_that_its_worker_never_came_to_ends_with_it() {
+    let mut worker = Worker::new(&WorkerOptions::default()).unwrap();
+    let handle = worker.block_on(async { Client::default().handle() });
+    let mut request = Box::pin(handle.request(get("http://127.0.0.1:1/")));
+    assert!(request.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    drop(worker);
+    assert!(matches!(pollster::block_on(request).unwrap_err(), Error::WorkerEnded));
+}
+
+#[test]
 fn the_thread_of_a_client_ends_with_its_last_handle() {
     let (closed, seen) = mpsc::channel();
     let closed = Mutex::new(closed);

@@ -59,7 +59,7 @@ impl Server {
                 let script = Arc::clone(&script);
                 connections.push(thread::spawn(move || {
                     stream.limit_waiting();
-                    script(number, &mut Peer { stream, unread: Vec::new() });
+                    script(number, &mut Peer { stream: Some(stream), unread: Vec::new() });
                 }));
             }
             for connection in connections {
@@ -123,7 +123,7 @@ impl Socket for UnixStream {
 
 /// The server's end of a connection.
 pub(crate) struct Peer<S> {
-    stream: S,
+    stream: Option<S>,
     unread: Vec<u8>,
 }
 
@@ -214,7 +214,7 @@ impl<S: Socket> Peer<S> {
 
     fn more(&mut self) -> Option<()> {
         let mut buffer = [0; 16 * 1024];
-        match self.stream.read(&mut buffer) {
+        match self.stream().read(&mut buffer) {
             Ok(0) => None,
             Ok(size) => {
                 self.unread.extend_from_slice(&buffer[..size]);
@@ -227,7 +227,7 @@ impl<S: Socket> Peer<S> {
 
     /// Sends `bytes`; a client that has gone does not matter.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        let _ = self.stream.write_all(bytes.as_ref());
+        let _ = self.stream().write_all(bytes.as_ref());
     }
 
     /// Sends a 200 with `body`.
@@ -235,16 +235,21 @@ impl<S: Socket> Peer<S> {
         self.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
     }
 
+    fn stream(&mut self) -> &mut S {
+        self.stream.as_mut().expect("the script has not ended the connection")
+    }
+
     /// Ends the sending half.
     pub(crate) fn end(&mut self) {
-        self.stream.end();
+        self.stream().end();
     }
 }
 
 impl Peer<TcpStream> {
-    /// Has the connection end by a reset when the script ends.
-    pub(crate) fn reset_at_close(&mut self) {
-        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    /// Ends the connection by a reset, now.
+    pub(crate) fn reset(&mut self) {
+        let stream = self.stream.take().unwrap();
+        socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
     }
 }
 

@@ -16,6 +16,7 @@ use ringtide::proto::h1::{Limits, RequestEvent, ServerCodec};
 use ringtide::runtime::{self, Worker};
 use ringtide::stream::{Listener, Stream};
 use ringtide::{Address, Client, ClientOptions, Error};
+use ringtide_driver::BufferPool;
 use ringtide_driver::sim::{Faults, Sim, SimOptions};
 
 const REQUESTS: usize = 60;
@@ -160,6 +161,24 @@ fn run(seed: u64, faults: Faults) -> Outcome {
         server.abort();
         Outcome { failures, connections: connections.get() }
     })
+}
+
+#[test]
+fn an_idle_connection_owns_no_receive_buffer() {
+    let pool = BufferPool::new();
+    let sim = Sim::with_pool(SimOptions::default(), pool.clone());
+    Worker::simulated(sim).unwrap().block_on(async {
+        let listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
+        let options =
+            ClientOptions { connect_to: Some(listener.local_address().unwrap()), ..ClientOptions::default() };
+        let server = runtime::spawn(serve(listener, Rc::default()));
+        let client = Client::new(options);
+        for number in 0..6 {
+            one(&client, number * 10).await.unwrap();
+            assert_eq!(pool.lent(), 0, "after request {number}");
+        }
+        server.abort();
+    });
 }
 
 /// A PUT whose body has begun cannot be sent again, and the server's close may cross with it.
