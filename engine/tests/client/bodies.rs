@@ -396,6 +396,7 @@ fn a_server_that_answers_and_resets_in_the_middle_of_an_upload_is_heard() {
     let reset = std::sync::Mutex::new(reset);
     let server = Server::start(move |_, peer| {
         peer.head();
+        peer.chunk();
         peer.send("HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno");
         peer.reset();
         reset.lock().unwrap().send(()).unwrap();
