@@ -68,7 +68,7 @@ fn alternate(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     let (mut preferred, mut other): (VecDeque<_>, VecDeque<_>) =
         addresses.iter().copied().partition(|address| address.is_ipv6() == first_is_v6);
     let mut alternating = Vec::with_capacity(addresses.len());
-    while let Some(address) = preferred.pop_front().or_else(|| other.pop_front()) {
+    while let Some(address) = preferred.pop_front() {
         // getaddrinfo may name an address once for each of the host's names.
         if !alternating.contains(&address) {
             alternating.push(address);

@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
+use std::mem;
 use std::pin::Pin;
 use std::task::Poll;
 
@@ -29,9 +30,10 @@ pub(super) async fn connect(addresses: &[Address]) -> Result<Stream, Error> {
     let mut attempts: Vec<Attempt<'_>> = Vec::with_capacity(1);
     let mut failure = None;
     let mut delay = Timer::new();
+    let mut next_is_due = true;
     poll_fn(|context| {
         loop {
-            if attempts.is_empty() || delay.poll_elapsed(context).is_ready() {
+            if mem::take(&mut next_is_due) || delay.poll_elapsed(context).is_ready() {
                 if let Some(address) = untried.next() {
                     attempts.push((address, Box::pin(Stream::connect(address))));
                     delay.set(runtime::now_ns().saturating_add(CONNECTION_ATTEMPT_DELAY_NS));
@@ -54,14 +56,7 @@ pub(super) async fn connect(addresses: &[Address]) -> Result<Stream, Error> {
                 Some((_, Ok(stream))) => return Poll::Ready(Ok(stream)),
                 Some((index, Err(error))) => {
                     failure = Some((attempts.remove(index).0, error));
-                    // The next one need not wait for its time.
-                    delay.set(0);
-                    if !attempts.is_empty() {
-                        if let Some(address) = untried.next() {
-                            attempts.push((address, Box::pin(Stream::connect(address))));
-                        }
-                        delay.set(runtime::now_ns().saturating_add(CONNECTION_ATTEMPT_DELAY_NS));
-                    }
+                    next_is_due = true;
                 }
                 None if delay.poll_elapsed(context).is_ready() => {}
                 None => return Poll::Pending,
@@ -69,4 +64,58 @@ pub(super) async fn connect(addresses: &[Address]) -> Result<Stream, Error> {
         }
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{SocketAddr, TcpListener, TcpStream};
+
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+    use crate::runtime::{Worker, WorkerOptions};
+
+    fn connect_to(addresses: &[SocketAddr]) -> (Result<Address, Error>, u64) {
+        let addresses: Vec<_> = addresses.iter().copied().map(Address::Tcp).collect();
+        Worker::new(&WorkerOptions::default()).unwrap().block_on(async {
+            let start_ns = runtime::now_ns();
+            let outcome = connect(&addresses).await.map(|stream| stream.peer_address().unwrap());
+            (outcome, runtime::now_ns() - start_ns)
+        })
+    }
+
+    fn refusing() -> SocketAddr {
+        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    }
+
+    #[test]
+    fn the_next_address_is_tried_at_once_after_a_failure() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let there = listener.local_addr().unwrap();
+        let (outcome, took_ns) = connect_to(&[refusing(), refusing(), there, refusing()]);
+        assert_eq!(outcome.unwrap(), there.into());
+        assert!(took_ns < CONNECTION_ATTEMPT_DELAY_NS, "{took_ns}");
+    }
+
+    #[test]
+    fn the_next_address_is_tried_beside_one_that_does_not_answer() {
+        // A full queue of connections: the kernel drops further SYNs.
+        let silent = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        silent.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        silent.listen(0).unwrap();
+        let silent_address = silent.local_addr().unwrap().as_socket().unwrap();
+        let _queued = TcpStream::connect(silent_address).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let there = listener.local_addr().unwrap();
+        let (outcome, took_ns) = connect_to(&[silent_address, refusing(), there]);
+        assert_eq!(outcome.unwrap(), there.into());
+        assert!(took_ns >= CONNECTION_ATTEMPT_DELAY_NS, "{took_ns}");
+    }
+
+    #[test]
+    fn the_last_failure_is_told_when_all_fail() {
+        let last = refusing();
+        let error = connect_to(&[refusing(), last]).0.unwrap_err();
+        assert!(matches!(error, Error::Connect { address, .. } if address == last.into()));
+    }
 }

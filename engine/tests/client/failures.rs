@@ -1,0 +1,335 @@
+//! What goes wrong, and that the error says what it was.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::Request;
+use ringtide::client::Timeouts;
+use ringtide::error::{Culprit, Phase};
+use ringtide::{Address, Client, ClientOptions, Error, resolve, runtime};
+
+use crate::server::{Server, echo_target};
+use crate::{read, run, with_timeouts};
+
+const NO_TIMEOUTS: Timeouts = Timeouts { connect: None, head: None, body_idle: None, body: None };
+
+/// The error of one GET against a server that sends `answer` and closes.
+fn failure(answer: &'static str) -> Error {
+    let server = Server::start(move |_, peer| {
+        peer.request();
+        peer.send(answer);
+        peer.end();
+        peer.drain();
+    });
+    run(async { read(Client::default().get(&server.url("/")).await).await.unwrap_err() })
+}
+
+#[test]
+fn broken_answers_are_told_apart() {
+    for (answer, culprit, text) in [
+        ("", Culprit::Network, "the peer closed the connection before it answered"),
+        ("HTTP/1.1 200 OK\r\nContent-", Culprit::Peer, "head"),
+        ("SSH-2.0-OpenSSH_9.2\r\n\r\n", Culprit::Peer, "the peer broke the protocol"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort", Culprit::Peer, "5"),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n", Culprit::Peer, "5"),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", Culprit::Peer, "chunk"),
+        ("HTTP/1.1 100 Continue\r\n\r\n", Culprit::Peer, "head"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", Culprit::Peer, "protocol"),
+    ] {
+        let error = failure(answer);
+        assert_eq!(error.culprit(), culprit, "{answer:?}: {error}");
+        assert!(error.to_string().contains(text), "{answer:?}: {error}");
+    }
+}
+
+#[test]
+fn a_failed_body_says_so_once_and_then_has_ended() {
+    let server = Server::start(|_, peer| {
+        peer.request();
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort");
+    });
+    run(async {
+        let mut body = Client::default().get(&server.url("/")).await.unwrap().into_body();
+        assert_eq!(&*body.chunk().await.unwrap().unwrap(), b"short");
+        assert!(matches!(body.chunk().await, Err(Error::Incomplete(_))));
+        assert!(body.chunk().await.unwrap().is_none());
+    });
+}
+
+#[test]
+fn what_cannot_be_asked_is_refused_before_anything_is_sent() {
+    run(async {
+        let client = Client::default();
+        for (uri, text) in [
+            ("https://127.0.0.1/", "'https://127.0.0.1/': https:// needs TLS, which is not built yet"),
+            ("http://127.0.0.1:0/", "'http://127.0.0.1:0/': nobody can be at port 0"),
+            ("http://a b/", "'http://a b/': it cannot be parsed"),
+            ("/only/a/path", "'/only/a/path': it has no scheme; http:// is the one that is known"),
+        ] {
+            let error = client.get(uri).await.unwrap_err();
+            assert_eq!((error.to_string().as_str(), error.culprit()), (text, Culprit::Caller));
+        }
+    });
+}
+
+/// An address on which nobody listens.
+fn nobody() -> std::net::SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+#[test]
+fn a_refused_connection_names_the_address() {
+    let address = nobody();
+    run(async {
+        let client = Client::default();
+        // More often than there may be connections: a failure keeps no place.
+        for _ in 0..200 {
+            let error = client.get(&format!("http://{address}/")).await.unwrap_err();
+            let text = error.to_string();
+            assert!(
+                text.starts_with(&format!("could not connect to {address}: Connection refused")),
+                "{text}"
+            );
+            assert_eq!(error.culprit(), Culprit::Network);
+        }
+    });
+}
+
+#[test]
+fn a_host_that_does_not_exist_is_named() {
+    run(async {
+        let error = Client::default().get("http://does-not-exist.invalid/").await.unwrap_err();
+        let text = error.to_string();
+        assert!(text.starts_with("no address found for 'does-not-exist.invalid': "), "{text}");
+        assert!(matches!(error, Error::Resolve { .. }));
+    });
+}
+
+#[test]
+fn names_are_looked_up_many_at_a_time_on_any_executor() {
+    let found = pollster::block_on(resolve::lookup("localhost", 80)).unwrap();
+    assert!(found.iter().all(|address| address.ip().is_loopback() && address.port() == 80), "{found:?}");
+    assert_eq!(pollster::block_on(resolve::lookup("[::1]", 1)).unwrap(), ["[::1]:1".parse().unwrap()]);
+    run(async {
+        let tasks: Vec<_> = (0..100)
+            .map(|_| runtime::spawn(async { resolve::lookup("localhost", 80).await.unwrap() }))
+            .collect();
+        for (number, task) in tasks.into_iter().enumerate() {
+            if number % 3 == 0 {
+                task.abort();
+            } else {
+                assert_eq!(task.await.unwrap(), found);
+            }
+        }
+    });
+}
+
+#[test]
+fn all_addresses_of_a_name_are_tried() {
+    // The server is on 127.0.0.1 alone; where localhost is ::1 as well, that is refused first.
+    let server = Server::start(echo_target);
+    let port = server.address().port();
+    run(async {
+        let client = Client::default();
+        for _ in 0..2 {
+            let answer = read(client.get(&format!("http://LOCALHOST:{port}/x")).await).await.unwrap();
+            assert_eq!(answer, (200, "/x".into()));
+        }
+    });
+    assert_eq!(server.accepted(), 1);
+}
+
+#[test]
+fn an_answer_that_never_comes_runs_out_of_time_by_phase() {
+    let server = Server::start(|_, peer| {
+        let request = peer.request().unwrap();
+        if request.is("GET", "/half") {
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
+        } else if request.is("GET", "/interim") {
+            peer.send("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 O");
+        }
+        peer.drain();
+    });
+    let short = Some(Duration::from_millis(30));
+    run(async {
+        for (target, timeouts, phase) in [
+            ("/", Timeouts { head: short, ..NO_TIMEOUTS }, Phase::Head),
+            ("/interim", Timeouts { head: short, ..NO_TIMEOUTS }, Phase::Head),
+            ("/half", Timeouts { body_idle: short, ..NO_TIMEOUTS }, Phase::BodyIdle),
+            ("/half", Timeouts { body: short, ..NO_TIMEOUTS }, Phase::Body),
+        ] {
+            let client = Client::new(with_timeouts(timeouts));
+            let start_ns = runtime::now_ns();
+            let error = read(client.get(&server.url(target)).await).await.unwrap_err();
+            assert!(matches!(error, Error::Timeout(found) if found == phase), "{target}: {error}");
+            assert!(runtime::now_ns() - start_ns >= 30_000_000);
+            assert_eq!(error.culprit(), Culprit::Time);
+        }
+    });
+}
+
+#[test]
+fn a_dripping_body_keeps_from_idling_but_not_from_its_end() {
+    let server = Server::start(|_, peer| {
+        peer.request();
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n");
+        // Ends when the client closes: a peer that has gone makes the next read return.
+        for _ in 0..200 {
+            peer.send("x");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    });
+    run(async {
+        let timeouts = Timeouts {
+            body_idle: Some(Duration::from_secs(2)),
+            body: Some(Duration::from_millis(100)),
+            ..NO_TIMEOUTS
+        };
+        let client = Client::new(with_timeouts(timeouts));
+        let error = read(client.get(&server.url("/")).await).await.unwrap_err();
+        assert!(matches!(error, Error::Timeout(Phase::Body)), "{error}");
+    });
+}
+
+#[test]
+fn each_piece_has_the_idle_time_for_itself() {
+    let server = Server::start(|_, peer| {
+        peer.request();
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n");
+        for _ in 0..12 {
+            std::thread::sleep(Duration::from_millis(40));
+            peer.send("x");
+        }
+        peer.expect_close();
+    });
+    run(async {
+        let client = Client::new(with_timeouts(Timeouts {
+            body_idle: Some(Duration::from_millis(300)),
+            ..NO_TIMEOUTS
+        }));
+        assert_eq!(read(client.get(&server.url("/")).await).await.unwrap(), (200, "x".repeat(12).into()));
+    });
+}
+
+#[test]
+fn a_body_that_is_read_too_slowly_has_an_end_as_well() {
+    let server = Server::start(|_, peer| {
+        peer.request();
+        peer.respond(&"x".repeat(1_000_000));
+        peer.drain();
+    });
+    run(async {
+        let client =
+            Client::new(with_timeouts(Timeouts { body: Some(Duration::from_millis(50)), ..NO_TIMEOUTS }));
+        let mut body = client.get(&server.url("/")).await.unwrap().into_body();
+        body.chunk().await.unwrap().unwrap();
+        runtime::sleep(Duration::from_millis(60)).await;
+        assert!(matches!(body.chunk().await, Err(Error::Timeout(Phase::Body))));
+        assert!(body.chunk().await.unwrap().is_none());
+    });
+}
+
+#[test]
+fn time_that_the_reader_takes_is_not_idling() {
+    let server = Server::start(|_, peer| {
+        peer.request();
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabcd");
+        peer.drain();
+    });
+    run(async {
+        let timeouts = Timeouts { body_idle: Some(Duration::from_millis(200)), ..NO_TIMEOUTS };
+        let client = Client::new(with_timeouts(timeouts));
+        let response = client.get(&server.url("/")).await.unwrap();
+        runtime::sleep(Duration::from_millis(300)).await;
+        assert_eq!(read(Ok(response)).await.unwrap(), (200, "abcd".into()));
+    });
+}
+
+#[test]
+fn waiting_for_a_connection_is_a_phase_of_its_own() {
+    let server = Server::start(|_, peer| {
+        peer.request();
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n");
+        peer.drain();
+    });
+    run(async {
+        let mut options = with_timeouts(Timeouts { head: Some(Duration::from_millis(30)), ..NO_TIMEOUTS });
+        options.pool.connections_per_host_max = 1;
+        let client = Client::new(options);
+        let unread = client.get(&server.url("/")).await.unwrap();
+        let error = client.get(&server.url("/")).await.unwrap_err();
+        assert!(matches!(error, Error::Timeout(Phase::Queue)), "{error}");
+        drop(unread);
+        client.get(&server.url("/")).await.unwrap();
+    });
+}
+
+#[test]
+fn connecting_runs_out_of_time() {
+    // A listener with a full queue takes no further connection: its SYNs are dropped, and the client's connect hangs.
+    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    listener.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    let _queued = std::net::TcpStream::connect(address).unwrap();
+    run(async {
+        let client =
+            Client::new(with_timeouts(Timeouts { connect: Some(Duration::from_millis(50)), ..NO_TIMEOUTS }));
+        let error = client.get(&format!("http://{address}/")).await.unwrap_err();
+        assert!(matches!(error, Error::Timeout(Phase::Connect)), "{error}");
+        assert_eq!(error.to_string(), "timed out connecting");
+    });
+}
+
+/// A path for a socket, removed at the end.
+struct SocketPath(PathBuf);
+
+impl SocketPath {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("ringtide-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        Self(path)
+    }
+}
+
+impl Drop for SocketPath {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn unix_sockets_carry_requests_for_any_host() {
+    let path = SocketPath::new("client");
+    let server = Server::start_unix(&path.0, |_, peer| {
+        while let Some(request) = peer.request() {
+            let host = request.field("host").unwrap().to_owned();
+            peer.respond(&host);
+        }
+    });
+    run(async {
+        let options =
+            ClientOptions { connect_to: Some(Address::Unix(path.0.clone())), ..ClientOptions::default() };
+        let client = Client::new(options);
+        for _ in 0..3 {
+            let answer = read(client.get("http://docker.invalid/v1").await).await.unwrap();
+            assert_eq!(answer, (200, "docker.invalid".into()));
+        }
+        let request = Request::get("http://other.invalid:81/").body(()).unwrap();
+        assert_eq!(read(client.request(request).await).await.unwrap(), (200, "other.invalid:81".into()));
+    });
+    assert_eq!(server.accepted(), 2, "one for each host");
+}
+
+#[test]
+fn a_unix_socket_that_is_not_there_is_named() {
+    let path = SocketPath::new("nobody");
+    run(async {
+        let options =
+            ClientOptions { connect_to: Some(Address::Unix(path.0.clone())), ..ClientOptions::default() };
+        let error = Client::new(options).get("http://localhost/").await.unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("nobody: No such file"), "{text}");
+    });
+}

@@ -1,0 +1,366 @@
+//! Which connections are kept and used again, and who waits for them.
+
+use std::cell::RefCell;
+use std::net::TcpStream;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use http::Request;
+use ringtide::client::{PoolOptions, RequestBody};
+use ringtide::runtime;
+use ringtide::{Client, ClientOptions, Error};
+
+use crate::server::{Peer, Server, echo_target};
+use crate::{read, run};
+
+fn pooled(pool: PoolOptions) -> ClientOptions {
+    ClientOptions { pool, ..ClientOptions::default() }
+}
+
+#[test]
+fn requests_one_after_the_other_share_a_connection() {
+    let server = Server::start(echo_target);
+    run(async {
+        let client = Client::default();
+        for number in 0..20 {
+            let target = format!("/{number}");
+            assert_eq!(read(client.get(&server.url(&target)).await).await.unwrap(), (200, target.into()));
+        }
+    });
+    assert_eq!(server.accepted(), 1);
+}
+
+#[test]
+fn a_body_that_is_read_to_its_known_end_frees_its_connection_before_it_is_dropped() {
+    let server = Server::start(echo_target);
+    run(async {
+        let client = Client::default();
+        let mut body = client.get(&server.url("/abc")).await.unwrap().into_body();
+        assert_eq!(&*body.chunk().await.unwrap().unwrap(), b"/abc");
+        assert!(http_body::Body::is_end_stream(&body));
+        read(client.get(&server.url("/")).await).await.unwrap();
+        assert!(body.chunk().await.unwrap().is_none());
+    });
+    assert_eq!(server.accepted(), 1);
+}
+
+#[test]
+fn a_response_that_says_close_is_the_last_on_its_connection() {
+    let server = Server::start(|_, peer| {
+        peer.request();
+        peer.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi");
+        peer.expect_close();
+    });
+    run(async {
+        let client = Client::default();
+        for _ in 0..3 {
+            assert_eq!(read(client.get(&server.url("/")).await).await.unwrap(), (200, "hi".into()));
+        }
+    });
+    assert_eq!(server.accepted(), 3);
+}
+
+#[test]
+fn a_connection_that_answers_more_than_was_asked_is_not_used_again() {
+    let server = Server::start(|_, peer| {
+        while peer.request().is_some() {
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhiHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil");
+        }
+    });
+    run(async {
+        let client = Client::default();
+        for _ in 0..3 {
+            assert_eq!(read(client.get(&server.url("/")).await).await.unwrap(), (200, "hi".into()));
+        }
+    });
+    assert_eq!(server.accepted(), 3);
+}
+
+#[test]
+fn those_over_the_limit_wait_in_their_order() {
+    for connections_per_host_max in [1, 3] {
+        let server = Server::start(echo_target);
+        run(async {
+            let pool = PoolOptions { connections_per_host_max, ..PoolOptions::default() };
+            let client = Client::new(pooled(pool));
+            let finished = Rc::new(RefCell::new(Vec::new()));
+            let tasks: Vec<_> = (0..20)
+                .map(|number| {
+                    let (client, url) = (client.clone(), server.url("/"));
+                    let finished = Rc::clone(&finished);
+                    runtime::spawn(async move {
+                        let response = client.get(&url).await.unwrap();
+                        finished.borrow_mut().push(number);
+                        read(Ok(response)).await.unwrap();
+                    })
+                })
+                .collect();
+            for task in tasks {
+                task.await.unwrap();
+            }
+            // Those that are under way together may overtake each other.
+            if connections_per_host_max == 1 {
+                assert_eq!(*finished.borrow(), (0..20).collect::<Vec<_>>());
+            }
+        });
+        assert_eq!(server.accepted(), connections_per_host_max);
+    }
+}
+
+#[test]
+fn a_body_that_nobody_reads_holds_its_place_until_it_is_dropped() {
+    let server = Server::start(|_, peer| {
+        while peer.request().is_some() {
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nbeginning");
+        }
+    });
+    run(async {
+        let pool = PoolOptions { connections_per_host_max: 1, ..PoolOptions::default() };
+        let client = Client::new(pooled(pool));
+        let first = client.get(&server.url("/")).await.unwrap();
+        let url = server.url("/");
+        let second = runtime::spawn({
+            let client = client.clone();
+            async move { client.get(&url).await.unwrap().status() }
+        });
+        runtime::sleep(Duration::from_millis(20)).await;
+        assert!(!second.is_finished());
+        drop(first);
+        assert_eq!(second.await.unwrap(), 200);
+    });
+    assert_eq!(server.accepted(), 2);
+}
+
+#[test]
+fn an_unread_rest_that_is_there_already_is_read_for_the_next_request() {
+    let server = Server::start(|_, peer| {
+        while peer.request().is_some() {
+            peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+        }
+    });
+    run(async {
+        let client = Client::default();
+        for _ in 0..5 {
+            drop(client.get(&server.url("/")).await.unwrap());
+        }
+    });
+    assert_eq!(server.accepted(), 1);
+}
+
+#[test]
+fn idle_connections_are_closed_when_their_time_is_up() {
+    let (closed, seen) = mpsc::channel();
+    let closed = Mutex::new(closed);
+    let server = Server::start(move |number, peer| {
+        echo_target(number, peer);
+        closed.lock().unwrap().send(number).unwrap();
+    });
+    run(async {
+        let pool = PoolOptions { idle_timeout: Duration::from_millis(30), ..PoolOptions::default() };
+        let client = Client::new(pooled(pool));
+        let start_ns = runtime::now_ns();
+        read(client.get(&server.url("/")).await).await.unwrap();
+        // Nobody asks for anything, and the connection closes nevertheless.
+        while seen.try_recv().is_err() {
+            runtime::sleep(Duration::from_millis(2)).await;
+        }
+        assert!(runtime::now_ns() - start_ns >= 30_000_000);
+        read(client.get(&server.url("/")).await).await.unwrap();
+    });
+    assert_eq!(server.accepted(), 2);
+}
+
+#[test]
+fn the_connection_that_was_used_last_is_used_next() {
+    let server = Server::start(|number, peer| {
+        while peer.request().is_some() {
+            peer.respond(&number.to_string());
+        }
+    });
+    run(async {
+        let client = Client::default();
+        let first = client.get(&server.url("/")).await;
+        let second = client.get(&server.url("/")).await;
+        assert_eq!(read(first).await.unwrap(), (200, "0".into()));
+        assert_eq!(read(second).await.unwrap(), (200, "1".into()));
+        for _ in 0..3 {
+            assert_eq!(read(client.get(&server.url("/")).await).await.unwrap(), (200, "1".into()));
+        }
+    });
+}
+
+#[test]
+fn no_more_stay_idle_than_may() {
+    for (idle_per_host_max, opened) in [(0, 8), (1, 7), (4, 4)] {
+        let server = Server::start(echo_target);
+        run(async {
+            let pool = PoolOptions { idle_per_host_max, ..PoolOptions::default() };
+            let client = Client::new(pooled(pool));
+            for _ in 0..2 {
+                let mut responses = Vec::new();
+                for _ in 0..4 {
+                    responses.push(client.get(&server.url("/")).await.unwrap());
+                }
+                drop(responses);
+            }
+        });
+        assert_eq!(server.accepted(), opened, "{idle_per_host_max}");
+    }
+}
+
+/// Serves one request, closes when it is told to, and tells when that is done; from the second connection on it goes on.
+fn closes_once_idle() -> (Server, mpsc::Sender<()>, mpsc::Receiver<()>) {
+    let (close, order) = mpsc::channel();
+    let (closed, seen) = mpsc::channel();
+    let channels = Mutex::new((order, closed));
+    let server = Server::start(move |number, peer| {
+        if number > 0 {
+            return echo_target(number, peer);
+        }
+        let channels = channels.lock().unwrap();
+        peer.request();
+        peer.respond("first");
+        channels.0.recv().unwrap();
+        peer.end();
+        channels.1.send(()).unwrap();
+        peer.drain();
+    });
+    (server, close, seen)
+}
+
+#[test]
+fn a_connection_that_was_closed_while_idle_is_not_used() {
+    let (server, close, closed) = closes_once_idle();
+    run(async {
+        let client = Client::new(ClientOptions { replays_max: 0, ..ClientOptions::default() });
+        read(client.get(&server.url("/")).await).await.unwrap();
+        close.send(()).unwrap();
+        closed.recv().unwrap();
+        runtime::yield_now().await;
+        read(client.get(&server.url("/")).await).await.unwrap();
+    });
+    assert_eq!(server.accepted(), 2);
+}
+
+#[test]
+fn what_cannot_be_replayed_is_not_given_to_a_connection_that_has_just_been_closed() {
+    let (server, close, closed) = closes_once_idle();
+    run(async {
+        let client = Client::new(ClientOptions { replays_max: 0, ..ClientOptions::default() });
+        read(client.get(&server.url("/")).await).await.unwrap();
+        runtime::yield_now().await;
+        close.send(()).unwrap();
+        closed.recv().unwrap();
+        // The worker has no turn between the close and the next request.
+        let answer = read(client.post(&server.url("/post"), "body").await).await;
+        assert_eq!(answer.unwrap(), (200, "/post".into()));
+    });
+    assert_eq!(server.accepted(), 2);
+}
+
+/// The first `failing` connections serve one request and close on the second one without an answer.
+fn closes_on_second(failing: usize, requests: &Arc<Mutex<Vec<String>>>) -> Server {
+    let requests = Arc::clone(requests);
+    Server::start(move |number, peer: &mut Peer<TcpStream>| {
+        let mut count = 0;
+        while let Some(request) = peer.request() {
+            count += 1;
+            requests.lock().unwrap().push(format!("{number} {}", request.head.lines().next().unwrap()));
+            if number < failing && (count == 2 || number > 0) {
+                return;
+            }
+            peer.respond("ok");
+        }
+    })
+}
+
+#[test]
+fn a_get_that_crosses_with_a_close_is_replayed_and_a_post_is_not() {
+    for (method, streamed, replays_max, succeeds) in [
+        ("GET", false, 1, true),
+        ("GET", false, 0, false),
+        ("PUT", false, 1, true),
+        ("PUT", true, 1, false),
+        ("POST", false, 1, false),
+    ] {
+        let requests = Arc::default();
+        let server = closes_on_second(1, &requests);
+        run(async {
+            let client = Client::new(ClientOptions { replays_max, ..ClientOptions::default() });
+            read(client.get(&server.url("/")).await).await.unwrap();
+            let body =
+                if streamed { RequestBody::stream("body".to_owned()) } else { RequestBody::from("body") };
+            let request = Request::builder().method(method).uri(server.url("/2")).body(body).unwrap();
+            let answer = read(client.request(request).await).await;
+            match answer {
+                Ok(answer) => assert!(succeeds && answer == (200, "ok".into()), "{method} {answer:?}"),
+                Err(error) => {
+                    // A close with unread data in the server's socket is a reset.
+                    let closed = matches!(error, Error::Closed) || error.is_reset();
+                    assert!(!succeeds && closed, "{method}: {error}");
+                }
+            }
+        });
+        let mut expected = vec!["0 GET / HTTP/1.1".to_owned(), format!("0 {method} /2 HTTP/1.1")];
+        expected.extend(succeeds.then(|| format!("1 {method} /2 HTTP/1.1")));
+        assert_eq!(*requests.lock().unwrap(), expected);
+    }
+}
+
+#[test]
+fn replays_are_counted_and_go_to_fresh_connections() {
+    let requests = Arc::default();
+    let server = closes_on_second(3, &requests);
+    run(async {
+        let client = Client::new(ClientOptions { replays_max: 2, ..ClientOptions::default() });
+        read(client.get(&server.url("/")).await).await.unwrap();
+        let error = read(client.get(&server.url("/2")).await).await.unwrap_err();
+        assert!(matches!(error, Error::Closed) || error.is_reset(), "{error}");
+        assert_eq!(server.accepted(), 3);
+        read(client.get(&server.url("/3")).await).await.unwrap();
+    });
+    assert_eq!(server.accepted(), 4);
+}
+
+#[test]
+fn a_request_that_was_answered_in_part_is_not_replayed() {
+    for reset in [false, true] {
+        let (go_on, seen) = mpsc::channel();
+        let seen = Mutex::new(seen);
+        let server = Server::start(move |_, peer| {
+            peer.request();
+            peer.respond("ok");
+            peer.request();
+            peer.send("HTTP/1.1 100 Continue\r\n\r\n");
+            seen.lock().unwrap().recv().unwrap();
+            if reset {
+                peer.reset();
+            }
+        });
+        run(async {
+            let client = Client::default();
+            read(client.get(&server.url("/")).await).await.unwrap();
+            let url = server.url("/");
+            let answer = runtime::spawn(async move { read(client.get(&url).await).await });
+            // So that the interim response has been read before the connection goes.
+            runtime::sleep(Duration::from_millis(20)).await;
+            go_on.send(()).unwrap();
+            let error = answer.await.unwrap().unwrap_err();
+            assert!(if reset { error.is_reset() } else { matches!(error, Error::Incomplete(_)) }, "{error}");
+        });
+        assert_eq!(server.accepted(), 1);
+    }
+}
+
+#[test]
+fn a_fresh_connection_that_closes_is_a_failure_at_once() {
+    let server = Server::start(|_, peer| {
+        peer.request();
+    });
+    run(async {
+        let error = Client::default().get(&server.url("/")).await.unwrap_err();
+        assert!(matches!(error, Error::Closed), "{error}");
+    });
+    assert_eq!(server.accepted(), 1);
+}
