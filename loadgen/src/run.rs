@@ -87,6 +87,7 @@ impl Run {
         let mut coordinator = Coordinator {
             messages: self.messages,
             controls: Vec::new(),
+            workers: plan.threads,
             left: plan.threads,
             stopped: false,
             outcomes: Vec::new(),
@@ -135,6 +136,7 @@ impl Drop for EndGuard {
 struct Coordinator {
     messages: Receiver<Message>,
     controls: Vec<Controls>,
+    workers: usize,
     /// Workers whose threads are not over.
     left: usize,
     stopped: bool,
@@ -163,6 +165,10 @@ impl Coordinator {
         while self.controls.len() < plan.threads {
             match self.next()? {
                 Report::SetUp(controls, fallback_reason) => {
+                    // The user may have been faster than this worker.
+                    if self.stopped {
+                        controls.stop();
+                    }
                     self.controls.push(controls);
                     reason = reason.or(fallback_reason);
                 }
@@ -189,7 +195,9 @@ impl Coordinator {
             let reason = first_error.unwrap_or_else(|| "no connection was made".to_owned());
             return Err(Error::NothingConnected { url: plan.url.text.clone(), reason });
         }
-        if let Some(error) = first_error {
+        if let Some(error) = first_error
+            && !self.stopped
+        {
             notice(&format!("not all connections could be opened: {error}"));
         }
         let heap_bytes = before_bytes.zip(heap.map(CountingAllocator::live_bytes));
@@ -215,8 +223,13 @@ impl Coordinator {
             match self.messages.recv() {
                 Ok(Message::Stop) => self.stop_all(),
                 Ok(Message::Worker(Report::NotSetUp(error))) => self.setup_error = Some(error),
+                Ok(Message::Worker(Report::Ended(outcome))) => self.outcomes.push(*outcome),
                 Ok(Message::Worker(Report::Gone)) => {
                     self.left -= 1;
+                    // Those that were stopped before the others stood have ended well.
+                    if self.outcomes.len() + self.left == self.workers {
+                        continue;
+                    }
                     self.stop_all();
                     self.wait_for_all();
                     return Err(self.setup_error.take().map_or(Error::WorkerFailed, Error::Setup));
@@ -269,6 +282,7 @@ fn result(
             .map(|((_, idle), peak)| per(peak.saturating_sub(idle), in_flight_max)),
         heap_bytes_per_connection: led
             .heap_bytes
+            .filter(|_| led.connected > 0)
             .map(|(before, idle)| per(idle.saturating_sub(before), led.connected)),
         rss_peak_bytes: rss_peak_bytes(),
         workers: outcomes.iter().map(|outcome| outcome.facts).collect(),

@@ -77,7 +77,7 @@ fn a_peer_that_never_completes_the_handshake_costs_the_connect_timeout(driver: &
 fn limited(driver: &str, soft: u32, hard: u32, url: &str, flags: &[&str]) -> Command {
     let mut command = Command::new("sh");
     command
-        .args(["-c", &format!("ulimit -Hn {hard} && ulimit -Sn {soft} && exec \"$0\" \"$@\"")])
+        .args(["-c", &format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" \"$@\"")])
         .arg(env!("CARGO_BIN_EXE_ringtide"))
         .args(["run", url, "--driver", driver])
         .args(flags);
@@ -109,7 +109,7 @@ fn an_interrupt_ends_the_connecting_too(driver: &str) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringtide"));
     command.args(["run", &format!("http://{address}/"), "--driver", driver, "--connect-timeout", "1m"]);
     let running = begin_command(command);
-    // It has been told by nothing that it catches the signal, but that it does not die of it. So it is sent until it ends.
+    // Before that, it would die of the signal.
     let begun = Instant::now();
     running.wait_until_it_catches_interrupts();
     running.interrupt();
