@@ -20,7 +20,7 @@ use crate::metrics::{GeneratorFacts, Totals};
 use crate::plan::{Connect, Plan};
 use crate::progress::{Display, Progress, Snapshot};
 use crate::result::{Measured, RunResult};
-use crate::worker::{self, Assignment, Controls, Outcome, Report};
+use crate::worker::{self, Assignment, Controls, Opened, Outcome, Report};
 
 /// From the moment when all connections stand to the first request, so that all workers are there in time.
 const START_DELAY_NS: u64 = 2_000_000;
@@ -84,14 +84,7 @@ impl Run {
         let plan = Arc::new(self.plan);
         let snapshots: Arc<[Snapshot]> = (0..plan.threads).map(|_| Snapshot::default()).collect();
 
-        let mut coordinator = Coordinator {
-            messages: self.messages,
-            controls: Vec::new(),
-            left: plan.threads,
-            stopped: false,
-            outcomes: Vec::new(),
-            setup_error: None,
-        };
+        let mut coordinator = Coordinator::new(plan.threads, self.messages);
         let threads: Vec<_> = (0..plan.threads)
             .map(|index| {
                 let sender = self.sender.clone();
@@ -132,14 +125,20 @@ impl Drop for EndGuard {
     }
 }
 
+/// Leads the workers, and keeps what they have told so far.
 struct Coordinator {
     messages: Receiver<Message>,
+    workers: usize,
     controls: Vec<Controls>,
-    /// Workers whose threads are not over.
-    left: usize,
-    stopped: bool,
+    fallback_reason: Option<String>,
+    /// Workers that have tried all connections that are opened beforehand, and what came of it together.
+    opened: usize,
+    connections: Opened,
     outcomes: Vec<Outcome>,
     setup_error: Option<SetupError>,
+    /// Workers whose threads are over.
+    gone: usize,
+    stopped: bool,
 }
 
 /// What the coordinator has seen itself.
@@ -151,6 +150,21 @@ struct Led {
 }
 
 impl Coordinator {
+    fn new(workers: usize, messages: Receiver<Message>) -> Self {
+        Self {
+            messages,
+            workers,
+            controls: Vec::new(),
+            fallback_reason: None,
+            opened: 0,
+            connections: Opened::default(),
+            outcomes: Vec::new(),
+            setup_error: None,
+            gone: 0,
+            stopped: false,
+        }
+    }
+
     fn lead(
         &mut self,
         plan: &Plan,
@@ -159,38 +173,24 @@ impl Coordinator {
         snapshots: &Arc<[Snapshot]>,
         notice: fn(&str),
     ) -> Result<Led, Error> {
-        let mut reason = None;
-        while self.controls.len() < plan.threads {
-            match self.next()? {
-                Report::SetUp(controls, fallback_reason) => {
-                    self.controls.push(controls);
-                    reason = reason.or(fallback_reason);
-                }
-                Report::NotSetUp(error) => self.setup_error = Some(error),
-                Report::Opened(_) | Report::Ended(_) | Report::Gone => {}
-            }
-        }
-        if let Some(reason) = reason {
+        self.listen_until(|this| this.controls.len() == this.workers)?;
+        if let Some(reason) = self.fallback_reason.take() {
             notice(&reason);
         }
         let before_bytes = heap.map(CountingAllocator::live_bytes);
         self.controls.iter().for_each(Controls::connect);
-        let (mut opened, mut connected, mut first_error) = (0, 0, None);
-        while opened < plan.threads {
-            if let Report::Opened(part) = self.next()? {
-                opened += 1;
-                connected += part.connected;
-                first_error = first_error.or(part.first_error);
+        self.listen_until(|this| this.opened == this.workers)?;
+        let Opened { connected, first_error } = std::mem::take(&mut self.connections);
+        if !self.stopped {
+            if connected == 0 {
+                self.stop_all();
+                self.listen_until(|this| this.gone == this.workers)?;
+                let reason = first_error.unwrap_or_else(|| "no connection was made".to_owned());
+                return Err(Error::NothingConnected { url: plan.url.text.clone(), reason });
             }
-        }
-        if connected == 0 && !self.stopped {
-            self.stop_all();
-            self.wait_for_all();
-            let reason = first_error.unwrap_or_else(|| "no connection was made".to_owned());
-            return Err(Error::NothingConnected { url: plan.url.text.clone(), reason });
-        }
-        if let Some(error) = first_error {
-            notice(&format!("not all connections could be opened: {error}"));
+            if let Some(error) = first_error {
+                notice(&format!("not all connections could be opened: {error}"));
+            }
         }
         let heap_bytes = before_bytes.zip(heap.map(CountingAllocator::live_bytes));
         let start_ns = monotonic_ns() + START_DELAY_NS;
@@ -198,57 +198,58 @@ impl Coordinator {
             controls.start(start_ns);
         }
         let progress = Progress::start(display, plan.stop, plan.warmup_ns, Arc::clone(snapshots));
-        self.wait_for_all();
+        let ended = self.listen_until(|this| this.gone == this.workers);
         drop(progress);
+        ended?;
         for error in self.outcomes.iter().filter_map(|outcome| outcome.meter_error.as_ref()) {
             notice(&format!("the generator's own CPU time is not known: {error}"));
-        }
-        if self.outcomes.len() < plan.threads {
-            return Err(Error::WorkerFailed);
         }
         Ok(Led { start_ns: start_ns + plan.warmup_ns, heap_bytes, connected })
     }
 
-    /// The next report that matters before the run; an error when a worker is gone by then.
-    fn next(&mut self) -> Result<Report, Error> {
-        loop {
-            match self.messages.recv() {
-                Ok(Message::Stop) => self.stop_all(),
-                Ok(Message::Worker(Report::NotSetUp(error))) => self.setup_error = Some(error),
-                Ok(Message::Worker(Report::Gone)) => {
-                    self.left -= 1;
-                    self.stop_all();
-                    self.wait_for_all();
-                    return Err(self.setup_error.take().map_or(Error::WorkerFailed, Error::Setup));
+    /// Books what it is told until `condition` holds. A worker that is gone without an outcome ends the run for all, and is the
+    /// error when all are gone.
+    fn listen_until(&mut self, condition: impl Fn(&Self) -> bool) -> Result<(), Error> {
+        while !condition(self) || self.has_failed() {
+            if self.has_failed() && self.gone == self.workers {
+                return Err(self.setup_error.take().map_or(Error::WorkerFailed, Error::Setup));
+            }
+            match self.messages.recv().map_err(|_| Error::WorkerFailed)? {
+                Message::Stop => self.stop_all(),
+                Message::Worker(Report::NotSetUp(error)) => self.setup_error = Some(error),
+                Message::Worker(Report::SetUp(controls, reason)) => {
+                    // The end of the run may have come before this worker.
+                    if self.stopped {
+                        controls.stop();
+                    }
+                    self.controls.push(controls);
+                    self.fallback_reason = self.fallback_reason.take().or(reason);
                 }
-                Ok(Message::Worker(report)) => return Ok(report),
-                Err(_) => return Err(Error::WorkerFailed),
+                Message::Worker(Report::Opened(part)) => {
+                    self.opened += 1;
+                    self.connections.connected += part.connected;
+                    self.connections.first_error = self.connections.first_error.take().or(part.first_error);
+                }
+                Message::Worker(Report::Ended(outcome)) => self.outcomes.push(*outcome),
+                Message::Worker(Report::Gone) => {
+                    self.gone += 1;
+                    if self.has_failed() {
+                        self.stop_all();
+                    }
+                }
             }
         }
+        Ok(())
+    }
+
+    /// Whether a worker is gone without an outcome. Each tells its outcome before it goes.
+    fn has_failed(&self) -> bool {
+        self.gone > self.outcomes.len()
     }
 
     fn stop_all(&mut self) {
         self.stopped = true;
         self.controls.iter().for_each(Controls::stop);
-    }
-
-    fn wait_for_all(&mut self) {
-        while self.left > 0 {
-            match self.messages.recv() {
-                Ok(Message::Stop) => self.stop_all(),
-                Ok(Message::Worker(Report::Ended(outcome))) => self.outcomes.push(*outcome),
-                Ok(Message::Worker(Report::Gone)) => self.left -= 1,
-                Ok(Message::Worker(Report::SetUp(controls, _))) => {
-                    // One that came up while another failed.
-                    if self.stopped {
-                        controls.stop();
-                    }
-                    self.controls.push(controls);
-                }
-                Ok(Message::Worker(_)) => {}
-                Err(_) => return,
-            }
-        }
     }
 }
 
@@ -269,6 +270,7 @@ fn result(
             .map(|((_, idle), peak)| per(peak.saturating_sub(idle), in_flight_max)),
         heap_bytes_per_connection: led
             .heap_bytes
+            .filter(|_| led.connected > 0)
             .map(|(before, idle)| per(idle.saturating_sub(before), led.connected)),
         rss_peak_bytes: rss_peak_bytes(),
         workers: outcomes.iter().map(|outcome| outcome.facts).collect(),

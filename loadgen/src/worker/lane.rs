@@ -3,6 +3,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -131,14 +132,15 @@ impl Lane {
     async fn connect_before_the_run(&mut self) {
         let shared = Rc::clone(&self.shared);
         let connects = &shared.connects;
-        match self.connect().await {
-            Ok(connection) => {
+        match self.connect_or_end().await {
+            Some(Ok(connection)) => {
                 self.connection = Some(connection);
                 connects.connected.set(connects.connected.get() + 1);
             }
-            Err((_, text)) => {
+            Some(Err((_, text))) => {
                 connects.first_error.borrow_mut().get_or_insert(text);
             }
+            None => {}
         }
         connects.tried_one();
         self.shared.wake_main();
@@ -154,19 +156,7 @@ impl Lane {
                 return false;
             }
         }
-        let outcome = {
-            let shared = Rc::clone(&self.shared);
-            let connect = self.connect();
-            let mut connect = std::pin::pin!(connect);
-            poll_fn(|context| {
-                if shared.ended.get() {
-                    return Poll::Ready(None);
-                }
-                connect.as_mut().poll(context).map(Some)
-            })
-            .await
-        };
-        match outcome {
+        match self.connect_or_end().await {
             None => {
                 self.give_up(scheduled_ns);
                 false
@@ -197,6 +187,18 @@ impl Lane {
                 return Poll::Ready(true);
             }
             timer.poll_elapsed(context).map(|()| false)
+        })
+        .await
+    }
+
+    /// Connects; `None` when the run ended meanwhile.
+    async fn connect_or_end(&self) -> Option<Result<Connection, (ErrorKind, String)>> {
+        let mut connect = pin!(self.connect());
+        poll_fn(|context| {
+            if self.shared.ended.get() {
+                return Poll::Ready(None);
+            }
+            connect.as_mut().poll(context).map(Some)
         })
         .await
     }
