@@ -36,18 +36,16 @@ pub(crate) enum Received {
 }
 
 impl Buffers {
-    /// # Errors
-    /// `InvalidInput` when buffers of the pool are lent out: they cannot all be with this driver.
-    pub(crate) fn new(pool: BufferPool) -> io::Result<Self> {
-        if pool.lent() > 0 {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "buffers of the pool are lent out"));
-        }
-        // What an earlier owner did not take back is on the new free list already.
-        pool.take_returned(|_| ());
+    /// Takes the pool over, with all of its buffers.
+    ///
+    /// # Panics
+    /// When it belongs to another driver.
+    pub(crate) fn new(pool: BufferPool) -> Self {
+        pool.claim();
         // Reversed, so that the first pages of the pool are the first to be touched.
         let free = (0..pool.count()).rev().collect();
         let reserve = usize::from(pool.count() / RESERVE_SHARE);
-        Ok(Self { pool, free, reserve })
+        Self { pool, free, reserve }
     }
 
     pub(crate) fn pool(&self) -> &BufferPool {

@@ -98,13 +98,12 @@ impl Fallback {
     /// A driver that receives into `pool`.
     ///
     /// # Errors
-    /// When the selector cannot be made (`EMFILE`); `InvalidInput` when buffers of the pool are lent out.
+    /// When the selector cannot be made (`EMFILE`).
     ///
     /// # Panics
     /// When the pool belongs to another driver.
     pub fn with_pool(pool: BufferPool) -> io::Result<Self> {
-        pool.claim();
-        let buffers = Buffers::new(pool)?;
+        let buffers = Buffers::new(pool);
         let selector = Poll::new()?;
         let waker = Arc::new(Waker::new(selector.registry(), WAKER)?);
         Ok(Self {

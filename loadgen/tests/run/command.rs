@@ -12,7 +12,7 @@ use ringtide::runtime::DriverChoice;
 use serde_json::Value;
 
 /// No run in these tests takes a tenth of it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Whether to test on io_uring. Where it cannot be used the test fails, so that nobody takes silence for success;
 /// `RINGTIDE_WITHOUT_IO_URING=1` says that one knows.
@@ -95,14 +95,14 @@ impl Running {
     /// Waits for its end.
     pub(crate) fn wait(mut self) -> Ended {
         let begun = Instant::now();
-        let take = |pipe: &Receiver<String>, child: &mut Child| {
-            match pipe.recv_timeout(PATIENCE.saturating_sub(begun.elapsed())) {
-                Ok(text) => text,
-                Err(RecvTimeoutError::Disconnected) => panic!("{} printed what is not text", self.words),
-                Err(RecvTimeoutError::Timeout) => {
-                    child.kill().expect("it can be killed");
-                    panic!("{} did not end within {PATIENCE:?}", self.words);
-                }
+        let take = |pipe: &Receiver<String>, child: &mut Child| match pipe
+            .recv_timeout(PATIENCE.saturating_sub(begun.elapsed()))
+        {
+            Ok(text) => text,
+            Err(RecvTimeoutError::Disconnected) => panic!("{} printed what is not text", self.words),
+            Err(RecvTimeoutError::Timeout) => {
+                child.kill().expect("it can be killed");
+                panic!("{} did not end within {PATIENCE:?}", self.words);
             }
         };
         let stdout = take(&self.stdout, &mut self.child);
@@ -117,7 +117,8 @@ impl Ended {
     #[track_caller]
     pub(crate) fn report(&self, code: i32) -> Value {
         assert_eq!(self.code, Some(code), "{self:?}");
-        let report: Value = serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"));
+        let report: Value =
+            serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"));
         check(&report);
         report
     }

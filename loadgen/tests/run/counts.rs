@@ -39,9 +39,11 @@ fn all_completed(report: &Value, count: u64) {
 }
 
 fn a_number_of_requests_is_sent_exactly(driver: &str) {
-    for (count, flags) in
-        [(1, &["-n", "1"][..]), (1000, &["-n", "1k", "-c", "8"]), (1003, &["-n", "1003", "-c", "7", "-t", "3"])]
-    {
+    for (count, flags) in [
+        (1, &["-n", "1"][..]),
+        (1000, &["-n", "1k", "-c", "8"]),
+        (1003, &["-n", "1003", "-c", "7", "-t", "3"]),
+    ] {
         let server = Server::answering(HELLO);
         let report = report(driver, &server.url(), flags);
         let tally = server.finish();

@@ -161,8 +161,10 @@ pub(crate) fn next_request(stream: &mut impl Read, buffer: &mut Vec<u8>, tally: 
         if let Some(head_end) = buffer.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
             let head = String::from_utf8(buffer[..head_end + 4].to_vec()).expect("the head is text");
             let mut request = Request { head, body: Vec::new() };
-            let length: usize =
-                request.fields("content-length").first().map_or(0, |length| length.parse().expect("a number"));
+            let length: usize = request
+                .fields("content-length")
+                .first()
+                .map_or(0, |length| length.parse().expect("a number"));
             let end = head_end + 4 + length;
             if buffer.len() >= end {
                 request.body = buffer[head_end + 4..end].to_vec();

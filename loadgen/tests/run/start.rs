@@ -23,7 +23,9 @@ on_both_drivers!(
 /// An address at which nobody listens, kept from others as long as the socket lives.
 fn nobody() -> (SocketAddr, Socket) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    socket.bind(&SockAddr::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))).expect("loopback has free ports");
+    socket
+        .bind(&SockAddr::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))))
+        .expect("loopback has free ports");
     (socket.local_addr().expect("bound").as_socket().expect("TCP"), socket)
 }
 
@@ -132,7 +134,8 @@ fn some_connections_are_enough(driver: &str) {
         }
         drop(listener);
     });
-    let flags = ["-c", "20", "-d", "1s", "--connect-timeout", "300ms", "--timeout", "300ms", "--format", "json"];
+    let flags =
+        ["-c", "20", "-d", "1s", "--connect-timeout", "300ms", "--timeout", "300ms", "--format", "json"];
     let ended = run(driver, &format!("http://{address}/"), &flags);
     let report = ended.report(0);
     assert!(number(&report["status"]["200"]) > 0, "{report}");

@@ -264,7 +264,8 @@ fn interim_answers_are_passed_over(driver: &str) {
 }
 
 fn http_1_0_closes(driver: &str) {
-    let server = Server::answering(b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok");
+    let server =
+        Server::answering(b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok");
     let report = report(driver, &server.url(), &["-n", "30", "-c", "2"]);
     assert_eq!(report["status"]["200"], 30, "{report}");
     // RFC 9112 §9.3: such a server may keep it when it says so.
