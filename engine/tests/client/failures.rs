@@ -205,7 +205,7 @@ fn each_piece_has_the_idle_time_for_itself() {
     });
     run(async {
         let client = Client::new(with_timeouts(Timeouts {
-            body_idle: Some(Duration::from_millis(300)),
+            body_idle: Some(Duration::from_millis(400)),
             ..NO_TIMEOUTS
         }));
         assert_eq!(read(client.get(&server.url("/")).await).await.unwrap(), (200, "x".repeat(12).into()));
@@ -221,10 +221,10 @@ fn a_body_that_is_read_too_slowly_has_an_end_as_well() {
     });
     run(async {
         let client =
-            Client::new(with_timeouts(Timeouts { body: Some(Duration::from_millis(50)), ..NO_TIMEOUTS }));
+            Client::new(with_timeouts(Timeouts { body: Some(Duration::from_millis(400)), ..NO_TIMEOUTS }));
         let mut body = client.get(&server.url("/")).await.unwrap().into_body();
         body.chunk().await.unwrap().unwrap();
-        runtime::sleep(Duration::from_millis(60)).await;
+        runtime::sleep(Duration::from_millis(410)).await;
         assert!(matches!(body.chunk().await, Err(Error::Timeout(Phase::Body))));
         assert!(body.chunk().await.unwrap().is_none());
     });
@@ -254,7 +254,7 @@ fn waiting_for_a_connection_is_a_phase_of_its_own() {
         peer.drain();
     });
     run(async {
-        let mut options = with_timeouts(Timeouts { head: Some(Duration::from_millis(30)), ..NO_TIMEOUTS });
+        let mut options = with_timeouts(Timeouts { head: Some(Duration::from_millis(500)), ..NO_TIMEOUTS });
         options.pool.connections_per_host_max = 1;
         let client = Client::new(options);
         let unread = client.get(&server.url("/")).await.unwrap();
