@@ -159,11 +159,11 @@ impl fmt::Display for RequestError {
         match self {
             Self::Busy => f.write_str("a request is in flight already on this connection"),
             Self::NotReusable => f.write_str("the connection cannot be used for another request"),
-            Self::Head(error) => write!(f, "the request cannot be encoded: {error}"),
+            Self::Head(error) => write!(f, "the head cannot be encoded: {error}"),
             Self::Uri { uri, reason } => write!(f, "'{uri}': {reason}"),
             Self::Body(error) => write!(f, "the request's body failed: {error}"),
             Self::BodyLength { announced, given } => {
-                write!(f, "the request's body was announced as {announced} bytes and gave {given}")
+                write!(f, "the body was announced as {announced} bytes and gave {given}")
             }
         }
     }

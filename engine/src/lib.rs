@@ -19,10 +19,11 @@ mod pool;
 pub mod proto;
 pub mod resolve;
 pub mod runtime;
+pub mod server;
 pub mod stream;
 
 pub use ringtide_driver::Address;
 
 pub use self::client::{Client, ClientOptions};
-pub use self::conn::{Connection, ConnectionOptions, PreparedRequest, Response, Timing};
+pub use self::conn::{CompletedExchange, Connection, ConnectionOptions, PreparedRequest, Response, Timing};
 pub use self::error::Error;

@@ -1,12 +1,15 @@
 //! The worker from outside: tasks, timers, panics, wakes from other threads, foreign descriptors.
 
-use std::io::Write;
+use std::future::poll_fn;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use ringtide::runtime::{self, JoinError, Spin, Timer, Worker, WorkerOptions};
+use ringtide::{Connection, PreparedRequest};
 use ringtide_driver::Interest;
 
 fn worker() -> Worker {
@@ -158,15 +161,15 @@ fn other_threads_wake_and_call() {
         }
         remote
     });
-    let received = worker.block_on(async {
-        let mut received = Vec::new();
-        while received.len() < 1000 {
-            received.extend(receiver.try_iter());
+    let numbers = worker.block_on(async {
+        let mut numbers = Vec::new();
+        while numbers.len() < 1000 {
+            numbers.extend(receiver.try_iter());
             runtime::sleep(Duration::from_micros(200)).await;
         }
-        received
+        numbers
     });
-    assert_eq!(received, (0..1000).collect::<Vec<_>>());
+    assert_eq!(numbers, (0..1000).collect::<Vec<_>>());
     let remote = caller.join().unwrap();
     drop(worker);
     assert!(remote.call(|| ()).is_err(), "the worker is gone");
@@ -176,7 +179,7 @@ fn other_threads_wake_and_call() {
 fn a_parked_worker_is_woken_by_a_waker_from_another_thread() {
     let started = Instant::now();
     let mut flag = None;
-    worker().block_on(std::future::poll_fn(|context| {
+    worker().block_on(poll_fn(|context| {
         let (done, handle) = flag.get_or_insert_with(|| {
             let done = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
             let (waker, setter) = (context.waker().clone(), std::sync::Arc::clone(&done));
@@ -205,4 +208,33 @@ fn foreign_descriptors_can_be_waited_for() {
         ours.write_all(b"!").unwrap();
         runtime::ready(theirs.as_fd(), Interest::Readable).await.unwrap();
     });
+}
+
+/// The peer's view of a connection that was left to it to close, for as long as it does not.
+#[test]
+fn a_connection_that_the_peer_is_to_close_is_closed_with_its_worker() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().into();
+    let request = http::Request::get("http://h/").body(bytes::Bytes::new()).unwrap();
+    let request = PreparedRequest::new(&request).unwrap();
+    let mut worker = worker();
+    let mut peer = worker.block_on(async {
+        let mut connection = Connection::connect(&address).await.unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        connection.start(&request).unwrap();
+        peer.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").unwrap();
+        let exchange = poll_fn(|context| connection.poll_exchange(context)).await.unwrap();
+        assert_eq!(exchange.status, 200);
+        connection.close_after_peer();
+        runtime::sleep(Duration::from_millis(2)).await;
+        assert!(peer.read(&mut [0; 1024]).unwrap() > 0, "the request");
+        peer.set_nonblocking(true).unwrap();
+        let open = peer.read(&mut [0]).unwrap_err();
+        assert_eq!(open.kind(), ErrorKind::WouldBlock, "it waits for the peer");
+        peer.set_nonblocking(false).unwrap();
+        peer
+    });
+    drop(worker);
+    assert_eq!(peer.read(&mut [0]).unwrap(), 0, "the worker has taken its sockets with it");
 }

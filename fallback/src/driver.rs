@@ -1,16 +1,15 @@
 //! [`Fallback`]: the table of handles, the lists of what is due, and the turn.
 
-// `BorrowedFd::borrow_raw`, for the foreign descriptors of `poll`, is unsafe.
-#![allow(unsafe_code)]
+mod connects;
+mod readiness;
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::mem;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
-use mio::event::Event as Readiness;
 use mio::unix::SourceFd;
 use mio::{Events, Poll, Token, Waker};
 use ringtide_driver::contract::{busy_handle, stale_handle};
@@ -23,24 +22,13 @@ use ringtide_driver::{
 };
 use socket2::{SockAddr, Socket, Type};
 
-use crate::buffers::{Buffers, Received};
+use crate::buffers::Buffers;
+use crate::foreign::duplicate;
 use crate::socket::{Entry, Flags, Sending, StreamSocket};
 use crate::wait::{Until, wait};
 
 /// Readiness events taken from the kernel in one turn.
 const EVENTS_PER_TURN: usize = 1024;
-
-/// Buffers that one socket may fill in one turn before the others have theirs.
-const RECEIVES_PER_TURN: usize = 16;
-
-/// Connections that one listener may accept in one turn before the others have theirs.
-const ACCEPTS_PER_TURN: usize = 64;
-
-/// How long a Unix connect waits before it asks again whether the listener's backlog has room: no readiness tells.
-const CONNECT_RETRY_NS: u64 = 1_000_000;
-
-/// Unix connects that are tried again at one time.
-const CONNECT_RETRIES_PER_TURN: usize = 64;
 
 // A token carries a whole handle.
 const _: () = assert!(usize::BITS >= 64, "ringtide-fallback needs a 64-bit system");
@@ -107,11 +95,15 @@ impl Fallback {
         Self::with_pool(BufferPool::new())
     }
 
-    /// A driver that receives into `pool`, which must be its alone: no other driver may have it.
+    /// A driver that receives into `pool`.
     ///
     /// # Errors
     /// When the selector cannot be made (`EMFILE`); `InvalidInput` when buffers of the pool are lent out.
+    ///
+    /// # Panics
+    /// When the pool belongs to another driver.
     pub fn with_pool(pool: BufferPool) -> io::Result<Self> {
+        pool.claim();
         let buffers = Buffers::new(pool)?;
         let selector = Poll::new()?;
         let waker = Arc::new(Waker::new(selector.registry(), WAKER)?);
@@ -198,45 +190,6 @@ impl Fallback {
         Ok(())
     }
 
-    /// Asks the kernel to connect, and registers the socket once it is connecting. `None` while the answer is to come.
-    fn try_connect(&mut self, handle: Handle, address: &SockAddr) -> Option<io::Result<()>> {
-        let Ok(StreamSocket { socket, flags, .. }) = self.socket(handle) else {
-            return None;
-        };
-        let (descriptor, is_tcp) = (socket.as_raw_fd(), flags.any(Flags::TCP));
-        let attempt = socket.connect(address);
-        self.syscalls += 1;
-        // The registration comes after connect(2): an unconnected socket counts as hung up.
-        match attempt {
-            Ok(()) => Some(self.register(handle, descriptor, BOTH)),
-            Err(error) if is_in_progress(&error) => self.register(handle, descriptor, BOTH).err().map(Err),
-            // unix(7): the backlog is full. On TCP the same error means what it says.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && !is_tcp => {
-                if self.refused.is_empty() {
-                    self.retry_at_ns = monotonic_ns() + CONNECT_RETRY_NS;
-                }
-                self.refused.push_back((handle, address.clone()));
-                None
-            }
-            Err(error) => Some(Err(error)),
-        }
-    }
-
-    /// Notes that a connect has ended, and gives its event.
-    fn connect_ended(&mut self, handle: Handle, result: io::Result<()>) -> Event {
-        if let Some(Entry::Socket(socket)) = self.entries.get_mut(handle) {
-            socket.flags.clear(Flags::CONNECTING);
-            if result.is_err() {
-                // No edge may come any more; a receive is to find the error by itself.
-                socket.flags.set(Flags::READABLE.with(Flags::END_FOLLOWS));
-                if socket.flags.wants_bytes() {
-                    self.list_if_readable(handle);
-                }
-            }
-        }
-        Event::Connected(result)
-    }
-
     /// Gives what calls have ended at once, except where the handle was closed since.
     fn give_queued(&mut self, completions: &mut Vec<Completion>) {
         for completion in self.queued.drain(..) {
@@ -264,144 +217,6 @@ impl Fallback {
             self.ready.push_back(handle);
             available -= 1;
         }
-    }
-
-    /// Tries Unix connects again that found a full backlog.
-    fn retry_connects(&mut self, completions: &mut Vec<Completion>) {
-        if monotonic_ns() < self.retry_at_ns {
-            return;
-        }
-        for _ in 0..self.refused.len().min(CONNECT_RETRIES_PER_TURN) {
-            let Some((handle, address)) = self.refused.pop_front() else { break };
-            if let Some(result) = self.try_connect(handle, &address) {
-                let event = self.connect_ended(handle, result);
-                completions.push(Completion { handle, event });
-            }
-        }
-        self.retry_at_ns = monotonic_ns() + CONNECT_RETRY_NS;
-    }
-
-    /// Does what an edge allows.
-    fn on_readiness(&mut self, readiness: &Readiness, completions: &mut Vec<Completion>) {
-        let handle = handle(readiness.token());
-        let socket = match self.entries.get_mut(handle) {
-            Some(Entry::Socket(socket)) => socket,
-            Some(Entry::Poll(_)) => {
-                self.end_poll(handle);
-                self.entries.remove(handle);
-                completions.push(Completion { handle, event: Event::Polled(Ok(())) });
-                return;
-            }
-            // A stale token: the waker's, or that of an event which was under way when its handle was closed.
-            Some(Entry::Closing) | None => return,
-        };
-        let ended = readiness.is_read_closed() || readiness.is_error();
-        if readiness.is_readable() || ended {
-            socket.flags.set(Flags::READABLE);
-        }
-        if ended {
-            socket.flags.set(Flags::END_FOLLOWS);
-        }
-        if socket.flags.any(Flags::CONNECTING) {
-            let Some(result) = connect_result(&socket.socket) else { return };
-            let event = self.connect_ended(handle, result);
-            completions.push(Completion { handle, event });
-        }
-        if readiness.is_writable() || readiness.is_write_closed() || ended {
-            self.continue_send(handle, completions);
-        }
-        self.use_readiness(handle, completions);
-    }
-
-    fn continue_send(&mut self, handle: Handle, completions: &mut Vec<Completion>) {
-        let Some(Entry::Socket(socket)) = self.entries.get_mut(handle) else { return };
-        if let Some(Sending::Ended { result, buffer, quiet }) = socket.continue_send(&mut self.syscalls) {
-            socket.flags.clear(Flags::SENDING);
-            if result.is_err() || !quiet {
-                completions.push(Completion { handle, event: Event::Sent(result, buffer) });
-            }
-        }
-    }
-
-    /// Receives from a readable socket, or accepts at a readable listener, if it is armed and its turn is not to come.
-    #[inline]
-    fn use_readiness(&mut self, handle: Handle, completions: &mut Vec<Completion>) {
-        let Some(Entry::Socket(socket)) = self.entries.get_mut(handle) else { return };
-        if !socket.flags.any(Flags::READABLE) || socket.flags.any(Flags::LISTED) {
-            return;
-        }
-        if socket.flags.wants_bytes() {
-            self.receive_ready(handle, completions);
-        } else if socket.flags.wants_connections() {
-            self.accept_ready(handle, completions);
-        }
-    }
-
-    fn receive_ready(&mut self, handle: Handle, completions: &mut Vec<Completion>) {
-        let Some(Entry::Socket(socket)) = self.entries.get_mut(handle) else { return };
-        for _ in 0..RECEIVES_PER_TURN {
-            let end = match self.buffers.receive(&socket.socket, &mut self.syscalls) {
-                Received::Data { lease, full } => {
-                    completions.push(Completion { handle, event: Event::Received(lease) });
-                    if !full && socket.is_emptied_by_short_read() {
-                        socket.flags.clear(Flags::READABLE);
-                        return;
-                    }
-                    continue;
-                }
-                Received::Starved => {
-                    socket.flags.set(Flags::LISTED);
-                    self.starved.push_back(handle);
-                    return;
-                }
-                Received::Failed(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    socket.flags.clear(Flags::READABLE);
-                    return;
-                }
-                Received::Failed(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Received::Failed(error) => ReceiveEnd::Error(error),
-                Received::Eof => ReceiveEnd::Eof,
-            };
-            // Still readable: whoever receives again is told the same again.
-            socket.flags.clear(Flags::RECEIVING);
-            completions.push(Completion { handle, event: Event::ReceiveEnded(end) });
-            return;
-        }
-        self.list_if_readable(handle);
-    }
-
-    fn accept_ready(&mut self, handle: Handle, completions: &mut Vec<Completion>) {
-        for _ in 0..ACCEPTS_PER_TURN {
-            let Some(Entry::Socket(listener)) = self.entries.get_mut(handle) else { return };
-            let kind = if listener.flags.any(Flags::TCP) { Flags::TCP } else { Flags::NONE };
-            self.syscalls += 1;
-            let accepted = match listener.socket.accept() {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    listener.flags.clear(Flags::READABLE);
-                    return;
-                }
-                Err(error) if concerns_one_connection(&error) => continue,
-                Err(error) => Err(error),
-                Ok((socket, _)) => socket.set_nonblocking(true).and_then(|()| {
-                    if kind == Flags::TCP {
-                        // Fails when the peer has reset the connection already (BSD), which the first receive reports.
-                        let _ = socket.set_tcp_nodelay(true);
-                    }
-                    self.insert(socket, kind)
-                }),
-            };
-            match accepted {
-                Ok(socket) => completions.push(Completion { handle, event: Event::Accepted(socket) }),
-                Err(error) => {
-                    if let Some(Entry::Socket(listener)) = self.entries.get_mut(handle) {
-                        listener.flags.clear(Flags::ACCEPTING);
-                    }
-                    completions.push(Completion { handle, event: Event::AcceptEnded(Some(error)) });
-                    return;
-                }
-            }
-        }
-        self.list_if_readable(handle);
     }
 
     /// Takes a foreign descriptor's duplicate out of the selector, which closing it would not do: the caller still holds
@@ -523,12 +338,7 @@ impl Driver for Fallback {
     }
 
     fn poll(&mut self, descriptor: RawFd, interest: Interest) -> io::Result<Handle> {
-        if descriptor < 0 {
-            return Err(io::Error::from_raw_os_error(libc::EBADF));
-        }
-        // SAFETY: not -1, as seen above; the descriptor is used for this one call, during which the contract has the
-        // caller keep it open. One that is not open is answered with EBADF.
-        let duplicate = unsafe { BorrowedFd::borrow_raw(descriptor) }.try_clone_to_owned()?;
+        let duplicate = duplicate(descriptor)?;
         let number = duplicate.as_raw_fd();
         let handle = self.entries.insert(Entry::Poll(duplicate));
         let interest = match interest {
@@ -646,35 +456,4 @@ fn kind(address: &Address) -> Flags {
 
 fn not_a_socket() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "the handle is a poll, not a socket")
-}
-
-/// Whether connect(2) goes on in the background. An interrupted one does so too.
-fn is_in_progress(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::EINPROGRESS) || error.kind() == io::ErrorKind::Interrupted
-}
-
-/// How a connect has ended, or `None` while it goes on: readiness alone does not say.
-fn connect_result(socket: &Socket) -> Option<io::Result<()>> {
-    match socket.take_error() {
-        Ok(None) => {}
-        Ok(Some(error)) | Err(error) => return Some(Err(error)),
-    }
-    match socket.peer_addr() {
-        Ok(_) => Some(Ok(())),
-        Err(error) if error.kind() == io::ErrorKind::NotConnected || is_in_progress(&error) => None,
-        Err(error) => Some(Err(error)),
-    }
-}
-
-/// Whether accept(2) failed for the connection at the head of the queue alone, which is then gone: it was aborted, or
-/// brought a network error of its own along (accept(2), "Error handling").
-fn concerns_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::Interrupted
-            | io::ErrorKind::NetworkDown
-            | io::ErrorKind::NetworkUnreachable
-            | io::ErrorKind::HostUnreachable
-    )
 }

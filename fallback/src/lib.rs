@@ -8,6 +8,7 @@
 
 mod buffers;
 mod driver;
+mod foreign;
 mod socket;
 mod wait;
 

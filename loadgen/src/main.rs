@@ -1,2 +1,153 @@
-//! The `ringtide` command.
-fn main() {}
+//! The `ringtide` command: reads the flags, calls the library, and ends with the exit code that scripts depend on.
+
+use std::io::{self, IsTerminal as _};
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use clap::Parser as _;
+use ringtide::Address;
+use ringtide_driver::allocator::CountingAllocator;
+use ringtide_loadgen::cli::{Cli, Command, Format, Output, ServePlan, TargetsPlan};
+use ringtide_loadgen::error::Error;
+use ringtide_loadgen::exit::Exit;
+use ringtide_loadgen::fd_limit;
+use ringtide_loadgen::output::Sink;
+use ringtide_loadgen::plan::Plan;
+use ringtide_loadgen::progress::Display;
+use ringtide_loadgen::report;
+use ringtide_loadgen::run::Run;
+use ringtide_loadgen::serve::{self, ServeOptions};
+use ringtide_loadgen::targets;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+/// The heap figures of a report come from here.
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator::new();
+
+fn main() -> ExitCode {
+    // Ends the process by itself for --help, --version (0) and for what it cannot read (2).
+    let command = Cli::parse().command;
+    let name = match &command {
+        Command::Run(_) => "run",
+        Command::Serve(_) => "serve",
+        Command::Targets(_) => "targets",
+    };
+    match execute(command) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            eprintln!("error: {error}");
+            if let Error::Usage(_) = error {
+                eprintln!("\nFor more information, try 'ringtide {name} --help'.");
+            }
+            Exit::from(&error).into()
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<Exit, Error> {
+    match command {
+        Command::Run(args) => {
+            let (plan, output) = args.plan()?;
+            run(plan, &output)
+        }
+        Command::Serve(args) => serve(&args.plan()?),
+        Command::Targets(args) => targets(&args.plan()),
+    }
+}
+
+fn run(plan: Plan, output: &Output) -> Result<Exit, Error> {
+    // Before the work: a report that cannot be written shall not cost a run.
+    let sink = Sink::open(output.file.as_deref())?;
+    fd_limit::ensure(plan.connections_max(), plan.threads)?;
+    let display = Display::choose(output.quiet, output.plain_progress);
+    let run = Run::new(plan, display, Some(&ALLOCATOR), |notice| eprintln!("ringtide: {notice}"));
+    let stopper = run.stopper();
+    on_interrupt(move || stopper.stop())?;
+    let result = run.execute()?;
+    match output.format {
+        Format::Text => {
+            let colour = sink.colour();
+            sink.write_text(&report::text::render(&result, colour))?;
+        }
+        Format::Json => sink.write_json(&result)?,
+    }
+    Ok(Exit::of_run(&result, output.require_valid))
+}
+
+fn serve(plan: &ServePlan) -> Result<Exit, Error> {
+    // As many clients as the system allows.
+    let _ = fd_limit::raise_to_hard();
+    let server = serve::serve(&ServeOptions {
+        addresses: vec![plan.address.clone()],
+        threads: plan.threads,
+        cores: plan.cpus.clone().unwrap_or_default(),
+        driver: plan.driver.into(),
+        burn: Duration::from_nanos(plan.burn_ns),
+        seed: plan.seed,
+    })
+    .map_err(|error| Error::Server(error.to_string()))?;
+    if let Some(reason) = server.fallback_reason() {
+        eprintln!("ringtide: {reason}");
+    }
+    for address in server.addresses() {
+        match address {
+            Address::Tcp(address) => println!("listening on http://{address}/"),
+            Address::Unix(path) => println!("listening on unix:{}", path.display()),
+        }
+    }
+    let shutdown = server.shutdown_handle();
+    if plan.until_stdin_closes {
+        let shutdown = shutdown.clone();
+        thread::spawn(move || {
+            // An error is an end as well.
+            let _ = io::copy(&mut io::stdin(), &mut io::sink());
+            shutdown.begin();
+        });
+    }
+    on_interrupt(move || shutdown.begin())?;
+    let requests = server.join();
+    eprintln!("ringtide: {} requests received, {} answered", requests.received, requests.answered);
+    Ok(Exit::Done)
+}
+
+fn targets(plan: &TargetsPlan) -> Result<Exit, Error> {
+    let sink = Sink::open(None)?;
+    fd_limit::ensure(targets::connections_max(), 1)?;
+    let quiet = plan.quiet || !io::stderr().is_terminal();
+    let measured = targets::measure(
+        plan,
+        &ALLOCATOR,
+        |notice| eprintln!("ringtide: {notice}"),
+        |what| {
+            if !quiet {
+                eprintln!("measuring {what} …");
+            }
+        },
+    )?;
+    match plan.format {
+        Format::Text => {
+            let colour = sink.colour();
+            sink.write_text(&measured.render(colour))?;
+        }
+        Format::Json => sink.write_json(&measured)?,
+    }
+    Ok(if measured.all_met() { Exit::Done } else { Exit::ThresholdMissed })
+}
+
+/// Calls `stop` at the first SIGINT or SIGTERM; the second one ends the process as usual.
+fn on_interrupt(stop: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(Error::Signals)?;
+    thread::spawn(move || {
+        let mut signals = signals.forever();
+        if signals.next().is_some() {
+            stop();
+        }
+        if let Some(signal) = signals.next() {
+            // Without the handler, as the user means it.
+            let _ = signal_hook::low_level::emulate_default_handler(signal);
+        }
+    });
+    Ok(())
+}

@@ -27,6 +27,8 @@ struct Memory {
     returned: RefCell<Vec<u16>>,
     /// Leases of this pool that are alive.
     lent: Cell<u16>,
+    /// A driver receives into it.
+    claimed: Cell<bool>,
 }
 
 impl BufferPool {
@@ -49,7 +51,25 @@ impl BufferPool {
         let base = unsafe { alloc(layout) };
         let Some(base) = NonNull::new(base) else { handle_alloc_error(layout) };
         let returned = RefCell::new(Vec::with_capacity(count as usize));
-        Self { memory: Rc::new(Memory { base, layout, count, size, returned, lent: Cell::new(0) }) }
+        Self {
+            memory: Rc::new(Memory {
+                base,
+                layout,
+                count,
+                size,
+                returned,
+                lent: Cell::new(0),
+                claimed: Cell::new(false),
+            }),
+        }
+    }
+
+    /// Takes the pool for one driver, which alone knows which buffers are free.
+    ///
+    /// # Panics
+    /// When a driver has it already: two would have the kernel write into the same memory.
+    pub fn claim(&self) {
+        assert!(!self.memory.claimed.replace(true), "a buffer pool belongs to one driver");
     }
 
     /// How many buffers there are.

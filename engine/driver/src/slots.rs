@@ -38,6 +38,8 @@ impl<T> Slots<T> {
             entry.value = Some(value);
             return Handle::new(slot, entry.generation);
         }
+        let length = self.entries.len() + 1;
+        reserve_sparingly(&mut self.entries, length);
         let slot = u32::try_from(self.entries.len()).expect("fewer than 2^32 slots");
         self.entries.push(Entry { generation: 1, value: Some(value) });
         Handle::new(slot, 1)
@@ -94,6 +96,18 @@ impl<T> Slots<T> {
     /// The keys of all values, in the order of the slots.
     pub fn handles(&self) -> Vec<Handle> {
         self.iter().map(|(handle, _)| handle).collect()
+    }
+}
+
+/// Makes room for `length` elements. A large table grows by an eighth and not, as vectors do, to twice its size: with tens of thousands
+/// of connections the unused half would be much of what one costs.
+pub fn reserve_sparingly<T>(table: &mut Vec<T>, length: usize) {
+    const DOUBLING_UP_TO: usize = 256;
+    let additional = length.saturating_sub(table.len());
+    if length > table.capacity() && table.len() >= DOUBLING_UP_TO {
+        table.reserve_exact(additional.max(table.len() / 8));
+    } else {
+        table.reserve(additional);
     }
 }
 

@@ -74,6 +74,7 @@ pub struct Connection {
     meta: Option<ResponseMeta>,
     head: HeadPlace,
     first_byte_ns: u64,
+    received_size: u64,
     /// When the request of the current response was handed to the kernel.
     sent_ns: u64,
     /// What of the last request's body is still to come from the caller.
@@ -121,6 +122,17 @@ pub struct Timing {
     pub first_byte_ns: u64,
 }
 
+/// A whole exchange, for those who measure and do not look at bodies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompletedExchange {
+    /// The status code of the response.
+    pub status: StatusCode,
+    /// When it was sent and when the response began.
+    pub timing: Timing,
+    /// When the last byte of the response arrived.
+    pub end_ns: u64,
+}
+
 /// What [`Connection::poll_event`] found.
 enum Event {
     Head,
@@ -154,6 +166,7 @@ impl Connection {
             meta: None,
             head: HeadPlace::Nowhere,
             first_byte_ns: 0,
+            received_size: 0,
             sent_ns: 0,
             pending_body: BodyLength::None,
             pipelining: options.pipelining,
@@ -213,6 +226,46 @@ impl Connection {
     pub async fn response(&mut self) -> Result<Response<'_>, Error> {
         poll_fn(|context| self.poll_head(context)).await?;
         Ok(Response { connection: self })
+    }
+
+    /// Reads the next response to its end and drops its body; for futures written by hand. Nothing is lost when it is not polled
+    /// again: what was read so far counts.
+    ///
+    /// # Errors
+    /// As [`response`](Self::response).
+    #[inline]
+    pub fn poll_exchange(&mut self, context: &mut Context<'_>) -> Poll<Result<CompletedExchange, Error>> {
+        if self.stage != Stage::Body {
+            ready!(self.poll_head(context))?;
+        }
+        ready!(self.poll_end(context))?;
+        let status = self.meta.map_or(StatusCode::OK, |meta| meta.status());
+        let timing = Timing { sent_ns: self.sent_ns, first_byte_ns: self.first_byte_ns };
+        self.tidy();
+        Poll::Ready(Ok(CompletedExchange { status, timing, end_ns: self.stream.turn_time_ns() }))
+    }
+
+    /// When each request that is in flight was handed to the kernel, in order; `None` for those that have not been.
+    pub fn in_flight_sent_ns(&self) -> impl Iterator<Item = Option<u64>> {
+        let last_ns = self.stream.sent_at_ns();
+        self.in_flight.iter().map(move |request| match (request.started, request.sent_ns) {
+            (false, _) => None,
+            (true, 0) => Some(last_ns),
+            (true, sent_ns) => Some(sent_ns),
+        })
+    }
+
+    /// Bytes that have been received so far, heads and framing included.
+    #[inline]
+    pub fn received_size(&self) -> u64 {
+        self.received_size
+    }
+
+    /// Leaves the connection to be closed by the peer, who said that it would, and closes it itself only when the peer does not do so within a
+    /// second. The side that closes first keeps the port occupied for a minute (`TIME_WAIT`, RFC 9293 §3.6.1); that
+    /// shall not be the side that opens many.
+    pub fn close_after_peer(self) {
+        self.stream.close_after_peer();
     }
 
     /// Requests that were started and whose responses have not ended.
@@ -481,6 +534,7 @@ impl Connection {
             }
             match ready!(self.stream.poll_receive(context)) {
                 Ok(Some(lease)) => {
+                    self.received_size += lease.len() as u64;
                     self.keep_head();
                     self.input.extend(lease);
                 }

@@ -1,12 +1,22 @@
 //! Connections: the only place where a codec meets a stream.
 //!
-//! [`Connection`] is the client's, HTTP/1.1 for now; the server's is driven by [`crate::server`].
+//! [`Connection`] is the client's and [`ServerConnection`] the server's, HTTP/1.1 for now; the latter is driven by [`crate::server`].
 
 mod client;
+mod date;
+mod exchange;
 mod input;
 mod piece;
 mod request;
+mod response;
+mod server;
+mod wire;
 
-pub use self::client::{Connection, ConnectionOptions, Response, Timing};
+pub use self::client::{CompletedExchange, Connection, ConnectionOptions, Response, Timing};
+pub use self::exchange::{Answered, Exchange, Responder};
 pub use self::piece::Piece;
 pub use self::request::PreparedRequest;
+pub use self::response::PreparedResponse;
+pub(crate) use self::server::Waiting;
+pub use self::server::{DISCARD_SIZE_MAX, ServerConnection};
+pub(crate) use self::wire::Wire;

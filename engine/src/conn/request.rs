@@ -1,7 +1,7 @@
 //! A request encoded once and sent as often as one likes.
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{Method, Request};
 use ringtide_driver::SendBuffer;
 
@@ -42,12 +42,7 @@ impl PreparedRequest {
     /// When a part of the head holds what would be read as something else, or there is no host.
     pub fn new(request: &Request<Bytes>) -> Result<Self, RequestError> {
         let body = request.body();
-        let expects_body = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
-        let length = if body.is_empty() && !expects_body {
-            BodyLength::None
-        } else {
-            BodyLength::Length(body.len() as u64)
-        };
+        let length = body_length(request.method(), body);
         let mut bytes = encode_head(request, length)?;
         bytes.extend_from_slice(body);
         Ok(Self {
@@ -55,6 +50,27 @@ impl PreparedRequest {
             pending_body: BodyLength::None,
             ..Self::describe(request)
         })
+    }
+
+    /// Encodes a request from its parts, field names and target as they are; `Host` is to be among the fields. `Content-Length` is added for a body
+    /// that is not empty, and for the methods that have one.
+    ///
+    /// # Errors
+    /// When a part of the head holds what would be read as something else.
+    pub fn from_parts<'f>(
+        method: &Method,
+        target: &str,
+        fields: impl Iterator<Item = (&'f [u8], &'f [u8])> + Clone,
+        body: &[u8],
+    ) -> Result<Self, RequestError> {
+        let length = body_length(method, body);
+        let closes = connection_has(fields.clone(), "close");
+        let kind = request_kind(method, connection_has(fields.clone(), "upgrade"));
+        let mut bytes = Vec::with_capacity(256 + body.len());
+        h1::encode_request_head(&mut bytes, method.as_str(), target, h1::Version::Http11, fields, length)
+            .map_err(RequestError::Head)?;
+        bytes.extend_from_slice(body);
+        Ok(Self { bytes: Encoded::Shared(bytes.into()), kind, pending_body: BodyLength::None, closes })
     }
 
     /// Encodes the head of `request` alone; its body follows through [`Connection::send_data`](crate::Connection::send_data):
@@ -69,22 +85,12 @@ impl PreparedRequest {
     }
 
     fn describe<B>(request: &Request<B>) -> Self {
-        let connection_has = |wanted: &str| {
-            request.headers().get_all(CONNECTION).iter().any(|value| {
-                value
-                    .as_bytes()
-                    .split(|byte| *byte == b',')
-                    .any(|token| token.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
-            })
-        };
-        let kind = match *request.method() {
-            Method::HEAD => RequestKind::Head,
-            Method::CONNECT => RequestKind::Connect,
-            _ if connection_has("upgrade") => RequestKind::Upgrade,
-            _ => RequestKind::Other,
-        };
+        let fields =
+            || request.headers().iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+        let kind = request_kind(request.method(), connection_has(fields(), "upgrade"));
+        let closes = connection_has(fields(), "close");
         let bytes = Encoded::Static(b"");
-        Self { bytes, kind, pending_body: BodyLength::None, closes: connection_has("close") }
+        Self { bytes, kind, pending_body: BodyLength::None, closes }
     }
 
     /// The same request in memory that is never freed, for one that is sent for as long as the program runs: such a request
@@ -136,6 +142,30 @@ impl PreparedRequest {
             Encoded::Shared(bytes) => SendBuffer::Shared(bytes.clone()),
         }
     }
+}
+
+fn body_length(method: &Method, body: &[u8]) -> BodyLength {
+    // RFC 9110 §8.6: methods that anticipate a body say that it is empty, others do not mention it.
+    let anticipated = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
+    if body.is_empty() && !anticipated { BodyLength::None } else { BodyLength::Length(body.len() as u64) }
+}
+
+fn request_kind(method: &Method, upgrades: bool) -> RequestKind {
+    match *method {
+        Method::HEAD => RequestKind::Head,
+        Method::CONNECT => RequestKind::Connect,
+        _ if upgrades => RequestKind::Upgrade,
+        _ => RequestKind::Other,
+    }
+}
+
+/// Whether the `Connection` fields have an option (RFC 9110 §7.6.1).
+fn connection_has<'f>(fields: impl Iterator<Item = (&'f [u8], &'f [u8])>, option: &str) -> bool {
+    fields.filter(|(name, _)| name.eq_ignore_ascii_case(b"connection")).any(|(_, value)| {
+        value
+            .split(|byte| *byte == b',')
+            .any(|token| token.trim_ascii().eq_ignore_ascii_case(option.as_bytes()))
+    })
 }
 
 fn encode_head<B>(request: &Request<B>, length: BodyLength) -> Result<Vec<u8>, RequestError> {

@@ -29,6 +29,9 @@ const AT_ONCE: Option<u64> = Some(0);
 /// Turns that a worker takes at its end to let the driver close what its tasks left open.
 const FAREWELL_TURNS: usize = 4;
 
+/// Polls of tasks that others woke, beyond those that were ready at the start, before I/O has its turn again.
+const WOKEN_POLLS_MAX: usize = 1024;
+
 thread_local! {
     static CURRENT: RefCell<Option<Rc<Core>>> = const { RefCell::new(None) };
 }
@@ -75,6 +78,8 @@ pub struct Statistics {
     pub driver_features: Vec<&'static str>,
     /// System calls that the driver has made.
     pub syscalls: u64,
+    /// Time spent spinning before the deadlines of precise timers with nothing else to do, in nanoseconds.
+    pub spin_ns: u64,
 }
 
 /// A thread's executor, with its driver. It stays on the thread that made it.
@@ -194,12 +199,17 @@ pub(super) struct Core {
     main_ready: Cell<bool>,
     tasks: RefCell<Slots<TaskState>>,
     ready: RefCell<VecDeque<Handle>>,
+    /// Tasks that woke themselves while they were polled.
+    yielded: RefCell<VecDeque<Handle>>,
     timers: RefCell<Timers>,
     sockets: RefCell<Sockets>,
     driver: RefCell<AnyDriver>,
     completions: RefCell<Vec<Completion>>,
     inbox: Arc<Inbox>,
     turn_time_ns: Cell<u64>,
+    spin_ns: Cell<u64>,
+    /// Since when nothing but spinning has been done.
+    spinning_since_ns: Cell<Option<u64>>,
 }
 
 struct TaskState {
@@ -218,12 +228,15 @@ impl Core {
             main_ready: Cell::new(false),
             tasks: RefCell::default(),
             ready: RefCell::default(),
+            yielded: RefCell::default(),
             timers: RefCell::new(Timers::new(spin)),
             sockets: RefCell::default(),
             driver: RefCell::new(driver),
             completions: RefCell::default(),
             inbox,
             turn_time_ns: Cell::new(now_ns),
+            spin_ns: Cell::new(0),
+            spinning_since_ns: Cell::new(None),
         }))
     }
 
@@ -254,21 +267,26 @@ impl Core {
             && !state.scheduled
         {
             state.scheduled = true;
-            self.ready.borrow_mut().push_back(task);
+            // A task without its future is the one that is being polled: it has woken itself.
+            let queue = if state.future.is_some() { &self.ready } else { &self.yielded };
+            queue.borrow_mut().push_back(task);
         }
     }
 
-    /// Polls each task that is ready now; those that become ready meanwhile wait for the next turn, so that I/O is not starved.
+    /// Polls the tasks that are ready, and those that they wake: what one task has another do leaves with the same turn. Tasks that
+    /// woke themselves wait for the next one, and so does everything beyond a bound, so that I/O is not starved.
     fn run_ready_tasks(&self) {
-        let count = self.ready.borrow().len();
-        for _ in 0..count {
+        let count_max = self.ready.borrow().len() + WOKEN_POLLS_MAX;
+        for _ in 0..count_max {
             let Some(task) = self.ready.borrow_mut().pop_front() else { break };
             self.poll_task(task);
         }
+        self.ready.borrow_mut().append(&mut self.yielded.borrow_mut());
     }
 
     #[inline]
     fn poll_task(&self, task: Handle) {
+        self.spinning_since_ns.set(None);
         let future = self.tasks.borrow_mut().get_mut(task).and_then(|state| {
             state.scheduled = false;
             state.future.take()
@@ -299,6 +317,7 @@ impl Core {
         self.timers.borrow_mut().expire(now_ns);
         let busy = self.main_ready.get() || !self.ready.borrow().is_empty();
         let due_ns = if busy { AT_ONCE } else { self.timers.borrow().next_ns() };
+        self.count_spinning(!busy && self.timers.borrow().is_spinning(), now_ns);
         let wait = due_ns.is_none_or(|due_ns| due_ns > now_ns);
         if !wait {
             return self.turn_driver(AT_ONCE);
@@ -316,13 +335,24 @@ impl Core {
         }
     }
 
+    #[inline]
+    fn count_spinning(&self, spins: bool, now_ns: u64) {
+        let since_ns = self.spinning_since_ns.replace(spins.then_some(now_ns));
+        if let (true, Some(since_ns)) = (spins, since_ns) {
+            self.spin_ns.set(self.spin_ns.get() + (now_ns - since_ns));
+        }
+    }
+
     fn turn_driver(&self, deadline_ns: Option<u64>) {
         self.sockets.borrow_mut().stamp_sends(|| self.now_ns());
         let mut completions = self.completions.borrow_mut();
         let mut driver = self.driver.borrow_mut();
         driver.turn(deadline_ns, &mut completions).expect("the driver works as long as its worker does");
-        self.turn_time_ns.set(driver.now_ns());
-        socket::dispatch(&mut self.sockets.borrow_mut(), &mut driver, completions.drain(..));
+        let now_ns = driver.now_ns();
+        self.turn_time_ns.set(now_ns);
+        let mut sockets = self.sockets.borrow_mut();
+        socket::dispatch(&mut sockets, &mut driver, completions.drain(..));
+        socket::close_abandoned(&mut sockets, &mut driver, now_ns);
     }
 
     #[inline]
@@ -346,8 +376,13 @@ impl Core {
         (self.sockets.borrow_mut(), self.driver.borrow_mut())
     }
 
-    fn statistics(&self) -> Statistics {
+    pub(super) fn statistics(&self) -> Statistics {
         let driver = self.driver.borrow();
-        Statistics { driver: driver.name(), driver_features: driver.features(), syscalls: driver.syscalls() }
+        Statistics {
+            driver: driver.name(),
+            driver_features: driver.features(),
+            syscalls: driver.syscalls(),
+            spin_ns: self.spin_ns.get(),
+        }
     }
 }

@@ -109,6 +109,9 @@ impl Inbox {
 
 /// Two flags that see to it that no announcement is slept through: the sender announces, then looks whether the worker is
 /// parked; the worker parks, then looks whether something was announced. In a single total order one of them sees the other.
+///
+/// Every change is a read-modify-write, so that each flag's changes form one chain which the later one always sees the end of; with
+/// plain stores the argument would need more of the memory model than loom checks.
 struct Parking {
     announced: AtomicBool,
     parked: AtomicBool,
@@ -121,7 +124,7 @@ impl Parking {
 
     /// After queueing; true when the worker is parked and this caller has to wake it.
     fn announce(&self) -> bool {
-        self.announced.store(true, Ordering::SeqCst);
+        self.announced.swap(true, Ordering::SeqCst);
         self.parked.swap(false, Ordering::SeqCst)
     }
 
@@ -134,9 +137,9 @@ impl Parking {
     /// True when the worker may wait.
     #[inline]
     fn park(&self) -> bool {
-        self.parked.store(true, Ordering::SeqCst);
-        if self.announced.load(Ordering::SeqCst) {
-            self.parked.store(false, Ordering::SeqCst);
+        self.parked.swap(true, Ordering::SeqCst);
+        if self.announced.fetch_or(false, Ordering::SeqCst) {
+            self.parked.swap(false, Ordering::SeqCst);
             return false;
         }
         true
@@ -144,7 +147,7 @@ impl Parking {
 
     #[inline]
     fn unpark(&self) {
-        self.parked.store(false, Ordering::Relaxed);
+        self.parked.swap(false, Ordering::SeqCst);
     }
 }
 

@@ -72,6 +72,14 @@ pub fn now_ns() -> u64 {
     self::core::current().now_ns()
 }
 
+/// What the worker of this thread has done so far.
+///
+/// # Panics
+/// Outside a worker's [`block_on`](Worker::block_on).
+pub fn statistics() -> Statistics {
+    self::core::current().statistics()
+}
+
 /// Waits for `duration`. Cancel-safe.
 ///
 /// # Panics

@@ -10,12 +10,16 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use ringtide_driver::slots::reserve_sparingly;
 use ringtide_driver::{Address, Completion, Driver, Event, Handle, Interest, Lease, ReceiveEnd, SendBuffer};
 
 use super::core::{self, Core};
 use super::driver::AnyDriver;
 use super::queue::InlineQueue;
-use crate::limits::UNREAD_SIZE_MAX;
+use crate::limits::{CLOSE_AFTER_PEER_NS, UNREAD_SIZE_MAX};
+
+/// Stands for nothing: no slot has generation 0.
+const NO_HANDLE: Handle = Handle::new(u32::MAX, 0);
 
 /// A connected stream socket, or one on its way there. Closed when it is dropped.
 pub(crate) struct Socket {
@@ -30,7 +34,8 @@ impl Socket {
         let handle = {
             let (mut sockets, mut driver) = core.io();
             let handle = driver.connect(address)?;
-            sockets.insert(handle, Resource::Socket(State::default()));
+            sockets
+                .insert(handle, Resource::Socket(State { sending: Sending::Connecting, ..State::default() }));
             handle
         };
         Ok(Self { core, handle })
@@ -42,18 +47,18 @@ impl Socket {
         let handle = {
             let (mut sockets, mut driver) = core.io();
             let handle = driver.adopt(socket)?;
-            let state = State { connect: Some(Ok(())), ..State::default() };
-            sockets.insert(handle, Resource::Socket(state));
+            sockets.insert(handle, Resource::Socket(State::default()));
             handle
         };
         Ok(Self { core, handle })
     }
 
-    /// Whether the connection stands, or why it does not. To be asked once.
+    /// Whether the connection stands, or why it does not.
     pub(crate) fn poll_connected(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.with(|state, _| match state.connect.take() {
-            Some(outcome) => Poll::Ready(outcome),
-            None => wait(&mut state.send_waker, context),
+        self.with(|state, _| match &state.sending {
+            Sending::Connecting => wait(&mut state.send_waker, context),
+            Sending::Failed(error) => Poll::Ready(Err(error.to_error())),
+            Sending::Idle | Sending::Busy | Sending::Done(_) => Poll::Ready(Ok(())),
         })
     }
 
@@ -77,7 +82,7 @@ impl Socket {
                     state.receiving = Receiving::Armed;
                     driver.receive(handle)?;
                 }
-                Receiving::Armed | Receiving::Pausing | Receiving::Paused => {}
+                Receiving::Armed | Receiving::Pausing | Receiving::Paused | Receiving::Abandoned => {}
             }
             wait(&mut state.receive_waker, context)
         })
@@ -134,14 +139,14 @@ impl Socket {
         self.with(|state, _| matches!(state.sending, Sending::Busy | Sending::Done(..)))
     }
 
-    /// The end of the send under way, with its buffer. A silent send that failed shows its error here as well.
+    /// The end of the send under way, with the memory of its buffer if that was the sender's own. A silent send that failed shows its error here as well.
     #[inline]
-    pub(crate) fn poll_sent(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<SendBuffer>>> {
+    pub(crate) fn poll_sent(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Vec<u8>>>> {
         self.with(|state, _| match std::mem::take(&mut state.sending) {
             Sending::Idle => Poll::Ready(Ok(None)),
-            Sending::Done(buffer) => Poll::Ready(Ok(Some(buffer))),
-            Sending::Busy => {
-                state.sending = Sending::Busy;
+            Sending::Done(memory) => Poll::Ready(Ok(memory)),
+            busy @ (Sending::Busy | Sending::Connecting) => {
+                state.sending = busy;
                 wait(&mut state.send_waker, context)
             }
             Sending::Failed(error) => {
@@ -152,10 +157,53 @@ impl Socket {
         })
     }
 
+    /// The memory of a send that has ended, if it was the sender's own; nobody is woken for one that has not.
+    #[inline]
+    pub(crate) fn take_sent(&mut self) -> Option<Vec<u8>> {
+        self.with(|state, _| match std::mem::take(&mut state.sending) {
+            Sending::Done(memory) => memory,
+            other => {
+                state.sending = other;
+                None
+            }
+        })
+    }
+
+    /// Ready when the peer has sent its last byte, or the connection has failed, whatever has not been read yet. Starts to receive
+    /// if it has not yet.
+    pub(crate) fn poll_ended(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.watch()?;
+        self.with(|state, _| match &state.receiving {
+            Receiving::Eof => Poll::Ready(Ok(())),
+            Receiving::Failed(error) => Poll::Ready(Err(error.to_error())),
+            _ => wait(&mut state.receive_waker, context),
+        })
+    }
+
     /// When the last send was handed to the kernel, on the worker's clock; 0 before the first.
     #[inline]
     pub(crate) fn sent_at_ns(&self) -> u64 {
         self.with(|state, _| state.sent_at_ns)
+    }
+
+    /// Closes when the peer has closed, or after [`CLOSE_AFTER_PEER_NS`].
+    pub(crate) fn close_after_peer(mut self) {
+        let handle = self.handle;
+        let deadline_ns = self.core.turn_time_ns() + CLOSE_AFTER_PEER_NS;
+        let waits = self.with_all(|sockets, _| {
+            let Some(state) = sockets.state_mut(handle) else { return false };
+            // Only one that is receiving learns of the end.
+            let waits = state.receiving == Receiving::Armed && state.received.is_empty();
+            if waits {
+                state.receiving = Receiving::Abandoned;
+                sockets.abandoned.push_back((deadline_ns, handle));
+            }
+            waits
+        });
+        if waits {
+            // From here on `dispatch` or `close_abandoned` closes it; dropping this must not.
+            self.handle = NO_HANDLE;
+        }
     }
 
     /// See [`turn_time_ns`](super::turn_time_ns).
@@ -335,6 +383,8 @@ pub(super) struct Sockets {
     entries: Vec<(u32, Option<Resource>)>,
     /// Sockets with a send that has not been handed to the kernel yet.
     unstamped: Vec<Handle>,
+    /// Sockets that are to be closed by their peers, by the time at which that is not waited for any longer.
+    abandoned: VecDeque<(u64, Handle)>,
 }
 
 enum Resource {
@@ -349,7 +399,6 @@ struct State {
     unread_size: u32,
     receiving: Receiving,
     sending: Sending,
-    connect: Option<io::Result<()>>,
     receive_waker: Option<Waker>,
     /// Waits for the connect, then for sends.
     send_waker: Option<Waker>,
@@ -365,6 +414,8 @@ enum Receiving {
     Pausing,
     /// Too much was unread; armed again when half of it has been read.
     Paused,
+    /// Nobody will read; the socket is closed when the peer has closed.
+    Abandoned,
     Eof,
     Failed(KeptError),
 }
@@ -373,8 +424,11 @@ enum Receiving {
 enum Sending {
     #[default]
     Idle,
+    /// Not connected yet.
+    Connecting,
     Busy,
-    Done(SendBuffer),
+    Done(Option<Vec<u8>>),
+    /// The connect, or a send, has failed.
     Failed(KeptError),
 }
 
@@ -416,6 +470,7 @@ impl Sockets {
     fn insert(&mut self, handle: Handle, resource: Resource) {
         let slot = handle.slot() as usize;
         if slot >= self.entries.len() {
+            reserve_sparingly(&mut self.entries, slot + 1);
             self.entries.resize_with(slot + 1, || (0, None));
         }
         self.entries[slot] = (handle.generation(), Some(resource));
@@ -461,6 +516,23 @@ impl Sockets {
     }
 }
 
+/// Closes the abandoned sockets whose peers have not closed in time.
+#[inline]
+pub(super) fn close_abandoned(sockets: &mut Sockets, driver: &mut AnyDriver, now_ns: u64) {
+    while let Some((deadline_ns, handle)) = sockets.abandoned.front().copied() {
+        // Those whose peers did close are gone from the table, and only their entries here are left to drop.
+        let stands = sockets.state_mut(handle).is_some_and(|state| state.receiving == Receiving::Abandoned);
+        if stands && deadline_ns > now_ns {
+            return;
+        }
+        sockets.abandoned.pop_front();
+        if stands {
+            driver.close(handle);
+            drop(sockets.remove(handle));
+        }
+    }
+}
+
 /// Books what the driver reports, and wakes whom it concerns.
 pub(super) fn dispatch(
     sockets: &mut Sockets,
@@ -474,14 +546,19 @@ pub(super) fn dispatch(
                 Some(Resource::Listener(state)) => {
                     state.accepted.push_back(accepted);
                     wake(&mut state.waker);
-                    let state = State { connect: Some(Ok(())), ..State::default() };
-                    sockets.insert(accepted, Resource::Socket(state));
+                    sockets.insert(accepted, Resource::Socket(State::default()));
                 }
                 _ => driver.close(accepted),
             }
             continue;
         }
         match sockets.get_mut(handle) {
+            Some(Resource::Socket(state)) if state.receiving == Receiving::Abandoned => {
+                if let Event::ReceiveEnded(_) = event {
+                    driver.close(handle);
+                    drop(sockets.remove(handle));
+                }
+            }
             Some(Resource::Socket(state)) => dispatch_to_socket(state, driver, handle, event),
             Some(Resource::Listener(state)) => {
                 if let Event::AcceptEnded(error) = event {
@@ -531,7 +608,10 @@ fn dispatch_to_socket(state: &mut State, driver: &mut AnyDriver, handle: Handle,
             wake(&mut state.receive_waker);
         }
         Event::Sent(Ok(()), buffer) => {
-            state.sending = Sending::Done(buffer);
+            state.sending = Sending::Done(match buffer {
+                SendBuffer::Owned(memory) => Some(memory),
+                SendBuffer::Static(_) | SendBuffer::Shared(_) => None,
+            });
             wake(&mut state.send_waker);
         }
         Event::Sent(Err(error), _) => {
@@ -541,7 +621,10 @@ fn dispatch_to_socket(state: &mut State, driver: &mut AnyDriver, handle: Handle,
             wake(&mut state.receive_waker);
         }
         Event::Connected(outcome) => {
-            state.connect = Some(outcome);
+            state.sending = match outcome {
+                Ok(()) => Sending::Idle,
+                Err(error) => Sending::Failed(KeptError::of(&error)),
+            };
             wake(&mut state.send_waker);
         }
         Event::Accepted(_) | Event::AcceptEnded(_) | Event::Polled(_) | Event::Closed => {}

@@ -110,7 +110,7 @@ impl Drop for Timer {
 
 /// All timers of a worker.
 pub(super) struct Timers {
-    timers: Slots<State>,
+    states: Slots<State>,
     /// When to look at a timer. A timer may have several entries; only the one at `State::queued_ns` counts.
     heap: BinaryHeap<Reverse<Entry>>,
     /// Precise timers whose spin window has begun, with their deadlines.
@@ -137,7 +137,7 @@ struct State {
 impl Timers {
     pub(super) fn new(spin: Spin) -> Self {
         Self {
-            timers: Slots::default(),
+            states: Slots::default(),
             heap: BinaryHeap::new(),
             spinning: Vec::new(),
             spin,
@@ -146,7 +146,7 @@ impl Timers {
     }
 
     fn insert(&mut self, precise: bool) -> Handle {
-        self.timers.insert(State {
+        self.states.insert(State {
             deadline_ns: NEVER,
             queued_ns: NEVER,
             waker: None,
@@ -156,10 +156,10 @@ impl Timers {
     }
 
     fn remove(&mut self, timer: Handle) {
-        self.timers.remove(timer);
+        self.states.remove(timer);
         self.spinning.retain(|(_, other)| *other != timer);
         // What stays in the heap is recognised as stale when it comes up. A heap of nothing else is not kept.
-        if self.timers.is_empty() {
+        if self.states.is_empty() {
             self.heap.clear();
         }
     }
@@ -167,7 +167,7 @@ impl Timers {
     #[inline]
     fn set(&mut self, timer: Handle, deadline_ns: u64) {
         let window_ns = self.window_ns();
-        let Some(state) = self.timers.get_mut(timer) else { return };
+        let Some(state) = self.states.get_mut(timer) else { return };
         state.deadline_ns = deadline_ns;
         state.elapsed = false;
         if state.precise && !self.spinning.is_empty() {
@@ -182,7 +182,7 @@ impl Timers {
 
     #[inline]
     fn poll(&mut self, timer: Handle, context: &mut Context<'_>) -> Poll<()> {
-        let Some(state) = self.timers.get_mut(timer) else { return Poll::Pending };
+        let Some(state) = self.states.get_mut(timer) else { return Poll::Pending };
         if state.elapsed {
             return Poll::Ready(());
         }
@@ -208,6 +208,11 @@ impl Timers {
             return Some(0);
         }
         self.heap.peek().map(|Reverse(entry)| entry.due_ns)
+    }
+
+    /// Whether the spin window of a precise timer has begun.
+    pub(super) fn is_spinning(&self) -> bool {
+        !self.spinning.is_empty()
     }
 
     /// Learns from a wait that was to end at `due_ns` and ended, for no other reason, at `now_ns`. The window grows at once and shrinks
@@ -237,7 +242,7 @@ impl Timers {
                 continue;
             }
             self.spinning.swap_remove(index);
-            if let Some(state) = self.timers.get_mut(timer) {
+            if let Some(state) = self.states.get_mut(timer) {
                 state.fire();
             }
         }
@@ -245,7 +250,7 @@ impl Timers {
 
     fn come_up(&mut self, entry: &Entry, now_ns: u64) {
         let window_ns = self.window_ns();
-        let Some(state) = self.timers.get_mut(entry.timer) else { return };
+        let Some(state) = self.states.get_mut(entry.timer) else { return };
         if state.queued_ns != entry.due_ns {
             return;
         }

@@ -58,8 +58,7 @@ pub(super) fn task_waker(worker: u16, task: Handle) -> Waker {
     unsafe { Waker::from_raw(RawWaker::new(word as *const (), &TABLE)) }
 }
 
-static TABLE: RawWakerVTable =
-    RawWakerVTable::new(|word| RawWaker::new(word, &TABLE), |word| wake(word), |word| wake(word), |_| ());
+static TABLE: RawWakerVTable = RawWakerVTable::new(|word| RawWaker::new(word, &TABLE), wake, wake, |_| ());
 
 #[inline]
 fn wake(word: *const ()) {

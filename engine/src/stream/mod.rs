@@ -108,10 +108,21 @@ impl Stream {
         self.socket.send_quiet(bytes)
     }
 
-    /// Ready when no send is under way, with the buffer of the one that has just ended.
+    /// Ready when no send is under way, with the memory of the one that has just ended, if it was an owned one.
     #[inline]
-    pub(crate) fn poll_sent(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<SendBuffer>>> {
+    pub(crate) fn poll_sent(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Vec<u8>>>> {
         self.socket.poll_sent(context)
+    }
+
+    /// The buffer of a send that has ended; nobody is woken for one that has not.
+    #[inline]
+    pub(crate) fn take_sent(&mut self) -> Option<Vec<u8>> {
+        self.socket.take_sent()
+    }
+
+    /// Ready when the peer has sent its last byte, or the connection has failed, whatever has not been read yet.
+    pub(crate) fn poll_ended(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_ended(context)
     }
 
     #[inline]
@@ -135,6 +146,11 @@ impl Stream {
     #[inline]
     pub(crate) fn has_news(&self) -> bool {
         self.socket.has_news()
+    }
+
+    /// Closes when the peer has, or after a second.
+    pub(crate) fn close_after_peer(self) {
+        self.socket.close_after_peer();
     }
 
     /// Has the peer's end noticed although nobody reads.

@@ -125,14 +125,15 @@ impl IoUring {
         Self::with_pool(BufferPool::new())
     }
 
-    /// A driver that receives into `pool`, which no other driver may use.
+    /// A driver that receives into `pool`.
     ///
     /// # Errors
     /// As [`new`](Self::new).
     ///
     /// # Panics
-    /// When the pool's count is not a power of two (`io_uring_register(2)`).
+    /// When the pool belongs to another driver, or its count is not a power of two (`io_uring_register(2)`).
     pub fn with_pool(pool: BufferPool) -> Result<Self, Unusable> {
+        pool.claim();
         let (ring, features) = setup::build()?;
         let failed = |step| {
             move |error: io::Error| Unusable::Failed { step, errno: error.raw_os_error().unwrap_or(0) }
@@ -787,17 +788,14 @@ impl Drop for IoUring {
         self.cancel_operation(Kind::Wake, Handle::new(0, 0));
         let deadline_ns = self.now_ns() + TEARDOWN_NS;
         let mut completions = Vec::new();
-        loop {
-            // The close of the last slots may be queued still, so at least one turn is made.
-            let broken = self.turn(Some(deadline_ns), &mut completions).is_err();
-            completions.clear();
-            if broken
-                || (self.slots.is_empty() && self.ring.submission().is_empty())
-                || self.now_ns() >= deadline_ns
-            {
+        while !self.slots.is_empty() && self.now_ns() < deadline_ns {
+            if self.turn(Some(deadline_ns), &mut completions).is_err() {
                 break;
             }
+            completions.clear();
         }
+        // The closes of the last slots are queued, and report nothing that could be waited for.
+        let _ = self.enter(false, None);
         let confirmed = self.slots.is_empty();
         let _ = self.ring.submitter().unregister_buf_ring(BUFFER_GROUP);
         // SAFETY: neither field is used again; the struct is going.

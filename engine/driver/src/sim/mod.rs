@@ -111,9 +111,10 @@ impl Sim {
     /// which data is delivered as a copy.
     ///
     /// # Panics
-    /// When `socket_buffer_size` is 0.
+    /// When `socket_buffer_size` is 0, or the pool belongs to another driver.
     pub fn with_pool(options: SimOptions, pool: BufferPool) -> Self {
         assert!(options.socket_buffer_size > 0, "a socket's buffer holds something");
+        pool.claim();
         Self {
             faults: options.faults,
             socket_buffer_size: options.socket_buffer_size,

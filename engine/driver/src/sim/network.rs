@@ -270,7 +270,8 @@ impl Sim {
         if self.pauses(handle) {
             return;
         }
-        if self.random.chance(self.faults.no_buffers) {
+        // One drought at a time: its end wakes all who wait, and each of them beginning another would multiply them.
+        if self.now_ns >= self.dry_until_ns && self.random.chance(self.faults.no_buffers) {
             self.dry_until_ns = self.now_ns + self.random.up_to(DELAY_NS_MAX);
             self.agenda.at(self.dry_until_ns, Step::BuffersBack);
         }

@@ -26,7 +26,7 @@ fn refuses<D: Driver>(pump: &mut Pump<D>, handle: Handle) {
     not_found(pump.driver.shutdown(handle));
     not_found(pump.driver.local_address(handle));
     not_found(pump.driver.peer_address(handle));
-    pump.driver.cancel(handle);
+    pump.cancel(handle);
     pump.driver.close(handle);
 }
 
@@ -128,7 +128,7 @@ pub(crate) fn close_ends_a_blocked_send_and_drops_its_buffer<S: Subject>() {
     pump.send(client, SendBuffer::Shared(bytes));
     pump.receive(server);
     pump.turn(Some(0));
-    pump.driver.cancel(server);
+    pump.cancel(server);
     pump.received_all(server);
     pump.expect_nothing();
     assert!(!dropped.load(Ordering::Relaxed), "the send is under way");

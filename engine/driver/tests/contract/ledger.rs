@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use ringtide_driver::{Completion, Event, Handle};
+use ringtide_driver::{Completion, Event, Handle, ReceiveEnd, SendBuffer};
 
 /// What is under way on each handle.
 #[derive(Debug, Default)]
@@ -26,6 +26,20 @@ pub(crate) struct Account {
     pub(crate) quiet: u32,
     pub(crate) polling: bool,
     pub(crate) closing: bool,
+    /// The receive or accept under way was cancelled.
+    pub(crate) cancelled: bool,
+}
+
+impl Account {
+    pub(crate) fn start_receive(&mut self) {
+        self.receiving = true;
+        self.cancelled = false;
+    }
+
+    pub(crate) fn start_accept(&mut self) {
+        self.accepting = true;
+        self.cancelled = false;
+    }
 }
 
 impl Ledger {
@@ -50,6 +64,13 @@ impl Ledger {
         self.accounts.len()
     }
 
+    /// `cancel` was called.
+    pub(crate) fn cancel(&mut self, handle: Handle) {
+        if let Some(account) = self.accounts.get_mut(&handle) {
+            account.cancelled = account.receiving || account.accepting;
+        }
+    }
+
     /// Checks that `completion` answers something that is under way, and books it.
     pub(crate) fn observe(&mut self, completion: &Completion) {
         let handle = completion.handle;
@@ -63,17 +84,20 @@ impl Ledger {
         let expected = match &completion.event {
             Event::Connected(_) => std::mem::take(&mut account.connecting),
             Event::Accepted(_) => account.accepting,
-            Event::AcceptEnded(_) => std::mem::take(&mut account.accepting),
+            Event::AcceptEnded(None) => account.cancelled && std::mem::take(&mut account.accepting),
+            Event::AcceptEnded(Some(_)) => std::mem::take(&mut account.accepting),
             Event::Received(lease) => account.receiving && !lease.is_empty(),
+            Event::ReceiveEnded(ReceiveEnd::Cancelled) => {
+                account.cancelled && std::mem::take(&mut account.receiving)
+            }
             Event::ReceiveEnded(_) => std::mem::take(&mut account.receiving),
-            Event::Sent(result, _) if account.sending && (result.is_ok() || account.quiet == 0) => {
-                std::mem::take(&mut account.sending)
+            // A quiet send that succeeded has told nobody, so it stays on the account. When both kinds may have failed, it is
+            // the buffer that tells: quiet sends have constant ones.
+            Event::Sent(Err(_), SendBuffer::Static(_)) if account.quiet > 0 => {
+                account.quiet -= 1;
+                true
             }
-            Event::Sent(result, _) => {
-                let failed_quiet = result.is_err() && account.quiet > 0;
-                account.quiet = account.quiet.saturating_sub(1);
-                failed_quiet
-            }
+            Event::Sent(..) => std::mem::take(&mut account.sending),
             Event::Polled(_) => account.polling,
             Event::Closed => account.closing,
         };

@@ -60,12 +60,12 @@ impl<D: Driver> Pump<D> {
 
     pub(crate) fn accept(&mut self, listener: Handle) {
         self.driver.accept(listener).expect("accepting can start");
-        self.ledger.at(listener).accepting = true;
+        self.ledger.at(listener).start_accept();
     }
 
     pub(crate) fn receive(&mut self, socket: Handle) {
         self.driver.receive(socket).expect("receiving can start");
-        self.ledger.at(socket).receiving = true;
+        self.ledger.at(socket).start_receive();
     }
 
     pub(crate) fn send(&mut self, socket: Handle, buffer: SendBuffer) {
@@ -76,6 +76,11 @@ impl<D: Driver> Pump<D> {
     pub(crate) fn send_quiet(&mut self, socket: Handle, bytes: &'static [u8]) {
         self.driver.send_quiet(socket, bytes).expect("sending can start");
         self.ledger.at(socket).quiet += 1;
+    }
+
+    pub(crate) fn cancel(&mut self, handle: Handle) {
+        self.driver.cancel(handle);
+        self.ledger.cancel(handle);
     }
 
     pub(crate) fn close(&mut self, handle: Handle) {

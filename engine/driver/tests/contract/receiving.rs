@@ -93,7 +93,7 @@ pub(crate) fn a_cancelled_receive_leaves_later_bytes_in_the_socket<S: Subject>()
     let (client, server) = pump.pair();
     pump.receive(client);
     pump.expect_nothing();
-    pump.driver.cancel(client);
+    pump.cancel(client);
     let end = pump.piece(client).expect_err("nothing was sent");
     assert!(matches!(end, ReceiveEnd::Cancelled), "{end:?}");
     pump.send(server, owned(b"later"));
@@ -108,12 +108,12 @@ pub(crate) fn cancelling_twice_ends_once<S: Subject>() {
     let mut pump = S::pump();
     let (client, server) = pump.pair();
     pump.receive(client);
-    pump.driver.cancel(client);
-    pump.driver.cancel(client);
+    pump.cancel(client);
+    pump.cancel(client);
     pump.piece(client).expect_err("nothing was sent");
     pump.expect_nothing();
     // A cancel that was one too many ends no later receive.
-    pump.driver.cancel(client);
+    pump.cancel(client);
     pump.receive(client);
     pump.expect_nothing();
     pump.send(server, owned(b"still there"));
@@ -125,11 +125,11 @@ pub(crate) fn cancelling_twice_ends_once<S: Subject>() {
 pub(crate) fn cancelling_nothing_does_nothing<S: Subject>() {
     let mut pump = S::pump();
     let (client, server) = pump.pair();
-    pump.driver.cancel(client);
+    pump.cancel(client);
     pump.expect_nothing();
     pump.close(server);
     pump.closed(server);
-    pump.driver.cancel(server);
+    pump.cancel(server);
     pump.finish(&[client]);
 }
 
@@ -147,7 +147,7 @@ pub(crate) fn a_cancel_that_races_with_bytes_loses_none<S: Subject>() {
         } else if round % 3 == 2 {
             pump.pass(50_000);
         }
-        pump.driver.cancel(client);
+        pump.cancel(client);
         let (piece, end) = pump.received_all(client);
         assert!(matches!(end, ReceiveEnd::Cancelled), "{end:?}");
         received.extend(piece);
@@ -168,7 +168,7 @@ pub(crate) fn a_cancel_that_races_with_the_end_ends_once<S: Subject>() {
         if round % 2 == 1 {
             pump.turn(Some(0));
         }
-        pump.driver.cancel(client);
+        pump.cancel(client);
         let end = pump.piece(client).expect_err("nothing was sent");
         assert!(matches!(end, ReceiveEnd::Cancelled | ReceiveEnd::Eof), "{end:?}");
         pump.finish(&[client, server]);

@@ -91,3 +91,52 @@ impl BodyDecoder {
         Err(Error::Incomplete(Incomplete::Body { expected, received: self.received }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counted_body_takes_no_byte_too_many_and_tells_what_is_missing() {
+        let limits = Limits::default();
+        let mut body = BodyDecoder::new(BodyLength::Length(5));
+        assert!(matches!(body.decode(b"", &limits), Ok((0, BodyEvent::NeedMore))));
+        assert!(matches!(body.decode(b"hel", &limits), Ok((3, BodyEvent::Data(b"hel")))));
+        assert_eq!(body.length(), BodyLength::Length(5));
+        let missing = Incomplete::Body { expected: Some(5), received: 3 };
+        assert_eq!(body.end_of_stream(), Err(Error::Incomplete(missing)));
+        assert!(matches!(body.decode(b"lo, next", &limits), Ok((2, BodyEvent::Data(b"lo")))));
+        assert!(matches!(body.decode(b", next", &limits), Ok((0, BodyEvent::End))));
+        assert_eq!(body.end_of_stream(), Ok(()));
+    }
+
+    #[test]
+    fn a_body_may_be_larger_than_memory() {
+        let mut body = BodyDecoder::new(BodyLength::Length(u64::MAX));
+        assert!(matches!(body.decode(b"x", &Limits::default()), Ok((1, BodyEvent::Data(b"x")))));
+        assert_eq!(body.length(), BodyLength::Length(u64::MAX));
+    }
+
+    #[test]
+    fn a_body_until_the_end_of_the_stream_ends_there() {
+        let limits = Limits::default();
+        let mut body = BodyDecoder::new(BodyLength::UntilClose);
+        assert!(matches!(body.decode(b"all", &limits), Ok((3, BodyEvent::Data(b"all")))));
+        assert!(matches!(body.decode(b"", &limits), Ok((0, BodyEvent::NeedMore))));
+        assert_eq!(body.end_of_stream(), Ok(()));
+        assert!(matches!(body.decode(b"", &limits), Ok((0, BodyEvent::End))));
+    }
+
+    #[test]
+    fn a_chunked_body_is_complete_only_behind_its_trailers() {
+        let limits = Limits::default();
+        let mut body = BodyDecoder::new(BodyLength::Chunked);
+        assert!(matches!(body.decode(b"2\r\nab\r\n", &limits), Ok((5, BodyEvent::Data(b"ab")))));
+        let missing = Err(Error::Incomplete(Incomplete::Body { expected: None, received: 2 }));
+        assert_eq!(body.end_of_stream(), missing);
+        assert!(matches!(body.decode(b"\r\n0\r\n", &limits), Ok((5, BodyEvent::NeedMore))));
+        assert_eq!(body.end_of_stream(), missing);
+        assert!(matches!(body.decode(b"\r\n", &limits), Ok((2, BodyEvent::End))));
+        assert_eq!(body.end_of_stream(), Ok(()));
+    }
+}

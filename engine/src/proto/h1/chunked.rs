@@ -139,12 +139,17 @@ impl ChunkedDecoder {
     fn trailers<'b>(&mut self, input: &'b [u8], limits: &Limits) -> Result<Option<&'b [u8]>, Error> {
         let window = &input[..input.len().min(limits.trailer_size_max as usize)];
         let scanned = (self.position as usize).min(window.len());
+        #[cfg(test)]
+        parse::work::add(window.len() - scanned);
         for at in memchr::memchr_iter(b'\n', &window[scanned..]).map(|at| scanned + at) {
             // httparse would take a bare LF for a line end, as in a head; this is chunk framing.
             if at == 0 || window[at - 1] != b'\r' {
                 return Err(chunk_error(ChunkFault::TrailerBareLf, at as u32));
             }
-            if at == 1 || window[at - 2] == b'\n' {
+            if at == 1 {
+                return Ok(Some(&window[..2]));
+            }
+            if window[at - 2] == b'\n' {
                 let section = &window[..=at];
                 parse::trailers(section, limits)?;
                 return Ok(Some(section));
@@ -167,4 +172,144 @@ fn chunk_error(fault: ChunkFault, offset: u32) -> Error {
 fn hexadecimal(digit: u8) -> u8 {
     // '0'..='9' are 0x30.., 'A'.. are 0x41.. and 'a'.. are 0x61..: the low four bits count from 0 or from 1.
     (digit & 0xf) + if digit > b'9' { 9 } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::h1::SyntaxError;
+    use crate::proto::h1::error::SyntaxPart;
+
+    /// The data, the lines of the trailers, and how much was consumed; or the error.
+    fn decode(input: &[u8], limits: &Limits) -> Result<(Vec<u8>, Vec<u8>, usize), Error> {
+        let mut decoder = ChunkedDecoder::new();
+        let (mut data, mut trailers, mut at) = (Vec::new(), Vec::new(), 0);
+        loop {
+            let (consumed, event) = decoder.decode(&input[at..], limits)?;
+            at += consumed;
+            match event {
+                BodyEvent::Data(bytes) => data.extend_from_slice(bytes),
+                BodyEvent::Trailers(fields) => trailers.extend_from_slice(fields.lines),
+                BodyEvent::End | BodyEvent::NeedMore => return Ok((data, trailers, at)),
+            }
+        }
+    }
+
+    fn error(input: &[u8]) -> Option<Error> {
+        decode(input, &Limits::default()).err()
+    }
+
+    #[test]
+    fn chunks_are_joined_and_the_bytes_behind_the_last_are_left() {
+        let input =
+            b"5\r\nhello\r\n00000000000000a\r\n wide worl\r\n1;a=b;c=\"d\t\xfc\"\r\nd\r\n000\r\n\r\nnext";
+        let (data, trailers, consumed) = decode(input, &Limits::default()).unwrap();
+        assert_eq!(data, b"hello wide world");
+        assert_eq!((&trailers[..], &input[consumed..]), (&b""[..], &b"next"[..]));
+    }
+
+    #[test]
+    fn sizes_are_read_in_both_cases() {
+        for (line, size) in
+            [(&b"fF\r\n"[..], 255), (b"ABCDEF\r\n", 0xab_cdef), (b"ffffffffffffffff\r\n", u64::MAX)]
+        {
+            let mut decoder = ChunkedDecoder::new();
+            let (consumed, event) = decoder.decode(line, &Limits::default()).unwrap();
+            assert!(matches!(event, BodyEvent::NeedMore));
+            assert_eq!((consumed, decoder.remaining, decoder.state), (line.len(), size, State::Data));
+        }
+        for (index, digit) in b"0123456789abcdef".iter().enumerate() {
+            assert_eq!(hexadecimal(*digit) as usize, index);
+            assert_eq!(hexadecimal(digit.to_ascii_uppercase()) as usize, index);
+        }
+    }
+
+    #[test]
+    fn trailers_are_given_whole() {
+        let input = b"0\r\nA: b\r\nC:d\r\n\r\nnext";
+        let (_, trailers, consumed) = decode(input, &Limits::default()).unwrap();
+        assert_eq!(trailers, b"A: b\r\nC:d\r\n\r\n");
+        assert_eq!(&input[consumed..], b"next");
+    }
+
+    #[test]
+    fn broken_framing_is_named_with_its_place() {
+        let cases: [(&[u8], ChunkFault, u32); 20] = [
+            (b"x\r\n", ChunkFault::SizeMissing, 0),
+            (b"\r\n", ChunkFault::SizeMissing, 0),
+            (b";a\r\n", ChunkFault::SizeMissing, 0),
+            (b" 1\r\n", ChunkFault::SizeMissing, 0),
+            (b"+1\r\n", ChunkFault::SizeMissing, 0),
+            (b"0x1\r\n", ChunkFault::SizeInvalid, 1),
+            (b"1g\r\n", ChunkFault::SizeInvalid, 1),
+            (b"1 \r\n", ChunkFault::SizeInvalid, 1),
+            (b"1\t;a\r\n", ChunkFault::SizeInvalid, 1),
+            (b"00000000000000001\r\n", ChunkFault::SizeTooLarge, 16),
+            (b"\n", ChunkFault::LineBareLf, 0),
+            (b"123\nabc", ChunkFault::LineBareLf, 3),
+            (b"1;a\nb", ChunkFault::LineBareLf, 3),
+            (b"1\rx", ChunkFault::LineBareCr, 1),
+            (b"1;a\r\r\n", ChunkFault::LineBareCr, 3),
+            (b"1;\0\r\n", ChunkFault::ExtensionControl, 2),
+            (b"1;\x7f\r\n", ChunkFault::ExtensionControl, 2),
+            (b"1\r\nab", ChunkFault::DataEnd, 0),
+            (b"1\r\na\rb", ChunkFault::DataEnd, 1),
+            (b"1\r\na\n", ChunkFault::DataEnd, 0),
+        ];
+        for (input, fault, offset) in cases {
+            assert_eq!(error(input), Some(chunk_error(fault, offset)), "{}", input.escape_ascii());
+        }
+        // Offsets count from the line, not from the body.
+        assert_eq!(error(b"2\r\nab\r\n3\n"), Some(chunk_error(ChunkFault::LineBareLf, 1)));
+    }
+
+    #[test]
+    fn broken_trailers_are_named_with_their_place() {
+        assert_eq!(error(b"0\r\n\n"), Some(chunk_error(ChunkFault::TrailerBareLf, 0)));
+        assert_eq!(error(b"0\r\nA: b\n\r\n"), Some(chunk_error(ChunkFault::TrailerBareLf, 4)));
+        let syntax = |part, offset| Some(Error::Trailers(SyntaxError { part, offset }));
+        assert_eq!(error(b"0\r\nA : b\r\n\r\n"), syntax(SyntaxPart::FieldName, 1));
+        assert_eq!(error(b"0\r\nA: b\r\n c\r\n\r\n"), syntax(SyntaxPart::FieldName, 6));
+        assert_eq!(error(b"0\r\n\rx\r\n\r\n"), syntax(SyntaxPart::LineEnd, 1));
+        assert_eq!(error(b"0\r\nA: \0\r\n\r\n"), syntax(SyntaxPart::FieldValue, 3));
+    }
+
+    #[test]
+    fn trailers_that_drip_in_cost_linear_time() {
+        let section = [&b"A: and a value\r\n".repeat(90)[..], b"\r\n"].concat();
+        let mut decoder = ChunkedDecoder::new();
+        let (consumed, _) = decoder.decode(b"0\r\n", &Limits::default()).unwrap();
+        assert_eq!(consumed, 3);
+        parse::work::take();
+        for end in 1..section.len() {
+            let step = decoder.decode(&section[..end], &Limits::default());
+            assert!(matches!(step, Ok((0, BodyEvent::NeedMore))));
+        }
+        let step = decoder.decode(&section, &Limits::default());
+        assert!(matches!(step, Ok((_, BodyEvent::Trailers(fields))) if fields.iter().count() == 90));
+        assert_eq!(parse::work::take(), section.len());
+    }
+
+    #[test]
+    fn a_limit_may_be_reached_but_not_exceeded() {
+        let limits = Limits {
+            chunk_extension_size_max: 4,
+            trailer_size_max: 8,
+            header_count_max: 1,
+            ..Limits::default()
+        };
+        let decode = |input: &[u8]| decode(input, &limits).map(|_| ());
+        // In all extensions of a body together.
+        assert_eq!(decode(b"1;a\r\nx\r\n1;b\r\nx\r\n"), Ok(()));
+        let exceeded = Err(Error::Limit(LimitExceeded::ChunkExtensionSize(4)));
+        assert_eq!(decode(b"1;a\r\nx\r\n1;bc"), exceeded);
+        assert_eq!(decode(b"0\r\nA:12\r\n\r\n"), Ok(()));
+        let exceeded = Err(Error::Limit(LimitExceeded::TrailerSize(8)));
+        assert_eq!(decode(b"0\r\nA:123\r\n\r\n"), exceeded);
+        assert_eq!(decode(b"0\r\nA:12345"), Ok(()));
+        assert_eq!(decode(b"0\r\nA:123456"), exceeded);
+        let limits = Limits { header_count_max: 1, ..Limits::default() };
+        let error = super::tests::decode(b"0\r\nA:1\r\nB:2\r\n\r\n", &limits).unwrap_err();
+        assert_eq!(error, Error::Limit(LimitExceeded::HeaderCount(1)));
+    }
 }

@@ -4,7 +4,7 @@ use http::StatusCode;
 
 use super::body::{BodyDecoder, BodyEvent};
 use super::error::{Error, FramingError, Incomplete, LimitExceeded};
-use super::framing::BodyLength;
+use super::framing::{BodyLength, Facts};
 use super::head::{Fields, ResponseHead};
 use super::limits::Limits;
 use super::parse::HeadScan;
@@ -177,7 +177,8 @@ impl ClientCodec {
         if input.is_empty() {
             return Ok((0, ResponseEvent::NeedMore));
         }
-        let Some((meta, facts)) = self.scan.response(input, &self.limits)? else {
+        let mut facts = Facts::default();
+        let Some(meta) = self.scan.response(input, &self.limits, &mut facts)? else {
             return Ok((0, ResponseEvent::NeedMore));
         };
         let head = ResponseHead::from_parts(input, meta);
@@ -226,5 +227,113 @@ impl ClientCodec {
             }
         };
         Ok((consumed, event))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn codec(request: RequestKind) -> ClientCodec {
+        let mut codec = ClientCodec::new(Limits::default());
+        codec.begin(request);
+        codec
+    }
+
+    #[test]
+    fn bytes_that_nobody_asked_for_are_an_error_and_silence_is_none() {
+        let mut codec = ClientCodec::new(Limits::default());
+        assert_eq!(codec.decode(b""), Ok((0, ResponseEvent::NeedMore)));
+        assert_eq!(codec.end_of_stream(), Ok(()));
+        assert_eq!(codec.decode(b"HTTP/1.1 408 Request Timeout\r\n\r\n"), Err(Error::UnexpectedBytes));
+        assert_eq!(codec.decode(b""), Err(Error::Failed));
+        assert_eq!(codec.end_of_stream(), Err(Error::Failed));
+    }
+
+    #[test]
+    fn interim_responses_are_bounded_in_number() {
+        let mut codec = ClientCodec::new(Limits { informational_count_max: 2, ..Limits::default() });
+        codec.begin(RequestKind::Other);
+        let interim = b"HTTP/1.1 103 Early Hints\r\n\r\n";
+        for _ in 0..2 {
+            assert!(matches!(codec.decode(interim), Ok((28, ResponseEvent::Informational(_)))));
+        }
+        assert_eq!(codec.decode(interim), Err(Error::Limit(LimitExceeded::InformationalCount(2))));
+    }
+
+    #[test]
+    fn the_bound_on_interim_responses_is_per_request() {
+        let mut codec = ClientCodec::new(Limits { informational_count_max: 1, ..Limits::default() });
+        for _ in 0..3 {
+            codec.begin(RequestKind::Other);
+            assert!(matches!(
+                codec.decode(b"HTTP/1.1 100 \r\n\r\n"),
+                Ok((17, ResponseEvent::Informational(_)))
+            ));
+            assert!(matches!(codec.decode(b"HTTP/1.1 204 \r\n\r\n"), Ok((17, ResponseEvent::Head(_)))));
+            assert_eq!(codec.decode(b""), Ok((0, ResponseEvent::End { reusable: true })));
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_stream_tells_how_far_the_response_had_come() {
+        let incomplete = |place| Err(Error::Incomplete(place));
+        assert_eq!(codec(RequestKind::Other).end_of_stream(), incomplete(Incomplete::BeforeHead));
+
+        let mut some = codec(RequestKind::Other);
+        assert_eq!(some.decode(b"HTTP/1.1 2"), Ok((0, ResponseEvent::NeedMore)));
+        assert_eq!(some.end_of_stream(), incomplete(Incomplete::Head));
+
+        let mut interim = codec(RequestKind::Other);
+        interim.decode(b"HTTP/1.1 100 \r\n\r\n").unwrap();
+        assert_eq!(interim.end_of_stream(), incomplete(Incomplete::Head));
+
+        let mut body = codec(RequestKind::Other);
+        body.decode(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n").unwrap();
+        body.decode(b"hel").unwrap();
+        assert_eq!(body.end_of_stream(), incomplete(Incomplete::Body { expected: Some(5), received: 3 }));
+        assert_eq!(body.decode(b"lo"), Err(Error::Failed));
+    }
+
+    #[test]
+    fn the_end_of_the_stream_completes_what_it_delimits() {
+        let mut codec = codec(RequestKind::Other);
+        codec.decode(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        assert_eq!((codec.body_length(), codec.is_reusable()), (BodyLength::UntilClose, false));
+        assert_eq!(codec.decode(b"all"), Ok((3, ResponseEvent::Data(b"all"))));
+        assert_eq!(codec.end_of_stream(), Ok(()));
+        assert_eq!(codec.decode(b""), Ok((0, ResponseEvent::End { reusable: false })));
+    }
+
+    #[test]
+    fn nothing_is_reusable_after_the_end_of_the_stream() {
+        let mut codec = codec(RequestKind::Head);
+        codec.decode(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n").unwrap();
+        assert!(codec.is_reusable());
+        assert_eq!(codec.end_of_stream(), Ok(()));
+        assert_eq!(codec.decode(b""), Ok((0, ResponseEvent::End { reusable: false })));
+    }
+
+    #[test]
+    fn a_tunnel_begins_right_behind_the_head() {
+        for (request, bytes) in [
+            (RequestKind::Connect, &b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n\x16\x03"[..]),
+            (RequestKind::Upgrade, b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n\x16\x03"),
+        ] {
+            let mut codec = codec(request);
+            let (consumed, event) = codec.decode(bytes).unwrap();
+            assert!(matches!(event, ResponseEvent::Head(_)));
+            assert_eq!(&bytes[consumed..], b"\x16\x03");
+            for _ in 0..2 {
+                assert_eq!(codec.decode(&bytes[consumed..]), Ok((0, ResponseEvent::Upgraded)));
+            }
+            assert_eq!(codec.end_of_stream(), Ok(()));
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "begun when the one before has ended")]
+    fn two_responses_at_a_time_are_refused() {
+        codec(RequestKind::Other).begin(RequestKind::Other);
     }
 }

@@ -256,3 +256,125 @@ fn push_decimal(out: &mut Vec<u8>, mut number: u64) {
     }
     out.extend_from_slice(&digits[start..]);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NO_FIELDS: [(&str, &str); 0] = [];
+
+    fn request(method: &str, target: &str, fields: &[(&str, &str)]) -> Result<Vec<u8>, EncodeError> {
+        let mut out = b"before".to_vec();
+        let written = encode_request_head(
+            &mut out,
+            method,
+            target,
+            Version::Http11,
+            fields.iter().copied(),
+            BodyLength::None,
+        );
+        if written.is_err() {
+            assert_eq!(out, b"before", "a failed head leaves nothing behind");
+        }
+        written.map(|()| out)
+    }
+
+    #[test]
+    fn the_framing_field_follows_from_the_length() {
+        let bodies = [
+            (BodyLength::None, ""),
+            (BodyLength::Length(0), "Content-Length: 0\r\n"),
+            (BodyLength::Length(u64::MAX), "Content-Length: 18446744073709551615\r\n"),
+            (BodyLength::Chunked, "Transfer-Encoding: chunked\r\n"),
+        ];
+        for (body, line) in bodies {
+            let mut out = Vec::new();
+            encode_request_head(&mut out, "PUT", "*", Version::Http11, [("A", "b")], body).unwrap();
+            assert_eq!(out, format!("PUT * HTTP/1.1\r\nA: b\r\n{line}\r\n").as_bytes());
+            let mut out = Vec::new();
+            encode_response_head(&mut out, StatusCode::OK, Version::Http11, NO_FIELDS, body).unwrap();
+            assert_eq!(out, format!("HTTP/1.1 200 OK\r\n{line}\r\n").as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_status_without_a_known_reason_keeps_the_space() {
+        let mut out = Vec::new();
+        let status = StatusCode::from_u16(599).unwrap();
+        encode_response_head(&mut out, status, Version::Http10, NO_FIELDS, BodyLength::UntilClose).unwrap();
+        assert_eq!(out, b"HTTP/1.0 599 \r\n\r\n");
+    }
+
+    #[test]
+    fn nothing_is_smuggled_into_a_head() {
+        for method in ["", "GET ", "G\r\nT", "G\0T", "G:T"] {
+            assert_eq!(request(method, "/", &[]), Err(EncodeError::Method), "{method:?}");
+        }
+        for target in ["", "/ HTTP/1.1\r\nA: b", "/\n", "/\0", "/\t", "/\x7f"] {
+            assert_eq!(request("GET", target, &[]), Err(EncodeError::Target), "{target:?}");
+        }
+        for name in ["", "A ", "A:", "A\r\nB", "\u{e4}"] {
+            let expected = EncodeError::FieldName(name.as_bytes().into());
+            assert_eq!(request("GET", "/", &[("Ok", "1"), (name, "v")]), Err(expected), "{name:?}");
+        }
+        for value in ["a\r\nB: c", "a\nb", "a\rb", "a\0b", "\x1b[2J", "\x7f"] {
+            let expected = EncodeError::FieldValue(b"X-Name".as_slice().into());
+            assert_eq!(request("GET", "/", &[("X-Name", value)]), Err(expected), "{value:?}");
+        }
+        for name in ["Content-Length", "transfer-encoding"] {
+            let expected = EncodeError::FramingField(name.as_bytes().into());
+            assert_eq!(request("GET", "/", &[(name, "0")]), Err(expected));
+        }
+        assert!(request("GET", "/", &[("A", "tab\tand \u{e4}")]).is_ok());
+    }
+
+    #[test]
+    fn the_error_names_the_field() {
+        let error = request("GET", "/", &[("X-Name", "a\nb")]).unwrap_err();
+        assert_eq!(error.to_string(), "the value of field \"X-Name\" holds a control character");
+    }
+
+    #[test]
+    fn a_length_that_the_message_cannot_have_is_refused() {
+        let request =
+            |version, body| encode_request_head(&mut Vec::new(), "PUT", "/", version, NO_FIELDS, body);
+        assert_eq!(request(Version::Http11, BodyLength::UntilClose), Err(EncodeError::BodyLength));
+        assert_eq!(request(Version::Http10, BodyLength::Chunked), Err(EncodeError::BodyLength));
+        let response =
+            |status, version, body| encode_response_head(&mut Vec::new(), status, version, NO_FIELDS, body);
+        for status in [StatusCode::NO_CONTENT, StatusCode::CONTINUE, StatusCode::SWITCHING_PROTOCOLS] {
+            assert_eq!(
+                response(status, Version::Http11, BodyLength::Length(0)),
+                Err(EncodeError::BodyLength)
+            );
+            assert_eq!(response(status, Version::Http11, BodyLength::None), Ok(()));
+        }
+        assert_eq!(response(StatusCode::NOT_MODIFIED, Version::Http11, BodyLength::Length(5)), Ok(()));
+        assert_eq!(
+            response(StatusCode::OK, Version::Http10, BodyLength::Chunked),
+            Err(EncodeError::BodyLength)
+        );
+    }
+
+    #[test]
+    fn chunk_headers_are_hexadecimal_without_leading_zeros() {
+        let header = |size| ChunkHeader::new(NonZeroU64::new(size).unwrap()).to_vec();
+        assert_eq!(header(1), b"1\r\n");
+        assert_eq!(header(0x1a2b), b"1a2b\r\n");
+        assert_eq!(header(0x10), b"10\r\n");
+        assert_eq!(header(u64::MAX), b"ffffffffffffffff\r\n");
+    }
+
+    #[test]
+    fn the_last_chunk_carries_the_trailers() {
+        let mut out = Vec::new();
+        encode_last_chunk(&mut out, NO_FIELDS).unwrap();
+        assert_eq!(out, LAST_CHUNK);
+        encode_last_chunk(&mut out, [("Digest", "x")]).unwrap();
+        assert_eq!(&out[LAST_CHUNK.len()..], b"0\r\nDigest: x\r\n\r\n");
+        assert_eq!(
+            encode_last_chunk(&mut out, [("Content-Length", "1")]),
+            Err(EncodeError::FramingField(b"Content-Length".as_slice().into()))
+        );
+    }
+}

@@ -62,21 +62,20 @@ enum Hosts {
 impl Facts {
     /// Looks at the fields that matter. The length of a name decides first, as most fields are none of these.
     #[inline]
-    pub(super) fn collect(headers: &[httparse::Header<'_>]) -> Result<Self, Error> {
-        let mut facts = Self::default();
+    pub(super) fn collect(&mut self, headers: &[httparse::Header<'_>]) -> Result<(), Error> {
         for header in headers {
             let is = |name: &str| header.name.eq_ignore_ascii_case(name);
             match header.name.len() {
-                4 if is("host") => facts.host(header.value),
-                6 if is("expect") => facts.expects_continue |= is_continue(header.value),
-                7 if is("upgrade") => facts.upgrade = true,
-                10 if is("connection") => facts.connection(header.value),
-                14 if is("content-length") => facts.content_length(header.value).map_err(Error::Framing)?,
-                17 if is("transfer-encoding") => facts.codings.add(header.value),
+                4 if is("host") => self.host(header.value),
+                6 if is("expect") => self.expects_continue |= is_continue(header.value),
+                7 if is("upgrade") => self.upgrade = true,
+                10 if is("connection") => self.connection(header.value),
+                14 if is("content-length") => self.content_length(header.value).map_err(Error::Framing)?,
+                17 if is("transfer-encoding") => self.codings.add(header.value),
                 _ => {}
             }
         }
-        Ok(facts)
+        Ok(())
     }
 
     /// Whether the connection persists after this message, as far as it says itself (RFC 9112 §9.3).
@@ -178,9 +177,20 @@ impl Facts {
         }
     }
 
-    /// RFC 9110 §8.6: several equal values, in a list or in several fields, may be taken for one.
     #[inline]
     fn content_length(&mut self, value: &[u8]) -> Result<(), FramingError> {
+        if self.content_length.is_none()
+            && let Ok(length) = decimal(value)
+        {
+            self.content_length = Some(length);
+            return Ok(());
+        }
+        self.content_lengths(value)
+    }
+
+    /// RFC 9110 §8.6: several equal values, in a list or in several fields, may be taken for one.
+    #[cold]
+    fn content_lengths(&mut self, value: &[u8]) -> Result<(), FramingError> {
         for item in list(value) {
             let length = decimal(item)?;
             if self.content_length.replace(length).is_some_and(|before| before != length) {
@@ -236,10 +246,10 @@ fn decimal(digits: &[u8]) -> Result<u64, FramingError> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return Err(FramingError::ContentLengthInvalid);
     }
-    digits
+    let value = digits
         .iter()
-        .try_fold(0u64, |value, digit| value.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
-        .ok_or(FramingError::ContentLengthTooLarge)
+        .try_fold(0u64, |value, digit| value.checked_mul(10)?.checked_add(u64::from(digit - b'0')));
+    value.ok_or(FramingError::ContentLengthTooLarge)
 }
 
 /// `tchar` (RFC 9110 §5.6.2).
@@ -250,4 +260,77 @@ pub(super) fn is_token(byte: u8) -> bool {
 /// Whether only bytes are there that a `uri-host [ ":" port ]` may have (RFC 3986 §3.2.2). Empty is a host (RFC 9112 §3.2).
 pub(super) fn is_host(value: &[u8]) -> bool {
     value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(fields: &[(&str, &str)]) -> Result<Facts, Error> {
+        let headers = fields.iter().map(|(name, value)| httparse::Header { name, value: value.as_bytes() });
+        let mut facts = Facts::default();
+        facts.collect(&headers.collect::<Vec<_>>()).map(|()| facts)
+    }
+
+    #[test]
+    fn a_content_length_is_digits_and_nothing_else() {
+        assert_eq!(decimal(b"0"), Ok(0));
+        assert_eq!(decimal(b"007"), Ok(7));
+        assert_eq!(decimal(b"18446744073709551615"), Ok(u64::MAX));
+        assert_eq!(decimal(b"18446744073709551616"), Err(FramingError::ContentLengthTooLarge));
+        for text in ["", "+1", "-1", "1 2", "0x1", "1.0", "1e3", "１"] {
+            assert_eq!(decimal(text.as_bytes()), Err(FramingError::ContentLengthInvalid), "{text}");
+        }
+    }
+
+    #[test]
+    fn list_items_lose_the_white_space_around_them_only() {
+        assert_eq!(list(b"a,\tb c ,,d ").collect::<Vec<_>>(), [&b"a"[..], b"b c", b"", b"d"]);
+        assert_eq!(list(b" ").collect::<Vec<_>>(), [b""]);
+    }
+
+    #[test]
+    fn names_count_whatever_their_case_and_lists_go_over_fields() {
+        let facts = facts(&[("CONNECTION", "x, Upgrade"), ("connection", "CLOSE"), ("UPGRADE", "websocket")])
+            .unwrap();
+        assert!(!facts.persists(Version::Http11));
+        assert!(facts.requests_upgrade(Version::Http11));
+        assert!(!facts.requests_upgrade(Version::Http10));
+    }
+
+    #[test]
+    fn an_upgrade_needs_both_fields() {
+        assert!(!facts(&[("Upgrade", "websocket")]).unwrap().requests_upgrade(Version::Http11));
+        assert!(!facts(&[("Connection", "upgrade")]).unwrap().requests_upgrade(Version::Http11));
+    }
+
+    #[test]
+    fn an_old_connection_persists_when_it_says_so_and_a_new_one_unless() {
+        let cases = [
+            ("keep-alive", true, true),
+            ("close", false, false),
+            ("keep-alive, close", false, false),
+            ("keep-alives", false, true),
+            ("", false, true),
+        ];
+        for (value, old, new) in cases {
+            let facts = facts(&[("Connection", value)]).unwrap();
+            assert_eq!(
+                (facts.persists(Version::Http10), facts.persists(Version::Http11)),
+                (old, new),
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_host_has_no_delimiters_of_other_parts() {
+        for host in ["", "example.org", "example.org:80", "[::1]:8080", "a_b", "xn--bcher-kva.example", "%41"]
+        {
+            assert!(is_host(host.as_bytes()), "{host}");
+        }
+        for host in ["a b", "a/b", "user@host", "a?b", "a#b", "a\\b", "a\"b", "\u{fc}"] {
+            assert!(!is_host(host.as_bytes()), "{host}");
+        }
+    }
 }

@@ -223,7 +223,8 @@ impl fmt::Debug for RequestHead<'_> {
 /// Field lines, in order, as (name, value) pairs. The name is a token in the case that the peer wrote; the value has no
 /// white space at its ends, and may hold any bytes but control characters (a tab within it is possible).
 ///
-/// The lines are cut up while they are iterated; looking for one field in a head of ten costs about 0.1 µs.
+/// The lines are cut up while they are iterated: nothing is stored for a field that nobody asks for, and each search
+/// starts at the first.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Fields<'b> {
     /// Validated lines, with the empty line that ends them.

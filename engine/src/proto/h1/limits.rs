@@ -29,7 +29,7 @@ const _: () = assert!(TARGET_SIZE_MAX < HEAD_SIZE_MAX);
 
 /// The bounds of one codec. Reaching one exactly is allowed; going beyond it is [`Error::Limit`](super::Error::Limit).
 ///
-/// The first three also bound memory: a connection keeps at most `head_size_max` or `trailer_size_max` bytes for a codec
+/// The first two also bound memory: a connection keeps at most `head_size_max` or `trailer_size_max` bytes for a codec
 /// that says `NeedMore`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

@@ -2,7 +2,7 @@
 
 use super::body::{BodyDecoder, BodyEvent};
 use super::error::{Error, Incomplete, LimitExceeded, SyntaxError, SyntaxPart};
-use super::framing::BodyLength;
+use super::framing::{BodyLength, Facts};
 use super::head::{Fields, RequestHead};
 use super::limits::{EMPTY_LINES_MAX, Limits};
 use super::parse::HeadScan;
@@ -132,7 +132,8 @@ impl ServerCodec {
         if input.is_empty() || input == b"\r" {
             return Ok((skipped, RequestEvent::NeedMore));
         }
-        let Some((meta, facts)) = self.scan.request(input, &self.limits)? else {
+        let mut facts = Facts::default();
+        let Some(meta) = self.scan.request(input, &self.limits, &mut facts)? else {
             return Ok((skipped, RequestEvent::NeedMore));
         };
         let head = RequestHead::from_parts(input, meta);
@@ -178,5 +179,77 @@ impl ServerCodec {
             }
         };
         Ok((consumed, event))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn codec() -> ServerCodec {
+        ServerCodec::new(Limits::default())
+    }
+
+    #[test]
+    fn empty_lines_before_each_request_are_ignored_up_to_a_number() {
+        let mut codec = codec();
+        for _ in 0..2 {
+            let input = b"\r\n\n\r\n\r\nGET / HTTP/1.1\r\nHost:\r\n\r\n";
+            let (consumed, event) = codec.decode(input).unwrap();
+            assert!(matches!(event, RequestEvent::Head(head) if head.method() == b"GET"));
+            assert_eq!(consumed, input.len());
+            assert_eq!(codec.decode(b""), Ok((0, RequestEvent::End { reusable: true })));
+        }
+        assert_eq!(codec.decode(b"\r\n\r\n\r"), Ok((4, RequestEvent::NeedMore)));
+        assert_eq!(codec.decode(b"\r\n\r\n"), Ok((4, RequestEvent::NeedMore)));
+        assert_eq!(codec.decode(b"\n"), Err(Error::Limit(LimitExceeded::EmptyLines)));
+    }
+
+    #[test]
+    fn a_lone_cr_is_no_empty_line() {
+        let expected = SyntaxError { part: SyntaxPart::LineEnd, offset: 1 };
+        assert_eq!(codec().decode(b"\rGET / HTTP/1.1\r\n\r\n"), Err(Error::Head(expected)));
+    }
+
+    #[test]
+    fn the_stream_may_end_between_requests_and_nowhere_else() {
+        let incomplete = |place| Err(Error::Incomplete(place));
+        assert_eq!(codec().end_of_stream(), Ok(()));
+
+        let mut blank = codec();
+        blank.decode(b"\r\n").unwrap();
+        assert_eq!(blank.end_of_stream(), Ok(()));
+
+        let mut head = codec();
+        head.decode(b"GET / HT").unwrap();
+        assert_eq!(head.end_of_stream(), incomplete(Incomplete::Head));
+
+        let mut body = codec();
+        body.decode(b"POST / HTTP/1.1\r\nHost:\r\nContent-Length: 2\r\n\r\n").unwrap();
+        assert_eq!(body.body_length(), BodyLength::Length(2));
+        body.decode(b"a").unwrap();
+        assert_eq!(body.end_of_stream(), incomplete(Incomplete::Body { expected: Some(2), received: 1 }));
+    }
+
+    #[test]
+    fn nothing_is_read_after_a_request_that_closes() {
+        let mut codec = codec();
+        codec.decode(b"GET / HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n").unwrap();
+        assert!(!codec.is_reusable());
+        assert_eq!(codec.decode(b"G"), Ok((0, RequestEvent::End { reusable: false })));
+        assert_eq!(codec.decode(b""), Ok((0, RequestEvent::NeedMore)));
+        assert_eq!(codec.end_of_stream(), Ok(()));
+        assert_eq!(codec.decode(b"G"), Err(Error::UnexpectedBytes));
+    }
+
+    #[test]
+    fn an_old_client_cannot_expect_or_upgrade() {
+        let fields = "Host: a\r\nExpect: 100-Continue\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
+        for (version, wanted) in [("1.1", true), ("1.0", false)] {
+            let input = format!("GET / HTTP/{version}\r\n{fields}");
+            let mut codec = codec();
+            let Ok((_, RequestEvent::Head(head))) = codec.decode(input.as_bytes()) else { panic!("no head") };
+            assert_eq!((head.expects_continue(), head.requests_upgrade()), (wanted, wanted));
+        }
     }
 }

@@ -1,0 +1,122 @@
+"""Where a campaign runs: the tools it needs, the cores it uses, and the facts that belong to its results."""
+
+import os
+import platform
+import re
+import resource
+import shutil
+import subprocess
+from pathlib import Path
+
+from .errors import BenchError
+
+ROOT = Path(__file__).resolve().parents[2]
+RELEASE = ROOT / "target" / "release"
+
+HOW_TO_GET = {
+    "wrk": "the Debian package wrk",
+    "h2load": "the Debian package nghttp2-client",
+    "nginx": "the Debian package nginx",
+    "oha": "cargo install oha --locked",
+    "taskset": "the Debian package util-linux",
+}
+
+# The 9,000 connections of the subject `memory`, and a few files.
+OPEN_FILES_NEEDED = 9_100
+
+
+def find_tool(name):
+    """The path of a tool. sbin and cargo's own folder are looked into, for they are not on every user's PATH."""
+    places = [os.environ.get("PATH", ""), "/usr/sbin", str(Path.home() / ".cargo" / "bin")]
+    return shutil.which(name, path=os.pathsep.join(places))
+
+
+def require_tools():
+    """All tools by name. What is missing is named, all of it at once, with how to get it."""
+    tools = {name: find_tool(name) for name in HOW_TO_GET}
+    missing = [f"  {name}: {HOW_TO_GET[name]}" for name, path in tools.items() if path is None]
+    if missing:
+        raise BenchError("ci/bench installs nothing by itself. Missing:\n" + "\n".join(missing))
+    return tools
+
+
+def require_open_files():
+    """Raises the soft limit of open files; every process started later inherits it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = max(soft, OPEN_FILES_NEEDED) if soft != resource.RLIM_INFINITY else soft
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        raise BenchError(
+            f"the limit of open files is {hard}, and 9,000 connections need {OPEN_FILES_NEEDED}: "
+            f"raise it (ulimit -Hn), or leave the subject `memory` out with --only"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def two_cores():
+    """The core of the generator and the core of the server."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        raise BenchError("two cores are needed, one for the generator and one for the server")
+    return cores[0], cores[1]
+
+
+def build():
+    """Everything of our own that is measured, as a user gets it."""
+    for arguments in (["-p", "ringtide-loadgen"], ["-p", "ringtide-driver", "--examples"]):
+        command = ["cargo", "build", "--release", "--quiet", *arguments]
+        if subprocess.run(command, cwd=ROOT).returncode != 0:
+            raise BenchError(f"`{' '.join(command)}` failed")
+
+
+def machine():
+    """A neutral name for the machine: how many cores of what model."""
+    model = re.sub(r"\([^)]*\)|@.*|\b(cpu|processor|with)\b", " ", cpu_model().lower())
+    slug = re.sub(r"[^a-z0-9]+", "-", model).strip("-")
+    return f"{os.cpu_count()}core-{slug or platform.machine()}"
+
+
+def cpu_model():
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == "model name":
+            return value.strip()
+    return platform.machine()
+
+
+def describe(tools, cores):
+    """The contents of environment.json."""
+    governor = Path(f"/sys/devices/system/cpu/cpu{cores[0]}/cpufreq/scaling_governor")
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return {
+        "kernel": platform.release(),
+        "architecture": platform.machine(),
+        "cpu": cpu_model(),
+        "cores": os.cpu_count(),
+        "memory_kib": int(re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text()).group(1)),
+        "generator_core": cores[0],
+        "server_core": cores[1],
+        "governor": governor.read_text().strip() if governor.exists() else "not shown by this machine",
+        "open_files_limit": limit,
+        "commit": git("rev-parse", "HEAD"),
+        "uncommitted_changes": bool(git("status", "--porcelain")),
+        "rustc": output(["rustc", "--version"]),
+        "tools": {
+            "wrk": output([tools["wrk"], "-v"]).splitlines()[0].split(" Copyright")[0],
+            "h2load": output([tools["h2load"], "--version"]),
+            "nginx": output([tools["nginx"], "-v"]),
+            "oha": output([tools["oha"], "--version"]),
+        },
+    }
+
+
+def git(*arguments):
+    done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise BenchError(f"results have to name the commit that they are of: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def output(command):
+    """What a command prints, on whichever stream (nginx -v uses stderr; wrk -v exits with 1)."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return done.stdout.strip()

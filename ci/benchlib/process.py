@@ -1,0 +1,157 @@
+"""Processes that are measured: pinned to a core, their processor time and memory read from the kernel."""
+
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from .errors import BenchError
+
+# How often a running generator's peak of memory is read. The peak in wait4's rusage is of no use: it is never below
+# that of the process that forked, here a Python interpreter.
+SAMPLE_SECONDS = 0.1
+STOP_SECONDS = 10
+LISTEN_SECONDS = 10
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+class Finished:
+    """A generator that has run: what it printed, and what it used."""
+
+    def __init__(self, stdout, usage, rss_peak_bytes, seconds):
+        self.stdout = stdout
+        self.user_seconds = usage.ru_utime
+        self.system_seconds = usage.ru_stime
+        self.rss_peak_bytes = rss_peak_bytes
+        self.seconds = seconds
+
+
+def run(command, core, timeout):
+    """Runs a generator on one core to its end."""
+    pinned = ["taskset", "-c", str(core), *command]
+    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        started = time.monotonic()
+        process = subprocess.Popen(pinned, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
+        rss_peak_bytes = 0
+        while True:
+            rss_peak_bytes = max(rss_peak_bytes, peak_of(process.pid))
+            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if pid:
+                break
+            if time.monotonic() - started > timeout:
+                process.kill()
+                os.wait4(process.pid, 0)
+                raise BenchError(f"`{' '.join(command)}` did not end within {timeout:.0f} s")
+            time.sleep(SAMPLE_SECONDS)
+        seconds = time.monotonic() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        for stream in (stdout, stderr):
+            stream.seek(0)
+        text, errors = stdout.read().decode(errors="replace"), stderr.read().decode(errors="replace")
+    if process.returncode != 0:
+        raise BenchError(f"`{' '.join(command)}` exited with {process.returncode}:\n{errors or text}")
+    return Finished(text, usage, rss_peak_bytes, seconds)
+
+
+def peak_of(pid):
+    """The most memory that a process has had resident, or 0 when it has ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+    return int(found.group(1)) * 1024 if found else 0
+
+
+class Server:
+    """A server pinned to one core, alive within a `with`. `port` is where it listens."""
+
+    def __init__(self, name, command, core, port=None):
+        self.name = name
+        self.command = command
+        self.core = core
+        self.port = port
+
+    def __enter__(self):
+        pinned = ["taskset", "-c", str(self.core), *self.command]
+        self.errors = tempfile.TemporaryFile()
+        self.process = subprocess.Popen(
+            pinned,
+            stdin=subprocess.DEVNULL,
+            # A server that chooses its own port prints the address.
+            stdout=subprocess.PIPE if self.port is None else subprocess.DEVNULL,
+            stderr=self.errors,
+        )
+        try:
+            if self.port is None:
+                line = self.process.stdout.readline().decode().strip()
+                if not re.fullmatch(r"127\.0\.0\.1:\d+", line):
+                    self._ended(f"printed {line!r} where its address was expected")
+                self.port = int(line.rpartition(":")[2])
+            self._wait_until_it_listens()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            # A paused process takes the signal only once it goes on.
+            self.process.send_signal(signal.SIGCONT)
+            try:
+                self.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        if self.process.stdout:
+            self.process.stdout.close()
+        self.errors.close()
+
+    def pause(self):
+        """Stops the process from running. One that spins would take half of the core from another."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.process.send_signal(signal.SIGCONT)
+
+    def url(self, path="/"):
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def cpu_seconds(self):
+        """User and system time so far, of the process and of its children (nginx' worker is one)."""
+        user = system = 0
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        for pid in [self.process.pid, *children]:
+            # proc_pid_stat(5): the second field is a name in parentheses and may contain spaces.
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            user += int(fields[11])
+            system += int(fields[12])
+        return user / TICKS_PER_SECOND, system / TICKS_PER_SECOND
+
+    def errors_so_far(self):
+        self.errors.seek(0)
+        return self.errors.read().decode(errors="replace").strip()
+
+    def _wait_until_it_listens(self):
+        # It is looked up and not tried: a trial connection would be one that the server counts.
+        listening = f"0100007F:{self.port:04X} 00000000:0000 0A"
+        give_up = time.monotonic() + LISTEN_SECONDS
+        while listening not in Path("/proc/net/tcp").read_text():
+            if self.process.poll() is not None:
+                self._ended(f"exited with {self.process.returncode} before it listened")
+            if time.monotonic() > give_up:
+                self._ended(f"did not listen at port {self.port} within {LISTEN_SECONDS} s")
+            time.sleep(0.01)
+
+    def _ended(self, how):
+        raise BenchError(f"the server {self.name} (`{' '.join(self.command)}`) {how}. {self.errors_so_far()}")
+
+
+def machine_times():
+    """Seconds of all cores together since the start of the machine: (all, stolen by the hypervisor for others)."""
+    fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return sum(fields) / TICKS_PER_SECOND, fields[7] / TICKS_PER_SECOND

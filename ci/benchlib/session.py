@@ -1,0 +1,148 @@
+"""A session: the cases of one subject, interleaved in rounds, with everything that was measured written down."""
+
+import statistics
+import sys
+import time
+
+from . import process
+from .errors import BenchError
+
+# The share of a round that the hypervisor may give to others before the round is repeated.
+STEAL_SHARE_MAX = 0.01
+# How many rounds of one subject may be repeated, before disturbed ones are taken and said to be so.
+REPEATS_MAX = 5
+# How much longer than its measured time a generator may take: 9,000 connections are not opened at once.
+GRACE_SECONDS = 60
+
+
+class Settings:
+    """What the command line says, and what was found on the machine."""
+
+    def __init__(self, tools, cores, rounds, duration, smoke):
+        self.tools = tools
+        self.generator_core, self.server_core = cores
+        self.rounds = rounds
+        self.duration = duration
+        self.smoke = smoke
+
+
+class Case:
+    """One tool at one server. `before(server)` is called before a run, `after(server)` after it; what it gives is kept."""
+
+    def __init__(self, name, tool, server, path="/", before=None, after=None):
+        self.name = name
+        self.tool = tool
+        self.server = server
+        self.path = path
+        self.before = before
+        self.after = after
+
+
+def measure(settings, subject, cases):
+    """Runs the cases round by round and gives all records, those of discarded rounds included."""
+    records = []
+    discard = not settings.smoke
+    repeats = 0
+    counted = 0
+    turn = 0
+    while counted < settings.rounds:
+        all_before, stolen_before = process.machine_times()
+        # Each round begins with another tool, so that none is always the one that runs after a certain other.
+        order = cases[turn % len(cases):] + cases[:turn % len(cases)]
+        round_records = [measure_one(settings, subject, case) for case in order]
+        all_after, stolen_after = process.machine_times()
+        steal = (stolen_after - stolen_before) / (all_after - all_before)
+        disturbed = steal > STEAL_SHARE_MAX
+        if discard:
+            role = "discarded"
+            discard = False
+        elif disturbed and repeats < REPEATS_MAX:
+            role = "repeated"
+            repeats += 1
+        else:
+            role = "counted"
+            counted += 1
+        for record in round_records:
+            record.update(round=turn, role=role, steal_share=round(steal, 5), disturbed=disturbed)
+        records += round_records
+        turn += 1
+        summary = "  ".join(f"{r['case']} {r['requests_per_second']:,.0f}/s" for r in round_records)
+        print(f"  {subject} round {turn} ({role}): {summary}", file=sys.stderr, flush=True)
+    return records
+
+
+def measure_one(settings, subject, case):
+    server = case.server
+    command = case.tool.command(server.url(case.path))
+    if case.before:
+        case.before(server)
+    server_user, server_system = server.cpu_seconds()
+    finished = process.run(command, settings.generator_core, settings.duration + GRACE_SECONDS)
+    server_user_after, server_system_after = server.cpu_seconds()
+    reading = case.tool.read(finished.stdout)
+    if case.after:
+        reading.update(case.after(server))
+    requests = reading["requests"]
+    return {
+        "subject": subject,
+        "case": case.name,
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "command": [part.rpartition("/")[2] if index == 0 else part for index, part in enumerate(command)],
+        "server": server.name,
+        **reading,
+        "cpu_us_per_request": (finished.user_seconds + finished.system_seconds) * 1e6 / requests,
+        "user_us_per_request": finished.user_seconds * 1e6 / requests,
+        "system_us_per_request": finished.system_seconds * 1e6 / requests,
+        "rss_peak_bytes": finished.rss_peak_bytes,
+        "server_user_us_per_request": (server_user_after - server_user) * 1e6 / requests,
+        "server_system_us_per_request": (server_system_after - server_system) * 1e6 / requests,
+        "server_cpu_us_per_request":
+            (server_user_after - server_user + server_system_after - server_system) * 1e6 / requests,
+        "wall_seconds": finished.seconds,
+    }
+
+
+class Results:
+    """The counted records of a subject, and the questions that bars ask of them."""
+
+    def __init__(self, records):
+        self.records = records
+        self.counted = [record for record in records if record["role"] == "counted"]
+
+    def cases(self):
+        return list(dict.fromkeys(record["case"] for record in self.counted))
+
+    def values(self, case, metric):
+        values = {r["round"]: r[metric] for r in self.counted if r["case"] == case and r.get(metric) is not None}
+        if not values:
+            raise BenchError(f"no run of {case} says {metric}")
+        return values
+
+    def median(self, case, metric):
+        return statistics.median(self.values(case, metric).values())
+
+    def ratio(self, case, base, metric):
+        """The median of the ratios within each round, so that a machine that drifts from round to round cancels out."""
+        numerators, denominators = self.values(case, metric), self.values(base, metric)
+        return statistics.median(numerators[r] / denominators[r] for r in numerators if r in denominators)
+
+
+class Bar:
+    """What one figure must reach."""
+
+    def __init__(self, what, measured, relation, limit, unit=""):
+        self.what = what
+        self.measured = measured
+        self.relation = relation
+        self.limit = limit
+        self.unit = unit
+        self.met = {"≥": measured >= limit, "≤": measured <= limit, "<": measured < limit}[relation]
+
+
+class Subject:
+    """What one subject gives: its records, its bars, and the metrics that its table shows."""
+
+    def __init__(self, records, bars, metrics):
+        self.records = records
+        self.bars = bars
+        self.metrics = metrics

@@ -1,0 +1,25 @@
+"""The subjects, in the order of the bars. Each has an INTENT and a `measure(settings)`."""
+
+from . import (
+    arrivals,
+    fallback,
+    heap,
+    large_bodies,
+    memory,
+    new_connections,
+    open_loop,
+    server,
+    throughput,
+)
+
+ALL = {
+    "throughput": throughput,
+    "fallback": fallback,
+    "memory": memory,
+    "heap": heap,
+    "new-connections": new_connections,
+    "large-bodies": large_bodies,
+    "open-loop": open_loop,
+    "arrivals": arrivals,
+    "server": server,
+}

@@ -1,0 +1,29 @@
+"""What one more connection costs in resident memory."""
+
+from .. import servers, tools
+from ..session import Bar, Case, Results, Subject, measure as measure_cases
+
+INTENT = """
+Peak resident memory of the generator with 10 and with 9,000 connections against the bare server. The difference over
+8,990 is what a connection costs.
+"""
+FEW, MANY = 10, 9_000
+
+
+def measure(settings):
+    with servers.floor(settings.server_core) as server:
+        cases = []
+        for connections in (FEW, MANY):
+            for tool in (
+                tools.ringtide(settings.duration, connections),
+                tools.wrk(settings.tools, settings.duration, connections),
+            ):
+                cases.append(Case(f"{tool.name}, {connections}", tool, server))
+        results = Results(measure_cases(settings, "memory", cases))
+    bars = [Bar("ringtide's memory per connection", per_connection(results, "ringtide"), "≤", 1024, " B")]
+    return Subject(results.records, bars, ["rss_peak_bytes", "requests_per_second"]), results
+
+
+def per_connection(results, tool):
+    many, few = (results.median(f"{tool}, {count}", "rss_peak_bytes") for count in (MANY, FEW))
+    return (many - few) / (MANY - FEW)

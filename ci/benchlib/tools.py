@@ -1,0 +1,160 @@
+"""The generators: how each is called, and how its report is read.
+
+A reading is a dictionary with `requests`, `failed`, `requests_per_second`, `bytes_per_second`, and what else the tool says
+that a subject wants. A report that lacks a figure is an error: a missing number must not become a good one.
+"""
+
+import json
+import re
+
+from .environment import RELEASE
+from .errors import BenchError
+
+# How many requests may fail before a run says nothing: a few are cut off at the end of a run by tools that count so.
+FAILED_SHARE_MAX = 0.001
+
+
+class Tool:
+    """A generator: `command(url)` calls it and `read(text)` reads its report."""
+
+    def __init__(self, name, command, read):
+        self.name = name
+        self.command = command
+        self._read = read
+
+    def read(self, text):
+        try:
+            reading = self._read(text)
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            raise BenchError(f"the report of {self.name} cannot be read ({error!r}):\n{text[:4000]}") from error
+        if reading["requests"] <= 0:
+            raise BenchError(f"{self.name} completed no request:\n{text[:4000]}")
+        if reading["failed"] > FAILED_SHARE_MAX * reading["requests"]:
+            raise BenchError(f"{self.name}: {reading['failed']} of {reading['requests']} requests failed:\n{text[:4000]}")
+        return reading
+
+
+def ringtide(duration, connections, *flags, name="ringtide"):
+    def command(url):
+        return [str(RELEASE / "ringtide"), "run", url, "-c", str(connections), "-t", "1", "-d", seconds(duration),
+                "--format", "json", "--quiet", *flags]
+
+    return Tool(name, command, read_ringtide)
+
+
+def wrk(tools, duration, connections, *flags):
+    def command(url):
+        # wrk reads whole seconds only.
+        return [tools["wrk"], "-t1", f"-c{connections}", f"-d{max(1, round(duration))}s", *flags, url]
+
+    return Tool("wrk", command, read_wrk)
+
+
+def h2load(tools, duration, connections):
+    def command(url):
+        return [tools["h2load"], "--h1", "-t", "1", "-c", str(connections), "-D", str(max(1, round(duration))), url]
+
+    return Tool("h2load", command, read_h2load)
+
+
+def oha(tools, duration, connections, *flags):
+    def command(url):
+        return [tools["oha"], "--no-tui", "--worker-threads", "1", "-c", str(connections), "-z", seconds(duration),
+                "--output-format", "json", *flags, url]
+
+    return Tool("oha", command, read_oha)
+
+
+def floor(duration, connections):
+    def command(url):
+        address = url.removeprefix("http://").rstrip("/")
+        return [str(RELEASE / "examples" / "floor_client"), "--addr", address, "--connections", str(connections),
+                "--duration", str(max(1, round(duration)))]
+
+    return Tool("floor", command, read_floor)
+
+
+def seconds(duration):
+    return f"{round(duration * 1000)}ms"
+
+
+def read_ringtide(text):
+    report = json.loads(text)
+    requests = report["requests"]
+    return {
+        "requests": int(requests["completed"]),
+        "failed": int(requests["failed"]) + non_success(report["status"]),
+        "requests_per_second": float(report["requests_per_second"]),
+        "bytes_per_second": float(report["bytes_received_per_second"]),
+        "response_p50_us": float(report["latency_us"]["response"]["p50"]),
+        "response_p99_us": float(report["latency_us"]["response"]["p99"]),
+        "schedule_lag_p50_us": float(report["latency_us"]["schedule_lag"]["p50"]),
+        "schedule_lag_p99_us": float(report["latency_us"]["schedule_lag"]["p99"]),
+        "heap_bytes_per_request": float(report["generator"]["heap_bytes_per_request"]),
+        "driver": report["environment"]["driver"],
+        "verdict": report["verdict"],
+    }
+
+
+def non_success(statuses):
+    return sum(int(count) for status, count in statuses.items() if not status.startswith("2"))
+
+
+def read_oha(text):
+    report = json.loads(text)
+    statuses = report["statusCodeDistribution"]
+    # Requests in flight at the end are "aborted due to deadline", and no failure.
+    errors = {kind: count for kind, count in report["errorDistribution"].items() if kind != "aborted due to deadline"}
+    return {
+        "requests": sum(statuses.values()),
+        "failed": sum(errors.values()) + non_success(statuses),
+        "requests_per_second": float(report["summary"]["requestsPerSec"]),
+        "bytes_per_second": float(report["summary"]["sizePerSec"]),
+        "response_p50_us": float(report["latencyPercentiles"]["p50"]) * 1e6,
+        "response_p99_us": float(report["latencyPercentiles"]["p99"]) * 1e6,
+    }
+
+
+def read_floor(text):
+    report = json.loads(text)
+    return {
+        "requests": int(report["requests"]),
+        "failed": 0,
+        "requests_per_second": float(report["requests_per_second"]),
+        "bytes_per_second": None,
+    }
+
+
+def read_wrk(text):
+    done = re.search(r"(\d+) requests in ([\d.]+)(us|ms|s|m|h), ([\d.]+)([KMGTP]?)B read", text)
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
+    # "Socket errors: connect 0, read 0, write 0, timeout 0" and "Non-2xx or 3xx responses: 0" are printed when not 0.
+    errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
+    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
+    length = float(done.group(2)) * {"us": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}[done.group(3)]
+    return {
+        "requests": int(done.group(1)),
+        "failed": sum(int(count) for found in (errors, refused) if found for count in found.groups()),
+        "requests_per_second": float(rate.group(1)),
+        "bytes_per_second": float(done.group(4)) * 1024 ** " KMGTP".index(done.group(5) or " ") / length,
+        **wrk_latency(text),
+    }
+
+
+def wrk_latency(text):
+    """Of a run with --latency only."""
+    names = {"50%": "response_p50_us", "99%": "response_p99_us"}
+    found = re.findall(r"^\s+(50%|99%)\s+([\d.]+)(us|ms|s|m)$", text, re.MULTILINE)
+    return {names[name]: float(value) * {"us": 1, "ms": 1e3, "s": 1e6, "m": 6e7}[unit] for name, value, unit in found}
+
+
+def read_h2load(text):
+    finished = re.search(r"finished in [\d.]+\w+, ([\d.]+) req/s, ([\d.]+)([KMG]?)B/s", text)
+    requests = re.search(r"(\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", text)
+    done, succeeded = int(requests.group(1)), int(requests.group(2))
+    return {
+        "requests": done,
+        "failed": done - succeeded + sum(int(requests.group(index)) for index in (4, 5)),
+        "requests_per_second": float(finished.group(1)),
+        "bytes_per_second": float(finished.group(2)) * 1024 ** " KMG".index(finished.group(3) or " "),
+    }

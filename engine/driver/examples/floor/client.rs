@@ -1,0 +1,138 @@
+//! The client's loop: a fixed request, bytes counted, nothing looked at.
+
+#[path = "../shared/arguments.rs"]
+mod arguments;
+mod ring;
+mod usage;
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use arguments::Arguments;
+use ring::Ring;
+use usage::Usage;
+
+const STOP: u64 = u64::MAX;
+/// Set in the operation's number of a send; the rest is the connection's index.
+const SEND: u64 = 1 << 32;
+const RESPONSE_SIZE_MAX: usize = 16 * 1024;
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(crate) fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("floor_client: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), String> {
+    let arguments = Arguments::parse(&["--addr", "--connections", "--duration"])?;
+    let address: SocketAddr = arguments.get("--addr", SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    if address.port() == 0 {
+        return Err("--addr 127.0.0.1:PORT says where to connect to".into());
+    }
+    let connections: usize = arguments.get("--connections", 64)?;
+    let seconds: u64 = arguments.get("--duration", 5)?;
+    measure(address, connections, seconds).map_err(|error| format!("{address}: {error}"))
+}
+
+fn measure(address: SocketAddr, connections: usize, seconds: u64) -> io::Result<()> {
+    let request: &'static [u8] = Vec::leak(format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n").into_bytes());
+    let mut sockets = Vec::with_capacity(connections);
+    for _ in 0..connections {
+        let socket = TcpStream::connect(address)?;
+        socket.set_nodelay(true)?;
+        sockets.push(socket);
+    }
+    let response_size = response_size(&sockets[0], request)?;
+
+    let mut ring = Ring::new()?;
+    let mut missing = vec![response_size; connections];
+    let started = Instant::now();
+    let before = Usage::now()?;
+    ring.timeout(seconds, STOP)?;
+    for (index, socket) in sockets.iter().enumerate() {
+        ring.receive(socket.as_raw_fd(), index as u64)?;
+        ring.send(socket.as_raw_fd(), request, SEND | index as u64, true)?;
+    }
+    let mut requests = 0_u64;
+    'run: loop {
+        ring.wait()?;
+        while let Some(completion) = ring.next() {
+            if completion.operation == STOP {
+                break 'run;
+            }
+            if completion.operation & SEND != 0 {
+                return Err(io::Error::other("a request was not sent whole"));
+            }
+            let index = completion.operation as usize;
+            let descriptor = sockets[index].as_raw_fd();
+            if let Some(received) = completion.received {
+                ring.give_back(received);
+            }
+            if !completion.more {
+                if completion.result <= 0 && completion.result != -libc::ENOBUFS {
+                    return Err(io::Error::other("the server closed a connection"));
+                }
+                ring.receive(descriptor, completion.operation)?;
+            }
+            missing[index] = missing[index]
+                .checked_sub(completion.result.max(0) as usize)
+                .ok_or_else(|| io::Error::other("the responses are not all of one size"))?;
+            if missing[index] == 0 {
+                missing[index] = response_size;
+                requests += 1;
+                ring.send(descriptor, request, SEND | index as u64, true)?;
+            }
+        }
+    }
+    let elapsed = started.elapsed().as_secs_f64();
+    let used = Usage::now()?;
+    let per_request = |seconds: f64| seconds * 1e6 / requests.max(1) as f64;
+    writeln!(
+        io::stdout(),
+        "{{\"requests\":{requests},\"seconds\":{elapsed:.3},\"requests_per_second\":{:.1},\
+         \"cpu_user_us_per_request\":{:.3},\"cpu_system_us_per_request\":{:.3},\"rss_peak_bytes\":{}}}",
+        requests as f64 / elapsed,
+        per_request(used.user_seconds - before.user_seconds),
+        per_request(used.system_seconds - before.system_seconds),
+        used.rss_peak_bytes,
+    )
+}
+
+/// How many bytes a response has: those of one, asked for the plain way before anything is measured.
+fn response_size(mut socket: &TcpStream, request: &[u8]) -> io::Result<usize> {
+    socket.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+    socket.write_all(request)?;
+    let mut response = Vec::new();
+    let mut piece = [0; 4096];
+    while response.len() < RESPONSE_SIZE_MAX {
+        match socket.read(&mut piece)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => response.extend_from_slice(&piece[..count]),
+        }
+        if let Some(size) = size_by_head(&response)
+            && response.len() >= size
+        {
+            return Ok(size);
+        }
+    }
+    Err(io::Error::other("the response has no Content-Length, or it is too long for a floor"))
+}
+
+/// Head and Content-Length (RFC 9112 §6.2) together, once the head is there.
+fn size_by_head(response: &[u8]) -> Option<usize> {
+    let head_size = response.windows(4).position(|bytes| bytes == b"\r\n\r\n")? + 4;
+    let head = std::str::from_utf8(&response[..head_size]).ok()?;
+    let field = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then_some(value)
+    })?;
+    Some(head_size + field.trim().parse::<usize>().ok()?)
+}

@@ -1,0 +1,206 @@
+//! A ring with provided buffers, and no more around it than makes its use safe: the floor's two ends share it.
+//!
+//! Everything that the kernel is shown lives until the process ends, so no operation can outlive its memory.
+
+// This module lends memory to the kernel; the programs above it need no unsafe code for that.
+#![allow(unsafe_code)]
+// Each of the two ends compiles this module for itself, and neither uses all of it.
+#![allow(dead_code)]
+
+use std::io;
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use io_uring::types::{BufRingEntry, Fd, Timespec};
+use io_uring::{CompletionQueue, IoUring, SubmissionQueue, Submitter, cqueue, opcode, squeue};
+
+const SUBMISSION_ENTRIES: u32 = 4096;
+const COMPLETION_ENTRIES: u32 = 4 * SUBMISSION_ENTRIES;
+const BUFFERS: u16 = 1024;
+const BUFFER_SIZE: usize = 4096;
+const BUFFER_GROUP: u16 = 0;
+
+const _: () = assert!(BUFFERS.is_power_of_two(), "a ring of buffers is indexed by a mask");
+
+/// What the kernel says of one operation.
+pub(crate) struct Completion {
+    /// The number given to the operation when it was started.
+    pub(crate) operation: u64,
+    /// Bytes or a descriptor, or a negated error number.
+    pub(crate) result: i32,
+    /// Whether the operation goes on; a multishot one without it has to be started anew.
+    pub(crate) more: bool,
+    /// The buffer that the received bytes are in.
+    pub(crate) received: Option<Received>,
+}
+
+/// A buffer with received bytes. It can only come from a completion and is used up by giving it back, so whoever holds
+/// one knows that the kernel does not write into it.
+pub(crate) struct Received {
+    buffer: u16,
+    len: usize,
+}
+
+/// One thread's ring. See the module.
+pub(crate) struct Ring {
+    submitter: Submitter<'static>,
+    submission: SubmissionQueue<'static>,
+    completion: CompletionQueue<'static>,
+    buffers: Buffers,
+}
+
+impl Ring {
+    /// A ring for the calling thread, with all buffers given to the kernel.
+    ///
+    /// # Errors
+    /// As `io_uring_setup(2)` and `io_uring_register(2)`.
+    pub(crate) fn new() -> io::Result<Self> {
+        let ring = IoUring::builder()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_coop_taskrun()
+            .setup_submit_all()
+            .setup_cqsize(COMPLETION_ENTRIES)
+            .build(SUBMISSION_ENTRIES)?;
+        let (mut submitter, submission, completion) = Box::leak(Box::new(ring)).split();
+        submitter.register_ring_fd()?;
+        let buffers = Buffers::register(&submitter)?;
+        Ok(Self { submitter, submission, completion, buffers })
+    }
+
+    /// Accepts at `listener` until a completion lacks `more`.
+    pub(crate) fn accept(&mut self, listener: RawFd, operation: u64) -> io::Result<()> {
+        // SAFETY: the operation names a descriptor and no memory.
+        unsafe { self.push(&opcode::AcceptMulti::new(Fd(listener)).build().user_data(operation)) }
+    }
+
+    /// Receives from `socket` until a completion lacks `more`.
+    pub(crate) fn receive(&mut self, socket: RawFd, operation: u64) -> io::Result<()> {
+        let receive = opcode::RecvMulti::new(Fd(socket), BUFFER_GROUP).build().user_data(operation);
+        // SAFETY: the memory that it writes to is taken from the registered buffers, which are never freed.
+        unsafe { self.push(&receive) }
+    }
+
+    /// Sends `bytes`; all of them, unless the completion says otherwise. When `quiet`, only a failure or a short send
+    /// completes at all: `MSG_WAITALL` makes the kernel take a short send for a failure, and failures are not skipped.
+    pub(crate) fn send(
+        &mut self,
+        socket: RawFd,
+        bytes: &'static [u8],
+        operation: u64,
+        quiet: bool,
+    ) -> io::Result<()> {
+        let flags = if quiet { squeue::Flags::SKIP_SUCCESS } else { squeue::Flags::empty() };
+        let send = opcode::Send::new(Fd(socket), bytes.as_ptr(), bytes.len() as u32)
+            .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
+            .build()
+            .flags(flags)
+            .user_data(operation);
+        // SAFETY: the bytes are 'static, so they are valid and unchanged for as long as the kernel may read them.
+        unsafe { self.push(&send) }
+    }
+
+    /// Completes `operation` after `seconds`.
+    pub(crate) fn timeout(&mut self, seconds: u64, operation: u64) -> io::Result<()> {
+        let after: &'static Timespec = Box::leak(Box::new(Timespec::new().sec(seconds)));
+        // SAFETY: the time is leaked, so the kernel may read it whenever it likes.
+        unsafe { self.push(&opcode::Timeout::new(after).build().user_data(operation)) }
+    }
+
+    /// Hands everything started so far to the kernel and waits until at least one operation has completed.
+    pub(crate) fn wait(&mut self) -> io::Result<()> {
+        self.completion.sync();
+        self.submission.sync();
+        loop {
+            match self.submitter.submit_and_wait(1) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // A completion queue that has run over (EBUSY) is emptied by reading it.
+                Err(error) if error.raw_os_error() != Some(libc::EBUSY) => return Err(error),
+                _ => break,
+            }
+        }
+        self.submission.sync();
+        self.completion.sync();
+        Ok(())
+    }
+
+    /// The next completion of those that the last [`wait`](Self::wait) has found.
+    pub(crate) fn next(&mut self) -> Option<Completion> {
+        let entry = self.completion.next()?;
+        let (result, flags) = (entry.result(), entry.flags());
+        let received =
+            cqueue::buffer_select(flags).map(|buffer| Received { buffer, len: result.max(0) as usize });
+        Some(Completion { operation: entry.user_data(), result, more: cqueue::more(flags), received })
+    }
+
+    /// The bytes in a received buffer.
+    pub(crate) fn bytes(&self, received: &Received) -> &[u8] {
+        let start = usize::from(received.buffer) * BUFFER_SIZE;
+        // SAFETY: a `Received` comes from a completion, by which the kernel gives buffer and length: the first `len`
+        // bytes are written, they lie inside the memory, and the kernel writes no more until the buffer is given back,
+        // which takes the `Received` by value. The memory is never freed.
+        unsafe { std::slice::from_raw_parts(self.buffers.memory.add(start), received.len) }
+    }
+
+    /// Gives a buffer back to the kernel.
+    #[expect(clippy::needless_pass_by_value, reason = "giving it back is what ends the right to read it")]
+    pub(crate) fn give_back(&mut self, received: Received) {
+        self.buffers.give(received.buffer);
+    }
+
+    /// # Safety
+    /// All memory that `entry` refers to stays valid until the operation has completed.
+    unsafe fn push(&mut self, entry: &squeue::Entry) -> io::Result<()> {
+        // SAFETY: the caller answers for the entry's memory.
+        while unsafe { self.submission.push(entry) }.is_err() {
+            self.submission.sync();
+            self.submitter.submit()?;
+            self.submission.sync();
+        }
+        Ok(())
+    }
+}
+
+/// The buffers that receives are given, and the ring of descriptions through which the kernel takes them
+/// (`io_uring_register_buf_ring(3)`).
+struct Buffers {
+    memory: *mut u8,
+    entries: *mut BufRingEntry,
+    tail: u16,
+}
+
+/// The ring of descriptions has to begin at a page.
+#[repr(C, align(4096))]
+struct Descriptions([u8; BUFFERS as usize * size_of::<BufRingEntry>()]);
+
+impl Buffers {
+    fn register(submitter: &Submitter<'_>) -> io::Result<Self> {
+        let memory = Vec::leak(vec![0_u8; usize::from(BUFFERS) * BUFFER_SIZE]).as_mut_ptr();
+        let descriptions =
+            Box::leak(Box::new(Descriptions([0; BUFFERS as usize * size_of::<BufRingEntry>()])));
+        let entries = std::ptr::from_mut(descriptions).cast::<BufRingEntry>();
+        // SAFETY: `entries` is the start of a page-aligned allocation of BUFFERS entries that is never freed. The
+        // reference it was made from is not used again.
+        unsafe { submitter.register_buf_ring_with_flags(entries as u64, BUFFERS, BUFFER_GROUP, 0)? };
+        let mut buffers = Self { memory, entries, tail: 0 };
+        (0..BUFFERS).for_each(|buffer| buffers.give(buffer));
+        Ok(buffers)
+    }
+
+    fn give(&mut self, buffer: u16) {
+        let index = usize::from(self.tail & (BUFFERS - 1));
+        self.tail = self.tail.wrapping_add(1);
+        // SAFETY: the index is masked to the ring, and the entry is ours to write: at most BUFFERS buffers exist and each
+        // is given only when it is not with the kernel, so the entry at the tail has been consumed. All bit patterns of
+        // an entry are valid. The fields are written one by one because the tail shares the first entry's padding.
+        let entry = unsafe { &mut *self.entries.add(index) };
+        // SAFETY: the offset lies inside the allocation of BUFFERS * BUFFER_SIZE bytes.
+        entry.set_addr(unsafe { self.memory.add(usize::from(buffer) * BUFFER_SIZE) } as u64);
+        entry.set_len(BUFFER_SIZE as u32);
+        entry.set_bid(buffer);
+        // SAFETY: the tail is a naturally aligned u16 in the first entry, valid as long as the ring. Only the kernel
+        // looks at it from elsewhere, and release orders the entry before it.
+        let tail = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(self.entries).cast_mut()) };
+        tail.store(self.tail, Ordering::Release);
+    }
+}

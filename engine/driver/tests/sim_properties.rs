@@ -1,0 +1,608 @@
+//! Random operations through the simulated driver with random faults, against a model of what may come out.
+//!
+//! Every operation ends exactly once (`ledger`), no byte is lost, doubled or reordered, nothing leaks, and the same seed
+//! gives the same run. What each call does when all goes well is the contract suite's matter.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicIsize, Ordering};
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use ringtide_driver::limits::QUIET_SEND_SIZE_MAX;
+use ringtide_driver::sim::{Faults, Sim, SimOptions};
+use ringtide_driver::{
+    Address, BufferPool, Completion, Driver, Event, Handle, Lease, ReceiveEnd, SendBuffer,
+};
+
+#[path = "contract/ledger.rs"]
+mod ledger;
+
+use ledger::{Account, Ledger};
+
+/// Turns until nothing can happen any more. The longest runs seen need some thousands.
+const TURNS_MAX: u32 = 200_000;
+
+/// One thing that a caller does. Numbers choose among what there is.
+#[derive(Clone, Debug)]
+enum Operation {
+    Listen,
+    Connect(usize),
+    ConnectToNobody,
+    Accept(usize),
+    Receive(usize),
+    Send(usize, usize),
+    SendQuiet(usize, usize),
+    Shutdown(usize),
+    Cancel(usize),
+    Close(usize),
+    Reset(usize),
+    DropLeases(usize),
+    Turn(u64),
+    Advance(u64),
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        1 => Just(Operation::Listen),
+        4 => any::<usize>().prop_map(Operation::Connect),
+        1 => Just(Operation::ConnectToNobody),
+        4 => any::<usize>().prop_map(Operation::Accept),
+        10 => any::<usize>().prop_map(Operation::Receive),
+        10 => (any::<usize>(), 0..6_000_usize).prop_map(|(at, len)| Operation::Send(at, len)),
+        4 => (any::<usize>(), 0..=QUIET_SEND_SIZE_MAX).prop_map(|(at, len)| Operation::SendQuiet(at, len)),
+        3 => any::<usize>().prop_map(Operation::Shutdown),
+        6 => any::<usize>().prop_map(Operation::Cancel),
+        2 => any::<usize>().prop_map(Operation::Close),
+        1 => any::<usize>().prop_map(Operation::Reset),
+        8 => (0..4_usize).prop_map(Operation::DropLeases),
+        20 => (0..5_000_000_u64).prop_map(Operation::Turn),
+        2 => (0..5_000_000_u64).prop_map(Operation::Advance),
+    ]
+}
+
+/// Faults that must be rare enough for the run to go on, and those that may always happen.
+fn faults() -> impl Strategy<Value = Faults> {
+    let hidden = || prop_oneof![3 => Just(0.0), 1 => 0.0..0.6_f64];
+    let always = || prop_oneof![3 => Just(0.0), 1 => 0.0..=1.0_f64];
+    let seen = || prop_oneof![6 => Just(0.0), 1 => 0.0..=0.5_f64];
+    let first = (hidden(), hidden(), hidden(), hidden());
+    let second = (always(), always(), always(), always(), always());
+    (first, second, [seen(), seen(), seen(), seen()]).prop_map(|(first, second, seen)| Faults {
+        no_buffers: first.0,
+        lost_more: first.1,
+        overflow: first.2,
+        spurious_wake: first.3,
+        short_send: second.0,
+        cut_receive: second.1,
+        delayed_completion: second.2,
+        cancel_race: second.3,
+        slow_link: second.4,
+        reset: seen[0],
+        refused_connect: seen[1],
+        blackhole_connect: seen[2],
+        no_descriptors: seen[3],
+    })
+}
+
+/// A world to act in.
+#[derive(Clone, Debug)]
+struct Setting {
+    seed: u64,
+    faults: Faults,
+    buffers: u16,
+    buffer_size: u32,
+    socket_buffer_size: usize,
+}
+
+fn setting() -> impl Strategy<Value = Setting> {
+    (any::<u64>(), faults(), 1..12_u16, 20..2_000_u32, 100..6_000_usize).prop_map(
+        |(seed, faults, buffers, buffer_size, socket_buffer_size)| Setting {
+            seed,
+            faults,
+            buffers,
+            buffer_size,
+            socket_buffer_size,
+        },
+    )
+}
+
+/// What one end of a connection has sent and received.
+#[derive(Debug, Default)]
+struct End {
+    /// Who sends what this end receives; known once the connection is accepted.
+    peer: Option<Handle>,
+    /// All that was handed to a send, in order.
+    handed_in: Vec<u8>,
+    /// Where in it the bytes of the last send begin.
+    send_start: usize,
+    /// So much of it was sent for certain.
+    sent: usize,
+    /// So much of the peer's `handed_in` has come.
+    received: usize,
+    eof: bool,
+    /// A send or a receive has failed.
+    failed: bool,
+    /// Shut or closed: an end of the stream may come to the peer.
+    finished: bool,
+}
+
+/// Bytes that are counted while they live.
+struct Counted(Vec<u8>, Arc<AtomicIsize>);
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.1.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+struct World {
+    sim: Sim,
+    ledger: Ledger,
+    listeners: Vec<Handle>,
+    streams: Vec<Handle>,
+    /// Kept after `Closed`, as the peer may still receive what was sent.
+    ends: HashMap<Handle, End>,
+    /// Clients by where they are, for the server that finds them there.
+    clients: HashMap<Address, Handle>,
+    leases: Vec<Lease>,
+    buffers_alive: Arc<AtomicIsize>,
+    bytes_made: Cell<u64>,
+    trace: Vec<String>,
+}
+
+impl World {
+    fn new(setting: &Setting) -> Self {
+        let options = SimOptions {
+            seed: setting.seed,
+            faults: setting.faults,
+            socket_buffer_size: setting.socket_buffer_size,
+        };
+        let pool = BufferPool::with_sizes(setting.buffers, setting.buffer_size);
+        Self {
+            sim: Sim::with_pool(options, pool),
+            ledger: Ledger::default(),
+            listeners: Vec::new(),
+            streams: Vec::new(),
+            ends: HashMap::new(),
+            clients: HashMap::new(),
+            leases: Vec::new(),
+            buffers_alive: Arc::default(),
+            bytes_made: Cell::new(0),
+            trace: Vec::new(),
+        }
+    }
+
+    /// Handles are forgotten some time after they were closed, so that stale ones are used as well.
+    fn stream(&self, at: usize) -> Option<Handle> {
+        (!self.streams.is_empty()).then(|| self.streams[at % self.streams.len()])
+    }
+
+    fn listener(&self, at: usize) -> Option<Handle> {
+        (!self.listeners.is_empty()).then(|| self.listeners[at % self.listeners.len()])
+    }
+
+    /// Whether the caller may still use `handle`.
+    fn is_open(&self, handle: Handle) -> bool {
+        self.ledger.get(handle).is_some_and(|account| !account.closing)
+    }
+
+    /// Checks what a call answered against what is under way: `busy` says whether it has to refuse.
+    fn answered(&self, handle: Handle, result: &io::Result<()>, busy: bool) {
+        let kind = result.as_ref().err().map(io::Error::kind);
+        if !self.is_open(handle) {
+            assert_eq!(kind, Some(ErrorKind::NotFound), "{handle:?} is stale");
+        } else if busy {
+            assert_eq!(kind, Some(ErrorKind::ResourceBusy), "{handle:?} {:?}", self.ledger.get(handle));
+        } else {
+            assert_eq!(kind, None, "{handle:?} {:?}", self.ledger.get(handle));
+        }
+    }
+
+    fn act(&mut self, operation: &Operation) {
+        match *operation {
+            Operation::Listen => {
+                let address = Address::Tcp("127.0.0.1:0".parse().expect("an address"));
+                let listener = self.sim.listen(&address, false).expect("a free port");
+                self.ledger.open(listener, Account::default());
+                self.listeners.push(listener);
+            }
+            Operation::Connect(at) => {
+                let Some(address) = self.listener(at).and_then(|it| self.sim.local_address(it).ok()) else {
+                    return;
+                };
+                self.connect(&address);
+            }
+            Operation::ConnectToNobody => {
+                self.connect(&Address::Tcp("127.0.0.1:1".parse().expect("an address")));
+            }
+            Operation::Accept(at) => {
+                let Some(listener) = self.listener(at) else { return };
+                let result = self.sim.accept(listener);
+                let busy = self.ledger.get(listener).is_some_and(|account| account.accepting);
+                self.answered(listener, &result, busy);
+                if result.is_ok() {
+                    self.ledger.at(listener).start_accept();
+                }
+            }
+            Operation::Receive(at) => {
+                let Some(stream) = self.stream(at) else { return };
+                self.receive(stream);
+            }
+            Operation::Send(at, len) => {
+                let Some(stream) = self.stream(at) else { return };
+                let bytes = self.fresh_bytes(len);
+                self.buffers_alive.fetch_add(1, Ordering::Relaxed);
+                let counted = Counted(bytes.clone(), Arc::clone(&self.buffers_alive));
+                let result = self.sim.send(stream, SendBuffer::Shared(Bytes::from_owner(counted)));
+                self.send_answered(stream, &result, &bytes, |account| account.sending = true);
+            }
+            Operation::SendQuiet(at, len) => {
+                static BYTES: [u8; QUIET_SEND_SIZE_MAX] = {
+                    let mut bytes = [0; QUIET_SEND_SIZE_MAX];
+                    let mut index = 0;
+                    while index < QUIET_SEND_SIZE_MAX {
+                        bytes[index] = (index * 7 + index / 256) as u8;
+                        index += 1;
+                    }
+                    bytes
+                };
+                let Some(stream) = self.stream(at) else { return };
+                let result = self.sim.send_quiet(stream, &BYTES[..len]);
+                self.send_answered(stream, &result, &BYTES[..len], |account| account.quiet += 1);
+            }
+            Operation::Shutdown(at) => {
+                let Some(stream) = self.stream(at) else { return };
+                let result = self.sim.shutdown(stream);
+                if result.is_ok() {
+                    let account = self.ledger.at(stream);
+                    assert!(!account.closing && !account.sending, "shut in the middle of a send");
+                    self.ends.get_mut(&stream).expect("every stream has an end").finished = true;
+                }
+            }
+            Operation::Cancel(at) => {
+                let handle = if at.is_multiple_of(4) { self.listener(at / 4) } else { self.stream(at / 4) };
+                let Some(handle) = handle else { return };
+                self.sim.cancel(handle);
+                self.ledger.cancel(handle);
+            }
+            Operation::Close(at) => {
+                let handle = if at.is_multiple_of(8) { self.listener(at / 8) } else { self.stream(at / 8) };
+                let Some(handle) = handle else { return };
+                self.close(handle);
+            }
+            Operation::Reset(at) => {
+                let Some(stream) = self.stream(at) else { return };
+                self.sim.reset(stream);
+            }
+            Operation::DropLeases(count) => drop(self.leases.drain(..count.min(self.leases.len()))),
+            Operation::Turn(wait_ns) => {
+                let deadline_ns = self.sim.now_ns() + wait_ns;
+                self.turn(Some(deadline_ns)).expect("a simulation does not break");
+            }
+            Operation::Advance(duration_ns) => self.sim.advance(duration_ns),
+        }
+    }
+
+    fn connect(&mut self, address: &Address) {
+        let stream = match self.sim.connect(address) {
+            Ok(stream) => stream,
+            Err(error) => return assert_eq!(error.raw_os_error(), Some(libc::EMFILE)),
+        };
+        self.ledger.open(stream, Account { connecting: true, ..Account::default() });
+        let local = self.sim.local_address(stream).expect("it is open");
+        self.clients.insert(local, stream);
+        self.ends.insert(stream, End::default());
+        self.streams.push(stream);
+    }
+
+    fn receive(&mut self, stream: Handle) {
+        let result = self.sim.receive(stream);
+        let busy = self.ledger.get(stream).is_some_and(|account| account.receiving);
+        self.answered(stream, &result, busy);
+        if result.is_ok() {
+            self.ledger.at(stream).start_receive();
+        }
+    }
+
+    fn close(&mut self, handle: Handle) {
+        self.sim.close(handle);
+        if self.is_open(handle) {
+            self.ledger.at(handle).closing = true;
+            if let Some(end) = self.ends.get_mut(&handle) {
+                end.finished = true;
+            }
+        }
+    }
+
+    /// Bytes that no other send has.
+    fn fresh_bytes(&self, len: usize) -> Vec<u8> {
+        let mut state = self.bytes_made.get();
+        let bytes = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        });
+        let bytes = bytes.take(len).collect();
+        self.bytes_made.set(state);
+        bytes
+    }
+
+    fn send_answered(
+        &mut self,
+        stream: Handle,
+        result: &io::Result<()>,
+        bytes: &[u8],
+        book: impl FnOnce(&mut Account),
+    ) {
+        let (sending, quiet) =
+            self.ledger.get(stream).map_or((false, 0), |account| (account.sending, account.quiet));
+        // An earlier quiet send may have left the socket's buffer or not; nothing has told.
+        let refused = result.as_ref().is_err_and(|error| error.kind() == ErrorKind::ResourceBusy);
+        self.answered(stream, result, sending || (quiet > 0 && refused));
+        if result.is_ok() {
+            book(self.ledger.at(stream));
+            let end = self.ends.get_mut(&stream).expect("every stream has an end");
+            end.send_start = end.handed_in.len();
+            // After a failure the kernel takes nothing more, so nothing more can come.
+            if !end.failed && !end.finished {
+                end.handed_in.extend_from_slice(bytes);
+            }
+        }
+    }
+
+    fn turn(&mut self, deadline_ns: Option<u64>) -> io::Result<()> {
+        let mut completions = Vec::new();
+        let before_ns = self.sim.now_ns();
+        self.sim.turn(deadline_ns, &mut completions)?;
+        assert!(self.sim.now_ns() > before_ns, "time goes on");
+        for completion in completions {
+            self.ledger.observe(&completion);
+            self.observe(completion);
+        }
+        Ok(())
+    }
+
+    fn observe(&mut self, completion: Completion) {
+        let handle = completion.handle;
+        self.trace.push(match &completion.event {
+            Event::Received(lease) => format!("{} {handle:?} {lease:?}", self.sim.now_ns()),
+            Event::Sent(result, buffer) => {
+                format!("{} {handle:?} {result:?} {}", self.sim.now_ns(), buffer.len())
+            }
+            event => format!("{} {handle:?} {event:?}", self.sim.now_ns()),
+        });
+        match completion.event {
+            Event::Accepted(stream) => {
+                self.streams.push(stream);
+                let client = self.sim.peer_address(stream).expect("it is connected");
+                let client = self.clients[&client];
+                self.ends.insert(stream, End { peer: Some(client), ..End::default() });
+                self.ends.get_mut(&client).expect("every stream has an end").peer = Some(stream);
+            }
+            Event::Connected(Err(_)) => {
+                self.ends.get_mut(&handle).expect("every stream has an end").failed = true;
+            }
+            Event::Received(lease) => {
+                self.check_bytes(handle, &lease);
+                self.leases.push(lease);
+            }
+            Event::ReceiveEnded(ReceiveEnd::Eof) => {
+                let end = self.ends.get_mut(&handle).expect("every stream has an end");
+                end.eof = true;
+                let received = end.received;
+                // Without a known peer nobody has accepted the connection, and so nobody has ended it in order.
+                let peer = &self.ends[&self.ends[&handle].peer.expect("somebody has sent the end")];
+                assert!(peer.finished, "an end that nobody has sent");
+                assert!(received >= peer.sent, "{} bytes of {} before the end", received, peer.sent);
+            }
+            Event::ReceiveEnded(ReceiveEnd::Error(error)) if error.kind() != ErrorKind::NotConnected => {
+                self.ends.get_mut(&handle).expect("every stream has an end").failed = true;
+            }
+            Event::Sent(result, buffer) => {
+                let end = self.ends.get_mut(&handle).expect("every stream has an end");
+                match result {
+                    // Whatever was handed in before it went before it.
+                    Ok(()) => {
+                        end.sent = end.handed_in.len();
+                        self.ledger.at(handle).quiet = 0;
+                    }
+                    // It came before the connection, and left nothing behind.
+                    Err(error) if error.kind() == ErrorKind::NotConnected => {
+                        end.handed_in.truncate(end.send_start);
+                    }
+                    Err(_) => end.failed = true,
+                }
+                drop(buffer);
+            }
+            _ => {}
+        }
+    }
+
+    /// The bytes have to be the next of those that the peer handed in.
+    fn check_bytes(&mut self, handle: Handle, bytes: &[u8]) {
+        let end = self.ends.get_mut(&handle).expect("every stream has an end");
+        assert!(!end.eof, "bytes after the end");
+        let from = end.received;
+        end.received += bytes.len();
+        let peer = self.ends[&handle].peer.expect("somebody has sent this");
+        let expected = self.ends[&peer].handed_in.get(from..from + bytes.len());
+        assert!(expected == Some(bytes), "{handle:?}: wrong bytes from {from} on");
+    }
+
+    /// Receives whatever there is to receive until nothing can happen any more, and checks that nothing got stuck.
+    fn quiesce(&mut self) {
+        for listener in self.listeners.clone() {
+            if self.ledger.get(listener).is_some_and(|account| !account.closing && !account.accepting) {
+                self.sim.accept(listener).expect("it is open and idle");
+                self.ledger.at(listener).start_accept();
+            }
+        }
+        for _ in 0..TURNS_MAX {
+            self.leases.clear();
+            for stream in self.streams.clone() {
+                let end = &self.ends[&stream];
+                let over = end.eof || end.failed;
+                if self.ledger.get(stream).is_some_and(|it| !it.closing && !it.receiving && !it.connecting)
+                    && !over
+                {
+                    self.receive(stream);
+                }
+            }
+            match self.turn(None) {
+                Ok(()) => {}
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Deadlock, "{error}");
+                    return self.check_nothing_is_stuck();
+                }
+            }
+        }
+        panic!("it never comes to rest");
+    }
+
+    fn check_nothing_is_stuck(&self) {
+        for &stream in &self.streams {
+            let end = &self.ends[&stream];
+            let Some(account) = self.ledger.get(stream) else { continue };
+            assert!(!account.closing, "{stream:?}: Closed has not come");
+            let Some(peer) = end.peer else { continue };
+            let peer_end = &self.ends[&peer];
+            if end.failed {
+                continue;
+            }
+            assert!(end.eof || !peer_end.finished, "{stream:?}: the end is missing");
+            if peer_end.failed || !self.is_open(peer) {
+                continue;
+            }
+            assert!(!account.sending, "{stream:?}: Sent has not come");
+            assert_eq!(end.received, peer_end.handed_in.len(), "{stream:?}: bytes are missing");
+        }
+    }
+
+    /// Closes everything, and checks that nothing is left.
+    fn finish(mut self) -> Vec<String> {
+        for handle in self.streams.iter().chain(&self.listeners).copied().collect::<Vec<_>>() {
+            self.close(handle);
+        }
+        self.leases.clear();
+        for _ in 0..TURNS_MAX {
+            if let Err(error) = self.turn(None) {
+                assert_eq!(error.kind(), ErrorKind::Deadlock, "{error}");
+                break;
+            }
+        }
+        assert_eq!(self.ledger.len(), 0, "Closed has not come for every handle: {:?}", self.ledger);
+        assert_eq!(self.sim.open_sockets(), 0, "sockets leaked");
+        assert_eq!(self.sim.pool().lent(), 0, "receive buffers leaked");
+        assert_eq!(self.buffers_alive.load(Ordering::Relaxed), 0, "send buffers leaked");
+        self.trace
+    }
+
+    /// Drops the driver in the middle of everything, and checks that it holds on to nothing.
+    fn abandon(self) {
+        let pool = self.sim.pool().clone();
+        drop(self.sim);
+        let held = self.leases.iter().filter(|lease| lease.is_pooled()).count();
+        assert_eq!(usize::from(pool.lent()), held, "receive buffers leaked");
+        assert_eq!(self.buffers_alive.load(Ordering::Relaxed), 0, "send buffers leaked");
+    }
+}
+
+fn run(setting: &Setting, operations: &[Operation]) -> World {
+    let mut world = World::new(setting);
+    // Something to begin with, so that short runs do something too.
+    let address = {
+        world.act(&Operation::Listen);
+        world.act(&Operation::Accept(0));
+        world.sim.local_address(world.listeners[0]).expect("it is open")
+    };
+    world.connect(&address);
+    for operation in operations {
+        world.act(operation);
+    }
+    world
+}
+
+proptest! {
+    // The failing input is printed in full, so no file of seeds is kept beside the test.
+    #![proptest_config(ProptestConfig { failure_persistence: None, max_shrink_time: 10_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn everything_ends_once_and_nothing_is_lost(
+        setting in setting(),
+        operations in prop::collection::vec(operation(), 0..100),
+    ) {
+        let mut world = run(&setting, &operations);
+        world.quiesce();
+        world.finish();
+    }
+
+    #[test]
+    fn closing_everything_in_the_middle_leaves_nothing(
+        setting in setting(),
+        operations in prop::collection::vec(operation(), 0..100),
+    ) {
+        run(&setting, &operations).finish();
+    }
+
+    #[test]
+    fn dropping_the_driver_in_the_middle_leaves_nothing(
+        setting in setting(),
+        operations in prop::collection::vec(operation(), 0..100),
+    ) {
+        run(&setting, &operations).abandon();
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_run(
+        setting in setting(),
+        operations in prop::collection::vec(operation(), 0..100),
+    ) {
+        let traces = [(); 2].map(|()| {
+            let mut world = run(&setting, &operations);
+            world.quiesce();
+            world.finish()
+        });
+        prop_assert_eq!(&traces[0], &traces[1]);
+    }
+}
+
+/// Checks of the test itself: that runs as above really get where the properties are about something.
+#[test]
+fn a_run_without_faults_moves_bytes() {
+    let faults = Faults::default();
+    let setting = Setting { seed: 1, faults, buffers: 4, buffer_size: 100, socket_buffer_size: 1_000 };
+    let operations = [
+        Operation::Turn(1_000_000),
+        Operation::Turn(1_000_000),
+        Operation::Send(0, 10_000),
+        Operation::Send(1, 20_000),
+        Operation::Receive(0),
+        Operation::Turn(1_000_000),
+    ];
+    let mut world = run(&setting, &operations);
+    world.quiesce();
+    let received: Vec<_> = world.streams.iter().map(|stream| world.ends[stream].received).collect();
+    assert_eq!(received, [20_000, 10_000]);
+    world.finish();
+}
+
+/// A drought that every waiting socket could begin anew once multiplied the steps of the simulation without end.
+#[test]
+fn droughts_of_buffers_end_for_many_sockets() {
+    let faults = Faults { no_buffers: 0.6, ..Faults::default() };
+    let setting = Setting { seed: 1, faults, buffers: 4, buffer_size: 100, socket_buffer_size: 1_000 };
+    let mut operations: Vec<_> = (0..10).map(|_| Operation::Connect(0)).collect();
+    operations.extend([Operation::Turn(1_000_000), Operation::Turn(1_000_000)]);
+    operations.extend((0..22).map(|at| Operation::Send(at, 2_000)));
+    let mut world = run(&setting, &operations);
+    world.quiesce();
+    world.finish();
+}

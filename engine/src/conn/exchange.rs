@@ -1,0 +1,266 @@
+//! One request and its answer, as a handler sees them.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::num::NonZeroU64;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::StatusCode;
+use ringtide_driver::Address;
+
+use super::response::{self, PreparedResponse};
+use super::server::ServerConnection;
+use super::wire::Answer;
+use crate::error::{Error, RequestError};
+use crate::proto::h1::{self, BodyLength, ChunkHeader, EncodeError, RequestHead, Version};
+
+/// A request that wants an answer: its head, and its body piece by piece, both in the buffers that they arrived in.
+///
+/// It is answered by [`respond`](Self::respond) or [`answer`](Self::answer), at once and whole, or by [`start`](Self::start) and piece by
+/// piece. The body need not be read before; what is left of it is read and dropped if it is little, and ends the connection if
+/// it is much. Dropped without an answer, it ends the connection.
+pub struct Exchange<'c> {
+    connection: &'c mut ServerConnection,
+}
+
+/// The proof that a request was answered to its end.
+#[derive(Debug)]
+#[must_use = "it is what a handler returns"]
+pub struct Answered(());
+
+impl<'c> Exchange<'c> {
+    #[inline]
+    pub(super) fn new(connection: &'c mut ServerConnection) -> Self {
+        Self { connection }
+    }
+
+    /// The head.
+    #[inline]
+    pub fn head(&self) -> RequestHead<'_> {
+        self.connection.request_head()
+    }
+
+    /// How the length of the request's body is told.
+    pub fn body_length(&self) -> BodyLength {
+        self.connection.body_length()
+    }
+
+    /// The address at the other end.
+    ///
+    /// # Errors
+    /// As getpeername(2).
+    pub fn peer_address(&self) -> io::Result<Address> {
+        self.connection.peer_address()
+    }
+
+    /// The next piece of the request's body, never empty, without its framing; `None` when the request has ended. The first
+    /// call tells a peer that waits for it to go on (`100 Continue`). Trailer fields are read and dropped. Cancel-safe.
+    ///
+    /// # Errors
+    /// When the request cannot be read to its end; the connection ends with this exchange. A handler that returns the error has the
+    /// peer told what was wrong.
+    pub async fn chunk(&mut self) -> Result<Option<&[u8]>, Error> {
+        chunk(self.connection).await
+    }
+
+    /// Reads the rest of the body into memory, at most `size_max` bytes of it; `None` if it is larger, and the rest is still
+    /// to be read.
+    ///
+    /// # Errors
+    /// As [`chunk`](Self::chunk).
+    pub async fn body(&mut self, size_max: usize) -> Result<Option<Vec<u8>>, Error> {
+        let mut body = Vec::new();
+        while let Some(piece) = self.chunk().await? {
+            if body.len() + piece.len() > size_max {
+                return Ok(None);
+            }
+            body.extend_from_slice(piece);
+        }
+        Ok(Some(body))
+    }
+
+    /// Answers with a response that was encoded before. It leaves when the handler has ended, together with those to the pipelined requests
+    /// around it. A response to HEAD is sent without its body.
+    #[inline]
+    pub fn respond(self, response: &PreparedResponse) -> Answered {
+        let connection = self.connection;
+        let is_head = connection.is_head_request();
+        let ending = connection.begin_answer(true, false);
+        connection.wire.write(|out| response.encode_head(out, ending));
+        if !is_head {
+            connection.wire.write_data(response.body().clone());
+        }
+        connection.wire.note(|progress| progress.answer = Answer::Whole);
+        Answered(())
+    }
+
+    /// Answers with a status, fields and a body. `Date`, `Connection` and `Content-Length` are added; status 204 and 304 have no body. It
+    /// leaves as that of [`respond`](Self::respond).
+    ///
+    /// # Errors
+    /// [`RequestError::Head`] as [`PreparedResponse::new`]; nothing was answered.
+    pub fn answer<N: AsRef<[u8]>, V: AsRef<[u8]>>(
+        self,
+        status: StatusCode,
+        fields: impl IntoIterator<Item = (N, V)>,
+        body: impl Into<Bytes>,
+    ) -> Result<Answered, Error> {
+        let body = body.into();
+        let length = response::length_of(status, body.len()).map_err(RequestError::Head)?;
+        let connection = self.connection;
+        let is_head = connection.is_head_request();
+        let ending = connection.begin_answer(true, false);
+        encode(connection, status, fields, length, ending)?;
+        if !is_head {
+            connection.wire.write_data(body);
+        }
+        connection.wire.note(|progress| progress.answer = Answer::Whole);
+        Ok(Answered(()))
+    }
+
+    /// Begins an answer whose body follows through [`Responder::send`]: `length` bytes of it, or chunked when that is `None`. A client of
+    /// HTTP/1.0, which knows no chunks, is told the end by the end of the connection.
+    ///
+    /// # Errors
+    /// [`RequestError::Head`] when a field holds what would be read as something else, or the status is one that has no body. The
+    /// exchange is dropped unanswered.
+    pub fn start<N: AsRef<[u8]>, V: AsRef<[u8]>>(
+        self,
+        status: StatusCode,
+        fields: impl IntoIterator<Item = (N, V)>,
+        length: Option<u64>,
+    ) -> Result<Responder<'c>, Error> {
+        let connection = self.connection;
+        if response::length_of(status, 1).is_err() {
+            return Err(RequestError::Head(EncodeError::BodyLength).into());
+        }
+        let length = match (length, connection.version()) {
+            (Some(length), _) => BodyLength::Length(length),
+            (None, Version::Http11) => BodyLength::Chunked,
+            (None, Version::Http10) => BodyLength::UntilClose,
+        };
+        let has_body = !connection.is_head_request();
+        let ending = connection.begin_answer(length != BodyLength::UntilClose, true);
+        encode(connection, status, fields, length, ending)?;
+        Ok(Responder { connection, left: length, has_body })
+    }
+
+    /// Ends the connection without an answer.
+    pub fn disconnect(self) -> Answered {
+        self.connection.disconnect();
+        Answered(())
+    }
+}
+
+/// An answer that has begun. It is to be [finished](Self::finish): dropped before, it ends the connection, so that the peer sees that a part
+/// is missing.
+pub struct Responder<'c> {
+    connection: &'c mut ServerConnection,
+    left: BodyLength,
+    has_body: bool,
+}
+
+impl Responder<'_> {
+    /// Sends a piece of the answer's body, little of it copied and much as it is. Returns when it is queued, which it is as soon as the
+    /// peer has taken most of what was queued before: a slow reader holds its handler back. An empty piece is none. Cancel-safe: a
+    /// dropped future has sent nothing.
+    ///
+    /// # Errors
+    /// [`RequestError::BodyLength`] for more than was announced, of which nothing is sent. [`Error::Network`] when the peer is gone.
+    pub async fn send(&mut self, data: impl Into<Bytes>) -> Result<(), Error> {
+        let data = data.into();
+        poll_fn(|context| self.poll_room(context)).await?;
+        self.queue(data)
+    }
+
+    /// The next piece of the request's body, as [`Exchange::chunk`].
+    ///
+    /// # Errors
+    /// As [`Exchange::chunk`]. As the answer has begun, the peer is told by the end of the connection alone.
+    pub async fn chunk(&mut self) -> Result<Option<&[u8]>, Error> {
+        chunk(self.connection).await
+    }
+
+    /// Ends the answer.
+    ///
+    /// # Errors
+    /// [`RequestError::BodyLength`] for less than was announced; the connection ends.
+    pub fn finish(self) -> Result<Answered, Error> {
+        match self.left {
+            BodyLength::Length(left) if left > 0 && self.has_body => {
+                return Err(RequestError::BodyLength { announced: left, given: 0 }.into());
+            }
+            BodyLength::Chunked if self.has_body => {
+                self.connection.wire.write(|out| out.extend_from_slice(h1::LAST_CHUNK));
+            }
+            _ => {}
+        }
+        self.connection.wire.note(|progress| progress.answer = Answer::Whole);
+        Ok(Answered(()))
+    }
+
+    fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let wire = &self.connection.wire;
+        let room = wire.poll_room(context);
+        wire.note(|progress| progress.waits |= room.is_pending());
+        ready!(room).map_err(Error::Network)?;
+        Poll::Ready(Ok(()))
+    }
+
+    fn queue(&mut self, data: Bytes) -> Result<(), Error> {
+        let Some(size) = NonZeroU64::new(data.len() as u64) else { return Ok(()) };
+        match &mut self.left {
+            BodyLength::Length(left) if size.get() > *left => {
+                return Err(RequestError::BodyLength { announced: *left, given: size.get() }.into());
+            }
+            BodyLength::Length(left) => *left -= size.get(),
+            _ => {}
+        }
+        if !self.has_body {
+            return Ok(());
+        }
+        let wire = &self.connection.wire;
+        if self.left == BodyLength::Chunked {
+            wire.write(|out| out.extend_from_slice(&ChunkHeader::new(size)));
+            wire.write_data(data);
+            wire.write(|out| out.extend_from_slice(h1::CHUNK_END));
+        } else {
+            wire.write_data(data);
+        }
+        Ok(())
+    }
+}
+
+async fn chunk(connection: &mut ServerConnection) -> Result<Option<&[u8]>, Error> {
+    let range = poll_fn(|context| connection.poll_data(context)).await?;
+    Ok(range.map(|range| &connection.input.buffer()[range]))
+}
+
+fn encode<N: AsRef<[u8]>, V: AsRef<[u8]>>(
+    connection: &ServerConnection,
+    status: StatusCode,
+    fields: impl IntoIterator<Item = (N, V)>,
+    length: BodyLength,
+    ending: response::Ending,
+) -> Result<(), Error> {
+    let encoded = connection.wire.write(|out| response::encode_head(out, status, fields, length, ending));
+    encoded.map_err(|error| {
+        // Nothing was written, so another answer is possible.
+        connection.wire.note(|progress| progress.answer = Answer::None);
+        RequestError::Head(error).into()
+    })
+}
+
+impl fmt::Debug for Exchange<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Exchange({:?})", self.head())
+    }
+}
+
+impl fmt::Debug for Responder<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Responder({:?} left)", self.left)
+    }
+}

@@ -1,0 +1,122 @@
+//! Heads of responses as a server writes them, and responses encoded once and sent as often as one likes.
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use super::date::push_date;
+use crate::error::RequestError;
+use crate::proto::h1::{self, BodyLength, EncodeError, Version};
+
+/// A response encoded once: status, fields and body, all but `Date` and `Connection`. Cloning it shares the bytes.
+///
+/// ```
+/// use http::StatusCode;
+/// use ringtide::server::PreparedResponse;
+///
+/// let hello = PreparedResponse::new(StatusCode::OK, [("Content-Type", "text/plain")], "hello world\n")?;
+/// # Ok::<(), ringtide::error::RequestError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct PreparedResponse {
+    /// Without the empty line at its end.
+    head: Bytes,
+    body: Bytes,
+}
+
+impl PreparedResponse {
+    /// Encodes a response. `Content-Length` is that of `body`; no response with status 204 or 304 has either.
+    ///
+    /// # Errors
+    /// When a field holds what would be read as something else, or frames the message, or the status is one that has no body
+    /// and there is one, or 1xx.
+    pub fn new<N: AsRef<[u8]>, V: AsRef<[u8]>>(
+        status: StatusCode,
+        fields: impl IntoIterator<Item = (N, V)>,
+        body: impl Into<Bytes>,
+    ) -> Result<Self, RequestError> {
+        let body = body.into();
+        let length = length_of(status, body.len()).map_err(RequestError::Head)?;
+        let mut head = Vec::new();
+        encode_open_head(&mut head, status, fields, length).map_err(RequestError::Head)?;
+        Ok(Self { head: head.into(), body })
+    }
+
+    /// The body.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    #[inline]
+    pub(super) fn encode_head(&self, out: &mut Vec<u8>, ending: Ending) {
+        out.extend_from_slice(&self.head);
+        ending.encode(out);
+    }
+}
+
+/// How the length of a whole body is told.
+pub(super) fn length_of(status: StatusCode, size: usize) -> Result<BodyLength, EncodeError> {
+    // RFC 9110 §15.3.5, §15.3.6, §15.4.5.
+    match status {
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED | StatusCode::RESET_CONTENT if size > 0 => {
+            Err(EncodeError::BodyLength)
+        }
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => Ok(BodyLength::None),
+        _ => Ok(BodyLength::Length(size as u64)),
+    }
+}
+
+/// Appends a head.
+pub(super) fn encode_head<N: AsRef<[u8]>, V: AsRef<[u8]>>(
+    out: &mut Vec<u8>,
+    status: StatusCode,
+    fields: impl IntoIterator<Item = (N, V)>,
+    length: BodyLength,
+    ending: Ending,
+) -> Result<(), EncodeError> {
+    encode_open_head(out, status, fields, length)?;
+    ending.encode(out);
+    Ok(())
+}
+
+/// Appends a head without the empty line at its end.
+fn encode_open_head<N: AsRef<[u8]>, V: AsRef<[u8]>>(
+    out: &mut Vec<u8>,
+    status: StatusCode,
+    fields: impl IntoIterator<Item = (N, V)>,
+    length: BodyLength,
+) -> Result<(), EncodeError> {
+    // RFC 9110 §2.5: the server's own version, also for a client of an earlier one.
+    h1::encode_response_head(out, status, Version::Http11, fields, length)?;
+    out.truncate(out.len() - b"\r\n".len());
+    Ok(())
+}
+
+/// What ends every head: the date, what becomes of the connection, and the empty line.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ending {
+    pub(super) now_ns: u64,
+    pub(super) persistence: Persistence,
+}
+
+/// What a response says about the connection (RFC 9112 §9.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Persistence {
+    /// It persists, as is the default of HTTP/1.1.
+    Implied,
+    /// It persists, which a client of HTTP/1.0 has to be told.
+    Stated,
+    /// This response is the last.
+    Close,
+}
+
+impl Ending {
+    #[inline]
+    fn encode(self, out: &mut Vec<u8>) {
+        push_date(out, self.now_ns);
+        out.extend_from_slice(match self.persistence {
+            Persistence::Implied => b"\r\n",
+            Persistence::Stated => b"Connection: keep-alive\r\n\r\n",
+            Persistence::Close => b"Connection: close\r\n\r\n",
+        });
+    }
+}

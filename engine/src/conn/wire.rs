@@ -1,0 +1,239 @@
+//! A server connection's stream with what is queued for it: the part that whoever supervises an exchange reaches while a handler
+//! holds the rest.
+//!
+//! Answers are collected in one buffer and handed over when their connection has to wait, so that those to pipelined
+//! requests leave in one send. A buffer is given back by the send that took it, and used again.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use ringtide_driver::{Address, Lease, SendBuffer};
+
+use crate::limits::COALESCED_SEND_SIZE_MAX;
+use crate::runtime::InlineQueue;
+use crate::stream::Stream;
+
+/// Bytes that may be queued behind the send under way before the connection stops to take requests.
+const QUEUED_SIZE_MAX: usize = COALESCED_SEND_SIZE_MAX;
+
+/// What a fresh buffer holds: a usual answer, without growing.
+const BUFFER_SIZE: usize = 512;
+
+pub(crate) struct Wire {
+    io: RefCell<Io>,
+    progress: Cell<Progress>,
+    /// No request is taken after the current one.
+    is_last: Cell<bool>,
+}
+
+struct Io {
+    stream: Stream,
+    /// Sent in this order, before `open`.
+    sealed: InlineQueue<SendBuffer>,
+    sealed_size: usize,
+    /// Still appended to.
+    open: Vec<u8>,
+}
+
+/// How far the current exchange has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Progress {
+    /// How much of the answer is queued.
+    pub(crate) answer: Answer,
+    /// The whole request has been read.
+    pub(crate) received: bool,
+    /// The last poll found that the peer has to do something first.
+    pub(crate) waits: bool,
+    /// The peer has done something since this was last cleared.
+    pub(crate) moved: bool,
+}
+
+/// How much of an answer there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Answer {
+    #[default]
+    None,
+    /// Its head, at least.
+    Begun,
+    Whole,
+}
+
+impl Progress {
+    /// Whether it is too late for another answer.
+    #[inline]
+    pub(crate) fn has_begun(self) -> bool {
+        self.answer != Answer::None
+    }
+}
+
+impl Wire {
+    pub(super) fn new(stream: Stream) -> Self {
+        let io = Io { stream, sealed: InlineQueue::default(), sealed_size: 0, open: Vec::new() };
+        Self { io: RefCell::new(io), progress: Cell::default(), is_last: Cell::new(false) }
+    }
+
+    #[inline]
+    pub(crate) fn progress(&self) -> Progress {
+        self.progress.get()
+    }
+
+    #[inline]
+    pub(crate) fn note(&self, change: impl FnOnce(&mut Progress)) {
+        let mut progress = self.progress.get();
+        change(&mut progress);
+        self.progress.set(progress);
+    }
+
+    #[inline]
+    pub(crate) fn is_last(&self) -> bool {
+        self.is_last.get()
+    }
+
+    /// Has the answer that begins next announce the end of the connection.
+    pub(crate) fn set_last(&self) {
+        self.is_last.set(true);
+    }
+
+    #[inline]
+    pub(crate) fn turn_time_ns(&self) -> u64 {
+        self.io.borrow().stream.turn_time_ns()
+    }
+
+    #[inline]
+    pub(super) fn poll_receive(&self, context: &mut Context<'_>) -> Poll<io::Result<Option<Lease>>> {
+        self.io.borrow_mut().stream.poll_receive(context)
+    }
+
+    /// Ready when the peer has sent its last byte, or the connection has failed.
+    pub(crate) fn poll_ended(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io.borrow_mut().stream.poll_ended(context)
+    }
+
+    /// Whether the peer has sent something that was not read, or its last byte.
+    pub(super) fn has_news(&self) -> bool {
+        self.io.borrow().stream.has_news()
+    }
+
+    /// Appends to what is queued.
+    #[inline]
+    pub(super) fn write<T>(&self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let mut io = self.io.borrow_mut();
+        if io.open.capacity() == 0 {
+            match io.stream.take_sent() {
+                Some(buffer) => io.reuse(buffer),
+                None => io.open.reserve(BUFFER_SIZE),
+            }
+        }
+        write(&mut io.open)
+    }
+
+    /// Appends `data`: a copy of little, and much as it is.
+    pub(super) fn write_data(&self, data: Bytes) {
+        if data.len() <= COALESCED_SEND_SIZE_MAX {
+            return self.write(|out| out.extend_from_slice(&data));
+        }
+        let mut io = self.io.borrow_mut();
+        if !io.open.is_empty() {
+            let open = std::mem::take(&mut io.open);
+            io.seal(SendBuffer::Owned(open));
+        }
+        io.seal(SendBuffer::Shared(data));
+    }
+
+    /// Ready when so little is queued that more may be.
+    #[inline]
+    pub(super) fn poll_room(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.io.borrow().has_room() {
+            return Poll::Ready(Ok(()));
+        }
+        match self.poll_push(context) {
+            Poll::Pending if self.io.borrow().has_room() => Poll::Ready(Ok(())),
+            pushed => pushed,
+        }
+    }
+
+    /// Hands what is queued to the stream; ready when nothing is queued, though the last send may be under way.
+    #[inline]
+    pub(crate) fn poll_push(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let io = &mut *self.io.borrow_mut();
+        while !io.is_empty() {
+            if let Some(buffer) = ready!(io.stream.poll_sent(context))? {
+                io.reuse(buffer);
+            }
+            if let Some(buffer) = io.next() {
+                io.stream.start_send(buffer)?;
+                self.note(|progress| progress.moved = true);
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ready when the kernel has taken everything.
+    pub(super) fn poll_flushed(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_push(context))?;
+        let io = &mut *self.io.borrow_mut();
+        if let Some(buffer) = ready!(io.stream.poll_sent(context))? {
+            io.reuse(buffer);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Gives the buffer of the last send back to the allocator; false while that send is under way.
+    pub(crate) fn tidy(&self) -> bool {
+        let io = &mut *self.io.borrow_mut();
+        drop(io.stream.take_sent());
+        if io.is_empty() {
+            io.open = Vec::new();
+        }
+        !io.stream.is_sending()
+    }
+
+    pub(super) fn shutdown(&self) -> io::Result<()> {
+        self.io.borrow_mut().stream.shutdown()
+    }
+
+    pub(super) fn peer_address(&self) -> io::Result<Address> {
+        self.io.borrow().stream.peer_address()
+    }
+}
+
+impl Io {
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.open.is_empty() && self.sealed.is_empty()
+    }
+
+    #[inline]
+    fn has_room(&self) -> bool {
+        self.sealed_size + self.open.len() < QUEUED_SIZE_MAX
+    }
+
+    fn seal(&mut self, buffer: SendBuffer) {
+        self.sealed_size += buffer.len();
+        self.sealed.push_back(buffer);
+    }
+
+    /// What is to be sent next.
+    #[inline]
+    fn next(&mut self) -> Option<SendBuffer> {
+        if let Some(buffer) = self.sealed.pop_front() {
+            self.sealed_size -= buffer.len();
+            return Some(buffer);
+        }
+        if self.open.is_empty() {
+            return None;
+        }
+        Some(SendBuffer::Owned(std::mem::take(&mut self.open)))
+    }
+
+    /// Takes the memory of a send that has ended for what comes next.
+    #[inline]
+    fn reuse(&mut self, mut bytes: Vec<u8>) {
+        if self.open.capacity() == 0 {
+            bytes.clear();
+            self.open = bytes;
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The same bytes cut at every position give the same events.
+
+use ringtide::proto::h1::{Limits, RequestKind};
+
+use crate::support::{Event, Side, assert_same, events};
+
+use RequestKind::{Connect, Head, Other, Upgrade};
+
+/// Streams up to this length are also cut at each pair of positions.
+const PAIRS_LENGTH_MAX: usize = 120;
+
+/// Limits that the streams below exceed in places.
+const TIGHT: Limits = Limits {
+    head_size_max: 60,
+    trailer_size_max: 20,
+    header_count_max: 2,
+    informational_count_max: 1,
+    target_size_max: 12,
+    chunk_extension_size_max: 6,
+};
+
+/// Each stream, with the requests that it answers, and the number of messages in it that come to their end.
+const RESPONSES: &[(&[RequestKind], &[u8], usize)] = &[
+    (&[Other], b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nhello world\n", 1),
+    (&[Other], b"HTTP/1.1 200 OK\nContent-Length: 2\n\nab", 1),
+    (
+        &[Other, Head, Other, Other],
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcHTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n\
+          HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 304\r\nETag: \"x\"\r\n\r\n",
+        4,
+    ),
+    (&[Other], b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", 1),
+    (
+        &[Other, Other],
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;a=b\r\nx\r\n00A;c=\"d e\"\r\n0123456789\r\n\
+          0;last\r\nDigest: abc\r\nX-Empty:\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        2,
+    ),
+    (&[Other], b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nuntil the end\r\n\r\n", 1),
+    (&[Other], b"HTTP/1.0 200 OK\r\n\r\nold", 1),
+    (
+        &[Other, Other],
+        b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\nxHTTP/1.1 204 \r\n\r\n",
+        2,
+    ),
+    (
+        &[Other],
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n\
+          HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        1,
+    ),
+    (
+        &[Upgrade],
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n\x81\x05hello",
+        0,
+    ),
+    (&[Connect], b"HTTP/1.1 200 Connection established\r\n\r\n\x16\x03\x01", 0),
+    (&[Connect], b"HTTP/1.1 407 No\r\nContent-Length: 2\r\n\r\nno", 1),
+    // Bytes that nobody asked for.
+    (&[Other], b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nab", 1),
+    (&[Head], b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na", 1),
+    // Cut off.
+    (&[Other], b"", 0),
+    (&[Other], b"HTTP/1.1 200 OK\r\nContent-Le", 0),
+    (&[Other], b"HTTP/1.1 100 Continue\r\n\r\n", 0),
+    (&[Other], b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nhello", 0),
+    (&[Other], b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel", 0),
+    (&[Other], b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nA: b\r\n", 0),
+    // Wrong.
+    (&[Other], b"SSH-2.0-OpenSSH_9.2\r\n", 0),
+    (&[Other], b"\r\nHTTP/1.1 200 OK\r\n\r\n", 0),
+    (&[Other], b"HTTP/2.0 200 OK\r\n\r\n", 0),
+    (&[Other], b"HTTP/1.1 200 OK\r\nA: b\r\n folded\r\n\r\n", 0),
+    (&[Other], b"HTTP/1.1 200 OK\r\nA : b\r\n\r\n", 0),
+    (&[Other], b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 0),
+    (&[Other], b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\nhello\r\n0\r\n\r\n", 0),
+    (&[Other], b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloX\r\n0\r\n\r\n", 0),
+    (&[Other], b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n", 0),
+    (&[Other], b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: b\n\r\n", 0),
+    (&[Other], b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA b\r\n\r\n", 0),
+    (&[Other], b"HTTP/1.1 101 Switching Protocols\r\n\r\n", 0),
+];
+
+const REQUESTS: &[(&[u8], usize)] = &[
+    (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 1),
+    (b"GET / HTTP/1.1\nHost: a\n\n", 1),
+    (b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n\r\n\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n", 2),
+    (
+        b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\nabc\
+          PUT /b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2;x\r\nde\r\n0\r\nA: b\r\n\r\n\
+          GET /c HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        3,
+    ),
+    (b"GET / HTTP/1.0\r\n\r\n", 1),
+    (b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET / HTTP/1.0\r\n\r\nmore", 2),
+    (b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n", 1),
+    (b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", 1),
+    (b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", 1),
+    // Cut off.
+    (b"", 0),
+    (b"\r\n\r", 0),
+    (b"GET / HTTP/1.1\r\nHo", 0),
+    (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nab", 0),
+    // Wrong.
+    (b"GET / HTTP/1.1\r\n\r\n", 0),
+    (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 0),
+    (b"GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n", 0),
+    (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 0),
+    (b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", 0),
+    (b"\rGET / HTTP/1.1\r\nHost: a\r\n\r\n", 0),
+    (b"\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n", 0),
+    (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 0),
+    (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 0),
+];
+
+/// Cuts `stream` in all ways that are to be tried, under both limits, and with an empty line at its end, which makes
+/// every fault in a last head come to light.
+fn check(side: Side<'_>, stream: &[u8]) {
+    let terminated = [stream, b"\r\n\r\n"].concat();
+    for stream in [stream, &terminated] {
+        for limits in [Limits::default(), TIGHT] {
+            let whole = events(side, limits, stream, []);
+            assert_same(side, limits, stream, &whole, &(1..stream.len()).collect::<Vec<_>>());
+            for first in 0..=stream.len() {
+                assert_same(side, limits, stream, &whole, &[first]);
+                if stream.len() <= PAIRS_LENGTH_MAX {
+                    for second in first..=stream.len() {
+                        assert_same(side, limits, stream, &whole, &[first, second]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn ends(events: &[Event]) -> usize {
+    events.iter().filter(|event| matches!(event, Event::End { .. })).count()
+}
+
+#[test]
+fn responses_are_the_same_however_they_are_cut() {
+    for &(requests, stream, messages) in RESPONSES {
+        let side = Side::Client(requests);
+        let whole = events(side, Limits::default(), stream, []);
+        assert_eq!(ends(&whole), messages, "{}: {whole:#?}", stream.escape_ascii());
+        check(side, stream);
+    }
+}
+
+#[test]
+fn requests_are_the_same_however_they_are_cut() {
+    for &(stream, messages) in REQUESTS {
+        let whole = events(Side::Server, Limits::default(), stream, []);
+        assert_eq!(ends(&whole), messages, "{}: {whole:#?}", stream.escape_ascii());
+        check(Side::Server, stream);
+    }
+}

@@ -1,0 +1,193 @@
+//! Heads in, answers out: keep-alive, pipelining, versions, methods, and what is refused.
+
+use crate::site::Running;
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+
+#[test]
+fn a_connection_is_kept_for_further_requests() {
+    let running = Running::start();
+    let mut peer = running.peer();
+    for _ in 0..3 {
+        let response = peer.ask(GET);
+        assert_eq!((response.status, response.text()), (200, "hello world\n"));
+        assert_eq!(response.field("connection"), None);
+        assert!(response.field("date").is_some_and(|date| date.ends_with(" gmt")), "{}", response.head);
+    }
+    assert_eq!(peer.ask("GET /prepared HTTP/1.1\r\nHost: h\r\n\r\n").text(), "prepared\n");
+    let response = peer.ask("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    assert_eq!((response.status, response.field("connection")), (200, Some("close")));
+    peer.expect_end();
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let running = Running::start();
+    let mut peer = running.peer();
+    let targets = ["/", "/large", "/prepared", "/pieces", "/empty", "/nowhere", "/"];
+    let requests = targets.map(|target| format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n")).concat();
+    for _ in 0..20 {
+        peer.send(&requests);
+    }
+    for _ in 0..20 {
+        let answers: Vec<_> =
+            targets.iter().map(|_| peer.response()).map(|r| (r.status, r.body.len())).collect();
+        assert_eq!(
+            answers,
+            [(200, 12), (200, 3_000_000), (200, 9), (200, 22_000), (204, 0), (404, 13), (200, 12)]
+        );
+    }
+}
+
+#[test]
+fn answers_to_requests_of_one_segment_leave_in_one_send() {
+    let running = Running::start();
+    let mut peer = running.peer();
+    peer.send(GET.repeat(50));
+    let first = peer.response();
+    let size = first.head.len() + 4 + first.body.len();
+    // The other 49 have come with it: nothing has to be waited for.
+    peer.stream.set_nonblocking(true).unwrap();
+    for _ in 1..50 {
+        assert_eq!(peer.response().text(), "hello world\n");
+    }
+    assert!(50 * size < 16 * 1024, "one send is the claim as far as they fit into one");
+}
+
+#[test]
+fn an_earlier_answer_does_not_wait_for_a_later_handler() {
+    let running = Running::start();
+    let mut peer = running.peer();
+    peer.send(format!("{GET}GET /wait HTTP/1.1\r\nHost: h\r\n\r\n"));
+    assert_eq!(peer.response().text(), "hello world\n");
+}
+
+#[test]
+fn a_head_may_be_cut_anywhere() {
+    let running = Running::start();
+    let mut peer = running.peer();
+    let request = "GET /nowhere HTTP/1.1\r\nHost: h\r\nX-Long: 1234567890\r\n\r\n";
+    for byte in request.bytes() {
+        peer.send([byte]);
+    }
+    assert_eq!(peer.response().status, 404);
+    for cut in 1..request.len() {
+        // An answer in between keeps the pieces from being sent as one.
+        peer.send(format!("{GET}{}", &request[..cut]));
+        assert_eq!(peer.response().status, 200);
+        assert_eq!(peer.ask(&request[cut..]).status, 404, "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_response_to_head_has_no_body() {
+    let running = Running::start();
+    let mut peer = running.peer();
+    for (target, length) in
+        [("/", "12"), ("/prepared", "9"), ("/large", "3000000"), ("/announced", "3000000")]
+    {
+        peer.send(format!("HEAD {target} HTTP/1.1\r\nHost: h\r\n\r\n"));
+        let (status, head) = peer.head();
+        assert_eq!(status, 200);
+        assert!(head.contains(&format!("content-length: {length}")), "{head}");
+    }
+    peer.send("HEAD /pieces HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert!(peer.head().1.contains("transfer-encoding: chunked"));
+    assert_eq!(peer.ask(GET).text(), "hello world\n");
+}
+
+#[test]
+fn clients_of_http_1_0_are_served() {
+    let running = Running::start();
+    let mut peer = running.peer();
+    let response = peer.ask("GET / HTTP/1.0\r\n\r\n");
+    assert_eq!((response.status, response.field("connection")), (200, Some("close")));
+    peer.expect_end();
+
+    let mut peer = running.peer();
+    for _ in 0..2 {
+        let response = peer.ask("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+        assert_eq!((response.text(), response.field("connection")), ("hello world\n", Some("keep-alive")));
+    }
+    // No chunks: the end of the connection ends the body.
+    let response = peer.ask("GET /pieces HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    assert_eq!(response.field("transfer-encoding"), None);
+    assert_eq!((response.field("connection"), response.body.len()), (Some("close"), 22_000));
+}
+
+#[test]
+fn what_is_no_request_is_refused_with_its_status() {
+    let running = Running::start();
+    let long_target = format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "x".repeat(9000));
+    let long_head = format!("GET / HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n", "x".repeat(70_000));
+    let many_fields = format!("GET / HTTP/1.1\r\nHost: h\r\n{}\r\n", "A: b\r\n".repeat(101));
+    let cases = [
+        ("GET / HTTP/1.1\r\n\r\n", 400),
+        ("GET  / HTTP/1.1\r\nHost: h\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: h\r\nBad Name: x\r\n\r\n", 400),
+        (
+            "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            400,
+        ),
+        ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", 400),
+        ("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
+        ("GET / HTTP/2.0\r\nHost: h\r\n\r\n", 505),
+        ("CONNECT h:80 HTTP/1.1\r\nHost: h\r\n\r\n", 501),
+        ("\u{16}\u{3}\u{1}garbage\r\n\r\n", 400),
+        (long_target.as_str(), 414),
+        (long_head.as_str(), 431),
+        (many_fields.as_str(), 431),
+    ];
+    for (request, status) in cases {
+        let start = &request[..request.len().min(60)];
+        // Also behind a request that was fine, whose answer comes first.
+        for before in ["", GET] {
+            let mut peer = running.peer();
+            peer.send(format!("{before}{request}"));
+            if !before.is_empty() {
+                assert_eq!(peer.response().text(), "hello world\n");
+            }
+            let response = peer.response();
+            assert_eq!(response.status, status, "{start:?}: {}", response.text());
+            assert_eq!(response.field("connection"), Some("close"));
+            assert!(response.text().starts_with(&status.to_string()), "{}", response.text());
+            peer.expect_end();
+        }
+    }
+    assert_eq!(running.peer().ask(GET).status, 200);
+}
+
+#[test]
+fn a_request_behind_the_last_one_is_not_processed() {
+    let running = Running::start();
+    let mut peer = running.peer();
+    peer.send(format!("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n{GET}"));
+    assert_eq!(peer.response().field("connection"), Some("close"));
+    peer.expect_end();
+    assert_eq!(running.handled(), 1);
+}
+
+#[test]
+fn a_client_that_ends_its_half_is_answered() {
+    let running = Running::start();
+    let mut peer = running.peer();
+    peer.send(format!("{GET}GET /large HTTP/1.1\r\nHost: h\r\n\r\n{GET}GET / HT"));
+    peer.finish();
+    assert_eq!(peer.response().status, 200);
+    assert_eq!(peer.response().body, crate::site::large());
+    assert_eq!(peer.response().status, 200);
+    let response = peer.response();
+    assert_eq!(
+        (response.status, response.text()),
+        (400, "400 Bad Request: the stream ended inside a head\n")
+    );
+    peer.expect_end();
+}
+
+#[test]
+fn a_connection_without_a_request_ends_quietly() {
+    let running = Running::start();
+    let mut peer = running.peer();
+    peer.finish();
+    peer.expect_end();
+}

@@ -1,0 +1,135 @@
+//! Clients that take their time.
+
+use std::net::Shutdown;
+use std::time::{Duration, Instant};
+
+use ringtide::server::ServiceOptions;
+
+use crate::site::Running;
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+const SHORT: Duration = Duration::from_millis(60);
+
+#[test]
+fn a_head_that_drips_in_is_given_up() {
+    let head_timeout = Duration::from_millis(300);
+    let running = Running::with(ServiceOptions { head_timeout, ..ServiceOptions::default() });
+    // From the accept on, and from the first byte of a later head on.
+    for before in ["", GET] {
+        let mut peer = running.peer();
+        peer.send(before);
+        if !before.is_empty() {
+            assert_eq!(peer.response().status, 200);
+        }
+        let started = Instant::now();
+        let mut sender = peer.stream.try_clone().unwrap();
+        let dripping = std::thread::spawn(move || {
+            let drip = b"GET / HTTP/1.1\r\nHost: h\r\nX: ".iter().chain(std::iter::repeat(&b'x'));
+            for byte in drip {
+                // Fails when the server has had enough.
+                if std::io::Write::write_all(&mut sender, &[*byte]).is_err() {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let response = peer.response();
+        assert_eq!((response.status, response.field("connection")), (408, Some("close")));
+        assert!(started.elapsed() >= head_timeout / 2);
+        peer.stream.shutdown(Shutdown::Both).unwrap();
+        dripping.join().unwrap();
+    }
+}
+
+#[test]
+fn a_connection_that_never_asks_is_closed() {
+    let running = Running::with(ServiceOptions { head_timeout: SHORT, ..ServiceOptions::default() });
+    running.peer().expect_end();
+}
+
+#[test]
+fn an_idle_connection_is_closed_after_its_time() {
+    let idle_timeout = Duration::from_millis(1200);
+    let running = Running::with(ServiceOptions { idle_timeout, ..ServiceOptions::default() });
+    let mut peer = running.peer();
+    let started = Instant::now();
+    assert_eq!(peer.ask(GET).status, 200);
+    peer.expect_end();
+    assert!(started.elapsed() >= idle_timeout);
+}
+
+#[test]
+fn a_body_that_stops_is_given_up() {
+    let running = Running::with(ServiceOptions { stall_timeout: SHORT, ..ServiceOptions::default() });
+    let mut peer = running.peer();
+    let started = Instant::now();
+    let response = peer.ask("POST /whole HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbo");
+    assert_eq!((response.status, response.field("connection")), (408, Some("close")));
+    assert!(started.elapsed() >= SHORT);
+
+    // One that nobody reads as well, after its answer.
+    let mut peer = running.peer();
+    assert_eq!(peer.ask("POST /early HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbo").status, 403);
+    peer.expect_end();
+}
+
+#[test]
+fn a_body_that_goes_on_is_not_given_up() {
+    let stall_timeout = Duration::from_millis(500);
+    let running = Running::with(ServiceOptions { stall_timeout, ..ServiceOptions::default() });
+    let mut peer = running.peer();
+    peer.send("POST /whole HTTP/1.1\r\nHost: h\r\nContent-Length: 12\r\n\r\n");
+    for _ in 0..12 {
+        peer.send("x");
+        std::thread::sleep(stall_timeout / 8);
+    }
+    assert_eq!(peer.response().status, 200);
+}
+
+#[test]
+fn a_request_is_given_up_in_the_end_however_well_it_goes() {
+    let request_timeout = Some(SHORT);
+    // The last handler here would never end by itself.
+    let shutdown_timeout = SHORT;
+    let running =
+        Running::with(ServiceOptions { request_timeout, shutdown_timeout, ..ServiceOptions::default() });
+    let mut peer = running.peer();
+    let response = peer.ask("GET /wait HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_eq!((response.status, response.field("connection")), (503, Some("close")));
+    running.dropped.recv_timeout(Duration::from_secs(20)).unwrap();
+
+    let mut peer = running.peer();
+    peer.send("POST /whole HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n");
+    let mut sender = peer.stream.try_clone().unwrap();
+    let dripping = std::thread::spawn(move || {
+        while std::io::Write::write_all(&mut sender, b"x").is_ok() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    });
+    assert_eq!(peer.response().status, 408);
+    peer.stream.shutdown(Shutdown::Both).unwrap();
+    dripping.join().unwrap();
+
+    // An answer that has begun may take longer.
+    let mut peer = running.peer();
+    peer.send("GET /begin-and-wait HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_eq!(peer.head().0, 200);
+    peer.stream.set_read_timeout(Some(SHORT * 2)).unwrap();
+    peer.take(26);
+    let mut byte = [0];
+    let error = std::io::Read::read(&mut peer.stream, &mut byte).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+}
+
+#[test]
+fn a_client_that_does_not_take_its_answer_is_given_up() {
+    let running = Running::with(ServiceOptions { stall_timeout: SHORT, ..ServiceOptions::default() });
+    let mut peer = running.peer();
+    peer.send("GET /endless HTTP/1.1\r\nHost: h\r\n\r\n");
+    // The end comes without our reading anything: it shows as a write that fails.
+    let started = Instant::now();
+    while std::io::Write::write_all(&mut peer.stream, b"x").is_ok() {
+        assert!(started.elapsed() < Duration::from_secs(20), "still connected");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

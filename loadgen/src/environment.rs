@@ -1,0 +1,168 @@
+//! Facts about the machine, and about what this process and its threads have used of it.
+//!
+//! All of it is read-only. Where a system does not tell, the fact is `unknown` or 0, never invented.
+
+use std::fs;
+use std::io::{self, Read as _, Seek as _};
+
+use nix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
+
+/// Where a result was measured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Environment {
+    /// The kernel's release.
+    pub kernel: String,
+    /// The processor's name.
+    pub cpu: String,
+    /// Cores that this process may use.
+    pub cores: usize,
+    /// The driver that moved the bytes.
+    pub driver: String,
+    /// What of it was in use.
+    pub driver_features: Vec<String>,
+}
+
+impl Environment {
+    /// This machine, with the driver that the run used.
+    pub fn of_this_machine(driver: &str, driver_features: Vec<String>) -> Self {
+        let unknown = || "unknown".to_owned();
+        Self {
+            kernel: fs::read_to_string("/proc/sys/kernel/osrelease")
+                .map_or_else(|_| unknown(), |release| release.trim().to_owned()),
+            cpu: fs::read_to_string("/proc/cpuinfo")
+                .ok()
+                .and_then(|text| field(&text, "model name").map(str::to_owned))
+                .unwrap_or_else(unknown),
+            cores: crate::plan::available_cores(),
+            driver: driver.to_owned(),
+            driver_features,
+        }
+    }
+}
+
+/// The most memory that this process ever held (`VmHWM`, proc(5)), in bytes.
+pub fn rss_peak_bytes() -> u64 {
+    fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|text| field(&text, "VmHWM")?.strip_suffix("kB")?.trim().parse::<u64>().ok())
+        .map_or(0, |kibibytes| kibibytes * 1024)
+}
+
+/// What a thread has used so far, in nanoseconds. Differences between two readings are what counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ThreadUsage {
+    /// CPU time in user space.
+    pub user_ns: u64,
+    /// CPU time in the kernel. 0 where the system does not tell the two apart: all of it is in `user_ns` then.
+    pub system_ns: u64,
+    /// Time ready to run without a core.
+    pub run_queue_wait_ns: u64,
+}
+
+/// Reads what the thread that opened it has used. The file stays open, so that reading costs few calls.
+#[derive(Debug)]
+pub struct ThreadMeter {
+    schedstat: Option<fs::File>,
+}
+
+impl ThreadMeter {
+    /// A meter of the calling thread; reading it from another one mixes the two.
+    pub fn of_this_thread() -> Self {
+        Self { schedstat: fs::File::open("/proc/thread-self/schedstat").ok() }
+    }
+
+    /// What the thread has used so far.
+    ///
+    /// # Errors
+    /// When the system does not give the thread's CPU time.
+    pub fn read(&mut self) -> io::Result<ThreadUsage> {
+        let cpu = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?;
+        let cpu_ns = cpu.tv_sec() as u64 * 1_000_000_000 + cpu.tv_nsec() as u64;
+        let system_ns = split_of_this_thread(cpu_ns)?;
+        Ok(ThreadUsage {
+            user_ns: cpu_ns - system_ns,
+            system_ns,
+            run_queue_wait_ns: self.run_queue_wait_ns().unwrap_or(0),
+        })
+    }
+
+    /// The second number of schedstat (Documentation/scheduler/sched-stats.rst): nanoseconds spent waiting on a run queue.
+    fn run_queue_wait_ns(&mut self) -> Option<u64> {
+        let file = self.schedstat.as_mut()?;
+        let mut bytes = [0; 96];
+        file.rewind().ok()?;
+        let size = file.read(&mut bytes).ok()?;
+        std::str::from_utf8(&bytes[..size]).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
+    }
+}
+
+/// The kernel's part of `cpu_ns`: getrusage(2) tells both parts in whole microseconds, the clock their exact sum.
+#[cfg(target_os = "linux")]
+fn split_of_this_thread(cpu_ns: u64) -> io::Result<u64> {
+    use nix::sys::resource::{UsageWho, getrusage};
+    use nix::sys::time::TimeValLike as _;
+
+    let usage = getrusage(UsageWho::RUSAGE_THREAD)?;
+    let system_ns = usage.system_time().num_microseconds() as u64 * 1_000;
+    Ok(system_ns.min(cpu_ns))
+}
+
+/// Elsewhere a thread's times are not told apart.
+#[cfg(not(target_os = "linux"))]
+fn split_of_this_thread(_cpu_ns: u64) -> io::Result<u64> {
+    Ok(0)
+}
+
+/// The value of the first `name : value` line.
+fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        (key.trim() == name).then(|| value.trim())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_found_by_its_whole_name() {
+        let text = "VmHWMx:\t1 kB\nVmHWM:\t  2048 kB\nmodel name\t: A: B\n";
+        assert_eq!(field(text, "VmHWM"), Some("2048 kB"));
+        assert_eq!(field(text, "model name"), Some("A: B"));
+        assert_eq!(field(text, "model"), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn this_machine_tells_its_facts() {
+        let environment = Environment::of_this_machine("io_uring", vec!["x".to_owned()]);
+        assert!(environment.kernel.contains('.') && environment.cores > 0, "{environment:?}");
+        assert!(rss_peak_bytes() > 100 * 1024);
+    }
+
+    #[test]
+    fn work_shows_in_the_threads_own_usage_and_not_in_anothers() {
+        let mut meter = ThreadMeter::of_this_thread();
+        let before = meter.read().expect("readable");
+        std::thread::spawn(|| burn_cpu_ns(50_000_000)).join().expect("no panic");
+        let idle = meter.read().expect("readable");
+        burn_cpu_ns(20_000_000);
+        let after = meter.read().expect("readable");
+        let cpu = |usage: ThreadUsage| usage.user_ns + usage.system_ns;
+        assert!(cpu(idle) - cpu(before) < 20_000_000, "{before:?} {idle:?}");
+        assert!(cpu(after) - cpu(idle) >= 20_000_000, "{idle:?} {after:?}");
+        assert!(after.run_queue_wait_ns >= before.run_queue_wait_ns);
+    }
+
+    /// Until the thread's own clock has advanced by this.
+    fn burn_cpu_ns(time_ns: u64) {
+        let now_ns = || {
+            let now = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("readable");
+            now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64
+        };
+        let end_ns = now_ns() + time_ns;
+        while now_ns() < end_ns {}
+    }
+}

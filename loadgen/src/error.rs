@@ -1,0 +1,111 @@
+//! Everything that can keep a command from being done, by culprit.
+//!
+//! What happens to single requests is no error of this kind: it is counted, see `metrics::ErrorKind`.
+
+use std::io;
+use std::path::PathBuf;
+
+use ringtide::runtime::SetupError;
+
+use crate::fd_limit::DescriptorLimitError;
+use crate::url::UrlError;
+
+/// Why a command could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// What was typed cannot be carried out. Nothing has been started.
+    #[error(transparent)]
+    Usage(#[from] UsageError),
+    /// The system does not allow as many descriptors as the plan needs. Nothing has been started.
+    #[error(transparent)]
+    DescriptorLimit(#[from] DescriptorLimitError),
+    /// No address was found for the host. Nothing has been started.
+    #[error("no address found for `{host}`: {source}")]
+    Resolve {
+        /// The host.
+        host: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Not one connection could be made.
+    #[error("{url}: {reason}")]
+    NothingConnected {
+        /// The URL.
+        url: String,
+        /// Why the first one failed.
+        reason: String,
+    },
+    /// A worker could not be set up.
+    #[error(transparent)]
+    Setup(SetupError),
+    /// The system gives no thread.
+    #[error("cannot start a worker's thread: {0}")]
+    Thread(io::Error),
+    /// The server could not be started.
+    #[error("cannot start the server: {0}")]
+    Server(String),
+    /// Interrupts cannot be caught.
+    #[error("cannot listen for signals: {0}")]
+    Signals(io::Error),
+    /// A worker panicked, which is a defect; its message has been printed.
+    #[error("a worker failed; this is a defect of ringtide")]
+    WorkerFailed,
+    /// The method is none.
+    #[error("`{0}` is not an HTTP method")]
+    Method(String),
+    /// The request cannot be encoded.
+    #[error("{0}")]
+    Request(String),
+    /// The report could not be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Output {
+        /// The file of `--output`.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// What is wrong with what was typed. Each message names the flag, its value, and what would be right.
+#[derive(Debug, thiserror::Error)]
+pub enum UsageError {
+    /// The URL.
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    /// Two flags contradict each other.
+    #[error("{first} and {second} contradict each other: {why}")]
+    Contradiction {
+        /// One flag, with its value where that matters.
+        first: String,
+        /// The other.
+        second: String,
+        /// What makes them incompatible.
+        why: String,
+    },
+    /// A flag means nothing without another.
+    #[error("{flag} needs {missing}: {why}")]
+    Needs {
+        /// The flag that was given.
+        flag: &'static str,
+        /// The flag that was not.
+        missing: &'static str,
+        /// What the first one does.
+        why: &'static str,
+    },
+    /// The value of a flag cannot be used.
+    #[error("{flag}: {problem}")]
+    Value {
+        /// The flag.
+        flag: &'static str,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
+    /// The file of `--body @FILE` could not be read.
+    #[error("--body: cannot read {name}: {source}")]
+    Body {
+        /// The file, or standard input.
+        name: String,
+        /// Why.
+        source: io::Error,
+    },
+}

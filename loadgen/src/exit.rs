@@ -1,0 +1,80 @@
+//! The exit codes of the command. Scripts depend on them.
+
+use std::process::ExitCode;
+
+use crate::error::Error;
+use crate::result::RunResult;
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done, and every threshold held.
+    Done = 0,
+    /// Could not run: nothing connected, or an internal error.
+    CouldNotRun = 1,
+    /// What was typed cannot be carried out.
+    Usage = 2,
+    /// A threshold was missed, or a target not met.
+    ThresholdMissed = 3,
+    /// The generator was the bottleneck, and `--require-valid` was given.
+    NotValid = 4,
+    /// Stopped by the user. The report of what ran has been written.
+    Interrupted = 130,
+}
+
+impl Exit {
+    /// How a run ended that has a result. An invalid measurement goes before a missed threshold: what the figures are
+    /// worth comes before what they are.
+    pub fn of_run(result: &RunResult, require_valid: bool) -> Self {
+        if result.interrupted {
+            Self::Interrupted
+        } else if require_valid && !result.verdict.valid {
+            Self::NotValid
+        } else if result.thresholds.iter().any(|threshold| !threshold.met) {
+            Self::ThresholdMissed
+        } else {
+            Self::Done
+        }
+    }
+}
+
+impl From<&Error> for Exit {
+    fn from(error: &Error) -> Self {
+        match error {
+            Error::Usage(_) | Error::Method(_) | Error::Request(_) => Self::Usage,
+            _ => Self::CouldNotRun,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::threshold::Outcome;
+
+    #[test]
+    fn interruption_goes_before_validity_and_validity_before_thresholds() {
+        let mut result = crate::result::tests::example();
+        result.verdict.valid = true;
+        result.thresholds.clear();
+        assert_eq!(Exit::of_run(&result, true), Exit::Done);
+        result.thresholds.push(Outcome {
+            expression: "p99<1ms".to_owned(),
+            observed: 2000.0,
+            unit: "us".to_owned(),
+            met: false,
+        });
+        assert_eq!(Exit::of_run(&result, true), Exit::ThresholdMissed);
+        result.verdict.valid = false;
+        assert_eq!(Exit::of_run(&result, false), Exit::ThresholdMissed);
+        assert_eq!(Exit::of_run(&result, true), Exit::NotValid);
+        result.interrupted = true;
+        assert_eq!(Exit::of_run(&result, true), Exit::Interrupted);
+    }
+}

@@ -1,0 +1,80 @@
+//! What the generator itself cost: measured by the run, judged by `verdict`, shown by `result`.
+
+/// What one worker cost over the measured part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WorkerFacts {
+    /// How long it was.
+    pub wall_ns: u64,
+    /// CPU time in user space.
+    pub user_ns: u64,
+    /// CPU time in the kernel.
+    pub system_ns: u64,
+    /// Of `user_ns`, time spent spinning before scheduled sends: it was free for work.
+    pub spin_ns: u64,
+    /// Time ready to run without getting the core.
+    pub run_queue_wait_ns: u64,
+    /// Calls into the kernel.
+    pub syscalls: u64,
+}
+
+impl WorkerFacts {
+    /// The share of the core that work took, spinning left out. From 0, and 1 at most but for rounding.
+    pub fn busy_share(&self) -> f64 {
+        share((self.user_ns + self.system_ns).saturating_sub(self.spin_ns), self.wall_ns)
+    }
+
+    /// The share of the time in which it was ready to run and another had the core.
+    pub fn run_queue_share(&self) -> f64 {
+        share(self.run_queue_wait_ns, self.wall_ns)
+    }
+}
+
+/// What the generator cost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GeneratorFacts {
+    /// Its workers.
+    pub workers: Vec<WorkerFacts>,
+    /// (Peak of the heap during the run − heap with all connections idle) / requests in flight at most. `None` where
+    /// nothing counts the heap.
+    pub heap_bytes_per_request: Option<u64>,
+    /// (Heap with all connections open and idle − before the first) / connections. `None` where nothing counts the heap.
+    pub heap_bytes_per_connection: Option<u64>,
+    /// The most memory that the process ever held.
+    pub rss_peak_bytes: u64,
+}
+
+impl GeneratorFacts {
+    /// CPU time of all workers, in user space.
+    pub fn user_ns(&self) -> u64 {
+        self.workers.iter().map(|worker| worker.user_ns).sum()
+    }
+
+    /// CPU time of all workers.
+    pub fn cpu_ns(&self) -> u64 {
+        self.user_ns() + self.workers.iter().map(|worker| worker.system_ns).sum::<u64>()
+    }
+
+    /// CPU time of all workers in what they could have had, spinning included.
+    pub fn utilisation(&self) -> f64 {
+        share(self.cpu_ns(), self.workers.iter().map(|worker| worker.wall_ns).sum())
+    }
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spinning_is_not_work() {
+        let worker =
+            WorkerFacts { wall_ns: 100, user_ns: 60, system_ns: 20, spin_ns: 50, ..WorkerFacts::default() };
+        assert!((worker.busy_share() - 0.3).abs() < 1e-12);
+        let facts = GeneratorFacts { workers: vec![worker, worker], ..GeneratorFacts::default() };
+        assert!((facts.utilisation() - 0.8).abs() < 1e-12);
+        assert!(WorkerFacts::default().busy_share().abs() < 1e-12);
+    }
+}

@@ -1,0 +1,212 @@
+//! One worker's part of the measurement: a few additions and one to four histogram entries per request.
+
+use hdrhistogram::Histogram;
+
+use super::totals::Counters;
+use super::{ErrorKind, STATUS_CODES, histogram};
+
+/// The moments of a completed request, in nanoseconds on one clock, not decreasing in this order.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    /// When it was due. In a closed loop: as `sent_ns`.
+    pub scheduled_ns: u64,
+    /// When it was due and a connection was free for it. In a closed loop: as `sent_ns`.
+    pub ready_ns: u64,
+    /// Right before the call that hands it to the kernel.
+    pub sent_ns: u64,
+    /// When the first bytes of the answer were here.
+    pub first_byte_ns: u64,
+    /// When the last bytes of the answer were here. Equals `first_byte_ns` when they came in one piece.
+    pub done_ns: u64,
+    /// The status code.
+    pub status: u16,
+}
+
+/// The moments of a request that did not complete.
+#[derive(Clone, Copy, Debug)]
+pub struct Unfinished {
+    /// When it was due.
+    pub scheduled_ns: u64,
+    /// When a connection was free for it, if that came.
+    pub ready_ns: Option<u64>,
+    /// Right before the call that handed it to the kernel, if the kernel took a byte of it.
+    pub sent_ns: Option<u64>,
+    /// When it failed, or when the run ended.
+    pub ended_ns: u64,
+}
+
+/// Counts and times the requests of one worker. Recording never allocates.
+///
+/// Each request that was due is told exactly once: [`completed`](Self::completed), [`failed`](Self::failed) or
+/// [`censored`](Self::censored).
+///
+/// What enters which histogram:
+/// - completed requests enter all;
+/// - timeouts and censored ones enter `response` and `service` with the time that they had waited, so that a server
+///   cannot improve its percentiles by not answering;
+/// - requests that failed otherwise (refused, reset, …) enter neither: they are in the errors. How long they waited for
+///   a connection, and how late the generator was, counts as for all others.
+#[derive(Clone, Debug)]
+pub struct Recorder {
+    pub(super) open_loop: bool,
+    pub(super) counters: Counters,
+    /// Open loop: every response time. Closed loop: only of requests that were never sent; all others equal `service`.
+    pub(super) response: Histogram<u64>,
+    /// Service times of answers that came in one piece. They are times to the first byte as well, and their transfer
+    /// took none, so one entry tells all three.
+    pub(super) service_one_piece: Histogram<u64>,
+    /// All other service times.
+    pub(super) service: Histogram<u64>,
+    /// Waits for a connection, but for those of 0.
+    pub(super) queue_wait: Histogram<u64>,
+    pub(super) queue_wait_none: u64,
+    pub(super) schedule_lag: Histogram<u64>,
+    pub(super) dns: Histogram<u64>,
+    pub(super) connect: Histogram<u64>,
+    /// Times to the first byte of answers in several pieces.
+    pub(super) first_byte: Histogram<u64>,
+    /// And from there to the last.
+    pub(super) transfer: Histogram<u64>,
+}
+
+impl Recorder {
+    /// An empty one, for an open or a closed loop. All of its memory is allocated here.
+    pub fn new(open_loop: bool) -> Self {
+        Self {
+            open_loop,
+            counters: Counters::default(),
+            response: histogram(),
+            service_one_piece: histogram(),
+            service: histogram(),
+            queue_wait: histogram(),
+            queue_wait_none: 0,
+            schedule_lag: histogram(),
+            dns: histogram(),
+            connect: histogram(),
+            first_byte: histogram(),
+            transfer: histogram(),
+        }
+    }
+
+    /// A request was answered completely.
+    #[inline]
+    pub fn completed(&mut self, sample: Sample) {
+        self.counters.completed += 1;
+        self.counters.sent += 1;
+        self.counters.status[usize::from(sample.status).min(STATUS_CODES - 1)] += 1;
+        let service_ns = sample.done_ns.saturating_sub(sample.sent_ns);
+        if sample.first_byte_ns == sample.done_ns {
+            self.service_one_piece.saturating_record(service_ns);
+        } else {
+            self.service.saturating_record(service_ns);
+            self.first_byte.saturating_record(sample.first_byte_ns.saturating_sub(sample.sent_ns));
+            self.transfer.saturating_record(sample.done_ns.saturating_sub(sample.first_byte_ns));
+        }
+        if self.open_loop {
+            self.response.saturating_record(sample.done_ns.saturating_sub(sample.scheduled_ns));
+            self.waited(sample.scheduled_ns, sample.ready_ns);
+            self.schedule_lag
+                .saturating_record(sample.sent_ns.saturating_sub(sample.ready_ns.max(sample.scheduled_ns)));
+        }
+    }
+
+    /// A request failed.
+    pub fn failed(&mut self, request: Unfinished, kind: ErrorKind) {
+        self.counters.failed += 1;
+        self.counters.errors[kind as usize] += 1;
+        self.unfinished(request, kind == ErrorKind::Timeout);
+    }
+
+    /// The run ended before a request that was due had an answer. It enters with the time that it has waited.
+    pub fn censored(&mut self, request: Unfinished) {
+        self.counters.censored += 1;
+        self.unfinished(request, true);
+    }
+
+    /// Bytes that arrived, of answers complete or not.
+    #[inline]
+    pub fn received_bytes(&mut self, count: u64) {
+        self.counters.bytes_received += count;
+    }
+
+    /// Bytes that the kernel took.
+    #[inline]
+    pub fn sent_bytes(&mut self, count: u64) {
+        self.counters.bytes_sent += count;
+    }
+
+    /// A name was resolved.
+    pub fn resolved(&mut self, time_ns: u64) {
+        self.dns.saturating_record(time_ns);
+    }
+
+    /// A connection was made.
+    #[inline]
+    pub fn connected(&mut self, time_ns: u64) {
+        self.connect.saturating_record(time_ns);
+    }
+
+    /// The generator could not open a socket: its own descriptors ran out (`EMFILE`, `ENFILE`).
+    pub fn descriptors_ran_out(&mut self) {
+        self.counters.descriptors_ran_out += 1;
+    }
+
+    /// The generator could not open a connection: its own ports ran out (`EADDRNOTAVAIL`).
+    pub fn ports_ran_out(&mut self) {
+        self.counters.ports_ran_out += 1;
+    }
+
+    /// What has been counted so far.
+    #[inline]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Forgets everything, without giving memory back or taking any: the end of a warm-up.
+    pub fn reset(&mut self) {
+        self.counters = Counters::default();
+        self.queue_wait_none = 0;
+        for histogram in [
+            &mut self.response,
+            &mut self.service_one_piece,
+            &mut self.service,
+            &mut self.queue_wait,
+            &mut self.schedule_lag,
+            &mut self.dns,
+            &mut self.connect,
+            &mut self.first_byte,
+            &mut self.transfer,
+        ] {
+            histogram.reset();
+        }
+    }
+
+    fn unfinished(&mut self, request: Unfinished, waited_for: bool) {
+        let Unfinished { scheduled_ns, ready_ns, sent_ns, ended_ns } = request;
+        if let Some(sent_ns) = sent_ns {
+            self.counters.sent += 1;
+            if waited_for {
+                self.service.saturating_record(ended_ns.saturating_sub(sent_ns));
+            }
+        }
+        if waited_for && (self.open_loop || sent_ns.is_none()) {
+            self.response.saturating_record(ended_ns.saturating_sub(scheduled_ns));
+        }
+        if self.open_loop {
+            self.waited(scheduled_ns, ready_ns.unwrap_or(ended_ns));
+            if let Some(sent_ns) = sent_ns {
+                let due_ns = ready_ns.unwrap_or(sent_ns).max(scheduled_ns);
+                self.schedule_lag.saturating_record(sent_ns.saturating_sub(due_ns));
+            }
+        }
+    }
+
+    #[inline]
+    fn waited(&mut self, scheduled_ns: u64, ready_ns: u64) {
+        if ready_ns > scheduled_ns {
+            self.queue_wait.saturating_record(ready_ns - scheduled_ns);
+        } else {
+            self.queue_wait_none += 1;
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! What a run does, complete and serialisable, so that it can be kept with its result or travel to another machine.
+//!
+//! A plan has no effects and knows no flags: `cli` fills one and checks what was typed.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::threshold::Threshold;
+use crate::url::{Url, UrlError};
+
+/// Connections, unless said otherwise.
+pub const CONNECTIONS_DEFAULT: usize = 50;
+/// Measured time, unless said otherwise.
+pub const DURATION_DEFAULT_NS: u64 = 10_000_000_000;
+/// Time for a request, unless said otherwise.
+pub const TIMEOUT_DEFAULT_NS: u64 = 30_000_000_000;
+/// Time for a connection to be made, unless said otherwise.
+pub const CONNECT_TIMEOUT_DEFAULT_NS: u64 = 10_000_000_000;
+
+/// One load test.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// What is asked for; also whom, unless `connect` says otherwise.
+    pub url: Url,
+    /// Where to connect.
+    pub connect: Connect,
+    /// The method (RFC 9110 §9).
+    pub method: String,
+    /// Further fields of the request, in order. A `Host` here takes the place of the URL's.
+    pub headers: Vec<Header>,
+    /// The body; empty for none.
+    pub body: Vec<u8>,
+    /// Connections that are open, in all. At least `threads`.
+    pub connections: usize,
+    /// Worker threads. At least 1.
+    pub threads: usize,
+    /// Cores for the workers, one each, at least as many as `threads`; `None` leaves them to the scheduler.
+    pub cpus: Option<Vec<usize>>,
+    /// Who decides when a request is sent.
+    pub mode: Mode,
+    /// When the measured part ends.
+    pub stop: Stop,
+    /// How long to run before measuring.
+    pub warmup_ns: u64,
+    /// Requests in flight on one connection. At least 1, and 1 without `keepalive`.
+    pub parallel: usize,
+    /// Whether a connection serves more than one request.
+    pub keepalive: bool,
+    /// For a request, from its actual send.
+    pub timeout_ns: u64,
+    /// For a connection to be made.
+    pub connect_timeout_ns: u64,
+    /// Which driver moves the bytes.
+    pub driver: DriverChoice,
+    /// Every random choice follows from it.
+    pub seed: u64,
+    /// What the result must meet.
+    pub thresholds: Vec<Threshold>,
+}
+
+impl Plan {
+    /// A plan for `url` with every default: 50 connections in a closed loop for 10 s, GET, a worker per core, seed 0.
+    ///
+    /// # Errors
+    /// When the URL cannot be used.
+    pub fn for_url(url: &str) -> Result<Self, UrlError> {
+        Ok(Self {
+            url: Url::parse(url)?,
+            connect: Connect::Url,
+            method: "GET".to_owned(),
+            headers: Vec::new(),
+            body: Vec::new(),
+            connections: CONNECTIONS_DEFAULT,
+            threads: available_cores().min(CONNECTIONS_DEFAULT),
+            cpus: None,
+            mode: Mode::Closed,
+            stop: Stop::Duration { ns: DURATION_DEFAULT_NS },
+            warmup_ns: 0,
+            parallel: 1,
+            keepalive: true,
+            timeout_ns: TIMEOUT_DEFAULT_NS,
+            connect_timeout_ns: CONNECT_TIMEOUT_DEFAULT_NS,
+            driver: DriverChoice::Auto,
+            seed: 0,
+            thresholds: Vec::new(),
+        })
+    }
+
+    /// The open-loop part, if the loop is open.
+    pub fn open_loop(&self) -> Option<&OpenLoop> {
+        match &self.mode {
+            Mode::Closed => None,
+            Mode::Open(open) => Some(open),
+        }
+    }
+
+    /// The most connections that are ever open at once.
+    pub fn connections_max(&self) -> usize {
+        self.open_loop().map_or(self.connections, |open| open.max_connections)
+    }
+}
+
+/// Cores that this process may use; 1 when the system does not tell.
+pub fn available_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Where to connect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Connect {
+    /// To the host and port of the URL.
+    Url,
+    /// To this host (a name, or an address without brackets) and port, with the URL's `Host`.
+    Tcp {
+        /// A name or an address.
+        host: String,
+        /// Never 0.
+        port: u16,
+    },
+    /// To a Unix socket.
+    Unix {
+        /// Its path.
+        path: PathBuf,
+    },
+}
+
+/// A field of the request (RFC 9110 §5), its name and value valid and the value without surrounding spaces.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// As typed; names are case-insensitive.
+    pub name: String,
+    /// As typed.
+    pub value: String,
+}
+
+/// Who decides when a request is sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// The server: each answer is followed by the next request.
+    Closed,
+    /// A schedule, whatever the server does.
+    Open(OpenLoop),
+}
+
+/// The schedule of an open loop.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OpenLoop {
+    /// Requests per second in all, at the start. Finite, not negative; both rates are not 0.
+    pub rate_start: f64,
+    /// And at the end; between them the rate changes linearly in time. Differs only when the run stops after a time.
+    pub rate_end: f64,
+    /// How arrivals are spaced.
+    pub arrival: Arrival,
+    /// How a worker waits for the next send.
+    pub spin: Spin,
+    /// How many connections may be open when the first ones are all busy. At least `Plan::connections`.
+    pub max_connections: usize,
+}
+
+impl OpenLoop {
+    /// The same at the starting rate, without a ramp: what a warm-up runs at (at the final rate if that starts at 0).
+    #[must_use]
+    pub fn steady(&self) -> Self {
+        let rate = if self.rate_start > 0.0 { self.rate_start } else { self.rate_end };
+        Self { rate_start: rate, rate_end: rate, ..self.clone() }
+    }
+}
+
+/// How the arrivals of an open loop are spaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Arrival {
+    /// Evenly.
+    #[default]
+    Constant,
+    /// Independently of each other: exponential gaps.
+    Poisson,
+}
+
+/// How a worker waits for the last moments before a scheduled send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Spin {
+    /// By spinning for as long as wake-ups were seen to be late, and not at all when the core is shared.
+    #[default]
+    Auto,
+    /// In the kernel to the last: costs no core, and the wake-up's lateness.
+    Off,
+    /// By spinning for this long.
+    For {
+        /// Not 0.
+        ns: u64,
+    },
+}
+
+/// When the measured part of a run ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stop {
+    /// After a time.
+    Duration {
+        /// Not 0.
+        ns: u64,
+    },
+    /// After so many requests, over all workers.
+    Requests {
+        /// Not 0.
+        count: u64,
+    },
+}
+
+impl Stop {
+    /// How many requests worker `index` of `workers` may start: its part of the count, `u64::MAX` without a count.
+    /// The parts differ by at most one and add up to the count.
+    pub fn requests_of_worker(self, index: usize, workers: usize) -> u64 {
+        match self {
+            Self::Duration { .. } => u64::MAX,
+            Self::Requests { count } => {
+                count / workers as u64 + u64::from((index as u64) < count % workers as u64)
+            }
+        }
+    }
+}
+
+/// Which driver moves the bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum DriverChoice {
+    /// `io_uring` where it can be used, the fallback elsewhere.
+    #[default]
+    Auto,
+    /// `io_uring`, or an error.
+    #[value(name = "io_uring")]
+    IoUring,
+    /// epoll or kqueue.
+    Fallback,
+}
+
+impl From<DriverChoice> for ringtide::runtime::DriverChoice {
+    fn from(choice: DriverChoice) -> Self {
+        match choice {
+            DriverChoice::Auto => Self::Auto,
+            DriverChoice::IoUring => Self::IoUring,
+            DriverChoice::Fallback => Self::Fallback,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_travels_as_json() {
+        let mut plan = Plan::for_url("http://h:1/x").expect("valid");
+        plan.mode = Mode::Open(OpenLoop {
+            rate_start: 0.5,
+            rate_end: 20_000.0,
+            arrival: Arrival::Poisson,
+            spin: Spin::For { ns: 100_000 },
+            max_connections: 80,
+        });
+        plan.connect = Connect::Unix { path: "/run/x.sock".into() };
+        plan.thresholds = vec!["p99<10ms".parse().expect("valid")];
+        plan.driver = DriverChoice::IoUring;
+        let json = serde_json::to_string(&plan).expect("serialisable");
+        assert!(json.contains("\"io_uring\"") && json.contains("\"p99<10ms\""), "{json}");
+        assert_eq!(serde_json::from_str::<Plan>(&json).expect("deserialisable"), plan);
+    }
+
+    #[test]
+    fn the_workers_parts_add_up() {
+        for (count, workers) in [(1, 1), (1, 4), (10, 3), (1_000_003, 7)] {
+            let stop = Stop::Requests { count };
+            let parts: Vec<u64> = (0..workers).map(|index| stop.requests_of_worker(index, workers)).collect();
+            assert_eq!(parts.iter().sum::<u64>(), count);
+            assert!(parts.iter().max().expect("some") - parts.iter().min().expect("some") <= 1);
+        }
+    }
+
+    #[test]
+    fn a_warm_up_runs_at_the_first_rate_that_is_one() {
+        let ramp = |rate_start, rate_end| {
+            let open = OpenLoop {
+                rate_start,
+                rate_end,
+                arrival: Arrival::Constant,
+                spin: Spin::Off,
+                max_connections: 1,
+            };
+            let steady = open.steady();
+            (steady.rate_start, steady.rate_end)
+        };
+        assert_eq!(ramp(10.0, 50.0), (10.0, 10.0));
+        assert_eq!(ramp(0.0, 50.0), (50.0, 50.0));
+    }
+}

@@ -1,0 +1,183 @@
+//! The published targets: their goals, how a measurement does by them, and the table.
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+
+use super::Colour;
+use crate::result::rounded;
+use crate::units::{show_count, three_digits};
+
+/// Which direction is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Better {
+    /// At least the goal.
+    Higher,
+    /// Below the goal.
+    Lower,
+}
+
+/// A published target.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Goal {
+    /// Its name in reports.
+    pub name: &'static str,
+    /// For `Higher` the least that meets it, for `Lower` the least that does not.
+    pub goal: f64,
+    /// Of the goal and of what is measured.
+    pub unit: &'static str,
+    /// The direction.
+    pub better: Better,
+}
+
+/// Answers per second in a closed loop.
+pub const REQUESTS_PER_SECOND: Goal = goal("requests_per_second", 1000.0, "req/s", Better::Higher);
+/// The 99th percentile of the response time.
+pub const LATENCY_P99: Goal = goal("latency_p99_ms", 10.0, "ms", Better::Lower);
+/// Bytes of bodies per second, in 10⁶.
+pub const THROUGHPUT: Goal = goal("throughput_mb_per_s", 100.0, "MB/s", Better::Higher);
+/// Heap for a request in flight.
+pub const HEAP_PER_REQUEST: Goal = goal("heap_bytes_per_request", 1024.0, "bytes", Better::Lower);
+/// Heap for an open, idle connection, of 10,000.
+pub const HEAP_PER_CONNECTION: Goal = goal("heap_bytes_per_connection", 1024.0, "bytes", Better::Lower);
+/// The median of the time to connect.
+pub const CONNECT_P50: Goal = goal("connect_p50_ms", 1.0, "ms", Better::Lower);
+/// New connections per second.
+pub const CONNECTIONS_PER_SECOND: Goal = goal("connections_per_second", 10_000.0, "conn/s", Better::Higher);
+
+const fn goal(name: &'static str, goal: f64, unit: &'static str, better: Better) -> Goal {
+    Goal { name, goal, unit, better }
+}
+
+/// A target and what was measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Target {
+    /// Its name.
+    pub name: String,
+    /// What is promised.
+    pub goal: f64,
+    /// What was seen, to three decimals.
+    pub measured: f64,
+    /// Of both.
+    pub unit: String,
+    /// The direction.
+    pub better: Better,
+    /// Whether the promise holds.
+    pub met: bool,
+}
+
+/// All targets, as the JSON has them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Targets {
+    /// In the order of their measurement.
+    pub targets: Vec<Target>,
+}
+
+impl Goal {
+    /// Holds `measured` against the goal. What is no number (nothing could be measured) meets nothing.
+    pub fn judge(self, measured: f64) -> Target {
+        let met = match self.better {
+            Better::Higher => measured >= self.goal,
+            Better::Lower => measured < self.goal,
+        };
+        Target {
+            name: self.name.to_owned(),
+            goal: self.goal,
+            measured: rounded(measured),
+            unit: self.unit.to_owned(),
+            better: self.better,
+            met: met && measured.is_finite(),
+        }
+    }
+}
+
+impl Targets {
+    /// Whether every one is met.
+    pub fn all_met(&self) -> bool {
+        self.targets.iter().all(|target| target.met)
+    }
+
+    /// The table, for people.
+    pub fn render(&self, colour: Colour) -> String {
+        let mut out = String::new();
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{:<28}{:>14}{:>16}   {:<8}met", "target", "goal", "measured", "");
+        for target in &self.targets {
+            let sign = match target.better {
+                Better::Higher => "≥",
+                Better::Lower => "<",
+            };
+            let mark = if target.met { colour.good("✓") } else { colour.bad("✗") };
+            let _ = writeln!(
+                out,
+                "{:<28}{:>14}{:>16}   {:<8}{mark}",
+                target.name,
+                format!("{sign} {}", show(target.goal)),
+                show(target.measured),
+                target.unit
+            );
+        }
+        let missed = self.targets.iter().filter(|target| !target.met).count();
+        let _ = if missed == 0 {
+            writeln!(out, "\n{}", colour.good("Every target is met on this machine."))
+        } else {
+            let verb = if missed == 1 { "is" } else { "are" };
+            let line = format!("{missed} of {} targets {verb} not met on this machine.", self.targets.len());
+            writeln!(out, "\n{}", colour.bad(&line))
+        };
+        out
+    }
+}
+
+fn show(value: f64) -> String {
+    if value >= 99.95 || value.fract() == 0.0 {
+        show_count(value.round() as u64)
+    } else {
+        three_digits(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measured() -> Targets {
+        Targets {
+            targets: vec![
+                REQUESTS_PER_SECOND.judge(123_456.7),
+                LATENCY_P99.judge(0.812_345),
+                THROUGHPUT.judge(99.9),
+                HEAP_PER_REQUEST.judge(1024.0),
+                HEAP_PER_CONNECTION.judge(488.0),
+                CONNECT_P50.judge(0.06),
+                CONNECTIONS_PER_SECOND.judge(10_000.0),
+            ],
+        }
+    }
+
+    #[test]
+    fn a_goal_is_reached_or_gone_below() {
+        let met: Vec<bool> = measured().targets.iter().map(|target| target.met).collect();
+        assert_eq!(met, [true, true, false, false, true, true, true]);
+        assert!(!measured().all_met());
+        assert!(!LATENCY_P99.judge(f64::NAN).met && !THROUGHPUT.judge(f64::INFINITY).met);
+    }
+
+    #[test]
+    fn the_table_reads_so() {
+        assert_eq!(measured().render(Colour::None), include_str!("snapshots/targets.txt"));
+    }
+
+    #[test]
+    fn the_json_has_the_names_of_the_contract() {
+        let json = serde_json::to_string(&measured()).expect("serialisable");
+        assert!(
+            json.starts_with(
+                r#"{"targets":[{"name":"requests_per_second","goal":1000.0,"measured":123456.7,"unit":"req/s","better":"higher","met":true},"#
+            ),
+            "{json}"
+        );
+        assert_eq!(serde_json::from_str::<Targets>(&json).expect("deserialisable"), measured());
+    }
+}

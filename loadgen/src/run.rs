@@ -1,0 +1,343 @@
+//! `ringtide run`: leads the workers through a run and makes one result of what they bring home.
+//!
+//! Nothing is printed here but the progress; what the result looks like is `report`'s.
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use http::Method;
+use ringtide::runtime::SetupError;
+use ringtide::{Address, PreparedRequest};
+use ringtide_driver::allocator::CountingAllocator;
+use ringtide_driver::monotonic_ns;
+
+use crate::environment::{Environment, rss_peak_bytes};
+use crate::error::Error;
+use crate::metrics::{GeneratorFacts, Totals};
+use crate::plan::{Connect, Plan};
+use crate::progress::{Display, Progress, Snapshot};
+use crate::result::{Measured, RunResult};
+use crate::worker::{self, Assignment, Controls, Opened, Outcome, Report};
+
+/// From the moment when all connections stand to the first request, so that all workers are there in time.
+const START_DELAY_NS: u64 = 2_000_000;
+
+/// A run that has not begun.
+#[derive(Debug)]
+pub struct Run {
+    plan: Plan,
+    display: Display,
+    heap: Option<&'static CountingAllocator>,
+    notice: fn(&str),
+    sender: Sender<Message>,
+    messages: Receiver<Message>,
+}
+
+/// Ends a run early, from any thread. What ran by then is reported.
+#[derive(Clone, Debug)]
+pub struct Stopper {
+    sender: Sender<Message>,
+}
+
+impl Stopper {
+    /// Ends the run at once. Nothing happens when it is over.
+    pub fn stop(&self) {
+        let _ = self.sender.send(Message::Stop);
+    }
+}
+
+enum Message {
+    Stop,
+    Worker(Report),
+}
+
+impl Run {
+    /// A run of `plan`. `heap` is the program's global allocator if it counts, `notice` is told in a line what the user should know
+    /// while it runs.
+    pub fn new(
+        plan: Plan,
+        display: Display,
+        heap: Option<&'static CountingAllocator>,
+        notice: fn(&str),
+    ) -> Self {
+        let (sender, messages) = channel();
+        Self { plan, display, heap, notice, sender, messages }
+    }
+
+    /// What ends it early.
+    pub fn stopper(&self) -> Stopper {
+        Stopper { sender: self.sender.clone() }
+    }
+
+    /// Does it, and waits for its end.
+    ///
+    /// # Errors
+    /// When it could not be done at all: no address, nobody there, no driver. Threads that were started have ended.
+    pub fn execute(self) -> Result<RunResult, Error> {
+        let resolving = Instant::now();
+        let (addresses, resolved) = addresses(&self.plan)?;
+        let dns_ns = resolved.then(|| resolving.elapsed().as_nanos() as u64);
+        let request = prepare(&self.plan)?;
+        let plan = Arc::new(self.plan);
+        let snapshots: Arc<[Snapshot]> = (0..plan.threads).map(|_| Snapshot::default()).collect();
+
+        let mut coordinator = Coordinator::new(plan.threads, self.messages);
+        let threads: Vec<_> = (0..plan.threads)
+            .map(|index| {
+                let sender = self.sender.clone();
+                let assignment = Assignment {
+                    plan: Arc::clone(&plan),
+                    index,
+                    addresses: addresses.clone(),
+                    request: request.clone(),
+                    snapshots: Arc::clone(&snapshots),
+                    heap: self.heap,
+                };
+                thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+                    let ended = EndGuard { sender: sender.clone() };
+                    worker::work(assignment, |report| drop(sender.send(Message::Worker(report))));
+                    drop(ended);
+                })
+            })
+            .collect::<Result<_, _>>()
+            .map_err(Error::Thread)?;
+        let outcome = coordinator.lead(&plan, self.heap, self.display, &snapshots, self.notice);
+        for thread in threads {
+            // A panic was told by its guard.
+            let _ = thread.join();
+        }
+        let led = outcome?;
+        Ok(result(&plan, &led, coordinator.outcomes, coordinator.stopped, dns_ns))
+    }
+}
+
+/// Tells the coordinator that a worker's thread is over, however it ended.
+struct EndGuard {
+    sender: Sender<Message>,
+}
+
+impl Drop for EndGuard {
+    fn drop(&mut self) {
+        let _ = self.sender.send(Message::Worker(Report::Gone));
+    }
+}
+
+/// Leads the workers, and keeps what they have told so far.
+struct Coordinator {
+    messages: Receiver<Message>,
+    workers: usize,
+    controls: Vec<Controls>,
+    fallback_reason: Option<String>,
+    /// Workers that have tried all connections that are opened beforehand, and what came of it together.
+    opened: usize,
+    connections: Opened,
+    outcomes: Vec<Outcome>,
+    setup_error: Option<SetupError>,
+    /// Workers whose threads are over.
+    gone: usize,
+    stopped: bool,
+}
+
+/// What the coordinator has seen itself.
+struct Led {
+    start_ns: u64,
+    /// Bytes on the heap before the first connection, and with all of them idle.
+    heap_bytes: Option<(usize, usize)>,
+    connected: usize,
+}
+
+impl Coordinator {
+    fn new(workers: usize, messages: Receiver<Message>) -> Self {
+        Self {
+            messages,
+            workers,
+            controls: Vec::new(),
+            fallback_reason: None,
+            opened: 0,
+            connections: Opened::default(),
+            outcomes: Vec::new(),
+            setup_error: None,
+            gone: 0,
+            stopped: false,
+        }
+    }
+
+    fn lead(
+        &mut self,
+        plan: &Plan,
+        heap: Option<&'static CountingAllocator>,
+        display: Display,
+        snapshots: &Arc<[Snapshot]>,
+        notice: fn(&str),
+    ) -> Result<Led, Error> {
+        self.listen_until(|this| this.controls.len() == this.workers)?;
+        if let Some(reason) = self.fallback_reason.take() {
+            notice(&reason);
+        }
+        let before_bytes = heap.map(CountingAllocator::live_bytes);
+        self.controls.iter().for_each(Controls::connect);
+        self.listen_until(|this| this.opened == this.workers)?;
+        let Opened { connected, first_error } = std::mem::take(&mut self.connections);
+        if !self.stopped {
+            if connected == 0 {
+                self.stop_all();
+                self.listen_until(|this| this.gone == this.workers)?;
+                let reason = first_error.unwrap_or_else(|| "no connection was made".to_owned());
+                return Err(Error::NothingConnected { url: plan.url.text.clone(), reason });
+            }
+            if let Some(error) = first_error {
+                notice(&format!("not all connections could be opened: {error}"));
+            }
+        }
+        let heap_bytes = before_bytes.zip(heap.map(CountingAllocator::live_bytes));
+        let start_ns = monotonic_ns() + START_DELAY_NS;
+        for controls in &self.controls {
+            controls.start(start_ns);
+        }
+        let progress = Progress::start(display, plan.stop, plan.warmup_ns, Arc::clone(snapshots));
+        let ended = self.listen_until(|this| this.gone == this.workers);
+        drop(progress);
+        ended?;
+        for error in self.outcomes.iter().filter_map(|outcome| outcome.meter_error.as_ref()) {
+            notice(&format!("the generator's own CPU time is not known: {error}"));
+        }
+        Ok(Led { start_ns: start_ns + plan.warmup_ns, heap_bytes, connected })
+    }
+
+    /// Books what it is told until `condition` holds. A worker that is gone without an outcome ends the run for all, and is the
+    /// error when all are gone.
+    fn listen_until(&mut self, condition: impl Fn(&Self) -> bool) -> Result<(), Error> {
+        while !condition(self) || self.has_failed() {
+            if self.has_failed() && self.gone == self.workers {
+                return Err(self.setup_error.take().map_or(Error::WorkerFailed, Error::Setup));
+            }
+            match self.messages.recv().map_err(|_| Error::WorkerFailed)? {
+                Message::Stop => self.stop_all(),
+                Message::Worker(Report::NotSetUp(error)) => self.setup_error = Some(error),
+                Message::Worker(Report::SetUp(controls, reason)) => {
+                    // The end of the run may have come before this worker.
+                    if self.stopped {
+                        controls.stop();
+                    }
+                    self.controls.push(controls);
+                    self.fallback_reason = self.fallback_reason.take().or(reason);
+                }
+                Message::Worker(Report::Opened(part)) => {
+                    self.opened += 1;
+                    self.connections.connected += part.connected;
+                    self.connections.first_error = self.connections.first_error.take().or(part.first_error);
+                }
+                Message::Worker(Report::Ended(outcome)) => self.outcomes.push(*outcome),
+                Message::Worker(Report::Gone) => {
+                    self.gone += 1;
+                    if self.has_failed() {
+                        self.stop_all();
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a worker is gone without an outcome. Each tells its outcome before it goes.
+    fn has_failed(&self) -> bool {
+        self.gone > self.outcomes.len()
+    }
+
+    fn stop_all(&mut self) {
+        self.stopped = true;
+        self.controls.iter().for_each(Controls::stop);
+    }
+}
+
+fn result(
+    plan: &Plan,
+    led: &Led,
+    outcomes: Vec<Outcome>,
+    interrupted: bool,
+    dns_ns: Option<u64>,
+) -> RunResult {
+    let in_flight_max: usize = outcomes.iter().map(|outcome| outcome.in_flight_max).sum();
+    let heap_peak_bytes = outcomes.iter().filter_map(|outcome| outcome.heap_peak_bytes).max();
+    let per = |bytes: usize, count: usize| (bytes / count.max(1)) as u64;
+    let generator = GeneratorFacts {
+        heap_bytes_per_request: led
+            .heap_bytes
+            .zip(heap_peak_bytes)
+            .map(|((_, idle), peak)| per(peak.saturating_sub(idle), in_flight_max)),
+        heap_bytes_per_connection: led
+            .heap_bytes
+            .filter(|_| led.connected > 0)
+            .map(|(before, idle)| per(idle.saturating_sub(before), led.connected)),
+        rss_peak_bytes: rss_peak_bytes(),
+        workers: outcomes.iter().map(|outcome| outcome.facts).collect(),
+    };
+    let ended_ns = outcomes.iter().map(|outcome| outcome.ended_ns).max().unwrap_or(led.start_ns);
+    let (driver, features) = outcomes.first().map_or(("", Vec::new()), |outcome| {
+        (
+            outcome.statistics.driver,
+            outcome.statistics.driver_features.iter().map(ToString::to_string).collect(),
+        )
+    });
+    let mut recorders: Vec<_> = outcomes.into_iter().map(|outcome| outcome.recorder).collect();
+    if let (Some(first), Some(dns_ns)) = (recorders.first_mut(), dns_ns) {
+        first.resolved(dns_ns);
+    }
+    RunResult::new(
+        plan,
+        Measured {
+            totals: Totals::merge(&recorders),
+            elapsed: Duration::from_nanos(ended_ns.saturating_sub(led.start_ns)),
+            interrupted,
+            generator,
+            environment: Environment::of_this_machine(driver, features),
+        },
+    )
+}
+
+/// Where to connect, and whether a name had to be resolved for that.
+fn addresses(plan: &Plan) -> Result<(Vec<Address>, bool), Error> {
+    let (host, port) = match &plan.connect {
+        Connect::Unix { path } => return Ok((vec![Address::Unix(path.clone())], false)),
+        Connect::Tcp { host, port } => (host, *port),
+        Connect::Url => (&plan.url.host, plan.url.port),
+    };
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok((vec![Address::Tcp(SocketAddr::new(address, port))], false));
+    }
+    let found: Vec<Address> = (host.as_str(), port)
+        .to_socket_addrs()
+        .map_err(|source| Error::Resolve { host: host.clone(), source })?
+        .map(Address::Tcp)
+        .collect();
+    if found.is_empty() {
+        let source = std::io::Error::other("the name has no address");
+        return Err(Error::Resolve { host: host.clone(), source });
+    }
+    Ok((found, true))
+}
+
+/// Encodes the one request of the plan. It is leaked, as it is sent until the program ends; a plan has one.
+fn prepare(plan: &Plan) -> Result<PreparedRequest, Error> {
+    let method =
+        Method::from_bytes(plan.method.as_bytes()).map_err(|_| Error::Method(plan.method.clone()))?;
+    let has = |name: &str| plan.headers.iter().any(|header| header.name.eq_ignore_ascii_case(name));
+    let own =
+        |name: &'static str, value: &'static str| (!has(name)).then_some((name.as_bytes(), value.as_bytes()));
+    let host = (!has("host")).then_some((&b"Host"[..], plan.url.authority.as_bytes()));
+    let agent = own("User-Agent", concat!("ringtide/", env!("CARGO_PKG_VERSION")));
+    let close = if plan.keepalive { None } else { own("Connection", "close") };
+    let given = plan
+        .headers
+        .iter()
+        // It is added for the body, and was found to agree with it.
+        .filter(|header| !header.name.eq_ignore_ascii_case("content-length"))
+        .map(|header| (header.name.as_bytes(), header.value.as_bytes()));
+    let fields = host.into_iter().chain(agent).chain(close).chain(given);
+    PreparedRequest::from_parts(&method, &plan.url.target, fields, &plan.body)
+        .map(PreparedRequest::leak)
+        .map_err(|source| Error::Request(source.to_string()))
+}

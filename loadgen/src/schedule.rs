@@ -1,0 +1,281 @@
+//! When the requests of an open loop are due: one schedule for all workers, computed and never stored.
+//!
+//! Nothing here waits or reads a clock; times are nanoseconds since the start of the measured part.
+
+use fastrand::Rng;
+
+use crate::plan::{Arrival, OpenLoop, Stop};
+
+/// The arrivals that one worker has to send, in order.
+///
+/// Constant arrivals of all workers together are one even grid: worker `w` of `T` takes the arrivals w, w + T, w + 2T…
+/// of it. Arrival k is due when the integral of the rate reaches k, so a ramp is even with respect to its own rate.
+/// Poisson arrivals are independent seeded processes, one per worker, each at 1/T of the rate.
+///
+/// Arrival k is computed from k and not from arrival k − 1, so nothing drifts, however long the run.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    rate: Rate,
+    /// The arrivals end when the integral of the rate reaches this.
+    integral_end: f64,
+    /// Arrivals of this worker that are left.
+    left: u64,
+    duration_ns: u64,
+    process: Process,
+    next_ns: Option<u64>,
+}
+
+#[derive(Clone, Debug)]
+enum Process {
+    /// The global index of this worker's next arrival.
+    Grid { index: u64, step: u64 },
+    /// The integral of the total rate at this worker's last arrival. Adding up loses less than one arrival in 10¹⁴,
+    /// far below the randomness of the process itself.
+    Poisson { integral: f64, step: f64, random: Rng },
+}
+
+/// A rate that is linear in time, in requests per second.
+#[derive(Clone, Copy, Debug)]
+struct Rate {
+    start: f64,
+    /// The change per second.
+    slope: f64,
+}
+
+impl Rate {
+    /// The time at which the integral of the rate is `integral`: the root of `start·t + slope·t²/2 = integral`, in the
+    /// form that does not cancel for small slopes.
+    fn time_ns(self, integral: f64) -> f64 {
+        if integral <= 0.0 {
+            return 0.0;
+        }
+        if self.slope == 0.0 {
+            // Multiplied first: whole nanoseconds come out exactly.
+            return integral * 1e9 / self.start;
+        }
+        let root = (self.start * self.start + 2.0 * self.slope * integral).max(0.0).sqrt();
+        2.0 * integral * 1e9 / (self.start + root)
+    }
+}
+
+impl Schedule {
+    /// The arrivals of worker `worker` (from 0) of `workers`.
+    ///
+    /// # Panics
+    /// When `worker` is not below `workers`, both rates are 0, or they differ and the run does not stop after a time.
+    pub fn new(open: &OpenLoop, stop: Stop, seed: u64, worker: usize, workers: usize) -> Self {
+        assert!(worker < workers, "worker {worker} of {workers}");
+        let (start, end) = (open.rate_start, open.rate_end);
+        assert!(start >= 0.0 && end >= 0.0 && start + end > 0.0, "a rate from {start} to {end}");
+        let (duration_ns, integral_end, slope) = match stop {
+            Stop::Duration { ns } => {
+                (ns, f64::midpoint(start, end) * ns as f64 / 1e9, (end - start) * 1e9 / ns as f64)
+            }
+            Stop::Requests { .. } => {
+                assert!(start.to_bits() == end.to_bits(), "a ramp has a duration");
+                (u64::MAX, f64::INFINITY, 0.0)
+            }
+        };
+        let process = match open.arrival {
+            Arrival::Constant => Process::Grid { index: worker as u64, step: workers as u64 },
+            Arrival::Poisson => {
+                let mut seeds = Rng::with_seed(seed);
+                let own = (0..=worker).fold(0, |_, _| seeds.u64(..));
+                Process::Poisson { integral: 0.0, step: workers as f64, random: Rng::with_seed(own) }
+            }
+        };
+        let mut schedule = Self {
+            rate: Rate { start, slope },
+            integral_end,
+            left: stop.requests_of_worker(worker, workers),
+            duration_ns,
+            process,
+            next_ns: None,
+        };
+        schedule.advance();
+        schedule
+    }
+
+    /// When the next arrival is due; `None` after the last.
+    #[inline]
+    pub fn peek_ns(&self) -> Option<u64> {
+        self.next_ns
+    }
+
+    fn advance(&mut self) {
+        if self.left == 0 {
+            self.next_ns = None;
+            return;
+        }
+        self.left -= 1;
+        let integral = match &mut self.process {
+            Process::Grid { index, step } => {
+                let integral = *index as f64;
+                *index += *step;
+                integral
+            }
+            Process::Poisson { integral, step, random } => {
+                // f64() is below 1, so the logarithm is finite.
+                *integral -= (1.0 - random.f64()).ln() * *step;
+                *integral
+            }
+        };
+        self.next_ns = (integral < self.integral_end)
+            // Rounding must not move an arrival out of the run.
+            .then(|| (self.rate.time_ns(integral).round() as u64).min(self.duration_ns - 1));
+        if self.next_ns.is_none() {
+            self.left = 0;
+        }
+    }
+}
+
+impl Iterator for Schedule {
+    type Item = u64;
+
+    #[inline]
+    fn next(&mut self) -> Option<u64> {
+        let due_ns = self.next_ns?;
+        self.advance();
+        Some(due_ns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::plan::Spin;
+
+    fn open(rate_start: f64, rate_end: f64, arrival: Arrival) -> OpenLoop {
+        OpenLoop { rate_start, rate_end, arrival, spin: Spin::Off, max_connections: 1 }
+    }
+
+    fn seconds(seconds: u64) -> Stop {
+        Stop::Duration { ns: seconds * 1_000_000_000 }
+    }
+
+    fn all(open: &OpenLoop, stop: Stop, seed: u64, workers: usize) -> Vec<u64> {
+        let mut arrivals: Vec<u64> =
+            (0..workers).flat_map(|worker| Schedule::new(open, stop, seed, worker, workers)).collect();
+        arrivals.sort_unstable();
+        arrivals
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn the_workers_together_are_one_even_grid(rate in 1_u64..50_000, duration_ms in 1_u64..2_000, workers in 1_usize..9) {
+            let stop = Stop::Duration { ns: duration_ms * 1_000_000 };
+            let arrivals = all(&open(rate as f64, rate as f64, Arrival::Constant), stop, 1, workers);
+            prop_assert_eq!(arrivals.len() as u64, (rate * duration_ms).div_ceil(1000));
+            for (k, &due_ns) in arrivals.iter().enumerate() {
+                // Rounded to the nearest nanosecond, in integers.
+                let exact = (k as u128 * 2_000_000_000 + u128::from(rate)) / (2 * u128::from(rate));
+                prop_assert!(due_ns.abs_diff(exact as u64) <= u64::from(due_ns + 1 == duration_ms * 1_000_000));
+            }
+        }
+
+        #[test]
+        fn a_ramp_has_as_many_arrivals_as_its_integral(
+            start in 0.0_f64..20_000.0, end in 0.0_f64..20_000.0, duration_ms in 1_u64..3_000, workers in 1_usize..5,
+        ) {
+            prop_assume!(start + end > 0.1);
+            let ns = duration_ms * 1_000_000;
+            let arrivals = all(&open(start, end, Arrival::Constant), Stop::Duration { ns }, 1, workers);
+            let integral = f64::midpoint(start, end) * ns as f64 / 1e9;
+            prop_assert_eq!(arrivals.len(), integral.ceil() as usize);
+            for (k, &due_ns) in arrivals.iter().enumerate() {
+                prop_assert!(due_ns < ns);
+                let t = due_ns as f64 / 1e9;
+                let at = start * t + (end - start) / (ns as f64 / 1e9) * t * t / 2.0;
+                // The rounding of t to a nanosecond, times the highest rate; the last one may be drawn into the run.
+                prop_assert!((at - k as f64).abs() < 1e-4, "arrival {} at integral {}", k, at);
+            }
+        }
+
+        #[test]
+        fn each_worker_goes_forward(rate in 0.01_f64..5_000.0, end in 0.01_f64..5_000.0, seed: u64, workers in 1_usize..5, poisson: bool) {
+            let arrival = if poisson { Arrival::Poisson } else { Arrival::Constant };
+            for worker in 0..workers {
+                let mut schedule = Schedule::new(&open(rate, end, arrival), seconds(1), seed, worker, workers);
+                let mut last = 0;
+                while let Some(peeked) = schedule.peek_ns() {
+                    prop_assert_eq!(schedule.next(), Some(peeked));
+                    prop_assert!(peeked >= last && peeked < 1_000_000_000);
+                    last = peeked;
+                }
+                prop_assert_eq!(schedule.next(), None);
+            }
+        }
+    }
+
+    #[test]
+    fn a_rate_below_one_and_below_the_workers_is_kept() {
+        let slow = open(0.5, 0.5, Arrival::Constant);
+        assert_eq!(all(&slow, seconds(10), 1, 4), [0, 2, 4, 6, 8].map(|s| s * 1_000_000_000));
+        assert_eq!(Schedule::new(&slow, seconds(10), 1, 3, 4).peek_ns(), Some(6_000_000_000));
+        assert_eq!(Schedule::new(&slow, seconds(4), 1, 3, 4).peek_ns(), None);
+    }
+
+    #[test]
+    fn nothing_drifts_over_a_day() {
+        // Arrival k of worker 1 of 3, read after a day at 100,003/s (a rate that does not divide a second).
+        let rate = 100_003_u64;
+        let mut schedule =
+            Schedule::new(&open(rate as f64, rate as f64, Arrival::Constant), seconds(90_000), 1, 1, 3);
+        let k = 86_400 * rate / 3 * 3 + 1;
+        schedule.process = Process::Grid { index: k, step: 3 };
+        schedule.advance();
+        let exact = (u128::from(k) * 2_000_000_000 + u128::from(rate)) / (2 * u128::from(rate));
+        assert_eq!(schedule.peek_ns(), Some(exact as u64));
+    }
+
+    #[test]
+    fn a_count_stops_at_the_count() {
+        for arrival in [Arrival::Constant, Arrival::Poisson] {
+            let arrivals = all(&open(1000.0, 1000.0, arrival), Stop::Requests { count: 10 }, 3, 4);
+            assert_eq!(arrivals.len(), 10);
+        }
+        let grid = all(&open(1000.0, 1000.0, Arrival::Constant), Stop::Requests { count: 5 }, 3, 2);
+        assert_eq!(grid, [0, 1, 2, 3, 4].map(|ms| ms * 1_000_000));
+    }
+
+    #[test]
+    fn poisson_follows_its_seed() {
+        let poisson = open(1000.0, 2000.0, Arrival::Poisson);
+        assert_eq!(all(&poisson, seconds(1), 7, 3), all(&poisson, seconds(1), 7, 3));
+        assert_ne!(all(&poisson, seconds(1), 7, 3), all(&poisson, seconds(1), 8, 3));
+        let first = |worker| Schedule::new(&poisson, seconds(1), 7, worker, 2).next();
+        assert_ne!(first(0), first(1));
+    }
+
+    #[test]
+    fn poisson_gaps_have_the_mean_and_the_variance_of_the_process() {
+        // 200,000 gaps of the sum of 4 workers at 2,000/s: mean 500 µs, standard deviation the same.
+        let arrivals = all(&open(2000.0, 2000.0, Arrival::Poisson), seconds(100), 42, 4);
+        let gaps: Vec<f64> = arrivals.windows(2).map(|pair| (pair[1] - pair[0]) as f64).collect();
+        let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
+        let variance = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
+        assert!((mean / 500e3 - 1.0).abs() < 0.01, "mean {mean}");
+        assert!((variance.sqrt() / mean - 1.0).abs() < 0.015, "deviation {}", variance.sqrt());
+        // Counts per 100 ms: the variance of a Poisson count is its mean, 200.
+        let mut counts = vec![0.0_f64; 1000];
+        for due_ns in &arrivals {
+            counts[(due_ns / 100_000_000) as usize] += 1.0;
+        }
+        let dispersion = counts.iter().map(|count| (count - 200.0).powi(2)).sum::<f64>() / 1000.0 / 200.0;
+        assert!((0.85..1.15).contains(&dispersion), "dispersion {dispersion}");
+    }
+
+    #[test]
+    fn a_poisson_ramp_has_its_arrivals_where_the_rate_is() {
+        // From 0 to 20,000/s in 10 s: a quarter of them in the first half.
+        let arrivals = all(&open(0.0, 20_000.0, Arrival::Poisson), seconds(10), 5, 3);
+        let early = arrivals.iter().filter(|&&due_ns| due_ns < 5_000_000_000).count();
+        let share = early as f64 / arrivals.len() as f64;
+        assert!((share - 0.25).abs() < 0.01, "share {share}");
+        assert!((arrivals.len() as f64 / 100_000.0 - 1.0).abs() < 0.02);
+    }
+}

@@ -1,0 +1,184 @@
+//! The embedded server to test against: `ringtide serve`, `targets`, and tests.
+//!
+//! It is an ordinary user of [`ringtide::server`]: what it answers at which path is in `site`.
+//!
+//! ```
+//! use ringtide_loadgen::serve::{ServeOptions, serve};
+//!
+//! let server = serve(&ServeOptions::default())?;
+//! println!("http://{}/", server.addresses()[0]);
+//! server.shutdown();
+//! server.join();
+//! # Ok::<(), ringtide_loadgen::serve::ServeError>(())
+//! ```
+
+mod site;
+mod target;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use ringtide::Address;
+use ringtide::runtime::{DriverChoice, available_cores};
+use ringtide::server::{Server, ServerOptions, ServiceOptions, Shutdown};
+
+use self::site::{Blocks, Site};
+
+/// Why the server could not be started.
+pub type ServeError = ringtide::server::StartError;
+
+/// How long requests may take to end after [`ServeHandle::shutdown`].
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How the server is to be.
+#[derive(Clone, Debug)]
+pub struct ServeOptions {
+    /// Where to listen. Port 0 is a free port. `127.0.0.1:0` by default.
+    pub addresses: Vec<Address>,
+    /// Threads, one worker each; 0 counts as 1. As many as there are cores by default.
+    pub threads: usize,
+    /// The cores to pin them to, in turn; none by default.
+    pub cores: Vec<usize>,
+    /// The driver.
+    pub driver: DriverChoice,
+    /// How long to spin on each request. 0 by default.
+    pub burn: Duration,
+    /// What the choices of `/flaky` follow from.
+    pub seed: u64,
+}
+
+impl Default for ServeOptions {
+    fn default() -> Self {
+        Self {
+            addresses: vec![Address::Tcp(([127, 0, 0, 1], 0).into())],
+            threads: available_cores(),
+            cores: Vec::new(),
+            driver: DriverChoice::Auto,
+            burn: Duration::ZERO,
+            seed: 0,
+        }
+    }
+}
+
+/// A running server. Dropping it leaves it running.
+#[derive(Debug)]
+pub struct ServeHandle {
+    server: Server,
+    counters: Vec<Arc<Counters>>,
+}
+
+/// Requests since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Requests {
+    /// Those whose head has arrived, and was fit to be answered.
+    pub received: u64,
+    /// Those of them whose answer was given to its end; it may not have reached the client.
+    pub answered: u64,
+}
+
+/// Starts the server; returns when it listens.
+///
+/// # Errors
+/// When an address cannot be listened at, or a worker cannot be made. Nothing is left running.
+pub fn serve(options: &ServeOptions) -> Result<ServeHandle, ServeError> {
+    let threads = options.threads.max(1);
+    let counters: Vec<Arc<Counters>> = (0..threads).map(|_| Arc::default()).collect();
+    let server_options = ServerOptions {
+        workers: threads,
+        cores: options.cores.clone(),
+        driver: options.driver,
+        service: ServiceOptions {
+            // `/delay` and `/flaky` are as slow as they are asked to be.
+            request_timeout: None,
+            shutdown_timeout: SHUTDOWN_TIMEOUT,
+            ..ServiceOptions::default()
+        },
+    };
+    let make = {
+        let (counters, burn, seed) = (counters.clone(), options.burn, options.seed);
+        let blocks = Blocks::new();
+        move |worker: usize| {
+            // Each worker has choices of its own.
+            let random_seed = seed.wrapping_add(worker as u64);
+            Site::new(blocks.clone(), Arc::clone(&counters[worker]), burn, random_seed).into_handler()
+        }
+    };
+    Ok(ServeHandle { server: Server::start_with(&options.addresses, &server_options, make)?, counters })
+}
+
+impl ServeHandle {
+    /// Where it listens, in the order that was asked for, with the ports that the system chose.
+    pub fn addresses(&self) -> &[Address] {
+        self.server.addresses()
+    }
+
+    /// In one line, why the driver is not io_uring although it was to be if possible.
+    pub fn fallback_reason(&self) -> Option<&str> {
+        self.server.fallback_reason()
+    }
+
+    /// How many requests there were until now, on all threads.
+    pub fn requests(&self) -> Requests {
+        sum(&self.counters)
+    }
+
+    /// Has it end: requests in flight have a second for it. Returns at once.
+    pub fn shutdown(&self) {
+        self.server.shutdown().begin();
+    }
+
+    /// A way to have it end while somebody waits in [`join`](Self::join).
+    pub fn shutdown_handle(&self) -> Shutdown {
+        self.server.shutdown()
+    }
+
+    /// Waits until it has ended, and tells how many requests there were.
+    ///
+    /// # Panics
+    /// When a worker has panicked.
+    pub fn join(self) -> Requests {
+        let Self { server, counters } = self;
+        server.join();
+        sum(&counters)
+    }
+}
+
+fn sum(counters: &[Arc<Counters>]) -> Requests {
+    let mut sum = Requests::default();
+    for counters in counters {
+        let Requests { received, answered } = counters.read();
+        sum.received += received;
+        sum.answered += answered;
+    }
+    sum
+}
+
+/// The counters of one worker, which alone writes them. Aligned so that no two workers share a cache line.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Counters {
+    received: AtomicU64,
+    answered: AtomicU64,
+}
+
+impl Counters {
+    fn count_received(&self) {
+        increment(&self.received);
+    }
+
+    fn count_answered(&self) {
+        increment(&self.answered);
+    }
+
+    fn read(&self) -> Requests {
+        // Whoever sees an answer counted sees its request counted.
+        let answered = self.answered.load(Ordering::Acquire);
+        Requests { received: self.received.load(Ordering::Acquire), answered }
+    }
+}
+
+/// There is one writer, so this needs no read-modify-write instruction.
+fn increment(counter: &AtomicU64) {
+    counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Release);
+}

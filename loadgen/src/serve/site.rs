@@ -1,0 +1,193 @@
+//! What the embedded server answers.
+
+use std::cell::RefCell;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::StatusCode;
+use ringtide::Error;
+use ringtide::proto::h1::BodyLength;
+use ringtide::runtime;
+use ringtide::server::{Answered, Exchange, PreparedResponse};
+
+use super::Counters;
+use super::target::Target;
+
+/// Bytes of the shared block that `/bytes` is sent from, and so of the largest single send.
+const BLOCK_SIZE: usize = 1024 * 1024;
+
+/// One line of the block: positions in a body can be told by looking at it.
+const BLOCK_LINE: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ+\n";
+
+const _: () = assert!(BLOCK_SIZE.is_multiple_of(BLOCK_LINE.len()));
+
+/// A piece of `/stream`.
+const PIECE: &[u8] = b"hello world\n";
+
+const TEXT: [(&str, &str); 1] = [("Content-Type", "text/plain; charset=utf-8")];
+const BINARY: [(&str, &str); 1] = [("Content-Type", "application/octet-stream")];
+
+/// What all workers send from.
+#[derive(Clone, Debug)]
+pub(super) struct Blocks {
+    hello: PreparedResponse,
+    block: Bytes,
+}
+
+impl Blocks {
+    pub(super) fn new() -> Self {
+        let hello = PreparedResponse::new(StatusCode::OK, TEXT, PIECE).expect("these are constants");
+        Self { hello, block: BLOCK_LINE.repeat(BLOCK_SIZE / BLOCK_LINE.len()).into() }
+    }
+}
+
+/// One worker's share of the server.
+pub(super) struct Site {
+    blocks: Blocks,
+    counters: Arc<Counters>,
+    burn: Duration,
+    random: RefCell<fastrand::Rng>,
+}
+
+impl Site {
+    pub(super) fn new(blocks: Blocks, counters: Arc<Counters>, burn: Duration, seed: u64) -> Self {
+        Self { blocks, counters, burn, random: RefCell::new(fastrand::Rng::with_seed(seed)) }
+    }
+
+    pub(super) fn into_handler(self) -> impl AsyncFn(Exchange<'_>) -> Result<Answered, Error> {
+        async move |exchange: Exchange<'_>| {
+            self.counters.count_received();
+            if !self.burn.is_zero() {
+                burn(self.burn);
+            }
+            self.answer(exchange).await
+        }
+    }
+
+    async fn answer(&self, exchange: Exchange<'_>) -> Result<Answered, Error> {
+        let target = Target::parse(exchange.head().target());
+        let answered = match target.map_err(|error| (error.status(), format!("{error}\n"))) {
+            Ok(Target::Hello) => exchange.respond(&self.blocks.hello),
+            Ok(Target::Bytes(count)) => self.bytes(exchange, count).await?,
+            Ok(Target::Delay(delay)) => {
+                runtime::sleep(delay).await;
+                exchange.respond(&self.blocks.hello)
+            }
+            Ok(Target::Status(status)) => status_only(exchange, status)?,
+            Ok(Target::Echo) => echo(exchange).await?,
+            Ok(Target::Headers) => headers(exchange)?,
+            Ok(Target::Stream(count)) => stream(exchange, count).await?,
+            Ok(Target::Flaky(share)) => match self.fate(share) {
+                Fate::Fine => exchange.respond(&self.blocks.hello),
+                // Not counted: it is no answer.
+                Fate::Closed => return Ok(exchange.disconnect()),
+                Fate::Error => {
+                    exchange.answer(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "flaky, as asked\n")?
+                }
+                // Until the client gives up.
+                Fate::Stalled => std::future::pending().await,
+            },
+            Err((status, reason)) => exchange.answer(status, TEXT, reason)?,
+        };
+        self.counters.count_answered();
+        Ok(answered)
+    }
+
+    /// What becomes of a request of which such a share fails.
+    fn fate(&self, share: f64) -> Fate {
+        let mut random = self.random.borrow_mut();
+        if random.f64() >= share {
+            return Fate::Fine;
+        }
+        match random.u8(..3) {
+            0 => Fate::Closed,
+            1 => Fate::Error,
+            _ => Fate::Stalled,
+        }
+    }
+
+    /// `count` bytes, from one block that is never copied.
+    async fn bytes(&self, exchange: Exchange<'_>, count: u64) -> Result<Answered, Error> {
+        let block = &self.blocks.block;
+        if count <= BLOCK_SIZE as u64 {
+            return exchange.answer(StatusCode::OK, BINARY, block.slice(..count as usize));
+        }
+        let is_head = exchange.head().method() == b"HEAD";
+        let mut responder = exchange.start(StatusCode::OK, BINARY, Some(count))?;
+        let mut left = if is_head { 0 } else { count };
+        while left > 0 {
+            let size = left.min(BLOCK_SIZE as u64);
+            responder.send(block.slice(..size as usize)).await?;
+            left -= size;
+        }
+        responder.finish()
+    }
+}
+
+enum Fate {
+    Fine,
+    Closed,
+    Error,
+    Stalled,
+}
+
+fn status_only(exchange: Exchange<'_>, status: StatusCode) -> Result<Answered, Error> {
+    match status {
+        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED => {
+            exchange.answer(status, [("", ""); 0], Bytes::new())
+        }
+        _ => exchange.answer(status, TEXT, format!("{status}\n")),
+    }
+}
+
+/// The request's body back, while it comes.
+async fn echo(mut exchange: Exchange<'_>) -> Result<Answered, Error> {
+    let length = match exchange.body_length() {
+        BodyLength::Length(length) => Some(length),
+        BodyLength::Chunked => None,
+        BodyLength::None | BodyLength::UntilClose => Some(0),
+    };
+    // Before the answer begins, as a client that waits for `100 Continue` would otherwise never be told.
+    let first = exchange.chunk().await?.map(Bytes::copy_from_slice);
+    let content_type = exchange.head().fields().get("content-type").map(<[u8]>::to_vec);
+    let fields = content_type.iter().map(|value| ("Content-Type", value));
+    let mut responder = exchange.start(StatusCode::OK, fields, length)?;
+    if let Some(first) = first {
+        responder.send(first).await?;
+    }
+    while let Some(piece) = responder.chunk().await? {
+        let piece = Bytes::copy_from_slice(piece);
+        responder.send(piece).await?;
+    }
+    responder.finish()
+}
+
+/// The request's fields back.
+fn headers(exchange: Exchange<'_>) -> Result<Answered, Error> {
+    let mut text = String::new();
+    for (name, value) in exchange.head().fields() {
+        let (name, value) = (String::from_utf8_lossy(name), String::from_utf8_lossy(value));
+        writeln!(text, "{name}: {value}").expect("a String takes everything");
+    }
+    exchange.answer(StatusCode::OK, TEXT, text)
+}
+
+/// `count` pieces, each a chunk.
+async fn stream(exchange: Exchange<'_>, count: u64) -> Result<Answered, Error> {
+    let is_head = exchange.head().method() == b"HEAD";
+    let mut responder = exchange.start(StatusCode::OK, TEXT, None)?;
+    for _ in 0..if is_head { 0 } else { count } {
+        responder.send(PIECE).await?;
+    }
+    responder.finish()
+}
+
+/// Keeps the core busy.
+fn burn(duration: Duration) {
+    let start = Instant::now();
+    while start.elapsed() < duration {
+        std::hint::spin_loop();
+    }
+}

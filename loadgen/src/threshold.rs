@@ -1,0 +1,310 @@
+//! Gates such as `p99<10ms`: reading them, and holding a result against them.
+//!
+//! Latencies are those of `response`. Whether the figures are to be believed is the verdict's matter, not a threshold's.
+
+use std::fmt;
+use std::str::FromStr;
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+
+use crate::units::{parse_rate, parse_time_ns};
+
+/// A condition that a result must meet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Threshold {
+    expression: String,
+    metric: Metric,
+    comparison: Comparison,
+    /// Nanoseconds, a share (0.001 is 0.1 %), a number of requests, or requests per second.
+    bound: f64,
+}
+
+/// What a threshold speaks of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Metric {
+    /// A quantile of the response time, from 0 to 1.
+    Quantile(f64),
+    Mean,
+    Min,
+    Max,
+    /// Failed requests in all scheduled ones.
+    ErrorShare,
+    /// Failed requests.
+    Errors,
+    RequestsPerSecond,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Comparison {
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+/// What thresholds are held against.
+#[derive(Clone, Copy, Debug)]
+pub struct Observed<'a> {
+    /// Response times in nanoseconds.
+    pub response: &'a Histogram<u64>,
+    /// Requests that were due.
+    pub scheduled: u64,
+    /// Those that failed.
+    pub failed: u64,
+    /// Completed ones per second.
+    pub requests_per_second: f64,
+}
+
+/// How a result did by one threshold, as the JSON of a result has it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The threshold as it was typed.
+    pub expression: String,
+    /// What was seen; 0 when there was nothing to see.
+    pub observed: f64,
+    /// `us`, `%`, `requests` or `req/s`.
+    pub unit: String,
+    /// Whether it holds. A threshold on latency or errors does not hold when there was nothing to see.
+    pub met: bool,
+}
+
+/// Why a threshold could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ThresholdError(String);
+
+impl Threshold {
+    /// Holds `observed` against this.
+    pub fn evaluate(&self, observed: Observed<'_>) -> Outcome {
+        let latency = observed.response;
+        let anything = match self.metric {
+            Metric::Quantile(_) | Metric::Mean | Metric::Min | Metric::Max => !latency.is_empty(),
+            Metric::ErrorShare | Metric::Errors => observed.scheduled > 0,
+            Metric::RequestsPerSecond => true,
+        };
+        let value = match self.metric {
+            _ if !anything => 0.0,
+            Metric::Quantile(quantile) => latency.value_at_quantile(quantile) as f64,
+            Metric::Mean => latency.mean(),
+            Metric::Min => latency.min() as f64,
+            Metric::Max => latency.max() as f64,
+            Metric::ErrorShare => observed.failed as f64 / observed.scheduled as f64,
+            Metric::Errors => observed.failed as f64,
+            Metric::RequestsPerSecond => observed.requests_per_second,
+        };
+        let holds = match self.comparison {
+            Comparison::Less => value < self.bound,
+            Comparison::LessOrEqual => value <= self.bound,
+            Comparison::Greater => value > self.bound,
+            Comparison::GreaterOrEqual => value >= self.bound,
+        };
+        let (shown, unit) = match self.metric {
+            Metric::ErrorShare => (value * 100.0, "%"),
+            Metric::Errors => (value, "requests"),
+            Metric::RequestsPerSecond => (value, "req/s"),
+            _ => (value / 1e3, "us"),
+        };
+        Outcome {
+            expression: self.expression.clone(),
+            observed: crate::result::rounded(shown),
+            unit: unit.to_owned(),
+            met: anything && holds,
+        }
+    }
+}
+
+impl fmt::Display for Threshold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.expression)
+    }
+}
+
+impl From<Threshold> for String {
+    fn from(threshold: Threshold) -> Self {
+        threshold.expression
+    }
+}
+
+impl TryFrom<String> for Threshold {
+    type Error = ThresholdError;
+
+    fn try_from(text: String) -> Result<Self, ThresholdError> {
+        text.parse()
+    }
+}
+
+impl FromStr for Threshold {
+    type Err = ThresholdError;
+
+    fn from_str(text: &str) -> Result<Self, ThresholdError> {
+        let Some(at) = text.find(['<', '>', '=', '!', '≤', '≥']) else {
+            return Err(ThresholdError(format!(
+                "`{text}` has no comparison; write for example p99<10ms, errors<0.1% or rps>1000"
+            )));
+        };
+        let (name, rest) = text.split_at(at);
+        let sign_end =
+            rest.find(|c: char| !matches!(c, '<' | '>' | '=' | '!' | '≤' | '≥')).unwrap_or(rest.len());
+        let (sign, bound) = rest.split_at(sign_end);
+        let comparison = match sign {
+            "<" => Comparison::Less,
+            "<=" => Comparison::LessOrEqual,
+            ">" => Comparison::Greater,
+            ">=" => Comparison::GreaterOrEqual,
+            _ => {
+                return Err(ThresholdError(format!(
+                    "`{sign}` in `{text}` is not a comparison; there are <, <=, > and >="
+                )));
+            }
+        };
+        let (name, bound) = (name.trim(), bound.trim());
+        let metric = parse_metric(name, text)?;
+        let (metric, bound) = parse_bound(metric, bound)
+            .map_err(|problem| ThresholdError(format!("in `{text}`: {problem}")))?;
+        Ok(Self { expression: text.to_owned(), metric, comparison, bound })
+    }
+}
+
+fn parse_metric(name: &str, text: &str) -> Result<Metric, ThresholdError> {
+    Ok(match name {
+        "mean" => Metric::Mean,
+        "min" => Metric::Min,
+        "max" => Metric::Max,
+        "errors" => Metric::Errors,
+        "rps" | "requests_per_second" => Metric::RequestsPerSecond,
+        _ => {
+            let percentile = name
+                .strip_prefix('p')
+                .filter(|digits| digits.bytes().all(|b| b.is_ascii_digit() || b == b'.'))
+                .and_then(|digits| digits.parse::<f64>().ok());
+            match percentile {
+                Some(percentile) if percentile > 0.0 && percentile < 100.0 => {
+                    Metric::Quantile(percentile / 100.0)
+                }
+                Some(_) => {
+                    return Err(ThresholdError(format!(
+                        "`{name}` in `{text}` is not a percentile: they lie between p0 and p100; \
+                         the ends are `min` and `max`"
+                    )));
+                }
+                None => {
+                    return Err(ThresholdError(format!(
+                        "`{name}` in `{text}` is not a metric; there are pN (p50, p99.9), mean, min, max, \
+                         errors and rps"
+                    )));
+                }
+            }
+        }
+    })
+}
+
+fn parse_bound(metric: Metric, bound: &str) -> Result<(Metric, f64), String> {
+    match metric {
+        Metric::RequestsPerSecond => {
+            parse_rate(bound).map(|rate| (metric, rate)).map_err(|error| error.to_string())
+        }
+        Metric::Errors | Metric::ErrorShare => match bound.strip_suffix('%') {
+            Some(percent) => match percent.trim().parse::<f64>() {
+                Ok(percent) if (0.0..=100.0).contains(&percent) => Ok((Metric::ErrorShare, percent / 100.0)),
+                _ => Err(format!("`{bound}` is not a share from 0% to 100%")),
+            },
+            None => match crate::units::parse_count(bound) {
+                Ok(count) => Ok((Metric::Errors, count as f64)),
+                Err(error) => {
+                    Err(format!("{error}; errors are a number of requests, or a share such as 0.1%"))
+                }
+            },
+        },
+        _ => {
+            if bound.parse::<f64>().is_ok_and(|number| number != 0.0) {
+                return Err(format!("`{bound}` has no unit; write for example {bound}ms"));
+            }
+            parse_time_ns(bound).map(|ns| (metric, ns as f64)).map_err(|error| error.to_string())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn histogram(values_ns: impl IntoIterator<Item = u64>) -> Histogram<u64> {
+        let mut histogram = crate::metrics::histogram();
+        values_ns.into_iter().for_each(|value| histogram.saturating_record(value));
+        histogram
+    }
+
+    fn evaluate(expression: &str, response: &Histogram<u64>) -> Outcome {
+        let observed = Observed { response, scheduled: 1000, failed: 2, requests_per_second: 1500.0 };
+        expression.parse::<Threshold>().expect(expression).evaluate(observed)
+    }
+
+    #[test]
+    fn each_metric_is_held_against_its_own_figure() {
+        // 1 ms to 1,000 ms.
+        let response = histogram((1..=1000).map(|ms| ms * 1_000_000));
+        for (expression, met, unit) in [
+            ("p50<501ms", true, "us"),
+            ("p50<499ms", false, "us"),
+            ("p99.9 <= 1.001s", true, "us"),
+            ("p99.9<=998ms", false, "us"),
+            ("max>=0.999s", true, "us"),
+            ("max<999ms", false, "us"),
+            ("min<0.99ms", false, "us"),
+            ("min<1.1ms", true, "us"),
+            ("mean>500ms", true, "us"),
+            ("mean>502ms", false, "us"),
+            ("errors<0.3%", true, "%"),
+            ("errors<0.2%", false, "%"),
+            ("errors<=0.2%", true, "%"),
+            ("errors<3", true, "requests"),
+            ("errors<2", false, "requests"),
+            ("rps>1000", true, "req/s"),
+            ("requests_per_second>=2k", false, "req/s"),
+        ] {
+            let outcome = evaluate(expression, &response);
+            assert_eq!((outcome.met, &*outcome.unit, &*outcome.expression), (met, unit, expression));
+        }
+        assert!((evaluate("errors<1%", &response).observed - 0.2).abs() < 1e-9);
+        assert!((evaluate("p50<1s", &response).observed / 500_000.0 - 1.0).abs() < 0.002);
+    }
+
+    #[test]
+    fn nothing_seen_meets_no_threshold_on_latency_or_errors() {
+        let empty = histogram([]);
+        let outcome = evaluate("p99<10ms", &empty);
+        assert_eq!((outcome.met, outcome.observed.to_bits()), (false, 0.0_f64.to_bits()));
+        let nothing = Observed { response: &empty, scheduled: 0, failed: 0, requests_per_second: 0.0 };
+        for expression in ["errors<1%", "errors<1", "rps>0"] {
+            assert!(!expression.parse::<Threshold>().expect("valid").evaluate(nothing).met, "{expression}");
+        }
+    }
+
+    #[test]
+    fn an_error_names_the_culprit_inside_the_expression() {
+        for (text, says) in [
+            ("p99", "no comparison"),
+            ("", "no comparison"),
+            ("p99=10ms", "`=` in `p99=10ms` is not a comparison"),
+            ("p99=<10ms", "`=<` in"),
+            ("p99≤10ms", "`≤` in"),
+            ("q99<10ms", "`q99` in `q99<10ms` is not a metric"),
+            ("<10ms", "`` in `<10ms` is not a metric"),
+            ("p<10ms", "`p` in `p<10ms` is not a metric"),
+            ("p100<10ms", "`max`"),
+            ("p0<10ms", "not a percentile"),
+            ("p99<10", "`10` has no unit; write for example 10ms"),
+            ("p99<10mx", "`mx` in `10mx` is not a unit"),
+            ("p99<", "nothing was given"),
+            ("errors<x", "`x` is not a count"),
+            ("errors<0.1", "such as 0.1%"),
+            ("errors<101%", "not a share"),
+            ("rps>fast", "`fast` is not a rate"),
+        ] {
+            let error = text.parse::<Threshold>().expect_err(text).to_string();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Whether the figures of a run are the server's or the generator's own.
+//!
+//! Judged by what the generator measured about itself. A slow server alone never makes a run invalid: nothing here looks
+//! at how long answers took, except to say which part of that time was the generator's.
+
+use serde::{Deserialize, Serialize};
+
+use crate::metrics::{GeneratorFacts, Totals};
+use crate::units::{show_count, show_time_ns};
+
+/// A worker that works this share of its core has no time left: in a closed loop the requests per second are its own
+/// limit, in an open one it is about to fall behind.
+pub const BUSY_SHARE_MAX: f64 = 0.95;
+
+/// A worker that waits this share of the time for its core shares it with others, the server perhaps: their work is in
+/// every figure.
+pub const RUN_QUEUE_SHARE_MAX: f64 = 0.10;
+
+/// When this part of a percentile of the response time is the generator's own lateness, it is no figure of the server.
+pub const LAG_PART_OF_RESPONSE_MAX: f64 = 0.5;
+
+/// Lateness at the median that no one need judge: an idle core wakes up so late.
+pub const LAG_P50_UNJUDGED_NS: u64 = 100_000;
+
+/// Lateness at the 99th percentile that no one need judge.
+pub const LAG_P99_UNJUDGED_NS: u64 = 250_000;
+
+/// When one percent of the requests leaves later than this many intervals of the schedule (and than
+/// [`LAG_BUNCHED_MIN_NS`]), the server saw bunches and not the schedule, even if its answers took so long that the
+/// lateness is small beside them.
+pub const LAG_INTERVALS_MAX: f64 = 10.0;
+
+/// The least lateness that counts as bunching.
+pub const LAG_BUNCHED_MIN_NS: u64 = 10_000_000;
+
+/// Whether the figures are the server's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// They are, as far as the generator can tell.
+    pub valid: bool,
+    /// Why not; empty when valid. Each is a sentence, without a full stop.
+    pub reasons: Vec<String>,
+}
+
+impl Verdict {
+    /// Judges a run by its `totals` and by what the generator cost. `rate_mean` is the scheduled rate of an open loop, per
+    /// second over all workers; `None` for a closed one.
+    pub fn judge(totals: &Totals, generator: &GeneratorFacts, rate_mean: Option<f64>) -> Self {
+        let mut reasons = Vec::new();
+        let busiest = max(generator.workers.iter().map(crate::metrics::WorkerFacts::busy_share));
+        if busiest >= BUSY_SHARE_MAX {
+            let percent = (busiest * 100.0).min(100.0);
+            reasons.push(if totals.open_loop {
+                format!(
+                    "the generator used {percent:.0} % of its core: it cannot keep this schedule reliably; \
+                     give it more cores (-t) or a lower rate (-R)"
+                )
+            } else {
+                format!(
+                    "the generator used {percent:.0} % of its core: requests_per_second is its own limit, not the \
+                     server's; give it more cores (-t), or ask for a rate (-R)"
+                )
+            });
+        }
+        let crowded = max(generator.workers.iter().map(crate::metrics::WorkerFacts::run_queue_share));
+        if crowded >= RUN_QUEUE_SHARE_MAX {
+            reasons.push(format!(
+                "the generator waited {:.0} % of the time for its core, which others used: keep the server and \
+                 other work off it (--cpus)",
+                crowded * 100.0
+            ));
+        }
+        if totals.open_loop {
+            judge_lag(totals, rate_mean, &mut reasons);
+        }
+        if totals.counters.descriptors_ran_out > 0 {
+            reasons.push(format!(
+                "the generator ran out of file descriptors {} times: raise the limit (ulimit -n)",
+                show_count(totals.counters.descriptors_ran_out)
+            ));
+        }
+        if totals.counters.ports_ran_out > 0 {
+            reasons.push(format!(
+                "the generator ran out of local ports {} times: widen net.ipv4.ip_local_port_range, or keep \
+                 connections open",
+                show_count(totals.counters.ports_ran_out)
+            ));
+        }
+        Self { valid: reasons.is_empty(), reasons }
+    }
+}
+
+fn judge_lag(totals: &Totals, rate_mean: Option<f64>, reasons: &mut Vec<String>) {
+    let lag = &totals.latencies.schedule_lag;
+    let response = &totals.latencies.response;
+    for (name, quantile, unjudged_ns) in
+        [("half", 0.5, LAG_P50_UNJUDGED_NS), ("1 %", 0.99, LAG_P99_UNJUDGED_NS)]
+    {
+        let (lag_ns, response_ns) = (lag.value_at_quantile(quantile), response.value_at_quantile(quantile));
+        if lag_ns > unjudged_ns && lag_ns as f64 > LAG_PART_OF_RESPONSE_MAX * response_ns as f64 {
+            reasons.push(format!(
+                "the generator sent {name} of the requests {} late or more, out of a response time of {}: \
+                 the rate is too high for it, or its core is shared",
+                show_time_ns(lag_ns as f64),
+                show_time_ns(response_ns as f64)
+            ));
+            return;
+        }
+    }
+    let lag_ns = lag.value_at_quantile(0.99);
+    if let Some(rate) = rate_mean
+        && lag_ns > LAG_BUNCHED_MIN_NS
+        && lag_ns as f64 > LAG_INTERVALS_MAX * 1e9 / rate
+    {
+        reasons.push(format!(
+            "the generator sent 1 % of the requests {} late or more, which is {:.0} intervals of the schedule: \
+             the server saw bunches",
+            show_time_ns(lag_ns as f64),
+            lag_ns as f64 * rate / 1e9
+        ));
+    }
+}
+
+fn max(values: impl Iterator<Item = f64>) -> f64 {
+    values.fold(0.0, f64::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{ErrorKind, Recorder, Sample, Unfinished, WorkerFacts};
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn worker(busy: f64, waiting: f64) -> GeneratorFacts {
+        let worker = WorkerFacts {
+            wall_ns: SECOND,
+            user_ns: (busy * 0.1e9) as u64,
+            system_ns: (busy * 0.9e9) as u64,
+            run_queue_wait_ns: (waiting * 1e9) as u64,
+            ..WorkerFacts::default()
+        };
+        GeneratorFacts { workers: vec![WorkerFacts::default(), worker], ..GeneratorFacts::default() }
+    }
+
+    /// 1,000 requests, `late` of them sent `lag_ns` late, all served in `service_ns`.
+    fn open_loop(late: usize, lag_ns: u64, service_ns: u64) -> Totals {
+        let mut recorder = Recorder::new(true);
+        for index in 0..1000 {
+            let sent_ns = if index < late { lag_ns } else { 1_000 };
+            recorder.completed(Sample {
+                scheduled_ns: 0,
+                ready_ns: 0,
+                sent_ns,
+                first_byte_ns: sent_ns + service_ns,
+                done_ns: sent_ns + service_ns,
+                status: 200,
+            });
+        }
+        Totals::merge([&recorder])
+    }
+
+    fn reasons(totals: &Totals, generator: &GeneratorFacts, rate: Option<f64>) -> Vec<String> {
+        let verdict = Verdict::judge(totals, generator, rate);
+        assert_eq!(verdict.valid, verdict.reasons.is_empty());
+        verdict.reasons
+    }
+
+    #[test]
+    fn a_closed_loop_with_a_full_core_measured_itself() {
+        let totals = Totals::merge([&Recorder::new(false)]);
+        let full = reasons(&totals, &worker(0.96, 0.0), None);
+        assert!(
+            full.len() == 1 && full[0].contains("96 % of its core: requests_per_second is its own limit"),
+            "{full:?}"
+        );
+        assert!(reasons(&totals, &worker(0.94, 0.0), None).is_empty());
+    }
+
+    #[test]
+    fn spinning_is_no_load() {
+        let totals = open_loop(0, 0, 100_000);
+        let mut spinning = worker(0.99, 0.0);
+        assert_eq!(reasons(&totals, &spinning, Some(1000.0)).len(), 1);
+        spinning.workers[1].spin_ns = SECOND / 2;
+        assert!(reasons(&totals, &spinning, Some(1000.0)).is_empty());
+    }
+
+    #[test]
+    fn a_core_shared_with_others_is_named() {
+        let totals = Totals::merge([&Recorder::new(false)]);
+        let shared = reasons(&totals, &worker(0.5, 0.12), None);
+        assert!(shared.len() == 1 && shared[0].contains("waited 12 % of the time"), "{shared:?}");
+        assert!(reasons(&totals, &worker(0.5, 0.09), None).is_empty());
+    }
+
+    #[test]
+    fn lateness_counts_by_its_part_of_the_response() {
+        let idle = worker(0.1, 0.0);
+        // As late as an idle core wakes: fine, however fast the server.
+        assert!(reasons(&open_loop(1000, 90_000, 20_000), &idle, Some(1000.0)).is_empty());
+        // Half of them 400 µs late, of 500: the generator's figure.
+        let late = reasons(&open_loop(600, 400_000, 100_000), &idle, Some(1000.0));
+        assert!(late.len() == 1 && late[0].contains("half of the requests 400 µs late"), "{late:?}");
+        // Only the tail is late.
+        let tail = reasons(&open_loop(20, 2_000_000, 100_000), &idle, Some(1000.0));
+        assert!(tail.len() == 1 && tail[0].contains("1 % of the requests 2.00 ms late"), "{tail:?}");
+        // The same lateness beside a response time of a second says nothing.
+        assert!(reasons(&open_loop(20, 2_000_000, SECOND), &idle, Some(1000.0)).is_empty());
+    }
+
+    #[test]
+    fn bunches_are_no_schedule_even_before_a_slow_server() {
+        let idle = worker(0.1, 0.0);
+        let bunched = reasons(&open_loop(20, 50_000_000, 2 * SECOND), &idle, Some(1000.0));
+        assert!(bunched.len() == 1 && bunched[0].contains("50 intervals"), "{bunched:?}");
+        assert!(reasons(&open_loop(20, 50_000_000, 2 * SECOND), &idle, Some(10.0)).is_empty());
+    }
+
+    #[test]
+    fn a_slow_or_dead_server_alone_is_valid() {
+        let mut recorder = Recorder::new(true);
+        for scheduled_ns in 0..100 {
+            recorder.censored(Unfinished {
+                scheduled_ns,
+                ready_ns: None,
+                sent_ns: None,
+                ended_ns: 100 * SECOND,
+            });
+            let sent_ns = Some(scheduled_ns);
+            let unfinished =
+                Unfinished { scheduled_ns, ready_ns: sent_ns, sent_ns, ended_ns: 30 * SECOND + scheduled_ns };
+            recorder.failed(unfinished, ErrorKind::Timeout);
+        }
+        assert!(reasons(&Totals::merge([&recorder]), &worker(0.01, 0.0), Some(1000.0)).is_empty());
+    }
+
+    #[test]
+    fn exhausted_descriptors_and_ports_are_the_generators() {
+        let mut recorder = Recorder::new(false);
+        recorder.descriptors_ran_out();
+        recorder.ports_ran_out();
+        let both = reasons(&Totals::merge([&recorder]), &worker(0.1, 0.0), None);
+        assert_eq!(both.len(), 2);
+        assert!(both[0].contains("file descriptors") && both[1].contains("local ports"), "{both:?}");
+    }
+}

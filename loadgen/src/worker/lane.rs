@@ -1,0 +1,438 @@
+//! One connection of a run and its successors: draws requests, sends them, reads the answers, and connects again when a
+//! connection is gone.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use ringtide::runtime::{self, Timer};
+use ringtide::stream::Stream;
+use ringtide::{CompletedExchange, Connection, ConnectionOptions, Error};
+use smallvec::SmallVec;
+
+use super::Shared;
+use super::source::{Draw, LaneNumber};
+use crate::metrics::{ErrorKind, Recorder, Sample, Unfinished};
+
+/// After a connect has failed, the next one waits this long,
+const RECONNECT_WAIT_MIN: Duration = Duration::from_millis(1);
+/// and twice as long after each further one, up to this: a server that is down is not hammered, and one that
+/// comes back is found soon.
+const RECONNECT_WAIT_MAX: Duration = Duration::from_millis(250);
+
+/// A connection's place in a worker.
+pub(super) struct Lane {
+    shared: Rc<Shared>,
+    number: LaneNumber,
+    connection: Option<Connection>,
+    /// Requests in flight, oldest first.
+    tickets: SmallVec<[Ticket; 1]>,
+    /// The time limit of the oldest request in flight.
+    timeout: Timer,
+    reconnect_wait: Duration,
+    /// When the last answer arrived, and with it a place for the next request.
+    free_since_ns: u64,
+}
+
+/// A request that was drawn.
+#[derive(Clone, Copy)]
+struct Ticket {
+    scheduled_ns: u64,
+    /// When it was due and there was a connection for it.
+    ready_ns: u64,
+}
+
+/// Why a connection's time is over.
+enum Over {
+    /// The run has ended.
+    Run,
+    /// It cannot carry another request; nothing is in flight.
+    Connection,
+    /// It failed, with requests in flight.
+    Failed(ErrorKind),
+}
+
+impl Lane {
+    /// Starts a lane, which connects at once if `connects_first`; `scheduled_ns` is a request that waits for it.
+    pub(super) fn spawn(shared: &Rc<Shared>, connects_first: bool, scheduled_ns: Option<u64>) {
+        let number = shared.source.borrow_mut().add_lane();
+        shared.lanes_left.set(shared.lanes_left.get() + 1);
+        let lane = Self {
+            shared: Rc::clone(shared),
+            number,
+            connection: None,
+            tickets: SmallVec::new(),
+            timeout: Timer::new(),
+            reconnect_wait: Duration::ZERO,
+            free_since_ns: 0,
+        };
+        // The handle is not needed, as the lane reports its own end.
+        drop(runtime::spawn(lane.into_task(connects_first, scheduled_ns)));
+    }
+
+    #[expect(clippy::manual_async_fn, reason = "an async fn would have room for the lane twice")]
+    fn into_task(mut self, connects_first: bool, scheduled_ns: Option<u64>) -> impl Future<Output = ()> {
+        // Borrowed by the inner future and not moved into it, as it would then have room for it twice.
+        async move { self.run(connects_first, scheduled_ns).await }
+    }
+
+    async fn run(&mut self, connects_first: bool, scheduled_ns: Option<u64>) {
+        poll_fn(|context| {
+            self.shared.source.borrow_mut().set_lane_waker(self.number, context.waker());
+            Poll::Ready(())
+        })
+        .await;
+        let mut waiting = scheduled_ns;
+        // Connecting has a large state and is rare, so it is not kept inside the lane's own.
+        if connects_first {
+            // Nor is it made before its turn has come.
+            self.shared.connects.turn().await;
+            Box::pin(self.connect_before_the_run()).await;
+        }
+        while !self.shared.ended.get() {
+            if self.connection.is_none() {
+                let scheduled_ns = match waiting.take() {
+                    Some(scheduled_ns) => scheduled_ns,
+                    None => match self.draw().await {
+                        Some(scheduled_ns) => scheduled_ns,
+                        None => break,
+                    },
+                };
+                if !Box::pin(self.connect_for(scheduled_ns)).await {
+                    continue;
+                }
+            }
+            match poll_fn(|context| self.poll_exchanges(context)).await {
+                Over::Run => break,
+                Over::Connection => self.retire(),
+                Over::Failed(kind) => self.fail(kind),
+            }
+        }
+        self.censor();
+    }
+
+    /// Waits for a request; `None` at the end of the run.
+    async fn draw(&mut self) -> Option<u64> {
+        poll_fn(|_| {
+            if self.shared.ended.get() {
+                return Poll::Ready(None);
+            }
+            let mut source = self.shared.source.borrow_mut();
+            match source.draw(self.number, runtime::turn_time_ns()) {
+                Draw::Now(scheduled_ns) | Draw::Assigned(scheduled_ns) => Poll::Ready(Some(scheduled_ns)),
+                Draw::Wait => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    async fn connect_before_the_run(&mut self) {
+        let shared = Rc::clone(&self.shared);
+        let connects = &shared.connects;
+        match self.connect_or_end().await {
+            Some(Ok(connection)) => {
+                self.connection = Some(connection);
+                connects.connected.set(connects.connected.get() + 1);
+            }
+            Some(Err((_, text))) => {
+                connects.first_error.borrow_mut().get_or_insert(text);
+            }
+            None => {}
+        }
+        connects.tried_one();
+        self.shared.wake_main();
+    }
+
+    /// Connects for a request that is due, and sends it; false when that failed, and the request with it.
+    async fn connect_for(&mut self, scheduled_ns: u64) -> bool {
+        if !self.reconnect_wait.is_zero() {
+            let wait = self.reconnect_wait;
+            let ended = self.sleep_or_end(wait).await;
+            if ended {
+                self.give_up(scheduled_ns);
+                return false;
+            }
+        }
+        match self.connect_or_end().await {
+            None => {
+                self.give_up(scheduled_ns);
+                false
+            }
+            Some(Ok(connection)) => {
+                self.reconnect_wait = Duration::ZERO;
+                self.connection = Some(connection);
+                self.start(Ticket { scheduled_ns, ready_ns: runtime::now_ns().max(scheduled_ns) })
+            }
+            Some(Err((kind, _))) => {
+                self.reconnect_wait = (self.reconnect_wait * 2).clamp(RECONNECT_WAIT_MIN, RECONNECT_WAIT_MAX);
+                if self.shared.is_measured(scheduled_ns) {
+                    let ended_ns = runtime::now_ns();
+                    let request = Unfinished { scheduled_ns, ready_ns: None, sent_ns: None, ended_ns };
+                    self.shared.recorder.borrow_mut().failed(request, kind);
+                }
+                false
+            }
+        }
+    }
+
+    /// Waits; true when the run ended meanwhile.
+    async fn sleep_or_end(&mut self, duration: Duration) -> bool {
+        let mut timer = Timer::new();
+        timer.set(runtime::now_ns() + duration.as_nanos() as u64);
+        poll_fn(|context| {
+            if self.shared.ended.get() {
+                return Poll::Ready(true);
+            }
+            timer.poll_elapsed(context).map(|()| false)
+        })
+        .await
+    }
+
+    /// Connects; `None` when the run ended meanwhile.
+    async fn connect_or_end(&self) -> Option<Result<Connection, (ErrorKind, String)>> {
+        let mut connect = pin!(self.connect());
+        poll_fn(|context| {
+            if self.shared.ended.get() {
+                return Poll::Ready(None);
+            }
+            connect.as_mut().poll(context).map(Some)
+        })
+        .await
+    }
+
+    /// Tries the addresses in order, each for the whole connect timeout.
+    async fn connect(&self) -> Result<Connection, (ErrorKind, String)> {
+        let plan = &self.shared.plan;
+        let mut outcome = Err((ErrorKind::Connect, "there is no address to connect to".to_owned()));
+        for address in &self.shared.addresses {
+            let begun_ns = runtime::now_ns();
+            let timeout = Duration::from_nanos(plan.connect_timeout_ns);
+            match runtime::timeout(timeout, Stream::connect(address)).await {
+                Some(Ok(stream)) => {
+                    self.shared
+                        .recorder
+                        .borrow_mut()
+                        .connected(runtime::turn_time_ns().saturating_sub(begun_ns));
+                    let options =
+                        ConnectionOptions { pipelining: plan.parallel > 1, ..ConnectionOptions::default() };
+                    return Ok(Connection::new(stream, &options));
+                }
+                Some(Err(error)) => {
+                    self.note_shortage(&error);
+                    outcome = Err((ErrorKind::Connect, format!("could not connect to {address}: {error}")));
+                }
+                None => {
+                    let text = format!("could not connect to {address} within {timeout:?}");
+                    outcome = Err((ErrorKind::Connect, text));
+                }
+            }
+        }
+        outcome
+    }
+
+    /// Notes when it was this machine that had no socket or port left.
+    fn note_shortage(&self, error: &io::Error) {
+        let mut recorder = self.shared.recorder.borrow_mut();
+        match error.kind() {
+            io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse => recorder.ports_ran_out(),
+            _ if error.raw_os_error().is_some_and(is_descriptor_shortage) => recorder.descriptors_ran_out(),
+            _ => {}
+        }
+    }
+
+    /// Starts a request; false when the connection would not take it, and the request has failed.
+    #[inline]
+    fn start(&mut self, ticket: Ticket) -> bool {
+        let Some(connection) = &mut self.connection else { return false };
+        self.tickets.push(ticket);
+        self.shared.sent_one();
+        match connection.start(&self.shared.request) {
+            Ok(()) => {
+                if self.tickets.len() == 1 {
+                    self.timeout.set(runtime::turn_time_ns().saturating_add(self.shared.plan.timeout_ns));
+                }
+                true
+            }
+            Err(error) => {
+                self.fail(error_kind(&error));
+                false
+            }
+        }
+    }
+
+    /// Keeps the connection busy until something is over.
+    fn poll_exchanges(&mut self, context: &mut Context<'_>) -> Poll<Over> {
+        loop {
+            if self.shared.ended.get() {
+                return Poll::Ready(Over::Run);
+            }
+            if let Some(over) = self.fill() {
+                return Poll::Ready(over);
+            }
+            let Some(connection) = &mut self.connection else { return Poll::Ready(Over::Connection) };
+            if self.tickets.is_empty() {
+                return Poll::Pending;
+            }
+            let received_before = connection.received_size();
+            let polled = connection.poll_exchange(context);
+            let received = connection.received_size() - received_before;
+            if received > 0 {
+                self.shared.recorder.borrow_mut().received_bytes(received);
+            }
+            match polled {
+                Poll::Ready(Ok(exchange)) => self.complete(exchange),
+                Poll::Ready(Err(error)) => return Poll::Ready(Over::Failed(error_kind(&error))),
+                Poll::Pending => {
+                    return self.timeout.poll_elapsed(context).map(|()| Over::Failed(ErrorKind::Timeout));
+                }
+            }
+        }
+    }
+
+    /// Starts as many requests as are due and the connection may have in flight.
+    #[inline]
+    fn fill(&mut self) -> Option<Over> {
+        let parallel = self.shared.plan.parallel;
+        while self.tickets.len() < parallel {
+            let reusable = self.connection.as_ref().is_some_and(Connection::is_reusable);
+            if !reusable {
+                // What is in flight is still to be answered.
+                return self.tickets.is_empty().then_some(Over::Connection);
+            }
+            let drawn = self.shared.source.borrow_mut().draw(self.number, runtime::turn_time_ns());
+            let ticket = match drawn {
+                // There was a place for it before it was due.
+                Draw::Assigned(scheduled_ns) => Ticket { scheduled_ns, ready_ns: scheduled_ns },
+                Draw::Now(scheduled_ns) => {
+                    Ticket { scheduled_ns, ready_ns: scheduled_ns.max(self.free_since_ns) }
+                }
+                Draw::Wait => return None,
+            };
+            if !self.start(ticket) {
+                return Some(Over::Connection);
+            }
+        }
+        None
+    }
+
+    #[inline]
+    fn complete(&mut self, exchange: CompletedExchange) {
+        if self.tickets.is_empty() {
+            return;
+        }
+        // There are few: as many as requests in flight on one connection.
+        let ticket = self.tickets.remove(0);
+        self.shared.landed(1);
+        self.free_since_ns = exchange.end_ns;
+        if !self.tickets.is_empty() {
+            // The limit counts from each request's own send; the next one was sent no earlier than this one was started.
+            self.timeout.set(exchange.end_ns.saturating_add(self.shared.plan.timeout_ns));
+        }
+        if !self.shared.is_measured(ticket.scheduled_ns) {
+            return;
+        }
+        let sent_ns = exchange.timing.sent_ns;
+        let closed = self.shared.plan.open_loop().is_none();
+        let mut recorder = self.shared.recorder.borrow_mut();
+        recorder.completed(Sample {
+            scheduled_ns: if closed { sent_ns } else { ticket.scheduled_ns },
+            ready_ns: if closed { sent_ns } else { ticket.ready_ns },
+            sent_ns,
+            first_byte_ns: exchange.timing.first_byte_ns,
+            done_ns: exchange.end_ns,
+            status: exchange.status.as_u16(),
+        });
+        recorder.sent_bytes(self.shared.request.bytes().len() as u64);
+    }
+
+    /// Lets go of a connection on which nothing is in flight.
+    fn retire(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            connection.close_after_peer();
+        }
+    }
+
+    /// Books the requests in flight as failed, and drops the connection.
+    fn fail(&mut self, kind: ErrorKind) {
+        self.abandon(|recorder, request| recorder.failed(request, kind));
+    }
+
+    /// Books the requests in flight, and one that was drawn and not begun, as cut off by the end of the run.
+    fn censor(&mut self) {
+        self.abandon(Recorder::censored);
+        let drawn = self.shared.source.borrow_mut().leave(self.number);
+        if let Some(scheduled_ns) = drawn
+            && self.shared.plan.open_loop().is_some()
+        {
+            self.give_up(scheduled_ns);
+        }
+        self.shared.lanes_left.set(self.shared.lanes_left.get() - 1);
+        self.shared.wake_main();
+    }
+
+    /// Books a request that was drawn and could not be begun before the end.
+    fn give_up(&self, scheduled_ns: u64) {
+        if self.shared.is_measured(scheduled_ns) {
+            let ended_ns = runtime::now_ns();
+            let request = Unfinished { scheduled_ns, ready_ns: None, sent_ns: None, ended_ns };
+            self.shared.recorder.borrow_mut().censored(request);
+        }
+    }
+
+    fn abandon(&mut self, book: impl Fn(&mut Recorder, Unfinished)) {
+        let connection = self.connection.take();
+        let ended_ns = runtime::now_ns();
+        let closed = self.shared.plan.open_loop().is_none();
+        let mut sent = connection.iter().flat_map(Connection::in_flight_sent_ns);
+        let mut recorder = self.shared.recorder.borrow_mut();
+        self.shared.landed(self.tickets.len());
+        for Ticket { scheduled_ns, ready_ns } in self.tickets.drain(..) {
+            let sent_ns = sent.next().flatten();
+            if !self.shared.is_measured(scheduled_ns) {
+                continue;
+            }
+            if sent_ns.is_some() {
+                recorder.sent_bytes(self.shared.request.bytes().len() as u64);
+            }
+            let scheduled_ns = if closed { sent_ns.unwrap_or(scheduled_ns) } else { scheduled_ns };
+            let ready_ns = Some(if closed { scheduled_ns } else { ready_ns });
+            book(&mut recorder, Unfinished { scheduled_ns, ready_ns, sent_ns, ended_ns });
+        }
+    }
+}
+
+fn error_kind(error: &Error) -> ErrorKind {
+    match error {
+        Error::Resolve { .. } => ErrorKind::Dns,
+        Error::Connect { .. } => ErrorKind::Connect,
+        Error::Timeout(_) => ErrorKind::Timeout,
+        Error::Incomplete(_) => ErrorKind::Incomplete,
+        Error::Protocol(_) => ErrorKind::Protocol,
+        Error::Network(_) => ErrorKind::Reset,
+        // The rest is a connection that ended before it could be used.
+        _ => ErrorKind::Closed,
+    }
+}
+
+/// EMFILE and ENFILE, which the standard library has no kinds for.
+fn is_descriptor_shortage(errno: i32) -> bool {
+    errno == nix::errno::Errno::EMFILE as i32 || errno == nix::errno::Errno::ENFILE as i32
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_is_small() {
+        fn size_of_future<F>(_: impl Fn(Lane) -> F) -> usize {
+            size_of::<F>()
+        }
+        // There is one for each connection, of which there may be tens of thousands; the published figure is 1 KiB for all
+        // that a connection has.
+        let size = size_of_future(|lane: Lane| lane.into_task(true, None));
+        assert!(size <= 512, "{size} bytes");
+    }
+}

@@ -1,0 +1,500 @@
+//! A worker thread of a run: it opens its connections, keeps them busy as the plan says, and counts.
+//!
+//! The coordinator (`run`) starts one of these per thread and leads it through its phases:
+//! connect → wait for the start → warm up → measure → end. Nothing is shared between workers but the progress snapshots.
+
+mod lane;
+mod source;
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+use ringtide::runtime::{self, Remote, SetupError, Spin, Statistics, Timer, Worker, WorkerOptions};
+use ringtide::{Address, PreparedRequest};
+use ringtide_driver::allocator::CountingAllocator;
+
+use self::lane::Lane;
+use self::source::Source;
+use crate::environment::{ThreadMeter, ThreadUsage};
+use crate::metrics::{Recorder, Unfinished, WorkerFacts};
+use crate::plan::{self, Mode, Plan, Stop};
+use crate::progress::{PUBLISH_INTERVAL_NS, Snapshot};
+use crate::schedule::Schedule;
+
+/// Connections that one worker opens at the same time before a run: more would overflow the accept queues of most servers, and a SYN that
+/// is dropped there comes again after a second.
+const CONNECTS_AT_ONCE: usize = 128;
+
+/// What a worker is told before it starts.
+pub(crate) struct Assignment {
+    /// What to do.
+    pub plan: Arc<Plan>,
+    /// Its number.
+    pub index: usize,
+    /// The addresses to connect to, tried in order.
+    pub addresses: Vec<Address>,
+    /// What to send.
+    pub request: PreparedRequest,
+    /// Where it tells how far it is.
+    pub snapshots: Arc<[Snapshot]>,
+    /// What counts the heap, if anything does.
+    pub heap: Option<&'static CountingAllocator>,
+}
+
+/// How a worker's connections came up.
+#[derive(Debug, Default)]
+pub(crate) struct Opened {
+    /// How many stand.
+    pub connected: usize,
+    /// Why the first that does not does not.
+    pub first_error: Option<String>,
+}
+
+/// What the coordinator is told.
+pub(crate) enum Report {
+    /// The worker could not be set up. It has ended.
+    NotSetUp(SetupError),
+    /// It stands, and this leads to it; why its driver is not io_uring, if not by choice.
+    SetUp(Controls, Option<String>),
+    /// All connections that are opened beforehand have been tried.
+    Opened(Opened),
+    /// The measured part is over.
+    Ended(Box<Outcome>),
+    /// The thread is over, also by a panic.
+    Gone,
+}
+
+/// What a worker brings home.
+pub(crate) struct Outcome {
+    /// Its measurements.
+    pub recorder: Recorder,
+    /// What it cost.
+    pub facts: WorkerFacts,
+    /// What its driver did.
+    pub statistics: Statistics,
+    /// When the measured part ended, on the clock of all workers.
+    pub ended_ns: u64,
+    /// The most requests that were in flight at once.
+    pub in_flight_max: usize,
+    /// The most that the heap has held, of all workers together, when this one's part was over.
+    pub heap_peak_bytes: Option<usize>,
+    /// Why its usage could not be read.
+    pub meter_error: Option<io::Error>,
+}
+
+/// Leads a worker from another thread.
+#[derive(Clone)]
+pub(crate) struct Controls {
+    remote: Remote,
+}
+
+impl Controls {
+    /// Has the connections be opened.
+    pub(crate) fn connect(&self) {
+        let _ = self.remote.call(|| with_phase(|phase| phase.may_connect.set(true)));
+    }
+
+    /// Has the requests begin at `start_ns` on the clock of all workers.
+    pub(crate) fn start(&self, start_ns: u64) {
+        // A worker that is gone has reported why.
+        let _ = self.remote.call(move || with_phase(|phase| phase.start_ns.set(Some(start_ns))));
+    }
+
+    /// Ends the run now.
+    pub(crate) fn stop(&self) {
+        let _ = self.remote.call(|| with_phase(|phase| phase.stopped.set(true)));
+    }
+}
+
+thread_local! {
+    /// The phases of the worker on this thread; messages from the coordinator arrive here.
+    static PHASE: RefCell<Option<Rc<Phase>>> = const { RefCell::new(None) };
+}
+
+fn with_phase(change: impl FnOnce(&Phase)) {
+    PHASE.with_borrow(|phase| {
+        if let Some(phase) = phase {
+            change(phase);
+            if let Some(waker) = phase.waker.take() {
+                waker.wake();
+            }
+        }
+    });
+}
+
+/// What the coordinator has said so far.
+#[derive(Default)]
+struct Phase {
+    may_connect: Cell<bool>,
+    start_ns: Cell<Option<u64>>,
+    stopped: Cell<bool>,
+    waker: Cell<Option<Waker>>,
+}
+
+impl Phase {
+    /// Waits until `condition` holds, which is looked at after each message.
+    async fn until(&self, condition: impl Fn(&Self) -> bool) {
+        poll_fn(|context| {
+            if condition(self) {
+                return Poll::Ready(());
+            }
+            self.waker.set(Some(context.waker().clone()));
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+/// What all lanes of a worker share.
+pub(crate) struct Shared {
+    plan: Arc<Plan>,
+    addresses: Vec<Address>,
+    request: PreparedRequest,
+    recorder: RefCell<Recorder>,
+    source: RefCell<Source>,
+    /// Only requests that were due from here on are recorded.
+    measured_from_ns: Cell<u64>,
+    /// No further request is begun, and those that are under way are given up.
+    ended: Cell<bool>,
+    lanes_left: Cell<usize>,
+    /// Woken when the last lane has ended, or the last connect has been tried.
+    main_waker: Cell<Option<Waker>>,
+    connects: Connects,
+    in_flight: Cell<usize>,
+    in_flight_max: Cell<usize>,
+}
+
+/// The connects before the run.
+#[derive(Default)]
+struct Connects {
+    tried: Cell<usize>,
+    connected: Cell<usize>,
+    first_error: RefCell<Option<String>>,
+    under_way: Cell<usize>,
+    waiting: RefCell<Vec<Waker>>,
+}
+
+impl Connects {
+    /// Waits until one more connect may be under way.
+    async fn turn(&self) {
+        poll_fn(|context| {
+            if self.under_way.get() < CONNECTS_AT_ONCE {
+                self.under_way.set(self.under_way.get() + 1);
+                return Poll::Ready(());
+            }
+            self.waiting.borrow_mut().push(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// A connect has ended, well or not; the next one may begin.
+    fn tried_one(&self) {
+        self.under_way.set(self.under_way.get() - 1);
+        self.tried.set(self.tried.get() + 1);
+        let next = self.waiting.borrow_mut().pop();
+        if let Some(waker) = next {
+            waker.wake();
+        }
+    }
+}
+
+impl Shared {
+    fn wake_main(&self) {
+        if let Some(waker) = self.main_waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn is_measured(&self, scheduled_ns: u64) -> bool {
+        scheduled_ns >= self.measured_from_ns.get()
+    }
+
+    fn sent_one(&self) {
+        let in_flight = self.in_flight.get() + 1;
+        self.in_flight.set(in_flight);
+        self.in_flight_max.set(self.in_flight_max.get().max(in_flight));
+    }
+
+    fn landed(&self, count: usize) {
+        self.in_flight.set(self.in_flight.get() - count);
+    }
+}
+
+/// The body of a worker's thread. Everything that happens is told through `report`.
+pub(crate) fn work(assignment: Assignment, report: impl Fn(Report)) {
+    let plan = Arc::clone(&assignment.plan);
+    let options = WorkerOptions {
+        driver: plan.driver.into(),
+        core: plan.cpus.as_ref().and_then(|cpus| cpus.get(assignment.index).copied()),
+        spin: spin(&plan),
+    };
+    let mut worker = match Worker::new(&options) {
+        Ok(worker) => worker,
+        Err(error) => return report(Report::NotSetUp(error)),
+    };
+    let phase = Rc::new(Phase::default());
+    PHASE.set(Some(Rc::clone(&phase)));
+    let index = assignment.index;
+    let snapshots = Arc::clone(&assignment.snapshots);
+    let shared = Rc::new(Shared {
+        recorder: RefCell::new(Recorder::new(plan.open_loop().is_some())),
+        source: RefCell::new(Source::waiting()),
+        addresses: assignment.addresses,
+        request: assignment.request,
+        measured_from_ns: Cell::new(u64::MAX),
+        ended: Cell::new(false),
+        lanes_left: Cell::new(0),
+        main_waker: Cell::new(None),
+        connects: Connects::default(),
+        in_flight: Cell::new(0),
+        in_flight_max: Cell::new(0),
+        plan,
+    });
+    let mut meter = ThreadMeter::of_this_thread();
+    let reason = worker.fallback_reason().map(str::to_owned);
+    report(Report::SetUp(Controls { remote: worker.remote() }, reason));
+    worker.block_on(async {
+        phase.until(|phase| phase.may_connect.get() || phase.stopped.get()).await;
+        connect(&shared, &phase, index).await;
+    });
+    report(Report::Opened(Opened {
+        connected: shared.connects.connected.get(),
+        first_error: shared.connects.first_error.take(),
+    }));
+    let measured =
+        worker.block_on(measure(&shared, &phase, index, &snapshots[index], &mut meter, assignment.heap));
+    let statistics = worker.statistics();
+    PHASE.set(None);
+    // All lanes have ended, and with them every other reference.
+    let shared = Rc::into_inner(shared).expect("lanes hold it, and they have ended");
+    let Measured { facts, ended_ns, heap_peak_bytes, meter_error } = measured;
+    report(Report::Ended(Box::new(Outcome {
+        recorder: shared.recorder.into_inner(),
+        facts,
+        statistics,
+        ended_ns,
+        in_flight_max: shared.in_flight_max.get(),
+        heap_peak_bytes,
+        meter_error,
+    })));
+}
+
+/// Spinning takes a core that somebody else may need: it is learnt only where each worker has one to itself.
+fn spin(plan: &Plan) -> Spin {
+    let Some(open) = plan.open_loop() else { return Spin::Off };
+    match open.spin {
+        plan::Spin::For { ns } => Spin::For(ns),
+        plan::Spin::Auto
+            if plan.threads <= plan.cpus.as_ref().map_or_else(runtime::available_cores, Vec::len) =>
+        {
+            Spin::Learnt
+        }
+        plan::Spin::Auto | plan::Spin::Off => Spin::Off,
+    }
+}
+
+/// Starts the lanes, and waits until those connections that are opened beforehand have been tried.
+///
+/// Without keep-alive each request makes its own; one is made all the same, to see whether anybody is there.
+async fn connect(shared: &Rc<Shared>, phase: &Phase, index: usize) {
+    let plan = &shared.plan;
+    let lanes = share(plan.connections, index, plan.threads);
+    let connects = if plan.keepalive { lanes } else { 1 };
+    for lane in 0..lanes {
+        Lane::spawn(shared, lane < connects, None);
+    }
+    poll_fn(|context| {
+        if shared.connects.tried.get() == connects || phase.stopped.get() {
+            return Poll::Ready(());
+        }
+        phase.waker.set(Some(context.waker().clone()));
+        shared.main_waker.set(Some(context.waker().clone()));
+        Poll::Pending
+    })
+    .await;
+}
+
+/// The part of `total` that worker `index` of `workers` has.
+fn share(total: usize, index: usize, workers: usize) -> usize {
+    total / workers + usize::from(index < total % workers)
+}
+
+struct Measured {
+    facts: WorkerFacts,
+    ended_ns: u64,
+    heap_peak_bytes: Option<usize>,
+    meter_error: Option<io::Error>,
+}
+
+async fn measure(
+    shared: &Rc<Shared>,
+    phase: &Phase,
+    index: usize,
+    snapshot: &Snapshot,
+    meter: &mut ThreadMeter,
+    heap: Option<&'static CountingAllocator>,
+) -> Measured {
+    let plan = Arc::clone(&shared.plan);
+    phase.until(|phase| phase.start_ns.get().is_some() || phase.stopped.get()).await;
+    let start_ns = phase.start_ns.get().unwrap_or_else(runtime::now_ns);
+    let measured_ns = start_ns + plan.warmup_ns;
+
+    if plan.warmup_ns > 0 {
+        let stop = Stop::Duration { ns: plan.warmup_ns };
+        let source = match &plan.mode {
+            Mode::Closed => Source::closed(start_ns, measured_ns, u64::MAX),
+            Mode::Open(open) => {
+                let schedule = Schedule::new(&open.steady(), stop, plan.seed ^ 1, index, plan.threads);
+                Source::open(start_ns, schedule, lanes_max(&plan, index))
+            }
+        };
+        run_source(shared, source, phase, Some(measured_ns), snapshot, false).await;
+    }
+
+    let mut meter_error = None;
+    let mut read = |meter: &mut ThreadMeter| {
+        meter.read().unwrap_or_else(|error| {
+            meter_error = Some(error);
+            ThreadUsage::default()
+        })
+    };
+    let end_ns = match plan.stop {
+        Stop::Duration { ns } => Some(measured_ns + ns),
+        Stop::Requests { .. } => None,
+    };
+    let source = match &plan.mode {
+        Mode::Closed => {
+            let count = plan.stop.requests_of_worker(index, plan.threads);
+            Source::closed(measured_ns, end_ns.unwrap_or(u64::MAX), count)
+        }
+        Mode::Open(open) => {
+            let schedule = Schedule::new(open, plan.stop, plan.seed, index, plan.threads);
+            Source::open(measured_ns, schedule, lanes_max(&plan, index))
+        }
+    };
+    if runtime::now_ns() < measured_ns {
+        let mut timer = Timer::new();
+        timer.set(measured_ns);
+        timer.elapsed().await;
+    }
+    shared.recorder.borrow_mut().reset();
+    shared.measured_from_ns.set(measured_ns);
+    shared.in_flight_max.set(shared.in_flight.get());
+    if let (Some(heap), 0) = (heap, index) {
+        heap.reset_peak();
+    }
+    let before = read(meter);
+    let statistics_before = runtime::statistics();
+    run_source(shared, source, phase, end_ns, snapshot, true).await;
+    let ended_ns = runtime::now_ns();
+    let after = read(meter);
+    let statistics = runtime::statistics();
+    let heap_peak_bytes = heap.map(CountingAllocator::peak_bytes);
+
+    // What is still under way ends here, and what was due and found no connection is not forgotten.
+    shared.ended.set(true);
+    shared.source.borrow().wake_lanes();
+    poll_fn(|context| {
+        if shared.lanes_left.get() == 0 {
+            return Poll::Ready(());
+        }
+        shared.main_waker.set(Some(context.waker().clone()));
+        Poll::Pending
+    })
+    .await;
+    let mut recorder = shared.recorder.borrow_mut();
+    let mut source = shared.source.borrow_mut();
+    while let Some(scheduled_ns) = source.take_overdue(ended_ns) {
+        let request = Unfinished { scheduled_ns, ready_ns: None, sent_ns: None, ended_ns };
+        recorder.censored(request);
+    }
+    let facts = WorkerFacts {
+        wall_ns: ended_ns.saturating_sub(measured_ns),
+        user_ns: after.user_ns.saturating_sub(before.user_ns),
+        system_ns: after.system_ns.saturating_sub(before.system_ns),
+        spin_ns: statistics.spin_ns - statistics_before.spin_ns,
+        run_queue_wait_ns: after.run_queue_wait_ns.saturating_sub(before.run_queue_wait_ns),
+        syscalls: statistics.syscalls - statistics_before.syscalls,
+    };
+    Measured { facts, ended_ns, heap_peak_bytes, meter_error }
+}
+
+fn lanes_max(plan: &Plan, index: usize) -> usize {
+    share(plan.connections_max(), index, plan.threads)
+}
+
+/// Lets the lanes draw from `source` until its end, or until the coordinator or the clock says so.
+async fn run_source(
+    shared: &Rc<Shared>,
+    source: Source,
+    phase: &Phase,
+    end_ns: Option<u64>,
+    snapshot: &Snapshot,
+    publishes: bool,
+) {
+    shared.source.borrow_mut().replace(source);
+    let mut pacer = Timer::precise();
+    let mut end = Timer::new();
+    if let Some(end_ns) = end_ns {
+        end.set(end_ns);
+    }
+    let mut publish = Timer::new();
+    publish.set(runtime::now_ns());
+    poll_fn(|context| {
+        let now_ns = runtime::now_ns();
+        pace(shared, now_ns);
+        if phase.stopped.get() || end.poll_elapsed(context).is_ready() {
+            return Poll::Ready(());
+        }
+        {
+            let mut source = shared.source.borrow_mut();
+            if source.is_exhausted()
+                && shared.in_flight.get() == 0
+                && source.all_idle(shared.lanes_left.get())
+            {
+                return Poll::Ready(());
+            }
+            source.set_waker(context.waker());
+            match source.next_wake_ns() {
+                Some(next_ns) => pacer.set(next_ns),
+                None => pacer.unset(),
+            }
+        }
+        // Set before it is polled: a deadline that has passed meanwhile comes up in the next turn.
+        let _ = pacer.poll_elapsed(context);
+        if publish.poll_elapsed(context).is_ready() {
+            if publishes {
+                let recorder = shared.recorder.borrow();
+                let counters = recorder.counters();
+                snapshot.publish(counters.completed, counters.failed);
+            }
+            publish.set(now_ns + PUBLISH_INTERVAL_NS);
+            let _ = publish.poll_elapsed(context);
+        }
+        phase.waker.set(Some(context.waker().clone()));
+        Poll::Pending
+    })
+    .await;
+    if publishes {
+        let recorder = shared.recorder.borrow();
+        snapshot.publish(recorder.counters().completed, recorder.counters().failed);
+    }
+}
+
+/// Gives the requests that are due to lanes that wait for one, and starts further lanes as far as the plan allows.
+fn pace(shared: &Rc<Shared>, now_ns: u64) {
+    loop {
+        let mut source = shared.source.borrow_mut();
+        if source.assign(now_ns) {
+            continue;
+        }
+        let Some(scheduled_ns) = source.take_for_new_lane(now_ns, shared.lanes_left.get()) else { return };
+        drop(source);
+        Lane::spawn(shared, false, Some(scheduled_ns));
+    }
+}

@@ -1,0 +1,245 @@
+//! Where a worker's requests come from: its server's answers (closed loop) or a schedule (open loop).
+//!
+//! An open loop has one schedule for all connections of a worker. What is due goes to the connection that has been idle
+//! longest; what finds none idle waits in the schedule itself, which stores nothing, so a run takes constant memory however
+//! far its server falls behind.
+
+use std::collections::VecDeque;
+use std::task::Waker;
+
+use ringtide_driver::slots::reserve_sparingly;
+
+use crate::schedule::Schedule;
+
+/// A lane's place in the source.
+pub(super) type LaneNumber = usize;
+
+/// What a lane gets when it asks for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Draw {
+    /// Send one that was due at this time, and is due still.
+    Now(u64),
+    /// Send one that came due at this time while the lane waited for it.
+    Assigned(u64),
+    /// None is due; the lane is woken when one is.
+    Wait,
+}
+
+/// The source of one phase of a run.
+pub(super) struct Source {
+    kind: Kind,
+    /// Lanes that wait, the longest first.
+    idle: VecDeque<u32>,
+    lanes: Vec<LaneState>,
+    /// Of the task that paces; woken when a lane begins to wait.
+    pacer: Option<Waker>,
+}
+
+#[derive(Default)]
+struct LaneState {
+    waker: Option<Waker>,
+    place: Place,
+}
+
+/// Where a lane is, as far as the source knows.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Place {
+    /// At work.
+    #[default]
+    Busy,
+    /// In the queue of those that wait.
+    Idle,
+    /// Woken, with a request that was due at this time.
+    Assigned(u64),
+}
+
+enum Kind {
+    /// Nothing to send yet.
+    Waiting,
+    Closed {
+        start_ns: u64,
+        end_ns: u64,
+        left: u64,
+    },
+    Open {
+        start_ns: u64,
+        schedule: Schedule,
+        lanes_max: usize,
+    },
+}
+
+impl Source {
+    /// A source that gives nothing.
+    pub(super) fn waiting() -> Self {
+        Self::new(Kind::Waiting)
+    }
+
+    /// Requests whenever a lane asks, from `start_ns` to `end_ns`, `count` at most.
+    pub(super) fn closed(start_ns: u64, end_ns: u64, count: u64) -> Self {
+        Self::new(Kind::Closed { start_ns, end_ns, left: count })
+    }
+
+    /// The requests of a schedule that begins at `start_ns`, for `lanes_max` lanes at most.
+    pub(super) fn open(start_ns: u64, schedule: Schedule, lanes_max: usize) -> Self {
+        Self::new(Kind::Open { start_ns, schedule, lanes_max })
+    }
+
+    fn new(kind: Kind) -> Self {
+        Self { kind, idle: VecDeque::new(), lanes: Vec::new(), pacer: None }
+    }
+
+    /// Goes on to the next phase; the lanes stay, and those that wait are served by it.
+    pub(super) fn replace(&mut self, next: Self) {
+        self.kind = next.kind;
+        if let Kind::Closed { .. } = self.kind {
+            // Each asks for itself; that none is due before the start is for the pacer to see to.
+            self.wake_pacer();
+        }
+    }
+
+    /// A place for a lane.
+    pub(super) fn add_lane(&mut self) -> LaneNumber {
+        let length = self.lanes.len() + 1;
+        reserve_sparingly(&mut self.lanes, length);
+        self.lanes.push(LaneState::default());
+        length - 1
+    }
+
+    /// How to wake a lane: when it is given a request, and at the end.
+    pub(super) fn set_lane_waker(&mut self, lane: LaneNumber, waker: &Waker) {
+        self.lanes[lane].waker = Some(waker.clone());
+    }
+
+    /// Wakes all lanes, at the end.
+    pub(super) fn wake_lanes(&self) {
+        for waker in self.lanes.iter().filter_map(|lane| lane.waker.as_ref()) {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// A request for `lane` at `now_ns`, if one is due.
+    #[inline]
+    pub(super) fn draw(&mut self, lane: LaneNumber, now_ns: u64) -> Draw {
+        if let Place::Assigned(scheduled_ns) = self.lanes[lane].place {
+            self.lanes[lane].place = Place::Busy;
+            return Draw::Assigned(scheduled_ns);
+        }
+        if let Some(scheduled_ns) = self.take_due(now_ns) {
+            self.leave_queue(lane);
+            return Draw::Now(scheduled_ns);
+        }
+        if self.lanes[lane].place == Place::Busy {
+            self.lanes[lane].place = Place::Idle;
+            self.idle.push_back(lane as u32);
+            self.wake_pacer();
+        }
+        Draw::Wait
+    }
+
+    /// The lane will not ask again. A request that was given to it meanwhile is given back.
+    pub(super) fn leave(&mut self, lane: LaneNumber) -> Option<u64> {
+        self.leave_queue(lane);
+        match std::mem::take(&mut self.lanes[lane].place) {
+            Place::Assigned(scheduled_ns) => Some(scheduled_ns),
+            Place::Busy | Place::Idle => None,
+        }
+    }
+
+    /// A lane that asks again while it waits, and is served, must not be given another request.
+    fn leave_queue(&mut self, lane: LaneNumber) {
+        if self.lanes[lane].place == Place::Idle {
+            self.lanes[lane].place = Place::Busy;
+            self.idle.retain(|other| *other as usize != lane);
+        }
+    }
+
+    /// Gives the next request that is due to the lane that has waited longest; false when there is none of either.
+    pub(super) fn assign(&mut self, now_ns: u64) -> bool {
+        if self.idle.is_empty() {
+            return false;
+        }
+        let Some(scheduled_ns) = self.take_due(now_ns) else { return false };
+        let Some(lane) = self.idle.pop_front() else { return false };
+        let state = &mut self.lanes[lane as usize];
+        state.place = Place::Assigned(scheduled_ns);
+        if let Some(waker) = &state.waker {
+            waker.wake_by_ref();
+        }
+        true
+    }
+
+    /// A request that is due, for a lane that is yet to be made, if there are fewer than may be.
+    pub(super) fn take_for_new_lane(&mut self, now_ns: u64, lanes: usize) -> Option<u64> {
+        match &self.kind {
+            Kind::Open { lanes_max, .. } if lanes < *lanes_max => self.take_due(now_ns),
+            _ => None,
+        }
+    }
+
+    /// A request that was due before `end_ns` and that nobody has taken.
+    pub(super) fn take_overdue(&mut self, end_ns: u64) -> Option<u64> {
+        match self.kind {
+            Kind::Open { .. } => self.take_due(end_ns),
+            Kind::Waiting | Kind::Closed { .. } => None,
+        }
+    }
+
+    /// Whether all requests have been taken.
+    pub(super) fn is_exhausted(&self) -> bool {
+        match &self.kind {
+            Kind::Waiting => false,
+            Kind::Closed { left, .. } => *left == 0,
+            Kind::Open { schedule, .. } => schedule.peek_ns().is_none(),
+        }
+    }
+
+    /// Whether all of `lanes` wait.
+    pub(super) fn all_idle(&self, lanes: usize) -> bool {
+        self.idle.len() == lanes
+    }
+
+    /// When the pacer has to look again; `None` when the lanes see to themselves.
+    pub(super) fn next_wake_ns(&self) -> Option<u64> {
+        match &self.kind {
+            Kind::Waiting => None,
+            Kind::Closed { start_ns, left, .. } => (*left > 0 && !self.idle.is_empty()).then_some(*start_ns),
+            Kind::Open { start_ns, schedule, lanes_max } => {
+                let wanted = !self.idle.is_empty() || self.lanes.len() < *lanes_max;
+                schedule.peek_ns().filter(|_| wanted).map(|due_ns| start_ns + due_ns)
+            }
+        }
+    }
+
+    /// Who is to be woken when a lane begins to wait.
+    pub(super) fn set_waker(&mut self, waker: &Waker) {
+        self.pacer = Some(waker.clone());
+    }
+
+    fn wake_pacer(&mut self) {
+        if let Some(waker) = self.pacer.take() {
+            waker.wake();
+        }
+    }
+
+    #[inline]
+    fn take_due(&mut self, now_ns: u64) -> Option<u64> {
+        match &mut self.kind {
+            Kind::Waiting => None,
+            Kind::Closed { start_ns, end_ns, left } => {
+                let due = now_ns >= *start_ns && now_ns < *end_ns && *left > 0;
+                due.then(|| {
+                    *left -= 1;
+                    now_ns
+                })
+            }
+            Kind::Open { start_ns, schedule, .. } => {
+                let due_ns = *start_ns + schedule.peek_ns()?;
+                if due_ns > now_ns {
+                    return None;
+                }
+                schedule.next();
+                Some(due_ns)
+            }
+        }
+    }
+}

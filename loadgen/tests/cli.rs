@@ -1,0 +1,173 @@
+//! The command as its users meet it: what it refuses, what it says, and the codes it ends with. Nothing here connects.
+
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
+
+fn ringtide() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringtide"));
+    command.stdin(Stdio::null());
+    command
+}
+
+fn run(words: &[&str]) -> Output {
+    ringtide().args(words).output().expect("the binary starts")
+}
+
+/// The command ends with 2, prints nothing to standard output, and its message holds each of `says`.
+#[track_caller]
+fn refused(words: &[&str], says: &[&str]) {
+    let output = run(words);
+    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(2), "{words:?}: {stderr}");
+    assert!(output.stdout.is_empty(), "{words:?}: {}", String::from_utf8_lossy(&output.stdout));
+    for piece in says {
+        assert!(stderr.contains(piece), "{words:?} does not say `{piece}`: {stderr}");
+    }
+    assert!(stderr.starts_with("error: "), "{stderr}");
+    assert!(stderr.contains("--help'"), "{words:?} does not say where to read on: {stderr}");
+}
+
+#[test]
+fn help_and_version_are_no_errors_and_fit_a_terminal() {
+    for words in [&["--help"][..], &["run", "--help"], &["serve", "--help"], &["targets", "--help"]] {
+        let output = ringtide().env("COLUMNS", "80").args(words).output().expect("the binary starts");
+        assert_eq!(output.status.code(), Some(0));
+        let stdout = String::from_utf8(output.stdout).expect("UTF-8");
+        assert!(stdout.contains("Usage: ringtide"), "{stdout}");
+        for line in stdout.lines() {
+            assert!(line.chars().count() <= 80 || line.contains("http://"), "{line}");
+        }
+    }
+    let version = run(&["--version"]);
+    assert_eq!(version.status.code(), Some(0));
+    assert_eq!(
+        String::from_utf8_lossy(&version.stdout),
+        concat!("ringtide ", env!("CARGO_PKG_VERSION"), "\n")
+    );
+}
+
+#[test]
+fn no_command_shows_the_help_and_is_a_usage_error() {
+    let output = run(&[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("Usage: ringtide <COMMAND>"));
+}
+
+#[test]
+fn a_url_that_cannot_be_used_is_named_with_the_place() {
+    for (url, says) in [
+        ("localhost:8080/", "did you mean http://localhost:8080/?"),
+        ("https://example.org/", "TLS is not built yet"),
+        ("gopher://h/", "the scheme `gopher` is unknown"),
+        ("http://h:0/", "nothing can listen on port 0"),
+        ("http://", "the host after `://` is missing"),
+        ("http://h:99999/", "the port `99999` is not a number from 1 to 65535"),
+        ("http://[::1/", "`]`"),
+        ("http://user:pass@h/", "-H 'Authorization: Basic …'"),
+        ("http://h/a b", "must be percent-encoded, as %20"),
+        ("", "it is empty"),
+    ] {
+        refused(&["run", url], &[says, &format!("`{url}`")]);
+    }
+}
+
+#[test]
+fn contradictory_flags_are_both_named() {
+    for (flags, first, second) in [
+        (&["-n", "10", "-d", "1s"][..], "--requests (-n)", "--duration (-d)"),
+        (&["-n", "10", "-z", "1s"], "--requests (-n)", "--duration (-d)"),
+        (&["--unix", "/x", "--connect-to", "h:1"], "--unix", "--connect-to"),
+        (&["--no-keepalive", "-p", "2"], "--no-keepalive", "--parallel (-p)"),
+        (&["-R", "1:5", "-n", "10"], "--rate (-R) 1:5", "--requests (-n)"),
+        (&["--arrival", "poisson"], "--arrival", "--rate (-R)"),
+        (&["--spin", "off"], "--spin", "--rate (-R)"),
+        (&["--max-connections", "100"], "--max-connections", "--rate (-R)"),
+        (&["-R", "1", "-c", "8", "--max-connections", "4"], "--max-connections 4", "--connections (-c) 8"),
+        (&["-c", "2", "-t", "4"], "--threads (-t) 4", "--connections (-c) 2"),
+        (&["-t", "2", "--cpus", "0"], "--threads (-t) 2", "--cpus with 1 core"),
+    ] {
+        let words: Vec<&str> = ["run", "http://127.0.0.1:1/"].iter().chain(flags).copied().collect();
+        refused(&words, &[first, second]);
+    }
+    refused(&["serve", "-t", "3", "--cpus", "0-1"], &["--threads (-t) 3", "--cpus with 2 cores"]);
+}
+
+#[test]
+fn a_value_that_cannot_be_used_is_named_with_its_flag() {
+    for (flags, says) in [
+        (&["-d", "10x"][..], &["--duration", "`x` in `10x` is not a unit of time"][..]),
+        (&["-d", "0"], &["--duration", "`0`"]),
+        (&["-c", "0"], &["--connections", "`0`: it must be at least 1"]),
+        (&["-c", "10m"], &["--connections", "`m` in `10m` is not a factor"]),
+        (&["-t", "two"], &["--threads", "`two` is not a count"]),
+        (&["-p", "0"], &["--parallel"]),
+        (&["-n", "0"], &["--requests"]),
+        (&["-n", "1.5"], &["--requests", "not a whole number"]),
+        (&["-R", "0"], &["--rate", "`0` would send nothing"]),
+        (&["-R", "1:x"], &["--rate", "`x` is not a rate"]),
+        (&["--timeout", "0s"], &["--timeout"]),
+        (&["--connect-timeout", "0"], &["--connect-timeout"]),
+        (&["--cpus", "1-0"], &["--cpus", "write 0-1"]),
+        (&["--connect-to", "host"], &["--connect-to", "`host` has no port"]),
+        (&["--threshold", "p99<10"], &["--threshold", "`10` has no unit"]),
+        (&["--threshold", "p101<1s"], &["--threshold", "`p101`"]),
+        (&["-H", "Accept"], &["--header", "`Accept` has no `:`"]),
+        (&["-X", "get"], &["--method", "write GET"]),
+        (&["--driver", "epoll"], &["--driver", "auto, io_uring, fallback"]),
+        (&["--format", "csv"], &["--format", "text, json"]),
+        (&["--seed", "x"], &["--seed", "'x'"]),
+        (&["-b", "@/nonexistent/body"], &["--body", "/nonexistent/body", "No such file"]),
+    ] {
+        let words: Vec<&str> = ["run", "http://127.0.0.1:1/"].iter().chain(flags).copied().collect();
+        refused(&words, says);
+    }
+    refused(&["serve", "--addr", "localhost:80"], &["--addr", "127.0.0.1:80"]);
+    refused(&["serve", "--burn", "1x"], &["--burn", "`x`"]);
+}
+
+#[test]
+fn what_is_not_built_is_not_accepted() {
+    for flag in ["--http2", "--insecure", "--scenario", "--proxy", "--hdr", "--stages"] {
+        refused(&["run", "http://127.0.0.1:1/", flag], &[flag]);
+    }
+    refused(&["find", "http://127.0.0.1:1/"], &["find"]);
+}
+
+#[test]
+fn a_body_comes_from_standard_input() {
+    let mut child = ringtide()
+        .args(["run", "http://127.0.0.1:1/", "-b", "@-", "-H", "Content-Length: 4"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    child.stdin.take().expect("piped").write_all(b"abc").expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(2));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("does not fit the body of 3 bytes"), "{stderr}");
+}
+
+#[test]
+fn a_report_that_could_not_be_written_is_said_before_the_run() {
+    let output = run(&["run", "http://127.0.0.1:1/", "-o", "/nonexistent/report.json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.starts_with("error: cannot write /nonexistent/report.json"), "{stderr}");
+}
+
+#[test]
+fn too_low_a_hard_limit_on_descriptors_is_said_before_the_run() {
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -n 64; exec \"$0\" run http://127.0.0.1:1/ -c 1000 -t 1"])
+        .arg(env!("CARGO_BIN_EXE_ringtide"))
+        .output()
+        .expect("sh starts");
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    for piece in
+        ["1000 connections need 1040 open files", "the hard limit is 64", "ulimit -Hn 1040", "at most 24"]
+    {
+        assert!(stderr.contains(piece), "no `{piece}`: {stderr}");
+    }
+}

@@ -1,0 +1,183 @@
+//! Running the binary: with a limit on its time, so that a hang is a failure, and its report read back.
+
+use std::io::Read;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use ringtide::runtime::DriverChoice;
+use serde_json::Value;
+
+/// No run in these tests takes a tenth of it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Whether to test on io_uring. Where it cannot be used the test fails, so that nobody takes silence for success;
+/// `RINGTIDE_WITHOUT_IO_URING=1` says that one knows.
+pub(crate) fn is_io_uring_usable() -> bool {
+    let Err(reason) = DriverChoice::IoUring.resolve() else { return true };
+    let known = std::env::var_os("RINGTIDE_WITHOUT_IO_URING").is_some_and(|value| value == "1");
+    assert!(known, "{reason}. RINGTIDE_WITHOUT_IO_URING=1 leaves its tests out.");
+    println!("not run, as RINGTIDE_WITHOUT_IO_URING=1 allows: {reason}");
+    false
+}
+
+/// A run that has begun.
+pub(crate) struct Running {
+    child: Child,
+    /// The pipes of the child, each read to its end.
+    stdout: Receiver<String>,
+    stderr: Receiver<String>,
+    words: String,
+}
+
+/// A run that is over.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    words: String,
+}
+
+/// `ringtide run URL --driver DRIVER FLAGS`, begun.
+pub(crate) fn begin(driver: &str, url: &str, flags: &[&str]) -> Running {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringtide"));
+    command.args(["run", url, "--driver", driver]).args(flags);
+    begin_command(command)
+}
+
+/// The same, to its end.
+pub(crate) fn run(driver: &str, url: &str, flags: &[&str]) -> Ended {
+    begin(driver, url, flags).wait()
+}
+
+/// The same with `--format json`; it has to end well, and gives its report.
+#[track_caller]
+pub(crate) fn report(driver: &str, url: &str, flags: &[&str]) -> Value {
+    let mut flags = flags.to_vec();
+    flags.extend(["--format", "json"]);
+    run(driver, url, &flags).report(0)
+}
+
+/// A run by any command line.
+pub(crate) fn begin_command(mut command: Command) -> Running {
+    let words = format!("{command:?}");
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let stdout = read(child.stdout.take().expect("piped"));
+    let stderr = read(child.stderr.take().expect("piped"));
+    Running { child, stdout, stderr, words }
+}
+
+fn read(mut pipe: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).expect("a pipe can be read");
+        let _ = sender.send(String::from_utf8(bytes).expect("UTF-8"));
+    });
+    receiver
+}
+
+impl Running {
+    /// As Ctrl-C does.
+    pub(crate) fn interrupt(&self) {
+        kill(Pid::from_raw(self.child.id() as i32), Signal::SIGINT).expect("it runs");
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(mut self) -> Ended {
+        let begun = Instant::now();
+        let take = |pipe: &Receiver<String>, child: &mut Child| {
+            match pipe.recv_timeout(PATIENCE.saturating_sub(begun.elapsed())) {
+                Ok(text) => text,
+                Err(RecvTimeoutError::Disconnected) => panic!("{} printed what is not text", self.words),
+                Err(RecvTimeoutError::Timeout) => {
+                    child.kill().expect("it can be killed");
+                    panic!("{} did not end within {PATIENCE:?}", self.words);
+                }
+            }
+        };
+        let stdout = take(&self.stdout, &mut self.child);
+        let stderr = take(&self.stderr, &mut self.child);
+        let code = self.child.wait().expect("it has been started").code();
+        Ended { code, stdout, stderr, words: self.words }
+    }
+}
+
+impl Ended {
+    /// Its JSON, after it has ended with `code`.
+    #[track_caller]
+    pub(crate) fn report(&self, code: i32) -> Value {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        let report: Value = serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"));
+        check(&report);
+        report
+    }
+
+    /// It ended with `code` before it had anything to report, and said each of `says` on one line.
+    #[track_caller]
+    pub(crate) fn refused(&self, code: i32, says: &[&str]) {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        assert_eq!(self.stdout, "", "{self:?}");
+        let lines: Vec<&str> = self.stderr.lines().collect();
+        assert!(lines.len() == 1 && lines[0].starts_with("error: "), "{self:?}");
+        for piece in says {
+            assert!(self.stderr.contains(piece), "it does not say `{piece}`: {self:?}");
+        }
+    }
+}
+
+/// What holds for every report.
+#[track_caller]
+fn check(report: &Value) {
+    let count = |name: &str| report["requests"][name].as_u64().unwrap_or_else(|| panic!("{name}: {report}"));
+    assert_eq!(
+        count("scheduled"),
+        count("completed") + count("failed") + count("censored"),
+        "each request that was due has one end: {report}"
+    );
+    let sum = |object: &Value| object.as_object().expect("an object").values().map(number).sum::<u64>();
+    assert_eq!(sum(&report["status"]), count("completed"), "each answer has a status: {report}");
+    assert_eq!(sum(&report["errors"]), count("failed"), "each failure has a kind: {report}");
+    let entered = count("completed") + count("censored") + number(&report["errors"]["timeout"]);
+    assert_eq!(number(&report["latency_us"]["response"]["count"]), entered, "none is dropped: {report}");
+    assert!(count("sent") <= count("scheduled"), "{report}");
+}
+
+/// A whole number of a report.
+#[track_caller]
+pub(crate) fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("{value} is no whole number"))
+}
+
+/// Any number of a report.
+#[track_caller]
+pub(crate) fn float(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+impl Running {
+    /// Waits until the process has a handler for SIGINT (proc(5), `SigCgt`).
+    pub(crate) fn wait_until_it_catches_interrupts(&self) {
+        let begun = Instant::now();
+        let path = format!("/proc/{}/status", self.child.id());
+        loop {
+            let status = std::fs::read_to_string(&path).expect("it runs");
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("Linux tells");
+            let caught = u64::from_str_radix(caught.trim(), 16).expect("a mask");
+            if caught & 1 << (Signal::SIGINT as i32 - 1) != 0 {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "it never catches interrupts");
+            thread::yield_now();
+        }
+    }
+}

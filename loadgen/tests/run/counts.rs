@@ -1,0 +1,206 @@
+//! What a run says it sent is what the server has received, however the run goes and ends.
+
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::command::{begin, number, report};
+use crate::server::{HELLO, Server, Tally};
+
+on_both_drivers!(
+    a_number_of_requests_is_sent_exactly,
+    a_time_is_cut_off_in_the_middle,
+    a_rate_is_sent_exactly,
+    pipelined_requests_are_counted_one_by_one,
+    a_pipelined_run_is_cut_off_in_the_middle,
+    a_connection_for_each_request,
+    an_interrupt_is_counted_to_the_last_request,
+    requests_that_are_not_answered_are_counted,
+    a_large_body_is_cut_off_in_the_middle,
+    bytes_are_counted_exactly,
+    a_warm_up_is_sent_and_not_counted,
+    a_poisson_schedule_is_sent_exactly,
+    more_connections_are_opened_when_all_are_busy,
+);
+
+/// Both ends tell the same.
+#[track_caller]
+fn agree(report: &Value, tally: &Tally) {
+    assert_eq!(number(&report["requests"]["sent"]), tally.requests(), "{report} {tally:?}");
+}
+
+#[track_caller]
+fn all_completed(report: &Value, count: u64) {
+    for name in ["scheduled", "sent", "completed"] {
+        assert_eq!(number(&report["requests"][name]), count, "{name} in {report}");
+    }
+}
+
+fn a_number_of_requests_is_sent_exactly(driver: &str) {
+    for (count, flags) in
+        [(1, &["-n", "1"][..]), (1000, &["-n", "1k", "-c", "8"]), (1003, &["-n", "1003", "-c", "7", "-t", "3"])]
+    {
+        let server = Server::answering(HELLO);
+        let report = report(driver, &server.url(), flags);
+        let tally = server.finish();
+        all_completed(&report, count);
+        agree(&report, &tally);
+        assert_eq!(tally.parts.load(SeqCst), 0);
+    }
+}
+
+fn a_time_is_cut_off_in_the_middle(driver: &str) {
+    for threads in ["1", "2"] {
+        let server = Server::answering(HELLO);
+        let report = report(driver, &server.url(), &["-d", "300ms", "-c", "8", "-t", threads]);
+        agree(&report, &server.finish());
+        assert!(number(&report["requests"]["completed"]) > 10, "{report}");
+        // No time has passed in which all eight were between two requests.
+        assert!(number(&report["requests"]["censored"]) <= 8, "{report}");
+    }
+}
+
+fn a_rate_is_sent_exactly(driver: &str) {
+    for flags in [&["-t", "1"][..], &["-t", "2"], &["-t", "2", "-p", "4"]] {
+        let server = Server::answering(HELLO);
+        let mut all = vec!["-R", "500", "-d", "400ms", "-c", "8"];
+        all.extend(flags);
+        let result = report(driver, &server.url(), &all);
+        agree(&result, &server.finish());
+        assert_eq!(number(&result["requests"]["scheduled"]), 200, "{result}");
+    }
+    let server = Server::answering(HELLO);
+    let result = report(driver, &server.url(), &["-R", "1k", "-n", "123", "-c", "4"]);
+    all_completed(&result, 123);
+    agree(&result, &server.finish());
+}
+
+fn pipelined_requests_are_counted_one_by_one(driver: &str) {
+    let server = Server::answering(HELLO);
+    let report = report(driver, &server.url(), &["-n", "2001", "-c", "3", "-p", "8"]);
+    all_completed(&report, 2001);
+    agree(&report, &server.finish());
+}
+
+fn a_pipelined_run_is_cut_off_in_the_middle(driver: &str) {
+    let server = Server::answering(HELLO);
+    let report = report(driver, &server.url(), &["-d", "300ms", "-c", "4", "-p", "8"]);
+    agree(&report, &server.finish());
+    assert!(number(&report["requests"]["censored"]) <= 32, "{report}");
+}
+
+fn a_connection_for_each_request(driver: &str) {
+    let server = Server::start(|peer| {
+        if let Some(request) = peer.request() {
+            assert_eq!(request.fields("connection"), ["close"]);
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+        }
+    });
+    let report = report(driver, &server.url(), &["-n", "200", "-c", "4", "--no-keepalive"]);
+    let tally = server.finish();
+    all_completed(&report, 200);
+    agree(&report, &tally);
+    // One each, and one of each worker that only looked whether anybody is there.
+    let connections = tally.connections.load(SeqCst);
+    assert!((200..=202).contains(&connections), "{connections}");
+}
+
+fn an_interrupt_is_counted_to_the_last_request(driver: &str) {
+    for flags in [&["-d", "50s"][..], &["-n", "1G", "-p", "4"], &["-R", "2k", "-d", "50s"]] {
+        let (seen, wait) = channel();
+        let server = Server::start(move |peer| {
+            while peer.request().is_some() {
+                let _ = seen.send(());
+                peer.send(HELLO);
+            }
+        });
+        let mut all = vec!["-c", "4", "--format", "json"];
+        all.extend(flags);
+        let running = begin(driver, &server.url(), &all);
+        for _ in 0..100 {
+            wait.recv_timeout(Duration::from_secs(20)).expect("requests come");
+        }
+        running.interrupt();
+        let ended = running.wait();
+        let report = ended.report(130);
+        agree(&report, &server.finish());
+        assert_eq!(report["interrupted"], true);
+        assert!(number(&report["requests"]["completed"]) >= 90, "{report}");
+    }
+}
+
+fn requests_that_are_not_answered_are_counted(driver: &str) {
+    let server = Server::start(|peer| while peer.request().is_some() {});
+    let report = report(driver, &server.url(), &["-d", "300ms", "-c", "5", "-p", "3"]);
+    agree(&report, &server.finish());
+    assert_eq!(number(&report["requests"]["censored"]), 15, "{report}");
+    assert_eq!(number(&report["requests"]["sent"]), 15, "{report}");
+    // They have waited for the whole run, and the percentiles say so.
+    assert!(report["latency_us"]["service"]["p50"].as_f64() > Some(250_000.0), "{report}");
+}
+
+fn a_large_body_is_cut_off_in_the_middle(driver: &str) {
+    let path = std::env::temp_dir().join(format!("ringtide-body-{driver}-{}", std::process::id()));
+    std::fs::write(&path, vec![b'x'; 3_000_000]).expect("writable");
+    let server = Server::answering(HELLO);
+    let body = format!("@{}", path.display());
+    let report = report(driver, &server.url(), &["-d", "300ms", "-c", "3", "-X", "POST", "-b", &body]);
+    std::fs::remove_file(&path).expect("removable");
+    agree(&report, &server.finish());
+}
+
+fn bytes_are_counted_exactly(driver: &str) {
+    for flags in [&["-n", "500", "-c", "5"][..], &["-n", "500", "-c", "5", "-p", "8"]] {
+        let server = Server::answering(HELLO);
+        let report = report(driver, &server.url(), flags);
+        let tally = server.finish();
+        let (received, sent) = (tally.bytes_received.load(SeqCst), tally.bytes_sent.load(SeqCst));
+        assert_eq!(number(&report["bytes_received"]), sent, "{report}");
+        assert_eq!(sent, 500 * HELLO.len() as u64);
+        assert_eq!(number(&report["bytes_sent"]), received, "{report}");
+    }
+}
+
+fn a_warm_up_is_sent_and_not_counted(driver: &str) {
+    let server = Server::answering(HELLO);
+    let report = report(driver, &server.url(), &["-R", "500", "-n", "50", "--warmup", "200ms", "-c", "4"]);
+    let tally = server.finish();
+    all_completed(&report, 50);
+    // 500 per second for 200 ms, and the 50.
+    assert_eq!(tally.requests(), 150, "{report}");
+    assert_eq!(number(&report["bytes_received"]), 50 * HELLO.len() as u64, "{report}");
+}
+
+fn a_poisson_schedule_is_sent_exactly(driver: &str) {
+    let flags = ["-R", "1k", "--arrival", "poisson", "-d", "400ms", "-c", "8", "-t", "2", "--seed", "7"];
+    let mut scheduled = None;
+    for _ in 0..2 {
+        let server = Server::answering(HELLO);
+        let report = report(driver, &server.url(), &flags);
+        agree(&report, &server.finish());
+        let count = number(&report["requests"]["scheduled"]);
+        // 400 on average, with a deviation of 20.
+        assert!((300..=500).contains(&count), "{report}");
+        // The seed alone decides.
+        assert_eq!(*scheduled.get_or_insert(count), count);
+    }
+}
+
+fn more_connections_are_opened_when_all_are_busy(driver: &str) {
+    let server = Server::start(|peer| {
+        while peer.request().is_some() {
+            std::thread::sleep(Duration::from_millis(50));
+            peer.send(HELLO);
+        }
+    });
+    let flags = ["-R", "100", "-d", "500ms", "-c", "1", "--max-connections", "20"];
+    let report = report(driver, &server.url(), &flags);
+    let tally = server.finish();
+    agree(&report, &tally);
+    assert_eq!(number(&report["requests"]["scheduled"]), 50);
+    // 100 per second of 50 ms each are five at a time.
+    let connections = tally.connections.load(SeqCst);
+    assert!((5..=20).contains(&connections), "{connections}");
+}
