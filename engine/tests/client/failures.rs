@@ -151,7 +151,8 @@ fn an_answer_that_never_comes_runs_out_of_time_by_phase() {
         }
         peer.drain();
     });
-    let short = Some(Duration::from_millis(30));
+    // Long enough for a busy machine to connect in.
+    let short = Some(Duration::from_millis(300));
     run(async {
         for (target, timeouts, phase) in [
             ("/", Timeouts { head: short, ..NO_TIMEOUTS }, Phase::Head),
@@ -163,7 +164,7 @@ fn an_answer_that_never_comes_runs_out_of_time_by_phase() {
             let start_ns = runtime::now_ns();
             let error = read(client.get(&server.url(target)).await).await.unwrap_err();
             assert!(matches!(error, Error::Timeout(found) if found == phase), "{target}: {error}");
-            assert!(runtime::now_ns() - start_ns >= 30_000_000);
+            assert!(runtime::now_ns() - start_ns >= 300_000_000);
             assert_eq!(error.culprit(), Culprit::Time);
         }
     });
