@@ -6,13 +6,14 @@
 //! | `64 bytes, 64 connections` | the same on each of 64 connections at once | the same |
 //! | `HTTP, 64 connections` | a GET and its 148-byte response, body read, on each of 64 connections at once | ringtide's `Connection`, hyper's HTTP/1 client connection on tokio, and the same bytes unparsed on both |
 //!
-//! A fair reading: every figure holds both ends, hence two sends and two receives, and most of it is the kernel's TCP. One connection shows
-//! what a turn of the loop costs when there is nothing to batch; 64 show what batching gains. The far end is the same script for all,
-//! written in the subject's own runtime: it counts bytes and answers from constant memory, so no figure
-//! holds the parsing of a request. The price of HTTP in a client is therefore the difference between its line and that of the same
-//! bytes on the same runtime, and that difference is what compares `Connection` with hyper. Each is used as it is meant to be: ringtide
-//! sends one prepared request over and over, hyper is given a `Request` each time and gives a `Response` with its map of
-//! fields. Neither is asked for a field.
+//! A fair reading: every figure holds both ends, hence two sends and two receives, and most of it is the kernel's TCP. One
+//! connection shows what a turn of the loop costs when there is nothing to batch; 64 show what batching gains. The far end
+//! is the same script for all, written in the subject's own runtime: it counts bytes and answers from constant memory, so
+//! no figure holds the parsing of a request. The price of HTTP in a client is therefore the difference between its line and
+//! that of the same bytes on the same runtime, and that difference is what compares `Connection` with hyper. Each is used
+//! as it is meant to be: ringtide sends one prepared request over and over, hyper is given a `Request` each time and gives
+//! a `Response` with its map of fields. Neither is asked for a field. Ringtide is there on the driver that
+//! `RINGTIDE_DRIVER` names, else on io_uring.
 //!
 //! Not shown: two machines, or two cores. There the ends work at once, and the generator's `ci/bench` measures that.
 

@@ -1,4 +1,4 @@
-//! Ringtide's side, on io_uring where there is a choice that matters: none but `yield` and the sleeps reach the driver.
+//! Ringtide's side. Only `yield` and the sleeps reach the driver often enough for its choice to matter.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -9,16 +9,20 @@ use ringtide::runtime::{self, DriverChoice, Timer, Worker, WorkerOptions};
 use super::tasks::{BATCH, FAR, SLEEP, TIMEOUT, give_up, ping_pong};
 use super::{Measurement, Run};
 
-pub(crate) const MEASUREMENTS: [Measurement; 9] = [
+pub(crate) const MEASUREMENTS: [Measurement; 7] = [
     ("wake", "ringtide", wake),
     ("spawn and join", "ringtide", spawn_and_join),
-    ("yield", "ringtide on io_uring", || yield_now(DriverChoice::IoUring)),
     ("yield", "ringtide on the fallback", || yield_now(DriverChoice::Fallback)),
     ("timer, later", "ringtide", timer_later),
     ("timer, given up", "ringtide", timer_given_up),
     ("timer, elapsed", "ringtide", timer_elapsed),
-    ("sleep 100 µs", "ringtide on io_uring", || sleep(DriverChoice::IoUring)),
     ("sleep 100 µs", "ringtide on the fallback", || sleep(DriverChoice::Fallback)),
+];
+
+#[cfg(target_os = "linux")]
+pub(crate) const ON_IO_URING: [Measurement; 2] = [
+    ("yield", "ringtide on io_uring", || yield_now(DriverChoice::IoUring)),
+    ("sleep 100 µs", "ringtide on io_uring", || sleep(DriverChoice::IoUring)),
 ];
 
 fn wake() -> Run {

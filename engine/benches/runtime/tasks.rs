@@ -11,7 +11,7 @@ use std::time::Duration;
 pub(crate) const BATCH: u64 = 1024;
 
 /// The timeout that is given up. Short, so that what a timer may leave behind until its time is up stays bounded.
-pub(crate) const TIMEOUT: Duration = Duration::from_millis(100);
+pub(crate) const TIMEOUT: Duration = Duration::from_millis(10);
 
 /// Further away than any measurement lasts.
 pub(crate) const FAR: Duration = Duration::from_hours(1);
