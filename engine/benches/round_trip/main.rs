@@ -10,9 +10,10 @@
 //! connection shows what a turn of the loop costs when there is nothing to batch; 64 show what batching gains. The far end
 //! is the same script for all, written in the subject's own runtime: it counts bytes and answers from constant memory, so
 //! no figure holds the parsing of a request. The price of HTTP in a client is therefore the difference between its line and
-//! that of the same bytes on the same runtime, and that difference is what compares `Connection` with hyper. Each is used
-//! as it is meant to be: ringtide sends one prepared request over and over, hyper is given a `Request` each time and gives
-//! a `Response` with its map of fields. Neither is asked for a field. Ringtide is there on the driver that
+//! that of the same bytes on the same runtime, and that difference is what compares `Connection` with hyper. Ringtide's is
+//! too small by one completion: that of a send which a constant request spares, and the stream's own `send` waits for. Each
+//! is used as it is meant to be: ringtide sends one prepared request over and over, hyper is given a `Request` each time
+//! and gives a `Response` with its map of fields. Neither is asked for a field. Ringtide is there on the driver that
 //! `RINGTIDE_DRIVER` names, else on io_uring.
 //!
 //! Not shown: two machines, or two cores. There the ends work at once, and the generator's `ci/bench` measures that.
