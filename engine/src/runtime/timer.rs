@@ -24,6 +24,9 @@ const SPIN_LEARNT_MAX_NS: u64 = 200_000;
 /// Where a learnt spin window starts, before any wake-up has been seen.
 const SPIN_LEARNT_START_NS: u64 = 60_000;
 
+/// Entries that the heap may have beyond two for each timer.
+const HEAP_SLACK: usize = 64;
+
 /// Whether a worker spins before its precise deadlines, as a wake-up from the kernel comes tens of microseconds late.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Spin {
@@ -158,10 +161,20 @@ impl Timers {
     fn remove(&mut self, timer: Handle) {
         self.states.remove(timer);
         self.spinning.retain(|(_, other)| *other != timer);
-        // What stays in the heap is recognised as stale when it comes up. A heap of nothing else is not kept.
-        if self.states.is_empty() {
-            self.heap.clear();
+        self.clear_out();
+    }
+
+    /// Drops the entries that count for nothing once they are most of the heap: those of timers that are gone or were set
+    /// to an earlier time. What stays is recognised when it comes up.
+    fn clear_out(&mut self) {
+        if self.heap.len() <= HEAP_SLACK + 2 * self.states.len() {
+            return;
         }
+        let Self { heap, states, .. } = self;
+        heap.retain(|Reverse(entry)| {
+            states.get(entry.timer).is_some_and(|state| state.queued_ns == entry.due_ns)
+        });
+        heap.shrink_to(HEAP_SLACK);
     }
 
     #[inline]
@@ -177,6 +190,7 @@ impl Timers {
         if due_ns < state.queued_ns {
             state.queued_ns = due_ns;
             self.heap.push(Reverse(Entry { due_ns, timer }));
+            self.clear_out();
         }
     }
 
@@ -284,5 +298,28 @@ impl State {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timers_that_are_gone_leave_nothing_behind() {
+        let mut timers = Timers::new(Spin::Off);
+        let lasting = timers.insert(false);
+        timers.set(lasting, 1_000_000);
+        for round in 0..10_000 {
+            let given_up = timers.insert(false);
+            timers.set(given_up, 30_000_000_000 + round);
+            timers.remove(given_up);
+            // Each time earlier than before.
+            timers.set(lasting, 900_000 - round);
+            assert!(timers.heap.len() <= HEAP_SLACK + 4, "{} entries", timers.heap.len());
+        }
+        assert_eq!(timers.next_ns(), Some(890_001));
+        timers.expire(890_001);
+        assert!(timers.states.get(lasting).is_some_and(|state| state.elapsed));
     }
 }
