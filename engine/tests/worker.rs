@@ -1,12 +1,16 @@
 //! The worker from outside: tasks, timers, panics, wakes from other threads, foreign descriptors.
 
-use std::io::Write;
-use std::os::fd::AsFd;
+use std::future::poll_fn;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use ringtide::runtime::{self, JoinError, Spin, Timer, Worker, WorkerOptions};
+use ringtide::stream::Stream;
+use ringtide::{Connection, ConnectionOptions, PreparedRequest};
 use ringtide_driver::Interest;
 
 fn worker() -> Worker {
@@ -205,4 +209,49 @@ fn foreign_descriptors_can_be_waited_for() {
         ours.write_all(b"!").unwrap();
         runtime::ready(theirs.as_fd(), Interest::Readable).await.unwrap();
     });
+}
+
+/// The driver's handle is free once it has reported, and may belong to another before the waiting task gets to see the report.
+#[test]
+fn a_wait_for_a_descriptor_keeps_its_outcome_when_its_handle_is_used_again() {
+    let (_ours, theirs) = UnixStream::pair().unwrap();
+    worker().block_on(async {
+        let mut wait = std::pin::pin!(runtime::ready(theirs.as_fd(), Interest::Writable));
+        assert!(poll_fn(|context| Poll::Ready(wait.as_mut().poll(context).is_pending())).await);
+        // The report comes during this wait, and nobody looks at it.
+        runtime::sleep(Duration::from_millis(20)).await;
+        let (one, other) = UnixStream::pair().unwrap();
+        let _streams = [one, other].map(|socket| Stream::adopt(OwnedFd::from(socket)).unwrap());
+        wait.await.unwrap();
+    });
+}
+
+#[test]
+fn a_panic_in_a_call_from_another_thread_is_contained() {
+    let mut worker = worker();
+    let remote = worker.remote();
+    let (sender, receiver) = mpsc::channel();
+    remote.call(|| panic!("as planned")).unwrap();
+    remote.call(move || sender.send(()).unwrap()).unwrap();
+    worker.block_on(async { runtime::sleep(Duration::from_millis(1)).await });
+    assert!(receiver.try_recv().is_ok(), "the calls behind it are made");
+}
+
+#[test]
+fn a_connection_left_to_its_peer_goes_with_the_worker() {
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    theirs.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut worker = worker();
+    worker.block_on(async {
+        let stream = Stream::adopt(OwnedFd::from(ours)).unwrap();
+        let mut connection = Connection::new(stream, &ConnectionOptions::default());
+        theirs.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+        let request = http::Request::get("http://localhost/").body(bytes::Bytes::new()).unwrap();
+        let request = PreparedRequest::new(&request).unwrap();
+        connection.send(&request).await.unwrap().discard().await.unwrap();
+        connection.close_after_peer();
+    });
+    drop(worker);
+    let mut seen = Vec::new();
+    theirs.read_to_end(&mut seen).expect("the end is seen when the worker has gone");
 }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -310,7 +311,11 @@ impl Core {
         for message in self.inbox.take() {
             match message {
                 Message::Wake(task) => self.wake(task),
-                Message::Call(function) => function(),
+                Message::Call(function) => {
+                    // It is another thread's: its panic, which the hook reports, is neither the main future's nor those of
+                    // the messages behind it.
+                    let _ = catch_unwind(AssertUnwindSafe(function));
+                }
             }
         }
         let now_ns = self.now_ns();
