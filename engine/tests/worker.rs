@@ -237,21 +237,46 @@ fn a_panic_in_a_call_from_another_thread_is_contained() {
     assert!(receiver.try_recv().is_ok(), "the calls behind it are made");
 }
 
+/// Has a connection answered over `ours`, and leaves it to the peer, who holds `theirs`, to close.
+async fn leave_to_peer(ours: UnixStream, mut theirs: &UnixStream) {
+    theirs.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let stream = Stream::adopt(OwnedFd::from(ours)).unwrap();
+    let mut connection = Connection::new(stream, &ConnectionOptions::default());
+    theirs.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+    let request = http::Request::get("http://localhost/").body(bytes::Bytes::new()).unwrap();
+    let request = PreparedRequest::new(&request).unwrap();
+    connection.send(&request).await.unwrap().discard().await.unwrap();
+    connection.close_after_peer();
+}
+
 #[test]
 fn a_connection_left_to_its_peer_goes_with_the_worker() {
     let (ours, mut theirs) = UnixStream::pair().unwrap();
-    theirs.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let mut worker = worker();
-    worker.block_on(async {
-        let stream = Stream::adopt(OwnedFd::from(ours)).unwrap();
-        let mut connection = Connection::new(stream, &ConnectionOptions::default());
-        theirs.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
-        let request = http::Request::get("http://localhost/").body(bytes::Bytes::new()).unwrap();
-        let request = PreparedRequest::new(&request).unwrap();
-        connection.send(&request).await.unwrap().discard().await.unwrap();
-        connection.close_after_peer();
-    });
+    worker.block_on(leave_to_peer(ours, &theirs));
     drop(worker);
-    let mut seen = Vec::new();
-    theirs.read_to_end(&mut seen).expect("the end is seen when the worker has gone");
+    theirs.read_to_end(&mut Vec::new()).expect("the end is seen when the worker has gone");
+}
+
+#[test]
+fn a_connection_left_to_its_peer_is_closed_in_time_by_an_idle_worker() {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let outcome = worker().block_on(async {
+        leave_to_peer(ours, &theirs).await;
+        let (sender, receiver) = mpsc::channel();
+        let mut reader = Some((theirs, sender));
+        poll_fn(|context| {
+            if let Some((mut theirs, sender)) = reader.take() {
+                let waker = context.waker().clone();
+                std::thread::spawn(move || {
+                    sender.send(theirs.read_to_end(&mut Vec::new())).unwrap();
+                    waker.wake();
+                });
+            }
+            // Nothing but this wake rouses the worker, and it comes when the end has been seen, or never was.
+            receiver.try_recv().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    });
+    outcome.expect("the end is seen although the worker has nothing else to do");
 }

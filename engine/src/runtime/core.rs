@@ -321,7 +321,13 @@ impl Core {
         let now_ns = self.now_ns();
         self.timers.borrow_mut().expire(now_ns);
         let busy = self.main_ready.get() || !self.ready.borrow().is_empty();
-        let due_ns = if busy { AT_ONCE } else { self.timers.borrow().next_ns() };
+        let due_ns = if busy {
+            AT_ONCE
+        } else {
+            let (timer_ns, close_ns) =
+                (self.timers.borrow().next_ns(), self.sockets.borrow().next_close_ns());
+            timer_ns.into_iter().chain(close_ns).min()
+        };
         self.count_spinning(!busy && self.timers.borrow().is_spinning(), now_ns);
         let wait = due_ns.is_none_or(|due_ns| due_ns > now_ns);
         if !wait {

@@ -500,6 +500,12 @@ impl Sockets {
         }
     }
 
+    /// When the next abandoned socket is to be closed.
+    #[inline]
+    pub(super) fn next_close_ns(&self) -> Option<u64> {
+        self.abandoned.front().map(|(deadline_ns, _)| *deadline_ns)
+    }
+
     /// Notes the time for every send that the coming turn hands to the kernel.
     #[inline]
     pub(super) fn stamp_sends(&mut self, now_ns: impl FnOnce() -> u64) {

@@ -15,6 +15,9 @@ use ringtide_driver::slots::Slots;
 
 use super::core::{self, Core};
 
+/// Entries of the heap below which it is not worth a look whether they are stale.
+const HEAP_SIZE_MIN: usize = 64;
+
 /// A deadline that is no deadline.
 const NEVER: u64 = u64::MAX;
 
@@ -113,6 +116,8 @@ pub(super) struct Timers {
     states: Slots<State>,
     /// When to look at a timer. A timer may have several entries; only the one at `State::queued_ns` counts.
     heap: BinaryHeap<Reverse<Entry>>,
+    /// The size at which the heap is freed of stale entries: twice what the last such look left.
+    heap_size_max: usize,
     /// Precise timers whose spin window has begun, with their deadlines.
     spinning: Vec<(u64, Handle)>,
     spin: Spin,
@@ -139,6 +144,7 @@ impl Timers {
         Self {
             states: Slots::default(),
             heap: BinaryHeap::new(),
+            heap_size_max: HEAP_SIZE_MIN,
             spinning: Vec::new(),
             spin,
             learnt_ns: SPIN_LEARNT_START_NS,
@@ -177,7 +183,21 @@ impl Timers {
         if due_ns < state.queued_ns {
             state.queued_ns = due_ns;
             self.heap.push(Reverse(Entry { due_ns, timer }));
+            if self.heap.len() >= self.heap_size_max {
+                self.drop_stale_entries();
+            }
         }
+    }
+
+    /// Timers that are made for one wait, or set to ever earlier times, leave an entry each time, which would otherwise stay
+    /// until it is due.
+    #[cold]
+    fn drop_stale_entries(&mut self) {
+        let states = &self.states;
+        self.heap.retain(|Reverse(entry)| {
+            states.get(entry.timer).is_some_and(|state| state.queued_ns == entry.due_ns)
+        });
+        self.heap_size_max = HEAP_SIZE_MIN.max(2 * self.heap.len());
     }
 
     #[inline]
@@ -284,5 +304,24 @@ impl State {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_of_timers_that_are_gone_or_moved_do_not_pile_up() {
+        let mut timers = Timers::new(Spin::Off);
+        let moved = timers.insert(false);
+        for round in 0..10_000 {
+            timers.set(moved, 1_000_000 - round);
+            let short_lived = timers.insert(false);
+            timers.set(short_lived, 2_000_000);
+            timers.remove(short_lived);
+        }
+        assert!(timers.heap.len() <= HEAP_SIZE_MIN, "{} entries for one timer", timers.heap.len());
+        assert_eq!(timers.next_ns(), Some(1_000_000 - 9_999));
     }
 }
