@@ -1,15 +1,16 @@
 //! The worker from outside: tasks, timers, panics, wakes from other threads, foreign descriptors.
 
 use std::future::poll_fn;
-use std::io::{ErrorKind, Read, Write};
-use std::net::TcpListener;
-use std::os::fd::AsFd;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use ringtide::runtime::{self, JoinError, Spin, Timer, Worker, WorkerOptions};
-use ringtide::{Connection, PreparedRequest};
+use ringtide::stream::Stream;
+use ringtide::{Connection, ConnectionOptions, PreparedRequest};
 use ringtide_driver::Interest;
 
 fn worker() -> Worker {
@@ -179,7 +180,7 @@ fn other_threads_wake_and_call() {
 fn a_parked_worker_is_woken_by_a_waker_from_another_thread() {
     let started = Instant::now();
     let mut flag = None;
-    worker().block_on(poll_fn(|context| {
+    worker().block_on(std::future::poll_fn(|context| {
         let (done, handle) = flag.get_or_insert_with(|| {
             let done = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
             let (waker, setter) = (context.waker().clone(), std::sync::Arc::clone(&done));
@@ -210,31 +211,72 @@ fn foreign_descriptors_can_be_waited_for() {
     });
 }
 
-/// The peer's view of a connection that was left to it to close, for as long as it does not.
+/// The driver's handle is free once it has reported, and may belong to another before the waiting task gets to see the report.
 #[test]
-fn a_connection_that_the_peer_is_to_close_is_closed_with_its_worker() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().into();
-    let request = http::Request::get("http://h/").body(bytes::Bytes::new()).unwrap();
-    let request = PreparedRequest::new(&request).unwrap();
-    let mut worker = worker();
-    let mut peer = worker.block_on(async {
-        let mut connection = Connection::connect(&address).await.unwrap();
-        let (mut peer, _) = listener.accept().unwrap();
-        peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        connection.start(&request).unwrap();
-        peer.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").unwrap();
-        let exchange = poll_fn(|context| connection.poll_exchange(context)).await.unwrap();
-        assert_eq!(exchange.status, 200);
-        connection.close_after_peer();
-        runtime::sleep(Duration::from_millis(2)).await;
-        assert!(peer.read(&mut [0; 1024]).unwrap() > 0, "the request");
-        peer.set_nonblocking(true).unwrap();
-        let open = peer.read(&mut [0]).unwrap_err();
-        assert_eq!(open.kind(), ErrorKind::WouldBlock, "it waits for the peer");
-        peer.set_nonblocking(false).unwrap();
-        peer
+fn a_wait_for_a_descriptor_keeps_its_outcome_when_its_handle_is_used_again() {
+    let (_ours, theirs) = UnixStream::pair().unwrap();
+    worker().block_on(async {
+        let mut wait = std::pin::pin!(runtime::ready(theirs.as_fd(), Interest::Writable));
+        assert!(poll_fn(|context| Poll::Ready(wait.as_mut().poll(context).is_pending())).await);
+        // The report comes during this wait, and nobody looks at it.
+        runtime::sleep(Duration::from_millis(20)).await;
+        let (one, other) = UnixStream::pair().unwrap();
+        let _streams = [one, other].map(|socket| Stream::adopt(OwnedFd::from(socket)).unwrap());
+        wait.await.unwrap();
     });
+}
+
+#[test]
+fn a_panic_in_a_call_from_another_thread_is_contained() {
+    let mut worker = worker();
+    let remote = worker.remote();
+    let (sender, receiver) = mpsc::channel();
+    remote.call(|| panic!("as planned")).unwrap();
+    remote.call(move || sender.send(()).unwrap()).unwrap();
+    worker.block_on(async { runtime::sleep(Duration::from_millis(1)).await });
+    assert!(receiver.try_recv().is_ok(), "the calls behind it are made");
+}
+
+/// Has a connection answered over `ours`, and leaves it to the peer, who holds `theirs`, to close.
+async fn leave_to_peer(ours: UnixStream, mut theirs: &UnixStream) {
+    theirs.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let stream = Stream::adopt(OwnedFd::from(ours)).unwrap();
+    let mut connection = Connection::new(stream, &ConnectionOptions::default());
+    theirs.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+    let request = http::Request::get("http://localhost/").body(bytes::Bytes::new()).unwrap();
+    let request = PreparedRequest::new(&request).unwrap();
+    connection.send(&request).await.unwrap().discard().await.unwrap();
+    connection.close_after_peer();
+}
+
+#[test]
+fn a_connection_left_to_its_peer_goes_with_the_worker() {
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let mut worker = worker();
+    worker.block_on(leave_to_peer(ours, &theirs));
     drop(worker);
-    assert_eq!(peer.read(&mut [0]).unwrap(), 0, "the worker has taken its sockets with it");
+    theirs.read_to_end(&mut Vec::new()).expect("the end is seen when the worker has gone");
+}
+
+#[test]
+fn a_connection_left_to_its_peer_is_closed_in_time_by_an_idle_worker() {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let outcome = worker().block_on(async {
+        leave_to_peer(ours, &theirs).await;
+        let (sender, receiver) = mpsc::channel();
+        let mut reader = Some((theirs, sender));
+        poll_fn(|context| {
+            if let Some((mut theirs, sender)) = reader.take() {
+                let waker = context.waker().clone();
+                std::thread::spawn(move || {
+                    sender.send(theirs.read_to_end(&mut Vec::new())).unwrap();
+                    waker.wake();
+                });
+            }
+            // Nothing but this wake rouses the worker, and it comes when the end has been seen, or never was.
+            receiver.try_recv().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    });
+    outcome.expect("the end is seen although the worker has nothing else to do");
 }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -310,13 +311,23 @@ impl Core {
         for message in self.inbox.take() {
             match message {
                 Message::Wake(task) => self.wake(task),
-                Message::Call(function) => function(),
+                Message::Call(function) => {
+                    // It is another thread's: its panic, which the hook reports, is neither the main future's nor those of
+                    // the messages behind it.
+                    let _ = catch_unwind(AssertUnwindSafe(function));
+                }
             }
         }
         let now_ns = self.now_ns();
         self.timers.borrow_mut().expire(now_ns);
         let busy = self.main_ready.get() || !self.ready.borrow().is_empty();
-        let due_ns = if busy { AT_ONCE } else { self.timers.borrow().next_ns() };
+        let due_ns = if busy {
+            AT_ONCE
+        } else {
+            let (timer_ns, close_ns) =
+                (self.timers.borrow().next_ns(), self.sockets.borrow().next_close_ns());
+            timer_ns.into_iter().chain(close_ns).min()
+        };
         self.count_spinning(!busy && self.timers.borrow().is_spinning(), now_ns);
         let wait = due_ns.is_none_or(|due_ns| due_ns > now_ns);
         if !wait {

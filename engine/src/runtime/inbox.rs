@@ -22,7 +22,8 @@ impl Remote {
         Self { inbox }
     }
 
-    /// Has the worker call `function` between two tasks. What it makes need not be `Send`: it is called over there.
+    /// Has the worker call `function` between two tasks. What it makes need not be `Send`: it is called over there. A panic in
+    /// it ends it alone.
     ///
     /// # Errors
     /// When the worker is gone; `function` has been dropped. `Ok` means that the worker had not gone yet: should it go before

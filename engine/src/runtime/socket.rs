@@ -3,6 +3,7 @@
 //! The state of all of them is one table beside the driver's; an idle socket owns no buffer. Dropping a [`Socket`] in the
 //! middle of anything is sound: the driver cancels, waits for the kernel, and closes.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
@@ -18,8 +19,8 @@ use super::driver::AnyDriver;
 use super::queue::InlineQueue;
 use crate::limits::{CLOSE_AFTER_PEER_NS, UNREAD_SIZE_MAX};
 
-/// Stands for nothing: no slot has generation 0.
-const NO_HANDLE: Handle = Handle::new(u32::MAX, 0);
+/// A handle that no driver gives out (generations start at 1), which closing does nothing to.
+const NOBODY: Handle = Handle::new(u32::MAX, 0);
 
 /// A connected stream socket, or one on its way there. Closed when it is dropped.
 pub(crate) struct Socket {
@@ -201,8 +202,9 @@ impl Socket {
             waits
         });
         if waits {
-            // From here on `dispatch` or `close_abandoned` closes it; dropping this must not.
-            self.handle = NO_HANDLE;
+            // The socket's state and handle stay in the tables, and `dispatch` or `close_abandoned` ends both. Forgetting the
+            // whole socket would keep the worker's core, and with it the driver, for ever.
+            self.handle = NOBODY;
         }
     }
 
@@ -342,21 +344,19 @@ pub async fn ready(descriptor: BorrowedFd<'_>, interest: Interest) -> io::Result
         }
     }
     let core = core::current();
+    let state = Rc::new(RefCell::new(PollState::default()));
     let handle = {
         let (mut sockets, mut driver) = core.io();
         let handle = driver.poll(descriptor.as_raw_fd(), interest)?;
-        sockets.insert(handle, Resource::Descriptor(PollState::default()));
+        sockets.insert(handle, Resource::Descriptor(Rc::clone(&state)));
         handle
     };
-    let waiting = Wait { core, handle };
+    let _waiting = Wait { core, handle };
     std::future::poll_fn(|context| {
-        let (mut sockets, _) = waiting.core.io();
-        match sockets.get_mut(waiting.handle) {
-            Some(Resource::Descriptor(state)) => match state.outcome.take() {
-                Some(outcome) => Poll::Ready(outcome),
-                None => wait(&mut state.waker, context),
-            },
-            _ => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        let mut state = state.borrow_mut();
+        match state.outcome.take() {
+            Some(outcome) => Poll::Ready(outcome),
+            None => wait(&mut state.waker, context),
         }
     })
     .await
@@ -390,7 +390,8 @@ pub(super) struct Sockets {
 enum Resource {
     Socket(State),
     Listener(Box<ListenerState>),
-    Descriptor(PollState),
+    /// Shared with who waits: the driver frees the handle as it reports, and its slot may be another's before they look.
+    Descriptor(Rc<RefCell<PollState>>),
 }
 
 #[derive(Default)]
@@ -499,6 +500,12 @@ impl Sockets {
         }
     }
 
+    /// When the next abandoned socket is to be closed.
+    #[inline]
+    pub(super) fn next_close_ns(&self) -> Option<u64> {
+        self.abandoned.front().map(|(deadline_ns, _)| *deadline_ns)
+    }
+
     /// Notes the time for every send that the coming turn hands to the kernel.
     #[inline]
     pub(super) fn stamp_sends(&mut self, now_ns: impl FnOnce() -> u64) {
@@ -569,6 +576,7 @@ pub(super) fn dispatch(
             }
             Some(Resource::Descriptor(state)) => {
                 if let Event::Polled(outcome) = event {
+                    let mut state = state.borrow_mut();
                     state.outcome = Some(outcome);
                     wake(&mut state.waker);
                 }

@@ -15,6 +15,9 @@ use ringtide_driver::slots::Slots;
 
 use super::core::{self, Core};
 
+/// Entries of the heap below which it is not worth a look whether they are stale.
+const HEAP_SIZE_MIN: usize = 64;
+
 /// A deadline that is no deadline.
 const NEVER: u64 = u64::MAX;
 
@@ -23,9 +26,6 @@ const SPIN_LEARNT_MAX_NS: u64 = 200_000;
 
 /// Where a learnt spin window starts, before any wake-up has been seen.
 const SPIN_LEARNT_START_NS: u64 = 60_000;
-
-/// Entries that the heap may have beyond two for each timer.
-const HEAP_SLACK: usize = 64;
 
 /// Whether a worker spins before its precise deadlines, as a wake-up from the kernel comes tens of microseconds late.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -116,6 +116,8 @@ pub(super) struct Timers {
     states: Slots<State>,
     /// When to look at a timer. A timer may have several entries; only the one at `State::queued_ns` counts.
     heap: BinaryHeap<Reverse<Entry>>,
+    /// The size at which the heap is freed of stale entries: twice what the last such look left.
+    heap_size_max: usize,
     /// Precise timers whose spin window has begun, with their deadlines.
     spinning: Vec<(u64, Handle)>,
     spin: Spin,
@@ -142,6 +144,7 @@ impl Timers {
         Self {
             states: Slots::default(),
             heap: BinaryHeap::new(),
+            heap_size_max: HEAP_SIZE_MIN,
             spinning: Vec::new(),
             spin,
             learnt_ns: SPIN_LEARNT_START_NS,
@@ -161,20 +164,10 @@ impl Timers {
     fn remove(&mut self, timer: Handle) {
         self.states.remove(timer);
         self.spinning.retain(|(_, other)| *other != timer);
-        self.clear_out();
-    }
-
-    /// Drops the entries that count for nothing once they are most of the heap: those of timers that are gone or were set
-    /// to an earlier time. What stays is recognised when it comes up.
-    fn clear_out(&mut self) {
-        if self.heap.len() <= HEAP_SLACK + 2 * self.states.len() {
-            return;
+        // What stays in the heap is recognised as stale when it comes up. A heap of nothing else is not kept.
+        if self.states.is_empty() {
+            self.heap.clear();
         }
-        let Self { heap, states, .. } = self;
-        heap.retain(|Reverse(entry)| {
-            states.get(entry.timer).is_some_and(|state| state.queued_ns == entry.due_ns)
-        });
-        heap.shrink_to(HEAP_SLACK);
     }
 
     #[inline]
@@ -190,8 +183,21 @@ impl Timers {
         if due_ns < state.queued_ns {
             state.queued_ns = due_ns;
             self.heap.push(Reverse(Entry { due_ns, timer }));
-            self.clear_out();
+            if self.heap.len() >= self.heap_size_max {
+                self.drop_stale_entries();
+            }
         }
+    }
+
+    /// Timers that are made for one wait, or set to ever earlier times, leave an entry each time, which would otherwise stay
+    /// until it is due.
+    #[cold]
+    fn drop_stale_entries(&mut self) {
+        let states = &self.states;
+        self.heap.retain(|Reverse(entry)| {
+            states.get(entry.timer).is_some_and(|state| state.queued_ns == entry.due_ns)
+        });
+        self.heap_size_max = HEAP_SIZE_MIN.max(2 * self.heap.len());
     }
 
     #[inline]
@@ -306,20 +312,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn timers_that_are_gone_leave_nothing_behind() {
+    fn entries_of_timers_that_are_gone_or_moved_do_not_pile_up() {
         let mut timers = Timers::new(Spin::Off);
-        let lasting = timers.insert(false);
-        timers.set(lasting, 1_000_000);
+        let moved = timers.insert(false);
         for round in 0..10_000 {
-            let given_up = timers.insert(false);
-            timers.set(given_up, 30_000_000_000 + round);
-            timers.remove(given_up);
-            // Each time earlier than before.
-            timers.set(lasting, 900_000 - round);
-            assert!(timers.heap.len() <= HEAP_SLACK + 4, "{} entries", timers.heap.len());
+            timers.set(moved, 1_000_000 - round);
+            let short_lived = timers.insert(false);
+            timers.set(short_lived, 2_000_000);
+            timers.remove(short_lived);
         }
-        assert_eq!(timers.next_ns(), Some(890_001));
-        timers.expire(890_001);
-        assert!(timers.states.get(lasting).is_some_and(|state| state.elapsed));
+        assert!(timers.heap.len() <= HEAP_SIZE_MIN, "{} entries for one timer", timers.heap.len());
+        assert_eq!(timers.next_ns(), Some(1_000_000 - 9_999));
     }
 }

@@ -13,6 +13,7 @@ mod buffer_ring;
 mod setup;
 mod user_data;
 
+use std::collections::VecDeque;
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
@@ -51,7 +52,7 @@ pub struct IoUring {
     /// Receives that ended for want of buffers; started again when leases come back.
     starved: Vec<Handle>,
     /// Completions taken out of a full queue in the middle of a submission.
-    stash: Vec<cqueue::Entry>,
+    stash: VecDeque<cqueue::Entry>,
     wake: Arc<OwnedFd>,
     features: Vec<&'static str>,
     syscalls: u64,
@@ -154,7 +155,7 @@ impl IoUring {
             slots: Slots::default(),
             pending: Vec::new(),
             starved: Vec::new(),
-            stash: Vec::new(),
+            stash: VecDeque::new(),
             wake,
             features,
             syscalls: 0,
@@ -493,7 +494,8 @@ impl IoUring {
             io::Error::from_raw_os_error(-result)
         } else {
             *sent += result as usize;
-            if *sent == bytes.len() {
+            // Beyond it when an earlier silent send, whose answer came before its time, adds to this one's count.
+            if *sent >= bytes.len() {
                 return;
             }
             if result > 0 {
@@ -553,12 +555,11 @@ impl IoUring {
     }
 
     fn reap(&mut self, completions: &mut Vec<Completion>) {
-        for entry in mem::take(&mut self.stash) {
-            self.complete(&entry, completions);
-        }
         loop {
-            // One entry at a time, as handling it may queue submissions and so needs the ring.
-            let Some(entry) = self.ring.completion().next() else { break };
+            // One entry at a time, as handling it may queue submissions and so needs the ring; or stash what is in it, which
+            // is older than all that comes into it then.
+            let stashed = self.stash.pop_front();
+            let Some(entry) = stashed.or_else(|| self.ring.completion().next()) else { break };
             self.complete(&entry, completions);
         }
         completions.append(&mut self.pending);

@@ -37,3 +37,20 @@ impl Subject for Completions {
         (Self::driver(BufferPool::new()), address, kept)
     }
 }
+
+/// Only what the kernel has to confirm is waited for, and its answers come at once.
+#[test]
+fn dropping_the_driver_does_not_wait_for_what_has_ended() {
+    if !Completions::usable() {
+        return;
+    }
+    let mut pump = Completions::pump();
+    let (listener, address) = pump.server();
+    let (client, _server) = pump.pair_at(listener, &address);
+    pump.receive(client);
+    pump.turn(Some(0));
+    let started = std::time::Instant::now();
+    drop(pump);
+    let passed = started.elapsed();
+    assert!(passed < std::time::Duration::from_millis(800), "it took {passed:?}");
+}
