@@ -7,6 +7,11 @@
 /// this in one turn.
 pub const UNREAD_SIZE_MAX: u32 = 1024 * 1024;
 
+/// What each received piece counts for at least in that sum, in bytes.
+pub const UNREAD_CHARGE_MIN: u32 = 4 * 1024;
+
+const _: () =
+    assert!(UNREAD_SIZE_MAX / UNREAD_CHARGE_MIN <= ringtide_driver::limits::RECEIVE_BUFFERS as u32 / 2);
 const _: () = assert!(UNREAD_SIZE_MAX >= 2 * 32 * ringtide_driver::limits::RECEIVE_BUFFER_SIZE);
 
 /// Buffers that wait to be sent on one connection are sent together up to this size; a larger one goes by itself, uncopied.

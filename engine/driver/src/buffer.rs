@@ -67,9 +67,11 @@ impl BufferPool {
     /// Takes the pool for one driver, which alone knows which buffers are free.
     ///
     /// # Panics
-    /// When a driver has it already: two would have the kernel write into the same memory.
+    /// When a driver has it already, or a buffer is lent out: the same memory would be written to from two sides.
     pub fn claim(&self) {
         assert!(!self.memory.claimed.replace(true), "a buffer pool belongs to one driver");
+        assert!(self.lent() == 0, "a buffer pool is whole when a driver takes it");
+        self.memory.returned.borrow_mut().clear();
     }
 
     /// How many buffers there are.

@@ -164,7 +164,8 @@ pub trait Driver {
     /// As bind(2) and listen(2). Nothing is left open.
     fn listen(&mut self, address: &Address, reuse_port: bool) -> io::Result<Handle>;
 
-    /// Takes over a connected stream socket, or a listening one, that was made elsewhere.
+    /// Takes over a connected stream socket, or a listening one, that was made elsewhere. Its blocking mode is set as the driver
+    /// needs it, which others who hold the same open file (`dup(2)`) see as well.
     ///
     /// # Errors
     /// When the descriptor cannot be used by this driver; it is closed.

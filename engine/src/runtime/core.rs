@@ -188,7 +188,7 @@ impl Drop for Worker {
         }
         // Closing sockets may take the kernel a turn or two; what is left then is the driver's to end when it is dropped.
         for _ in 0..FAREWELL_TURNS {
-            core.turn_driver(AT_ONCE);
+            core.turn_driver(core.now_ns(), AT_ONCE);
         }
         CURRENT.set(previous);
     }
@@ -303,7 +303,8 @@ impl Core {
             return;
         }
         drop(tasks);
-        drop(future);
+        // Dropping what is left of it runs its owner's code, whose panic is no more the worker's than one of the future was.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(future)));
     }
 
     /// Fires timers, reads the inbox, and lets the driver work; waits if there is nothing else to do.
@@ -331,12 +332,12 @@ impl Core {
         self.count_spinning(!busy && self.timers.borrow().is_spinning(), now_ns);
         let wait = due_ns.is_none_or(|due_ns| due_ns > now_ns);
         if !wait {
-            return self.turn_driver(AT_ONCE);
+            return self.turn_driver(now_ns, AT_ONCE);
         }
         if !self.inbox.park() {
-            return self.turn_driver(AT_ONCE);
+            return self.turn_driver(now_ns, AT_ONCE);
         }
-        self.turn_driver(due_ns);
+        self.turn_driver(now_ns, due_ns);
         self.inbox.unpark();
         // Only a wait that nothing but its deadline has ended tells how late wake-ups are.
         if let Some(due_ns) = due_ns
@@ -354,8 +355,9 @@ impl Core {
         }
     }
 
-    fn turn_driver(&self, deadline_ns: Option<u64>) {
-        self.sockets.borrow_mut().stamp_sends(|| self.now_ns());
+    /// Hands everything started to the kernel, at `now_ns`, and waits until `deadline_ns` at most.
+    fn turn_driver(&self, now_ns: u64, deadline_ns: Option<u64>) {
+        self.sockets.borrow_mut().stamp_sends(now_ns);
         let mut completions = self.completions.borrow_mut();
         let mut driver = self.driver.borrow_mut();
         driver.turn(deadline_ns, &mut completions).expect("the driver works as long as its worker does");

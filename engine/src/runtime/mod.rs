@@ -3,6 +3,9 @@
 //! A [`Worker`] belongs to the thread that made it. Its tasks never move, so they need no `Send`, no lock and no atomic;
 //! other threads reach it through a [`Remote`] alone. Nothing here knows HTTP.
 //!
+//! A waker that a future is given may be called from anywhere. Wakers are called while the worker's tables are in use, so one that
+//! does more than note the wake (that polls something inline, for instance) must not call back into the worker.
+//!
 //! ```
 //! use ringtide::runtime::{self, Worker, WorkerOptions};
 //! use std::time::Duration;

@@ -17,7 +17,7 @@ use ringtide_driver::{Address, Completion, Driver, Event, Handle, Interest, Leas
 use super::core::{self, Core};
 use super::driver::AnyDriver;
 use super::queue::InlineQueue;
-use crate::limits::{CLOSE_AFTER_PEER_NS, UNREAD_SIZE_MAX};
+use crate::limits::{CLOSE_AFTER_PEER_NS, UNREAD_CHARGE_MIN, UNREAD_SIZE_MAX};
 
 /// A handle that no driver gives out (generations start at 1), which closing does nothing to.
 const NOBODY: Handle = Handle::new(u32::MAX, 0);
@@ -69,7 +69,7 @@ impl Socket {
         let handle = self.handle;
         self.with(|state, driver| {
             if let Some(lease) = state.received.pop_front() {
-                state.unread_size -= lease.len() as u32;
+                state.unread_size -= unread_charge(&lease);
                 if state.receiving == Receiving::Paused && state.unread_size < UNREAD_SIZE_MAX / 2 {
                     state.receiving = Receiving::Armed;
                     driver.receive(handle)?;
@@ -508,11 +508,10 @@ impl Sockets {
 
     /// Notes the time for every send that the coming turn hands to the kernel.
     #[inline]
-    pub(super) fn stamp_sends(&mut self, now_ns: impl FnOnce() -> u64) {
+    pub(super) fn stamp_sends(&mut self, now_ns: u64) {
         if self.unstamped.is_empty() {
             return;
         }
-        let now_ns = now_ns();
         let mut unstamped = std::mem::take(&mut self.unstamped);
         for handle in unstamped.drain(..) {
             if let Some(state) = self.state_mut(handle) {
@@ -591,7 +590,7 @@ pub(super) fn dispatch(
 fn dispatch_to_socket(state: &mut State, driver: &mut AnyDriver, handle: Handle, event: Event) {
     match event {
         Event::Received(lease) => {
-            state.unread_size += lease.len() as u32;
+            state.unread_size += unread_charge(&lease);
             state.received.push_back(lease);
             if state.unread_size > UNREAD_SIZE_MAX && state.receiving == Receiving::Armed {
                 // A slow reader must not eat the buffers of all others; the peer will be held back by TCP.
@@ -637,6 +636,12 @@ fn dispatch_to_socket(state: &mut State, driver: &mut AnyDriver, handle: Handle,
         }
         Event::Accepted(_) | Event::AcceptEnded(_) | Event::Polled(_) | Event::Closed => {}
     }
+}
+
+/// What an unread lease counts for. Not only its bytes: a peer that sends single ones would otherwise take a buffer with each.
+#[inline]
+fn unread_charge(lease: &Lease) -> u32 {
+    (lease.len() as u32).max(UNREAD_CHARGE_MIN)
 }
 
 #[inline]

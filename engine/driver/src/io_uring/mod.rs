@@ -334,7 +334,8 @@ impl IoUring {
         }
         let deliver = match self.slots.get_mut(handle) {
             Some(slot) => {
-                slot.quiet_unanswered = false;
+                // An end of stream answers nothing.
+                slot.quiet_unanswered &= result <= 0;
                 !slot.closing
             }
             None => false,
@@ -363,6 +364,8 @@ impl IoUring {
             // The kernel may end a multishot at any completion, for instance when its queue overflows.
             _ if result > 0 => return self.push_receive(handle),
             _ if result == -libc::ENOBUFS => return self.starve(handle),
+            // Not asked for: another handle of the same open file was closed (see `adopt`), which cancels by file.
+            _ if result == -libc::ECANCELED && !self.tearing_down => return self.push_receive(handle),
             _ => ReceiveEnd::Error(io::Error::from_raw_os_error(-result)),
         };
         if let Some(slot) = self.slots.get_mut(handle) {
@@ -705,6 +708,8 @@ impl Driver for IoUring {
         }
         slot.closing = true;
         let (in_flight, quiet, fd) = (slot.in_flight, slot.quiet_unanswered, slot.fd());
+        // What the driver itself was about to tell of the handle is covered by `Closed`.
+        self.pending.retain(|completion| completion.handle != handle);
         if in_flight > 0 || quiet {
             let entry = if fd.0 < 0 {
                 opcode::AsyncCancel::new(pack(Kind::Poll, handle)).build()

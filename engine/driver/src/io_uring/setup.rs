@@ -84,7 +84,7 @@ impl fmt::Display for Unusable {
 
 impl std::error::Error for Unusable {}
 
-/// Whether io_uring can be used by this process, found out by using it; the answer is kept.
+/// Whether io_uring can be used by this process, found out by using it. An answer that can change is not kept.
 ///
 /// # Errors
 /// The reason, when it cannot.
@@ -94,17 +94,26 @@ pub fn probe() -> Result<(), Unusable> {
 
 fn usable_rung() -> Result<Rung, Unusable> {
     static RUNG: OnceLock<Result<Rung, Unusable>> = OnceLock::new();
-    RUNG.get_or_init(|| {
-        let mut reason = Unusable::Missing;
-        for rung in LADDER {
-            match rung.build(8, 32).map_err(|error| explain_setup(&error)).and_then(try_what_is_needed) {
-                Ok(()) => return Ok(rung),
-                Err(error) => reason = error,
-            }
+    if let Some(known) = RUNG.get() {
+        return known.clone();
+    }
+    let found = climb();
+    // A shortage of the moment says nothing about the next attempt.
+    if matches!(found, Err(Unusable::Failed { .. } | Unusable::LockedMemory)) {
+        return found;
+    }
+    RUNG.get_or_init(|| found).clone()
+}
+
+fn climb() -> Result<Rung, Unusable> {
+    let mut reason = Unusable::Missing;
+    for rung in LADDER {
+        match rung.build(8, 32).map_err(|error| explain_setup(&error)).and_then(try_what_is_needed) {
+            Ok(()) => return Ok(rung),
+            Err(error) => reason = error,
         }
-        Err(reason)
-    })
-    .clone()
+    }
+    Err(reason)
 }
 
 /// A ring on the best rung that works here, with the names of what it uses. It belongs to the calling thread
