@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{self, Read as _, Seek as _};
 
 use nix::time::{ClockId, clock_gettime};
+use nix::unistd::{SysconfVar, sysconf};
 use serde::{Deserialize, Serialize};
 
 /// Where a result was measured.
@@ -47,6 +48,12 @@ pub fn rss_peak_bytes() -> u64 {
         .ok()
         .and_then(|text| field(&text, "VmHWM")?.strip_suffix("kB")?.trim().parse::<u64>().ok())
         .map_or(0, |kibibytes| kibibytes * 1024)
+}
+
+/// Cores of the machine that are in use, whether or not this process may run on them; 1 when the system does not tell.
+pub fn online_cores() -> usize {
+    let count = sysconf(SysconfVar::_NPROCESSORS_ONLN).ok().flatten();
+    count.and_then(|count| usize::try_from(count).ok()).unwrap_or(1)
 }
 
 /// What a thread has used so far, in nanoseconds. Differences between two readings are what counts.

@@ -19,7 +19,7 @@ use ringtide_driver::allocator::CountingAllocator;
 
 use self::lane::Lane;
 use self::source::Source;
-use crate::environment::{ThreadMeter, ThreadUsage};
+use crate::environment::{ThreadMeter, ThreadUsage, online_cores};
 use crate::metrics::{Recorder, Unfinished, WorkerFacts};
 use crate::plan::{self, Mode, Plan, Stop};
 use crate::progress::{PUBLISH_INTERVAL_NS, Snapshot};
@@ -284,14 +284,13 @@ pub(crate) fn work(assignment: Assignment, report: impl Fn(Report)) {
     })));
 }
 
-/// Spinning takes a core that somebody else may need: it is learnt only where each worker has one to itself.
+/// Spinning takes a core that somebody else may need, such as the server: it is learnt only where the workers leave the machine a core
+/// that they may not or do not use.
 fn spin(plan: &Plan) -> Spin {
     let Some(open) = plan.open_loop() else { return Spin::Off };
     match open.spin {
         plan::Spin::For { ns } => Spin::For(ns),
-        plan::Spin::Auto
-            if plan.threads <= plan.cpus.as_ref().map_or_else(runtime::available_cores, Vec::len) =>
-        {
+        plan::Spin::Auto if plan.threads < online_cores() && plan.threads <= runtime::available_cores() => {
             Spin::Learnt
         }
         plan::Spin::Auto | plan::Spin::Off => Spin::Off,
