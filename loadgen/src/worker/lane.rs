@@ -30,7 +30,7 @@ pub(super) struct Lane {
     connection: Option<Connection>,
     /// Requests in flight, oldest first.
     tickets: SmallVec<[Ticket; 1]>,
-    /// The time limit of the oldest request in flight.
+    /// The time limit of the oldest request in flight, or a moment before it.
     timeout: Timer,
     reconnect_wait: Duration,
     /// When the last answer arrived, and with it a place for the next request.
@@ -285,11 +285,22 @@ impl Lane {
             match polled {
                 Poll::Ready(Ok(exchange)) => self.complete(exchange),
                 Poll::Ready(Err(error)) => return Poll::Ready(Over::Failed(error_kind(&error))),
+                Poll::Pending if self.timeout.poll_elapsed(context).is_pending() => return Poll::Pending,
                 Poll::Pending => {
-                    return self.timeout.poll_elapsed(context).map(|()| Over::Failed(ErrorKind::Timeout));
+                    // It was set when the request was drawn, and counts from the send, which came later.
+                    match self.limit_ns() {
+                        Some(limit_ns) if limit_ns > runtime::now_ns() => self.timeout.set(limit_ns),
+                        _ => return Poll::Ready(Over::Failed(ErrorKind::Timeout)),
+                    }
                 }
             }
         }
+    }
+
+    /// When the oldest request in flight has had its time, which counts from its own send; `None` before that.
+    fn limit_ns(&self) -> Option<u64> {
+        let sent_ns = self.connection.as_ref()?.in_flight_sent_ns().next()??;
+        Some(sent_ns.saturating_add(self.shared.plan.timeout_ns))
     }
 
     /// Starts as many requests as are due and the connection may have in flight.
@@ -328,8 +339,8 @@ impl Lane {
         self.shared.landed(1);
         self.free_since_ns = exchange.end_ns;
         if !self.tickets.is_empty() {
-            // The limit counts from each request's own send; the next one was sent no earlier than this one was started.
-            self.timeout.set(exchange.end_ns.saturating_add(self.shared.plan.timeout_ns));
+            let from_now_ns = exchange.end_ns.saturating_add(self.shared.plan.timeout_ns);
+            self.timeout.set(self.limit_ns().unwrap_or(from_now_ns));
         }
         if !self.shared.is_measured(ticket.scheduled_ns) {
             return;

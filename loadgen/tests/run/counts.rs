@@ -14,6 +14,7 @@ on_both_drivers!(
     a_time_is_cut_off_in_the_middle,
     a_rate_is_sent_exactly,
     pipelined_requests_are_counted_one_by_one,
+    pipelined_bodies_wait_for_each_other,
     a_pipelined_run_is_cut_off_in_the_middle,
     a_connection_for_each_request,
     an_interrupt_is_counted_to_the_last_request,
@@ -83,6 +84,16 @@ fn pipelined_requests_are_counted_one_by_one(driver: &str) {
     let server = Server::answering(HELLO);
     let report = report(driver, &server.url(), &["-n", "2001", "-c", "3", "-p", "8"]);
     all_completed(&report, 2001);
+    agree(&report, &server.finish());
+}
+
+/// Larger than what is sent together, so that they wait for each other.
+fn pipelined_bodies_wait_for_each_other(driver: &str) {
+    let body = "x".repeat(100_000);
+    let flags = ["-n", "101", "-c", "2", "-p", "4", "-X", "POST", "-b", &body, "--timeout", "10s"];
+    let server = Server::answering(HELLO);
+    let report = report(driver, &server.url(), &flags);
+    all_completed(&report, 101);
     agree(&report, &server.finish());
 }
 

@@ -1,1 +1,370 @@
-//! x
+//! Servers that misbehave: the run goes on, each failure is counted by its kind, and the time that a client waited for
+//! nothing is in the percentiles.
+
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::command::{begin, float, number, report, run};
+use crate::server::{HELLO, Peer, Server, Tally, next_request};
+
+on_both_drivers!(
+    a_server_that_closes_at_once,
+    a_server_that_resets,
+    a_server_that_closes_instead_of_answering,
+    garbage_is_no_http,
+    half_a_head_is_incomplete,
+    a_body_shorter_than_its_length_is_incomplete,
+    chunks_without_an_end_are_incomplete,
+    wrong_chunk_sizes_are_no_http,
+    a_server_that_never_answers,
+    a_body_that_stops_runs_into_the_timeout,
+    timeouts_of_pipelined_requests,
+    a_pipelined_request_has_the_time_from_its_own_send,
+    an_answer_before_the_request_is_no_answer,
+    an_answer_too_many_is_no_answer,
+    interim_answers_without_end_are_stopped,
+    a_head_without_end_is_stopped,
+    a_server_that_goes_and_comes_back,
+    a_number_of_requests_ends_when_nobody_answers,
+);
+
+/// A run against `serve`; all requests fail, and all of them with one of `kinds`.
+#[track_caller]
+fn all_fail(driver: &str, kinds: &[&str], serve: impl Fn(&mut Peer) + Send + Sync + 'static) -> Value {
+    let server = Server::start(serve);
+    let report = report(driver, &server.url(), &["-n", "60", "-c", "4", "--timeout", "20s"]);
+    server.finish();
+    assert_eq!(number(&report["requests"]["failed"]), 60, "{report}");
+    assert_eq!(number(&report["requests"]["scheduled"]), 60, "{report}");
+    assert_eq!(sum_of(&report, kinds), 60, "{report}");
+    report
+}
+
+fn sum_of(report: &Value, kinds: &[&str]) -> u64 {
+    kinds.iter().map(|kind| number(&report["errors"][kind])).sum()
+}
+
+/// Takes a request, sends `answer`, and closes.
+fn answers_and_closes(answer: &'static [u8]) -> impl Fn(&mut Peer) + Send + Sync {
+    move |peer| {
+        if peer.request().is_some() {
+            peer.send(answer);
+            peer.stream.shutdown(Shutdown::Write).expect("it is connected");
+            peer.wait_for_end();
+        }
+    }
+}
+
+fn a_server_that_closes_at_once(driver: &str) {
+    // Where its end and the request cross, the request is answered by a reset.
+    all_fail(driver, &["closed", "reset"], |_| {});
+}
+
+fn a_server_that_resets(driver: &str) {
+    let report = all_fail(driver, &["reset"], |peer| {
+        if peer.request().is_some() {
+            peer.reset();
+        }
+    });
+    // Those waited for nothing, and did not wait for a time limit either.
+    assert_eq!(number(&report["latency_us"]["response"]["count"]), 0, "{report}");
+    assert_eq!(number(&report["requests"]["sent"]), 60, "{report}");
+}
+
+fn a_server_that_closes_instead_of_answering(driver: &str) {
+    let report = all_fail(driver, &["closed"], answers_and_closes(b""));
+    assert_eq!(number(&report["requests"]["sent"]), 60, "{report}");
+}
+
+fn garbage_is_no_http(driver: &str) {
+    for answer in [
+        &b"SSH-2.0-OpenSSH_9.6\r\n"[..],
+        b"\x16\x03\x01\x00\xa5\x01\x00\x00",
+        b"HTTP/1.1 20 OK\r\n\r\n",
+        b"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nBroken Header\r\n\r\n",
+    ] {
+        let report = all_fail(driver, &["protocol"], answers_and_closes(answer));
+        assert_eq!(number(&report["bytes_received"]), 60 * answer.len() as u64, "{report}");
+    }
+}
+
+fn half_a_head_is_incomplete(driver: &str) {
+    all_fail(driver, &["incomplete"], answers_and_closes(b"HTTP/1.1 200 OK\r\nContent-Le"));
+    all_fail(driver, &["incomplete"], answers_and_closes(b"H"));
+}
+
+fn a_body_shorter_than_its_length_is_incomplete(driver: &str) {
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello";
+    let report = all_fail(driver, &["incomplete"], answers_and_closes(answer));
+    assert_eq!(report["status"], serde_json::json!({}), "half an answer has no status: {report}");
+    assert_eq!(number(&report["bytes_received"]), 60 * answer.len() as u64, "{report}");
+}
+
+fn chunks_without_an_end_are_incomplete(driver: &str) {
+    for answer in [
+        &b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"[..],
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
+    ] {
+        all_fail(driver, &["incomplete"], answers_and_closes(answer));
+    }
+}
+
+fn wrong_chunk_sizes_are_no_http(driver: &str) {
+    for answer in [
+        &b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\nhello\r\n0\r\n\r\n"[..],
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloworld\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFF\r\nhello",
+    ] {
+        all_fail(driver, &["protocol"], answers_and_closes(answer));
+    }
+}
+
+fn a_server_that_never_answers(driver: &str) {
+    let server = Server::start(|peer| while peer.request().is_some() {});
+    let report = report(driver, &server.url(), &["-n", "12", "-c", "4", "--timeout", "150ms"]);
+    let tally = server.finish();
+    assert_eq!(number(&report["errors"]["timeout"]), 12, "{report}");
+    assert_eq!(number(&report["requests"]["sent"]), 12, "{report}");
+    assert_eq!(tally.requests(), 12);
+    // They are in the percentiles, with the time that they waited.
+    for name in ["response", "service"] {
+        let summary = &report["latency_us"][name];
+        assert_eq!(number(&summary["count"]), 12, "{name}: {report}");
+        assert!(float(&summary["min"]) >= 149_900.0, "{name}: {report}");
+        assert!(float(&summary["p50"]) < 1_000_000.0, "{name}: {report}");
+    }
+    // A connection with an answer outstanding is of no use for the next request.
+    assert_eq!(tally.connections.load(SeqCst), 12);
+}
+
+fn a_body_that_stops_runs_into_the_timeout(driver: &str) {
+    let server = Server::start(|peer| {
+        if peer.request().is_some() {
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello");
+            peer.wait_for_end();
+        }
+    });
+    let report = report(driver, &server.url(), &["-n", "8", "-c", "4", "--timeout", "150ms"]);
+    server.finish();
+    assert_eq!(number(&report["errors"]["timeout"]), 8, "{report}");
+    assert_eq!(number(&report["latency_us"]["response"]["count"]), 8, "{report}");
+}
+
+fn timeouts_of_pipelined_requests(driver: &str) {
+    // The first one is answered, the rest are not.
+    let server = Server::start(|peer| {
+        if peer.request().is_some() {
+            peer.send(HELLO);
+            while peer.request().is_some() {}
+        }
+    });
+    let report = report(driver, &server.url(), &["-n", "16", "-c", "1", "-p", "4", "--timeout", "150ms"]);
+    let tally = server.finish();
+    assert_eq!(number(&report["requests"]["sent"]), tally.requests(), "{report}");
+    assert!(number(&report["errors"]["timeout"]) >= 12, "{report}");
+    assert!(float(&report["latency_us"]["service"]["p50"]) >= 149_000.0, "{report}");
+}
+
+/// Two are sent together; the first is answered late, and the second has its own time.
+fn a_pipelined_request_has_the_time_from_its_own_send(driver: &str) {
+    let server = Server::start(|peer| {
+        for _ in 0..2 {
+            if peer.request().is_none() {
+                return;
+            }
+        }
+        thread::sleep(Duration::from_millis(600));
+        peer.send(HELLO);
+        peer.wait_for_end();
+    });
+    let report = report(driver, &server.url(), &["-n", "2", "-c", "1", "-p", "2", "--timeout", "1s"]);
+    server.finish();
+    assert_eq!(report["status"], serde_json::json!({"200": 1}), "{report}");
+    assert_eq!(number(&report["errors"]["timeout"]), 1, "{report}");
+    let max_us = float(&report["latency_us"]["service"]["max"]);
+    assert!((1_000_000.0..1_500_000.0).contains(&max_us), "{report}");
+}
+
+fn an_answer_before_the_request_is_no_answer(driver: &str) {
+    for flags in [&["-c", "4"][..], &["-c", "4", "-p", "2"]] {
+        let server = Server::start(|peer| {
+            peer.send(HELLO);
+            peer.wait_for_end();
+        });
+        let mut all = vec!["-n", "60", "--timeout", "200ms"];
+        all.extend(flags);
+        let report = report(driver, &server.url(), &all);
+        server.finish();
+        // Where the request was on its way already when the answer came, no client can tell it from one.
+        let (completed, failed) =
+            (number(&report["requests"]["completed"]), number(&report["requests"]["failed"]));
+        assert_eq!(completed + failed, 60, "{report}");
+        assert_eq!(sum_of(&report, &["protocol", "closed", "timeout"]), failed, "{report}");
+    }
+}
+
+fn an_answer_too_many_is_no_answer(driver: &str) {
+    // It comes with the one that was asked for, so the connection is not used again.
+    let server = Server::start(|peer| {
+        while peer.request().is_some() {
+            peer.send(&[HELLO, b"HTTP/1.1 418 I'm a teapot\r\nContent-Length: 0\r\n\r\n"].concat());
+        }
+    });
+    let report = report(driver, &server.url(), &["-n", "40", "-c", "2"]);
+    let tally = server.finish();
+    assert_eq!(report["status"], serde_json::json!({"200": 40}), "{report}");
+    assert_eq!(tally.connections.load(SeqCst), 40);
+}
+
+fn interim_answers_without_end_are_stopped(driver: &str) {
+    all_fail(driver, &["protocol"], |peer| {
+        if peer.request().is_some() {
+            flood(peer, b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+    });
+}
+
+fn a_head_without_end_is_stopped(driver: &str) {
+    for line in [&b"X-More: and more\r\n"[..], b"x"] {
+        let report = all_fail(driver, &["protocol"], move |peer| {
+            if peer.request().is_some() {
+                peer.send(b"HTTP/1.1 200 OK\r\n");
+                flood(peer, line);
+            }
+        });
+        assert!(number(&report["generator"]["rss_peak_bytes"]) < 100_000_000, "{report}");
+    }
+}
+
+/// Sends `piece` over and over, until the client has had enough.
+fn flood(peer: &mut Peer, piece: &[u8]) {
+    let many = piece.repeat(4096 / piece.len());
+    while std::io::Write::write_all(&mut peer.stream, &many).is_ok() {}
+}
+
+/// Listens at a port that nobody else can get meanwhile, whether anybody listens there or not.
+struct Port {
+    address: SocketAddr,
+    _kept: Socket,
+}
+
+impl Port {
+    fn new() -> Self {
+        let kept = Self::bound(SocketAddr::from(([127, 0, 0, 1], 0)));
+        Self { address: kept.local_addr().expect("bound").as_socket().expect("TCP"), _kept: kept }
+    }
+
+    /// Sockets that all set `SO_REUSEADDR` may be bound to one port, of which one listens.
+    fn bound(address: SocketAddr) -> Socket {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.set_reuse_address(true).expect("it is TCP");
+        socket.bind(&SockAddr::from(address)).expect("the port is ours");
+        socket
+    }
+
+    /// One life of a server: answers until `lifetime` requests have come over all connections, then is gone, connections and all.
+    /// Tells how many it answered.
+    fn live(&self, lifetime: u64) -> u64 {
+        let listener = Self::bound(self.address);
+        listener.listen(128).expect("bound");
+        let served = Arc::new(AtomicU64::new(0));
+        let open: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
+        let (over, wait) = channel();
+        let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let accepting = {
+            let (served, open, stop) = (Arc::clone(&served), Arc::clone(&open), Arc::clone(&stop));
+            let listener: std::net::TcpListener = listener.into();
+            thread::spawn(move || {
+                let mut threads = Vec::new();
+                for stream in listener.incoming() {
+                    let mut stream = stream.expect("there are descriptors");
+                    if stop.load(SeqCst) {
+                        break;
+                    }
+                    open.lock().expect("no panic").push(stream.try_clone().expect("there are descriptors"));
+                    let (served, over) = (Arc::clone(&served), over.clone());
+                    threads.push(thread::spawn(move || {
+                        let (tally, mut buffer) = (Tally::default(), Vec::new());
+                        while next_request(&mut stream, &mut buffer, &tally).is_some() {
+                            let _ = std::io::Write::write_all(&mut stream, HELLO);
+                            if served.fetch_add(1, SeqCst) + 1 == lifetime {
+                                let _ = over.send(());
+                            }
+                        }
+                    }));
+                }
+                drop((over, listener));
+                for thread in threads {
+                    thread.join().expect("no panic");
+                }
+            })
+        };
+        // Ends when enough have come, or when all clients have gone.
+        let _ = wait.recv_timeout(Duration::from_secs(30));
+        stop.store(true, SeqCst);
+        drop(TcpStream::connect(self.address));
+        for stream in open.lock().expect("no panic").iter() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        accepting.join().expect("no panic");
+        served.load(SeqCst)
+    }
+}
+
+fn a_server_that_goes_and_comes_back(driver: &str) {
+    for flags in [&["-c", "4"][..], &["-c", "4", "-R", "2k"]] {
+        let port = Port::new();
+        let address = port.address;
+        let serving = thread::spawn(move || {
+            let first = port.live(100);
+            // Long enough to be refused.
+            thread::sleep(Duration::from_millis(200));
+            (first, port.live(100))
+        });
+        // There is nothing to see of the server from outside but that it answers.
+        while TcpStream::connect(address).is_err() {
+            thread::yield_now();
+        }
+        let mut all = vec!["-d", "1m", "--format", "json"];
+        all.extend(flags);
+        let running = begin(driver, &format!("http://{address}/"), &all);
+        let (first, second) = serving.join().expect("no panic");
+        running.interrupt();
+        let report = running.wait().report(130);
+        assert!(first >= 100 && second >= 100, "{first} {second} {report}");
+        assert!(number(&report["status"]["200"]) >= 200 - 8, "{report}");
+        // It went with requests in flight or between two, and was away for a while.
+        assert!(number(&report["errors"]["connect"]) > 0, "{report}");
+        let failed = number(&report["requests"]["failed"]);
+        assert_eq!(sum_of(&report, &["connect", "closed", "reset", "incomplete"]), failed, "{report}");
+    }
+}
+
+fn a_number_of_requests_ends_when_nobody_answers(driver: &str) {
+    // It was there for the connects, and never again.
+    let port = Port::new();
+    let address = port.address;
+    let serving = thread::spawn(move || {
+        port.live(20);
+        port
+    });
+    while TcpStream::connect(address).is_err() {
+        thread::yield_now();
+    }
+    let ended = run(driver, &format!("http://{address}/"), &["-n", "40", "-c", "4", "--format", "json"]);
+    let report = ended.report(0);
+    assert_eq!(number(&report["requests"]["scheduled"]), 40, "{report}");
+    assert!(number(&report["errors"]["connect"]) > 0, "{report}");
+    serving.join().expect("no panic");
+}
