@@ -162,7 +162,8 @@ impl Recorder {
         &self.counters
     }
 
-    /// Forgets everything, without giving memory back or taking any: the end of a warm-up.
+    /// Forgets all requests, without giving memory back or taking any: the end of a warm-up. How the connections came up that they
+    /// went over stays, as those that follow go over the same.
     pub fn reset(&mut self) {
         self.counters = Counters::default();
         self.queue_wait_none = 0;
@@ -172,8 +173,6 @@ impl Recorder {
             &mut self.service,
             &mut self.queue_wait,
             &mut self.schedule_lag,
-            &mut self.dns,
-            &mut self.connect,
             &mut self.first_byte,
             &mut self.transfer,
         ] {

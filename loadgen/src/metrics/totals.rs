@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn workers_add_up_and_a_reset_forgets() {
+    fn workers_add_up_and_a_reset_forgets_all_but_connects() {
         let mut recorder = Recorder::new(true);
         recorder.completed(sample([0, 0, 0, 5, 5]));
         recorder.connected(7);
@@ -259,7 +259,8 @@ mod tests {
         recorder.reset();
         let totals = Totals::merge([&recorder]);
         assert_eq!(totals.counters.scheduled() + totals.counters.bytes_received, 0);
-        assert!(totals.latencies.queue_wait.is_empty() && totals.phases.connect.is_empty());
+        assert!(totals.latencies.queue_wait.is_empty() && totals.phases.first_byte.is_empty());
+        assert_eq!((totals.phases.connect.len(), totals.phases.dns.len()), (1, 1));
     }
 
     #[test]

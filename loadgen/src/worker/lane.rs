@@ -212,10 +212,10 @@ impl Lane {
             let timeout = Duration::from_nanos(plan.connect_timeout_ns);
             match runtime::timeout(timeout, Stream::connect(address)).await {
                 Some(Ok(stream)) => {
-                    self.shared
-                        .recorder
-                        .borrow_mut()
-                        .connected(runtime::turn_time_ns().saturating_sub(begun_ns));
+                    if !self.shared.warming_up.get() {
+                        let time_ns = runtime::turn_time_ns().saturating_sub(begun_ns);
+                        self.shared.recorder.borrow_mut().connected(time_ns);
+                    }
                     let options =
                         ConnectionOptions { pipelining: plan.parallel > 1, ..ConnectionOptions::default() };
                     return Ok(Connection::new(stream, &options));

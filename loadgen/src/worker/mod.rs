@@ -158,6 +158,8 @@ pub(crate) struct Shared {
     source: RefCell<Source>,
     /// Only requests that were due from here on are recorded.
     measured_from_ns: Cell<u64>,
+    /// Connects are not recorded: they are the warm-up's. Those from before it are.
+    warming_up: Cell<bool>,
     /// No further request is begun, and those that are under way are given up.
     ended: Cell<bool>,
     lanes_left: Cell<usize>,
@@ -247,6 +249,7 @@ pub(crate) fn work(assignment: Assignment, report: impl Fn(Report)) {
         addresses: assignment.addresses,
         request: assignment.request,
         measured_from_ns: Cell::new(u64::MAX),
+        warming_up: Cell::new(false),
         ended: Cell::new(false),
         lanes_left: Cell::new(0),
         main_waker: Cell::new(None),
@@ -352,7 +355,9 @@ async fn measure(
                 Source::open(start_ns, schedule, lanes_max(&plan, index))
             }
         };
+        shared.warming_up.set(true);
         run_source(shared, source, phase, Some(measured_ns), snapshot, false).await;
+        shared.warming_up.set(false);
     }
 
     let mut meter_error = None;
@@ -427,7 +432,8 @@ fn lanes_max(plan: &Plan, index: usize) -> usize {
     share(plan.connections_max(), index, plan.threads)
 }
 
-/// Lets the lanes draw from `source` until its end, or until the coordinator or the clock says so.
+/// Lets the lanes draw from `source` until `end_ns`, or without that until nothing is left and all is answered; or until the coordinator
+/// says so. A schedule that has sent its last request a while before the end still took the time to the end.
 async fn run_source(
     shared: &Rc<Shared>,
     source: Source,
@@ -452,7 +458,8 @@ async fn run_source(
         }
         {
             let mut source = shared.source.borrow_mut();
-            if source.is_exhausted()
+            if end_ns.is_none()
+                && source.is_exhausted()
                 && shared.in_flight.get() == 0
                 && source.all_idle(shared.lanes_left.get())
             {

@@ -115,9 +115,9 @@ fn a_connection_for_each_request(driver: &str) {
     let tally = server.finish();
     all_completed(&report, 200);
     agree(&report, &tally);
-    // One each, and one of each worker that only looked whether anybody is there.
-    let connections = tally.connections.load(SeqCst);
-    assert!((200..=202).contains(&connections), "{connections}");
+    // The one that each worker makes to see whether anybody is there serves its first request.
+    assert_eq!(tally.connections.load(SeqCst), 200, "{report}");
+    assert_eq!(number(&report["phases_us"]["connect"]["count"]), 200, "{report}");
 }
 
 fn an_interrupt_is_counted_to_the_last_request(driver: &str) {
@@ -180,6 +180,8 @@ fn a_warm_up_is_sent_and_not_counted(driver: &str) {
     let server = Server::answering(HELLO);
     let report = report(driver, &server.url(), &["-R", "500", "-n", "50", "--warmup", "200ms", "-c", "4"]);
     let tally = server.finish();
+    // The connections are from before, and what is measured goes over them.
+    assert_eq!(number(&report["phases_us"]["connect"]["count"]), 4, "{report}");
     all_completed(&report, 50);
     // 500 per second for 200 ms, and the 50.
     assert_eq!(tally.requests(), 150, "{report}");

@@ -1,1 +1,236 @@
-//! x
+//! What a run prints, where, and with which code it ends.
+
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::command::{begin, number, report, run};
+use crate::server::{HELLO, Server};
+
+on_both_drivers!(
+    the_report_has_every_field_of_its_contract,
+    the_report_is_all_that_is_printed_in_a_pipe,
+    lines_of_progress_are_there_when_asked_for,
+    a_file_gets_the_report,
+    thresholds_decide_the_exit_code,
+    a_starved_generator_is_not_valid,
+    an_interrupt_prints_the_report,
+    a_second_interrupt_ends_at_once,
+    a_seed_is_repeated,
+    a_reader_that_goes_away_is_no_error,
+);
+
+/// The form of a report, as `null` where the value may be anything of a kind: see INTERFACE. Fields may be added, and none renamed.
+const SUMMARY: [&str; 12] =
+    ["count", "min", "mean", "stdev", "p50", "p75", "p90", "p95", "p99", "p99_9", "p99_99", "max"];
+
+fn the_report_has_every_field_of_its_contract(driver: &str) {
+    let server = Server::answering(HELLO);
+    let flags = [
+        "-R",
+        "500",
+        "-d",
+        "200ms",
+        "-c",
+        "4",
+        "--threshold",
+        "p99<10s",
+        "--threshold",
+        "errors<1%",
+        "--seed",
+        "5",
+    ];
+    let report = report(driver, &server.url(), &flags);
+    let fields = |path: &str, names: &[&str]| {
+        let object = report.pointer(path).and_then(Value::as_object);
+        let object = object.unwrap_or_else(|| panic!("{path} in {report}"));
+        for name in names {
+            assert!(object.contains_key(*name), "{path}/{name} in {report}");
+        }
+    };
+    fields("", &["schema", "tool", "plan", "environment", "requests", "requests_per_second"]);
+    fields("", &["bytes_received_per_second", "duration_s", "latency_us", "phases_us", "status", "errors"]);
+    fields("", &["generator", "verdict", "thresholds"]);
+    fields("/tool", &["name", "version"]);
+    fields("/plan", &["url", "connections", "threads", "mode", "rate", "duration_s", "http", "seed"]);
+    fields("/environment", &["kernel", "cpu", "cores", "driver", "driver_features"]);
+    fields("/requests", &["scheduled", "sent", "completed", "failed", "censored"]);
+    for name in ["response", "service", "queue_wait", "schedule_lag"] {
+        fields(&format!("/latency_us/{name}"), &SUMMARY);
+    }
+    for name in ["dns", "connect", "tls", "first_byte", "transfer"] {
+        fields(&format!("/phases_us/{name}"), &SUMMARY);
+    }
+    let kinds = ["dns", "connect", "tls", "timeout", "reset", "closed", "incomplete", "protocol", "expect"];
+    fields("/errors", &kinds);
+    fields("/generator", &["cpu_us_per_request", "user_us_per_request", "cpu_utilisation"]);
+    fields("/generator", &["syscalls_per_request", "heap_bytes_per_request", "heap_bytes_per_connection"]);
+    fields("/generator", &["rss_peak_bytes"]);
+    fields("/verdict", &["valid", "reasons"]);
+    fields("/thresholds/0", &["expression", "observed", "unit", "met"]);
+
+    assert_eq!(report["schema"], 1);
+    assert_eq!(report["tool"]["name"], "ringtide");
+    assert_eq!(report["tool"]["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(report["plan"]["url"], server.url());
+    assert_eq!((&report["plan"]["mode"], &report["plan"]["http"]), (&"open".into(), &"1.1".into()));
+    assert_eq!((&report["plan"]["rate"], &report["plan"]["seed"]), (&500.0.into(), &5.into()));
+    assert_eq!(report["environment"]["driver"], driver);
+    assert_eq!(report["thresholds"][0]["expression"], "p99<10s");
+    assert_eq!(report["thresholds"][0]["unit"], "us");
+    assert_eq!(report["thresholds"][1]["unit"], "%");
+    // The binary counts its heap.
+    assert!(number(&report["generator"]["heap_bytes_per_connection"]) > 0, "{report}");
+    assert_eq!(number(&report["phases_us"]["connect"]["count"]), 4, "{report}");
+    server.finish();
+}
+
+fn the_report_is_all_that_is_printed_in_a_pipe(driver: &str) {
+    let server = Server::answering(HELLO);
+    for flags in
+        [&["-d", "600ms"][..], &["-d", "600ms", "--quiet"], &["-n", "10", "--quiet", "--format", "json"]]
+    {
+        let ended = run(driver, &server.url(), flags);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert_eq!(ended.stderr, "", "{ended:?}");
+        assert!(!ended.stdout.contains('\x1b') && !ended.stdout.contains('\r'), "{ended:?}");
+        assert!(ended.stdout.starts_with("GET http://") || ended.stdout.starts_with('{'), "{ended:?}");
+        assert!(ended.stdout.ends_with('\n'), "{ended:?}");
+    }
+    let text = run(driver, &server.url(), &["-n", "100", "-c", "2", "-t", "1"]).stdout;
+    for piece in ["2 connections · 1 thread · closed loop", "100 completed", "200: 100", driver, "Verdict"]
+    {
+        assert!(text.contains(piece), "`{piece}` in {text}");
+    }
+    server.finish();
+}
+
+fn lines_of_progress_are_there_when_asked_for(driver: &str) {
+    let server = Server::answering(HELLO);
+    let ended = run(driver, &server.url(), &["-d", "2500ms", "-c", "2", "--no-tui", "-R", "100"]);
+    let lines: Vec<&str> = ended.stderr.lines().collect();
+    assert!((1..=3).contains(&lines.len()), "{ended:?}");
+    for line in lines {
+        assert!(line.contains("s of 2.5s · ") && line.ends_with(" · 0 errors"), "{ended:?}");
+    }
+    server.finish();
+}
+
+fn a_file_gets_the_report(driver: &str) {
+    let path = std::env::temp_dir().join(format!("ringtide-report-{driver}-{}.json", std::process::id()));
+    let place = path.display().to_string();
+    let server = Server::answering(HELLO);
+    let ended = run(driver, &server.url(), &["-n", "10", "-o", &place, "--format", "json"]);
+    assert_eq!((ended.code, &ended.stdout[..], &ended.stderr[..]), (Some(0), "", ""), "{ended:?}");
+    let written = std::fs::read_to_string(&path).expect("it was written");
+    let report: Value = serde_json::from_str(&written).expect("JSON");
+    assert_eq!(number(&report["requests"]["completed"]), 10);
+    server.finish();
+    // A run that fails leaves the report before it alone.
+    let ended = run(driver, "http://no-such-host.invalid/", &["-n", "10", "-o", &place]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(std::fs::read_to_string(&path).expect("it is still there"), written);
+    std::fs::remove_file(&path).expect("removable");
+    // One that cannot be written is said before anything is sent.
+    let server = Server::answering(HELLO);
+    run(driver, &server.url(), &["-o", "/nonexistent/report.json"]).refused(1, &["/nonexistent/report.json"]);
+    assert_eq!(server.finish().requests(), 0);
+}
+
+fn thresholds_decide_the_exit_code(driver: &str) {
+    let server = Server::answering(HELLO);
+    let all = |thresholds: &[&str]| {
+        let mut flags = vec!["-n", "50", "-c", "2", "--format", "json"];
+        flags.extend(thresholds.iter().flat_map(|threshold| ["--threshold", threshold]));
+        run(driver, &server.url(), &flags)
+    };
+    let held = all(&["p99<10s", "errors<0.1%", "rps>1", "max<=20s"]).report(0);
+    assert!(
+        held["thresholds"].as_array().expect("a list").iter().all(|outcome| outcome["met"] == true),
+        "{held}"
+    );
+    let missed = all(&["p50>10s", "errors<0.1%"]).report(3);
+    assert_eq!(
+        (&missed["thresholds"][0]["met"], &missed["thresholds"][1]["met"]),
+        (&false.into(), &true.into())
+    );
+    server.finish();
+    let server = Server::start(|peer| drop(peer.request()));
+    let failed = run(driver, &server.url(), &["-n", "10", "--threshold", "errors<1%"]);
+    assert_eq!(failed.code, Some(3), "{failed:?}");
+    assert!(failed.stdout.contains("✗ errors<1%   100 %"), "{failed:?}");
+    server.finish();
+}
+
+/// Many workers pinned to one core wait for it most of the time.
+fn a_starved_generator_is_not_valid(driver: &str) {
+    let server = Server::answering(HELLO);
+    let flags = ["-d", "700ms", "-c", "16", "-t", "1", "-p", "32", "--cpus", "0"];
+    let mut all = flags.to_vec();
+    all.extend(["--format", "json", "--require-valid"]);
+    // Another run on the same core takes half of it from this one, and the other way round.
+    let other =
+        begin(driver, &server.url(), &["-d", "1500ms", "-c", "16", "-t", "1", "-p", "32", "--cpus", "0"]);
+    let starved = run(driver, &server.url(), &all);
+    other.wait();
+    server.finish();
+    let report = starved.report(4);
+    assert_eq!(report["verdict"]["valid"], false, "{report}");
+    assert!(report["verdict"]["reasons"].to_string().contains("core"), "{report}");
+}
+
+fn an_interrupt_prints_the_report(driver: &str) {
+    let (seen, wait) = channel();
+    let server = Server::start(move |peer| {
+        while peer.request().is_some() {
+            let _ = seen.send(());
+            peer.send(HELLO);
+        }
+    });
+    let running = begin(driver, &server.url(), &["-d", "1m", "-c", "2", "--threshold", "p99<1ns"]);
+    for _ in 0..20 {
+        wait.recv_timeout(Duration::from_secs(20)).expect("requests come");
+    }
+    running.interrupt();
+    let ended = running.wait();
+    // It goes before the threshold, which was to be held by the whole run.
+    assert_eq!(ended.code, Some(130), "{ended:?}");
+    for piece in ["Interrupted: this is the report of what ran.", "Requests/s", "Verdict", "✗ p99<1ns"] {
+        assert!(ended.stdout.contains(piece), "`{piece}` in {ended:?}");
+    }
+    server.finish();
+}
+
+fn a_second_interrupt_ends_at_once(driver: &str) {
+    let server = Server::answering(HELLO);
+    let running = begin(driver, &server.url(), &["-d", "1m", "-c", "2"]);
+    running.wait_until_it_catches_interrupts();
+    running.interrupt();
+    running.interrupt();
+    // Either it was quick enough to report, or the second one has killed it.
+    let ended = running.wait();
+    assert!(matches!(ended.code, Some(130) | None), "{ended:?}");
+    server.finish();
+}
+
+fn a_seed_is_repeated(driver: &str) {
+    let server = Server::answering(HELLO);
+    let random = report(driver, &server.url(), &["-n", "1"]);
+    let seed = number(&random["plan"]["seed"]).to_string();
+    let again = report(driver, &server.url(), &["-n", "1", "--seed", &seed]);
+    assert_eq!(random["plan"]["seed"], again["plan"]["seed"]);
+    server.finish();
+}
+
+fn a_reader_that_goes_away_is_no_error(driver: &str) {
+    let server = Server::answering(HELLO);
+    let mut command = std::process::Command::new("sh");
+    command
+        .args(["-c", "{ \"$0\" \"$@\"; echo \"code $?\" >&2; } | true"])
+        .arg(env!("CARGO_BIN_EXE_ringtide"))
+        .args(["run", &server.url(), "--driver", driver, "-n", "10"]);
+    let ended = crate::command::begin_command(command).wait();
+    assert_eq!(ended.stderr, "code 0\n", "{ended:?}");
+    server.finish();
+}

@@ -1,1 +1,168 @@
-//! x
+//! The open loop: one even schedule whatever the server does, and where its times go.
+
+use std::sync::Mutex;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::command::{float, number, report, run};
+use crate::server::{HELLO, Server};
+
+on_both_drivers!(
+    a_stall_is_in_the_response_and_not_in_the_service,
+    what_no_connection_was_free_for_is_not_forgotten,
+    a_ramp_has_as_many_requests_as_its_mean,
+    arrivals_are_one_schedule_for_all_connections,
+    a_closed_loop_has_one_latency,
+    a_rate_lasts_for_the_whole_time,
+    warm_up_times_do_not_count,
+    a_closed_loop_of_one_connection_waits_for_each_answer,
+);
+
+fn at(report: &Value, name: &str, value: &str) -> f64 {
+    float(&report["latency_us"][name][value])
+}
+
+/// The server answers at once, but for one request, which takes 300 ms. All that came due meanwhile had to wait for it.
+fn a_stall_is_in_the_response_and_not_in_the_service(driver: &str) {
+    let server = Server::start(|peer| {
+        for number in 0.. {
+            if peer.request().is_none() {
+                break;
+            }
+            if number == 50 {
+                thread::sleep(Duration::from_millis(300));
+            }
+            peer.send(HELLO);
+        }
+    });
+    let report = report(driver, &server.url(), &["-R", "500", "-d", "1s", "-c", "1"]);
+    server.finish();
+    assert_eq!(number(&report["requests"]["scheduled"]), 500, "{report}");
+    // 150 of 500 came due in the stall, and waited for 150 ms on average.
+    assert!(at(&report, "response", "p75") > 20_000.0, "{report}");
+    assert!(at(&report, "response", "p90") > 100_000.0, "{report}");
+    assert!(at(&report, "response", "p99") > 250_000.0, "{report}");
+    // One of 500 took so long to serve.
+    assert!(at(&report, "service", "max") >= 300_000.0, "{report}");
+    assert!(at(&report, "service", "p99") < 100_000.0, "{report}");
+    // It was the server that kept them waiting, and not the generator that was late.
+    assert!(at(&report, "queue_wait", "p90") > 100_000.0, "{report}");
+    assert!(at(&report, "schedule_lag", "p90") < 50_000.0, "{report}");
+    // The mean of the whole is the sum of the parts' means.
+    let parts = ["service", "queue_wait", "schedule_lag"].map(|name| at(&report, name, "mean"));
+    let (sum, whole) = (parts.iter().sum::<f64>(), at(&report, "response", "mean"));
+    assert!((sum - whole).abs() < whole * 0.02 + 5.0, "{sum} {whole} {report}");
+}
+
+fn what_no_connection_was_free_for_is_not_forgotten(driver: &str) {
+    let server = Server::start(|peer| while peer.request().is_some() {});
+    let report = report(driver, &server.url(), &["-R", "200", "-d", "500ms", "-c", "2", "-t", "1"]);
+    assert_eq!(server.finish().requests(), 2);
+    let requests = &report["requests"];
+    assert_eq!(number(&requests["scheduled"]), 100, "{report}");
+    assert_eq!(number(&requests["sent"]), 2, "{report}");
+    assert_eq!(number(&requests["censored"]), 100, "{report}");
+    // They came due evenly over 500 ms, and waited for the rest of it.
+    assert!((200_000.0..300_000.0).contains(&at(&report, "response", "p50")), "{report}");
+    assert!((200_000.0..300_000.0).contains(&at(&report, "queue_wait", "p50")), "{report}");
+    assert_eq!(number(&report["latency_us"]["service"]["count"]), 2, "{report}");
+}
+
+fn a_ramp_has_as_many_requests_as_its_mean(driver: &str) {
+    for (rate, count) in [("100:700", 200), ("700:100", 200), ("0:800", 200)] {
+        let server = Server::answering(HELLO);
+        let report = report(driver, &server.url(), &["-R", rate, "-d", "500ms", "-c", "4", "-t", "2"]);
+        let scheduled = number(&report["requests"]["scheduled"]);
+        assert!(scheduled.abs_diff(count) <= 1, "{rate}: {report}");
+        assert_eq!(server.finish().requests(), number(&report["requests"]["sent"]), "{report}");
+    }
+}
+
+/// The server sees 200 requests a second in all, and not each connection's own schedule.
+fn arrivals_are_one_schedule_for_all_connections(driver: &str) {
+    let (seen, wait) = channel();
+    let seen = Mutex::new(seen);
+    let server = Server::start(move |peer| {
+        let seen = seen.lock().expect("no panic").clone();
+        while peer.request().is_some() {
+            seen.send(Instant::now()).expect("the test waits");
+            peer.send(HELLO);
+        }
+    });
+    let report = report(driver, &server.url(), &["-R", "200", "-d", "1s", "-c", "10", "-t", "2"]);
+    server.finish();
+    let mut arrivals: Vec<Instant> = wait.iter().collect();
+    arrivals.sort_unstable();
+    assert_eq!(arrivals.len(), 200, "{report}");
+    let mut gaps: Vec<Duration> = arrivals.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    gaps.sort_unstable();
+    // Even but for what this machine's other work costs. Ten schedules of their own would put half of the gaps near 0.
+    let median = gaps[gaps.len() / 2];
+    assert!((Duration::from_millis(4)..Duration::from_millis(6)).contains(&median), "{median:?}");
+    let short = gaps.iter().filter(|gap| **gap < Duration::from_millis(2)).count();
+    assert!(short < gaps.len() / 4, "{short} of {gaps:?}");
+}
+
+fn a_closed_loop_has_one_latency(driver: &str) {
+    let server = Server::answering(HELLO);
+    let report = report(driver, &server.url(), &["-n", "300", "-c", "3"]);
+    server.finish();
+    assert_eq!(report["latency_us"]["response"], report["latency_us"]["service"], "{report}");
+    for name in ["queue_wait", "schedule_lag"] {
+        assert!(at(&report, name, "max").abs() < f64::EPSILON, "{name}: {report}");
+    }
+}
+
+/// The last of ten requests is due after 0.9 s, and ten per second they are all the same.
+fn a_rate_lasts_for_the_whole_time(driver: &str) {
+    let server = Server::answering(HELLO);
+    let report = report(driver, &server.url(), &["-R", "10", "-d", "1s", "--warmup", "200ms", "-c", "2"]);
+    assert_eq!(server.finish().requests(), 12, "{report}");
+    assert_eq!(number(&report["requests"]["completed"]), 10, "{report}");
+    assert!(float(&report["duration_s"]) >= 1.0, "{report}");
+    assert!((9.0..=10.0).contains(&float(&report["requests_per_second"])), "{report}");
+}
+
+/// The server is slow at first; none of that is measured.
+fn warm_up_times_do_not_count(driver: &str) {
+    let begun = Instant::now();
+    let server = Server::start(move |peer| {
+        while peer.request().is_some() {
+            if begun.elapsed() < Duration::from_millis(400) {
+                thread::sleep(Duration::from_millis(100));
+            }
+            peer.send(HELLO);
+        }
+    });
+    let flags = ["-d", "300ms", "--warmup", "900ms", "-c", "2"];
+    let result = report(driver, &server.url(), &flags);
+    let tally = server.finish();
+    assert!(at(&result, "response", "max") < 100_000.0, "{result}");
+    assert!(tally.requests() > number(&result["requests"]["sent"]), "{result}");
+    let duration_s = float(&result["duration_s"]);
+    assert!((0.3..0.4).contains(&duration_s), "{result}");
+    // A warm-up that nobody answers is no reason not to measure.
+    let server = Server::start(|peer| while peer.request().is_some() {});
+    let flags = ["-d", "200ms", "--warmup", "100ms", "-c", "2", "--format", "json"];
+    let silent = run(driver, &server.url(), &flags).report(0);
+    assert_eq!(number(&silent["requests"]["completed"]), 0, "{silent}");
+    server.finish();
+}
+
+fn a_closed_loop_of_one_connection_waits_for_each_answer(driver: &str) {
+    let server = Server::start(|peer| {
+        while peer.request().is_some() {
+            thread::sleep(Duration::from_millis(20));
+            peer.send(HELLO);
+        }
+    });
+    let report = report(driver, &server.url(), &["-d", "500ms", "-c", "1"]);
+    let tally = server.finish();
+    assert_eq!(tally.connections.load(SeqCst), 1);
+    assert!(number(&report["requests"]["completed"]) <= 25, "{report}");
+    assert!(at(&report, "service", "p50") >= 20_000.0, "{report}");
+}
