@@ -1,0 +1,143 @@
+//! The proof that everything works where io_uring is forbidden: the binary under a seccomp filter that really refuses the
+//! system calls, as containers do. Where the filter cannot be installed these tests fail; there is no way to leave them out.
+//!
+//! A filter belongs to a thread and to all that it starts (seccomp(2)), so a thread of its own installs it, starts the binary and ends.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Command, Output, Stdio};
+use std::thread;
+
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nhello world\n";
+
+/// What a container's profile answers, and what a kernel without io_uring does, with the number of each.
+const ERRNOS: [(&str, i32); 2] = [("EPERM", nix::errno::Errno::EPERM as i32), ("ENOSYS", nix::errno::Errno::ENOSYS as i32)];
+
+/// io_uring_setup, io_uring_enter, io_uring_register: the same numbers on every architecture.
+const CALLS: [i64; 3] = [425, 426, 427];
+
+/// Refuses io_uring to this thread and to what it starts.
+fn forbid_io_uring(errno: i32) {
+    let architecture = TargetArch::try_from(std::env::consts::ARCH).expect("seccompiler knows this architecture");
+    let rules: BTreeMap<_, _> = CALLS.iter().map(|call| (*call, Vec::new())).collect();
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(errno as u32), architecture)
+        .expect("the rules are valid");
+    let program: BpfProgram = filter.try_into().expect("the filter is small");
+    seccompiler::apply_filter(&program).expect("this system has seccomp, and these tests need it");
+    let status = fs::read_to_string("/proc/thread-self/status").expect("Linux tells");
+    assert!(status.lines().any(|line| line.split_whitespace().eq(["Seccomp:", "2"])), "{status}");
+}
+
+/// The binary with `words`, under a filter that answers `errno`, to its end.
+fn forbidden(errno: i32, words: &[&str]) -> Output {
+    thread::scope(|scope| {
+        let filtered = scope.spawn(|| {
+            forbid_io_uring(errno);
+            ringtide(words)
+        });
+        filtered.join().expect("the filter is installed")
+    })
+}
+
+fn ringtide(words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ringtide"))
+        .args(words)
+        // It would be a choice, and no fallback.
+        .env_remove("RINGTIDE_DRIVER")
+        .stdin(Stdio::null())
+        .output()
+        .expect("the binary starts")
+}
+
+/// A server that answers everybody, for as long as the test runs.
+fn server() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+    let address = listener.local_addr().expect("bound");
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("there are descriptors");
+            thread::spawn(move || {
+                let mut bytes = Vec::new();
+                let mut piece = [0; 4096];
+                while let Ok(size @ 1..) = stream.read(&mut piece) {
+                    bytes.extend_from_slice(&piece[..size]);
+                    while let Some(end) = bytes.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+                        bytes.drain(..end + 4);
+                        if stream.write_all(ANSWER).is_err() {
+                            return;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("UTF-8")
+}
+
+#[test]
+fn a_run_works_on_the_fallback_and_says_why_in_one_line() {
+    let url = format!("http://{}/", server());
+    for (name, errno) in ERRNOS {
+        for mode in [&["-c", "8", "-t", "2"][..], &["-p", "4"], &["-R", "5k"], &["--no-keepalive"]] {
+            let mut words = vec!["run", &url, "-n", "200", "--format", "json"];
+            words.extend(mode);
+            let output = forbidden(errno, &words);
+            let stderr = text(&output.stderr);
+            assert!(output.status.success(), "{name}: {stderr}");
+            let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+            assert_eq!(report["environment"]["driver"], "fallback", "{name}");
+            assert_eq!(report["status"]["200"], 200, "{name}: {report}");
+            // However many workers found it out.
+            assert_eq!(stderr.lines().count(), 1, "{name}: {stderr}");
+            assert!(stderr.starts_with("ringtide: io_uring is not usable here ("), "{name}: {stderr}");
+            assert!(stderr.ends_with("; using the fallback driver\n"), "{name}: {stderr}");
+            assert!(stderr.contains("seccomp"), "{name}: {stderr}");
+        }
+    }
+}
+
+#[test]
+fn the_fallback_by_choice_needs_no_explanation() {
+    let url = format!("http://{}/", server());
+    for (name, errno) in ERRNOS {
+        let output = forbidden(errno, &["run", &url, "-n", "50", "-c", "2", "--driver", "fallback"]);
+        assert!(output.status.success(), "{name}: {output:?}");
+        assert_eq!(text(&output.stderr), "", "{name}");
+        assert!(text(&output.stdout).contains(" · fallback · "), "{name}: {output:?}");
+    }
+}
+
+#[test]
+fn io_uring_by_force_fails_with_the_reason() {
+    let url = format!("http://{}/", server());
+    for (name, errno) in ERRNOS {
+        let output = forbidden(errno, &["run", &url, "-n", "50", "-c", "4", "-t", "2", "--driver", "io_uring"]);
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{name}: {stderr}");
+        assert_eq!(text(&output.stdout), "", "{name}");
+        assert_eq!(stderr.lines().count(), 1, "{name}: {stderr}");
+        assert!(stderr.starts_with("error: io_uring is not usable here: "), "{name}: {stderr}");
+        assert!(stderr.contains("seccomp"), "{name}: {stderr}");
+    }
+}
+
+/// The filter is what makes the difference: without it the same command runs on io_uring.
+#[test]
+fn without_the_filter_io_uring_is_used() {
+    if std::env::var_os("RINGTIDE_WITHOUT_IO_URING").is_some_and(|value| value == "1") {
+        return println!("not run, as RINGTIDE_WITHOUT_IO_URING=1 allows");
+    }
+    let url = format!("http://{}/", server());
+    let output = ringtide(&["run", &url, "-n", "50", "-c", "2", "--format", "json"]);
+    assert_eq!(text(&output.stderr), "");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(report["environment"]["driver"], "io_uring");
+}
