@@ -12,6 +12,7 @@ use crate::environment::Environment;
 use crate::metrics::{self, ErrorKind, GeneratorFacts, Totals};
 use crate::plan::{Arrival, Mode, OpenLoop, Plan, Stop};
 use crate::threshold::{Observed, Outcome};
+use crate::units::rounded;
 use crate::verdict::Verdict;
 
 /// The version of this form.
@@ -409,11 +410,6 @@ impl Generator {
             rss_peak_bytes: facts.rss_peak_bytes,
         }
     }
-}
-
-/// `value` with three decimals; 0 for what is no number.
-pub fn rounded(value: f64) -> f64 {
-    if value.is_finite() { (value * 1e3).round() / 1e3 } else { 0.0 }
 }
 
 fn us(ns: f64) -> f64 {

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use crate::units::{parse_rate, parse_time_ns};
+use crate::units::{parse_rate, parse_time_ns, rounded};
 
 /// A condition that a result must meet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -108,7 +108,7 @@ impl Threshold {
         };
         Outcome {
             expression: self.expression.clone(),
-            observed: crate::result::rounded(shown),
+            observed: rounded(shown),
             unit: unit.to_owned(),
             met: anything && holds,
         }

@@ -163,6 +163,11 @@ pub fn three_digits(value: f64) -> String {
     }
 }
 
+/// `value` with three decimals, as reports for programs have it; 0 for what is no number.
+pub fn rounded(value: f64) -> f64 {
+    if value.is_finite() { (value * 1e3).round() / 1e3 } else { 0.0 }
+}
+
 /// The leading digits (with at most one point, and nothing before them), and what follows.
 fn split_number(text: &str) -> (&str, &str) {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());

@@ -5,27 +5,32 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, Output, Stdio};
 use std::thread;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nhello world\n";
 
 /// What a container's profile answers, and what a kernel without io_uring does, with the number of each.
-const ERRNOS: [(&str, i32); 2] = [("EPERM", nix::errno::Errno::EPERM as i32), ("ENOSYS", nix::errno::Errno::ENOSYS as i32)];
+const ERRNOS: [(&str, i32); 2] =
+    [("EPERM", nix::errno::Errno::EPERM as i32), ("ENOSYS", nix::errno::Errno::ENOSYS as i32)];
 
 /// io_uring_setup, io_uring_enter, io_uring_register: the same numbers on every architecture.
 const CALLS: [i64; 3] = [425, 426, 427];
 
 /// Refuses io_uring to this thread and to what it starts.
 fn forbid_io_uring(errno: i32) {
-    let architecture = TargetArch::try_from(std::env::consts::ARCH).expect("seccompiler knows this architecture");
+    let architecture =
+        TargetArch::try_from(std::env::consts::ARCH).expect("seccompiler knows this architecture");
     let rules: BTreeMap<_, _> = CALLS.iter().map(|call| (*call, Vec::new())).collect();
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(errno as u32), architecture)
-        .expect("the rules are valid");
+    let filter =
+        SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(errno as u32), architecture)
+            .expect("the rules are valid");
     let program: BpfProgram = filter.try_into().expect("the filter is small");
     seccompiler::apply_filter(&program).expect("this system has seccomp, and these tests need it");
     let status = fs::read_to_string("/proc/thread-self/status").expect("Linux tells");
@@ -105,6 +110,35 @@ fn a_run_works_on_the_fallback_and_says_why_in_one_line() {
 }
 
 #[test]
+fn the_server_works_too() {
+    let mut server = thread::spawn(|| {
+        forbid_io_uring(nix::errno::Errno::EPERM as i32);
+        Command::new(env!("CARGO_BIN_EXE_ringtide"))
+            .args(["serve", "--addr", "127.0.0.1:0"])
+            .env_remove("RINGTIDE_DRIVER")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts")
+    })
+    .join()
+    .expect("the filter is installed");
+    let mut line = String::new();
+    BufReader::new(server.stdout.as_mut().expect("piped"))
+        .read_line(&mut line)
+        .expect("it says where it listens");
+    let url = line.trim_end().strip_prefix("listening on ").map(|url| format!("{url}bytes/100000"));
+    let url = url.unwrap_or_else(|| panic!("{line}"));
+    let output = forbidden(nix::errno::Errno::EPERM as i32, &["run", &url, "-n", "200", "-c", "8"]);
+    kill(Pid::from_raw(server.id() as i32), Signal::SIGTERM).expect("it runs");
+    let server = server.wait_with_output().expect("it ends");
+    assert!(output.status.success() && text(&output.stdout).contains("200: 200"), "{output:?}");
+    let said = text(&server.stderr);
+    assert_eq!(said.matches("using the fallback driver").count(), 1, "{said}");
+}
+
+#[test]
 fn the_fallback_by_choice_needs_no_explanation() {
     let url = format!("http://{}/", server());
     for (name, errno) in ERRNOS {
@@ -119,7 +153,8 @@ fn the_fallback_by_choice_needs_no_explanation() {
 fn io_uring_by_force_fails_with_the_reason() {
     let url = format!("http://{}/", server());
     for (name, errno) in ERRNOS {
-        let output = forbidden(errno, &["run", &url, "-n", "50", "-c", "4", "-t", "2", "--driver", "io_uring"]);
+        let output =
+            forbidden(errno, &["run", &url, "-n", "50", "-c", "4", "-t", "2", "--driver", "io_uring"]);
         let stderr = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{name}: {stderr}");
         assert_eq!(text(&output.stdout), "", "{name}");

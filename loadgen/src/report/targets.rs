@@ -5,8 +5,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 use super::Colour;
-use crate::result::rounded;
-use crate::units::{show_count, three_digits};
+use crate::units::{rounded, show_count, three_digits};
 
 /// Which direction is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,5 +1,6 @@
 //! Running the binary: with a limit on its time, so that a hang is a failure, and its report read back.
 
+use std::fmt;
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -34,7 +35,6 @@ pub(crate) struct Running {
 }
 
 /// A run that is over.
-#[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
@@ -109,6 +109,13 @@ impl Running {
         let stderr = take(&self.stderr, &mut self.child);
         let code = self.child.wait().expect("it has been started").code();
         Ended { code, stdout, stderr, words: self.words }
+    }
+}
+
+impl fmt::Debug for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { code, stdout, stderr, words } = self;
+        write!(f, "{words}\nended with {code:?}, and said\n{stdout}\nand as errors\n{stderr}")
     }
 }
 

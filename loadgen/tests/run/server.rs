@@ -172,7 +172,7 @@ pub(crate) fn next_request(stream: &mut impl Read, buffer: &mut Vec<u8>, tally: 
                 return Some(request);
             }
         }
-        let mut bytes = [0; 64 * 1024];
+        let mut bytes = [0; 16 * 1024];
         match stream.read(&mut bytes) {
             Ok(size @ 1..) => {
                 tally.bytes_received.fetch_add(size as u64, SeqCst);
