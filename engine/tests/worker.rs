@@ -2,13 +2,14 @@
 
 use std::future::poll_fn;
 use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use ringtide::runtime::{self, JoinError, Spin, Timer, Worker, WorkerOptions};
+use ringtide::runtime::{self, DriverChoice, JoinError, Spin, Timer, Worker, WorkerOptions};
 use ringtide::stream::Stream;
 use ringtide::{Connection, ConnectionOptions, PreparedRequest};
 use ringtide_driver::Interest;
@@ -192,7 +193,7 @@ fn a_parked_worker_is_woken_by_a_waker_from_another_thread() {
         });
         if done.load(std::sync::atomic::Ordering::SeqCst) {
             handle.take().unwrap().join().unwrap();
-            return std::task::Poll::Ready(());
+            return Poll::Ready(());
         }
         std::task::Poll::Pending
     }));
@@ -279,4 +280,49 @@ fn a_connection_left_to_its_peer_is_closed_in_time_by_an_idle_worker() {
         .await
     });
     outcome.expect("the end is seen although the worker has nothing else to do");
+}
+
+/// The peer has reset the connection before the request is started: the kernel takes none of it. Of one that it took, it tells when.
+#[test]
+fn a_request_that_was_refused_has_no_time_of_sending() {
+    for driver in [DriverChoice::Auto, DriverChoice::Fallback] {
+        for pipelining in [false, true] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap().into();
+            let request = http::Request::get("http://h/").body(bytes::Bytes::new()).unwrap();
+            let request = PreparedRequest::new(&request).unwrap().leak();
+            let mut worker = Worker::new(&WorkerOptions { driver, ..WorkerOptions::default() }).unwrap();
+            worker.block_on(async {
+                let options = ConnectionOptions { pipelining, ..ConnectionOptions::default() };
+                let mut connection = Connection::new(Stream::connect(&address).await.unwrap(), &options);
+                let (peer, _) = listener.accept().unwrap();
+                socket2::SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+                drop(peer);
+                connection.start(&request).unwrap();
+                connection.response().await.unwrap_err();
+                assert_eq!(connection.in_flight_sent_ns().collect::<Vec<_>>(), [None], "{driver}");
+
+                let mut connection = Connection::new(Stream::connect(&address).await.unwrap(), &options);
+                let (mut peer, _) = listener.accept().unwrap();
+                let before_ns = runtime::now_ns();
+                connection.start(&request).unwrap();
+                let mut bytes = vec![0; request.bytes().len()];
+                // Has it sent, and then ends.
+                poll_fn(|context| {
+                    assert!(connection.poll_exchange(context).is_pending());
+                    Poll::Ready(())
+                })
+                .await;
+                runtime::yield_now().await;
+                peer.read_exact(&mut bytes).unwrap();
+                drop(peer);
+                connection.response().await.unwrap_err();
+                let sent_ns: Vec<_> = connection.in_flight_sent_ns().collect();
+                assert!(
+                    sent_ns.len() == 1 && sent_ns[0].is_some_and(|sent_ns| sent_ns >= before_ns),
+                    "{sent_ns:?}"
+                );
+            });
+        }
+    }
 }

@@ -81,6 +81,8 @@ pub struct Connection {
     pending_body: BodyLength,
     pipelining: bool,
     reusable: bool,
+    /// Whether the last send was larger than what is sent together.
+    sends_large: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,8 +98,10 @@ enum Stage {
 struct InFlight {
     kind: RequestKind,
     closes: bool,
-    /// Given to the stream; the peer can answer.
+    /// Given to the stream, at least in part; the peer can answer.
     started: bool,
+    /// Its buffers in the outgoing queue.
+    queued: u32,
     /// 0 until the next send tells that this one has a time.
     sent_ns: u64,
 }
@@ -171,6 +175,7 @@ impl Connection {
             pending_body: BodyLength::None,
             pipelining: options.pipelining,
             reusable: true,
+            sends_large: false,
         }
     }
 
@@ -204,15 +209,23 @@ impl Connection {
             return Err(RequestError::NotReusable.into());
         }
         self.pending_body = request.pending_body();
-        let mut in_flight =
-            InFlight { kind: request.kind(), closes: request.closes(), started: false, sent_ns: 0 };
+        let mut in_flight = InFlight {
+            kind: request.kind(),
+            closes: request.closes(),
+            started: false,
+            queued: 0,
+            sent_ns: 0,
+        };
         match request.as_static() {
             // Alone on the wire, so the response is the proof that it arrived.
             Some(bytes) if !self.pipelining && bytes.len() <= QUIET_SEND_SIZE_MAX && self.is_drained() => {
                 self.stream.start_send_quiet(bytes).map_err(Error::Network)?;
                 in_flight.started = true;
             }
-            _ => self.outgoing.push_back(request.to_buffer()),
+            _ => {
+                self.outgoing.push_back(request.to_buffer());
+                in_flight.queued = 1;
+            }
         }
         self.in_flight.push_back(in_flight);
         Ok(())
@@ -245,12 +258,16 @@ impl Connection {
         Poll::Ready(Ok(CompletedExchange { status, timing, end_ns: self.stream.turn_time_ns() }))
     }
 
-    /// When each request that is in flight was handed to the kernel, in order; `None` for those that have not been.
+    /// When each request that is in flight was handed to the kernel, in order; `None` for those of which it has not taken a byte.
+    ///
+    /// Of a send that has failed the kernel took a part if it was large, and else nothing: what fits into a socket's buffer is
+    /// taken at once or not at all.
     pub fn in_flight_sent_ns(&self) -> impl Iterator<Item = Option<u64>> {
-        let last_ns = self.stream.sent_at_ns();
+        let refused = !self.sends_large && self.stream.has_send_failed();
+        let last_ns = (!refused).then(|| self.stream.sent_at_ns());
         self.in_flight.iter().map(move |request| match (request.started, request.sent_ns) {
             (false, _) => None,
-            (true, 0) => Some(last_ns),
+            (true, 0) => last_ns,
             (true, sent_ns) => Some(sent_ns),
         })
     }
@@ -360,9 +377,9 @@ impl Connection {
             BodyLength::Length(left) if size <= *left => *left -= size,
             BodyLength::Chunked => {
                 let Some(nonzero) = std::num::NonZeroU64::new(size) else { return Ok(()) };
-                self.outgoing.push_back(SendBuffer::Owned(ChunkHeader::new(nonzero).to_vec()));
-                self.outgoing.push_back(SendBuffer::Shared(data));
-                self.outgoing.push_back(SendBuffer::Static(h1::CHUNK_END));
+                self.queue(SendBuffer::Owned(ChunkHeader::new(nonzero).to_vec()));
+                self.queue(SendBuffer::Shared(data));
+                self.queue(SendBuffer::Static(h1::CHUNK_END));
                 return Ok(());
             }
             BodyLength::Length(left) => {
@@ -375,14 +392,14 @@ impl Connection {
             }
         }
         if size > 0 {
-            self.outgoing.push_back(SendBuffer::Shared(data));
+            self.queue(SendBuffer::Shared(data));
         }
         Ok(())
     }
 
     pub(crate) fn queue_body_end(&mut self) -> Result<(), Error> {
         match mem::replace(&mut self.pending_body, BodyLength::None) {
-            BodyLength::Chunked => self.outgoing.push_back(SendBuffer::Static(h1::LAST_CHUNK)),
+            BodyLength::Chunked => self.queue(SendBuffer::Static(h1::LAST_CHUNK)),
             BodyLength::Length(left) if left > 0 => {
                 self.reusable = false;
                 return Err(RequestError::BodyLength { announced: left, given: 0 }.into());
@@ -398,7 +415,8 @@ impl Connection {
             if self.stream.is_sending() {
                 ready!(self.stream.poll_sent(context)).map_err(Error::Network)?;
             }
-            let Some(buffer) = self.next_outgoing() else { return Poll::Ready(Ok(())) };
+            let Some((buffer, mut count)) = self.next_outgoing() else { return Poll::Ready(Ok(())) };
+            self.sends_large = buffer.len() > COALESCED_SEND_SIZE_MAX;
             self.stream.start_send(buffer).map_err(Error::Network)?;
             // The entries of the send before have their time by now; those that go with this one get theirs with the next.
             let previous_ns = self.stream.sent_at_ns();
@@ -406,19 +424,31 @@ impl Connection {
                 if entry.started && entry.sent_ns == 0 {
                     entry.sent_ns = previous_ns;
                 }
-                entry.started = true;
+                let gone = count.min(entry.queued);
+                entry.queued -= gone;
+                count -= gone;
+                entry.started |= gone > 0;
             }
         }
     }
 
-    /// What is to be sent next: small buffers together.
-    fn next_outgoing(&mut self) -> Option<SendBuffer> {
+    /// Puts a piece of the body of the request that was started last behind what waits to be sent.
+    fn queue(&mut self, buffer: SendBuffer) {
+        self.outgoing.push_back(buffer);
+        if let Some(request) = self.in_flight.iter_mut().next_back() {
+            request.queued += 1;
+        }
+    }
+
+    /// What is to be sent next, small buffers together, and how many they are.
+    fn next_outgoing(&mut self) -> Option<(SendBuffer, u32)> {
         let first = self.outgoing.pop_front()?;
         let mut size = first.len();
         if self.outgoing.front().is_none_or(|next| size + next.len() > COALESCED_SEND_SIZE_MAX) {
-            return Some(first);
+            return Some((first, 1));
         }
         let mut together = first.to_vec();
+        let mut count = 1;
         while let Some(next) = self.outgoing.front() {
             size += next.len();
             if size > COALESCED_SEND_SIZE_MAX {
@@ -426,8 +456,9 @@ impl Connection {
             }
             together.extend_from_slice(next);
             self.outgoing.pop_front();
+            count += 1;
         }
-        Some(SendBuffer::Owned(together))
+        Some((SendBuffer::Owned(together), count))
     }
 
     #[inline]

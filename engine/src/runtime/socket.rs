@@ -181,6 +181,11 @@ impl Socket {
         })
     }
 
+    /// Whether the last send has failed.
+    pub(crate) fn has_send_failed(&self) -> bool {
+        self.with(|state, _| matches!(state.sending, Sending::Failed(_)))
+    }
+
     /// When the last send was handed to the kernel, on the worker's clock; 0 before the first.
     #[inline]
     pub(crate) fn sent_at_ns(&self) -> u64 {

@@ -130,6 +130,11 @@ impl Stream {
         self.socket.is_sending()
     }
 
+    /// Whether the last send has failed.
+    pub(crate) fn has_send_failed(&self) -> bool {
+        self.socket.has_send_failed()
+    }
+
     /// When the last send was handed to the kernel, on the worker's clock.
     #[inline]
     pub(crate) fn sent_at_ns(&self) -> u64 {
