@@ -189,7 +189,10 @@ impl Coordinator {
                 return Err(Error::NothingConnected { url: plan.url.text.clone(), reason });
             }
             if let Some(error) = first_error {
-                notice(&format!("not all connections could be opened: {error}"));
+                let wanted = if plan.keepalive { plan.connections } else { plan.threads };
+                notice(&format!(
+                    "{connected} of {wanted} connections could be opened, and the others are tried again: {error}"
+                ));
             }
         }
         let heap_bytes = before_bytes.zip(heap.map(CountingAllocator::live_bytes));

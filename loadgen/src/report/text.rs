@@ -28,12 +28,20 @@ fn write_report(out: &mut String, result: &RunResult, colour: Colour) -> fmt::Re
     writeln!(out, "{} {}", colour.bold(&result.plan.method), colour.bold(&result.plan.url))?;
     writeln!(out, "{}", description(result))?;
     if result.interrupted {
-        writeln!(out, "{}", colour.bad("Interrupted: this is the report of what ran."))?;
+        let interruption = if result.requests.scheduled == 0 {
+            "Interrupted before the first request."
+        } else {
+            "Interrupted: this is the report of what ran."
+        };
+        writeln!(out, "{}", colour.bad(interruption))?;
     }
     writeln!(out)?;
     write_counts(out, result, colour)?;
-    writeln!(out)?;
-    write_latencies(out, result)?;
+    // Requests that failed have no latency: without any other there is nothing to show.
+    if result.latency_us.response.count > 0 {
+        writeln!(out)?;
+        write_latencies(out, result)?;
+    }
     write_outcomes(out, result, colour)?;
     writeln!(out)?;
     write_generator(out, result)?;
@@ -162,17 +170,20 @@ fn write_outcomes(out: &mut String, result: &RunResult, colour: Colour) -> fmt::
 
 fn write_generator(out: &mut String, result: &RunResult) -> fmt::Result {
     let generator = &result.generator;
-    let system = generator.cpu_us_per_request - generator.user_us_per_request;
-    let mut parts = vec![
-        format!(
+    let mut parts = Vec::new();
+    if result.requests.completed > 0 {
+        let system = generator.cpu_us_per_request - generator.user_us_per_request;
+        parts.push(format!(
             "{} µs CPU/request ({} user + {} system)",
             three_digits(generator.cpu_us_per_request),
             three_digits(generator.user_us_per_request),
             three_digits(system.max(0.0))
-        ),
-        format!("{:.0} % busy", generator.cpu_utilisation * 100.0),
-        format!("{} syscalls/request", three_digits(generator.syscalls_per_request)),
-    ];
+        ));
+    }
+    parts.push(format!("{:.0} % busy", generator.cpu_utilisation * 100.0));
+    if result.requests.completed > 0 {
+        parts.push(format!("{} syscalls/request", three_digits(generator.syscalls_per_request)));
+    }
     if let Some(bytes) = generator.heap_bytes_per_request {
         parts.push(format!("heap {}/request", show_bytes(bytes as f64)));
     }

@@ -1,5 +1,6 @@
 //! What a run says it sent is what the server has received, however the run goes and ends.
 
+use std::sync::Mutex;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -20,6 +21,7 @@ on_both_drivers!(
     an_interrupt_is_counted_to_the_last_request,
     requests_that_are_not_answered_are_counted,
     a_large_body_is_cut_off_in_the_middle,
+    what_waits_behind_a_full_socket_is_not_sent,
     bytes_are_counted_exactly,
     a_warm_up_is_sent_and_not_counted,
     a_poisson_schedule_is_sent_exactly,
@@ -162,6 +164,27 @@ fn a_large_body_is_cut_off_in_the_middle(driver: &str) {
     let report = report(driver, &server.url(), &["-d", "300ms", "-c", "3", "-X", "POST", "-b", &body]);
     std::fs::remove_file(&path).expect("removable");
     agree(&report, &server.finish());
+}
+
+/// The server reads nothing before the run is over, so the first bodies fill the sockets, and the others wait in the client.
+fn what_waits_behind_a_full_socket_is_not_sent(driver: &str) {
+    let (over, wait) = channel::<()>();
+    let wait = Mutex::new(wait);
+    let server = Server::start(move |peer| {
+        // Ends when the other end of the channel is gone.
+        let _ = wait.lock().expect("no panic").recv();
+        while peer.request().is_some() {}
+    });
+    let body = "x".repeat(100_000);
+    let flags = ["-d", "300ms", "-c", "1", "-p", "200", "-X", "POST", "-b", &body];
+    let report = report(driver, &server.url(), &flags);
+    drop(over);
+    let tally = server.finish();
+    assert_eq!(number(&report["requests"]["censored"]), 200, "{report}");
+    // What the kernel took of the last one is not known: perhaps nothing.
+    let (sent, received) = (number(&report["requests"]["sent"]), tally.requests());
+    assert!(received > 0 && received < 200, "{received} have room: {report}");
+    assert!(sent == received || sent == received + 1, "{sent} and {received}: {report}");
 }
 
 fn bytes_are_counted_exactly(driver: &str) {
