@@ -270,6 +270,7 @@ fn result(
         heap_bytes_per_request: led
             .heap_bytes
             .zip(heap_peak_bytes)
+            .filter(|_| in_flight_max > 0)
             .map(|((_, idle), peak)| per(peak.saturating_sub(idle), in_flight_max)),
         heap_bytes_per_connection: led
             .heap_bytes

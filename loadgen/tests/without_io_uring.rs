@@ -3,6 +3,9 @@
 //!
 //! A filter belongs to a thread and to all that it starts (seccomp(2)), so a thread of its own installs it, starts the binary and ends.
 
+// Elsewhere there is no io_uring to forbid.
+#![cfg(target_os = "linux")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

