@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ringtide_driver::{Handle, Notifier};
 
-#[cfg(loom)]
+#[cfg(ringtide_loom)]
 use loom::sync::atomic::{AtomicBool, Ordering};
-#[cfg(not(loom))]
+#[cfg(not(ringtide_loom))]
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Sends work to one worker from any thread. Cheap to clone; outlives the worker without harm.
@@ -152,7 +152,7 @@ impl Parking {
     }
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, ringtide_loom))]
 mod loom_tests {
     use super::Parking;
     use loom::sync::{Arc, Condvar, Mutex};
