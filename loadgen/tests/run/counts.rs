@@ -18,6 +18,8 @@ on_both_drivers!(
     pipelined_bodies_wait_for_each_other,
     a_pipelined_run_is_cut_off_in_the_middle,
     a_connection_for_each_request,
+    connections_for_each_request_are_cut_off_in_the_middle,
+    a_rate_beyond_the_server_is_cut_off_in_the_middle,
     an_interrupt_is_counted_to_the_last_request,
     requests_that_are_not_answered_are_counted,
     a_large_body_is_cut_off_in_the_middle,
@@ -120,6 +122,33 @@ fn a_connection_for_each_request(driver: &str) {
     // The one that each worker makes to see whether anybody is there serves its first request.
     assert_eq!(tally.connections.load(SeqCst), 200, "{report}");
     assert_eq!(number(&report["phases_us"]["connect"]["count"]), 200, "{report}");
+}
+
+fn connections_for_each_request_are_cut_off_in_the_middle(driver: &str) {
+    for flags in [&["-t", "1"][..], &["-t", "2"], &["-R", "3k"]] {
+        let server = Server::answering(HELLO);
+        let mut all = vec!["-d", "300ms", "-c", "8", "--no-keepalive"];
+        all.extend(flags);
+        let report = report(driver, &server.url(), &all);
+        agree(&report, &server.finish());
+        assert!(number(&report["requests"]["completed"]) > 10, "{report}");
+    }
+}
+
+fn a_rate_beyond_the_server_is_cut_off_in_the_middle(driver: &str) {
+    for flags in [&[][..], &["-p", "4"], &["--max-connections", "16"], &["--arrival", "poisson"]] {
+        let server = Server::start(|peer| {
+            while peer.request().is_some() {
+                std::thread::sleep(Duration::from_millis(7));
+                peer.send(HELLO);
+            }
+        });
+        let mut all = vec!["-R", "3k", "-d", "300ms", "-c", "4", "-t", "2"];
+        all.extend(flags);
+        let report = report(driver, &server.url(), &all);
+        agree(&report, &server.finish());
+        assert!(number(&report["requests"]["censored"]) > 100, "{report}");
+    }
 }
 
 fn an_interrupt_is_counted_to_the_last_request(driver: &str) {
