@@ -17,5 +17,9 @@ const _: () = assert!(UNREAD_SIZE_MAX >= 2 * 32 * ringtide_driver::limits::RECEI
 /// Buffers that wait to be sent on one connection are sent together up to this size; a larger one goes by itself, uncopied.
 pub const COALESCED_SEND_SIZE_MAX: usize = 16 * 1024;
 
+/// How long a worker that may spin looks for the next piece of a large transfer before it waits in the kernel. About what a wake-up takes: the sender, who
+/// would have to cause it, is spared its cost.
+pub const BULK_SPIN_NS: u64 = 50_000;
+
 /// How long a connection that the peer is to close is kept for that.
 pub const CLOSE_AFTER_PEER_NS: u64 = 1_000_000_000;

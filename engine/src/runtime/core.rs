@@ -21,6 +21,7 @@ use super::task::{JoinHandle, Task};
 use super::timer::{Spin, Timers};
 use super::waker::{MAIN_SLOT, TASKS_MAX, register_worker, task_waker, unregister_worker};
 use super::{socket, system};
+use crate::limits::BULK_SPIN_NS;
 
 const MAIN: Handle = Handle::new(MAIN_SLOT, 0);
 
@@ -66,7 +67,8 @@ pub struct WorkerOptions {
     pub driver: DriverChoice,
     /// The core to pin the calling thread to; `None` leaves it where the system puts it.
     pub core: Option<usize>,
-    /// Whether to spin before the deadlines of [precise](super::Timer::precise) timers.
+    /// Whether to spin: before the deadlines of [precise](super::Timer::precise) timers, and for some microseconds when a receive has filled its
+    /// buffer, as more is to come.
     pub spin: Spin,
 }
 
@@ -79,7 +81,7 @@ pub struct Statistics {
     pub driver_features: Vec<&'static str>,
     /// System calls that the driver has made.
     pub syscalls: u64,
-    /// Time spent spinning before the deadlines of precise timers with nothing else to do, in nanoseconds.
+    /// Time spent spinning with nothing else to do, in nanoseconds.
     pub spin_ns: u64,
 }
 
@@ -209,6 +211,10 @@ pub(super) struct Core {
     inbox: Arc<Inbox>,
     turn_time_ns: Cell<u64>,
     spin_ns: Cell<u64>,
+    /// Whether the core may be spun on.
+    spins: bool,
+    /// Until when the next piece of a large transfer is waited for by spinning.
+    bulk_until_ns: Cell<u64>,
     /// Since when nothing but spinning has been done.
     spinning_since_ns: Cell<Option<u64>>,
 }
@@ -237,6 +243,8 @@ impl Core {
             inbox,
             turn_time_ns: Cell::new(now_ns),
             spin_ns: Cell::new(0),
+            spins: spin != Spin::Off,
+            bulk_until_ns: Cell::new(0),
             spinning_since_ns: Cell::new(None),
         }))
     }
@@ -329,8 +337,9 @@ impl Core {
                 (self.timers.borrow().next_ns(), self.sockets.borrow().next_close_ns());
             timer_ns.into_iter().chain(close_ns).min()
         };
-        self.count_spinning(!busy && self.timers.borrow().is_spinning(), now_ns);
-        let wait = due_ns.is_none_or(|due_ns| due_ns > now_ns);
+        let expects_bulk = now_ns < self.bulk_until_ns.get();
+        self.count_spinning(!busy && (expects_bulk || self.timers.borrow().is_spinning()), now_ns);
+        let wait = due_ns.is_none_or(|due_ns| due_ns > now_ns) && !expects_bulk;
         if !wait {
             return self.turn_driver(now_ns, AT_ONCE);
         }
@@ -364,7 +373,10 @@ impl Core {
         let now_ns = driver.now_ns();
         self.turn_time_ns.set(now_ns);
         let mut sockets = self.sockets.borrow_mut();
-        socket::dispatch(&mut sockets, &mut driver, completions.drain(..));
+        let filled = socket::dispatch(&mut sockets, &mut driver, completions.drain(..));
+        if filled && self.spins {
+            self.bulk_until_ns.set(now_ns + BULK_SPIN_NS);
+        }
         socket::close_abandoned(&mut sockets, &mut driver, now_ns);
     }
 

@@ -544,13 +544,18 @@ pub(super) fn close_abandoned(sockets: &mut Sockets, driver: &mut AnyDriver, now
     }
 }
 
-/// Books what the driver reports, and wakes whom it concerns.
+/// Books what the driver reports, and wakes whom it concerns. Tells whether a receive has filled its buffer.
 pub(super) fn dispatch(
     sockets: &mut Sockets,
     driver: &mut AnyDriver,
     completions: impl Iterator<Item = Completion>,
-) {
+) -> bool {
+    let buffer_size = driver.pool().buffer_size() as usize;
+    let mut filled = false;
     for Completion { handle, event } in completions {
+        if let Event::Received(lease) = &event {
+            filled |= lease.len() == buffer_size;
+        }
         // Accepted sockets are known to the driver alone until they are entered here.
         if let Event::Accepted(accepted) = event {
             match sockets.get_mut(handle) {
@@ -589,6 +594,7 @@ pub(super) fn dispatch(
             None => {}
         }
     }
+    filled
 }
 
 #[inline]

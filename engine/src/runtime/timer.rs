@@ -27,7 +27,8 @@ const SPIN_LEARNT_MAX_NS: u64 = 200_000;
 /// Where a learnt spin window starts, before any wake-up has been seen.
 const SPIN_LEARNT_START_NS: u64 = 60_000;
 
-/// Whether a worker spins before its precise deadlines, as a wake-up from the kernel comes tens of microseconds late.
+/// Whether a worker may spin on its core, as a wake-up from the kernel comes tens of microseconds late; and for how long before its
+/// precise deadlines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Spin {
     /// Never: the core is for others.

@@ -290,8 +290,8 @@ pub(crate) fn work(assignment: Assignment, report: impl Fn(Report)) {
 /// Spinning takes a core that somebody else may need, such as the server: it is learnt only where the workers leave the machine a core
 /// that they may not or do not use.
 fn spin(plan: &Plan) -> Spin {
-    let Some(open) = plan.open_loop() else { return Spin::Off };
-    match open.spin {
+    // A closed loop has no deadlines to spin for, but large bodies.
+    match plan.open_loop().map_or(plan::Spin::Auto, |open| open.spin) {
         plan::Spin::For { ns } => Spin::For(ns),
         plan::Spin::Auto if plan.threads < online_cores() && plan.threads <= runtime::available_cores() => {
             Spin::Learnt
