@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::ptr;
 use std::sync::Arc;
 
 use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
@@ -55,6 +56,7 @@ pub struct IoUring {
     stash: VecDeque<cqueue::Entry>,
     wake: Arc<OwnedFd>,
     features: Vec<&'static str>,
+    multishot_accept: bool,
     syscalls: u64,
     /// Set while the driver is dropped: nothing is started again.
     tearing_down: bool,
@@ -134,8 +136,24 @@ impl IoUring {
     /// # Panics
     /// When the pool belongs to another driver, or its count is not a power of two (`io_uring_register(2)`).
     pub fn with_pool(pool: BufferPool) -> Result<Self, Unusable> {
+        Self::with_ring(pool, setup::build()?)
+    }
+
+    /// A driver on the plainest ring that it can stand on, as on the oldest kernel: no deferred work, one accept at a time. For tests of
+    /// that path.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    ///
+    /// # Panics
+    /// As [`with_pool`](Self::with_pool).
+    pub fn with_plainest_ring(pool: BufferPool) -> Result<Self, Unusable> {
+        Self::with_ring(pool, setup::build_plainest()?)
+    }
+
+    fn with_ring(pool: BufferPool, built: setup::Built) -> Result<Self, Unusable> {
         pool.claim();
-        let (ring, features) = setup::build()?;
+        let setup::Built { ring, features, multishot_accept } = built;
         let failed = |step| {
             move |error: io::Error| Unusable::Failed { step, errno: error.raw_os_error().unwrap_or(0) }
         };
@@ -158,6 +176,7 @@ impl IoUring {
             stash: VecDeque::new(),
             wake,
             features,
+            multishot_accept,
             syscalls: 0,
             tearing_down: false,
         };
@@ -219,11 +238,14 @@ impl IoUring {
         let Some(slot) = self.slots.get_mut(handle) else { return };
         slot.multishot = Multishot::Armed;
         slot.in_flight += 1;
-        let entry = opcode::AcceptMulti::new(slot.fd())
-            .flags(libc::SOCK_CLOEXEC)
-            .build()
-            .user_data(pack(Kind::Accept, handle));
-        // SAFETY: a multishot accept is given no address to write to.
+        let entry = if self.multishot_accept {
+            opcode::AcceptMulti::new(slot.fd()).flags(libc::SOCK_CLOEXEC).build()
+        } else {
+            // Ends with each connection, and is then started again like any multishot that has ended.
+            opcode::Accept::new(slot.fd(), ptr::null_mut(), ptr::null_mut()).flags(libc::SOCK_CLOEXEC).build()
+        };
+        let entry = entry.user_data(pack(Kind::Accept, handle));
+        // SAFETY: neither kind of accept is given an address to write to.
         unsafe { self.push(&entry) };
     }
 

@@ -30,12 +30,17 @@ struct Rung {
     /// `IORING_SETUP_SINGLE_ISSUER` and `IORING_SETUP_DEFER_TASKRUN`, Linux 6.1: completions are worked off inside our own `enter`,
     /// in a batch, instead of interrupting us. `IORING_SETUP_COOP_TASKRUN` is the second best.
     defer_taskrun: bool,
+    /// One accept operation for all connections; otherwise one for each.
+    multishot_accept: bool,
 }
 
+/// What every kernel that the driver can stand on has.
+const PLAINEST: Rung = Rung { no_sqarray: false, defer_taskrun: false, multishot_accept: false };
+
 const LADDER: [Rung; 3] = [
-    Rung { no_sqarray: true, defer_taskrun: true },
-    Rung { no_sqarray: false, defer_taskrun: true },
-    Rung { no_sqarray: false, defer_taskrun: false },
+    Rung { no_sqarray: true, defer_taskrun: true, multishot_accept: true },
+    Rung { no_sqarray: false, defer_taskrun: true, multishot_accept: true },
+    PLAINEST,
 ];
 
 /// Why io_uring cannot be used here. Its `Display` is one line for the user.
@@ -116,22 +121,41 @@ fn climb() -> Result<Rung, Unusable> {
     Err(reason)
 }
 
-/// A ring on the best rung that works here, with the names of what it uses. It belongs to the calling thread
+/// A ring on the best rung that works here. It belongs to the calling thread
 /// (`IORING_SETUP_SINGLE_ISSUER`).
-pub(super) fn build() -> Result<(IoUring, Vec<&'static str>), Unusable> {
-    let best = usable_rung()?;
-    let ring = best.build(SUBMISSION_ENTRIES, COMPLETION_ENTRIES).map_err(|error| explain_setup(&error))?;
-    let mut features = vec!["multishot_accept", "multishot_receive", "buffer_ring"];
-    if best.defer_taskrun {
-        features.push("defer_taskrun");
-    }
-    if best.no_sqarray {
-        features.push("no_sqarray");
-    }
-    Ok((ring, features))
+pub(super) fn build() -> Result<Built, Unusable> {
+    usable_rung()?.build_whole()
+}
+
+/// A ring on the lowest rung, whatever works here.
+pub(super) fn build_plainest() -> Result<Built, Unusable> {
+    PLAINEST.build_whole()
+}
+
+/// A ring, and what of the kernel it uses.
+pub(super) struct Built {
+    pub(super) ring: IoUring,
+    pub(super) features: Vec<&'static str>,
+    pub(super) multishot_accept: bool,
 }
 
 impl Rung {
+    fn build_whole(self) -> Result<Built, Unusable> {
+        let ring =
+            self.build(SUBMISSION_ENTRIES, COMPLETION_ENTRIES).map_err(|error| explain_setup(&error))?;
+        let mut features = vec!["multishot_receive", "buffer_ring"];
+        for (used, name) in [
+            (self.multishot_accept, "multishot_accept"),
+            (self.defer_taskrun, "defer_taskrun"),
+            (self.no_sqarray, "no_sqarray"),
+        ] {
+            if used {
+                features.push(name);
+            }
+        }
+        Ok(Built { ring, features, multishot_accept: self.multishot_accept })
+    }
+
     fn build(self, submission_entries: u32, completion_entries: u32) -> io::Result<IoUring> {
         let mut builder = IoUring::builder();
         builder.dontfork().setup_clamp().setup_submit_all().setup_cqsize(completion_entries);

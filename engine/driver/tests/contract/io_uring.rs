@@ -38,6 +38,34 @@ impl Subject for Completions {
     }
 }
 
+/// The lowest rung of the ladder of flags, which nobody would ever stand on where a better one works.
+mod plainest {
+    use super::{Address, BufferPool, Completions, IoUring, OwnedFd, Subject, full_listener};
+
+    suite!(PlainCompletions);
+
+    struct PlainCompletions;
+
+    impl Subject for PlainCompletions {
+        type Driver = IoUring;
+        const NAME: &'static str = "io_uring::plainest";
+        const REAL: bool = true;
+
+        fn usable() -> bool {
+            Completions::usable()
+        }
+
+        fn driver(pool: BufferPool) -> IoUring {
+            IoUring::with_plainest_ring(pool).expect("the probe said that it can be used")
+        }
+
+        fn black_hole() -> (IoUring, Address, Vec<OwnedFd>) {
+            let (address, kept) = full_listener();
+            (Self::driver(BufferPool::new()), address, kept)
+        }
+    }
+}
+
 /// Only what the kernel has to confirm is waited for, and its answers come at once.
 #[test]
 fn dropping_the_driver_does_not_wait_for_what_has_ended() {
