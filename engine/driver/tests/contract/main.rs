@@ -21,7 +21,8 @@ macro_rules! suite {
                 sending: an_empty_send_completes, a_second_send_is_busy, buffers_come_back, a_send_waits_for_its_reader,
                     a_blocked_send_fails_when_the_peer_closes, shutdown_ends_one_half,
                     a_quiet_send_says_nothing_when_it_succeeds, a_quiet_send_reports_failure,
-                    a_quiet_send_that_is_too_large_is_an_error_of_the_call;
+                    a_quiet_send_that_is_too_large_is_an_error_of_the_call,
+                    a_quiet_send_that_has_to_wait_arrives_whole, a_quiet_send_that_is_cut_short_is_reported;
                 closing: a_stale_handle_is_refused_by_every_call,
                     a_stale_handle_never_reaches_the_next_socket_in_its_slot,
                     close_ends_an_armed_receive_and_sends_the_end, close_ends_a_receive_with_bytes_on_the_way,

@@ -1,10 +1,13 @@
 //! Send, `send_quiet` and shutdown.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
 
 use bytes::Bytes;
 use ringtide_driver::limits::QUIET_SEND_SIZE_MAX;
 use ringtide_driver::{Driver, ReceiveEnd, SendBuffer};
+use socket2::SockRef;
 
 use crate::pump::{owned, pattern};
 use crate::subject::Subject;
@@ -153,4 +156,78 @@ pub(crate) fn a_quiet_send_that_is_too_large_is_an_error_of_the_call<S: Subject>
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     pump.expect_nothing();
     pump.finish(&[client, server]);
+}
+
+/// A TCP connection whose sending end is full: not one more byte fits before the peer reads. Gives the number of bytes in it.
+fn full_connection() -> (TcpStream, TcpStream, usize) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("loopback");
+    let sender = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
+    let (peer, _) = listener.accept().expect("it has connected");
+    SockRef::from(&sender).set_send_buffer_size(4096).expect("settable");
+    sender.set_nonblocking(true).expect("settable");
+    let mut full = 0;
+    for piece in [&[b'f'; 1024][..], b"f"] {
+        loop {
+            match (&sender).write(piece) {
+                Ok(count) => full += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+    (sender, peer, full)
+}
+
+pub(crate) fn a_quiet_send_that_has_to_wait_arrives_whole<S: Subject>() {
+    if !S::REAL {
+        return; // It adopts no sockets; its own are filled by the property tests.
+    }
+    static REQUEST: [u8; QUIET_SEND_SIZE_MAX] = [b'q'; QUIET_SEND_SIZE_MAX];
+    let (sender, mut peer, full) = full_connection();
+    let mut pump = S::pump();
+    let socket = pump.driver.adopt(sender.into()).expect("adopted");
+    pump.own(socket);
+    pump.send_quiet(socket, &REQUEST);
+    pump.expect_nothing();
+    let mut arrived = vec![0; full + REQUEST.len()];
+    let mut count = 0;
+    peer.set_read_timeout(Some(Duration::from_millis(5))).expect("settable");
+    // The driver has to be given turns in which it can go on.
+    for _ in 0..10_000 {
+        match peer.read(&mut arrived[count..]) {
+            Ok(more) => count += more,
+            Err(error) => {
+                assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}")
+            }
+        }
+        if count == arrived.len() {
+            break;
+        }
+        let now_ns = pump.driver.now_ns();
+        pump.turn(Some(now_ns));
+    }
+    assert_eq!(count, arrived.len());
+    assert!(arrived[full..] == REQUEST);
+    pump.expect_nothing();
+    pump.finish(&[socket]);
+}
+
+pub(crate) fn a_quiet_send_that_is_cut_short_is_reported<S: Subject>() {
+    if !S::REAL {
+        return;
+    }
+    static REQUEST: [u8; QUIET_SEND_SIZE_MAX] = [b'q'; QUIET_SEND_SIZE_MAX];
+    let (sender, peer, _) = full_connection();
+    let mut pump = S::pump();
+    let socket = pump.driver.adopt(sender.into()).expect("adopted");
+    pump.own(socket);
+    pump.send_quiet(socket, &REQUEST);
+    pump.expect_nothing();
+    // Gone with everything unread: a reset, with none or a part of the request taken.
+    drop(peer);
+    let (result, buffer) = pump.sent(socket);
+    let kind = result.expect_err("the peer is gone").kind();
+    assert!(matches!(kind, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{kind}");
+    assert_eq!(buffer.len(), REQUEST.len());
+    pump.finish(&[socket]);
 }
