@@ -16,9 +16,11 @@ use ringtide_loadgen::output::Sink;
 use ringtide_loadgen::plan::Plan;
 use ringtide_loadgen::progress::Display;
 use ringtide_loadgen::report;
+use ringtide_loadgen::result::RunResult;
 use ringtide_loadgen::run::Run;
 use ringtide_loadgen::serve::{self, ServeOptions};
 use ringtide_loadgen::targets;
+use ringtide_loadgen::threshold::Outcome;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -73,7 +75,23 @@ fn run(plan: Plan, output: &Output) -> Result<Exit, Error> {
         }
         Format::Json => sink.write_json(&result)?,
     }
+    if output.file.is_some() || matches!(output.format, Format::Json) {
+        explain_exit(&result, output.require_valid);
+    }
     Ok(Exit::of_run(&result, output.require_valid))
+}
+
+/// Says why a run fails where nobody may be looking at its report.
+fn explain_exit(result: &RunResult, require_valid: bool) {
+    for threshold in result.thresholds.iter().filter(|threshold| !threshold.met) {
+        let Outcome { expression, observed, unit, .. } = threshold;
+        eprintln!("ringtide: threshold missed: {expression} (observed {observed} {unit})");
+    }
+    if require_valid {
+        for reason in &result.verdict.reasons {
+            eprintln!("ringtide: not valid: {reason}");
+        }
+    }
 }
 
 fn serve(plan: &ServePlan) -> Result<Exit, Error> {

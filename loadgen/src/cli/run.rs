@@ -33,7 +33,10 @@ Examples:
       ringtide run http://127.0.0.1:8080/in -X POST -b @order.json
 
 Exit codes: 0 done · 1 could not run · 2 usage · 3 threshold missed
-            4 not valid, with --require-valid · 130 interrupted")]
+            4 not valid, with --require-valid (goes before 3) · 130 interrupted
+
+Thresholds know any percentile (p50, p99.9), min, mean and max of the response time, rps, and errors (a number or a share).
+An error is a request without a complete answer; an answer of any status is none, nor is a request unanswered at the end.")]
 pub struct RunArgs {
     /// What to load
     #[arg(value_hint = ValueHint::Url, help = "What to load: http://HOST[:PORT]/PATH, sent as typed")]

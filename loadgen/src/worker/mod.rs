@@ -224,6 +224,11 @@ impl Shared {
 
     fn landed(&self, count: usize) {
         self.in_flight.set(self.in_flight.get() - count);
+        // With the last answer to the last request the run is over; a lane that has places left was waiting already and
+        // would not say so.
+        if self.in_flight.get() == 0 {
+            self.source.borrow_mut().wake_pacer_at_the_end();
+        }
     }
 }
 

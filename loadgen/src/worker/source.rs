@@ -215,6 +215,13 @@ impl Source {
         self.pacer = Some(waker.clone());
     }
 
+    /// Wakes the pacer if all requests have been taken.
+    pub(super) fn wake_pacer_at_the_end(&mut self) {
+        if self.is_exhausted() {
+            self.wake_pacer();
+        }
+    }
+
     fn wake_pacer(&mut self) {
         if let Some(waker) = self.pacer.take() {
             waker.wake();

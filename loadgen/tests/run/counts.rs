@@ -16,6 +16,7 @@ on_both_drivers!(
     a_rate_is_sent_exactly,
     pipelined_requests_are_counted_one_by_one,
     pipelined_bodies_wait_for_each_other,
+    a_pipelined_run_ends_with_its_last_answer,
     a_pipelined_run_is_cut_off_in_the_middle,
     a_connection_for_each_request,
     connections_for_each_request_are_cut_off_in_the_middle,
@@ -92,6 +93,18 @@ fn pipelined_requests_are_counted_one_by_one(driver: &str) {
 }
 
 /// Larger than what is sent together, so that they wait for each other.
+/// Without a busy machine it takes a millisecond; the fastest of a few tries tells whether the end is waited for.
+fn a_pipelined_run_ends_with_its_last_answer(driver: &str) {
+    let server = Server::answering(HELLO);
+    let fastest_s = (0..5)
+        .filter_map(|_| {
+            report(driver, &server.url(), &["-n", "5", "-p", "4", "-c", "2"])["duration_s"].as_f64()
+        })
+        .fold(f64::INFINITY, f64::min);
+    assert!(fastest_s < 0.1, "{fastest_s} s");
+    server.finish();
+}
+
 fn pipelined_bodies_wait_for_each_other(driver: &str) {
     let body = "x".repeat(100_000);
     let flags = ["-n", "101", "-c", "2", "-p", "4", "-X", "POST", "-b", &body, "--timeout", "10s"];

@@ -158,6 +158,9 @@ pub(crate) fn a_quiet_send_that_is_too_large_is_an_error_of_the_call<S: Subject>
     pump.finish(&[client, server]);
 }
 
+/// As large as a quiet send may be.
+static REQUEST: [u8; QUIET_SEND_SIZE_MAX] = [b'q'; QUIET_SEND_SIZE_MAX];
+
 /// A TCP connection whose sending end is full: not one more byte fits before the peer reads. Gives the number of bytes in it.
 fn full_connection() -> (TcpStream, TcpStream, usize) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("loopback");
@@ -182,7 +185,6 @@ pub(crate) fn a_quiet_send_that_has_to_wait_arrives_whole<S: Subject>() {
     if !S::REAL {
         return; // It adopts no sockets; its own are filled by the property tests.
     }
-    static REQUEST: [u8; QUIET_SEND_SIZE_MAX] = [b'q'; QUIET_SEND_SIZE_MAX];
     let (sender, mut peer, full) = full_connection();
     let mut pump = S::pump();
     let socket = pump.driver.adopt(sender.into()).expect("adopted");
@@ -197,7 +199,7 @@ pub(crate) fn a_quiet_send_that_has_to_wait_arrives_whole<S: Subject>() {
         match peer.read(&mut arrived[count..]) {
             Ok(more) => count += more,
             Err(error) => {
-                assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}")
+                assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
             }
         }
         if count == arrived.len() {
@@ -216,7 +218,6 @@ pub(crate) fn a_quiet_send_that_is_cut_short_is_reported<S: Subject>() {
     if !S::REAL {
         return;
     }
-    static REQUEST: [u8; QUIET_SEND_SIZE_MAX] = [b'q'; QUIET_SEND_SIZE_MAX];
     let (sender, peer, _) = full_connection();
     let mut pump = S::pump();
     let socket = pump.driver.adopt(sender.into()).expect("adopted");
