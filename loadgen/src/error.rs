@@ -44,6 +44,9 @@ pub enum Error {
     /// The server could not be started.
     #[error("cannot start the server: {0}")]
     Server(String),
+    /// The user ended the run before there was anything to report.
+    #[error("interrupted before the first connection")]
+    Interrupted,
     /// Interrupts cannot be caught.
     #[error("cannot listen for signals: {0}")]
     Signals(io::Error),

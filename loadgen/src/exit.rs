@@ -42,6 +42,7 @@ impl From<&Error> for Exit {
     fn from(error: &Error) -> Self {
         match error {
             Error::Usage(_) | Error::Method(_) | Error::Request(_) => Self::Usage,
+            Error::Interrupted => Self::Interrupted,
             _ => Self::CouldNotRun,
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! Nothing is printed here but the progress; what the result looks like is `report`'s.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -51,6 +52,7 @@ impl Stopper {
 
 enum Message {
     Stop,
+    Resolved(io::Result<Vec<Address>>),
     Worker(Report),
 }
 
@@ -78,7 +80,7 @@ impl Run {
     /// When it could not be done at all: no address, nobody there, no driver. Threads that were started have ended.
     pub fn execute(self) -> Result<RunResult, Error> {
         let resolving = Instant::now();
-        let (addresses, resolved) = addresses(&self.plan)?;
+        let (addresses, resolved) = self.addresses()?;
         let dns_ns = resolved.then(|| resolving.elapsed().as_nanos() as u64);
         let request = prepare(&self.plan)?;
         let plan = Arc::new(self.plan);
@@ -111,6 +113,34 @@ impl Run {
         }
         let led = outcome?;
         Ok(result(&plan, &led, coordinator.outcomes, coordinator.stopped, dns_ns))
+    }
+
+    /// Where to connect, and whether a name had to be resolved for that. The system's resolver cannot be interrupted, so it has a
+    /// thread of its own, which is left behind when the user does not wait for it.
+    fn addresses(&self) -> Result<(Vec<Address>, bool), Error> {
+        let (host, port) = match &self.plan.connect {
+            Connect::Unix { path } => return Ok((vec![Address::Unix(path.clone())], false)),
+            Connect::Tcp { host, port } => (host, *port),
+            Connect::Url => (&self.plan.url.host, self.plan.url.port),
+        };
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Ok((vec![Address::Tcp(SocketAddr::new(address, port))], false));
+        }
+        let (sender, name) = (self.sender.clone(), host.clone());
+        thread::spawn(move || {
+            let found = (name.as_str(), port).to_socket_addrs();
+            let _ = sender.send(Message::Resolved(found.map(|found| found.map(Address::Tcp).collect())));
+        });
+        let failed = |source| Error::Resolve { host: host.clone(), source };
+        match self.messages.recv() {
+            Ok(Message::Resolved(Ok(found))) if found.is_empty() => {
+                Err(failed(io::Error::other("the name has no address")))
+            }
+            Ok(Message::Resolved(Ok(found))) => Ok((found, true)),
+            Ok(Message::Resolved(Err(source))) => Err(failed(source)),
+            // No worker has been started, so nothing else can have been said.
+            Ok(Message::Stop | Message::Worker(_)) | Err(_) => Err(Error::Interrupted),
+        }
     }
 }
 
@@ -219,6 +249,8 @@ impl Coordinator {
             }
             match self.messages.recv().map_err(|_| Error::WorkerFailed)? {
                 Message::Stop => self.stop_all(),
+                // Taken before there were workers.
+                Message::Resolved(_) => {}
                 Message::Worker(Report::NotSetUp(error)) => self.setup_error = Some(error),
                 Message::Worker(Report::SetUp(controls, reason)) => {
                     // The end of the run may have come before this worker.
@@ -302,28 +334,6 @@ fn result(
     )
 }
 
-/// Where to connect, and whether a name had to be resolved for that.
-fn addresses(plan: &Plan) -> Result<(Vec<Address>, bool), Error> {
-    let (host, port) = match &plan.connect {
-        Connect::Unix { path } => return Ok((vec![Address::Unix(path.clone())], false)),
-        Connect::Tcp { host, port } => (host, *port),
-        Connect::Url => (&plan.url.host, plan.url.port),
-    };
-    if let Ok(address) = host.parse::<IpAddr>() {
-        return Ok((vec![Address::Tcp(SocketAddr::new(address, port))], false));
-    }
-    let found: Vec<Address> = (host.as_str(), port)
-        .to_socket_addrs()
-        .map_err(|source| Error::Resolve { host: host.clone(), source })?
-        .map(Address::Tcp)
-        .collect();
-    if found.is_empty() {
-        let source = std::io::Error::other("the name has no address");
-        return Err(Error::Resolve { host: host.clone(), source });
-    }
-    Ok((found, true))
-}
-
 /// Encodes the one request of the plan. It is leaked, as it is sent until the program ends; a plan has one.
 fn prepare(plan: &Plan) -> Result<PreparedRequest, Error> {
     let method =
@@ -344,4 +354,17 @@ fn prepare(plan: &Plan) -> Result<PreparedRequest, Error> {
     PreparedRequest::from_parts(&method, &plan.url.target, fields, &plan.body)
         .map(PreparedRequest::leak)
         .map_err(|source| Error::Request(source.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_up_is_not_waited_for_by_a_user_who_has_stopped_the_run() {
+        let plan = Plan::for_url("http://localhost:1/").expect("valid");
+        let run = Run::new(plan, Display::Silent, None, |_| ());
+        run.stopper().stop();
+        assert!(matches!(run.execute(), Err(Error::Interrupted)));
+    }
 }
