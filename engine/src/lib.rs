@@ -25,5 +25,7 @@ pub mod stream;
 pub use ringtide_driver::Address;
 
 pub use self::client::{Client, ClientOptions};
-pub use self::conn::{CompletedExchange, Connection, ConnectionOptions, PreparedRequest, Response, Timing};
+pub use self::conn::{
+    CompletedExchange, Connection, ConnectionOptions, GivenUp, PreparedRequest, Response, Timing,
+};
 pub use self::error::Error;

@@ -309,6 +309,13 @@ impl Driver for Fallback {
         }
     }
 
+    fn cancel_send(&mut self, socket: Handle) {
+        let Some(Entry::Socket(entry)) = self.entries.get_mut(socket) else { return };
+        if let Some((cut, buffer)) = entry.cancel_send() {
+            self.queue(socket, Event::Sent(Err(cut), buffer));
+        }
+    }
+
     fn close(&mut self, handle: Handle) {
         match self.entries.get(handle) {
             Some(Entry::Socket(socket)) => {

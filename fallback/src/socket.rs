@@ -3,7 +3,8 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use ringtide_driver::SendBuffer;
+use ringtide_driver::contract::cancelled_send;
+use ringtide_driver::{CutSend, SendBuffer};
 use socket2::Socket;
 
 /// The longest piece given to one send(2): below every system's limit for one call, so that a call that takes less than
@@ -40,7 +41,7 @@ struct Unsent {
 /// What one attempt to send gave.
 pub(crate) enum Sending {
     /// The send has ended.
-    Ended { result: io::Result<()>, buffer: SendBuffer, quiet: bool },
+    Ended { result: Result<(), CutSend>, buffer: SendBuffer, quiet: bool },
     /// The rest waits for the next writable edge.
     Waits,
 }
@@ -124,7 +125,7 @@ impl StreamSocket {
                 self.unsent = Some(Box::new(Unsent { buffer, sent, quiet }));
                 Sending::Waits
             }
-            result => Sending::Ended { result, buffer, quiet },
+            result => Sending::Ended { result: cut_at(sent, result), buffer, quiet },
         }
     }
 
@@ -138,7 +139,14 @@ impl StreamSocket {
             self.unsent = Some(unsent);
             return Some(Sending::Waits);
         }
-        Some(Sending::Ended { result, buffer: unsent.buffer, quiet: unsent.quiet })
+        let Unsent { buffer, quiet, .. } = *unsent;
+        Some(Sending::Ended { result: cut_at(sent, result), buffer, quiet })
+    }
+
+    /// Gives up a send that waits, other than a quiet one.
+    pub(crate) fn cancel_send(&mut self) -> Option<(CutSend, SendBuffer)> {
+        let unsent = self.unsent.take_if(|unsent| !unsent.quiet)?;
+        Some((CutSend { sent_size: unsent.sent, error: cancelled_send() }, unsent.buffer))
     }
 
     /// Sends `bytes` from `sent` on; `WouldBlock` when the socket's buffer is full before their end.
@@ -164,6 +172,10 @@ impl StreamSocket {
         }
         Ok(())
     }
+}
+
+fn cut_at(sent_size: usize, result: io::Result<()>) -> Result<(), CutSend> {
+    result.map_err(|error| CutSend { sent_size, error })
 }
 
 #[cfg(test)]

@@ -123,5 +123,5 @@ fn a_send_to_a_closed_peer_is_an_error_and_no_signal() {
     rig.driver.send(socket, SendBuffer::Static(b"anybody?")).unwrap();
     let sent = rig.take("Sent", |c| matches!(c.event, Event::Sent(..)));
     let Event::Sent(Err(error), _) = sent.event else { panic!("{sent:?}") };
-    assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    assert_eq!(error.error.kind(), ErrorKind::BrokenPipe);
 }

@@ -75,9 +75,9 @@ pub enum Event {
     Received(Lease),
     /// Receiving has ended; exactly once for each [`Driver::receive`] that was answered with `Ok`.
     ReceiveEnded(ReceiveEnd),
-    /// [`Driver::send`] has ended, with the bytes that the kernel took: all of the buffer, or fewer and an error in
-    /// their place. The buffer comes back so that it can be used again.
-    Sent(io::Result<()>, SendBuffer),
+    /// [`Driver::send`] has ended: the kernel took all of the buffer, or less. The buffer comes back so that it can be
+    /// used again.
+    Sent(Result<(), CutSend>, SendBuffer),
     /// [`Driver::poll`] has ended: the descriptor is ready (or in error, which the next call on it will tell).
     /// The handle is gone.
     Polled(io::Result<()>),
@@ -95,6 +95,16 @@ pub enum ReceiveEnd {
     Cancelled,
     /// The connection failed.
     Error(io::Error),
+}
+
+/// Why a send ended before the kernel had taken all of it.
+#[derive(Debug)]
+pub struct CutSend {
+    /// So many bytes of the buffer the kernel took before. They are on their way to the peer like any others, unless
+    /// the connection has failed.
+    pub sent_size: usize,
+    /// What ended it; [`cancelled_send`] after [`Driver::cancel_send`].
+    pub error: io::Error,
 }
 
 /// Wakes a driver out of [`Driver::turn`] from any thread. Cheap to clone; outlives the driver without harm.
@@ -209,6 +219,11 @@ pub trait Driver {
     /// by itself. Nothing happens when neither is under way, or the handle is stale.
     fn cancel(&mut self, handle: Handle);
 
+    /// Ends a [`send`](Driver::send) early: its `Sent` follows with what the kernel took until then, unless it was ending by itself.
+    /// Nothing happens when none is under way, or the handle is stale; nor to a silent send, which the kernel
+    /// takes at once unless the caller has broken its promise.
+    fn cancel_send(&mut self, socket: Handle);
+
     /// Ends everything on `handle` and closes its descriptor; `Closed` follows. A foreign descriptor stays open.
     /// Nothing happens when it is stale or closing already.
     fn close(&mut self, handle: Handle);
@@ -259,6 +274,11 @@ pub trait Driver {
 /// The error for a handle that is stale.
 pub fn stale_handle() -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, "the handle is closed")
+}
+
+/// The error of a send that was ended by [`Driver::cancel_send`].
+pub fn cancelled_send() -> io::Error {
+    io::Error::from_raw_os_error(libc::ECANCELED)
 }
 
 /// The error for an operation of a kind that is already under way.

@@ -33,4 +33,6 @@ pub mod slots;
 
 pub use address::Address;
 pub use buffer::{BufferPool, Lease, SendBuffer};
-pub use contract::{Completion, Driver, Event, Handle, Interest, Notifier, ReceiveEnd, monotonic_ns};
+pub use contract::{
+    Completion, CutSend, Driver, Event, Handle, Interest, Notifier, ReceiveEnd, monotonic_ns,
+};

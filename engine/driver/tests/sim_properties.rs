@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use ringtide_driver::limits::QUIET_SEND_SIZE_MAX;
 use ringtide_driver::sim::{Faults, Sim, SimOptions};
 use ringtide_driver::{
-    Address, BufferPool, Completion, Driver, Event, Handle, Lease, ReceiveEnd, SendBuffer,
+    Address, BufferPool, Completion, CutSend, Driver, Event, Handle, Lease, ReceiveEnd, SendBuffer,
 };
 
 #[path = "contract/ledger.rs"]
@@ -37,6 +37,7 @@ enum Operation {
     SendQuiet(usize, usize),
     Shutdown(usize),
     Cancel(usize),
+    CancelSend(usize),
     Close(usize),
     Reset(usize),
     DropLeases(usize),
@@ -55,6 +56,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         4 => (any::<usize>(), 0..=QUIET_SEND_SIZE_MAX).prop_map(|(at, len)| Operation::SendQuiet(at, len)),
         3 => any::<usize>().prop_map(Operation::Shutdown),
         6 => any::<usize>().prop_map(Operation::Cancel),
+        3 => any::<usize>().prop_map(Operation::CancelSend),
         2 => any::<usize>().prop_map(Operation::Close),
         1 => any::<usize>().prop_map(Operation::Reset),
         8 => (0..4_usize).prop_map(Operation::DropLeases),
@@ -274,6 +276,11 @@ impl World {
                 self.sim.cancel(handle);
                 self.ledger.cancel(handle);
             }
+            Operation::CancelSend(at) => {
+                let Some(stream) = self.stream(at) else { return };
+                self.sim.cancel_send(stream);
+                self.ledger.cancel_send(stream);
+            }
             Operation::Close(at) => {
                 let handle = if at.is_multiple_of(8) { self.listener(at / 8) } else { self.stream(at / 8) };
                 let Some(handle) = handle else { return };
@@ -407,6 +414,8 @@ impl World {
                 self.ends.get_mut(&handle).expect("every stream has an end").failed = true;
             }
             Event::Sent(result, buffer) => {
+                let peer = self.ends[&handle].peer;
+                let received = peer.map_or(0, |peer| self.ends[&peer].received);
                 let end = self.ends.get_mut(&handle).expect("every stream has an end");
                 match result {
                     // Whatever was handed in before it went before it.
@@ -414,11 +423,21 @@ impl World {
                         end.sent = end.handed_in.len();
                         self.ledger.at(handle).quiet = 0;
                     }
-                    // It came before the connection, and left nothing behind.
-                    Err(error) if error.kind() == ErrorKind::NotConnected => {
-                        end.handed_in.truncate(end.send_start);
+                    Err(CutSend { sent_size, error }) => {
+                        // What the kernel did not take never comes.
+                        end.handed_in.truncate(end.send_start + sent_size);
+                        assert!(received <= end.handed_in.len(), "more came than was taken");
+                        match error.raw_os_error() {
+                            // The next send goes on from here.
+                            Some(libc::ECANCELED) => {
+                                end.sent = end.handed_in.len();
+                                self.ledger.at(handle).quiet = 0;
+                            }
+                            // It came before the connection.
+                            Some(libc::ENOTCONN) => {}
+                            _ => end.failed = true,
+                        }
                     }
-                    Err(_) => end.failed = true,
                 }
                 drop(buffer);
             }

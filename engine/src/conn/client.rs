@@ -81,8 +81,6 @@ pub struct Connection {
     pending_body: BodyLength,
     pipelining: bool,
     reusable: bool,
-    /// Whether the last send was larger than what is sent together.
-    sends_large: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,11 +93,16 @@ enum Stage {
     Body,
 }
 
+/// No send has begun with it: those that carry more than one request are not so long.
+const NOT_BEGUN: u16 = u16::MAX;
+const _: () = assert!(COALESCED_SEND_SIZE_MAX < NOT_BEGUN as usize);
+
 struct InFlight {
     kind: RequestKind,
     closes: bool,
-    /// Given to the stream, at least in part; the peer can answer.
-    started: bool,
+    /// Where in the send that began it its first byte stands; [`NOT_BEGUN`] until it has been given to the stream, so that the
+    /// peer can answer.
+    begun_at: u16,
     /// Its buffers in the outgoing queue.
     queued: u32,
     /// 0 until the next send tells that this one has a time.
@@ -135,6 +138,16 @@ pub struct CompletedExchange {
     pub timing: Timing,
     /// When the last byte of the response arrived.
     pub end_ns: u64,
+}
+
+/// What a connection has sent of the requests that were in flight when it was [given up](Connection::give_up).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GivenUp {
+    /// When each was handed to the kernel, in order; `None` for those of which it has not taken a byte.
+    pub sent_ns: Vec<Option<u64>>,
+    /// Of the last one that has a time, the kernel has taken so many bytes at most. `None` when it has taken all that was handed to it along
+    /// with the first byte.
+    pub cut_size: Option<usize>,
 }
 
 /// What [`Connection::poll_event`] found.
@@ -175,7 +188,6 @@ impl Connection {
             pending_body: BodyLength::None,
             pipelining: options.pipelining,
             reusable: true,
-            sends_large: false,
         }
     }
 
@@ -212,7 +224,7 @@ impl Connection {
         let mut in_flight = InFlight {
             kind: request.kind(),
             closes: request.closes(),
-            started: false,
+            begun_at: NOT_BEGUN,
             queued: 0,
             sent_ns: 0,
         };
@@ -220,7 +232,7 @@ impl Connection {
             // Alone on the wire, so the response is the proof that it arrived.
             Some(bytes) if !self.pipelining && bytes.len() <= QUIET_SEND_SIZE_MAX && self.is_drained() => {
                 self.stream.start_send_quiet(bytes).map_err(Error::Network)?;
-                in_flight.started = true;
+                in_flight.begun_at = 0;
             }
             _ => {
                 self.outgoing.push_back(request.to_buffer());
@@ -259,17 +271,35 @@ impl Connection {
     }
 
     /// When each request that is in flight was handed to the kernel, in order; `None` for those of which it has not taken a byte.
-    ///
-    /// Of a send that has failed the kernel took a part if it was large, and else nothing: what fits into a socket's buffer is
-    /// taken at once or not at all.
+    /// Of a send that is still under way, all counts as taken; [`give_up`](Self::give_up) knows better.
     pub fn in_flight_sent_ns(&self) -> impl Iterator<Item = Option<u64>> {
-        let refused = !self.sends_large && self.stream.has_send_failed();
-        let last_ns = (!refused).then(|| self.stream.sent_at_ns());
-        self.in_flight.iter().map(move |request| match (request.started, request.sent_ns) {
-            (false, _) => None,
-            (true, 0) => last_ns,
-            (true, sent_ns) => Some(sent_ns),
+        let last_ns = self.stream.sent_at_ns();
+        let taken_size = self.stream.failed_send_size().unwrap_or(usize::MAX);
+        self.in_flight.iter().map(move |request| match (request.begun_at, request.sent_ns) {
+            (NOT_BEGUN, _) => None,
+            (begun_at, 0) => (usize::from(begun_at) < taken_size).then_some(last_ns),
+            (_, sent_ns) => Some(sent_ns),
         })
+    }
+
+    /// Sends no more, closes, and tells what was sent. For this it waits until the kernel has let go of the send under way, which is not the
+    /// peer's to delay. Dropping the future closes as well.
+    pub async fn give_up(mut self) -> GivenUp {
+        if self.stream.is_sending() {
+            self.stream.cancel_send();
+            // How it ended is asked for below.
+            let _ = poll_fn(|context| self.stream.poll_sent(context)).await;
+        }
+        let sent_ns: Vec<_> = self.in_flight_sent_ns().collect();
+        let last = sent_ns.iter().rposition(Option::is_some).and_then(|at| self.in_flight.iter().nth(at));
+        // Those with a time of their own were begun by an earlier send.
+        let cut_size = match (self.stream.failed_send_size(), last) {
+            (Some(taken_size), Some(&InFlight { begun_at, sent_ns: 0, .. })) => {
+                Some(taken_size - usize::from(begun_at))
+            }
+            _ => None,
+        };
+        GivenUp { sent_ns, cut_size }
     }
 
     /// Bytes that have been received so far, heads and framing included.
@@ -412,23 +442,10 @@ impl Connection {
     /// Hands what was started to the stream; ready when the kernel has taken all of it.
     pub(crate) fn poll_outgoing(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
-            if self.stream.is_sending() {
-                ready!(self.stream.poll_sent(context)).map_err(Error::Network)?;
-            }
-            let Some((buffer, mut count)) = self.next_outgoing() else { return Poll::Ready(Ok(())) };
-            self.sends_large = buffer.len() > COALESCED_SEND_SIZE_MAX;
+            // After a failure this says so again, and nothing more is sent.
+            ready!(self.stream.poll_sent(context)).map_err(Error::Network)?;
+            let Some(buffer) = self.next_outgoing() else { return Poll::Ready(Ok(())) };
             self.stream.start_send(buffer).map_err(Error::Network)?;
-            // The entries of the send before have their time by now; those that go with this one get theirs with the next.
-            let previous_ns = self.stream.sent_at_ns();
-            for entry in self.in_flight.iter_mut() {
-                if entry.started && entry.sent_ns == 0 {
-                    entry.sent_ns = previous_ns;
-                }
-                let gone = count.min(entry.queued);
-                entry.queued -= gone;
-                count -= gone;
-                entry.started |= gone > 0;
-            }
         }
     }
 
@@ -440,25 +457,54 @@ impl Connection {
         }
     }
 
-    /// What is to be sent next, small buffers together, and how many they are.
-    fn next_outgoing(&mut self) -> Option<(SendBuffer, u32)> {
-        let first = self.outgoing.pop_front()?;
-        let mut size = first.len();
-        if self.outgoing.front().is_none_or(|next| size + next.len() > COALESCED_SEND_SIZE_MAX) {
-            return Some((first, 1));
+    /// What is to be sent next, small buffers together. The requests that begin with it are marked so.
+    fn next_outgoing(&mut self) -> Option<SendBuffer> {
+        if self.outgoing.is_empty() {
+            return None;
         }
-        let mut together = first.to_vec();
-        let mut count = 1;
-        while let Some(next) = self.outgoing.front() {
-            size += next.len();
-            if size > COALESCED_SEND_SIZE_MAX {
-                break;
+        let previous_ns = self.stream.sent_at_ns();
+        let mut queued = 0;
+        for request in self.in_flight.iter_mut() {
+            // Those of the send before have their time by now; those that go with this one get theirs with the next.
+            if request.begun_at != NOT_BEGUN && request.sent_ns == 0 {
+                request.sent_ns = previous_ns;
             }
-            together.extend_from_slice(next);
-            self.outgoing.pop_front();
-            count += 1;
+            queued += request.queued as usize;
         }
-        Some((SendBuffer::Owned(together), count))
+        // In front stand pieces of a request that was answered before it was sent whole.
+        let mut answered = self.outgoing.len() - queued;
+        let mut requests = self.in_flight.iter_mut().filter(|request| request.queued > 0);
+        let mut current: Option<&mut InFlight> = None;
+        let mut together = None;
+        let mut size = 0;
+        while self
+            .outgoing
+            .front()
+            .is_some_and(|next| size == 0 || size + next.len() <= COALESCED_SEND_SIZE_MAX)
+            && let Some(next) = self.outgoing.pop_front()
+        {
+            if answered > 0 {
+                answered -= 1;
+            } else {
+                current = current.filter(|request| request.queued > 0).or_else(|| requests.next());
+                if let Some(request) = &mut current {
+                    request.queued -= 1;
+                    if request.begun_at == NOT_BEGUN {
+                        request.begun_at = size as u16;
+                    }
+                }
+            }
+            size += next.len();
+            together = Some(match together {
+                None => next,
+                Some(SendBuffer::Owned(mut bytes)) => {
+                    bytes.extend_from_slice(&next);
+                    SendBuffer::Owned(bytes)
+                }
+                Some(first) => SendBuffer::Owned([&*first, &*next].concat()),
+            });
+        }
+        together
     }
 
     #[inline]
@@ -588,7 +634,7 @@ impl Connection {
     #[inline]
     fn begin(&mut self) -> Result<(), Error> {
         match self.in_flight.front() {
-            Some(request) if request.started => {
+            Some(request) if request.begun_at != NOT_BEGUN => {
                 self.sent_ns = if request.sent_ns == 0 { self.stream.sent_at_ns() } else { request.sent_ns };
                 self.first_byte_ns = self.stream.turn_time_ns();
                 self.codec.begin(request.kind);

@@ -12,7 +12,7 @@ mod response;
 mod server;
 mod wire;
 
-pub use self::client::{CompletedExchange, Connection, ConnectionOptions, Response, Timing};
+pub use self::client::{CompletedExchange, Connection, ConnectionOptions, GivenUp, Response, Timing};
 pub use self::exchange::{Answered, Exchange, Responder};
 pub use self::piece::Piece;
 pub use self::request::PreparedRequest;

@@ -186,6 +186,9 @@ impl Driver for AnyDriver {
     fn cancel(&mut self, handle: Handle) {
         each!(self, driver => driver.cancel(handle));
     }
+    fn cancel_send(&mut self, socket: Handle) {
+        each!(self, driver => driver.cancel_send(socket));
+    }
     fn close(&mut self, handle: Handle) {
         each!(self, driver => driver.close(handle));
     }

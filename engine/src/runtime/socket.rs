@@ -12,7 +12,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use ringtide_driver::slots::reserve_sparingly;
-use ringtide_driver::{Address, Completion, Driver, Event, Handle, Interest, Lease, ReceiveEnd, SendBuffer};
+use ringtide_driver::{
+    Address, Completion, CutSend, Driver, Event, Handle, Interest, Lease, ReceiveEnd, SendBuffer,
+};
 
 use super::core::{self, Core};
 use super::driver::AnyDriver;
@@ -58,7 +60,7 @@ impl Socket {
     pub(crate) fn poll_connected(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.with(|state, _| match &state.sending {
             Sending::Connecting => wait(&mut state.send_waker, context),
-            Sending::Failed(error) => Poll::Ready(Err(error.to_error())),
+            Sending::Failed { error, .. } => Poll::Ready(Err(error.to_error())),
             Sending::Idle | Sending::Busy | Sending::Done(_) => Poll::Ready(Ok(())),
         })
     }
@@ -150,10 +152,9 @@ impl Socket {
                 state.sending = busy;
                 wait(&mut state.send_waker, context)
             }
-            Sending::Failed(error) => {
-                let outcome = Err(error.to_error());
-                state.sending = Sending::Failed(error);
-                Poll::Ready(outcome)
+            failed @ Sending::Failed { error, .. } => {
+                state.sending = failed;
+                Poll::Ready(Err(error.to_error()))
             }
         })
     }
@@ -181,9 +182,17 @@ impl Socket {
         })
     }
 
-    /// Whether the last send has failed.
-    pub(crate) fn has_send_failed(&self) -> bool {
-        self.with(|state, _| matches!(state.sending, Sending::Failed(_)))
+    /// Ends the send under way early, if there is one; [`poll_sent`](Self::poll_sent) tells when it has ended.
+    pub(crate) fn cancel_send(&mut self) {
+        self.with_all(|_, driver| driver.cancel_send(self.handle));
+    }
+
+    /// So many bytes of the last send the kernel took, if it has failed.
+    pub(crate) fn failed_send_size(&self) -> Option<usize> {
+        self.with(|state, _| match state.sending {
+            Sending::Failed { sent_size, .. } => Some(sent_size),
+            _ => None,
+        })
     }
 
     /// When the last send was handed to the kernel, on the worker's clock; 0 before the first.
@@ -435,7 +444,11 @@ enum Sending {
     Busy,
     Done(Option<Vec<u8>>),
     /// The connect, or a send, has failed.
-    Failed(KeptError),
+    Failed {
+        error: KeptError,
+        /// So many bytes of the send the kernel took.
+        sent_size: usize,
+    },
 }
 
 /// An error that can be reported more than once, as `io::Error` cannot.
@@ -632,8 +645,8 @@ fn dispatch_to_socket(state: &mut State, driver: &mut AnyDriver, handle: Handle,
             });
             wake(&mut state.send_waker);
         }
-        Event::Sent(Err(error), _) => {
-            state.sending = Sending::Failed(KeptError::of(&error));
+        Event::Sent(Err(CutSend { sent_size, error }), _) => {
+            state.sending = Sending::Failed { error: KeptError::of(&error), sent_size };
             wake(&mut state.send_waker);
             // After a silent send nobody waits for its end, but for the answer to it.
             wake(&mut state.receive_waker);
@@ -641,7 +654,7 @@ fn dispatch_to_socket(state: &mut State, driver: &mut AnyDriver, handle: Handle,
         Event::Connected(outcome) => {
             state.sending = match outcome {
                 Ok(()) => Sending::Idle,
-                Err(error) => Sending::Failed(KeptError::of(&error)),
+                Err(error) => Sending::Failed { error: KeptError::of(&error), sent_size: 0 },
             };
             wake(&mut state.send_waker);
         }

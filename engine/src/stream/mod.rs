@@ -130,9 +130,14 @@ impl Stream {
         self.socket.is_sending()
     }
 
-    /// Whether the last send has failed.
-    pub(crate) fn has_send_failed(&self) -> bool {
-        self.socket.has_send_failed()
+    /// Ends the send under way early; [`poll_sent`](Self::poll_sent) tells when it has ended.
+    pub(crate) fn cancel_send(&mut self) {
+        self.socket.cancel_send();
+    }
+
+    /// So many bytes of the last send the kernel took, if it has failed.
+    pub(crate) fn failed_send_size(&self) -> Option<usize> {
+        self.socket.failed_send_size()
     }
 
     /// When the last send was handed to the kernel, on the worker's clock.

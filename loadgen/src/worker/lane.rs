@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ringtide::runtime::{self, Timer};
 use ringtide::stream::Stream;
-use ringtide::{CompletedExchange, Connection, ConnectionOptions, Error};
+use ringtide::{CompletedExchange, Connection, ConnectionOptions, Error, GivenUp};
 use smallvec::SmallVec;
 
 use super::Shared;
@@ -108,10 +108,10 @@ impl Lane {
             match poll_fn(|context| self.poll_exchanges(context)).await {
                 Over::Run => break,
                 Over::Connection => self.retire(),
-                Over::Failed(kind) => self.fail(kind),
+                Over::Failed(kind) => Box::pin(self.fail(kind)).await,
             }
         }
-        self.censor();
+        Box::pin(self.censor()).await;
     }
 
     /// Waits for a request; `None` at the end of the run.
@@ -164,7 +164,12 @@ impl Lane {
             Some(Ok(connection)) => {
                 self.reconnect_wait = Duration::ZERO;
                 self.connection = Some(connection);
-                self.start(Ticket { scheduled_ns, ready_ns: runtime::now_ns().max(scheduled_ns) })
+                let ready_ns = runtime::now_ns().max(scheduled_ns);
+                if let Err(kind) = self.start(Ticket { scheduled_ns, ready_ns }) {
+                    self.fail(kind).await;
+                    return false;
+                }
+                true
             }
             Some(Err((kind, _))) => {
                 self.reconnect_wait = (self.reconnect_wait * 2).clamp(RECONNECT_WAIT_MIN, RECONNECT_WAIT_MAX);
@@ -243,24 +248,17 @@ impl Lane {
         }
     }
 
-    /// Starts a request; false when the connection would not take it, and the request has failed.
+    /// Starts a request. When the connection will not take it, it is in flight all the same, for [`fail`](Self::fail) to book.
     #[inline]
-    fn start(&mut self, ticket: Ticket) -> bool {
-        let Some(connection) = &mut self.connection else { return false };
+    fn start(&mut self, ticket: Ticket) -> Result<(), ErrorKind> {
         self.tickets.push(ticket);
         self.shared.sent_one();
-        match connection.start(&self.shared.request) {
-            Ok(()) => {
-                if self.tickets.len() == 1 {
-                    self.timeout.set(runtime::turn_time_ns().saturating_add(self.shared.plan.timeout_ns));
-                }
-                true
-            }
-            Err(error) => {
-                self.fail(error_kind(&error));
-                false
-            }
+        let Some(connection) = &mut self.connection else { return Err(ErrorKind::Closed) };
+        connection.start(&self.shared.request).map_err(|error| error_kind(&error))?;
+        if self.tickets.len() == 1 {
+            self.timeout.set(runtime::turn_time_ns().saturating_add(self.shared.plan.timeout_ns));
         }
+        Ok(())
     }
 
     /// Keeps the connection busy until something is over.
@@ -322,8 +320,8 @@ impl Lane {
                 }
                 Draw::Wait => return None,
             };
-            if !self.start(ticket) {
-                return Some(Over::Connection);
+            if let Err(kind) = self.start(ticket) {
+                return Some(Over::Failed(kind));
             }
         }
         None
@@ -367,13 +365,13 @@ impl Lane {
     }
 
     /// Books the requests in flight as failed, and drops the connection.
-    fn fail(&mut self, kind: ErrorKind) {
-        self.abandon(|recorder, request| recorder.failed(request, kind));
+    async fn fail(&mut self, kind: ErrorKind) {
+        self.abandon(|recorder, request| recorder.failed(request, kind)).await;
     }
 
     /// Books the requests in flight, and one that was drawn and not begun, as cut off by the end of the run.
-    fn censor(&mut self) {
-        self.abandon(Recorder::censored);
+    async fn censor(&mut self) {
+        self.abandon(Recorder::censored).await;
         let drawn = self.shared.source.borrow_mut().leave(self.number);
         if let Some(scheduled_ns) = drawn
             && self.shared.plan.open_loop().is_some()
@@ -393,20 +391,25 @@ impl Lane {
         }
     }
 
-    fn abandon(&mut self, book: impl Fn(&mut Recorder, Unfinished)) {
-        let connection = self.connection.take();
+    async fn abandon(&mut self, book: impl Fn(&mut Recorder, Unfinished)) {
         let ended_ns = runtime::now_ns();
+        let GivenUp { sent_ns, cut_size } = match self.connection.take() {
+            Some(connection) => connection.give_up().await,
+            None => GivenUp::default(),
+        };
+        let sent_count = sent_ns.iter().flatten().count();
+        let request_size = self.shared.request.bytes().len();
         let closed = self.shared.plan.open_loop().is_none();
-        let mut sent = connection.iter().flat_map(Connection::in_flight_sent_ns);
         let mut recorder = self.shared.recorder.borrow_mut();
         self.shared.landed(self.tickets.len());
-        for Ticket { scheduled_ns, ready_ns } in self.tickets.drain(..) {
-            let sent_ns = sent.next().flatten();
+        for (index, Ticket { scheduled_ns, ready_ns }) in self.tickets.drain(..).enumerate() {
+            let sent_ns = sent_ns.get(index).copied().flatten();
             if !self.shared.is_measured(scheduled_ns) {
                 continue;
             }
             if sent_ns.is_some() {
-                recorder.sent_bytes(self.shared.request.bytes().len() as u64);
+                let cut_size = cut_size.filter(|_| index + 1 == sent_count).unwrap_or(usize::MAX);
+                recorder.sent_bytes(request_size.min(cut_size) as u64);
             }
             let scheduled_ns = if closed { sent_ns.unwrap_or(scheduled_ns) } else { scheduled_ns };
             let ready_ns = Some(if closed { scheduled_ns } else { ready_ns });

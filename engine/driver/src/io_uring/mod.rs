@@ -29,8 +29,8 @@ use self::user_data::{Kind, pack, unpack};
 use crate::address::Address;
 use crate::buffer::{BufferPool, Lease, SendBuffer};
 use crate::contract::{
-    Completion, Driver, Event, Handle, Interest, Notifier, ReceiveEnd, busy_handle, monotonic_ns,
-    stale_handle,
+    Completion, CutSend, Driver, Event, Handle, Interest, Notifier, ReceiveEnd, busy_handle, cancelled_send,
+    monotonic_ns, stale_handle,
 };
 use crate::limits::QUIET_SEND_SIZE_MAX;
 use crate::net;
@@ -93,6 +93,8 @@ enum Sending {
     Whole {
         buffer: SendBuffer,
         sent: usize,
+        /// A cancellation is under way; what it leaves is not sent.
+        cancelling: bool,
     },
     /// Perhaps in the kernel, which will only tell if it fails.
     Quiet {
@@ -255,7 +257,7 @@ impl IoUring {
         let Some(slot) = self.slots.get_mut(handle) else { return };
         let fd = slot.fd();
         let (rest, kind, flags) = match &slot.send {
-            Sending::Whole { buffer, sent } => (&buffer[*sent..], Kind::Send, squeue::Flags::empty()),
+            Sending::Whole { buffer, sent, .. } => (&buffer[*sent..], Kind::Send, squeue::Flags::empty()),
             Sending::Quiet { bytes, sent } => (&bytes[*sent..], Kind::QuietSend, squeue::Flags::SKIP_SUCCESS),
             Sending::Idle => return,
         };
@@ -489,20 +491,18 @@ impl IoUring {
             return;
         }
         let Some(slot) = self.slots.get_mut(handle) else { return };
-        let Sending::Whole { buffer, sent } = &mut slot.send else { return };
-        let outcome = if result < 0 {
-            Err(io::Error::from_raw_os_error(-result))
-        } else {
-            *sent += result as usize;
-            if *sent < buffer.len() {
-                if result > 0 {
-                    return self.push_send(handle);
-                }
-                Err(io::ErrorKind::WriteZero.into())
-            } else {
-                Ok(())
-            }
+        let Sending::Whole { buffer, sent, cancelling } = &mut slot.send else { return };
+        // A send that ends early, also by a cancellation, completes with what was taken if that was anything, and with
+        // the error if not.
+        *sent += result.max(0) as usize;
+        let error = match result {
+            _ if *sent >= buffer.len() => None,
+            _ if *cancelling && result > 0 => Some(cancelled_send()),
+            1.. => return self.push_send(handle),
+            0 => Some(io::ErrorKind::WriteZero.into()),
+            _ => Some(io::Error::from_raw_os_error(-result)),
         };
+        let outcome = error.map_or(Ok(()), |error| Err(CutSend { sent_size: *sent, error }));
         let Sending::Whole { buffer, .. } = mem::replace(&mut slot.send, Sending::Idle) else { return };
         completions.push(Completion { handle, event: Event::Sent(outcome, buffer) });
     }
@@ -528,9 +528,10 @@ impl IoUring {
             }
             io::ErrorKind::WriteZero.into()
         };
+        let cut = CutSend { sent_size: *sent, error };
         let buffer = SendBuffer::Static(bytes);
         slot.send = Sending::Idle;
-        completions.push(Completion { handle, event: Event::Sent(Err(error), buffer) });
+        completions.push(Completion { handle, event: Event::Sent(Err(cut), buffer) });
     }
 
     #[cold]
@@ -668,7 +669,7 @@ impl Driver for IoUring {
             self.pending.push(Completion { handle: socket, event: Event::Sent(Ok(()), buffer) });
             return Ok(());
         }
-        slot.send = Sending::Whole { buffer, sent: 0 };
+        slot.send = Sending::Whole { buffer, sent: 0, cancelling: false };
         self.push_send(socket);
         Ok(())
     }
@@ -720,6 +721,16 @@ impl Driver for IoUring {
                 self.cancel_operation(Kind::Receive, handle);
                 self.cancel_operation(Kind::Accept, handle);
             }
+        }
+    }
+
+    fn cancel_send(&mut self, socket: Handle) {
+        // One that `close` has cancelled is not cancelled again.
+        let Ok(slot) = self.open_slot(socket) else { return };
+        if let Sending::Whole { cancelling, .. } = &mut slot.send
+            && !mem::replace(cancelling, true)
+        {
+            self.cancel_operation(Kind::Send, socket);
         }
     }
 

@@ -19,6 +19,8 @@ pub(super) enum Step {
     Rearm(Handle),
     /// A cancel takes effect.
     Cancel { handle: Handle, start: u64 },
+    /// A cancel of the send of that number takes effect.
+    CancelSend { handle: Handle, number: u64 },
     /// A send hands over what the peer has room for.
     Send(Handle),
     /// The kernel finds receive buffers again.

@@ -173,7 +173,9 @@ impl Sim {
         if stream.send.is_some() {
             return Err(busy_handle());
         }
-        stream.send = Some(Send::UnderWay { buffer, taken: 0, quiet, scheduled: true });
+        stream.sends += 1;
+        let number = stream.sends;
+        stream.send = Some(Send::UnderWay { buffer, taken: 0, quiet, scheduled: true, number });
         self.agenda.at(self.now_ns, Step::Send(socket));
         Ok(())
     }
@@ -339,6 +341,17 @@ impl Driver for Sim {
             self.agenda.at(self.now_ns + late_ns, Step::Cancel { handle, start });
         } else {
             self.cancelled(handle, start);
+        }
+    }
+
+    fn cancel_send(&mut self, socket: Handle) {
+        let Ok(stream) = self.live_stream(socket) else { return };
+        let Some(Send::UnderWay { number, quiet: false, .. }) = stream.send else { return };
+        let late_ns = self.random_delay_ns(self.faults.cancel_race);
+        if late_ns > 0 {
+            self.agenda.at(self.now_ns + late_ns, Step::CancelSend { handle: socket, number });
+        } else {
+            self.send_cancelled(socket, number);
         }
     }
 

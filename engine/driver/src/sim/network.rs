@@ -7,7 +7,7 @@ use super::socket::{End, Kind, Link, Listener, MultishotState, Phase, Segment, S
 use super::{Sim, not_connected};
 use crate::address::Address;
 use crate::buffer::Lease;
-use crate::contract::{Completion, Event, Handle, ReceiveEnd};
+use crate::contract::{Completion, CutSend, Event, Handle, ReceiveEnd, cancelled_send};
 use crate::limits::LISTEN_BACKLOG;
 
 /// From one end of a fast connection to the other, as on loopback.
@@ -32,6 +32,7 @@ impl Sim {
                 Step::CarryOn(handle) => self.carry_on(handle),
                 Step::Rearm(handle) => self.rearm(handle),
                 Step::Cancel { handle, start } => self.cancelled(handle, start),
+                Step::CancelSend { handle, number } => self.send_cancelled(handle, number),
                 Step::Send(handle) => self.carry_on_send(handle),
                 Step::BuffersBack => self.feed_starved(),
                 Step::Reset(handle) => self.fail_connection(handle),
@@ -443,9 +444,18 @@ impl Sim {
         self.end_send(handle, Ok(()));
     }
 
+    /// A cancel of the send of that number takes effect, if it is still under way.
+    pub(super) fn send_cancelled(&mut self, handle: Handle, number: u64) {
+        let Some(stream) = self.stream_mut(handle) else { return };
+        if matches!(stream.send, Some(Send::UnderWay { number: current, .. }) if current == number) {
+            self.end_send(handle, Err(cancelled_send()));
+        }
+    }
+
     fn end_send(&mut self, handle: Handle, result: io::Result<()>) {
         let Some(stream) = self.stream_mut(handle) else { return };
-        let Some(Send::UnderWay { buffer, quiet, .. }) = stream.send.take() else { return };
+        let Some(Send::UnderWay { buffer, taken, quiet, .. }) = stream.send.take() else { return };
+        let result = result.map_err(|error| CutSend { sent_size: taken, error });
         if quiet && result.is_ok() {
             return;
         }

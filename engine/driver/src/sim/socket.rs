@@ -100,6 +100,8 @@ pub(super) struct Stream {
     /// The sending half is shut.
     pub(super) shut: bool,
     pub(super) send: Option<Send>,
+    /// How many have been started.
+    pub(super) sends: u64,
 }
 
 impl Stream {
@@ -114,6 +116,7 @@ impl Stream {
             reset: false,
             shut: false,
             send: None,
+            sends: 0,
         }
     }
 }
@@ -121,7 +124,7 @@ impl Stream {
 /// A send, which lasts from the call until its `Sent` is in the caller's hands.
 #[derive(Debug)]
 pub(super) enum Send {
-    UnderWay { buffer: SendBuffer, taken: usize, quiet: bool, scheduled: bool },
+    UnderWay { buffer: SendBuffer, taken: usize, quiet: bool, scheduled: bool, number: u64 },
     Ended,
 }
 

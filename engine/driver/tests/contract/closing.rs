@@ -27,6 +27,7 @@ fn refuses<D: Driver>(pump: &mut Pump<D>, handle: Handle) {
     not_found(pump.driver.local_address(handle));
     not_found(pump.driver.peer_address(handle));
     pump.cancel(handle);
+    pump.cancel_send(handle);
     pump.driver.close(handle);
 }
 
@@ -121,25 +122,31 @@ impl Drop for Watched {
 }
 
 pub(crate) fn close_ends_a_blocked_send_and_drops_its_buffer<S: Subject>() {
-    let mut pump = S::pump();
-    let (client, server) = pump.pair();
-    let dropped = Arc::new(AtomicBool::new(false));
-    let bytes = Bytes::from_owner(Watched(vec![0; 32 * 1024 * 1024], Arc::clone(&dropped)));
-    pump.send(client, SendBuffer::Shared(bytes));
-    pump.receive(server);
-    pump.turn(Some(0));
-    pump.cancel(server);
-    pump.received_all(server);
-    pump.expect_nothing();
-    assert!(!dropped.load(Ordering::Relaxed), "the send is under way");
-    pump.close(client);
-    pump.closed(client);
-    assert!(dropped.load(Ordering::Relaxed), "the buffer is dropped before Closed");
-    // The peer gets what was sent, and learns that this was all.
-    pump.receive(server);
-    let (_, end) = pump.received_all(server);
-    assert!(!matches!(end, ReceiveEnd::Cancelled), "{end:?}");
-    pump.finish(&[server]);
+    // A cancellation under way makes no difference.
+    for cancelled_before in [false, true] {
+        let mut pump = S::pump();
+        let (client, server) = pump.pair();
+        let dropped = Arc::new(AtomicBool::new(false));
+        let bytes = Bytes::from_owner(Watched(vec![0; 32 * 1024 * 1024], Arc::clone(&dropped)));
+        pump.send(client, SendBuffer::Shared(bytes));
+        pump.receive(server);
+        pump.turn(Some(0));
+        pump.cancel(server);
+        pump.received_all(server);
+        pump.expect_nothing();
+        assert!(!dropped.load(Ordering::Relaxed), "the send is under way");
+        if cancelled_before {
+            pump.cancel_send(client);
+        }
+        pump.close(client);
+        pump.closed(client);
+        assert!(dropped.load(Ordering::Relaxed), "the buffer is dropped before Closed");
+        // The peer gets what was sent, and learns that this was all.
+        pump.receive(server);
+        let (_, end) = pump.received_all(server);
+        assert!(!matches!(end, ReceiveEnd::Cancelled), "{end:?}");
+        pump.finish(&[server]);
+    }
 }
 
 pub(crate) fn close_ends_a_connect_that_is_never_answered<S: Subject>() {

@@ -28,6 +28,8 @@ pub(crate) struct Account {
     pub(crate) closing: bool,
     /// The receive or accept under way was cancelled.
     pub(crate) cancelled: bool,
+    /// The send under way was cancelled.
+    pub(crate) send_cancelled: bool,
 }
 
 impl Account {
@@ -71,6 +73,13 @@ impl Ledger {
         }
     }
 
+    /// `cancel_send` was called.
+    pub(crate) fn cancel_send(&mut self, handle: Handle) {
+        if let Some(account) = self.accounts.get_mut(&handle) {
+            account.send_cancelled = account.sending;
+        }
+    }
+
     /// Checks that `completion` answers something that is under way, and books it.
     pub(crate) fn observe(&mut self, completion: &Completion) {
         let handle = completion.handle;
@@ -97,7 +106,14 @@ impl Ledger {
                 account.quiet -= 1;
                 true
             }
-            Event::Sent(..) => std::mem::take(&mut account.sending),
+            Event::Sent(result, buffer) => {
+                let cancelled = std::mem::take(&mut account.send_cancelled);
+                let cut_well = result.as_ref().err().is_none_or(|cut| {
+                    let by_cancel = cut.error.raw_os_error() == Some(libc::ECANCELED);
+                    (cut.sent_size < buffer.len() || buffer.is_empty()) && (cancelled || !by_cancel)
+                });
+                cut_well && std::mem::take(&mut account.sending)
+            }
             Event::Polled(_) => account.polling,
             Event::Closed => account.closing,
         };

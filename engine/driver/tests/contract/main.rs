@@ -19,7 +19,9 @@ macro_rules! suite {
                     cancelling_nothing_does_nothing, a_cancel_that_races_with_bytes_loses_none,
                     a_cancel_that_races_with_the_end_ends_once, bytes_keep_their_order_both_ways;
                 sending: an_empty_send_completes, a_second_send_is_busy, buffers_come_back, a_send_waits_for_its_reader,
-                    a_blocked_send_fails_when_the_peer_closes, shutdown_ends_one_half,
+                    a_blocked_send_fails_when_the_peer_closes, a_failed_send_tells_how_much_was_taken,
+                    a_cancelled_send_tells_how_much_was_taken, cancelling_a_send_that_has_ended_does_nothing,
+                    shutdown_ends_one_half,
                     a_quiet_send_says_nothing_when_it_succeeds, a_quiet_send_reports_failure,
                     a_quiet_send_that_is_too_large_is_an_error_of_the_call,
                     a_quiet_send_that_has_to_wait_arrives_whole, a_quiet_send_that_is_cut_short_is_reported;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use ringtide_driver::{Address, Completion, Driver, Event, Handle, Lease, ReceiveEnd, SendBuffer};
+use ringtide_driver::{Address, Completion, CutSend, Driver, Event, Handle, Lease, ReceiveEnd, SendBuffer};
 
 use crate::ledger::{Account, Ledger};
 
@@ -209,10 +209,20 @@ impl<D: Driver> Pump<D> {
     }
 
     pub(crate) fn sent(&mut self, socket: Handle) -> (io::Result<()>, SendBuffer) {
+        let (result, buffer) = self.send_ended(socket);
+        (result.map_err(|cut| cut.error), buffer)
+    }
+
+    pub(crate) fn send_ended(&mut self, socket: Handle) -> (Result<(), CutSend>, SendBuffer) {
         match self.wait("Sent", socket, |event| matches!(event, Event::Sent(..))) {
             Event::Sent(result, buffer) => (result, buffer),
             event => unreachable!("{event:?} was not waited for"),
         }
+    }
+
+    pub(crate) fn cancel_send(&mut self, socket: Handle) {
+        self.driver.cancel_send(socket);
+        self.ledger.cancel_send(socket);
     }
 
     pub(crate) fn polled(&mut self, poll: Handle) -> io::Result<()> {
@@ -256,7 +266,14 @@ impl<D: Driver> Pump<D> {
 
     /// A connection between two sockets of this driver: the client and the server.
     pub(crate) fn pair(&mut self) -> (Handle, Handle) {
-        let (listener, address) = self.server();
+        self.pair_over(&loopback())
+    }
+
+    /// As [`pair`](Self::pair), over any address that can be listened at.
+    pub(crate) fn pair_over(&mut self, address: &Address) -> (Handle, Handle) {
+        let listener = self.listen(address);
+        let address = self.driver.local_address(listener).expect("a bound socket has an address");
+        self.accept(listener);
         let pair = self.pair_at(listener, &address);
         self.close(listener);
         self.closed(listener);

@@ -9,8 +9,8 @@ use ringtide_driver::limits::QUIET_SEND_SIZE_MAX;
 use ringtide_driver::{Driver, ReceiveEnd, SendBuffer};
 use socket2::SockRef;
 
-use crate::pump::{owned, pattern};
-use crate::subject::Subject;
+use crate::pump::{loopback, owned, pattern};
+use crate::subject::{Scratch, Subject};
 
 /// More than the socket buffers of both ends hold together (`net.ipv4.tcp_wmem`, `tcp_rmem`: 4 and 6 MiB at most).
 const MORE_THAN_FITS: usize = 32 * 1024 * 1024;
@@ -88,6 +88,74 @@ pub(crate) fn a_blocked_send_fails_when_the_peer_closes<S: Subject>() {
     assert!(matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset), "{error}");
     assert_eq!(buffer.len(), MORE_THAN_FITS);
     pump.finish(&[client]);
+}
+
+pub(crate) fn a_failed_send_tells_how_much_was_taken<S: Subject>() {
+    let mut pump = S::pump();
+    let (client, server) = pump.pair();
+    let bytes = Bytes::from(pattern(6, MORE_THAN_FITS));
+    pump.send(client, SendBuffer::Shared(bytes));
+    pump.expect_nothing();
+    pump.close(server);
+    pump.closed(server);
+    let cut = pump.send_ended(client).0.expect_err("nobody has read it");
+    assert!(cut.sent_size > 0 && cut.sent_size < MORE_THAN_FITS, "{cut:?}");
+    // Nothing more is taken, and that is told as well.
+    pump.send(client, owned(b"more"));
+    let cut = pump.send_ended(client).0.expect_err("the connection is gone");
+    assert_eq!(cut.sent_size, 0, "{cut:?}");
+    pump.finish(&[client]);
+}
+
+pub(crate) fn a_cancelled_send_tells_how_much_was_taken<S: Subject>() {
+    let scratch = Scratch::new();
+    let mut pump = S::pump();
+    for address in [loopback(), scratch.address("socket")] {
+        let (client, server) = pump.pair_over(&address);
+        let bytes = Bytes::from(pattern(7, MORE_THAN_FITS));
+        pump.send(client, SendBuffer::Shared(bytes.clone()));
+        pump.expect_nothing();
+        pump.cancel_send(client);
+        // Twice is once.
+        pump.cancel_send(client);
+        let (result, buffer) = pump.send_ended(client);
+        let cut = result.expect_err("there was no room for all of it");
+        assert_eq!(cut.error.raw_os_error(), Some(libc::ECANCELED), "{cut:?}");
+        assert!(cut.sent_size > 0 && cut.sent_size < MORE_THAN_FITS, "{cut:?}");
+        assert!(matches!(buffer, SendBuffer::Shared(back) if back == bytes), "another buffer");
+        // What was taken comes whole, and the next send goes on from there.
+        pump.receive(server);
+        assert!(pump.received(server, cut.sent_size) == bytes[..cut.sent_size], "wrong bytes");
+        pump.send(client, owned(b"next"));
+        pump.sent(client).0.expect("there is room");
+        assert_eq!(pump.received(server, 4), b"next");
+        pump.expect_nothing();
+        pump.finish(&[client, server]);
+    }
+}
+
+pub(crate) fn cancelling_a_send_that_has_ended_does_nothing<S: Subject>() {
+    let mut pump = S::pump();
+    let (client, server) = pump.pair();
+    pump.receive(server);
+    pump.cancel_send(client);
+    pump.expect_nothing();
+    // It may end either way, but once, and as it says.
+    pump.send(client, owned(b"first"));
+    pump.cancel_send(client);
+    let sent_size = pump.send_ended(client).0.map_or_else(|cut| cut.sent_size, |()| 5);
+    pump.cancel_send(client);
+    pump.send(client, owned(b"second"));
+    pump.sent(client).0.expect("there is room");
+    pump.cancel_send(client);
+    let expected = [&b"first"[..sent_size], b"second"].concat();
+    assert_eq!(pump.received(server, expected.len()), expected);
+    // A silent one is beyond recall.
+    pump.send_quiet(client, b"third");
+    pump.cancel_send(client);
+    assert_eq!(pump.received(server, 5), b"third");
+    pump.expect_nothing();
+    pump.finish(&[client, server]);
 }
 
 pub(crate) fn shutdown_ends_one_half<S: Subject>() {
