@@ -3,6 +3,7 @@
 mod bodies;
 mod cancel;
 mod failures;
+mod given_up;
 mod pool;
 mod remote;
 mod server;

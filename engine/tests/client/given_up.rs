@@ -1,0 +1,99 @@
+//! A connection that is given up in the middle of its requests, over a simulated network: what it says was sent is what arrives.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ringtide::runtime::{self, Worker};
+use ringtide::stream::{Listener, Stream};
+use ringtide::{Address, Connection, ConnectionOptions, GivenUp, PreparedRequest};
+use ringtide_driver::sim::{Faults, Sim, SimOptions};
+
+/// What happened in one world.
+struct Outcome {
+    given_up: GivenUp,
+    /// Sizes of the requests, in order.
+    sizes: Vec<usize>,
+    arrived: usize,
+}
+
+/// Starts requests of sizes up to `size_max`, of which the peer reads some bytes and no more, and gives up after a while.
+fn run(seed: u64, size_max: u64) -> Outcome {
+    let mut state = seed;
+    let mut random = move |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    let sim = Sim::new(SimOptions {
+        seed,
+        faults: Faults::hidden(0.2),
+        socket_buffer_size: 10_000 + seed as usize,
+    });
+    let (read_first, patience) = (random(60_000) as usize, Duration::from_micros(random(20_000)));
+    Worker::simulated(sim).unwrap().block_on(async {
+        let mut listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
+        let address = listener.local_address().unwrap();
+        let over = Rc::new(Cell::new(false));
+        let server_over = Rc::clone(&over);
+        let server = runtime::spawn(async move {
+            let mut stream = listener.accept().await.unwrap();
+            let mut arrived = 0;
+            loop {
+                // The rest is read when the client is done.
+                while arrived >= read_first && !server_over.get() {
+                    runtime::sleep(Duration::from_millis(1)).await;
+                }
+                match stream.receive().await.unwrap() {
+                    Some(lease) => arrived += lease.len(),
+                    None => return arrived,
+                }
+            }
+        });
+        let options = ConnectionOptions { pipelining: true, ..ConnectionOptions::default() };
+        let mut connection = Connection::new(Stream::connect(&address).await.unwrap(), &options);
+        let mut sizes = Vec::new();
+        for _ in 0..40 {
+            let body = Bytes::from(vec![b'x'; random(size_max) as usize]);
+            let request = http::Request::post("http://simulated.invalid/").body(body).unwrap();
+            let request = PreparedRequest::new(&request).unwrap();
+            connection.start(&request).unwrap();
+            sizes.push(request.bytes().len());
+        }
+        let wait = poll_fn(|context| {
+            assert!(connection.poll_exchange(context).is_pending(), "nobody answers");
+            Poll::<()>::Pending
+        });
+        assert!(runtime::timeout(patience, wait).await.is_none());
+        let given_up = connection.give_up().await;
+        over.set(true);
+        Outcome { given_up, sizes, arrived: server.await.unwrap() }
+    })
+}
+
+#[test]
+fn what_a_connection_says_it_has_sent_arrives_and_nothing_else() {
+    let (mut cuts, mut unsent, mut whole) = (0, 0, 0);
+    // Requests that go together in one send, those that sometimes do, and those that never do.
+    for size_max in [300, 6_000, 40_000] {
+        for seed in 0..150 {
+            let Outcome { given_up: GivenUp { sent_ns, cut_size }, sizes, arrived } = run(seed, size_max);
+            assert_eq!(sent_ns.len(), sizes.len());
+            let sent = sent_ns.iter().flatten().count();
+            assert!(sent_ns[..sent].iter().all(Option::is_some), "sent in order: {sent_ns:?}");
+            let mut expected: usize = sizes[..sent].iter().sum();
+            if let (Some(cut_size), Some(last)) = (cut_size, sizes[..sent].last()) {
+                assert!(cut_size > 0);
+                expected -= last - cut_size.min(*last);
+                cuts += usize::from(cut_size < *last);
+            }
+            assert_eq!(arrived, expected, "seed {seed}, up to {size_max} bytes: {sent} sent, {cut_size:?}");
+            unsent += usize::from(sent < sizes.len());
+            whole += usize::from(cut_size.is_none());
+        }
+    }
+    // All that can be was seen.
+    assert!(cuts > 100 && unsent > 100 && whole > 10, "{cuts} {unsent} {whole}");
+}
