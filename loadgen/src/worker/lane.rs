@@ -366,12 +366,13 @@ impl Lane {
 
     /// Books the requests in flight as failed, and drops the connection.
     async fn fail(&mut self, kind: ErrorKind) {
-        self.abandon(|recorder, request| recorder.failed(request, kind)).await;
+        let counts = |shared: &Shared, scheduled_ns| shared.is_measured(scheduled_ns);
+        self.abandon(counts, |recorder, request| recorder.failed(request, kind)).await;
     }
 
     /// Books the requests in flight, and one that was drawn and not begun, as cut off by the end of the run.
     async fn censor(&mut self) {
-        self.abandon(Recorder::censored).await;
+        self.abandon(Shared::is_cut_off, Recorder::censored).await;
         let drawn = self.shared.source.borrow_mut().leave(self.number);
         if let Some(scheduled_ns) = drawn
             && self.shared.plan.open_loop().is_some()
@@ -391,7 +392,12 @@ impl Lane {
         }
     }
 
-    async fn abandon(&mut self, book: impl Fn(&mut Recorder, Unfinished)) {
+    /// Drops the connection, and books those requests in flight that count.
+    async fn abandon(
+        &mut self,
+        counts: impl Fn(&Shared, u64) -> bool,
+        book: impl Fn(&mut Recorder, Unfinished),
+    ) {
         let ended_ns = runtime::now_ns();
         let GivenUp { sent_ns, cut_size } = match self.connection.take() {
             Some(connection) => connection.give_up().await,
@@ -404,7 +410,7 @@ impl Lane {
         self.shared.landed(self.tickets.len());
         for (index, Ticket { scheduled_ns, ready_ns }) in self.tickets.drain(..).enumerate() {
             let sent_ns = sent_ns.get(index).copied().flatten();
-            if !self.shared.is_measured(scheduled_ns) {
+            if !counts(&self.shared, scheduled_ns) {
                 continue;
             }
             if sent_ns.is_some() {

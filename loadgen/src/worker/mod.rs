@@ -216,6 +216,14 @@ impl Shared {
         scheduled_ns >= self.measured_from_ns.get()
     }
 
+    /// Whether a request that has no answer at the end of the run counts. In a closed loop that is also one from the warm-up: it has
+    /// kept its place from being used for the whole of the measured part, and would otherwise be in no figure.
+    fn is_cut_off(&self, scheduled_ns: u64) -> bool {
+        let measuring = self.measured_from_ns.get() != u64::MAX;
+        let kept_a_place = matches!((&self.plan.mode, self.plan.stop), (Mode::Closed, Stop::Duration { .. }));
+        self.is_measured(scheduled_ns) || (measuring && kept_a_place)
+    }
+
     fn sent_one(&self) {
         let in_flight = self.in_flight.get() + 1;
         self.in_flight.set(in_flight);

@@ -1,7 +1,7 @@
 //! What a run says it sent is what the server has received, however the run goes and ends.
 
 use std::sync::Mutex;
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ on_both_drivers!(
     what_waits_behind_a_full_socket_is_not_sent,
     bytes_are_counted_exactly,
     a_warm_up_is_sent_and_not_counted,
+    a_request_that_hangs_since_the_warm_up_is_counted,
     a_poisson_schedule_is_sent_exactly,
     more_connections_are_opened_when_all_are_busy,
 );
@@ -262,6 +263,31 @@ fn a_warm_up_is_sent_and_not_counted(driver: &str) {
     // 500 per second for 200 ms, and the 50.
     assert_eq!(tally.requests(), 150, "{report}");
     assert_eq!(number(&report["bytes_received"]), 50 * HELLO.len() as u64, "{report}");
+}
+
+fn a_request_that_hangs_since_the_warm_up_is_counted(driver: &str) {
+    // In an open loop it is the schedule that says what belongs to the measured part.
+    for (mode, hung) in [(&[][..], 1), (&["-R", "100", "--max-connections", "2"], 0)] {
+        let first = AtomicBool::new(true);
+        let server = Server::start(move |peer| {
+            let answers = !first.swap(false, SeqCst);
+            while peer.request().is_some() {
+                if answers {
+                    peer.send(HELLO);
+                }
+            }
+        });
+        let mut flags = vec!["--warmup", "200ms", "-d", "300ms", "-c", "2", "-t", "1"];
+        flags.extend(mode);
+        let report = report(driver, &server.url(), &flags);
+        server.finish();
+        let censored = number(&report["requests"]["censored"]);
+        // The other connection may be cut off as well.
+        assert!(hung <= censored && censored <= hung + 1, "{report}");
+        // It has waited since before the measured part.
+        let waited = report["latency_us"]["response"]["max"].as_f64() > Some(310_000.0);
+        assert_eq!(waited, hung == 1, "{report}");
+    }
 }
 
 fn a_poisson_schedule_is_sent_exactly(driver: &str) {
