@@ -39,7 +39,7 @@ pub enum Error {
     #[error(transparent)]
     Setup(SetupError),
     /// The system gives no thread.
-    #[error("cannot start a worker's thread: {0}")]
+    #[error("cannot start a thread: {0}")]
     Thread(io::Error),
     /// The server could not be started.
     #[error("cannot start the server: {0}")]

@@ -118,11 +118,12 @@ fn serve(plan: &ServePlan) -> Result<Exit, Error> {
     let shutdown = server.shutdown_handle();
     if plan.until_stdin_closes {
         let shutdown = shutdown.clone();
-        thread::spawn(move || {
+        let wait = move || {
             // An error is an end as well.
             let _ = io::copy(&mut io::stdin(), &mut io::sink());
             shutdown.begin();
-        });
+        };
+        thread::Builder::new().name("stdin".to_owned()).spawn(wait).map_err(Error::Thread)?;
     }
     on_interrupt(move || shutdown.begin())?;
     let requests = server.join();
@@ -157,7 +158,7 @@ fn targets(plan: &TargetsPlan) -> Result<Exit, Error> {
 /// Calls `stop` at the first SIGINT or SIGTERM; the second one ends the process as usual.
 fn on_interrupt(stop: impl FnOnce() + Send + 'static) -> Result<(), Error> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(Error::Signals)?;
-    thread::spawn(move || {
+    let wait = move || {
         let mut signals = signals.forever();
         if signals.next().is_some() {
             stop();
@@ -166,6 +167,7 @@ fn on_interrupt(stop: impl FnOnce() + Send + 'static) -> Result<(), Error> {
             // Without the handler, as the user means it.
             let _ = signal_hook::low_level::emulate_default_handler(signal);
         }
-    });
+    };
+    thread::Builder::new().name("signals".to_owned()).spawn(wait).map_err(Error::Thread)?;
     Ok(())
 }

@@ -82,7 +82,7 @@ impl Progress {
             return Self { running: None, thread: None };
         }
         let (running, ended) = channel::<()>();
-        let thread = thread::spawn(move || {
+        let shown = move || {
             let mut view = View::new(display, stop, warmup_ns);
             while ended.recv_timeout(view.interval) == Err(RecvTimeoutError::Timeout) {
                 view.show(&snapshots);
@@ -90,8 +90,10 @@ impl Progress {
             if let Some(bar) = view.bar {
                 bar.finish_and_clear();
             }
-        });
-        Self { running: Some(running), thread: Some(thread) }
+        };
+        // A system that has no thread left for it can do without.
+        let thread = thread::Builder::new().name("progress".to_owned()).spawn(shown).ok();
+        Self { running: Some(running), thread }
     }
 }
 

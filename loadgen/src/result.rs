@@ -51,6 +51,9 @@ pub struct RunResult {
     pub status: BTreeMap<String, u64>,
     /// Failed requests by kind.
     pub errors: Errors,
+    /// What the first error of a kind said, where it said more than its kind.
+    #[serde(default)]
+    pub error_examples: BTreeMap<String, String>,
     /// What the generator cost.
     pub generator: Generator,
     /// Whether the figures are the server's.
@@ -226,6 +229,9 @@ pub struct Generator {
     pub user_us_per_request: f64,
     /// CPU time in what its threads could have had: 1 is all.
     pub cpu_utilisation: f64,
+    /// The part of it in which they only waited, spinning, so as to send in time. It is no work, and the verdict leaves it out.
+    #[serde(default)]
+    pub spin_utilisation: f64,
     /// Calls into the kernel per completed request.
     pub syscalls_per_request: f64,
     /// (Peak of the heap − heap with all connections idle) / requests in flight at most. Null where nothing counts it.
@@ -298,6 +304,7 @@ impl RunResult {
             },
             status: status(counters),
             errors: Errors::of(counters),
+            error_examples: error_examples(counters),
             generator: Generator::of(&generator, counters.completed),
             verdict: Verdict::judge(&totals, &generator, rate_mean),
             thresholds: plan.thresholds.iter().map(|threshold| threshold.evaluate(observed)).collect(),
@@ -402,6 +409,7 @@ impl Generator {
             cpu_us_per_request: us(per_request(facts.cpu_ns())),
             user_us_per_request: us(per_request(facts.user_ns())),
             cpu_utilisation: rounded(facts.utilisation()),
+            spin_utilisation: rounded(facts.spin_utilisation()),
             syscalls_per_request: rounded(per_request(
                 facts.workers.iter().map(|worker| worker.syscalls).sum(),
             )),
@@ -422,6 +430,18 @@ fn seconds(ns: u64) -> f64 {
 
 fn ratio(value: f64, by: f64) -> f64 {
     if by > 0.0 { value / by } else { 0.0 }
+}
+
+/// Only of what is counted: an error of a request from the warm-up is not.
+fn error_examples(counters: &metrics::Counters) -> BTreeMap<String, String> {
+    ErrorKind::ALL
+        .into_iter()
+        .filter(|kind| counters.errors[*kind as usize] > 0)
+        .filter_map(|kind| {
+            let text = counters.error_examples[kind as usize].as_ref()?;
+            Some((kind.name().to_owned(), text.to_string()))
+        })
+        .collect()
 }
 
 fn status(counters: &metrics::Counters) -> BTreeMap<String, u64> {
@@ -464,6 +484,10 @@ pub(crate) mod tests {
         recorder.failed(unfinished(30_000_000_000), ErrorKind::Timeout);
         recorder.failed(unfinished(30_000_000_000), ErrorKind::Timeout);
         recorder.failed(unfinished(100_000), ErrorKind::Reset);
+        recorder.error_said(ErrorKind::Reset, || "the connection failed: No route to host".to_owned());
+        recorder.error_said(ErrorKind::Reset, || "the second is not shown".to_owned());
+        // An error of the warm-up's.
+        recorder.error_said(ErrorKind::Connect, || "nor what is not counted".to_owned());
         recorder.censored(Unfinished {
             scheduled_ns: 900_000_000,
             ready_ns: None,
@@ -486,6 +510,7 @@ pub(crate) mod tests {
                     wall_ns: 1_000_000_000,
                     user_ns: 1_000_000,
                     system_ns: 9_000_000,
+                    spin_ns: 6_000_000,
                     syscalls: 2003,
                     ..WorkerFacts::default()
                 }],
@@ -544,6 +569,7 @@ pub(crate) mod tests {
         assert!((result.generator.syscalls_per_request - 2.003).abs() < 1e-9);
         assert_eq!(result.status, BTreeMap::from([("200".to_owned(), 990), ("503".to_owned(), 10)]));
         assert_eq!((result.errors.timeout, result.errors.reset), (2, 1));
+        assert_eq!(result.error_examples.keys().collect::<Vec<_>>(), ["reset"]);
         let met: Vec<bool> = result.thresholds.iter().map(|threshold| threshold.met).collect();
         assert_eq!(met, [true, false]);
     }

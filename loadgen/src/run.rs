@@ -87,26 +87,38 @@ impl Run {
         let snapshots: Arc<[Snapshot]> = (0..plan.threads).map(|_| Snapshot::default()).collect();
 
         let mut coordinator = Coordinator::new(plan.threads, self.messages);
-        let threads: Vec<_> = (0..plan.threads)
-            .map(|index| {
-                let sender = self.sender.clone();
-                let assignment = Assignment {
-                    plan: Arc::clone(&plan),
-                    index,
-                    addresses: addresses.clone(),
-                    request: request.clone(),
-                    snapshots: Arc::clone(&snapshots),
-                    heap: self.heap,
-                };
-                thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-                    let ended = EndGuard { sender: sender.clone() };
-                    worker::work(assignment, |report| drop(sender.send(Message::Worker(report))));
-                    drop(ended);
-                })
-            })
-            .collect::<Result<_, _>>()
-            .map_err(Error::Thread)?;
-        let outcome = coordinator.lead(&plan, self.heap, self.display, &snapshots, self.notice);
+        let mut threads = Vec::with_capacity(plan.threads);
+        let mut not_started = None;
+        for index in 0..plan.threads {
+            let sender = self.sender.clone();
+            let assignment = Assignment {
+                plan: Arc::clone(&plan),
+                index,
+                addresses: addresses.clone(),
+                request: request.clone(),
+                snapshots: Arc::clone(&snapshots),
+                heap: self.heap,
+            };
+            let started = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+                let ended = EndGuard { sender: sender.clone() };
+                worker::work(assignment, |report| drop(sender.send(Message::Worker(report))));
+                drop(ended);
+            });
+            match started {
+                Ok(thread) => threads.push(thread),
+                Err(error) => {
+                    not_started = Some(error);
+                    break;
+                }
+            }
+        }
+        let outcome = match not_started {
+            None => coordinator.lead(&plan, self.heap, self.display, &snapshots, self.notice),
+            Some(error) => {
+                coordinator.end(threads.len());
+                Err(Error::Thread(error))
+            }
+        };
         for thread in threads {
             // A panic was told by its guard.
             let _ = thread.join();
@@ -127,10 +139,11 @@ impl Run {
             return Ok((vec![Address::Tcp(SocketAddr::new(address, port))], false));
         }
         let (sender, name) = (self.sender.clone(), host.clone());
-        thread::spawn(move || {
+        let look_up = move || {
             let found = (name.as_str(), port).to_socket_addrs();
             let _ = sender.send(Message::Resolved(found.map(|found| found.map(Address::Tcp).collect())));
-        });
+        };
+        thread::Builder::new().name("look-up".to_owned()).spawn(look_up).map_err(Error::Thread)?;
         let failed = |source| Error::Resolve { host: host.clone(), source };
         match self.messages.recv() {
             Ok(Message::Resolved(Ok(found))) if found.is_empty() => {
@@ -280,6 +293,14 @@ impl Coordinator {
     /// Whether a worker is gone without an outcome. Each tells its outcome before it goes.
     fn has_failed(&self) -> bool {
         self.gone > self.outcomes.len()
+    }
+
+    /// Ends the first `workers`, as the others could not be started.
+    fn end(&mut self, workers: usize) {
+        self.workers = workers;
+        self.stop_all();
+        // What they have to say makes no difference.
+        let _ = self.listen_until(|this| this.gone == this.workers);
     }
 
     fn stop_all(&mut self) {

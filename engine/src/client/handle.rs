@@ -62,10 +62,7 @@ impl ClientHandle {
     /// A client on a worker of its own, in a new thread. The thread ends when the handle, its clones, and the requests that they made, are gone.
     ///
     /// # Errors
-    /// As [`Worker::new`]; the thread is gone then.
-    ///
-    /// # Panics
-    /// When the system has no thread for it.
+    /// As [`Worker::new`], and [`SetupError::Thread`]; the thread is gone then.
     pub fn spawn(client: ClientOptions, worker: WorkerOptions) -> Result<Self, SetupError> {
         let (sender, receiver) = mpsc::channel();
         let run = move || {
@@ -80,10 +77,7 @@ impl ClientHandle {
                 serve(client, Closing(desk)).await;
             });
         };
-        thread::Builder::new()
-            .name("ringtide-client".to_owned())
-            .spawn(run)
-            .expect("the system has a thread");
+        thread::Builder::new().name("ringtide-client".to_owned()).spawn(run).map_err(SetupError::Thread)?;
         receiver.recv().expect("the thread says how its start went")
     }
 

@@ -57,7 +57,7 @@ impl DriverChoice {
     /// When io_uring was asked for and is not usable, or the environment variable names no driver.
     pub fn resolve(self) -> Result<(Self, Option<String>), SetupError> {
         let choice = match (self, env::var(DRIVER_VARIABLE)) {
-            (Self::Auto, Ok(name)) => name.parse()?,
+            (Self::Auto, Ok(name)) => name.parse().map_err(|_| SetupError::UnknownDriverInVariable(name))?,
             (choice, _) => choice,
         };
         match choice {
@@ -86,10 +86,14 @@ pub enum SetupError {
     Fallback(io::Error),
     /// No driver has this name.
     UnknownDriver(String),
+    /// No driver has the name that the environment variable gives.
+    UnknownDriverInVariable(String),
     /// The worker could not be pinned to this core.
     Pin(usize),
     /// More workers than a process can have: 65,535.
     TooManyWorkers,
+    /// The system gave no thread for the worker.
+    Thread(io::Error),
 }
 
 impl fmt::Display for SetupError {
@@ -100,9 +104,13 @@ impl fmt::Display for SetupError {
             Self::UnknownDriver(name) => {
                 write!(f, "no driver is called '{name}': there are auto, io_uring and fallback")
             }
+            Self::UnknownDriverInVariable(name) => {
+                write!(f, "{DRIVER_VARIABLE} is '{name}': there are auto, io_uring and fallback")
+            }
             Self::Pin(core) => {
                 write!(f, "could not pin a worker to core {core}: this process may not run there")
             }
+            Self::Thread(error) => write!(f, "could not start a worker's thread: {error}"),
             Self::TooManyWorkers => f.write_str("a process has at most 65,535 workers"),
         }
     }
@@ -111,7 +119,7 @@ impl fmt::Display for SetupError {
 impl std::error::Error for SetupError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Fallback(error) => Some(error),
+            Self::Fallback(error) | Self::Thread(error) => Some(error),
             _ => None,
         }
     }

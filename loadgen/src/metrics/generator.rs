@@ -56,7 +56,16 @@ impl GeneratorFacts {
 
     /// CPU time of all workers in what they could have had, spinning included.
     pub fn utilisation(&self) -> f64 {
-        share(self.cpu_ns(), self.workers.iter().map(|worker| worker.wall_ns).sum())
+        share(self.cpu_ns(), self.wall_ns())
+    }
+
+    /// The part of [`utilisation`](Self::utilisation) in which they only waited, spinning.
+    pub fn spin_utilisation(&self) -> f64 {
+        share(self.workers.iter().map(|worker| worker.spin_ns).sum(), self.wall_ns())
+    }
+
+    fn wall_ns(&self) -> u64 {
+        self.workers.iter().map(|worker| worker.wall_ns).sum()
     }
 }
 
@@ -75,6 +84,7 @@ mod tests {
         assert!((worker.busy_share() - 0.3).abs() < 1e-12);
         let facts = GeneratorFacts { workers: vec![worker, worker], ..GeneratorFacts::default() };
         assert!((facts.utilisation() - 0.8).abs() < 1e-12);
+        assert!((facts.spin_utilisation() - 0.5).abs() < 1e-12);
         assert!(WorkerFacts::default().busy_share().abs() < 1e-12);
     }
 }

@@ -35,7 +35,7 @@ pub struct Unfinished {
     pub ended_ns: u64,
 }
 
-/// Counts and times the requests of one worker. Recording never allocates.
+/// Counts and times the requests of one worker. Recording never allocates, but for the text of the first error of each kind.
 ///
 /// Each request that was due is told exactly once: [`completed`](Self::completed), [`failed`](Self::failed) or
 /// [`censored`](Self::censored).
@@ -115,6 +115,12 @@ impl Recorder {
         self.counters.failed += 1;
         self.counters.errors[kind as usize] += 1;
         self.unfinished(request, kind == ErrorKind::Timeout);
+    }
+
+    /// What an error of this kind says. The first of each kind is kept.
+    #[cold]
+    pub fn error_said(&mut self, kind: ErrorKind, text: impl FnOnce() -> String) {
+        self.counters.error_examples[kind as usize].get_or_insert_with(|| text().into());
     }
 
     /// The run ended before a request that was due had an answer. It enters with the time that it has waited.

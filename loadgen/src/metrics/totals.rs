@@ -18,6 +18,8 @@ pub struct Counters {
     pub censored: u64,
     /// Failed requests by kind: indexed by [`ErrorKind`].
     pub errors: [u64; ErrorKind::ALL.len()],
+    /// What the first error of each kind said, where it said more than its kind.
+    pub error_examples: [Option<Box<str>>; ErrorKind::ALL.len()],
     /// Completed requests by status code.
     pub status: Box<[u64; STATUS_CODES]>,
     /// Bytes that arrived.
@@ -38,6 +40,7 @@ impl Default for Counters {
             failed: 0,
             censored: 0,
             errors: [0; ErrorKind::ALL.len()],
+            error_examples: Default::default(),
             status: Box::new([0; STATUS_CODES]),
             bytes_received: 0,
             bytes_sent: 0,
@@ -64,6 +67,11 @@ impl Counters {
         self.ports_ran_out += other.ports_ran_out;
         for (mine, others) in self.errors.iter_mut().zip(&other.errors) {
             *mine += others;
+        }
+        for (mine, others) in self.error_examples.iter_mut().zip(&other.error_examples) {
+            if mine.is_none() {
+                mine.clone_from(others);
+            }
         }
         for (mine, others) in self.status.iter_mut().zip(other.status.iter()) {
             *mine += others;

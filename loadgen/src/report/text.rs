@@ -164,6 +164,10 @@ fn write_outcomes(out: &mut String, result: &RunResult, colour: Colour) -> fmt::
         };
         let line = format!("{:<11}{:>9}   {name}", kind.name(), show_count(result.errors.count(kind)));
         writeln!(out, "{label}{}", colour.bad(&line))?;
+        if let Some(example) = result.error_examples.get(kind.name()) {
+            let indent = LABEL + 23;
+            writeln!(out, "{:indent$}{}", "", wrapped(&format!("first: {example}"), indent))?;
+        }
     }
     Ok(())
 }
@@ -180,12 +184,18 @@ fn write_generator(out: &mut String, result: &RunResult) -> fmt::Result {
             three_digits(system.max(0.0))
         ));
     }
-    parts.push(format!("{:.0} % busy", generator.cpu_utilisation * 100.0));
+    let spinning = generator.spin_utilisation;
+    parts.push(if spinning >= 0.005 {
+        let busy = (generator.cpu_utilisation - spinning).max(0.0);
+        format!("{:.0} % busy and {:.0} % spinning", busy * 100.0, spinning * 100.0)
+    } else {
+        format!("{:.0} % busy", generator.cpu_utilisation * 100.0)
+    });
     if result.requests.completed > 0 {
         parts.push(format!("{} syscalls/request", three_digits(generator.syscalls_per_request)));
     }
     if let Some(bytes) = generator.heap_bytes_per_request {
-        parts.push(format!("heap {}/request", show_bytes(bytes as f64)));
+        parts.push(format!("heap {}/request in flight", show_bytes(bytes as f64)));
     }
     if let Some(bytes) = generator.heap_bytes_per_connection {
         parts.push(format!("heap {}/connection", show_bytes(bytes as f64)));
@@ -284,6 +294,7 @@ mod tests {
         recorder.sent_bytes(400_000);
         let mut measured = crate::result::tests::measured(&recorder);
         measured.generator.workers[0].system_ns = 980_000_000;
+        measured.generator.workers[0].spin_ns = 0;
         RunResult::new(&plan, measured)
     }
 

@@ -171,12 +171,14 @@ impl Lane {
                 }
                 true
             }
-            Some(Err((kind, _))) => {
+            Some(Err((kind, text))) => {
                 self.reconnect_wait = (self.reconnect_wait * 2).clamp(RECONNECT_WAIT_MIN, RECONNECT_WAIT_MAX);
                 if self.shared.is_measured(scheduled_ns) {
                     let ended_ns = runtime::now_ns();
                     let request = Unfinished { scheduled_ns, ready_ns: None, sent_ns: None, ended_ns };
-                    self.shared.recorder.borrow_mut().failed(request, kind);
+                    let mut recorder = self.shared.recorder.borrow_mut();
+                    recorder.failed(request, kind);
+                    recorder.error_said(kind, || text);
                 }
                 false
             }
@@ -254,7 +256,7 @@ impl Lane {
         self.tickets.push(ticket);
         self.shared.sent_one();
         let Some(connection) = &mut self.connection else { return Err(ErrorKind::Closed) };
-        connection.start(&self.shared.request).map_err(|error| error_kind(&error))?;
+        connection.start(&self.shared.request).map_err(|error| self.shared.failure(&error))?;
         if self.tickets.len() == 1 {
             self.timeout.set(runtime::turn_time_ns().saturating_add(self.shared.plan.timeout_ns));
         }
@@ -282,7 +284,7 @@ impl Lane {
             }
             match polled {
                 Poll::Ready(Ok(exchange)) => self.complete(exchange),
-                Poll::Ready(Err(error)) => return Poll::Ready(Over::Failed(error_kind(&error))),
+                Poll::Ready(Err(error)) => return Poll::Ready(Over::Failed(self.shared.failure(&error))),
                 Poll::Pending if self.timeout.poll_elapsed(context).is_pending() => return Poll::Pending,
                 Poll::Pending => {
                     // It was set when the request was drawn, and counts from the send, which came later.
@@ -421,6 +423,20 @@ impl Lane {
             let ready_ns = Some(if closed { scheduled_ns } else { ready_ns });
             book(&mut recorder, Unfinished { scheduled_ns, ready_ns, sent_ns, ended_ns });
         }
+    }
+}
+
+impl Shared {
+    /// The kind of an error, of which the first is kept as an example.
+    #[cold]
+    fn failure(&self, error: &Error) -> ErrorKind {
+        let kind = error_kind(error);
+        // All that there is to say of the others is their kind.
+        let says_more = !matches!(kind, ErrorKind::Closed | ErrorKind::Timeout) && !error.is_reset();
+        if says_more && !self.warming_up.get() {
+            self.recorder.borrow_mut().error_said(kind, || error.to_string());
+        }
+        kind
     }
 }
 

@@ -73,6 +73,7 @@ fn a_server_that_resets(driver: &str) {
             peer.reset();
         }
     });
+    assert_eq!(report["error_examples"], serde_json::json!({}), "the kind says it all: {report}");
     // Those waited for nothing, and did not wait for a time limit either.
     assert_eq!(number(&report["latency_us"]["response"]["count"]), 0, "{report}");
     assert_eq!(number(&report["requests"]["sent"]), 60, "{report}");
@@ -107,6 +108,8 @@ fn a_body_shorter_than_its_length_is_incomplete(driver: &str) {
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello";
     let report = all_fail(driver, &["incomplete"], answers_and_closes(answer));
     assert_eq!(report["status"], serde_json::json!({}), "half an answer has no status: {report}");
+    let said = report["error_examples"]["incomplete"].as_str().unwrap_or_default();
+    assert!(said.contains("5 of 100 bytes"), "{report}");
     assert_eq!(number(&report["bytes_received"]), 60 * answer.len() as u64, "{report}");
 }
 
@@ -346,6 +349,8 @@ fn a_server_that_goes_and_comes_back(driver: &str) {
         assert!(number(&report["status"]["200"]) >= 200 - 8, "{report}");
         // It went with requests in flight or between two, and was away for a while.
         assert!(number(&report["errors"]["connect"]) > 0, "{report}");
+        let said = report["error_examples"]["connect"].as_str().unwrap_or_default();
+        assert!(said.contains(&address.to_string()) && said.contains("refused"), "{report}");
         let failed = number(&report["requests"]["failed"]);
         assert_eq!(sum_of(&report, &["connect", "closed", "reset", "incomplete"]), failed, "{report}");
     }
