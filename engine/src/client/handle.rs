@@ -63,6 +63,9 @@ impl ClientHandle {
     ///
     /// # Errors
     /// As [`Worker::new`], and [`SetupError::Thread`]; the thread is gone then.
+    ///
+    /// # Panics
+    /// When the new thread does, in making its worker, which is a fault of this library.
     pub fn spawn(client: ClientOptions, worker: WorkerOptions) -> Result<Self, SetupError> {
         let (sender, receiver) = mpsc::channel();
         let run = move || {
