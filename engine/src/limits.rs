@@ -23,3 +23,7 @@ pub const BULK_SPIN_NS: u64 = 50_000;
 
 /// How long a connection that the peer is to close is kept for that.
 pub const CLOSE_AFTER_PEER_NS: u64 = 1_000_000_000;
+
+/// How many connections of a worker are kept for their peers to close. Peers that do as they say need a moment for it; those
+/// that do not shall not take up descriptors.
+pub const CLOSE_AFTER_PEER_MAX: usize = 16;

@@ -19,7 +19,7 @@ use super::input::Input;
 use super::piece::Piece;
 use super::request::PreparedRequest;
 use crate::error::{Error, RequestError};
-use crate::limits::COALESCED_SEND_SIZE_MAX;
+use crate::limits::{CLOSE_AFTER_PEER_MAX, COALESCED_SEND_SIZE_MAX};
 use crate::proto::h1::{
     self, BodyLength, ChunkHeader, ClientCodec, Limits, RequestKind, ResponseEvent, ResponseHead,
     ResponseMeta,
@@ -284,6 +284,10 @@ impl Connection {
 
     /// Sends no more, closes, and tells what was sent. For this it waits until the kernel has let go of the send under way, which is not the
     /// peer's to delay. Dropping the future closes as well.
+    ///
+    /// With pipelining, what was sent is left to be read: only the sending half is closed at once, and the rest when the peer has closed, or
+    /// after a second ([`runtime::sockets_closing`](crate::runtime::sockets_closing)). Closing with answers unread would reset the
+    /// connection, and the peer's kernel then drops what it has not read yet (RFC 9112 §9.6).
     pub async fn give_up(mut self) -> GivenUp {
         if self.stream.is_sending() {
             self.stream.cancel_send();
@@ -299,6 +303,9 @@ impl Connection {
             }
             _ => None,
         };
+        if self.pipelining && !self.in_flight.is_empty() && self.stream.shutdown().is_ok() {
+            self.stream.close_after_peer(usize::MAX);
+        }
         GivenUp { sent_ns, cut_size }
     }
 
@@ -309,16 +316,22 @@ impl Connection {
     }
 
     /// Leaves the connection to be closed by the peer, who said that it would, and closes it itself only when the peer does not do so within a
-    /// second. The side that closes first keeps the port occupied for a minute (`TIME_WAIT`, RFC 9293 §3.6.1); that
+    /// second, or when more than [`CLOSE_AFTER_PEER_MAX`] of the worker wait so. The side that closes first keeps the port occupied for a minute (`TIME_WAIT`, RFC 9293 §3.6.1); that
     /// shall not be the side that opens many.
     pub fn close_after_peer(self) {
-        self.stream.close_after_peer();
+        self.stream.close_after_peer(CLOSE_AFTER_PEER_MAX);
     }
 
     /// Requests that were started and whose responses have not ended.
     #[inline]
     pub fn in_flight(&self) -> usize {
         self.in_flight.len()
+    }
+
+    /// Whether the peer has sent something before it was asked for the first time, which no HTTP server does. Known only after
+    /// [`watch`](Self::watch).
+    pub fn has_peer_spoken_first(&self) -> bool {
+        self.received_size == 0 && self.in_flight.is_empty() && self.stream.has_unread()
     }
 
     /// Whether another request may be started, as far as is known without asking the peer: it has not announced that it will close, and has not closed. That
@@ -359,8 +372,9 @@ impl Connection {
         self.stream.peer_address()
     }
 
-    /// Has the peer's close noticed while the connection is idle, so that [`is_reusable`](Self::is_reusable) is up to date.
-    pub(crate) fn watch(&mut self) {
+    /// Has what the peer does noticed while the connection is idle, so that [`is_reusable`](Self::is_reusable) is up to date. After the first
+    /// response it is so anyway.
+    pub fn watch(&mut self) {
         if self.stream.watch().is_err() {
             self.reusable = false;
         }

@@ -83,6 +83,15 @@ pub fn statistics() -> Statistics {
     self::core::current().statistics()
 }
 
+/// How many sockets of this thread's worker nobody holds any more, and stay open only until their peers close them; at most so many, as
+/// those that have been closed are taken off with some delay.
+///
+/// # Panics
+/// Outside a worker's [`block_on`](Worker::block_on).
+pub fn sockets_closing() -> usize {
+    self::core::current().io().0.abandoned()
+}
+
 /// Waits for `duration`. Cancel-safe.
 ///
 /// # Panics

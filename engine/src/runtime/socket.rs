@@ -201,19 +201,37 @@ impl Socket {
         self.with(|state, _| state.sent_at_ns)
     }
 
-    /// Closes when the peer has closed, or after [`CLOSE_AFTER_PEER_NS`].
-    pub(crate) fn close_after_peer(mut self) {
+    /// Whether something has arrived that nobody has read.
+    pub(crate) fn has_unread(&self) -> bool {
+        self.with(|state, _| !state.received.is_empty())
+    }
+
+    /// Closes when the peer has closed, or after [`CLOSE_AFTER_PEER_NS`]; what still arrives is dropped. When more than
+    /// `count_max` wait so on the worker, the oldest does no longer.
+    pub(crate) fn close_after_peer(mut self, count_max: usize) {
         let handle = self.handle;
         let deadline_ns = self.core.turn_time_ns() + CLOSE_AFTER_PEER_NS;
-        let waits = self.with_all(|sockets, _| {
+        let waits = self.with_all(|sockets, driver| {
             let Some(state) = sockets.state_mut(handle) else { return false };
-            // Only one that is receiving learns of the end.
-            let waits = state.receiving == Receiving::Armed && state.received.is_empty();
-            if waits {
+            let receives = match state.receiving {
+                Receiving::Armed => true,
+                Receiving::Idle | Receiving::Paused => driver.receive(handle).is_ok(),
+                // Only one that is receiving learns of the end.
+                Receiving::Pausing | Receiving::Abandoned | Receiving::Eof | Receiving::Failed(_) => false,
+            };
+            if receives {
+                state.received = InlineQueue::default();
                 state.receiving = Receiving::Abandoned;
                 sockets.abandoned.push_back((deadline_ns, handle));
+                if sockets.abandoned.len() > count_max
+                    && let Some((_, oldest)) = sockets.abandoned.pop_front()
+                    && sockets.is_abandoned(oldest)
+                {
+                    driver.close(oldest);
+                    drop(sockets.remove(oldest));
+                }
             }
-            waits
+            receives
         });
         if waits {
             // The socket's state and handle stay in the tables, and `dispatch` or `close_abandoned` ends both. Forgetting the
@@ -518,6 +536,16 @@ impl Sockets {
         }
     }
 
+    /// Whether it still waits for its peer to close.
+    fn is_abandoned(&mut self, handle: Handle) -> bool {
+        self.state_mut(handle).is_some_and(|state| state.receiving == Receiving::Abandoned)
+    }
+
+    /// How many sockets wait to be closed by their peers, at most.
+    pub(super) fn abandoned(&self) -> usize {
+        self.abandoned.len()
+    }
+
     /// When the next abandoned socket is to be closed.
     #[inline]
     pub(super) fn next_close_ns(&self) -> Option<u64> {
@@ -545,7 +573,7 @@ impl Sockets {
 pub(super) fn close_abandoned(sockets: &mut Sockets, driver: &mut AnyDriver, now_ns: u64) {
     while let Some((deadline_ns, handle)) = sockets.abandoned.front().copied() {
         // Those whose peers did close are gone from the table, and only their entries here are left to drop.
-        let stands = sockets.state_mut(handle).is_some_and(|state| state.receiving == Receiving::Abandoned);
+        let stands = sockets.is_abandoned(handle);
         if stands && deadline_ns > now_ns {
             return;
         }

@@ -158,9 +158,14 @@ impl Stream {
         self.socket.has_news()
     }
 
-    /// Closes when the peer has, or after a second.
-    pub(crate) fn close_after_peer(self) {
-        self.socket.close_after_peer();
+    /// Closes when the peer has, or after a second, or when more than `count_max` of this worker wait so.
+    pub(crate) fn close_after_peer(self, count_max: usize) {
+        self.socket.close_after_peer(count_max);
+    }
+
+    /// Whether something has arrived that nobody has read.
+    pub(crate) fn has_unread(&self) -> bool {
+        self.socket.has_unread()
     }
 
     /// Has the peer's end noticed although nobody reads.
