@@ -41,6 +41,9 @@ pub struct RunResult {
     pub bytes_sent: u64,
     /// How long the measured part was.
     pub duration_s: f64,
+    /// When the last complete answer came, from the start of the measured part; null without one.
+    #[serde(default)]
+    pub last_answer_s: Option<f64>,
     /// Whether the user stopped it early.
     pub interrupted: bool,
     /// Times of whole requests.
@@ -247,6 +250,8 @@ pub struct Generator {
 pub struct Measured {
     /// Its requests.
     pub totals: Totals,
+    /// When the measured part began, on the workers' clock.
+    pub measured_from_ns: u64,
     /// How long the measured part was.
     pub elapsed: Duration,
     /// Whether the user stopped it early.
@@ -260,7 +265,7 @@ pub struct Measured {
 impl RunResult {
     /// The result of `plan`, judged and held against its thresholds.
     pub fn new(plan: &Plan, measured: Measured) -> Self {
-        let Measured { totals, elapsed, interrupted, generator, environment } = measured;
+        let Measured { totals, measured_from_ns, elapsed, interrupted, generator, environment } = measured;
         let counters = &totals.counters;
         let duration_s = elapsed.as_secs_f64();
         let requests_per_second = ratio(counters.completed as f64, duration_s);
@@ -268,8 +273,11 @@ impl RunResult {
             response: &totals.latencies.response,
             scheduled: counters.scheduled(),
             failed: counters.failed,
+            succeeded: counters.status[..400].iter().sum(),
             requests_per_second,
         };
+        let last_answer_ns =
+            (counters.completed > 0).then(|| counters.last_done_ns.saturating_sub(measured_from_ns));
         let rate_mean = plan.open_loop().map(|open| f64::midpoint(open.rate_start, open.rate_end));
         Self {
             schema: SCHEMA,
@@ -288,6 +296,7 @@ impl RunResult {
             bytes_received: counters.bytes_received,
             bytes_sent: counters.bytes_sent,
             duration_s: seconds(elapsed.as_nanos() as u64),
+            last_answer_s: last_answer_ns.map(seconds),
             interrupted,
             latency_us: LatenciesUs {
                 response: SummaryUs::of(&totals.latencies.response),
@@ -503,6 +512,7 @@ pub(crate) mod tests {
     pub(crate) fn measured(recorder: &Recorder) -> Measured {
         Measured {
             totals: Totals::merge([recorder]),
+            measured_from_ns: 0,
             elapsed: Duration::from_secs(1),
             interrupted: false,
             generator: GeneratorFacts {
@@ -583,7 +593,7 @@ pub(crate) mod tests {
         assert_eq!(result.latency_us.response, SummaryUs::default());
         let json = serde_json::to_string(&result).expect("serialisable");
         assert!(json.contains("\"requests_per_second\":0.0") && json.contains("\"status\":{}"), "{json}");
-        // What is no number would be null; only these four are meant to be.
-        assert_eq!(json.matches("null").count(), 4, "{json}");
+        // What is no number would be null; only these five are meant to be.
+        assert_eq!(json.matches("null").count(), 5, "{json}");
     }
 }

@@ -347,6 +347,7 @@ fn result(
         plan,
         Measured {
             totals: Totals::merge(&recorders),
+            measured_from_ns: led.start_ns,
             elapsed: Duration::from_nanos(ended_ns.saturating_sub(led.start_ns)),
             interrupted,
             generator,

@@ -17,7 +17,7 @@ pub struct Threshold {
     expression: String,
     metric: Metric,
     comparison: Comparison,
-    /// Nanoseconds, a share (0.001 is 0.1 %), a number of requests, or requests per second.
+    /// Nanoseconds, percent, a number of requests, or requests per second.
     bound: f64,
 }
 
@@ -33,6 +33,8 @@ enum Metric {
     ErrorShare,
     /// Failed requests.
     Errors,
+    /// Successful requests in all scheduled ones.
+    SuccessShare,
     RequestsPerSecond,
 }
 
@@ -53,6 +55,8 @@ pub struct Observed<'a> {
     pub scheduled: u64,
     /// Those that failed.
     pub failed: u64,
+    /// Those with a complete answer of a status below 400.
+    pub succeeded: u64,
     /// Completed ones per second.
     pub requests_per_second: f64,
 }
@@ -81,7 +85,7 @@ impl Threshold {
         let latency = observed.response;
         let anything = match self.metric {
             Metric::Quantile(_) | Metric::Mean | Metric::Min | Metric::Max => !latency.is_empty(),
-            Metric::ErrorShare | Metric::Errors => observed.scheduled > 0,
+            Metric::ErrorShare | Metric::Errors | Metric::SuccessShare => observed.scheduled > 0,
             Metric::RequestsPerSecond => true,
         };
         let value = match self.metric {
@@ -90,18 +94,21 @@ impl Threshold {
             Metric::Mean => latency.mean(),
             Metric::Min => latency.min() as f64,
             Metric::Max => latency.max() as f64,
-            Metric::ErrorShare => observed.failed as f64 / observed.scheduled as f64,
+            Metric::ErrorShare => percent(observed.failed, observed.scheduled),
+            Metric::SuccessShare => percent(observed.succeeded, observed.scheduled),
             Metric::Errors => observed.failed as f64,
             Metric::RequestsPerSecond => observed.requests_per_second,
         };
+        // 7 of 1000 are 0.7 %, whatever the last bits of either are.
+        let equal = (value - self.bound).abs() <= 1e-12 * self.bound;
         let holds = match self.comparison {
-            Comparison::Less => value < self.bound,
-            Comparison::LessOrEqual => value <= self.bound,
-            Comparison::Greater => value > self.bound,
-            Comparison::GreaterOrEqual => value >= self.bound,
+            Comparison::Less => value < self.bound && !equal,
+            Comparison::LessOrEqual => value <= self.bound || equal,
+            Comparison::Greater => value > self.bound && !equal,
+            Comparison::GreaterOrEqual => value >= self.bound || equal,
         };
         let (shown, unit) = match self.metric {
-            Metric::ErrorShare => (value * 100.0, "%"),
+            Metric::ErrorShare | Metric::SuccessShare => (value, "%"),
             Metric::Errors => (value, "requests"),
             Metric::RequestsPerSecond => (value, "req/s"),
             _ => (value / 1e3, "us"),
@@ -113,6 +120,10 @@ impl Threshold {
             met: anything && holds,
         }
     }
+}
+
+fn percent(part: u64, whole: u64) -> f64 {
+    part as f64 * 100.0 / whole as f64
 }
 
 impl fmt::Display for Threshold {
@@ -173,6 +184,7 @@ fn parse_metric(name: &str, text: &str) -> Result<Metric, ThresholdError> {
         "min" => Metric::Min,
         "max" => Metric::Max,
         "errors" => Metric::Errors,
+        "success" => Metric::SuccessShare,
         "rps" | "requests_per_second" => Metric::RequestsPerSecond,
         _ => {
             let percentile = name
@@ -192,7 +204,7 @@ fn parse_metric(name: &str, text: &str) -> Result<Metric, ThresholdError> {
                 None => {
                     return Err(ThresholdError(format!(
                         "`{name}` in `{text}` is not a metric; there are pN (p50, p99.9), mean, min, max, \
-                         errors and rps"
+                         errors, success and rps"
                     )));
                 }
             }
@@ -205,11 +217,9 @@ fn parse_bound(metric: Metric, bound: &str) -> Result<(Metric, f64), String> {
         Metric::RequestsPerSecond => {
             parse_rate(bound).map(|rate| (metric, rate)).map_err(|error| error.to_string())
         }
+        Metric::SuccessShare => parse_percent(bound).map(|percent| (metric, percent)),
         Metric::Errors | Metric::ErrorShare => match bound.strip_suffix('%') {
-            Some(percent) => match percent.trim().parse::<f64>() {
-                Ok(percent) if (0.0..=100.0).contains(&percent) => Ok((Metric::ErrorShare, percent / 100.0)),
-                _ => Err(format!("`{bound}` is not a share from 0% to 100%")),
-            },
+            Some(_) => parse_percent(bound).map(|percent| (Metric::ErrorShare, percent)),
             None => match crate::units::parse_count(bound) {
                 Ok(count) => Ok((Metric::Errors, count as f64)),
                 Err(error) => {
@@ -226,6 +236,13 @@ fn parse_bound(metric: Metric, bound: &str) -> Result<(Metric, f64), String> {
     }
 }
 
+fn parse_percent(bound: &str) -> Result<f64, String> {
+    let percent = bound.strip_suffix('%').and_then(|percent| percent.trim().parse::<f64>().ok());
+    percent
+        .filter(|percent| (0.0..=100.0).contains(percent))
+        .ok_or_else(|| format!("`{bound}` is not a share from 0% to 100%"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -237,7 +254,8 @@ mod tests {
     }
 
     fn evaluate(expression: &str, response: &Histogram<u64>) -> Outcome {
-        let observed = Observed { response, scheduled: 1000, failed: 2, requests_per_second: 1500.0 };
+        let observed =
+            Observed { response, scheduled: 1000, failed: 2, succeeded: 990, requests_per_second: 1500.0 };
         expression.parse::<Threshold>().expect(expression).evaluate(observed)
     }
 
@@ -261,6 +279,9 @@ mod tests {
             ("errors<=0.2%", true, "%"),
             ("errors<3", true, "requests"),
             ("errors<2", false, "requests"),
+            ("success>98.9%", true, "%"),
+            ("success>99%", false, "%"),
+            ("success>=99%", true, "%"),
             ("rps>1000", true, "req/s"),
             ("requests_per_second>=2k", false, "req/s"),
         ] {
@@ -272,12 +293,40 @@ mod tests {
     }
 
     #[test]
+    fn a_share_is_what_it_is_in_decimals() {
+        let response = histogram([1]);
+        for scheduled in [100, 500, 1000, 2000, 10_000] {
+            // Tenths of a percent.
+            for tenths in 1..100 {
+                if tenths * scheduled % 1000 != 0 {
+                    continue;
+                }
+                let failed = tenths * scheduled / 1000;
+                let observed = Observed {
+                    response: &response,
+                    scheduled,
+                    failed,
+                    succeeded: scheduled - failed,
+                    requests_per_second: 0.0,
+                };
+                let bound = format!("{}.{}", tenths / 10, tenths % 10);
+                for (sign, met) in [("<", false), ("<=", true), (">", false), (">=", true)] {
+                    let expression = format!("errors{sign}{bound}%");
+                    let outcome = expression.parse::<Threshold>().expect("valid").evaluate(observed);
+                    assert_eq!(outcome.met, met, "{failed} of {scheduled}: {expression}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn nothing_seen_meets_no_threshold_on_latency_or_errors() {
         let empty = histogram([]);
         let outcome = evaluate("p99<10ms", &empty);
         assert_eq!((outcome.met, outcome.observed.to_bits()), (false, 0.0_f64.to_bits()));
-        let nothing = Observed { response: &empty, scheduled: 0, failed: 0, requests_per_second: 0.0 };
-        for expression in ["errors<1%", "errors<1", "rps>0"] {
+        let nothing =
+            Observed { response: &empty, scheduled: 0, failed: 0, succeeded: 0, requests_per_second: 0.0 };
+        for expression in ["errors<1%", "success>=0%", "errors<1", "rps>0"] {
             assert!(!expression.parse::<Threshold>().expect("valid").evaluate(nothing).met, "{expression}");
         }
     }
@@ -301,6 +350,7 @@ mod tests {
             ("errors<x", "`x` is not a count"),
             ("errors<0.1", "such as 0.1%"),
             ("errors<101%", "not a share"),
+            ("success>10", "`10` is not a share"),
             ("rps>fast", "`fast` is not a rate"),
         ] {
             let error = text.parse::<Threshold>().expect_err(text).to_string();

@@ -16,6 +16,10 @@ pub const BUSY_SHARE_MAX: f64 = 0.95;
 /// every figure.
 pub const RUN_QUEUE_SHARE_MAX: f64 = 0.10;
 
+/// When the generator waits for its core for this part of the mean response time, per request, it is slow to see the answers.
+/// In an open loop that sleeps most of the time, this shows where the share of the time does not.
+pub const RUN_QUEUE_PART_OF_RESPONSE_MAX: f64 = 0.25;
+
 /// When this part of a percentile of the response time is the generator's own lateness, it is no figure of the server.
 pub const LAG_PART_OF_RESPONSE_MAX: f64 = 0.5;
 
@@ -69,6 +73,8 @@ impl Verdict {
                  other work off it (--cpus)",
                 crowded * 100.0
             ));
+        } else if totals.open_loop {
+            judge_waits(totals, generator, &mut reasons);
         }
         if totals.open_loop {
             judge_lag(totals, rate_mean, &mut reasons);
@@ -87,6 +93,20 @@ impl Verdict {
             ));
         }
         Self { valid: reasons.is_empty(), reasons }
+    }
+}
+
+fn judge_waits(totals: &Totals, generator: &GeneratorFacts, reasons: &mut Vec<String>) {
+    let waited_ns: u64 = generator.workers.iter().map(|worker| worker.run_queue_wait_ns).sum();
+    let per_request_ns = waited_ns as f64 / totals.counters.scheduled().max(1) as f64;
+    let response_ns = totals.latencies.response.mean();
+    if per_request_ns > RUN_QUEUE_PART_OF_RESPONSE_MAX * response_ns {
+        reasons.push(format!(
+            "the generator waited {} per request for its core, which others used, out of a mean response time of {}: \
+             keep the server and other work off it (--cpus)",
+            show_time_ns(per_request_ns),
+            show_time_ns(response_ns)
+        ));
     }
 }
 
@@ -192,6 +212,15 @@ mod tests {
         let shared = reasons(&totals, &worker(0.5, 0.12), None);
         assert!(shared.len() == 1 && shared[0].contains("waited 12 % of the time"), "{shared:?}");
         assert!(reasons(&totals, &worker(0.5, 0.09), None).is_empty());
+    }
+
+    #[test]
+    fn a_worker_that_sleeps_most_of_the_time_waits_for_its_core_all_the_same() {
+        // 1,000 requests of 100 µs each: 10 % of a second, of which it waited 2 or 3 %.
+        let totals = open_loop(0, 0, 100_000);
+        assert!(reasons(&totals, &worker(0.05, 0.02), Some(1000.0)).is_empty());
+        let waits = reasons(&totals, &worker(0.05, 0.03), Some(1000.0));
+        assert!(waits.len() == 1 && waits[0].contains("30.0 µs per request"), "{waits:?}");
     }
 
     #[test]

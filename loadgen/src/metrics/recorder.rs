@@ -93,6 +93,7 @@ impl Recorder {
     pub fn completed(&mut self, sample: Sample) {
         self.counters.completed += 1;
         self.counters.sent += 1;
+        self.counters.last_done_ns = sample.done_ns;
         self.counters.status[usize::from(sample.status).min(STATUS_CODES - 1)] += 1;
         let service_ns = sample.done_ns.saturating_sub(sample.sent_ns);
         if sample.first_byte_ns == sample.done_ns {

@@ -16,6 +16,8 @@ pub struct Counters {
     pub failed: u64,
     /// Requests that were due and unanswered when the run ended.
     pub censored: u64,
+    /// When the last of the complete answers was.
+    pub last_done_ns: u64,
     /// Failed requests by kind: indexed by [`ErrorKind`].
     pub errors: [u64; ErrorKind::ALL.len()],
     /// What the first error of each kind said, where it said more than its kind.
@@ -39,6 +41,7 @@ impl Default for Counters {
             completed: 0,
             failed: 0,
             censored: 0,
+            last_done_ns: 0,
             errors: [0; ErrorKind::ALL.len()],
             error_examples: Default::default(),
             status: Box::new([0; STATUS_CODES]),
@@ -61,6 +64,7 @@ impl Counters {
         self.completed += other.completed;
         self.failed += other.failed;
         self.censored += other.censored;
+        self.last_done_ns = self.last_done_ns.max(other.last_done_ns);
         self.bytes_received += other.bytes_received;
         self.bytes_sent += other.bytes_sent;
         self.descriptors_ran_out += other.descriptors_ran_out;

@@ -16,6 +16,14 @@ type Pick = fn(&SummaryUs) -> f64;
 /// Where values start.
 const LABEL: usize = 15;
 
+/// A silence at the end of a run that is worth a note is longer than this,
+const SILENCE_MIN_S: f64 = 1.0;
+/// and than this part of it.
+const SILENCE_PART: f64 = 0.1;
+
+/// So are requests without an answer at the end, when they are more than this part of all.
+const UNANSWERED_PART: f64 = 0.1;
+
 /// The report of a run.
 pub fn render(result: &RunResult, colour: Colour) -> String {
     let mut text = String::new();
@@ -28,10 +36,10 @@ fn write_report(out: &mut String, result: &RunResult, colour: Colour) -> fmt::Re
     writeln!(out, "{} {}", colour.bold(&result.plan.method), colour.bold(&result.plan.url))?;
     writeln!(out, "{}", description(result))?;
     if result.interrupted {
-        let interruption = if result.requests.scheduled == 0 {
-            "Interrupted before the first request."
-        } else {
-            "Interrupted: this is the report of what ran."
+        let interruption = match (result.requests.scheduled, result.duration_s > 0.0) {
+            (0, false) if result.plan.warmup_s > 0.0 => "Interrupted in the warm-up: nothing was measured.",
+            (0, _) => "Interrupted before the first request.",
+            _ => "Interrupted: this is the report of what ran.",
         };
         writeln!(out, "{}", colour.bad(interruption))?;
     }
@@ -46,6 +54,7 @@ fn write_report(out: &mut String, result: &RunResult, colour: Colour) -> fmt::Re
     writeln!(out)?;
     write_generator(out, result)?;
     write_verdict(out, result, colour)?;
+    write_notes(out, result)?;
     write_thresholds(out, &result.thresholds, colour)
 }
 
@@ -202,6 +211,32 @@ fn write_generator(out: &mut String, result: &RunResult) -> fmt::Result {
     }
     parts.push(format!("peak RSS {}", show_bytes(generator.rss_peak_bytes as f64)));
     writeln!(out, "{:LABEL$}{}", "Generator", listed(&parts, LABEL))
+}
+
+/// What is easily overlooked among figures that look well.
+fn write_notes(out: &mut String, result: &RunResult) -> fmt::Result {
+    let requests = &result.requests;
+    let mut notes = Vec::new();
+    let silent_s = result.duration_s - result.last_answer_s.unwrap_or(result.duration_s);
+    let interval_s = result.plan.rate.map_or(0.0, |rate| 1.0 / rate.max(f64::MIN_POSITIVE));
+    if silent_s > SILENCE_MIN_S.max(SILENCE_PART * result.duration_s).max(2.0 * interval_s) {
+        notes.push(format!("there was no answer in the last {}", show_time_ns(silent_s * 1e9)));
+    }
+    if result.plan.mode == LoopName::Open
+        && requests.censored as f64 > UNANSWERED_PART * requests.scheduled as f64
+    {
+        notes.push(format!(
+            "the rate was not kept up with: {} of {} requests had no answer at the end; either the server is slower \
+             than that, or more connections are needed (-c, --max-connections)",
+            show_count(requests.censored),
+            show_count(requests.scheduled)
+        ));
+    }
+    for (index, note) in notes.iter().enumerate() {
+        let label = if index == 0 { "Note" } else { "" };
+        writeln!(out, "{label:LABEL$}{}", wrapped(note, LABEL))?;
+    }
+    Ok(())
 }
 
 fn write_verdict(out: &mut String, result: &RunResult, colour: Colour) -> fmt::Result {
