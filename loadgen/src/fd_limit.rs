@@ -3,11 +3,13 @@
 use std::io;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use ringtide::limits::CLOSE_AFTER_PEER_MAX;
 
 /// Descriptors of the process itself: standard streams, report, progress, name resolution, and room for libraries.
 const PROCESS_DESCRIPTORS: u64 = 32;
-/// Descriptors of one worker: ring or epoll, event descriptor, clock and scheduler facts, and room.
-const WORKER_DESCRIPTORS: u64 = 8;
+/// Descriptors of one worker: ring or epoll, event descriptor, clock and scheduler facts, and room; and connections that
+/// are done with and wait for their peers to close them.
+const WORKER_DESCRIPTORS: u64 = 8 + CLOSE_AFTER_PEER_MAX as u64;
 
 /// The system does not allow as many descriptors as are needed.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +93,13 @@ mod tests {
         if hard < u64::MAX / 2 {
             let error = ensure(hard as usize, 1).expect_err("beyond the hard limit").to_string();
             assert!(error.contains(&format!("the hard limit is {hard}")), "{error}");
-            assert!(error.contains(&format!("at most {} connections", hard - 40)), "{error}");
+            assert!(
+                error.contains(&format!(
+                    "at most {} connections",
+                    hard - PROCESS_DESCRIPTORS - WORKER_DESCRIPTORS
+                )),
+                "{error}"
+            );
         }
     }
 }

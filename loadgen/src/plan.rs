@@ -95,6 +95,11 @@ impl Plan {
         }
     }
 
+    /// What worker `worker` has of the run.
+    pub fn part(&self, worker: usize) -> Part {
+        Part { worker, workers: self.threads, connections: self.connections }
+    }
+
     /// The most connections that are ever open at once.
     pub fn connections_max(&self) -> usize {
         self.open_loop().map_or(self.connections, |open| open.max_connections)
@@ -212,16 +217,31 @@ pub enum Stop {
     },
 }
 
-impl Stop {
-    /// How many requests worker `index` of `workers` may start: its part of the count, `u64::MAX` without a count.
-    /// The parts differ by at most one and add up to the count.
-    pub fn requests_of_worker(self, index: usize, workers: usize) -> u64 {
-        match self {
-            Self::Duration { .. } => u64::MAX,
-            Self::Requests { count } => {
-                count / workers as u64 + u64::from((index as u64) < count % workers as u64)
-            }
-        }
+/// A worker's part of a run. Connections are dealt out to the workers in turn, and requests to the connections in turn, so that a
+/// worker with more connections has more of the requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// From 0.
+    pub worker: usize,
+    /// Of so many.
+    pub workers: usize,
+    /// Connections of all workers; not fewer than these.
+    pub connections: usize,
+}
+
+impl Part {
+    /// How many of `total` connections the worker has.
+    pub fn connections_of(self, total: usize) -> usize {
+        total / self.workers + usize::from(self.worker < total % self.workers)
+    }
+
+    /// How many requests the worker may start: its part of the count, `u64::MAX` without a count. The parts add up to
+    /// the count.
+    pub fn requests_of(self, stop: Stop) -> u64 {
+        let Stop::Requests { count } = stop else { return u64::MAX };
+        let (rounds, rest) = (count / self.connections as u64, count % self.connections as u64);
+        // The rest is less than one for each connection.
+        rounds * self.connections_of(self.connections) as u64 + self.connections_of(rest as usize) as u64
     }
 }
 
@@ -273,11 +293,20 @@ mod tests {
 
     #[test]
     fn the_workers_parts_add_up() {
-        for (count, workers) in [(1, 1), (1, 4), (10, 3), (1_000_003, 7)] {
-            let stop = Stop::Requests { count };
-            let parts: Vec<u64> = (0..workers).map(|index| stop.requests_of_worker(index, workers)).collect();
-            assert_eq!(parts.iter().sum::<u64>(), count);
-            assert!(parts.iter().max().expect("some") - parts.iter().min().expect("some") <= 1);
+        for (count, workers, connections) in
+            [(1, 1, 1), (1, 4, 4), (10, 3, 3), (300, 2, 3), (7, 2, 5), (1_000_003, 7, 50)]
+        {
+            let parts = (0..workers).map(|worker| Part { worker, workers, connections });
+            let of_each = parts.map(|part| {
+                let (requests, own) =
+                    (part.requests_of(Stop::Requests { count }), part.connections_of(connections) as u64);
+                // As many for each connection, but for one more or less.
+                let each = count / connections as u64;
+                assert!((own * each..=own * (each + 1)).contains(&requests), "{requests} for {own}");
+                (requests, own)
+            });
+            let (requests, own): (Vec<_>, Vec<_>) = of_each.unzip();
+            assert_eq!((requests.iter().sum(), own.iter().sum()), (count, connections as u64));
         }
     }
 

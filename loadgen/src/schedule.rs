@@ -4,13 +4,14 @@
 
 use fastrand::Rng;
 
-use crate::plan::{Arrival, OpenLoop, Stop};
+use crate::plan::{Arrival, OpenLoop, Part, Stop};
 
 /// The arrivals that one worker has to send, in order.
 ///
-/// Constant arrivals of all workers together are one even grid: worker `w` of `T` takes the arrivals w, w + T, w + 2T…
-/// of it. Arrival k is due when the integral of the rate reaches k, so a ramp is even with respect to its own rate.
-/// Poisson arrivals are independent seeded processes, one per worker, each at 1/T of the rate.
+/// Constant arrivals of all workers together are one even grid, of which each worker takes those that fall to its
+/// connections when they are dealt out in turn ([`Part`]). Arrival k is due when the integral of the rate reaches k, so
+/// a ramp is even with respect to its own rate. Poisson arrivals are independent seeded processes, one per worker, each
+/// with the share of the rate that its connections are of all.
 ///
 /// Arrival k is computed from k and not from arrival k − 1, so nothing drifts, however long the run.
 #[derive(Clone, Debug)]
@@ -28,7 +29,7 @@ pub struct Schedule {
 #[derive(Clone, Debug)]
 enum Process {
     /// The global index of this worker's next arrival.
-    Grid { index: u64, step: u64 },
+    Grid { index: u64, part: Part },
     /// The integral of the total rate at this worker's last arrival. Adding up loses less than one arrival in 10¹⁴,
     /// far below the randomness of the process itself.
     Poisson { integral: f64, step: f64, random: Rng },
@@ -59,12 +60,13 @@ impl Rate {
 }
 
 impl Schedule {
-    /// The arrivals of worker `worker` (from 0) of `workers`.
+    /// The arrivals of one worker.
     ///
     /// # Panics
-    /// When `worker` is not below `workers`, both rates are 0, or they differ and the run does not stop after a time.
-    pub fn new(open: &OpenLoop, stop: Stop, seed: u64, worker: usize, workers: usize) -> Self {
-        assert!(worker < workers, "worker {worker} of {workers}");
+    /// When there is no such worker, or fewer connections than workers, both rates are 0, or they differ and the run does not stop after a time.
+    pub fn new(open: &OpenLoop, stop: Stop, seed: u64, part: Part) -> Self {
+        let Part { worker, workers, connections } = part;
+        assert!(worker < workers && workers <= connections, "{part:?}");
         let (start, end) = (open.rate_start, open.rate_end);
         assert!(start >= 0.0 && end >= 0.0 && start + end > 0.0, "a rate from {start} to {end}");
         let (duration_ns, integral_end, slope) = match stop {
@@ -77,17 +79,18 @@ impl Schedule {
             }
         };
         let process = match open.arrival {
-            Arrival::Constant => Process::Grid { index: worker as u64, step: workers as u64 },
+            Arrival::Constant => Process::Grid { index: worker as u64, part },
             Arrival::Poisson => {
                 let mut seeds = Rng::with_seed(seed);
                 let own = (0..=worker).fold(0, |_, _| seeds.u64(..));
-                Process::Poisson { integral: 0.0, step: workers as f64, random: Rng::with_seed(own) }
+                let step = connections as f64 / part.connections_of(connections) as f64;
+                Process::Poisson { integral: 0.0, step, random: Rng::with_seed(own) }
             }
         };
         let mut schedule = Self {
             rate: Rate { start, slope },
             integral_end,
-            left: stop.requests_of_worker(worker, workers),
+            left: part.requests_of(stop),
             duration_ns,
             process,
             next_ns: None,
@@ -109,9 +112,16 @@ impl Schedule {
         }
         self.left -= 1;
         let integral = match &mut self.process {
-            Process::Grid { index, step } => {
+            Process::Grid { index, part: Part { worker, workers, connections } } => {
                 let integral = *index as f64;
-                *index += *step;
+                let (connections, workers) = (*connections as u64, *workers as u64);
+                let connection = *index % connections;
+                *index += if connection + workers < connections {
+                    workers
+                } else {
+                    // On to the worker's first connection.
+                    connections - connection + *worker as u64
+                };
                 integral
             }
             Process::Poisson { integral, step, random } => {
@@ -147,6 +157,11 @@ mod tests {
     use super::*;
     use crate::plan::Spin;
 
+    /// With as many connections as workers.
+    fn part(worker: usize, workers: usize) -> Part {
+        Part { worker, workers, connections: workers }
+    }
+
     fn open(rate_start: f64, rate_end: f64, arrival: Arrival) -> OpenLoop {
         OpenLoop { rate_start, rate_end, arrival, spin: Spin::Off, max_connections: 1 }
     }
@@ -157,7 +172,7 @@ mod tests {
 
     fn all(open: &OpenLoop, stop: Stop, seed: u64, workers: usize) -> Vec<u64> {
         let mut arrivals: Vec<u64> =
-            (0..workers).flat_map(|worker| Schedule::new(open, stop, seed, worker, workers)).collect();
+            (0..workers).flat_map(|worker| Schedule::new(open, stop, seed, part(worker, workers))).collect();
         arrivals.sort_unstable();
         arrivals
     }
@@ -166,9 +181,22 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn the_workers_together_are_one_even_grid(rate in 1_u64..50_000, duration_ms in 1_u64..2_000, workers in 1_usize..9) {
+        fn the_workers_together_are_one_even_grid(
+            rate in 1_u64..50_000, duration_ms in 1_u64..2_000, workers in 1_usize..9, more in 0_usize..9,
+        ) {
             let stop = Stop::Duration { ns: duration_ms * 1_000_000 };
-            let arrivals = all(&open(rate as f64, rate as f64, Arrival::Constant), stop, 1, workers);
+            let open = open(rate as f64, rate as f64, Arrival::Constant);
+            let connections = workers + more;
+            let arrivals_of = |worker| Schedule::new(&open, stop, 1, Part { worker, workers, connections });
+            for worker in 0..workers {
+                let part = Part { worker, workers, connections };
+                let (all, fair) = (rate as f64 * duration_ms as f64 / 1e3, part.connections_of(connections) as f64);
+                let own = arrivals_of(worker).count() as f64;
+                // Within one round of the connections.
+                prop_assert!((own - all * fair / connections as f64).abs() <= fair, "{} of {}", own, all);
+            }
+            let mut arrivals: Vec<u64> = (0..workers).flat_map(arrivals_of).collect();
+            arrivals.sort_unstable();
             prop_assert_eq!(arrivals.len() as u64, (rate * duration_ms).div_ceil(1000));
             for (k, &due_ns) in arrivals.iter().enumerate() {
                 // Rounded to the nearest nanosecond, in integers.
@@ -199,7 +227,7 @@ mod tests {
         fn each_worker_goes_forward(rate in 0.01_f64..5_000.0, end in 0.01_f64..5_000.0, seed: u64, workers in 1_usize..5, poisson: bool) {
             let arrival = if poisson { Arrival::Poisson } else { Arrival::Constant };
             for worker in 0..workers {
-                let mut schedule = Schedule::new(&open(rate, end, arrival), seconds(1), seed, worker, workers);
+                let mut schedule = Schedule::new(&open(rate, end, arrival), seconds(1), seed, part(worker, workers));
                 let mut last = 0;
                 while let Some(peeked) = schedule.peek_ns() {
                     prop_assert_eq!(schedule.next(), Some(peeked));
@@ -215,8 +243,8 @@ mod tests {
     fn a_rate_below_one_and_below_the_workers_is_kept() {
         let slow = open(0.5, 0.5, Arrival::Constant);
         assert_eq!(all(&slow, seconds(10), 1, 4), [0, 2, 4, 6, 8].map(|s| s * 1_000_000_000));
-        assert_eq!(Schedule::new(&slow, seconds(10), 1, 3, 4).peek_ns(), Some(6_000_000_000));
-        assert_eq!(Schedule::new(&slow, seconds(4), 1, 3, 4).peek_ns(), None);
+        assert_eq!(Schedule::new(&slow, seconds(10), 1, part(3, 4)).peek_ns(), Some(6_000_000_000));
+        assert_eq!(Schedule::new(&slow, seconds(4), 1, part(3, 4)).peek_ns(), None);
     }
 
     #[test]
@@ -224,9 +252,9 @@ mod tests {
         // Arrival k of worker 1 of 3, read after a day at 100,003/s (a rate that does not divide a second).
         let rate = 100_003_u64;
         let mut schedule =
-            Schedule::new(&open(rate as f64, rate as f64, Arrival::Constant), seconds(90_000), 1, 1, 3);
+            Schedule::new(&open(rate as f64, rate as f64, Arrival::Constant), seconds(90_000), 1, part(1, 3));
         let k = 86_400 * rate / 3 * 3 + 1;
-        schedule.process = Process::Grid { index: k, step: 3 };
+        schedule.process = Process::Grid { index: k, part: part(1, 3) };
         schedule.advance();
         let exact = (u128::from(k) * 2_000_000_000 + u128::from(rate)) / (2 * u128::from(rate));
         assert_eq!(schedule.peek_ns(), Some(exact as u64));
@@ -247,7 +275,7 @@ mod tests {
         let poisson = open(1000.0, 2000.0, Arrival::Poisson);
         assert_eq!(all(&poisson, seconds(1), 7, 3), all(&poisson, seconds(1), 7, 3));
         assert_ne!(all(&poisson, seconds(1), 7, 3), all(&poisson, seconds(1), 8, 3));
-        let first = |worker| Schedule::new(&poisson, seconds(1), 7, worker, 2).next();
+        let first = |worker| Schedule::new(&poisson, seconds(1), 7, part(worker, 2)).next();
         assert_ne!(first(0), first(1));
     }
 

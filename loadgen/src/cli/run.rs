@@ -265,6 +265,15 @@ fn check_headers(plan: &Plan) -> Result<(), UsageError> {
                 plan.body.len()
             ));
         }
+        let asks_to_close =
+            || header.value.split(',').any(|option| option.trim().eq_ignore_ascii_case("close"));
+        if !plan.keepalive && header.name.eq_ignore_ascii_case("connection") && !asks_to_close() {
+            return Err(UsageError::Contradiction {
+                first: "--no-keepalive".to_owned(),
+                second: format!("--header (-H) 'Connection: {}'", header.value),
+                why: "the last request on a connection says `close` (RFC 9112 §9.6)".to_owned(),
+            });
+        }
         hosts += u32::from(header.name.eq_ignore_ascii_case("host"));
     }
     if hosts > 1 {

@@ -133,7 +133,9 @@ impl Lane {
         let shared = Rc::clone(&self.shared);
         let connects = &shared.connects;
         match self.connect_or_end().await {
-            Some(Ok(connection)) => {
+            Some(Ok(mut connection)) => {
+                // So that it is not used if the server does not keep it until its first request is due.
+                connection.watch();
                 self.connection = Some(connection);
                 connects.connected.set(connects.connected.get() + 1);
             }
@@ -147,7 +149,11 @@ impl Lane {
     }
 
     /// Connects for a request that is due, and sends it; false when that failed, and the request with it.
+    ///
+    /// The time that connecting takes is a wait for a free connection. What the generator took before it began is its own lateness, and
+    /// stays so: the request counts as ready by that much before it is.
     async fn connect_for(&mut self, scheduled_ns: u64) -> bool {
+        let late_ns = runtime::now_ns().saturating_sub(scheduled_ns.max(self.free_since_ns));
         if !self.reconnect_wait.is_zero() {
             let wait = self.reconnect_wait;
             let ended = self.sleep_or_end(wait).await;
@@ -164,7 +170,7 @@ impl Lane {
             Some(Ok(connection)) => {
                 self.reconnect_wait = Duration::ZERO;
                 self.connection = Some(connection);
-                let ready_ns = runtime::now_ns().max(scheduled_ns);
+                let ready_ns = runtime::now_ns().saturating_sub(late_ns).max(scheduled_ns);
                 if let Err(kind) = self.start(Ticket { scheduled_ns, ready_ns }) {
                     self.fail(kind).await;
                     return false;
@@ -172,6 +178,7 @@ impl Lane {
                 true
             }
             Some(Err((kind, text))) => {
+                self.free_since_ns = runtime::now_ns();
                 self.reconnect_wait = (self.reconnect_wait * 2).clamp(RECONNECT_WAIT_MIN, RECONNECT_WAIT_MAX);
                 if self.shared.is_measured(scheduled_ns) {
                     let ended_ns = runtime::now_ns();
@@ -309,7 +316,8 @@ impl Lane {
         let parallel = self.shared.plan.parallel;
         while self.tickets.len() < parallel {
             let reusable = self.connection.as_ref().is_some_and(Connection::is_reusable);
-            if !reusable {
+            let spoke_first = self.connection.as_ref().is_some_and(Connection::has_peer_spoken_first);
+            if !reusable && !spoke_first {
                 // What is in flight is still to be answered.
                 return self.tickets.is_empty().then_some(Over::Connection);
             }
@@ -322,6 +330,15 @@ impl Lane {
                 }
                 Draw::Wait => return None,
             };
+            if spoke_first {
+                // Its bytes would be taken for an answer to this.
+                self.tickets.push(ticket);
+                self.shared.sent_one();
+                let kind = ErrorKind::Protocol;
+                let text = || "the server sent something before it was asked".to_owned();
+                self.shared.recorder.borrow_mut().error_said(kind, text);
+                return Some(Over::Failed(kind));
+            }
             if let Err(kind) = self.start(ticket) {
                 return Some(Over::Failed(kind));
             }
@@ -369,12 +386,18 @@ impl Lane {
     /// Books the requests in flight as failed, and drops the connection.
     async fn fail(&mut self, kind: ErrorKind) {
         let counts = |shared: &Shared, scheduled_ns| shared.is_measured(scheduled_ns);
-        self.abandon(counts, |recorder, request| recorder.failed(request, kind)).await;
+        self.abandon(counts, |recorder, index, request| match (index, kind) {
+            // It was the first answer that was wrong; the others had not begun.
+            (1.., ErrorKind::Incomplete | ErrorKind::Protocol) => recorder.failed(request, ErrorKind::Closed),
+            // With pipelining, a timeout is that of all who wait behind the one that had none left: they have waited, too.
+            _ => recorder.failed(request, kind),
+        })
+        .await;
     }
 
     /// Books the requests in flight, and one that was drawn and not begun, as cut off by the end of the run.
     async fn censor(&mut self) {
-        self.abandon(Shared::is_cut_off, Recorder::censored).await;
+        self.abandon(Shared::is_cut_off, |recorder, _, request| recorder.censored(request)).await;
         let drawn = self.shared.source.borrow_mut().leave(self.number);
         if let Some(scheduled_ns) = drawn
             && self.shared.plan.open_loop().is_some()
@@ -398,9 +421,10 @@ impl Lane {
     async fn abandon(
         &mut self,
         counts: impl Fn(&Shared, u64) -> bool,
-        book: impl Fn(&mut Recorder, Unfinished),
+        book: impl Fn(&mut Recorder, usize, Unfinished),
     ) {
         let ended_ns = runtime::now_ns();
+        self.free_since_ns = ended_ns;
         let GivenUp { sent_ns, cut_size } = match self.connection.take() {
             Some(connection) => connection.give_up().await,
             None => GivenUp::default(),
@@ -421,7 +445,7 @@ impl Lane {
             }
             let scheduled_ns = if closed { sent_ns.unwrap_or(scheduled_ns) } else { scheduled_ns };
             let ready_ns = Some(if closed { scheduled_ns } else { ready_ns });
-            book(&mut recorder, Unfinished { scheduled_ns, ready_ns, sent_ns, ended_ns });
+            book(&mut recorder, index, Unfinished { scheduled_ns, ready_ns, sent_ns, ended_ns });
         }
     }
 }

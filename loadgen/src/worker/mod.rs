@@ -12,6 +12,7 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use ringtide::runtime::{self, Remote, SetupError, Spin, Statistics, Timer, Worker, WorkerOptions};
 use ringtide::{Address, PreparedRequest};
@@ -28,6 +29,9 @@ use crate::schedule::Schedule;
 /// Connections that one worker opens at the same time before a run: more would overflow the accept queues of most servers, and a SYN that
 /// is dropped there comes again after a second.
 const CONNECTS_AT_ONCE: usize = 128;
+
+/// How long pipelined requests that were sent are left to be read by the server after the end. It is not part of the run.
+const LAST_READ_NS: u64 = 100_000_000;
 
 /// What a worker is told before it starts.
 pub(crate) struct Assignment {
@@ -146,6 +150,20 @@ impl Phase {
             Poll::Pending
         })
         .await;
+    }
+
+    /// Waits until `moment_ns`; false when the run is stopped before.
+    async fn comes_to(&self, moment_ns: u64) -> bool {
+        let mut timer = Timer::new();
+        timer.set(moment_ns);
+        poll_fn(|context| {
+            if self.stopped.get() {
+                return Poll::Ready(runtime::now_ns() >= moment_ns);
+            }
+            self.waker.set(Some(context.waker().clone()));
+            timer.poll_elapsed(context).map(|()| true)
+        })
+        .await
     }
 }
 
@@ -318,7 +336,7 @@ fn spin(plan: &Plan) -> Spin {
 /// Without keep-alive each request makes its own; one is made all the same, to see whether anybody is there.
 async fn connect(shared: &Rc<Shared>, phase: &Phase, index: usize) {
     let plan = &shared.plan;
-    let lanes = share(plan.connections, index, plan.threads);
+    let lanes = plan.part(index).connections_of(plan.connections);
     let connects = if plan.keepalive { lanes } else { 1 };
     for lane in 0..lanes {
         Lane::spawn(shared, lane < connects, None);
@@ -332,11 +350,6 @@ async fn connect(shared: &Rc<Shared>, phase: &Phase, index: usize) {
         Poll::Pending
     })
     .await;
-}
-
-/// The part of `total` that worker `index` of `workers` has.
-fn share(total: usize, index: usize, workers: usize) -> usize {
-    total / workers + usize::from(index < total % workers)
 }
 
 struct Measured {
@@ -364,7 +377,7 @@ async fn measure(
         let source = match &plan.mode {
             Mode::Closed => Source::closed(start_ns, measured_ns, u64::MAX),
             Mode::Open(open) => {
-                let schedule = Schedule::new(&open.steady(), stop, plan.seed ^ 1, index, plan.threads);
+                let schedule = Schedule::new(&open.steady(), stop, plan.seed ^ 1, plan.part(index));
                 Source::open(start_ns, schedule, lanes_max(&plan, index))
             }
         };
@@ -386,21 +399,23 @@ async fn measure(
     };
     let source = match &plan.mode {
         Mode::Closed => {
-            let count = plan.stop.requests_of_worker(index, plan.threads);
+            let count = plan.part(index).requests_of(plan.stop);
             Source::closed(measured_ns, end_ns.unwrap_or(u64::MAX), count)
         }
         Mode::Open(open) => {
-            let schedule = Schedule::new(open, plan.stop, plan.seed, index, plan.threads);
+            let schedule = Schedule::new(open, plan.stop, plan.seed, plan.part(index));
             Source::open(measured_ns, schedule, lanes_max(&plan, index))
         }
     };
-    if runtime::now_ns() < measured_ns {
-        let mut timer = Timer::new();
-        timer.set(measured_ns);
-        timer.elapsed().await;
-    }
+    let begins = phase.comes_to(measured_ns).await;
     shared.recorder.borrow_mut().reset();
-    shared.measured_from_ns.set(measured_ns);
+    // Stopped before that, nothing is measured, and nothing that the schedule has for later comes due.
+    let source = if begins {
+        shared.measured_from_ns.set(measured_ns);
+        source
+    } else {
+        Source::waiting()
+    };
     shared.in_flight_max.set(shared.in_flight.get());
     if let (Some(heap), 0) = (heap, index) {
         heap.reset_peak();
@@ -424,6 +439,11 @@ async fn measure(
         Poll::Pending
     })
     .await;
+    // What was sent shall be read before the connections go, as far as that is a matter of moments.
+    let patience_ns = runtime::now_ns() + LAST_READ_NS;
+    while runtime::sockets_closing() > 0 && plan.parallel > 1 && runtime::now_ns() < patience_ns {
+        runtime::sleep(Duration::from_millis(1)).await;
+    }
     let mut recorder = shared.recorder.borrow_mut();
     let mut source = shared.source.borrow_mut();
     while let Some(scheduled_ns) = source.take_overdue(ended_ns) {
@@ -442,7 +462,7 @@ async fn measure(
 }
 
 fn lanes_max(plan: &Plan, index: usize) -> usize {
-    share(plan.connections_max(), index, plan.threads)
+    plan.part(index).connections_of(plan.connections_max())
 }
 
 /// Lets the lanes draw from `source` until `end_ns`, or without that until nothing is left and all is answered; or until the coordinator

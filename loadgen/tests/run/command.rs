@@ -92,6 +92,14 @@ impl Running {
         kill(Pid::from_raw(self.child.id() as i32), Signal::SIGINT).expect("it runs");
     }
 
+    /// As Ctrl-Z and `fg` do.
+    pub(crate) fn pause(&self, duration: Duration) {
+        let process = Pid::from_raw(self.child.id() as i32);
+        kill(process, Signal::SIGSTOP).expect("it runs");
+        thread::sleep(duration);
+        kill(process, Signal::SIGCONT).expect("it has not ended");
+    }
+
     /// Waits for its end.
     pub(crate) fn wait(mut self) -> Ended {
         let begun = Instant::now();

@@ -1,8 +1,8 @@
 //! What a run says it sent is what the server has received, however the run goes and ends.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -29,6 +29,7 @@ on_both_drivers!(
     a_warm_up_is_sent_and_not_counted,
     a_request_that_hangs_since_the_warm_up_is_counted,
     a_poisson_schedule_is_sent_exactly,
+    each_connection_has_its_share_whatever_its_worker,
     more_connections_are_opened_when_all_are_busy,
 );
 
@@ -302,6 +303,29 @@ fn a_poisson_schedule_is_sent_exactly(driver: &str) {
         assert!((300..=500).contains(&count), "{report}");
         // The seed alone decides.
         assert_eq!(*scheduled.get_or_insert(count), count);
+    }
+}
+
+fn each_connection_has_its_share_whatever_its_worker(driver: &str) {
+    // One of two workers has one of three connections.
+    for mode in [&[][..], &["-R", "600"], &["-R", "600", "--arrival", "poisson"]] {
+        let each = Arc::new(Mutex::new(Vec::new()));
+        let counts = Arc::clone(&each);
+        let server = Server::start(move |peer| {
+            let mut count = 0;
+            while peer.request().is_some() {
+                count += 1;
+                std::thread::sleep(Duration::from_millis(1));
+                peer.send(HELLO);
+            }
+            counts.lock().expect("no panic").push(count);
+        });
+        let mut flags = vec!["-n", "120", "-c", "3", "-t", "2"];
+        flags.extend(mode);
+        all_completed(&report(driver, &server.url(), &flags), 120);
+        server.finish();
+        let each = each.lock().expect("no panic");
+        assert!(each.len() == 3 && each.contains(&40), "{mode:?}: {each:?}");
     }
 }
 

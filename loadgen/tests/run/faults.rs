@@ -2,7 +2,7 @@
 //! nothing is in the percentiles.
 
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -26,6 +26,10 @@ on_both_drivers!(
     a_server_that_never_answers,
     a_body_that_stops_runs_into_the_timeout,
     timeouts_of_pipelined_requests,
+    what_fails_with_the_first_in_flight_is_not_the_others_fault,
+    a_connection_that_the_server_closes_while_it_is_idle_is_replaced,
+    a_server_that_speaks_first_is_no_http,
+    a_server_that_does_not_close_has_its_connections_closed,
     a_pipelined_request_has_the_time_from_its_own_send,
     an_answer_before_the_request_is_no_answer,
     an_answer_too_many_is_no_answer,
@@ -179,6 +183,74 @@ fn timeouts_of_pipelined_requests(driver: &str) {
     assert!(float(&report["latency_us"]["service"]["p50"]) >= 149_000.0, "{report}");
 }
 
+fn what_fails_with_the_first_in_flight_is_not_the_others_fault(driver: &str) {
+    for (answer, kind) in [(&b"HTTP/1.1 200 OK\r\nCont"[..], "incomplete"), (b"garbage\r\n\r\n", "protocol")]
+    {
+        let server = Server::start(move |peer| {
+            for _ in 0..4 {
+                assert!(peer.request().is_some());
+            }
+            peer.send(answer);
+            peer.stream.shutdown(Shutdown::Write).expect("it is connected");
+            peer.wait_for_end();
+        });
+        let report = report(driver, &server.url(), &["-n", "4", "-c", "1", "-p", "4"]);
+        server.finish();
+        assert_eq!(number(&report["errors"][kind]), 1, "{report}");
+        assert_eq!(number(&report["errors"]["closed"]), 3, "{report}");
+        assert_eq!(number(&report["requests"]["sent"]), 4, "{report}");
+    }
+}
+
+/// What every server does some time after the last request, or before the first.
+fn a_connection_that_the_server_closes_while_it_is_idle_is_replaced(driver: &str) {
+    let server = Server::start(|peer| {
+        peer.stream.set_read_timeout(Some(Duration::from_millis(50))).expect("it is TCP");
+        while peer.request().is_some() {
+            peer.send(HELLO);
+        }
+    });
+    // The second and the third request are due when their connections are gone.
+    let report = report(driver, &server.url(), &["-R", "4", "-n", "4", "-c", "3", "-t", "1"]);
+    let tally = server.finish();
+    assert_eq!(number(&report["requests"]["completed"]), 4, "{report}");
+    assert_eq!(tally.connections.load(SeqCst), 6, "{report}");
+}
+
+fn a_server_that_speaks_first_is_no_http(driver: &str) {
+    let server = Server::start(|peer| {
+        peer.send(HELLO);
+        peer.wait_for_end();
+    });
+    // Only the first is due so soon that its connection may have heard nothing yet.
+    let report = report(driver, &server.url(), &["-R", "10", "-n", "4", "-c", "4", "-t", "1"]);
+    server.finish();
+    assert!(number(&report["errors"]["protocol"]) >= 3, "{report}");
+    let said = report["error_examples"]["protocol"].as_str().unwrap_or_default();
+    assert!(said.contains("before it was asked"), "{report}");
+}
+
+/// They answer `Connection: close` and leave that to the client.
+fn a_server_that_does_not_close_has_its_connections_closed(driver: &str) {
+    let (open, most) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicI64::new(0)));
+    let (now, peak) = (Arc::clone(&open), Arc::clone(&most));
+    let server = Server::start(move |peer| {
+        peak.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
+        while peer.request().is_some() {
+            peer.send(HELLO);
+        }
+        now.fetch_sub(1, SeqCst);
+    });
+    let flags = ["-n", "1000", "-c", "4", "-t", "1", "--no-keepalive"];
+    let report = report(driver, &server.url(), &flags);
+    let tally = server.finish();
+    assert_eq!(number(&report["requests"]["completed"]), 1000, "{report}");
+    assert!(tally.connections.load(SeqCst) >= 1000);
+    // 4 at work and 16 that wait; and those whose threads have not seen their ends yet.
+    let most = most.load(SeqCst);
+    assert!(most < 200, "{most} were open at once");
+}
+
 /// Two are sent together; the first is answered late, and the second has its own time.
 fn a_pipelined_request_has_the_time_from_its_own_send(driver: &str) {
     let server = Server::start(|peer| {
@@ -276,7 +348,7 @@ impl Port {
         socket
     }
 
-    /// One life of a server: answers until `lifetime` requests have come over all connections, then is gone, connections and all.
+    /// One life of a server: answers `lifetime` requests over all connections, then is gone, connections and all.
     /// Tells how many it answered.
     fn live(&self, lifetime: u64) -> u64 {
         let listener = Self::bound(self.address);
@@ -300,8 +372,11 @@ impl Port {
                     threads.push(thread::spawn(move || {
                         let (tally, mut buffer) = (Tally::default(), Vec::new());
                         while next_request(&mut stream, &mut buffer, &tally).is_some() {
-                            let _ = std::io::Write::write_all(&mut stream, HELLO);
-                            if served.fetch_add(1, SeqCst) + 1 == lifetime {
+                            let number = served.fetch_add(1, SeqCst) + 1;
+                            if number <= lifetime {
+                                let _ = std::io::Write::write_all(&mut stream, HELLO);
+                            }
+                            if number == lifetime {
                                 let _ = over.send(());
                             }
                         }
@@ -321,7 +396,7 @@ impl Port {
             let _ = stream.shutdown(Shutdown::Both);
         }
         accepting.join().expect("no panic");
-        served.load(SeqCst)
+        served.load(SeqCst).min(lifetime)
     }
 }
 

@@ -16,6 +16,7 @@ on_both_drivers!(
     thresholds_decide_the_exit_code,
     a_starved_generator_is_not_valid,
     an_interrupt_prints_the_report,
+    a_warm_up_is_interrupted_at_once,
     a_second_interrupt_ends_at_once,
     a_seed_is_repeated,
     a_reader_that_goes_away_is_no_error,
@@ -200,6 +201,29 @@ fn an_interrupt_prints_the_report(driver: &str) {
         assert!(ended.stdout.contains(piece), "`{piece}` in {ended:?}");
     }
     server.finish();
+}
+
+fn a_warm_up_is_interrupted_at_once(driver: &str) {
+    for mode in [&["-d", "1m"][..], &["-n", "10"], &["-R", "2k", "-d", "1m"]] {
+        let (seen, wait) = channel();
+        let server = Server::start(move |peer| {
+            while peer.request().is_some() {
+                let _ = seen.send(());
+                peer.send(HELLO);
+            }
+        });
+        let mut flags = vec!["--warmup", "10h", "-c", "3", "-t", "2"];
+        flags.extend(mode);
+        let running = begin(driver, &server.url(), &flags);
+        for _ in 0..20 {
+            wait.recv_timeout(Duration::from_secs(20)).expect("requests come");
+        }
+        running.interrupt();
+        let ended = running.wait();
+        assert_eq!(ended.code, Some(130), "{ended:?}");
+        assert!(ended.stdout.contains("Interrupted in the warm-up: nothing was measured."), "{ended:?}");
+        server.finish();
+    }
 }
 
 fn a_second_interrupt_ends_at_once(driver: &str) {

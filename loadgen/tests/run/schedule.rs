@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::command::{float, number, report, run};
+use crate::command::{begin, float, number, report, run};
 use crate::server::{HELLO, Server};
 
 on_both_drivers!(
     a_stall_is_in_the_response_and_not_in_the_service,
     what_no_connection_was_free_for_is_not_forgotten,
+    the_generators_own_pause_is_its_lag_whether_it_connects_or_not,
     a_ramp_has_as_many_requests_as_its_mean,
     arrivals_are_one_schedule_for_all_connections,
     a_closed_loop_has_one_latency,
@@ -24,6 +25,33 @@ on_both_drivers!(
 
 fn at(report: &Value, name: &str, value: &str) -> f64 {
     float(&report["latency_us"][name][value])
+}
+
+/// It is stopped for 300 ms. With a connection for each request, these are made only after that.
+fn the_generators_own_pause_is_its_lag_whether_it_connects_or_not(driver: &str) {
+    for flags in [&[][..], &["--no-keepalive"]] {
+        let (seen, wait) = channel();
+        let server = Server::start(move |peer| {
+            while peer.request().is_some() {
+                let _ = seen.send(());
+                peer.send(HELLO);
+            }
+        });
+        let mut all = vec!["-R", "200", "-d", "1s", "-c", "80", "-t", "1", "--format", "json"];
+        all.extend(flags);
+        let running = begin(driver, &server.url(), &all);
+        for _ in 0..20 {
+            wait.recv_timeout(Duration::from_secs(20)).expect("requests come");
+        }
+        running.pause(Duration::from_millis(300));
+        let report = running.wait().report(0);
+        server.finish();
+        // The requests that came due meanwhile were late by up to that much, and there was a connection for each.
+        assert!(at(&report, "schedule_lag", "max") > 250_000.0, "{flags:?}: {report}");
+        assert!(at(&report, "schedule_lag", "p90") > 100_000.0, "{flags:?}: {report}");
+        assert!(at(&report, "queue_wait", "p90") < 100_000.0, "{flags:?}: {report}");
+        assert_eq!(report["verdict"]["valid"], false, "{flags:?}: {report}");
+    }
 }
 
 /// The server answers at once, but for one request, which takes 300 ms. All that came due meanwhile had to wait for it.
