@@ -57,7 +57,16 @@ impl Rate {
         let root = (self.start * self.start + 2.0 * self.slope * integral).max(0.0).sqrt();
         2.0 * integral * 1e9 / (self.start + root)
     }
+
+    /// The integral from the start to `time_ns`.
+    fn integral(self, time_ns: u64) -> f64 {
+        let seconds = time_ns as f64 / 1e9;
+        self.start.mul_add(seconds, self.slope * seconds * seconds / 2.0)
+    }
 }
+
+/// Of the arrivals that nobody has sent, this part of those that are left is counted at once, so that it takes no time.
+const OVERDUE_PARTS: f64 = 8_192.0;
 
 impl Schedule {
     /// The arrivals of one worker.
@@ -103,6 +112,39 @@ impl Schedule {
     #[inline]
     pub fn peek_ns(&self) -> Option<u64> {
         self.next_ns
+    }
+
+    /// The next arrivals until `end_ns`, when nobody will send them: the time of one in their middle, and how many they are. One, unless there
+    /// are very many of them, which then lie close together.
+    pub fn next_overdue(&mut self, end_ns: u64) -> Option<(u64, u64)> {
+        let mut due_ns = self.next_ns.filter(|due_ns| *due_ns <= end_ns)?;
+        let integral_end = self.rate.integral(end_ns).min(self.integral_end);
+        let mut count = 0;
+        match &mut self.process {
+            Process::Grid { index, part } => {
+                // In whole rounds of the connections, of which each worker has as many in all.
+                let round = part.connections as f64;
+                let rounds = ((integral_end - *index as f64) / round / OVERDUE_PARTS).max(0.0) as u64;
+                let own = part.connections_of(part.connections) as u64;
+                let rounds = rounds.min(self.left / own);
+                count = rounds * own;
+                if count > 0 {
+                    due_ns = self.rate.time_ns(*index as f64 + rounds as f64 * round / 2.0) as u64;
+                    *index += rounds * part.connections as u64;
+                }
+            }
+            Process::Poisson { integral, step, .. } => {
+                let expected = ((integral_end - *integral) / *step / OVERDUE_PARTS).max(0.0) as u64;
+                if expected > 1 {
+                    count = expected.min(self.left);
+                    due_ns = self.rate.time_ns(*integral + *step * count as f64 / 2.0) as u64;
+                    *integral += *step * count as f64;
+                }
+            }
+        }
+        self.left -= count;
+        self.advance();
+        Some((due_ns.min(end_ns), count + 1))
     }
 
     fn advance(&mut self) {
@@ -235,6 +277,51 @@ mod tests {
                     last = peeked;
                 }
                 prop_assert_eq!(schedule.next(), None);
+            }
+        }
+    }
+
+    #[test]
+    fn overdue_arrivals_are_counted_without_going_through_them() {
+        for (start, end, arrival) in [
+            (1e9_f64, 1e9_f64, Arrival::Constant),
+            (0.0, 2e9, Arrival::Constant),
+            (1e9, 1e9, Arrival::Poisson),
+            (3_000.0, 3_000.0, Arrival::Constant),
+            (3_000.0, 3_000.0, Arrival::Poisson),
+        ] {
+            for stop in [seconds(100), Stop::Requests { count: 70_000_003 }] {
+                if start.to_bits() != end.to_bits() && stop != seconds(100) {
+                    continue;
+                }
+                let (mut count, mut sum_s, mut calls) = (0_u64, 0.0, 0);
+                for worker in 0..2 {
+                    let part = Part { worker, workers: 2, connections: 3 };
+                    let mut schedule = Schedule::new(&open(start, end, arrival), stop, 1, part);
+                    let mut last_ns = 0;
+                    while let Some((due_ns, own)) = schedule.next_overdue(99_999_999_999) {
+                        assert!(due_ns >= last_ns, "{due_ns} after {last_ns}");
+                        last_ns = due_ns;
+                        count += own;
+                        sum_s += own as f64 * due_ns as f64 / 1e9;
+                        calls += 1;
+                    }
+                }
+                let all = f64::midpoint(start, end) * 100.0;
+                let all = if stop == seconds(100) { all } else { all.min(70_000_003.0) };
+                if arrival == Arrival::Constant {
+                    assert_eq!(count, all as u64);
+                } else {
+                    assert!((count as f64 / all - 1.0).abs() < 0.01, "{count} of {all}");
+                }
+                // The mean of a ramp from nothing is at two thirds.
+                let mean_s = if start > 0.0 { all / start / 2.0 } else { 200.0 / 3.0 };
+                assert!(
+                    (sum_s / count as f64 / mean_s - 1.0).abs() < 0.01,
+                    "{} {mean_s}",
+                    sum_s / count as f64
+                );
+                assert!(calls < 1_000_000, "{calls}");
             }
         }
     }

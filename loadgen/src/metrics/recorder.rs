@@ -130,6 +130,18 @@ impl Recorder {
         self.unfinished(request, true);
     }
 
+    /// The run ended before `count` requests, which were due at `scheduled_ns` or nearly so, had found a connection.
+    pub fn overdue(&mut self, scheduled_ns: u64, ended_ns: u64, count: u64) {
+        let waited_ns = ended_ns.saturating_sub(scheduled_ns);
+        self.counters.censored += count;
+        self.response.saturating_record_n(waited_ns, count);
+        if self.open_loop && waited_ns > 0 {
+            self.queue_wait.saturating_record_n(waited_ns, count);
+        } else if self.open_loop {
+            self.queue_wait_none += count;
+        }
+    }
+
     /// Bytes that arrived, of answers complete or not.
     #[inline]
     pub fn received_bytes(&mut self, count: u64) {

@@ -21,7 +21,7 @@ use ringtide_driver::allocator::CountingAllocator;
 use self::lane::Lane;
 use self::source::Source;
 use crate::environment::{ThreadMeter, ThreadUsage, online_cores};
-use crate::metrics::{Recorder, Unfinished, WorkerFacts};
+use crate::metrics::{Recorder, WorkerFacts};
 use crate::plan::{self, Mode, Plan, Stop};
 use crate::progress::{PUBLISH_INTERVAL_NS, Snapshot};
 use crate::schedule::Schedule;
@@ -446,9 +446,8 @@ async fn measure(
     }
     let mut recorder = shared.recorder.borrow_mut();
     let mut source = shared.source.borrow_mut();
-    while let Some(scheduled_ns) = source.take_overdue(ended_ns) {
-        let request = Unfinished { scheduled_ns, ready_ns: None, sent_ns: None, ended_ns };
-        recorder.censored(request);
+    while let Some((scheduled_ns, count)) = source.take_overdue(ended_ns) {
+        recorder.overdue(scheduled_ns, ended_ns, count);
     }
     let facts = WorkerFacts {
         wall_ns: ended_ns.saturating_sub(measured_ns),

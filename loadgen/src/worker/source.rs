@@ -176,10 +176,13 @@ impl Source {
         }
     }
 
-    /// A request that was due before `end_ns` and that nobody has taken.
-    pub(super) fn take_overdue(&mut self, end_ns: u64) -> Option<u64> {
-        match self.kind {
-            Kind::Open { .. } => self.take_due(end_ns),
+    /// Requests that were due before `end_ns` and that nobody has taken: when, or nearly so, and how many.
+    pub(super) fn take_overdue(&mut self, end_ns: u64) -> Option<(u64, u64)> {
+        match &mut self.kind {
+            Kind::Open { start_ns, schedule, .. } => {
+                let (due_ns, count) = schedule.next_overdue(end_ns.checked_sub(*start_ns)?)?;
+                Some((*start_ns + due_ns, count))
+            }
             Kind::Waiting | Kind::Closed { .. } => None,
         }
     }
