@@ -11,7 +11,8 @@ use crate::proto::h1;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The caller asked for something that cannot be sent. Nothing was sent, and the connection is as it was.
+    /// The caller asked for something that cannot be sent. Whether any of it was sent, and how the connection is left, depends on what it
+    /// was: see each kind.
     Request(RequestError),
     /// No address was found for the host. Nothing was sent; trying again may help.
     Resolve {
@@ -50,26 +51,35 @@ pub enum Error {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// A request is in flight already on a connection that does not pipeline.
+    /// A request is in flight already on a connection that does not pipeline, or the body of the one before has not been finished. Nothing
+    /// was sent, and the connection is as it was.
     Busy,
-    /// The connection cannot be used for another request: the peer has closed it, or said that it will.
+    /// The connection cannot be used for another request: the peer has closed it, or said that it will. Nothing was sent, and the connection is
+    /// as it was.
     NotReusable,
-    /// The head cannot be encoded without being read as something else.
+    /// The head cannot be encoded without being read as something else. Nothing of it was sent. A client's connection is as it was; on
+    /// a server's, the request is without an answer.
     Head(h1::EncodeError),
-    /// The URI lacks something, or has a scheme that is not supported.
+    /// The URI lacks something, or has a scheme that is not supported. Nothing was sent, and no connection was touched.
     Uri {
         /// The URI.
         uri: String,
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// The body that was given ended with an error of its own.
+    /// The body that was given ended with an error of its own. The head and what the body gave before may have been sent and acted on;
+    /// the connection has been closed.
     Body(Box<dyn std::error::Error + Send + Sync>),
-    /// The body gave more or fewer bytes than its announced length. The connection has been closed, as the peer would misread it.
+    /// The body gave more or fewer bytes than its announced length. The head and what came before may have been sent and acted on; of a
+    /// piece that is too much, nothing was.
+    ///
+    /// A peer would misread what follows a body that is too short. So a [`Client`](crate::client::Client) has closed the connection, a
+    /// [`Connection`](crate::conn::Connection) is to be dropped, and a server's ends with the answer that cannot be finished. After
+    /// a piece that was too much, a [`Responder`](crate::conn::Responder) can go on.
     BodyLength {
-        /// What was announced.
+        /// What was announced. Where the caller sends the pieces, what was still to come of it.
         announced: u64,
-        /// What was given, at least.
+        /// What was given, at least. Where the caller sends the pieces, the size of the last one, and 0 at the end.
         given: u64,
     },
 }

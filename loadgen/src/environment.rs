@@ -18,14 +18,14 @@ pub struct Environment {
     pub cpu: String,
     /// Cores that this process may use.
     pub cores: usize,
-    /// The driver that moved the bytes.
+    /// The driver that moved the bytes; `fallback and io_uring` when some workers could not have the latter.
     pub driver: String,
-    /// What of it was in use.
+    /// What of it, or of both, was in use.
     pub driver_features: Vec<String>,
 }
 
 impl Environment {
-    /// This machine, with the driver that the run used.
+    /// This machine, with what the run used to move its bytes.
     pub fn of_this_machine(driver: &str, driver_features: Vec<String>) -> Self {
         let unknown = || "unknown".to_owned();
         Self {

@@ -2,6 +2,7 @@
 //!
 //! Nothing is printed here but the progress; what the result looks like is `report`'s.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
@@ -333,12 +334,12 @@ fn result(
         workers: outcomes.iter().map(|outcome| outcome.facts).collect(),
     };
     let ended_ns = outcomes.iter().map(|outcome| outcome.ended_ns).max().unwrap_or(led.start_ns);
-    let (driver, features) = outcomes.first().map_or(("", Vec::new()), |outcome| {
-        (
-            outcome.statistics.driver,
-            outcome.statistics.driver_features.iter().map(ToString::to_string).collect(),
-        )
-    });
+    // Workers choose for themselves: the locked memory may suffice for the rings of some only.
+    let drivers: BTreeSet<_> = outcomes.iter().map(|outcome| outcome.statistics.driver).collect();
+    let driver = drivers.into_iter().collect::<Vec<_>>().join(" and ");
+    let features: BTreeSet<_> =
+        outcomes.iter().flat_map(|outcome| &outcome.statistics.driver_features).collect();
+    let features = features.into_iter().map(ToString::to_string).collect();
     let mut recorders: Vec<_> = outcomes.into_iter().map(|outcome| outcome.recorder).collect();
     if let (Some(first), Some(dns_ns)) = (recorders.first_mut(), dns_ns) {
         first.resolved(dns_ns);
@@ -351,7 +352,7 @@ fn result(
             elapsed: Duration::from_nanos(ended_ns.saturating_sub(led.start_ns)),
             interrupted,
             generator,
-            environment: Environment::of_this_machine(driver, features),
+            environment: Environment::of_this_machine(&driver, features),
         },
     )
 }

@@ -1,5 +1,6 @@
 //! The proof that everything works where io_uring is forbidden: the binary under a seccomp filter that really refuses the
 //! system calls, as containers do. Where the filter cannot be installed these tests fail; there is no way to leave them out.
+//! And where it is allowed, but not the memory for the rings.
 //!
 //! A filter belongs to a thread and to all that it starts (seccomp(2)), so a thread of its own installs it, starts the binary and ends.
 
@@ -10,11 +11,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, geteuid};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nhello world\n";
@@ -59,6 +63,47 @@ fn ringtide(words: &[&str]) -> Output {
         .stdin(Stdio::null())
         .output()
         .expect("the binary starts")
+}
+
+/// The binary with `words` to its end, by a user who may lock at most `kib` KiB of memory (`RLIMIT_MEMLOCK`), and whether it was sure to have
+/// all of that for itself. So it is where root, whom no limit binds, runs the tests: each run is another user's then. One user's
+/// processes share the limit, and what one had locked counts for a while after its end.
+fn with_locked_memory(kib: u32, words: &[&str]) -> (Output, bool) {
+    static USERS: AtomicU32 = AtomicU32::new(0);
+    // A shell lowers the limit between fork and exec, where Rust code would be unsafe; one that is lower already stays. The directory of the
+    // binary need not be open to that user, so it is handed over as a file.
+    let binary = fs::File::open(env!("CARGO_BIN_EXE_ringtide")).expect("it has been built");
+    let mut command = Command::new("/bin/sh");
+    command
+        .args(["-c", "ulimit -l \"$0\" 2>/dev/null; exec /proc/self/fd/0 \"$@\"", &kib.to_string()])
+        .args(words)
+        .env_remove("RINGTIDE_DRIVER")
+        .current_dir("/")
+        .stdin(binary);
+    let is_root = geteuid().is_root();
+    if is_root {
+        // Apart from those of this test in another checkout too, and below what a container maps.
+        let user = 20_000 + std::process::id() % 5_000 * 8 + USERS.fetch_add(1, Ordering::Relaxed) % 8;
+        command.uid(user).gid(user);
+    }
+    let output = command.output().expect("root can become another user, and these tests need it");
+    let (_, limit) = getrlimit(Resource::RLIMIT_MEMLOCK).expect("every process has limits");
+    (output, is_root && limit >= u64::from(kib) * 1024)
+}
+
+/// Why io_uring by force has failed; `None` when it has not, as not every kernel counts rings as locked memory.
+fn refusal(output: &Output) -> Option<&str> {
+    if output.status.success() {
+        println!("nothing to fall back from: this kernel does not count rings as locked memory");
+        return None;
+    }
+    let stderr = text(&output.stderr);
+    let (_, reason) =
+        stderr.split_once("io_uring is not usable here: ").unwrap_or_else(|| panic!("{output:?}"));
+    let reason = reason.trim_end();
+    let known = std::env::var_os("RINGTIDE_WITHOUT_IO_URING").is_some_and(|value| value == "1");
+    assert!(known || reason.contains("locked memory"), "{reason}");
+    Some(reason)
 }
 
 /// A server that answers everybody, for as long as the test runs.
@@ -165,6 +210,75 @@ fn io_uring_by_force_fails_with_the_reason() {
         assert!(stderr.starts_with("error: io_uring is not usable here: "), "{name}: {stderr}");
         assert!(stderr.contains("seccomp"), "{name}: {stderr}");
     }
+}
+
+/// The little ring of the probe fits in, the worker's does not.
+#[test]
+fn a_ring_that_does_not_fit_into_the_locked_memory_is_a_reason_to_fall_back() {
+    let url = format!("http://{}/", server());
+    let run = |driver| {
+        let words = ["run", &url, "-n", "100", "-c", "4", "-t", "1", "--format", "json", "--driver", driver];
+        with_locked_memory(64, &words).0
+    };
+    let (forced, output) = (run("io_uring"), run("auto"));
+    let stderr = text(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(report["status"]["200"], 100, "{report}");
+    match refusal(&forced) {
+        Some(reason) => {
+            assert_eq!(report["environment"]["driver"], "fallback");
+            assert_eq!(
+                stderr,
+                format!("ringtide: io_uring is not usable here ({reason}); using the fallback driver\n")
+            );
+        }
+        None => assert_eq!((&report["environment"]["driver"], stderr), (&"io_uring".into(), "")),
+    }
+}
+
+#[test]
+fn a_report_names_both_drivers_when_the_locked_memory_does_for_some_workers() {
+    let url = format!("http://{}/", server());
+    let run = |driver| {
+        let words = ["run", &url, "-n", "100", "-c", "4", "-t", "4", "--format", "json", "--driver", driver];
+        // With pages of 4 KiB, 55 of these 180 pages are for one worker. Of those, 35 are the first that it asks for, so that they cannot all
+        // be in each other's way.
+        with_locked_memory(720, &words)
+    };
+    let ((forced, _), (output, is_enough)) = (run("io_uring"), run("auto"));
+    let stderr = text(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(report["status"]["200"], 100, "{report}");
+    let driver = report["environment"]["driver"].as_str().expect("a string");
+    match refusal(&forced) {
+        Some(reason) => {
+            assert_eq!(
+                stderr,
+                format!("ringtide: io_uring is not usable here ({reason}); using the fallback driver\n")
+            );
+            let is_for_some = is_enough && reason.contains("locked memory");
+            assert!(driver == "fallback and io_uring" || driver == "fallback" && !is_for_some, "{driver}");
+        }
+        None => assert_eq!((driver, stderr), ("io_uring", "")),
+    }
+}
+
+/// Its workers start one after the other, so the last is the one that finds the memory taken.
+#[test]
+fn the_server_tells_of_a_later_worker_too() {
+    let run = |driver| {
+        // Standard input ends soon, and with it the server.
+        let words = ["serve", "--addr", "127.0.0.1:0", "-t", "4", "--until-stdin-closes", "--driver", driver];
+        with_locked_memory(720, &words).0
+    };
+    let (forced, output) = (run("io_uring"), run("auto"));
+    assert!(output.status.success() && text(&output.stdout).starts_with("listening on "), "{output:?}");
+    let told = refusal(&forced).map_or(String::new(), |reason| {
+        format!("ringtide: io_uring is not usable here ({reason}); using the fallback driver\n")
+    });
+    assert_eq!(text(&output.stderr), told + "ringtide: 0 requests received, 0 answered\n");
 }
 
 /// The filter is what makes the difference: without it the same command runs on io_uring.

@@ -210,8 +210,8 @@ impl Connection {
     /// Starts `request` and returns at once; it goes out with the worker's next turn, together with those started beside it.
     ///
     /// # Errors
-    /// [`RequestError::Busy`] when the response before has not ended and the connection does not pipeline;
-    /// [`RequestError::NotReusable`] when the peer has closed. Nothing has changed.
+    /// [`RequestError::Busy`] when the response before has not ended and the connection does not pipeline, or when the body of the request
+    /// before has not been [finished](Self::finish_body); [`RequestError::NotReusable`] when the peer has closed. Nothing has changed.
     #[inline]
     pub fn start(&mut self, request: &PreparedRequest) -> Result<(), Error> {
         if self.pending_body != BodyLength::None || (!self.pipelining && !self.in_flight.is_empty()) {
@@ -354,7 +354,8 @@ impl Connection {
         poll_fn(|context| self.poll_outgoing(context)).await
     }
 
-    /// Ends the body of the request that was started last.
+    /// Ends the body of the request that was started last; returns when the kernel has taken all of it. Cancel-safe: the body has ended with
+    /// the first poll, and what is not sent by then goes out with another call, or while the response is waited for.
     ///
     /// # Errors
     /// [`RequestError::BodyLength`] for less than was announced, after which the connection is to be dropped. [`Error::Network`] as
@@ -772,7 +773,8 @@ impl Response<'_> {
         .await
     }
 
-    /// Reads the rest of the body into memory, at most `size_max` bytes of it; `None` if it is larger, and the rest is still to be read.
+    /// Reads the rest of the body into memory, at most `size_max` bytes of it; `None` if it is larger. What was read to find that out is
+    /// lost then, and what follows is still to be read. Not cancel-safe: what was read is lost.
     ///
     /// # Errors
     /// As [`chunk`](Self::chunk).

@@ -65,8 +65,8 @@ impl<'c> Exchange<'c> {
         chunk(self.connection).await
     }
 
-    /// Reads the rest of the body into memory, at most `size_max` bytes of it; `None` if it is larger, and the rest is still
-    /// to be read.
+    /// Reads the rest of the body into memory, at most `size_max` bytes of it; `None` if it is larger. What was read to find that
+    /// out is lost then, and what follows is still to be read. Not cancel-safe: what was read is lost.
     ///
     /// # Errors
     /// As [`chunk`](Self::chunk).

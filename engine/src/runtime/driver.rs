@@ -18,7 +18,8 @@ const DRIVER_VARIABLE: &str = "RINGTIDE_DRIVER";
 /// Which driver to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DriverChoice {
-    /// io_uring where it is usable, the fallback elsewhere; the environment variable `RINGTIDE_DRIVER` may name one.
+    /// io_uring where it is usable, the fallback elsewhere; the environment variable `RINGTIDE_DRIVER` may name one. Each worker finds
+    /// out for itself: one whose ring does not fit into the locked memory that is left runs on the fallback, beside others on io_uring.
     #[default]
     Auto,
     /// io_uring or an error.
@@ -51,28 +52,43 @@ impl fmt::Display for DriverChoice {
 }
 
 impl DriverChoice {
-    /// The driver that a worker made now would get, and in one line why it is not io_uring, if it is not by choice.
+    /// The driver that a worker made now would try first, and in one line why it is not io_uring, if it is not by choice.
+    ///
+    /// It is found out with a ring that is smaller than a worker's and given back at once. So a worker may still find that its own does not
+    /// fit into the locked memory allowed (`RLIMIT_MEMLOCK`), which all rings of a user share; see
+    /// [`Worker::fallback_reason`](super::Worker::fallback_reason).
     ///
     /// # Errors
     /// When io_uring was asked for and is not usable, or the environment variable names no driver.
     pub fn resolve(self) -> Result<(Self, Option<String>), SetupError> {
-        let choice = match (self, env::var(DRIVER_VARIABLE)) {
-            (Self::Auto, Ok(name)) => name.parse().map_err(|_| SetupError::UnknownDriverInVariable(name))?,
-            (choice, _) => choice,
-        };
-        match choice {
-            Self::Fallback => Ok((Self::Fallback, None)),
-            Self::IoUring => match system::io_uring_unusable() {
-                None => Ok((Self::IoUring, None)),
-                Some(reason) => Err(SetupError::IoUring(reason)),
-            },
-            Self::Auto => Ok(match system::io_uring_unusable() {
-                None => (Self::IoUring, None),
-                Some(reason) => (
-                    Self::Fallback,
-                    Some(format!("io_uring is not usable here ({reason}); using the fallback driver")),
-                ),
-            }),
+        self.or_named()?
+            .try_io_uring(|| system::io_uring_usable().map(|()| Self::IoUring), || Ok(Self::Fallback))
+    }
+
+    /// The choice that the environment variable makes in place of [`Auto`](Self::Auto).
+    fn or_named(self) -> Result<Self, SetupError> {
+        match (self, env::var(DRIVER_VARIABLE)) {
+            (Self::Auto, Ok(name)) => name.parse().map_err(|_| SetupError::UnknownDriverInVariable(name)),
+            (choice, _) => Ok(choice),
+        }
+    }
+
+    /// What `io_uring` gives if that is wanted and works, else what `fallback` does, with the reason if it is not by choice.
+    fn try_io_uring<T>(
+        self,
+        io_uring: impl FnOnce() -> Result<T, String>,
+        fallback: impl FnOnce() -> Result<T, SetupError>,
+    ) -> Result<(T, Option<String>), SetupError> {
+        if self == Self::Fallback {
+            return Ok((fallback()?, None));
+        }
+        match io_uring() {
+            Ok(made) => Ok((made, None)),
+            Err(reason) if self == Self::IoUring => Err(SetupError::IoUring(reason)),
+            Err(reason) => {
+                let reason = format!("io_uring is not usable here ({reason}); using the fallback driver");
+                Ok((fallback()?, Some(reason)))
+            }
         }
     }
 }
@@ -135,16 +151,18 @@ pub(super) enum AnyDriver {
 
 impl AnyDriver {
     pub(super) fn new(choice: DriverChoice) -> Result<(Self, Option<String>), SetupError> {
-        let (choice, reason) = choice.resolve()?;
-        let driver = match choice {
-            #[cfg(target_os = "linux")]
-            DriverChoice::IoUring => Self::IoUring(
-                ringtide_driver::io_uring::IoUring::new()
-                    .map_err(|error| SetupError::IoUring(error.to_string()))?,
-            ),
-            _ => Self::Fallback(Fallback::new().map_err(SetupError::Fallback)?),
-        };
-        Ok((driver, reason))
+        let fallback = || Fallback::new().map(Self::Fallback).map_err(SetupError::Fallback);
+        choice.or_named()?.try_io_uring(Self::io_uring, fallback)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn io_uring() -> Result<Self, String> {
+        ringtide_driver::io_uring::IoUring::new().map(Self::IoUring).map_err(|reason| reason.to_string())
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn io_uring() -> Result<Self, String> {
+        system::io_uring_usable().map(|()| unreachable!("only Linux has it"))
     }
 }
 

@@ -1,15 +1,15 @@
 //! What differs between operating systems, as far as the runtime is concerned.
 
-/// Why io_uring cannot be used by this process, or `None` when it can.
+/// Whether io_uring can be used by this process, or why not.
 #[cfg(target_os = "linux")]
-pub(super) fn io_uring_unusable() -> Option<String> {
-    ringtide_driver::io_uring::probe().err().map(|reason| reason.to_string())
+pub(super) fn io_uring_usable() -> Result<(), String> {
+    ringtide_driver::io_uring::probe().map_err(|reason| reason.to_string())
 }
 
-/// Why io_uring cannot be used by this process, or `None` when it can.
+/// Whether io_uring can be used by this process, or why not.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn io_uring_unusable() -> Option<String> {
-    Some("only Linux has it".to_owned())
+pub(super) fn io_uring_usable() -> Result<(), String> {
+    Err("only Linux has it".to_owned())
 }
 
 /// Has the kernel wake this thread at its deadlines instead of up to 50 µs later (prctl(2), `PR_SET_TIMERSLACK`).

@@ -125,8 +125,8 @@ impl Server {
                     server.threads.push(thread);
                     if number == 0 {
                         server.addresses = started.addresses;
-                        server.fallback_reason = started.fallback_reason;
                     }
+                    server.fallback_reason = server.fallback_reason.take().or(started.fallback_reason);
                 }
                 Err(error) => {
                     shutdown.begin();
@@ -148,7 +148,8 @@ impl Server {
         self.shutdown.clone()
     }
 
-    /// In one line, why the driver is not io_uring although it was to be if possible.
+    /// In one line, why the driver is not io_uring although it was to be if possible; with several workers, what the first of those that are
+    /// not on it says.
     pub fn fallback_reason(&self) -> Option<&str> {
         self.fallback_reason.as_deref()
     }

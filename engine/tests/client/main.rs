@@ -2,6 +2,7 @@
 
 mod bodies;
 mod cancel;
+mod connection;
 mod failures;
 mod given_up;
 mod pool;

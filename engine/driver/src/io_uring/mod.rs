@@ -125,7 +125,7 @@ impl IoUring {
     /// A driver with a pool of the default size.
     ///
     /// # Errors
-    /// Why io_uring cannot be used here; see [`probe`]. Nothing is left open.
+    /// Why io_uring cannot be used here, or this ring cannot be had now; see [`probe`]. Nothing is left open.
     pub fn new() -> Result<Self, Unusable> {
         Self::with_pool(BufferPool::new())
     }
@@ -156,15 +156,12 @@ impl IoUring {
     fn with_ring(pool: BufferPool, built: setup::Built) -> Result<Self, Unusable> {
         pool.claim();
         let setup::Built { ring, features, multishot_accept } = built;
-        let failed = |step| {
-            move |error: io::Error| Unusable::Failed { step, errno: error.raw_os_error().unwrap_or(0) }
-        };
-        let buffers =
-            BufferRing::register(&ring.submitter(), &pool).map_err(failed("registering a buffer ring"))?;
+        let buffers = BufferRing::register(&ring.submitter(), &pool)
+            .map_err(|error| setup::explain_registration(&error))?;
         // SAFETY: eventfd(2) takes no pointers; the result is checked below.
         let wake = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
         if wake < 0 {
-            return Err(failed("eventfd")(io::Error::last_os_error()));
+            return Err(Unusable::failed("eventfd", &io::Error::last_os_error()));
         }
         // SAFETY: a fresh descriptor that nobody else knows.
         let wake = Arc::new(unsafe { OwnedFd::from_raw_fd(wake) });

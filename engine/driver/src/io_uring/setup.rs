@@ -57,7 +57,8 @@ pub enum Unusable {
         /// What is missing.
         what: &'static str,
     },
-    /// The ring does not fit into the locked memory allowed (`RLIMIT_MEMLOCK`).
+    /// The ring does not fit into the locked memory allowed (`RLIMIT_MEMLOCK`). All rings of a user count together, without regard to
+    /// processes; whether they count at all depends on the kernel, and not for a process with `CAP_IPC_LOCK`.
     LockedMemory,
     /// Any other error of the named step.
     Failed {
@@ -89,7 +90,16 @@ impl fmt::Display for Unusable {
 
 impl std::error::Error for Unusable {}
 
+impl Unusable {
+    pub(super) fn failed(step: &'static str, error: &io::Error) -> Self {
+        Self::Failed { step, errno: error.raw_os_error().unwrap_or(0) }
+    }
+}
+
 /// Whether io_uring can be used by this process, found out by using it. An answer that can change is not kept.
+///
+/// The ring that it is tried with is a small one. A driver's may still be refused for want of locked memory, descriptors or the
+/// like, and [`IoUring::new`](super::IoUring::new) then says so.
 ///
 /// # Errors
 /// The reason, when it cannot.
@@ -186,6 +196,14 @@ fn explain_setup(error: &io::Error) -> Unusable {
     }
 }
 
+/// The kernel counts a buffer ring's pages as it does those of the ring.
+pub(super) fn explain_registration(error: &io::Error) -> Unusable {
+    match error.raw_os_error() {
+        Some(libc::ENOMEM) => Unusable::LockedMemory,
+        _ => Unusable::failed("registering a buffer ring", error),
+    }
+}
+
 fn disabled_sysctl() -> Option<u32> {
     fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok()?.trim().parse().ok()
 }
@@ -194,8 +212,7 @@ static TRIAL_BYTE: u8 = 1;
 
 /// Sends a byte to itself through a multishot receive and a buffer ring, with a silent send: all that the driver stands on.
 fn try_what_is_needed(mut ring: IoUring) -> Result<(), Unusable> {
-    let failed =
-        |step| move |error: io::Error| Unusable::Failed { step, errno: error.raw_os_error().unwrap_or(0) };
+    let failed = |step| move |error: io::Error| Unusable::failed(step, &error);
     let parameters = ring.params();
     for (present, what) in [
         (parameters.is_feature_nodrop(), "IORING_FEAT_NODROP"),
@@ -212,7 +229,7 @@ fn try_what_is_needed(mut ring: IoUring) -> Result<(), Unusable> {
     let buffers =
         BufferRing::register(&ring.submitter(), &pool).map_err(|error| match error.raw_os_error() {
             Some(libc::EINVAL) => Unusable::OldKernel { what: "provided-buffer rings" },
-            _ => failed("registering a buffer ring")(error),
+            _ => explain_registration(&error),
         })?;
     let (one, other) = std::os::unix::net::UnixStream::pair().map_err(failed("socketpair"))?;
 
