@@ -14,7 +14,7 @@ use super::response::{self, PreparedResponse};
 use super::server::ServerConnection;
 use super::wire::Answer;
 use crate::error::{Error, RequestError};
-use crate::proto::h1::{self, BodyLength, ChunkHeader, EncodeError, RequestHead, Version};
+use crate::proto::h1::{self, BodyLength, ChunkHeader, RequestHead, Version};
 
 /// A request that wants an answer: its head, and its body piece by piece, both in the buffers that they arrived in.
 ///
@@ -96,15 +96,20 @@ impl<'c> Exchange<'c> {
         Answered(())
     }
 
-    /// Answers with a status, fields and a body. `Date`, `Connection` and `Content-Length` are added; status 204 and 304 have no body. It
-    /// leaves as that of [`respond`](Self::respond).
+    /// Answers with a status, fields and a body. `Date`, `Connection` and `Content-Length` are added; the last is not with status 204 and
+    /// 304. It leaves as that of [`respond`](Self::respond).
+    ///
+    /// Names and values are text here, so that `[]` means no field. Those of other types go into a [`PreparedResponse`], or through
+    /// [`start`](Self::start).
     ///
     /// # Errors
-    /// [`RequestError::Head`] as [`PreparedResponse::new`]; nothing was answered.
-    pub fn answer<N: AsRef<[u8]>, V: AsRef<[u8]>>(
+    /// [`RequestError::Head`] when a field holds what would be read as something else, or frames the message, or when a `body` that is
+    /// not empty is given with a status that has none (204, 205, 304): it is not dropped silently. Nothing was answered; a handler that
+    /// returns the error has the client answered with 500.
+    pub fn answer<'f>(
         self,
         status: StatusCode,
-        fields: impl IntoIterator<Item = (N, V)>,
+        fields: impl IntoIterator<Item = (&'f str, &'f str)>,
         body: impl Into<Bytes>,
     ) -> Result<Answered, Error> {
         let body = body.into();
@@ -124,8 +129,8 @@ impl<'c> Exchange<'c> {
     /// HTTP/1.0, which knows no chunks, is told the end by the end of the connection.
     ///
     /// # Errors
-    /// [`RequestError::Head`] when a field holds what would be read as something else, or the status is one that has no body. The
-    /// exchange is dropped unanswered.
+    /// [`RequestError::Head`] when a field holds what would be read as something else, or the status is one that has no body (204, 205,
+    /// 304), whatever `length` is. The exchange is dropped unanswered.
     pub fn start<N: AsRef<[u8]>, V: AsRef<[u8]>>(
         self,
         status: StatusCode,
@@ -133,9 +138,7 @@ impl<'c> Exchange<'c> {
         length: Option<u64>,
     ) -> Result<Responder<'c>, Error> {
         let connection = self.connection;
-        if response::length_of(status, 1).is_err() {
-            return Err(RequestError::Head(EncodeError::BodyLength).into());
-        }
+        response::length_of(status, 1).map_err(RequestError::Head)?;
         let length = match (length, connection.version()) {
             (Some(length), _) => BodyLength::Length(length),
             (None, Version::Http11) => BodyLength::Chunked,
