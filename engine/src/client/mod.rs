@@ -37,6 +37,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::uri::InvalidUri;
 use http::{Request, Response, Uri};
 use ringtide_driver::Address;
 
@@ -251,7 +252,10 @@ impl Default for Client {
 }
 
 fn parse(uri: &str) -> Result<Uri, RequestError> {
-    uri.parse().map_err(|_| RequestError::Uri { uri: uri.to_owned(), reason: "it cannot be parsed" })
+    uri.parse().map_err(|error: InvalidUri| RequestError::Uri {
+        uri: uri.to_owned(),
+        reason: format!("it cannot be parsed: {error}"),
+    })
 }
 
 /// `future`, for at most `limit`; the error names the phase that it was in then.

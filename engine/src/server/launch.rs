@@ -288,8 +288,8 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Listen { source, .. } | Self::Thread(source) => Some(source),
-            Self::Worker(error) => Some(error),
+            Self::Listen { source, .. } | Self::Thread(source) => source.source(),
+            Self::Worker(error) => error.source(),
         }
     }
 }
