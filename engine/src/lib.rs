@@ -22,7 +22,7 @@ pub mod runtime;
 pub mod server;
 pub mod stream;
 
-pub use ringtide_driver::Address;
+pub use ringtide_driver::{Address, AddressError};
 
 pub use self::client::{Client, ClientOptions};
 pub use self::conn::{
