@@ -133,6 +133,7 @@ impl Client {
     ///
     /// # Panics
     /// Outside a worker's [`block_on`](runtime::Worker::block_on).
+    #[track_caller]
     pub fn new(options: ClientOptions) -> Self {
         let pool = Pool::new(options.pool);
         Self { inner: Rc::new(Inner { options, pool }) }
@@ -246,6 +247,7 @@ impl Default for Client {
     ///
     /// # Panics
     /// Outside a worker's [`block_on`](runtime::Worker::block_on).
+    #[track_caller]
     fn default() -> Self {
         Self::new(ClientOptions::default())
     }
