@@ -21,6 +21,30 @@
 //! })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! Several requests at a time are tasks that share a client. How many connections they may open is [`PoolOptions`]'; the others wait.
+//!
+//! ```no_run
+//! use ringtide::Client;
+//! use ringtide::runtime::{self, Worker, WorkerOptions};
+//!
+//! Worker::new(&WorkerOptions::default())?.block_on(async {
+//!     let client = Client::default();
+//!     let fetches = (1..=100).map(|number| {
+//!         let client = client.clone();
+//!         runtime::spawn(async move {
+//!             let response = client.get(&format!("http://127.0.0.1:8080/notes/{number}")).await?;
+//!             response.into_body().text(1024 * 1024).await
+//!         })
+//!     });
+//!     // All of them begin before the first is waited for.
+//!     for fetch in fetches.collect::<Vec<_>>() {
+//!         println!("{}", fetch.await??);
+//!     }
+//!     Ok::<(), Box<dyn std::error::Error>>(())
+//! })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![forbid(unsafe_code)]
 

@@ -21,6 +21,22 @@ use crate::proto::h1::{self, BodyLength, ChunkHeader, RequestHead, Version};
 /// It is answered by [`respond`](Self::respond) or [`answer`](Self::answer), at once and whole, or by [`start`](Self::start) and piece by
 /// piece. The body need not be read before; what is left of it is read and dropped if it is little, and ends the connection if
 /// it is much. Dropped without an answer, it ends the connection.
+///
+/// A handler that takes an upload of any size, with no more of it in memory than what has just arrived:
+///
+/// ```
+/// use ringtide::Error;
+/// use ringtide::http::StatusCode;
+/// use ringtide::server::{Answered, Exchange};
+///
+/// async fn count_lines(mut exchange: Exchange<'_>) -> Result<Answered, Error> {
+///     let mut count = 0;
+///     while let Some(piece) = exchange.chunk().await? {
+///         count += piece.iter().filter(|byte| **byte == b'\n').count();
+///     }
+///     exchange.answer(StatusCode::OK, [], format!("{count} lines\n"))
+/// }
+/// ```
 pub struct Exchange<'c> {
     connection: &'c mut ServerConnection,
 }
@@ -126,7 +142,8 @@ impl<'c> Exchange<'c> {
     }
 
     /// Begins an answer whose body follows through [`Responder::send`]: `length` bytes of it, or chunked when that is `None`. A client of
-    /// HTTP/1.0, which knows no chunks, is told the end by the end of the connection.
+    /// HTTP/1.0, which knows no chunks, is told the end by the end of the connection. Names and values are whatever gives bytes; without a
+    /// field, their types are to be said: `start::<&str, &str>(status, [], length)`.
     ///
     /// # Errors
     /// [`RequestError::Head`] when a field holds what would be read as something else, or the status is one that has no body (204, 205,
@@ -159,6 +176,25 @@ impl<'c> Exchange<'c> {
 
 /// An answer that has begun. It is to be [finished](Self::finish): dropped before, it ends the connection, so that the peer sees that a part
 /// is missing.
+///
+/// A handler whose answer is sent while it is made:
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use ringtide::http::StatusCode;
+/// use ringtide::server::{Answered, Exchange};
+/// use ringtide::{Error, runtime};
+///
+/// async fn count_down(exchange: Exchange<'_>) -> Result<Answered, Error> {
+///     let mut responder = exchange.start(StatusCode::OK, [("Content-Type", "text/plain")], None)?;
+///     for seconds in (1..=10).rev() {
+///         responder.send(format!("{seconds}\n")).await?;
+///         runtime::sleep(Duration::from_secs(1)).await;
+///     }
+///     responder.finish()
+/// }
+/// ```
 pub struct Responder<'c> {
     connection: &'c mut ServerConnection,
     left: BodyLength,
