@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
 use std::error::Error;
 use std::future::poll_fn;
+use std::process::ExitCode;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -25,13 +26,29 @@ struct Frontier {
     seen: BTreeSet<String>,
     queue: VecDeque<String>,
     in_flight: usize,
+    fetched: usize,
     waiting: Vec<Waker>,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let start = arguments.next().ok_or("usage: crawl URL [TASKS]")?;
-    let tasks: usize = arguments.next().map_or(Ok(8), |tasks| tasks.parse())?;
+    let (Some(start), Ok(tasks)) = (arguments.next(), arguments.next().map_or(Ok(8), |tasks| tasks.parse()))
+    else {
+        eprintln!("usage: crawl URL [TASKS]");
+        return ExitCode::from(2);
+    };
+    match crawl(start, tasks) {
+        Ok(0) => ExitCode::FAILURE,
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// How many pages were fetched.
+fn crawl(start: String, tasks: usize) -> Result<usize, Box<dyn Error>> {
     Worker::new(&WorkerOptions::default())?.block_on(async {
         let client = Client::default();
         let frontier = Rc::new(RefCell::new(Frontier::default()));
@@ -41,8 +58,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         for task in tasks {
             task.await?;
         }
-        println!("{} pages", frontier.borrow().seen.len());
-        Ok(())
+        let fetched = frontier.borrow().fetched;
+        println!("{fetched} pages");
+        Ok(fetched)
     })
 }
 
@@ -53,6 +71,7 @@ async fn work(client: Client, frontier: Rc<RefCell<Frontier>>) {
             Ok((status, page)) => {
                 println!("{status} {} bytes {url}", page.len());
                 let mut frontier = frontier.borrow_mut();
+                frontier.fetched += 1;
                 for link in links(&url, &page) {
                     frontier.add(link);
                 }

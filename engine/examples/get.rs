@@ -2,29 +2,41 @@
 
 use std::error::Error;
 use std::io::{self, Write};
+use std::process::ExitCode;
 
 use ringtide::Client;
 use ringtide::runtime::{Worker, WorkerOptions};
 
-fn main() {
-    let Some(url) = std::env::args().nth(1) else { return eprintln!("usage: get URL") };
-    if let Err(error) = get(&url) {
-        eprintln!("{error}");
-        std::process::exit(1);
+fn main() -> ExitCode {
+    let Some(url) = std::env::args().nth(1) else {
+        eprintln!("usage: get URL");
+        return ExitCode::from(2);
+    };
+    match get(&url) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Only printing fails as an `io::Error`: whoever reads has seen enough, as `head` does.
+        Err(error) if error.downcast_ref().map(io::Error::kind) == Some(io::ErrorKind::BrokenPipe) => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
     }
 }
 
 fn get(url: &str) -> Result<(), Box<dyn Error>> {
     Worker::new(&WorkerOptions::default())?.block_on(async {
         let response = Client::default().get(url).await?;
-        println!("{:?} {}", response.version(), response.status());
+        let mut out = io::stdout();
+        writeln!(out, "{:?} {}", response.version(), response.status())?;
         for (name, value) in response.headers() {
-            println!("{name}: {}", String::from_utf8_lossy(value.as_bytes()));
+            writeln!(out, "{name}: {}", String::from_utf8_lossy(value.as_bytes()))?;
         }
-        println!();
+        writeln!(out)?;
         let mut body = response.into_body();
         while let Some(piece) = body.chunk().await? {
-            io::stdout().write_all(&piece)?;
+            out.write_all(&piece)?;
         }
         Ok(())
     })

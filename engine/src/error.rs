@@ -1,4 +1,8 @@
 //! What can go wrong with a request, nested by who is at fault.
+//!
+//! The text of every error of this crate is the whole story in one line, with what the system or a callee said at its end. So
+//! `source()` skips what the text holds already, and gives what lies behind that: printing an error with all its sources
+//! repeats nothing. The fields of a variant give each part by itself.
 
 use std::fmt;
 use std::io;
@@ -65,7 +69,7 @@ pub enum RequestError {
         /// The URI.
         uri: String,
         /// What is wrong with it.
-        reason: &'static str,
+        reason: String,
     },
     /// The body that was given ended with an error of its own. The head and what the body gave before may have been sent and acted on;
     /// the connection has been closed.
@@ -182,11 +186,11 @@ impl fmt::Display for RequestError {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Request(error) => Some(error),
+            Self::Request(error) => error.source(),
             Self::Resolve { source, .. } | Self::Connect { source, .. } | Self::Network(source) => {
-                Some(source)
+                source.source()
             }
-            Self::Protocol(error) => Some(error),
+            Self::Protocol(error) => error.source(),
             Self::Timeout(_)
             | Self::Closed
             | Self::Incomplete(_)
@@ -199,9 +203,9 @@ impl std::error::Error for Error {
 impl std::error::Error for RequestError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Head(error) => Some(error),
-            Self::Body(error) => Some(&**error),
-            _ => None,
+            Self::Head(error) => error.source(),
+            Self::Body(error) => error.source(),
+            Self::Busy | Self::NotReusable | Self::Uri { .. } | Self::BodyLength { .. } => None,
         }
     }
 }

@@ -8,10 +8,11 @@ use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
+use std::{panic, thread};
 
 use ringtide::runtime::{self, DriverChoice, JoinError, Spin, Timer, Worker, WorkerOptions};
-use ringtide::stream::Stream;
-use ringtide::{Connection, ConnectionOptions, PreparedRequest};
+use ringtide::stream::{Listener, Stream};
+use ringtide::{Client, Connection, ConnectionOptions, PreparedRequest};
 use ringtide_driver::Interest;
 
 fn worker() -> Worker {
@@ -280,6 +281,34 @@ fn a_connection_left_to_its_peer_is_closed_in_time_by_an_idle_worker() {
         .await
     });
     outcome.expect("the end is seen although the worker has nothing else to do");
+}
+
+#[test]
+fn a_panic_outside_of_block_on_names_the_caller() {
+    let calls: [fn(); 7] = [
+        || drop(runtime::spawn(async {})),
+        || _ = runtime::now_ns(),
+        || drop(runtime::statistics()),
+        || drop(Timer::new()),
+        || drop(Timer::precise()),
+        || drop(Client::default()),
+        || drop(Listener::bind(&"127.0.0.1:0".parse().unwrap(), false)),
+    ];
+    let (sender, receiver) = mpsc::channel();
+    let this_thread = thread::current().id();
+    let usual_hook = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        // The other tests have their own panics.
+        if thread::current().id() == this_thread {
+            sender.send(panic.location().unwrap().file().to_owned()).unwrap();
+        } else {
+            usual_hook(panic);
+        }
+    }));
+    let caught: Vec<_> = calls.into_iter().map(panic::catch_unwind).collect();
+    drop(panic::take_hook());
+    assert!(caught.iter().all(Result::is_err));
+    assert_eq!(receiver.iter().collect::<Vec<_>>(), [file!(); 7]);
 }
 
 /// The peer has reset the connection before the request is started: the kernel takes none of it. Of one that it took, it tells when.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use socket2::{Domain, SockAddr};
 
@@ -51,11 +52,70 @@ impl From<SocketAddr> for Address {
     }
 }
 
+/// `ADDRESS:PORT`, IPv6 in brackets, or `unix:PATH`: what its `Display` gives. A name is no address; look it up first.
+///
+/// ```
+/// use ringtide_driver::Address;
+///
+/// assert_eq!("127.0.0.1:0".parse(), Ok(Address::Tcp(([127, 0, 0, 1], 0).into())));
+/// assert_eq!("unix:/run/app.sock".parse(), Ok(Address::Unix("/run/app.sock".into())));
+/// ```
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        match text.strip_prefix("unix:") {
+            Some("") => Err(AddressError("the path after `unix:` is missing".to_owned())),
+            Some(path) => Ok(Self::Unix(PathBuf::from(path))),
+            None => text.parse().map(Self::Tcp).map_err(|_| {
+                let hint = match text.rsplit_once(':') {
+                    Some(("" | "localhost", port)) => format!("127.0.0.1:{port}"),
+                    _ => "127.0.0.1:8080, [::1]:8080 or unix:/tmp/ringtide.sock".to_owned(),
+                };
+                AddressError(format!("`{text}` is not an address and a port; write for example {hint}"))
+            }),
+        }
+    }
+}
+
+/// Why a text is no [`Address`], and what would be one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressError(String);
+
+impl fmt::Display for AddressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for AddressError {}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_tcp_or_unix() {
+        for text in ["127.0.0.1:0", "[::1]:80", "unix:/run/a"] {
+            assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
+        }
+        for (text, says) in [
+            (":8080", "for example 127.0.0.1:8080"),
+            ("localhost:81", "for example 127.0.0.1:81"),
+            ("127.0.0.1", "for example 127.0.0.1:8080, [::1]"),
+            ("unix:", "the path after `unix:` is missing"),
+        ] {
+            let error = text.parse::<Address>().expect_err(text).to_string();
+            assert!(error.contains(says), "{text}: {error}");
         }
     }
 }

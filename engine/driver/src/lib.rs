@@ -31,7 +31,7 @@ pub mod net;
 pub mod sim;
 pub mod slots;
 
-pub use address::Address;
+pub use address::{Address, AddressError};
 pub use buffer::{BufferPool, Lease, SendBuffer};
 pub use contract::{
     Completion, CutSend, Driver, Event, Handle, Interest, Notifier, ReceiveEnd, monotonic_ns,

@@ -50,6 +50,7 @@ impl Client {
     ///
     /// # Panics
     /// Outside a worker's [`block_on`](Worker::block_on).
+    #[track_caller]
     pub fn handle(&self) -> ClientHandle {
         let handle =
             ClientHandle { desk: Arc::new(Desk { handles: AtomicUsize::new(1), state: Mutex::default() }) };

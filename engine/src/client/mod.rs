@@ -21,6 +21,30 @@
 //! })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! Several requests at a time are tasks that share a client. How many connections they may open is [`PoolOptions`]'; the others wait.
+//!
+//! ```no_run
+//! use ringtide::Client;
+//! use ringtide::runtime::{self, Worker, WorkerOptions};
+//!
+//! Worker::new(&WorkerOptions::default())?.block_on(async {
+//!     let client = Client::default();
+//!     let fetches = (1..=100).map(|number| {
+//!         let client = client.clone();
+//!         runtime::spawn(async move {
+//!             let response = client.get(&format!("http://127.0.0.1:8080/notes/{number}")).await?;
+//!             response.into_body().text(1024 * 1024).await
+//!         })
+//!     });
+//!     // All of them begin before the first is waited for.
+//!     for fetch in fetches.collect::<Vec<_>>() {
+//!         println!("{}", fetch.await??);
+//!     }
+//!     Ok::<(), Box<dyn std::error::Error>>(())
+//! })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![forbid(unsafe_code)]
 
@@ -37,6 +61,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::uri::InvalidUri;
 use http::{Request, Response, Uri};
 use ringtide_driver::Address;
 
@@ -132,6 +157,7 @@ impl Client {
     ///
     /// # Panics
     /// Outside a worker's [`block_on`](runtime::Worker::block_on).
+    #[track_caller]
     pub fn new(options: ClientOptions) -> Self {
         let pool = Pool::new(options.pool);
         Self { inner: Rc::new(Inner { options, pool }) }
@@ -245,13 +271,17 @@ impl Default for Client {
     ///
     /// # Panics
     /// Outside a worker's [`block_on`](runtime::Worker::block_on).
+    #[track_caller]
     fn default() -> Self {
         Self::new(ClientOptions::default())
     }
 }
 
 fn parse(uri: &str) -> Result<Uri, RequestError> {
-    uri.parse().map_err(|_| RequestError::Uri { uri: uri.to_owned(), reason: "it cannot be parsed" })
+    uri.parse().map_err(|error: InvalidUri| RequestError::Uri {
+        uri: uri.to_owned(),
+        reason: format!("it cannot be parsed: {error}"),
+    })
 }
 
 /// `future`, for at most `limit`; the error names the phase that it was in then.

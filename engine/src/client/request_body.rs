@@ -34,6 +34,38 @@ impl RequestBody {
     /// It is announced by `Content-Length` when its size hint is exact, and sent in chunks otherwise. Its trailers are not sent
     /// (RFC 9110 §6.5.1 lets them be dropped). An error of its own, or another length than announced, ends the request with
     /// [`RequestError::Body`] or [`RequestError::BodyLength`] and closes the connection.
+    ///
+    /// ```
+    /// use std::convert::Infallible;
+    /// use std::pin::Pin;
+    /// use std::task::{Context, Poll};
+    ///
+    /// use ringtide::bytes::Bytes;
+    /// use ringtide::client::RequestBody;
+    /// use ringtide::http::Request;
+    /// use ringtide::http_body::{Body, Frame};
+    ///
+    /// /// So many lines.
+    /// struct Lines(u32);
+    ///
+    /// impl Body for Lines {
+    ///     type Data = Bytes;
+    ///     type Error = Infallible;
+    ///
+    ///     fn poll_frame(
+    ///         mut self: Pin<&mut Self>,
+    ///         _context: &mut Context<'_>,
+    ///     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ///         let Some(left) = self.0.checked_sub(1) else { return Poll::Ready(None) };
+    ///         self.0 = left;
+    ///         Poll::Ready(Some(Ok(Frame::data(format!("{left} to go\n").into()))))
+    ///     }
+    /// }
+    ///
+    /// // For `Client::request`.
+    /// let upload = Request::put("http://127.0.0.1:8080/lines").body(RequestBody::stream(Lines(1000)))?;
+    /// # Ok::<(), ringtide::http::Error>(())
+    /// ```
     pub fn stream<B>(body: B) -> Self
     where
         B: http_body::Body + 'static,

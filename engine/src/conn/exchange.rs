@@ -14,13 +14,29 @@ use super::response::{self, PreparedResponse};
 use super::server::ServerConnection;
 use super::wire::Answer;
 use crate::error::{Error, RequestError};
-use crate::proto::h1::{self, BodyLength, ChunkHeader, EncodeError, RequestHead, Version};
+use crate::proto::h1::{self, BodyLength, ChunkHeader, RequestHead, Version};
 
 /// A request that wants an answer: its head, and its body piece by piece, both in the buffers that they arrived in.
 ///
 /// It is answered by [`respond`](Self::respond) or [`answer`](Self::answer), at once and whole, or by [`start`](Self::start) and piece by
 /// piece. The body need not be read before; what is left of it is read and dropped if it is little, and ends the connection if
 /// it is much. Dropped without an answer, it ends the connection.
+///
+/// A handler that takes an upload of any size, with no more of it in memory than what has just arrived:
+///
+/// ```
+/// use ringtide::Error;
+/// use ringtide::http::StatusCode;
+/// use ringtide::server::{Answered, Exchange};
+///
+/// async fn count_lines(mut exchange: Exchange<'_>) -> Result<Answered, Error> {
+///     let mut count = 0;
+///     while let Some(piece) = exchange.chunk().await? {
+///         count += piece.iter().filter(|byte| **byte == b'\n').count();
+///     }
+///     exchange.answer(StatusCode::OK, [], format!("{count} lines\n"))
+/// }
+/// ```
 pub struct Exchange<'c> {
     connection: &'c mut ServerConnection,
 }
@@ -96,15 +112,20 @@ impl<'c> Exchange<'c> {
         Answered(())
     }
 
-    /// Answers with a status, fields and a body. `Date`, `Connection` and `Content-Length` are added; status 204 and 304 have no body. It
-    /// leaves as that of [`respond`](Self::respond).
+    /// Answers with a status, fields and a body. `Date`, `Connection` and `Content-Length` are added; the last is not with status 204 and
+    /// 304. It leaves as that of [`respond`](Self::respond).
+    ///
+    /// Names and values are text here, so that `[]` means no field. Those of other types go into a [`PreparedResponse`], or through
+    /// [`start`](Self::start).
     ///
     /// # Errors
-    /// [`RequestError::Head`] as [`PreparedResponse::new`]; nothing was answered.
-    pub fn answer<N: AsRef<[u8]>, V: AsRef<[u8]>>(
+    /// [`RequestError::Head`] when a field holds what would be read as something else, or frames the message, or when a `body` that is
+    /// not empty is given with a status that has none (204, 205, 304): it is not dropped silently. Nothing was answered; a handler that
+    /// returns the error has the client answered with 500.
+    pub fn answer<'f>(
         self,
         status: StatusCode,
-        fields: impl IntoIterator<Item = (N, V)>,
+        fields: impl IntoIterator<Item = (&'f str, &'f str)>,
         body: impl Into<Bytes>,
     ) -> Result<Answered, Error> {
         let body = body.into();
@@ -121,11 +142,12 @@ impl<'c> Exchange<'c> {
     }
 
     /// Begins an answer whose body follows through [`Responder::send`]: `length` bytes of it, or chunked when that is `None`. A client of
-    /// HTTP/1.0, which knows no chunks, is told the end by the end of the connection.
+    /// HTTP/1.0, which knows no chunks, is told the end by the end of the connection. Names and values are whatever gives bytes; without a
+    /// field, their types are to be said: `start::<&str, &str>(status, [], length)`.
     ///
     /// # Errors
-    /// [`RequestError::Head`] when a field holds what would be read as something else, or the status is one that has no body. The
-    /// exchange is dropped unanswered.
+    /// [`RequestError::Head`] when a field holds what would be read as something else, or the status is one that has no body (204, 205,
+    /// 304), whatever `length` is. The exchange is dropped unanswered.
     pub fn start<N: AsRef<[u8]>, V: AsRef<[u8]>>(
         self,
         status: StatusCode,
@@ -133,9 +155,7 @@ impl<'c> Exchange<'c> {
         length: Option<u64>,
     ) -> Result<Responder<'c>, Error> {
         let connection = self.connection;
-        if response::length_of(status, 1).is_err() {
-            return Err(RequestError::Head(EncodeError::BodyLength).into());
-        }
+        response::length_of(status, 1).map_err(RequestError::Head)?;
         let length = match (length, connection.version()) {
             (Some(length), _) => BodyLength::Length(length),
             (None, Version::Http11) => BodyLength::Chunked,
@@ -156,6 +176,25 @@ impl<'c> Exchange<'c> {
 
 /// An answer that has begun. It is to be [finished](Self::finish): dropped before, it ends the connection, so that the peer sees that a part
 /// is missing.
+///
+/// A handler whose answer is sent while it is made:
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use ringtide::http::StatusCode;
+/// use ringtide::server::{Answered, Exchange};
+/// use ringtide::{Error, runtime};
+///
+/// async fn count_down(exchange: Exchange<'_>) -> Result<Answered, Error> {
+///     let mut responder = exchange.start(StatusCode::OK, [("Content-Type", "text/plain")], None)?;
+///     for seconds in (1..=10).rev() {
+///         responder.send(format!("{seconds}\n")).await?;
+///         runtime::sleep(Duration::from_secs(1)).await;
+///     }
+///     responder.finish()
+/// }
+/// ```
 pub struct Responder<'c> {
     connection: &'c mut ServerConnection,
     left: BodyLength,

@@ -170,7 +170,7 @@ fn connection_has<'f>(fields: impl Iterator<Item = (&'f [u8], &'f [u8])>, option
 
 fn encode_head<B>(request: &Request<B>, length: BodyLength) -> Result<Vec<u8>, RequestError> {
     let uri = request.uri();
-    let lacking = |reason| RequestError::Uri { uri: uri.to_string(), reason };
+    let lacking = |reason: &str| RequestError::Uri { uri: uri.to_string(), reason: reason.to_owned() };
     let authority = uri.authority();
     let host = match request.headers().get(HOST) {
         Some(_) => None,

@@ -24,11 +24,11 @@ pub struct PreparedResponse {
 }
 
 impl PreparedResponse {
-    /// Encodes a response. `Content-Length` is that of `body`; no response with status 204 or 304 has either.
+    /// Encodes a response. `Content-Length` is that of `body`; no response with status 204 or 304 has one.
     ///
     /// # Errors
-    /// When a field holds what would be read as something else, or frames the message, or the status is one that has no body
-    /// and there is one, or 1xx.
+    /// When a field holds what would be read as something else, or frames the message; when `body` is not empty and the status is
+    /// one that has none (204, 205, 304); and for 1xx.
     pub fn new<N: AsRef<[u8]>, V: AsRef<[u8]>>(
         status: StatusCode,
         fields: impl IntoIterator<Item = (N, V)>,
@@ -58,7 +58,7 @@ pub(super) fn length_of(status: StatusCode, size: usize) -> Result<BodyLength, E
     // RFC 9110 §15.3.5, §15.3.6, §15.4.5.
     match status {
         StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED | StatusCode::RESET_CONTENT if size > 0 => {
-            Err(EncodeError::BodyLength)
+            Err(EncodeError::BodyOfStatus(status))
         }
         StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => Ok(BodyLength::None),
         _ => Ok(BodyLength::Length(size as u64)),

@@ -39,7 +39,7 @@ pub const DISCARD_SIZE_MAX: u64 = 256 * 1024;
 ///
 /// let hello = PreparedResponse::new(StatusCode::OK, [("Content-Type", "text/plain")], "hello world\n")?;
 /// Worker::new(&WorkerOptions::default())?.block_on(async {
-///     let mut listener = Listener::bind(&"127.0.0.1:8080".parse::<std::net::SocketAddr>()?.into(), false)?;
+///     let mut listener = Listener::bind(&"127.0.0.1:8080".parse()?, false)?;
 ///     let mut connection = ServerConnection::new(listener.accept().await?, Default::default());
 ///     while let Some(exchange) = connection.request().await? {
 ///         println!("{:?}", exchange.head());

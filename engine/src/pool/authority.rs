@@ -20,7 +20,7 @@ pub(crate) struct Authority {
 impl Authority {
     /// The authority that `uri` names.
     pub(crate) fn of(uri: &Uri) -> Result<Self, RequestError> {
-        let refused = |reason| RequestError::Uri { uri: uri.to_string(), reason };
+        let refused = |reason: &str| RequestError::Uri { uri: uri.to_string(), reason: reason.to_owned() };
         match uri.scheme() {
             Some(scheme) if *scheme == Scheme::HTTP => {}
             Some(scheme) if *scheme == Scheme::HTTPS => {

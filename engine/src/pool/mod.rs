@@ -86,6 +86,7 @@ pub(crate) struct Acquired {
 
 impl Pool {
     /// An empty pool on this worker.
+    #[track_caller]
     pub(crate) fn new(options: PoolOptions) -> Self {
         let shared = Rc::new(Shared { options, hosts: RefCell::default(), sweeper_waker: Cell::default() });
         let sweeper = runtime::spawn(sweep(Rc::downgrade(&shared)));

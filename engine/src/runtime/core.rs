@@ -39,10 +39,10 @@ thread_local! {
 }
 
 /// The core of the worker whose `block_on` this thread is in.
+#[track_caller]
 pub(super) fn current() -> Rc<Core> {
-    CURRENT.with_borrow(|current| {
-        Rc::clone(current.as_ref().expect("this thread is not inside a ringtide worker's block_on"))
-    })
+    // The panic is outside the closure, which would not know the caller.
+    CURRENT.with_borrow(Option::clone).expect("this thread is not inside a ringtide worker's block_on")
 }
 
 /// Queues the task if this thread is inside `block_on` of that worker.

@@ -135,7 +135,7 @@ impl fmt::Display for SetupError {
 impl std::error::Error for SetupError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Fallback(error) | Self::Thread(error) => Some(error),
+            Self::Fallback(error) | Self::Thread(error) => error.source(),
             _ => None,
         }
     }

@@ -50,6 +50,7 @@ pub use self::timer::{Spin, Timer};
 ///
 /// # Panics
 /// Outside a worker's [`block_on`](Worker::block_on).
+#[track_caller]
 pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
 where
     F: Future + 'static,
@@ -63,6 +64,7 @@ where
 ///
 /// # Panics
 /// Outside a worker's [`block_on`](Worker::block_on).
+#[track_caller]
 pub fn turn_time_ns() -> u64 {
     self::core::current().turn_time_ns()
 }
@@ -71,6 +73,7 @@ pub fn turn_time_ns() -> u64 {
 ///
 /// # Panics
 /// Outside a worker's [`block_on`](Worker::block_on).
+#[track_caller]
 pub fn now_ns() -> u64 {
     self::core::current().now_ns()
 }
@@ -79,6 +82,7 @@ pub fn now_ns() -> u64 {
 ///
 /// # Panics
 /// Outside a worker's [`block_on`](Worker::block_on).
+#[track_caller]
 pub fn statistics() -> Statistics {
     self::core::current().statistics()
 }

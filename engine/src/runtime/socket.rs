@@ -45,6 +45,7 @@ impl Socket {
     }
 
     /// Takes over a connected socket that was made elsewhere.
+    #[track_caller]
     pub(crate) fn adopt(socket: OwnedFd) -> io::Result<Self> {
         let core = core::current();
         let handle = {
@@ -293,6 +294,7 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
+    #[track_caller]
     pub(crate) fn bind(address: &Address, reuse_port: bool) -> io::Result<Self> {
         let core = core::current();
         let handle = {

@@ -51,6 +51,7 @@ impl Timer {
     ///
     /// # Panics
     /// Outside a worker's [`block_on`](super::Worker::block_on).
+    #[track_caller]
     pub fn new() -> Self {
         Self::with_precision(false)
     }
@@ -59,10 +60,12 @@ impl Timer {
     ///
     /// # Panics
     /// Outside a worker's [`block_on`](super::Worker::block_on).
+    #[track_caller]
     pub fn precise() -> Self {
         Self::with_precision(true)
     }
 
+    #[track_caller]
     fn with_precision(precise: bool) -> Self {
         let core = core::current();
         let handle = core.timers().insert(precise);
@@ -95,6 +98,7 @@ impl Timer {
 }
 
 impl Default for Timer {
+    #[track_caller]
     fn default() -> Self {
         Self::new()
     }

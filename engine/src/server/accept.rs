@@ -27,7 +27,7 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 /// use ringtide::stream::Listener;
 ///
 /// Worker::new(&WorkerOptions::default())?.block_on(async {
-///     let listener = Listener::bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>()?.into(), false)?;
+///     let listener = Listener::bind(&"127.0.0.1:0".parse()?, false)?;
 ///     let shutdown = Shutdown::new();
 ///     let server = runtime::spawn(serve(listener, ServiceOptions::default(), shutdown.clone(), {
 ///         async |exchange: Exchange<'_>| exchange.answer(StatusCode::OK, [("Server", "mine")], "hello world\n")

@@ -40,6 +40,23 @@ impl Default for ServerOptions {
 }
 
 /// A running server. Dropping it leaves it running; see [`shutdown`](Self::shutdown) and [`join`](Self::join).
+///
+/// One that runs until Ctrl-C, or until the system ends it, with the crate `signal-hook`. Requests in flight are answered:
+///
+/// ```no_run
+/// use ringtide::http::StatusCode;
+/// use ringtide::server::{Exchange, Server, ServerOptions};
+/// use signal_hook::consts::{SIGINT, SIGTERM};
+/// use signal_hook::iterator::Signals;
+///
+/// let address = "127.0.0.1:8080".parse()?;
+/// let handler = async |exchange: Exchange<'_>| exchange.answer(StatusCode::OK, [], "hello world\n");
+/// let server = Server::start(&[address], &ServerOptions::default(), handler)?;
+/// Signals::new([SIGINT, SIGTERM])?.forever().next();
+/// server.shutdown().begin();
+/// server.join();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Server {
     addresses: Vec<Address>,
@@ -80,8 +97,26 @@ impl Server {
         Self::start_with(addresses, options, move |_| handler.clone())
     }
 
-    /// As [`start`](Self::start), with the handler that `make` gives on each thread for its number, from 0 on. Such a handler may hold
-    /// what belongs to its thread.
+    /// As [`start`](Self::start), with the handler that `make` gives on each thread for its number, from 0 on, once for each address that
+    /// the thread listens at. Such a handler may hold what belongs to its thread, without a lock; a [`Client`](crate::Client), for instance.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    ///
+    /// use ringtide::http::StatusCode;
+    /// use ringtide::server::{Exchange, Server, ServerOptions};
+    ///
+    /// let server = Server::start_with(&["127.0.0.1:0".parse()?], &ServerOptions::default(), |thread| {
+    ///     let count = Cell::new(0);
+    ///     async move |exchange: Exchange<'_>| {
+    ///         count.set(count.get() + 1);
+    ///         exchange.answer(StatusCode::OK, [], format!("request {} of thread {thread}\n", count.get()))
+    ///     }
+    /// })?;
+    /// # server.shutdown().begin();
+    /// # server.join();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -154,7 +189,7 @@ impl Server {
         self.fallback_reason.as_deref()
     }
 
-    /// Waits until it has ended; see [`Shutdown`].
+    /// Waits until it has ended, which is for ever if nobody begins its [`shutdown`](Self::shutdown).
     ///
     /// # Panics
     /// When a worker has panicked, which no handler can cause.
@@ -289,8 +324,8 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Listen { source, .. } | Self::Thread(source) => Some(source),
-            Self::Worker(error) => Some(error),
+            Self::Listen { source, .. } | Self::Thread(source) => source.source(),
+            Self::Worker(error) => error.source(),
         }
     }
 }

@@ -13,11 +13,11 @@
 //! use http::StatusCode;
 //! use ringtide::server::{Exchange, Server, ServerOptions};
 //!
-//! let any_port = "127.0.0.1:0".parse::<std::net::SocketAddr>()?.into();
+//! let any_port = "127.0.0.1:0".parse()?;
 //! let server = Server::start(&[any_port], &ServerOptions::default(), async |exchange: Exchange<'_>| {
-//!     match exchange.head().target() {
-//!         b"/" => exchange.answer(StatusCode::OK, [("Content-Type", "text/plain")], "hello world\n"),
-//!         _ => exchange.answer(StatusCode::NOT_FOUND, [("Content-Type", "text/plain")], "no such page\n"),
+//!     match exchange.head().path() {
+//!         "/" => exchange.answer(StatusCode::OK, [("Content-Type", "text/plain")], "hello world\n"),
+//!         _ => exchange.answer(StatusCode::NOT_FOUND, [], ""),
 //!     }
 //! })?;
 //! println!("listening at {}", server.addresses()[0]);

@@ -37,6 +37,10 @@ impl Stream {
     ///
     /// # Errors
     /// When the driver cannot use it. It is closed.
+    ///
+    /// # Panics
+    /// Outside a worker's [`block_on`](runtime::Worker::block_on).
+    #[track_caller]
     pub fn adopt(socket: OwnedFd) -> io::Result<Self> {
         Ok(Self { socket: runtime::Socket::adopt(socket)? })
     }
@@ -185,6 +189,10 @@ impl Listener {
     ///
     /// # Errors
     /// As bind(2) and listen(2).
+    ///
+    /// # Panics
+    /// Outside a worker's [`block_on`](runtime::Worker::block_on).
+    #[track_caller]
     pub fn bind(address: &Address, reuse_port: bool) -> io::Result<Self> {
         Ok(Self { listener: runtime::Listener::bind(address, reuse_port)? })
     }

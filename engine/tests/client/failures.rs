@@ -64,7 +64,7 @@ fn what_cannot_be_asked_is_refused_before_anything_is_sent() {
         for (uri, text) in [
             ("https://127.0.0.1/", "'https://127.0.0.1/': https:// needs TLS, which is not built yet"),
             ("http://127.0.0.1:0/", "'http://127.0.0.1:0/': nobody can be at port 0"),
-            ("http://a b/", "'http://a b/': it cannot be parsed"),
+            ("http://a b/", "'http://a b/': it cannot be parsed: invalid uri character"),
             ("/only/a/path", "'/only/a/path': it has no scheme; http:// is the one that is known"),
         ] {
             let error = client.get(uri).await.unwrap_err();

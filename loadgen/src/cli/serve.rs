@@ -1,8 +1,5 @@
 //! `ringtide serve`: its flags, and the plan that they make.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-
 use clap::Args;
 use ringtide_driver::Address;
 
@@ -18,7 +15,7 @@ use crate::units::parse_positive_time_ns;
 )]
 pub struct ServeArgs {
     /// ADDRESS:PORT (0 takes a free port) or unix:PATH
-    #[arg(long, value_name = "ADDRESS", value_parser = address, default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub addr: Address,
     /// Worker threads [default: cores available]
     #[arg(short, long, value_name = "N", value_parser = parse::count)]
@@ -91,42 +88,5 @@ impl ServeArgs {
             seed: self.seed,
             until_stdin_closes: self.until_stdin_closes,
         })
-    }
-}
-
-fn address(text: &str) -> Result<Address, String> {
-    if let Some(path) = text.strip_prefix("unix:") {
-        if path.is_empty() {
-            return Err("the path after `unix:` is missing".to_owned());
-        }
-        return Ok(Address::Unix(PathBuf::from(path)));
-    }
-    text.parse::<SocketAddr>().map(Address::Tcp).map_err(|_| {
-        let hint = match text.rsplit_once(':') {
-            Some(("" | "localhost", port)) => format!("127.0.0.1:{port}"),
-            _ => "127.0.0.1:8080, [::1]:8080 or unix:/tmp/ringtide.sock".to_owned(),
-        };
-        format!("`{text}` is not an address and a port; write for example {hint}")
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_tcp_or_unix() {
-        assert_eq!(address("127.0.0.1:0"), Ok(Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))));
-        assert_eq!(address("unix:/run/a"), Ok(Address::Unix("/run/a".into())));
-        assert!(address("[::1]:80").is_ok());
-        for (text, says) in [
-            (":8080", "for example 127.0.0.1:8080"),
-            ("localhost:81", "for example 127.0.0.1:81"),
-            ("127.0.0.1", "for example 127.0.0.1:8080, [::1]"),
-            ("unix:", "the path after `unix:` is missing"),
-        ] {
-            let error = address(text).expect_err(text);
-            assert!(error.contains(says), "{text}: {error}");
-        }
     }
 }

@@ -83,9 +83,12 @@ pub fn encode_response_head<N: AsRef<[u8]>, V: AsRef<[u8]>>(
     fields: impl IntoIterator<Item = (N, V)>,
     body: BodyLength,
 ) -> Result<(), EncodeError> {
-    // RFC 9110 §8.6, RFC 9112 §6.1: neither field in 1xx and 204; and an HTTP/1.0 client knows no chunks.
-    let bodiless = status.is_informational() || status == StatusCode::NO_CONTENT;
-    if (bodiless && body != BodyLength::None) || (body == BodyLength::Chunked && version == Version::Http10) {
+    // RFC 9110 §8.6, RFC 9112 §6.1: neither field in 1xx and 204.
+    if (status.is_informational() || status == StatusCode::NO_CONTENT) && body != BodyLength::None {
+        return Err(EncodeError::BodyOfStatus(status));
+    }
+    // A client of HTTP/1.0 knows no chunks.
+    if body == BodyLength::Chunked && version == Version::Http10 {
         return Err(EncodeError::BodyLength);
     }
     transaction(out, |out| {
@@ -168,6 +171,8 @@ pub enum EncodeError {
     FramingField(Box<[u8]>),
     /// This message cannot have a body of that length: see RFC 9112 §6.
     BodyLength,
+    /// A response with this status has no body, and one was given.
+    BodyOfStatus(StatusCode),
 }
 
 impl fmt::Display for EncodeError {
@@ -185,6 +190,7 @@ impl fmt::Display for EncodeError {
                 write!(f, "field \"{}\" follows from the body and is not given", name.escape_ascii())
             }
             Self::BodyLength => f.write_str("this message cannot have a body of that kind of length"),
+            Self::BodyOfStatus(status) => write!(f, "status {} cannot have a body", status.as_str()),
         }
     }
 }
@@ -345,7 +351,7 @@ mod tests {
         for status in [StatusCode::NO_CONTENT, StatusCode::CONTINUE, StatusCode::SWITCHING_PROTOCOLS] {
             assert_eq!(
                 response(status, Version::Http11, BodyLength::Length(0)),
-                Err(EncodeError::BodyLength)
+                Err(EncodeError::BodyOfStatus(status))
             );
             assert_eq!(response(status, Version::Http11, BodyLength::None), Ok(()));
         }

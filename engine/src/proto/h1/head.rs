@@ -175,6 +175,43 @@ impl<'b> RequestHead<'b> {
         &self.bytes[start..start + self.meta.target_length as usize]
     }
 
+    /// The path of the target as the peer wrote it, percent-encoding and all: `/` where the target is a URI without one, `*` in `OPTIONS *`,
+    /// and empty for CONNECT, whose target is a host and a port.
+    ///
+    /// ```
+    /// use ringtide::proto::h1::{Limits, RequestEvent, ServerCodec};
+    ///
+    /// # let mut codec = ServerCodec::new(Limits::default());
+    /// let bytes = b"GET /users/7?sort=name HTTP/1.1\r\nHost: h\r\n\r\n";
+    /// # let (_, RequestEvent::Head(head)) = codec.decode(bytes)? else { panic!("it is whole") };
+    /// assert_eq!(head.path().strip_prefix("/users/"), Some("7"));
+    /// assert_eq!(head.query(), Some("sort=name"));
+    /// # Ok::<(), ringtide::proto::h1::Error>(())
+    /// ```
+    pub fn path(&self) -> &'b str {
+        self.path_and_query().0
+    }
+
+    /// What follows the first `?` of the target, as the peer wrote it; `None` without one.
+    pub fn query(&self) -> Option<&'b str> {
+        self.path_and_query().1
+    }
+
+    fn path_and_query(&self) -> (&'b str, Option<&'b str>) {
+        // Only a view of other bytes than those that were parsed can be something else than UTF-8.
+        let target = str::from_utf8(self.target()).unwrap_or_default();
+        if target.starts_with('/') || target == "*" {
+            return split_query(target);
+        }
+        // RFC 9112 §3.2.2: a URI; or, for CONNECT, its authority alone.
+        let Some((_, behind_scheme)) = target.split_once("://") else { return ("", None) };
+        let authority_length = behind_scheme.find(['/', '?']).unwrap_or(behind_scheme.len());
+        match split_query(&behind_scheme[authority_length..]) {
+            ("", query) => ("/", query),
+            parts => parts,
+        }
+    }
+
     /// The version that the peer speaks.
     #[inline]
     pub fn version(&self) -> Version {
@@ -199,6 +236,10 @@ impl<'b> RequestHead<'b> {
     pub fn fields(&self) -> Fields<'b> {
         Fields { lines: &self.bytes[self.meta.fields_offset as usize..] }
     }
+}
+
+fn split_query(target: &str) -> (&str, Option<&str>) {
+    target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)))
 }
 
 impl RequestMeta {
@@ -340,6 +381,35 @@ mod tests {
         assert_eq!(fields.get("via"), Some(&b"a"[..]));
         assert_eq!(fields.get_all("vIa").collect::<Vec<_>>(), [b"a", b"b"]);
         assert_eq!(fields.get("vi"), None);
+    }
+
+    #[test]
+    fn the_path_and_the_query_of_every_form_of_a_target() {
+        for (target, path, query) in [
+            ("/", "/", None),
+            ("/a%2Fb/../c?x=1?y#z", "/a%2Fb/../c", Some("x=1?y#z")),
+            ("/?", "/", Some("")),
+            ("//double?to=http://h/p", "//double", Some("to=http://h/p")),
+            ("*", "*", None),
+            ("http://h:80/a?b", "/a", Some("b")),
+            ("http://h", "/", None),
+            ("http://h?a/b", "/", Some("a/b")),
+            ("h:80", "", None),
+        ] {
+            let bytes = format!("M {target}");
+            let length = bytes.len() as u32;
+            let meta = RequestMeta {
+                version: Version::Http11,
+                expects_continue: false,
+                requests_upgrade: false,
+                method_length: 1,
+                target_length: target.len() as u32,
+                fields_offset: length,
+                length,
+            };
+            let head = RequestHead::from_parts(bytes.as_bytes(), meta);
+            assert_eq!((head.path(), head.query()), (path, query), "{target}");
+        }
     }
 
     #[test]
