@@ -31,6 +31,9 @@ impl RunArgs {
                 "a connection that serves one request has one in flight",
             );
         }
+        if self.quiet && self.no_tui {
+            return contradiction("--quiet", "--no-tui", "progress is shown as lines or not at all");
+        }
         if let Some(rate) = &self.rate
             && self.requests.is_some()
             && rate.start.to_bits() != rate.end.to_bits()
