@@ -8,11 +8,40 @@ mod run;
 mod serve;
 mod targets;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub use run::{Output, RunArgs};
 pub use serve::{ServeArgs, ServePlan};
 pub use targets::{TargetsArgs, TargetsPlan};
+
+use crate::error::UsageError;
+
+/// Flags of `run` that have their names already. clap would take each for a slip of the pen, and name another.
+const NOT_THERE_YET: [&str; 22] = [
+    "--stages",
+    "--http2",
+    "--http3",
+    "--resolve",
+    "--proxy",
+    "-k",
+    "--insecure",
+    "--cacert",
+    "--cert",
+    "--key",
+    "--sni",
+    "--alpn",
+    "--tls-resumption",
+    "--keylog",
+    "--scenario",
+    "--expect",
+    "--replay",
+    "--sse",
+    "--summary",
+    "--hdr",
+    "--timeseries",
+    "--html",
+];
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -32,6 +61,23 @@ pub struct Cli {
     pub command: Command,
 }
 
+impl Cli {
+    /// What was typed. Ends the process by itself for `--help` and `--version` (0), and for what cannot be read (2).
+    ///
+    /// # Errors
+    /// When a flag of `run` is not there yet.
+    pub fn read() -> Result<Self, UsageError> {
+        Self::try_parse().map_err(|error| {
+            let unknown = (error.kind() == ErrorKind::UnknownArgument)
+                .then(|| error.get(ContextKind::InvalidArg))
+                .flatten();
+            let Some(ContextValue::String(typed)) = unknown else { error.exit() };
+            let Some(flag) = NOT_THERE_YET.into_iter().find(|flag| flag == typed) else { error.exit() };
+            UsageError::NotThereYet { flag }
+        })
+    }
+}
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -43,6 +89,17 @@ pub enum Command {
     Targets(TargetsArgs),
 }
 
+impl Command {
+    /// As it is typed.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Run(_) => "run",
+            Self::Serve(_) => "serve",
+            Self::Targets(_) => "targets",
+        }
+    }
+}
+
 /// The form of a report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -51,4 +108,22 @@ pub enum Format {
     Text,
     /// For programs.
     Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn a_flag_that_is_there_is_not_said_to_be_missing() {
+        let cli = Cli::command();
+        let run = cli.find_subcommand("run").expect("it is a command");
+        let is_missing = |name: &str| NOT_THERE_YET.contains(&name);
+        for flag in run.get_arguments() {
+            assert!(!flag.get_long().is_some_and(|long| is_missing(&format!("--{long}"))), "{flag}");
+            assert!(!flag.get_short().is_some_and(|short| is_missing(&format!("-{short}"))), "{flag}");
+        }
+    }
 }

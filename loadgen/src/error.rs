@@ -75,6 +75,12 @@ pub enum UsageError {
     /// The URL.
     #[error(transparent)]
     Url(#[from] UrlError),
+    /// A flag that the program will have.
+    #[error("{flag} is not there yet")]
+    NotThereYet {
+        /// The flag.
+        flag: &'static str,
+    },
     /// Two flags contradict each other.
     #[error("{first} and {second} contradict each other: {why}")]
     Contradiction {

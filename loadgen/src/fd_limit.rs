@@ -16,9 +16,15 @@ const WORKER_DESCRIPTORS: u64 = 8 + CLOSE_AFTER_PEER_MAX as u64;
 pub enum DescriptorLimitError {
     /// The hard limit is too low; only its owner can raise it.
     #[error(
-        "{connections} connections need {needed} open files, but the hard limit is {hard}; \
-         raise it (`ulimit -Hn {needed}` as root, LimitNOFILE= in systemd, --ulimit nofile={needed} in Docker), \
-         or use at most {possible} connections"
+        "{} {needed} open files, but the hard limit is {hard}{}; \
+         raise it (`ulimit -Hn {needed}` as root, LimitNOFILE= in systemd, --ulimit nofile={needed} in Docker){}",
+        if *connections == 1 { "1 connection needs".to_owned() } else { format!("{connections} connections need") },
+        if *possible == 0 { ", too low for even one" } else { "" },
+        match possible {
+            0 => String::new(),
+            1 => ", or use 1 connection".to_owned(),
+            _ => format!(", or use at most {possible} connections"),
+        }
     )]
     Hard {
         /// Connections asked for.
@@ -45,8 +51,7 @@ pub enum DescriptorLimitError {
 /// # Errors
 /// When the hard limit is too low, or the system refuses. The limit is then as it was.
 pub fn ensure(connections: usize, threads: usize) -> Result<(), DescriptorLimitError> {
-    let overhead = PROCESS_DESCRIPTORS + WORKER_DESCRIPTORS * threads as u64;
-    let needed = overhead + connections as u64;
+    let needed = overhead(threads) + connections as u64;
     let system = |source: nix::Error| DescriptorLimitError::System { needed, source: source.into() };
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(system)?;
     if soft >= needed {
@@ -57,10 +62,23 @@ pub fn ensure(connections: usize, threads: usize) -> Result<(), DescriptorLimitE
             connections,
             needed,
             hard,
-            possible: hard.saturating_sub(overhead),
+            possible: possible(hard, threads),
         });
     }
     setrlimit(Resource::RLIMIT_NOFILE, needed, hard).map_err(system)
+}
+
+/// Descriptors of all that is no connection.
+fn overhead(threads: usize) -> u64 {
+    PROCESS_DESCRIPTORS + WORKER_DESCRIPTORS * threads as u64
+}
+
+/// Connections that fit. One alone needs no second worker.
+fn possible(hard: u64, threads: usize) -> u64 {
+    match hard.saturating_sub(overhead(threads)) {
+        0 => u64::from(hard > overhead(1)),
+        connections => connections,
+    }
 }
 
 /// Raises the soft limit to the hard one, for a server that does not know how many clients will come.
@@ -78,6 +96,33 @@ pub fn raise_to_hard() -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_message_fits_the_numbers() {
+        for (connections, possible, says) in [
+            (
+                1000,
+                24,
+                &["1000 connections need", "is 64; raise it", "in Docker), or use at most 24 connections"][..],
+            ),
+            (2, 1, &["2 connections need", "in Docker), or use 1 connection"]),
+            (4, 0, &["4 connections need", "is 64, too low for even one; raise it"]),
+            (1, 0, &["1 connection needs"]),
+        ] {
+            let error =
+                DescriptorLimitError::Hard { connections, needed: 1040, hard: 64, possible }.to_string();
+            for piece in says {
+                assert!(error.contains(piece), "no `{piece}`: {error}");
+            }
+            assert!(possible > 0 || error.ends_with("in Docker)"), "{error}");
+        }
+    }
+
+    #[test]
+    fn as_many_fit_as_the_workers_leave_room_for() {
+        assert_eq!([40, 41, 64].map(|hard| possible(hard, 1)), [0, 1, 24]);
+        assert_eq!([40, 41, 48, 49, 64].map(|hard| possible(hard, 2)), [0, 1, 1, 1, 16]);
+    }
 
     #[test]
     fn the_soft_limit_is_raised_and_a_hard_one_is_named() {

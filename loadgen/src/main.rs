@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use clap::Parser as _;
 use ringtide::Address;
 use ringtide_driver::allocator::CountingAllocator;
 use ringtide_loadgen::cli::{Cli, Command, Format, Output, ServePlan, TargetsPlan};
@@ -29,14 +28,11 @@ use signal_hook::iterator::Signals;
 static ALLOCATOR: CountingAllocator = CountingAllocator::new();
 
 fn main() -> ExitCode {
-    // Ends the process by itself for --help, --version (0) and for what it cannot read (2).
-    let command = Cli::parse().command;
-    let name = match &command {
-        Command::Run(_) => "run",
-        Command::Serve(_) => "serve",
-        Command::Targets(_) => "targets",
+    let (name, outcome) = match Cli::read() {
+        Ok(Cli { command }) => (command.name(), execute(command)),
+        Err(error) => ("run", Err(error.into())),
     };
-    match execute(command) {
+    match outcome {
         Ok(exit) => exit.into(),
         Err(error) => {
             eprintln!("error: {error}");

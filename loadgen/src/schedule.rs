@@ -219,8 +219,15 @@ mod tests {
         arrivals
     }
 
+    /// Fewer cases than usual, as each is thousands of arrivals; the environment goes before, for `ci/fuzz-smoke`.
+    fn few_cases() -> ProptestConfig {
+        let usual = ProptestConfig::default();
+        let cases = if std::env::var_os("PROPTEST_CASES").is_some() { usual.cases } else { 64 };
+        ProptestConfig { cases, ..usual }
+    }
+
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(few_cases())]
 
         #[test]
         fn the_workers_together_are_one_even_grid(

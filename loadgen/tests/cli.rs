@@ -120,7 +120,7 @@ fn a_value_that_cannot_be_used_is_named_with_its_flag() {
         (&["-X", "get"], &["--method", "write GET"]),
         (&["--driver", "epoll"], &["--driver", "auto, io_uring, fallback"]),
         (&["--format", "csv"], &["--format", "text, json"]),
-        (&["--seed", "x"], &["--seed", "'x'"]),
+        (&["--seed", "x"], &["--seed", "`x` is not a whole number"]),
         (&["-b", "@/nonexistent/body"], &["--body", "/nonexistent/body", "No such file"]),
     ] {
         let words: Vec<&str> = ["run", "http://127.0.0.1:1/"].iter().chain(flags).copied().collect();
@@ -132,9 +132,16 @@ fn a_value_that_cannot_be_used_is_named_with_its_flag() {
 
 #[test]
 fn what_is_not_built_is_not_accepted() {
-    for flag in ["--http2", "--insecure", "--scenario", "--proxy", "--hdr", "--stages"] {
-        refused(&["run", "http://127.0.0.1:1/", flag], &[flag]);
+    for words in [&["--resolve", "h:1:127.0.0.1"][..], &["--http2"], &["--sse"], &["--stages=1s@1"], &["-k"]]
+    {
+        let words = [&["run", "http://127.0.0.1:1/"], words].concat();
+        let flag = words[2].split('=').next().expect("one piece at least");
+        refused(&words, &[&format!("error: {flag} is not there yet\n")]);
+        // Nothing else is advised than to read the help.
+        assert_eq!(String::from_utf8_lossy(&run(&words).stderr).lines().count(), 3);
     }
+    // What is only misspelt is still told what it may have meant.
+    refused(&["run", "http://127.0.0.1:1/", "--conections", "1"], &["--conections", "'--connections'"]);
     refused(&["find", "http://127.0.0.1:1/"], &["find"]);
 }
 

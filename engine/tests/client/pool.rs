@@ -124,12 +124,15 @@ fn a_body_that_nobody_reads_holds_its_place_until_it_is_dropped() {
             let client = client.clone();
             async move { client.get(&url).await.unwrap().status() }
         });
-        runtime::sleep(Duration::from_millis(20)).await;
+        runtime::yield_now().await;
+        // Connections are accepted in their order: one of the second request would be there before this one.
+        Client::default().get(&server.url("/")).await.unwrap();
+        assert_eq!(server.accepted(), 2);
         assert!(!second.is_finished());
         drop(first);
         assert_eq!(second.await.unwrap(), 200);
     });
-    assert_eq!(server.accepted(), 2);
+    assert_eq!(server.accepted(), 3);
 }
 
 #[test]
@@ -327,13 +330,23 @@ fn replays_are_counted_and_go_to_fresh_connections() {
 fn a_request_that_was_answered_in_part_is_not_replayed() {
     for reset in [false, true] {
         let (go_on, seen) = mpsc::channel();
-        let seen = Mutex::new(seen);
-        let server = Server::start(move |_, peer| {
+        let (begun, answered) = mpsc::channel();
+        let channels = Mutex::new((seen, begun));
+        let answered = Mutex::new(answered);
+        let server = Server::start(move |number, peer| {
             peer.request();
+            if number == 1 {
+                answered.lock().unwrap().recv().unwrap();
+            }
             peer.respond("ok");
+            if number > 0 {
+                return;
+            }
+            let channels = channels.lock().unwrap();
             peer.request();
             peer.send("HTTP/1.1 100 Continue\r\n\r\n");
-            seen.lock().unwrap().recv().unwrap();
+            channels.1.send(()).unwrap();
+            channels.0.recv().unwrap();
             if reset {
                 peer.reset();
             }
@@ -343,13 +356,13 @@ fn a_request_that_was_answered_in_part_is_not_replayed() {
             read(client.get(&server.url("/")).await).await.unwrap();
             let url = server.url("/");
             let answer = runtime::spawn(async move { read(client.get(&url).await).await });
-            // So that the interim response has been read before the connection goes.
-            runtime::sleep(Duration::from_millis(20)).await;
+            // The interim response has been read before the connection goes: this answer is sent after it.
+            read(Client::default().get(&server.url("/")).await).await.unwrap();
             go_on.send(()).unwrap();
             let error = answer.await.unwrap().unwrap_err();
             assert!(if reset { error.is_reset() } else { matches!(error, Error::Incomplete(_)) }, "{error}");
         });
-        assert_eq!(server.accepted(), 1);
+        assert_eq!(server.accepted(), 2);
     }
 }
 

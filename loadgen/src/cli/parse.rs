@@ -24,6 +24,10 @@ pub(super) fn count(text: &str) -> Result<usize, String> {
     usize::try_from(count).map_err(|_| format!("`{text}` is too large for this machine"))
 }
 
+pub(super) fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("`{text}` is not a whole number from 0 to {}", u64::MAX))
+}
+
 pub(super) fn rate(text: &str) -> Result<RateArg, String> {
     let one = |text: &str| parse_rate(text).map_err(|error| error.to_string());
     let (start, end) = text.split_once(':').unwrap_or((text, text));

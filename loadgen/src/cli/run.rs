@@ -150,7 +150,7 @@ pub struct RunArgs {
     )]
     pub driver: DriverChoice,
     /// Makes random choices repeatable [default: random, in the report]
-    #[arg(long, value_name = "N", help_heading = "Generator")]
+    #[arg(long, value_name = "N", value_parser = parse::seed, help_heading = "Generator")]
     pub seed: Option<u64>,
 }
 

@@ -37,7 +37,7 @@ pub struct ServeArgs {
     )]
     pub driver: DriverChoice,
     /// The choices of /flaky follow from it
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", value_parser = parse::seed, default_value_t = 0)]
     pub seed: u64,
     /// End when standard input ends, as a child process does
     #[arg(long, hide = true)]

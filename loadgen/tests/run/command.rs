@@ -1,8 +1,9 @@
 //! Running the binary: with a limit on its time, so that a hang is a failure, and its report read back.
 
 use std::fmt;
-use std::io::Read;
+use std::io::{Read, Write as _};
 use std::process::{Child, Command, Stdio};
+use std::sync::Once;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,11 +19,17 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// Whether to test on io_uring. Where it cannot be used the test fails, so that nobody takes silence for success;
 /// `RINGTIDE_WITHOUT_IO_URING=1` says that one knows.
 pub(crate) fn is_io_uring_usable() -> bool {
+    static SAID: Once = Once::new();
     let Err(reason) = DriverChoice::IoUring.resolve() else { return true };
     let known = std::env::var_os("RINGTIDE_WITHOUT_IO_URING").is_some_and(|value| value == "1");
     assert!(known, "{reason}. RINGTIDE_WITHOUT_IO_URING=1 leaves its tests out.");
-    println!("not run, as RINGTIDE_WITHOUT_IO_URING=1 allows: {reason}");
+    SAID.call_once(|| not_checked(&format!("`run` on io_uring (RINGTIDE_WITHOUT_IO_URING=1): {reason}")));
     false
+}
+
+/// Says what this machine cannot be tested for. To standard error itself: of what a test prints, nothing is shown when it passes.
+pub(crate) fn not_checked(what: &str) {
+    let _ = std::io::stderr().write_all(format!("NOT CHECKED: {what}\n").as_bytes());
 }
 
 /// A run that has begun.

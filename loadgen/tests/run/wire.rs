@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::mpsc::channel;
 use std::thread;
 
-use crate::command::{number, report};
+use crate::command::{not_checked, number, report};
 use crate::server::{HELLO, Request, Server, Tally, next_request};
 
 on_both_drivers!(
@@ -145,7 +145,9 @@ fn a_name_is_resolved(driver: &str) {
 fn ipv6_is_spoken(driver: &str) {
     let listener = match TcpListener::bind("[::1]:0") {
         Ok(listener) => listener,
-        Err(error) => return println!("not run, this machine has no IPv6: {error}"),
+        Err(error) => {
+            return not_checked(&format!("`run` over IPv6 on {driver}, which this machine has not: {error}"));
+        }
     };
     let address = listener.local_addr().expect("bound");
     let serving = thread::spawn(move || {

@@ -1,6 +1,7 @@
 //! Connect, listen and accept.
 
 use std::io::ErrorKind;
+use std::net::TcpListener;
 
 use ringtide_driver::{Address, Driver};
 
@@ -12,7 +13,13 @@ pub(crate) fn connect_v4<S: Subject>() {
 }
 
 pub(crate) fn connect_v6<S: Subject>() {
-    talk(&mut S::pump(), &Address::Tcp("[::1]:0".parse().expect("an address")));
+    let address = Address::Tcp("[::1]:0".parse().expect("an address"));
+    if S::REAL
+        && let Err(error) = TcpListener::bind("[::1]:0")
+    {
+        return crate::not_checked(&format!("IPv6 on {}, which this machine has not: {error}", S::NAME));
+    }
+    talk(&mut S::pump(), &address);
 }
 
 pub(crate) fn connect_unix<S: Subject>() {

@@ -2,6 +2,7 @@
 //! success; `RINGTIDE_WITHOUT_IO_URING=1` says that one knows.
 
 use std::os::fd::OwnedFd;
+use std::sync::Once;
 
 use ringtide_driver::io_uring::{IoUring, probe};
 use ringtide_driver::{Address, BufferPool};
@@ -18,13 +19,16 @@ impl Subject for Completions {
     const REAL: bool = true;
 
     fn usable() -> bool {
+        static SAID: Once = Once::new();
         let Err(reason) = probe() else { return true };
         let known = std::env::var_os("RINGTIDE_WITHOUT_IO_URING").is_some_and(|value| value == "1");
         assert!(
             known,
             "io_uring cannot be used here: {reason}. RINGTIDE_WITHOUT_IO_URING=1 leaves its tests out."
         );
-        println!("not run, as RINGTIDE_WITHOUT_IO_URING=1 allows: {reason}");
+        SAID.call_once(|| {
+            crate::not_checked(&format!("the contract on io_uring (RINGTIDE_WITHOUT_IO_URING=1): {reason}"));
+        });
         false
     }
 

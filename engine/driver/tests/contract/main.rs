@@ -66,10 +66,17 @@ mod sim;
 mod subject;
 mod waiting;
 
+use std::io::Write as _;
+
 use subject::Subject;
 
 fn run<S: Subject>(case: fn()) {
     if S::usable() {
         case();
     }
+}
+
+/// Says what this machine cannot be tested for. To standard error itself: of what a test prints, nothing is shown when it passes.
+fn not_checked(what: &str) {
+    let _ = std::io::stderr().write_all(format!("NOT CHECKED: {what}\n").as_bytes());
 }
