@@ -92,8 +92,8 @@ impl Schedule {
             Arrival::Poisson => {
                 let mut seeds = Rng::with_seed(seed);
                 let own = (0..=worker).fold(0, |_, _| seeds.u64(..));
-                let step = connections as f64 / part.connections_of(connections) as f64;
-                Process::Poisson { integral: 0.0, step, random: Rng::with_seed(own) }
+                let gap = connections as f64 / part.connections_of(connections) as f64;
+                Process::Poisson { integral: 0.0, step: gap, random: Rng::with_seed(own) }
             }
         };
         let mut schedule = Self {

@@ -35,8 +35,9 @@ Examples:
 Exit codes: 0 done · 1 could not run · 2 usage · 3 threshold missed
             4 not valid, with --require-valid (goes before 3) · 130 interrupted
 
-Thresholds know any percentile (p50, p99.9), min, mean and max of the response time, rps, and errors (a number or a share).
-An error is a request without a complete answer; an answer of any status is none, nor is a request unanswered at the end.")]
+Thresholds know any percentile (p50, p99.9), min, mean and max of the response time, rps, success (a share), and errors (a number or a share).
+An error is a request whose connection or answer failed; a status is none, nor is a request unanswered at the end.
+Success is a complete answer with a status below 400, of all requests that were due.")]
 pub struct RunArgs {
     /// What to load
     #[arg(value_hint = ValueHint::Url, help = "What to load: http://HOST[:PORT]/PATH, sent as typed")]
@@ -86,7 +87,7 @@ pub struct RunArgs {
     /// A header; repeatable
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = parse::header, help_heading = "Request")]
     pub headers: Vec<Header>,
-    /// The body: text, @FILE, or @- for standard input
+    /// The body: text, @FILE, or @- for standard input; the method stays GET unless -m says POST
     #[arg(short, long, value_name = "BODY", allow_hyphen_values = true, help_heading = "Request")]
     pub body: Option<String>,
     /// Use HTTP/1.1, which is what http:// means anyway
@@ -128,7 +129,7 @@ pub struct RunArgs {
     /// Show progress as plain lines on standard error
     #[arg(long, help_heading = "Result")]
     pub no_tui: bool,
-    /// Show no progress
+    /// Show no progress; goes before --no-tui
     #[arg(long, help_heading = "Result")]
     pub quiet: bool,
 

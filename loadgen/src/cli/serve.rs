@@ -11,7 +11,7 @@ use crate::units::parse_positive_time_ns;
 /// The flags of `serve`.
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "Paths: / (12 bytes) · /bytes/N · /delay/MS · /status/CODE · /echo · /headers ·\n       /stream/N (chunked) · /flaky?p=0.1"
+    after_help = "Paths: / (12 bytes) · /bytes/N · /delay/MS · /status/CODE · /echo · /headers ·\n       /stream/N (chunked) · /flaky?p=0.1\n       (that share of the requests gets a 500, a closed connection, or no answer)"
 )]
 pub struct ServeArgs {
     /// ADDRESS:PORT (0 takes a free port) or unix:PATH
