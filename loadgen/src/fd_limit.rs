@@ -120,8 +120,8 @@ mod tests {
 
     #[test]
     fn as_many_fit_as_the_workers_leave_room_for() {
-        assert_eq!([40, 41, 64].map(|hard| possible(hard, 1)), [0, 1, 24]);
-        assert_eq!([40, 41, 48, 49, 64].map(|hard| possible(hard, 2)), [0, 1, 1, 1, 16]);
+        assert_eq!([56, 57, 80].map(|hard| possible(hard, 1)), [0, 1, 24]);
+        assert_eq!([56, 57, 80, 81, 96].map(|hard| possible(hard, 2)), [0, 1, 1, 1, 16]);
     }
 
     #[test]
