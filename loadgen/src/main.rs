@@ -19,7 +19,6 @@ use ringtide_loadgen::result::RunResult;
 use ringtide_loadgen::run::Run;
 use ringtide_loadgen::serve::{self, ServeOptions};
 use ringtide_loadgen::targets;
-use ringtide_loadgen::threshold::Outcome;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -80,8 +79,8 @@ fn run(plan: Plan, output: &Output) -> Result<Exit, Error> {
 /// Says why a run fails where nobody may be looking at its report.
 fn explain_exit(result: &RunResult, require_valid: bool) {
     for threshold in result.thresholds.iter().filter(|threshold| !threshold.met) {
-        let Outcome { expression, observed, unit, .. } = threshold;
-        eprintln!("ringtide: threshold missed: {expression} (observed {observed} {unit})");
+        let observed = report::text::observed(result, threshold);
+        eprintln!("ringtide: threshold missed: {} (observed {observed})", threshold.expression);
     }
     if require_valid {
         for reason in &result.verdict.reasons {

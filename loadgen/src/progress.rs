@@ -29,12 +29,15 @@ const LINES_OF_A_RUN: u32 = 20;
 pub struct Snapshot {
     completed: AtomicU64,
     failed: AtomicU64,
+    /// When that was, on the workers' clock.
+    at_ns: AtomicU64,
 }
 
 impl Snapshot {
-    /// Publishes the counts since the start of the measured part.
+    /// Publishes the counts since the start of the measured part, as they are at `now_ns`.
     #[inline]
-    pub fn publish(&self, completed: u64, failed: u64) {
+    pub fn publish(&self, completed: u64, failed: u64, now_ns: u64) {
+        self.at_ns.store(now_ns, Relaxed);
         self.completed.store(completed, Relaxed);
         self.failed.store(failed, Relaxed);
     }
@@ -108,6 +111,9 @@ impl Drop for Progress {
 }
 
 struct View {
+    /// What was shown last of each worker: its time, and how many it had completed.
+    shown: Vec<(u64, u64)>,
+    rate: f64,
     stop: Stop,
     warmup: Duration,
     started: Instant,
@@ -135,11 +141,12 @@ impl View {
             Display::Lines => lines_interval.max(LINE_INTERVAL_MIN),
             _ => Duration::from_nanos(PUBLISH_INTERVAL_NS),
         };
-        Self { stop, warmup, started: Instant::now(), interval, bar }
+        Self { shown: Vec::new(), rate: 0.0, stop, warmup, started: Instant::now(), interval, bar }
     }
 
     fn show(&mut self, snapshots: &[Snapshot]) {
-        let (position, line) = describe(self.stop, self.warmup, self.started.elapsed(), snapshots);
+        self.measure(snapshots);
+        let (position, line) = describe(self.stop, self.warmup, self.started.elapsed(), self.rate, snapshots);
         match &self.bar {
             Some(bar) => {
                 bar.set_message(line);
@@ -151,8 +158,35 @@ impl View {
     }
 }
 
+impl View {
+    /// The rate since the last look, each worker's by its own clock. It stays when no worker has published since.
+    fn measure(&mut self, snapshots: &[Snapshot]) {
+        let now: Vec<_> = snapshots
+            .iter()
+            .map(|snapshot| (snapshot.at_ns.load(Relaxed), snapshot.completed.load(Relaxed)))
+            .collect();
+        let rates = self
+            .shown
+            .iter()
+            .zip(&now)
+            .filter(|(before, now)| before.0 > 0 && now.0 > before.0)
+            .map(|(before, now)| now.1.saturating_sub(before.1) as f64 * 1e9 / (now.0 - before.0) as f64);
+        let (workers, rate) = rates.fold((0, 0.0), |(workers, sum), rate| (workers + 1, sum + rate));
+        if workers > 0 {
+            self.rate = rate;
+        }
+        self.shown = now;
+    }
+}
+
 /// How far the run is, in nanoseconds or requests, and that in words.
-fn describe(stop: Stop, warmup: Duration, elapsed: Duration, snapshots: &[Snapshot]) -> (u64, String) {
+fn describe(
+    stop: Stop,
+    warmup: Duration,
+    elapsed: Duration,
+    rate: f64,
+    snapshots: &[Snapshot],
+) -> (u64, String) {
     if elapsed < warmup {
         let (so_far, all) = (elapsed.as_secs(), show_typed_time_ns(warmup.as_nanos() as u64));
         return (0, format!("warming up, {so_far}s of {all}"));
@@ -162,7 +196,6 @@ fn describe(stop: Stop, warmup: Duration, elapsed: Duration, snapshots: &[Snapsh
         snapshots.iter().map(|snapshot| counter(snapshot).load(Relaxed)).sum()
     };
     let (completed, failed) = (sum(|snapshot| &snapshot.completed), sum(|snapshot| &snapshot.failed));
-    let seconds = elapsed.as_secs_f64();
     let (position, far) = match stop {
         Stop::Duration { ns } => (
             (elapsed.as_nanos() as u64).min(ns),
@@ -172,7 +205,6 @@ fn describe(stop: Stop, warmup: Duration, elapsed: Duration, snapshots: &[Snapsh
             (completed + failed, format!("{} of {}", show_count(completed + failed), show_count(count)))
         }
     };
-    let rate = if seconds > 0.0 { completed as f64 / seconds } else { 0.0 };
     let errors = if failed == 1 { "error" } else { "errors" };
     (position, format!("{far} · {} req/s · {} {errors}", show_rate(rate), show_count(failed)))
 }
@@ -182,21 +214,47 @@ mod tests {
     use super::*;
 
     fn line(stop: Stop, warmup_s: u64, elapsed_s: u64, snapshots: &[Snapshot]) -> String {
-        describe(stop, Duration::from_secs(warmup_s), Duration::from_secs(elapsed_s), snapshots).1
+        describe(stop, Duration::from_secs(warmup_s), Duration::from_secs(elapsed_s), 1000.0, snapshots).1
     }
 
     #[test]
     fn a_line_tells_how_far_and_how_fast() {
         let snapshots = [Snapshot::default(), Snapshot::default()];
-        snapshots[0].publish(1500, 0);
-        snapshots[1].publish(500, 1);
+        snapshots[0].publish(1500, 0, 1);
+        snapshots[1].publish(500, 1, 1);
         let duration = Stop::Duration { ns: 10_000_000_000 };
         assert_eq!(line(duration, 0, 2, &snapshots), "2s of 10s · 1,000 req/s · 1 error");
-        assert_eq!(line(duration, 0, 11, &snapshots), "10s of 10s · 182 req/s · 1 error");
+        assert_eq!(line(duration, 0, 11, &snapshots), "10s of 10s · 1,000 req/s · 1 error");
         assert_eq!(line(duration, 5, 2, &snapshots), "warming up, 2s of 5s");
         assert_eq!(line(duration, 5, 7, &snapshots), "2s of 10s · 1,000 req/s · 1 error");
         let requests = Stop::Requests { count: 10_000 };
         assert_eq!(line(requests, 0, 2, &snapshots), "2,001 of 10,000 · 1,000 req/s · 1 error");
+    }
+
+    #[test]
+    fn the_rate_is_that_since_the_last_line() {
+        let snapshots = [Snapshot::default(), Snapshot::default()];
+        let mut view = View::new(Display::Lines, Stop::Duration { ns: 10_000_000_000 }, 0);
+        let mut look = |publish: &dyn Fn()| {
+            publish();
+            view.measure(&snapshots);
+            view.rate
+        };
+        assert!(look(&|| ()).abs() < 1e-9);
+        assert!(look(&|| snapshots.iter().for_each(|it| it.publish(500, 0, 1_000_000_000))).abs() < 1e-9);
+        let later = look(&|| {
+            snapshots[0].publish(1500, 0, 2_000_000_000);
+            snapshots[1].publish(2500, 0, 3_000_000_000);
+        });
+        assert!((later - 2000.0).abs() < 1e-9, "{later}");
+        // Nothing new is known,
+        assert!((look(&|| ()) - 2000.0).abs() < 1e-9);
+        // and then the server is dead.
+        let dead = look(&|| {
+            snapshots[0].publish(1500, 0, 4_000_000_000);
+            snapshots[1].publish(2500, 0, 4_000_000_000);
+        });
+        assert!(dead.abs() < 1e-9, "{dead}");
     }
 
     #[test]

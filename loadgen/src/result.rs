@@ -274,6 +274,7 @@ impl RunResult {
             scheduled: counters.scheduled(),
             failed: counters.failed,
             succeeded: counters.status[..400].iter().sum(),
+            under_way: counters.under_way,
             requests_per_second,
         };
         let last_answer_ns =
@@ -315,7 +316,11 @@ impl RunResult {
             errors: Errors::of(counters),
             error_examples: error_examples(counters),
             generator: Generator::of(&generator, counters.completed),
-            verdict: Verdict::judge(&totals, &generator, rate_mean),
+            verdict: if counters.scheduled() == 0 {
+                Verdict { valid: false, reasons: vec!["nothing was measured".to_owned()] }
+            } else {
+                Verdict::judge(&totals, &generator, rate_mean)
+            },
             thresholds: plan.thresholds.iter().map(|threshold| threshold.evaluate(observed)).collect(),
         }
     }

@@ -33,7 +33,7 @@ enum Metric {
     ErrorShare,
     /// Failed requests.
     Errors,
-    /// Successful requests in all scheduled ones.
+    /// Successful requests in all scheduled ones, but for those that were cut off in good time.
     SuccessShare,
     RequestsPerSecond,
 }
@@ -57,6 +57,8 @@ pub struct Observed<'a> {
     pub failed: u64,
     /// Those with a complete answer of a status below 400.
     pub succeeded: u64,
+    /// Those that were on their way at the end, for no longer than others had taken.
+    pub under_way: u64,
     /// Completed ones per second.
     pub requests_per_second: f64,
 }
@@ -85,7 +87,8 @@ impl Threshold {
         let latency = observed.response;
         let anything = match self.metric {
             Metric::Quantile(_) | Metric::Mean | Metric::Min | Metric::Max => !latency.is_empty(),
-            Metric::ErrorShare | Metric::Errors | Metric::SuccessShare => observed.scheduled > 0,
+            Metric::ErrorShare | Metric::Errors => observed.scheduled > 0,
+            Metric::SuccessShare => observed.scheduled > observed.under_way,
             Metric::RequestsPerSecond => true,
         };
         let value = match self.metric {
@@ -95,7 +98,7 @@ impl Threshold {
             Metric::Min => latency.min() as f64,
             Metric::Max => latency.max() as f64,
             Metric::ErrorShare => percent(observed.failed, observed.scheduled),
-            Metric::SuccessShare => percent(observed.succeeded, observed.scheduled),
+            Metric::SuccessShare => percent(observed.succeeded, observed.scheduled - observed.under_way),
             Metric::Errors => observed.failed as f64,
             Metric::RequestsPerSecond => observed.requests_per_second,
         };
@@ -254,8 +257,14 @@ mod tests {
     }
 
     fn evaluate(expression: &str, response: &Histogram<u64>) -> Outcome {
-        let observed =
-            Observed { response, scheduled: 1000, failed: 2, succeeded: 990, requests_per_second: 1500.0 };
+        let observed = Observed {
+            response,
+            scheduled: 1000,
+            failed: 2,
+            succeeded: 985,
+            under_way: 5,
+            requests_per_second: 1500.0,
+        };
         expression.parse::<Threshold>().expect(expression).evaluate(observed)
     }
 
@@ -279,9 +288,10 @@ mod tests {
             ("errors<=0.2%", true, "%"),
             ("errors<3", true, "requests"),
             ("errors<2", false, "requests"),
+            // 985 of 995.
             ("success>98.9%", true, "%"),
             ("success>99%", false, "%"),
-            ("success>=99%", true, "%"),
+            ("success<98.995%", true, "%"),
             ("rps>1000", true, "req/s"),
             ("requests_per_second>=2k", false, "req/s"),
         ] {
@@ -307,6 +317,7 @@ mod tests {
                     scheduled,
                     failed,
                     succeeded: scheduled - failed,
+                    under_way: 0,
                     requests_per_second: 0.0,
                 };
                 let bound = format!("{}.{}", tenths / 10, tenths % 10);
@@ -324,8 +335,14 @@ mod tests {
         let empty = histogram([]);
         let outcome = evaluate("p99<10ms", &empty);
         assert_eq!((outcome.met, outcome.observed.to_bits()), (false, 0.0_f64.to_bits()));
-        let nothing =
-            Observed { response: &empty, scheduled: 0, failed: 0, succeeded: 0, requests_per_second: 0.0 };
+        let nothing = Observed {
+            response: &empty,
+            scheduled: 0,
+            failed: 0,
+            succeeded: 0,
+            under_way: 0,
+            requests_per_second: 0.0,
+        };
         for expression in ["errors<1%", "success>=0%", "errors<1", "rps>0"] {
             assert!(!expression.parse::<Threshold>().expect("valid").evaluate(nothing).met, "{expression}");
         }

@@ -20,6 +20,9 @@ pub const RUN_QUEUE_SHARE_MAX: f64 = 0.10;
 /// In an open loop that sleeps most of the time, this shows where the share of the time does not.
 pub const RUN_QUEUE_PART_OF_RESPONSE_MAX: f64 = 0.25;
 
+/// Fewer requests than this do not tell how long they waited for the core, as the workers also wake for other things.
+pub const RUN_QUEUE_REQUESTS_MIN: u64 = 50;
+
 /// When this part of a percentile of the response time is the generator's own lateness, it is no figure of the server.
 pub const LAG_PART_OF_RESPONSE_MAX: f64 = 0.5;
 
@@ -98,9 +101,12 @@ impl Verdict {
 
 fn judge_waits(totals: &Totals, generator: &GeneratorFacts, reasons: &mut Vec<String>) {
     let waited_ns: u64 = generator.workers.iter().map(|worker| worker.run_queue_wait_ns).sum();
-    let per_request_ns = waited_ns as f64 / totals.counters.scheduled().max(1) as f64;
+    let requests = totals.counters.scheduled();
+    // A worker wakes to send and for the answer.
+    let wakes = 2 * requests + generator.workers.iter().map(|worker| worker.other_wakes).sum::<u64>();
+    let per_request_ns = 2.0 * waited_ns as f64 / wakes.max(1) as f64;
     let response_ns = totals.latencies.response.mean();
-    if per_request_ns > RUN_QUEUE_PART_OF_RESPONSE_MAX * response_ns {
+    if requests >= RUN_QUEUE_REQUESTS_MIN && per_request_ns > RUN_QUEUE_PART_OF_RESPONSE_MAX * response_ns {
         reasons.push(format!(
             "the generator waited {} per request for its core, which others used, out of a mean response time of {}: \
              keep the server and other work off it (--cpus)",

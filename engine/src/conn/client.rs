@@ -286,9 +286,14 @@ impl Connection {
     /// peer's to delay. Dropping the future closes as well.
     ///
     /// With pipelining, what was sent is left to be read: only the sending half is closed at once, and the rest when the peer has closed, or
-    /// after a second ([`runtime::sockets_closing`](crate::runtime::sockets_closing)). Closing with answers unread would reset the
-    /// connection, and the peer's kernel then drops what it has not read yet (RFC 9112 §9.6).
-    pub async fn give_up(mut self) -> GivenUp {
+    /// after a second ([`runtime::sockets_closing`](crate::runtime::sockets_closing)), or when more than `closing_max` of the worker wait so.
+    /// Closing with answers unread would reset the connection, and the peer's kernel then drops what it has not read yet
+    /// (RFC 9112 §9.6).
+    pub async fn give_up(mut self, closing_max: usize) -> GivenUp {
+        if self.stream.is_unsent() {
+            // It has no time before that.
+            crate::runtime::yield_now().await;
+        }
         if self.stream.is_sending() {
             self.stream.cancel_send();
             // How it ended is asked for below.
@@ -304,7 +309,7 @@ impl Connection {
             _ => None,
         };
         if self.pipelining && !self.in_flight.is_empty() && self.stream.shutdown().is_ok() {
-            self.stream.close_after_peer(usize::MAX);
+            self.stream.close_after_peer(closing_max);
         }
         GivenUp { sent_ns, cut_size }
     }
@@ -328,8 +333,8 @@ impl Connection {
         self.in_flight.len()
     }
 
-    /// Whether the peer has sent something before it was asked for the first time, which no HTTP server does. Known only after
-    /// [`watch`](Self::watch).
+    /// Whether the peer has sent something before it was asked for the first time, and has not closed behind it: an HTTP server may say that it
+    /// waits no longer (408), and nothing else. Known only after [`watch`](Self::watch).
     pub fn has_peer_spoken_first(&self) -> bool {
         self.received_size == 0 && self.in_flight.is_empty() && self.stream.has_unread()
     }

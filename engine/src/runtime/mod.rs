@@ -87,11 +87,11 @@ pub fn statistics() -> Statistics {
     self::core::current().statistics()
 }
 
-/// How many sockets of this thread's worker nobody holds any more, and stay open only until their peers close them; at most so many, as
-/// those that have been closed are taken off with some delay.
+/// How many sockets of this thread's worker nobody holds any more, and stay open only until their peers close them.
 ///
 /// # Panics
 /// Outside a worker's [`block_on`](Worker::block_on).
+#[track_caller]
 pub fn sockets_closing() -> usize {
     self::core::current().io().0.abandoned()
 }

@@ -202,9 +202,16 @@ impl Socket {
         self.with(|state, _| state.sent_at_ns)
     }
 
-    /// Whether something has arrived that nobody has read.
+    /// Whether something has arrived that nobody has read, and more may come.
     pub(crate) fn has_unread(&self) -> bool {
-        self.with(|state, _| !state.received.is_empty())
+        self.with(|state, _| {
+            !state.received.is_empty() && !matches!(state.receiving, Receiving::Eof | Receiving::Failed(_))
+        })
+    }
+
+    /// Whether a send has been started and not been handed to the kernel, which the worker's next turn does.
+    pub(crate) fn is_unsent(&self) -> bool {
+        self.with_all(|sockets, _| sockets.is_unstamped(self.handle))
     }
 
     /// Closes when the peer has closed, or after [`CLOSE_AFTER_PEER_NS`]; what still arrives is dropped. When more than
@@ -224,12 +231,13 @@ impl Socket {
                 state.received = InlineQueue::default();
                 state.receiving = Receiving::Abandoned;
                 sockets.abandoned.push_back((deadline_ns, handle));
-                if sockets.abandoned.len() > count_max
+                sockets.abandoned_count += 1;
+                while sockets.abandoned_count > count_max
                     && let Some((_, oldest)) = sockets.abandoned.pop_front()
-                    && sockets.is_abandoned(oldest)
                 {
-                    driver.close(oldest);
-                    drop(sockets.remove(oldest));
+                    if sockets.is_abandoned(oldest) {
+                        sockets.close_abandoned(oldest, driver);
+                    }
                 }
             }
             receives
@@ -417,8 +425,11 @@ pub(super) struct Sockets {
     entries: Vec<(u32, Option<Resource>)>,
     /// Sockets with a send that has not been handed to the kernel yet.
     unstamped: Vec<Handle>,
-    /// Sockets that are to be closed by their peers, by the time at which that is not waited for any longer.
+    /// Sockets that are to be closed by their peers, by the time at which that is not waited for any longer; also some that
+    /// have been closed meanwhile.
     abandoned: VecDeque<(u64, Handle)>,
+    /// Those that have not.
+    abandoned_count: usize,
 }
 
 enum Resource {
@@ -543,9 +554,20 @@ impl Sockets {
         self.state_mut(handle).is_some_and(|state| state.receiving == Receiving::Abandoned)
     }
 
-    /// How many sockets wait to be closed by their peers, at most.
+    fn close_abandoned(&mut self, handle: Handle, driver: &mut AnyDriver) {
+        self.abandoned_count -= 1;
+        driver.close(handle);
+        drop(self.remove(handle));
+    }
+
+    /// How many sockets wait to be closed by their peers.
     pub(super) fn abandoned(&self) -> usize {
-        self.abandoned.len()
+        self.abandoned_count
+    }
+
+    /// Whether a send has been started and not been handed to the kernel yet.
+    fn is_unstamped(&self, handle: Handle) -> bool {
+        self.unstamped.contains(&handle)
     }
 
     /// When the next abandoned socket is to be closed.
@@ -581,8 +603,7 @@ pub(super) fn close_abandoned(sockets: &mut Sockets, driver: &mut AnyDriver, now
         }
         sockets.abandoned.pop_front();
         if stands {
-            driver.close(handle);
-            drop(sockets.remove(handle));
+            sockets.close_abandoned(handle, driver);
         }
     }
 }
@@ -614,8 +635,7 @@ pub(super) fn dispatch(
         match sockets.get_mut(handle) {
             Some(Resource::Socket(state)) if state.receiving == Receiving::Abandoned => {
                 if let Event::ReceiveEnded(_) = event {
-                    driver.close(handle);
-                    drop(sockets.remove(handle));
+                    sockets.close_abandoned(handle, driver);
                 }
             }
             Some(Resource::Socket(state)) => dispatch_to_socket(state, driver, handle, event),

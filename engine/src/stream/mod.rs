@@ -167,7 +167,12 @@ impl Stream {
         self.socket.close_after_peer(count_max);
     }
 
-    /// Whether something has arrived that nobody has read.
+    /// Whether a send has been started and not been handed to the kernel, which the worker's next turn does.
+    pub(crate) fn is_unsent(&self) -> bool {
+        self.socket.is_unsent()
+    }
+
+    /// Whether something has arrived that nobody has read, and more may come.
     pub(crate) fn has_unread(&self) -> bool {
         self.socket.has_unread()
     }

@@ -7,6 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ringtide::limits::CLOSE_AFTER_PEER_MAX;
 use ringtide::runtime::{self, Worker};
 use ringtide::stream::{Listener, Stream};
 use ringtide::{Address, Connection, ConnectionOptions, GivenUp, PreparedRequest};
@@ -67,7 +68,7 @@ fn run(seed: u64, size_max: u64) -> Outcome {
             Poll::<()>::Pending
         });
         assert!(runtime::timeout(patience, wait).await.is_none());
-        let given_up = connection.give_up().await;
+        let given_up = connection.give_up(usize::MAX).await;
         over.set(true);
         Outcome { given_up, sizes, arrived: server.await.unwrap() }
     })
@@ -96,4 +97,65 @@ fn what_a_connection_says_it_has_sent_arrives_and_nothing_else() {
     }
     // All that can be was seen.
     assert!(cuts > 100 && unsent > 100 && whole > 10, "{cuts} {unsent} {whole}");
+}
+
+/// It says so of one that leaves only with the turn in which it is given up.
+#[test]
+fn a_request_that_was_just_started_has_its_own_time() {
+    Worker::simulated(Sim::new(SimOptions::default())).unwrap().block_on(async {
+        let mut listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
+        let address = listener.local_address().unwrap();
+        let server = runtime::spawn(async move {
+            let mut stream = listener.accept().await.unwrap();
+            let mut arrived = 0;
+            while let Ok(Some(lease)) = stream.receive().await {
+                arrived += lease.len();
+            }
+            arrived
+        });
+        let request = http::Request::get("http://simulated.invalid/").body(Bytes::new()).unwrap();
+        let request = PreparedRequest::new(&request).unwrap().leak();
+        let mut connection = Connection::connect(&address).await.unwrap();
+        runtime::sleep(Duration::from_secs(5)).await;
+        connection.start(&request).unwrap();
+        let started_ns = runtime::now_ns();
+        let GivenUp { sent_ns, cut_size } = connection.give_up(usize::MAX).await;
+        assert!(cut_size.is_none() && sent_ns[0].is_some_and(|sent_ns| sent_ns >= started_ns), "{sent_ns:?}");
+        assert_eq!(server.await.unwrap(), request.bytes().len());
+    });
+}
+
+/// Those whose peers have closed at once make no difference to it.
+#[test]
+fn a_slow_peer_is_waited_for_while_few_wait() {
+    Worker::simulated(Sim::new(SimOptions::default())).unwrap().block_on(async {
+        let mut listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
+        let address = listener.local_address().unwrap();
+        let slow = Connection::connect(&address).await.unwrap();
+        let mut slow_peer = listener.accept().await.unwrap();
+        let begun_ns = runtime::now_ns();
+        slow.close_after_peer();
+        let ended = runtime::spawn(async move {
+            let _ = slow_peer.receive().await;
+            runtime::now_ns()
+        });
+        for _ in 0..2 * CLOSE_AFTER_PEER_MAX {
+            let connection = Connection::connect(&address).await.unwrap();
+            let peer = listener.accept().await.unwrap();
+            connection.close_after_peer();
+            drop(peer);
+            runtime::sleep(Duration::from_millis(10)).await;
+            assert_eq!(runtime::sockets_closing(), 1);
+        }
+        assert!(ended.await.unwrap() - begun_ns >= 900_000_000);
+        assert_eq!(runtime::sockets_closing(), 0);
+        // More than may wait are closed, the oldest first.
+        let mut peers = Vec::new();
+        for _ in 0..=CLOSE_AFTER_PEER_MAX {
+            Connection::connect(&address).await.unwrap().close_after_peer();
+            peers.push(listener.accept().await.unwrap());
+        }
+        assert_eq!(runtime::sockets_closing(), CLOSE_AFTER_PEER_MAX);
+        assert!(peers[0].receive().await.unwrap().is_none());
+    });
 }

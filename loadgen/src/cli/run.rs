@@ -37,7 +37,7 @@ Exit codes: 0 done · 1 could not run · 2 usage · 3 threshold missed
 
 Thresholds know any percentile (p50, p99.9), min, mean and max of the response time, rps, success (a share), and errors (a number or a share).
 An error is a request whose connection or answer failed; a status is none, nor is a request unanswered at the end.
-Success is a complete answer with a status below 400, of all requests that were due.")]
+Success is a complete answer with a status below 400, of all requests that were due, but for those that the end cut off in good time.")]
 pub struct RunArgs {
     /// What to load
     #[arg(value_hint = ValueHint::Url, help = "What to load: http://HOST[:PORT]/PATH, sent as typed")]

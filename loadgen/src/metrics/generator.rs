@@ -13,6 +13,8 @@ pub struct WorkerFacts {
     pub spin_ns: u64,
     /// Time ready to run without getting the core.
     pub run_queue_wait_ns: u64,
+    /// How often it woke for other things than its requests.
+    pub other_wakes: u64,
     /// Calls into the kernel.
     pub syscalls: u64,
 }

@@ -60,6 +60,8 @@ pub struct Recorder {
     /// Waits for a connection, but for those of 0.
     pub(super) queue_wait: Histogram<u64>,
     pub(super) queue_wait_none: u64,
+    /// The longest service time when the run ended.
+    slowest_ns: u64,
     pub(super) schedule_lag: Histogram<u64>,
     pub(super) dns: Histogram<u64>,
     pub(super) connect: Histogram<u64>,
@@ -80,6 +82,7 @@ impl Recorder {
             service: histogram(),
             queue_wait: histogram(),
             queue_wait_none: 0,
+            slowest_ns: 0,
             schedule_lag: histogram(),
             dns: histogram(),
             connect: histogram(),
@@ -124,9 +127,16 @@ impl Recorder {
         self.counters.error_examples[kind as usize].get_or_insert_with(|| text().into());
     }
 
+    /// The run has ended; what is told from here on is what it has cut off.
+    pub fn ends(&mut self) {
+        self.slowest_ns = self.service.max().max(self.service_one_piece.max());
+    }
+
     /// The run ended before a request that was due had an answer. It enters with the time that it has waited.
     pub fn censored(&mut self, request: Unfinished) {
         self.counters.censored += 1;
+        let in_time = |sent_ns| request.ended_ns.saturating_sub(sent_ns) <= self.slowest_ns;
+        self.counters.under_way += u64::from(request.sent_ns.is_some_and(in_time));
         self.unfinished(request, true);
     }
 

@@ -21,8 +21,8 @@ const SILENCE_MIN_S: f64 = 1.0;
 /// and than this part of it.
 const SILENCE_PART: f64 = 0.1;
 
-/// So are requests without an answer at the end, when they are more than this part of all.
-const UNANSWERED_PART: f64 = 0.1;
+/// So are requests that could not be sent until the end, when they are more than this part of all.
+const UNSENT_PART: f64 = 0.05;
 
 /// The report of a run.
 pub fn render(result: &RunResult, colour: Colour) -> String {
@@ -55,7 +55,7 @@ fn write_report(out: &mut String, result: &RunResult, colour: Colour) -> fmt::Re
     write_generator(out, result)?;
     write_verdict(out, result, colour)?;
     write_notes(out, result)?;
-    write_thresholds(out, &result.thresholds, colour)
+    write_thresholds(out, result, colour)
 }
 
 fn description(result: &RunResult) -> String {
@@ -218,17 +218,18 @@ fn write_notes(out: &mut String, result: &RunResult) -> fmt::Result {
     let requests = &result.requests;
     let mut notes = Vec::new();
     let silent_s = result.duration_s - result.last_answer_s.unwrap_or(result.duration_s);
-    let interval_s = result.plan.rate.map_or(0.0, |rate| 1.0 / rate.max(f64::MIN_POSITIVE));
+    // How far apart requests are at the end; a ramp may end with none.
+    let interval_s = result.plan.rate_end.map_or(0.0, |rate| 1.0 / rate);
     if silent_s > SILENCE_MIN_S.max(SILENCE_PART * result.duration_s).max(2.0 * interval_s) {
         notes.push(format!("there was no answer in the last {}", show_time_ns(silent_s * 1e9)));
     }
-    if result.plan.mode == LoopName::Open
-        && requests.censored as f64 > UNANSWERED_PART * requests.scheduled as f64
-    {
+    // Those that could not connect are in the errors.
+    let unsent = requests.scheduled.saturating_sub(requests.sent + result.errors.connect);
+    if result.plan.mode == LoopName::Open && unsent as f64 > UNSENT_PART * requests.scheduled as f64 {
         notes.push(format!(
-            "the rate was not kept up with: {} of {} requests had no answer at the end; either the server is slower \
-             than that, or more connections are needed (-c, --max-connections)",
-            show_count(requests.censored),
+            "the rate was not kept up with: {} of {} requests found no free connection to the end; either the server \
+             is slower than that, or more connections are needed (-c, --max-connections)",
+            show_count(unsent),
             show_count(requests.scheduled)
         ));
     }
@@ -255,17 +256,29 @@ fn write_verdict(out: &mut String, result: &RunResult, colour: Colour) -> fmt::R
     Ok(())
 }
 
-fn write_thresholds(out: &mut String, thresholds: &[Outcome], colour: Colour) -> fmt::Result {
+/// What a threshold of `result` was held against, with its unit.
+pub fn observed(result: &RunResult, outcome: &Outcome) -> String {
+    let seen = match outcome.unit.as_str() {
+        "us" => result.latency_us.response.count,
+        _ => result.requests.scheduled,
+    };
+    match outcome.unit.as_str() {
+        _ if seen == 0 => "nothing to see".to_owned(),
+        "us" => show_time_ns(outcome.observed * 1e3),
+        // Three digits would round 99.88 % to the 99.9 % that it misses.
+        "%" => format!("{:.3} %", outcome.observed),
+        "requests" => plural(outcome.observed as u64, "request"),
+        _ => format!("{} req/s", show_rate(outcome.observed)),
+    }
+}
+
+fn write_thresholds(out: &mut String, result: &RunResult, colour: Colour) -> fmt::Result {
+    let thresholds = &result.thresholds;
     let width = thresholds.iter().map(|outcome| outcome.expression.chars().count()).max().unwrap_or(0);
     for (index, outcome) in thresholds.iter().enumerate() {
         let label = if index == 0 { "Thresholds" } else { "" };
         let mark = if outcome.met { colour.good("✓") } else { colour.bad("✗") };
-        let observed = match outcome.unit.as_str() {
-            "us" => show_time_ns(outcome.observed * 1e3),
-            "%" => format!("{} %", three_digits(outcome.observed)),
-            "requests" => plural(outcome.observed as u64, "request"),
-            _ => format!("{} req/s", show_rate(outcome.observed)),
-        };
+        let observed = observed(result, outcome);
         let gap = if index == 0 { "\n" } else { "" };
         writeln!(out, "{gap}{label:LABEL$}{mark} {:<width$}   {observed}", outcome.expression)?;
     }

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use ringtide::limits::CLOSE_AFTER_PEER_MAX;
 use ringtide::runtime::{self, Timer};
 use ringtide::stream::Stream;
 use ringtide::{CompletedExchange, Connection, ConnectionOptions, Error, GivenUp};
@@ -386,7 +387,7 @@ impl Lane {
     /// Books the requests in flight as failed, and drops the connection.
     async fn fail(&mut self, kind: ErrorKind) {
         let counts = |shared: &Shared, scheduled_ns| shared.is_measured(scheduled_ns);
-        self.abandon(counts, |recorder, index, request| match (index, kind) {
+        self.abandon(CLOSE_AFTER_PEER_MAX, counts, |recorder, index, request| match (index, kind) {
             // It was the first answer that was wrong; the others had not begun.
             (1.., ErrorKind::Incomplete | ErrorKind::Protocol) => recorder.failed(request, ErrorKind::Closed),
             // With pipelining, a timeout is that of all who wait behind the one that had none left: they have waited, too.
@@ -397,7 +398,8 @@ impl Lane {
 
     /// Books the requests in flight, and one that was drawn and not begun, as cut off by the end of the run.
     async fn censor(&mut self) {
-        self.abandon(Shared::is_cut_off, |recorder, _, request| recorder.censored(request)).await;
+        // All of them, as none is opened in their place.
+        self.abandon(usize::MAX, Shared::is_cut_off, |recorder, _, request| recorder.censored(request)).await;
         let drawn = self.shared.source.borrow_mut().leave(self.number);
         if let Some(scheduled_ns) = drawn
             && self.shared.plan.open_loop().is_some()
@@ -410,7 +412,7 @@ impl Lane {
 
     /// Books a request that was drawn and could not be begun before the end.
     fn give_up(&self, scheduled_ns: u64) {
-        if self.shared.is_measured(scheduled_ns) {
+        if self.shared.is_cut_off(scheduled_ns) {
             let ended_ns = runtime::now_ns();
             let request = Unfinished { scheduled_ns, ready_ns: None, sent_ns: None, ended_ns };
             self.shared.recorder.borrow_mut().censored(request);
@@ -420,13 +422,14 @@ impl Lane {
     /// Drops the connection, and books those requests in flight that count.
     async fn abandon(
         &mut self,
+        closing_max: usize,
         counts: impl Fn(&Shared, u64) -> bool,
         book: impl Fn(&mut Recorder, usize, Unfinished),
     ) {
         let ended_ns = runtime::now_ns();
         self.free_since_ns = ended_ns;
         let GivenUp { sent_ns, cut_size } = match self.connection.take() {
-            Some(connection) => connection.give_up().await,
+            Some(connection) => connection.give_up(closing_max).await,
             None => GivenUp::default(),
         };
         let sent_count = sent_ns.iter().flatten().count();

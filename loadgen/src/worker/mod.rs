@@ -428,6 +428,7 @@ async fn measure(
     let statistics = runtime::statistics();
     let heap_peak_bytes = heap.map(CountingAllocator::peak_bytes);
 
+    shared.recorder.borrow_mut().ends();
     // What is still under way ends here, and what was due and found no connection is not forgotten.
     shared.ended.set(true);
     shared.source.borrow().wake_lanes();
@@ -451,6 +452,7 @@ async fn measure(
     }
     let facts = WorkerFacts {
         wall_ns: ended_ns.saturating_sub(measured_ns),
+        other_wakes: ended_ns.saturating_sub(measured_ns) / PUBLISH_INTERVAL_NS,
         user_ns: after.user_ns.saturating_sub(before.user_ns),
         system_ns: after.system_ns.saturating_sub(before.system_ns),
         spin_ns: statistics.spin_ns - statistics_before.spin_ns,
@@ -509,7 +511,7 @@ async fn run_source(
             if publishes {
                 let recorder = shared.recorder.borrow();
                 let counters = recorder.counters();
-                snapshot.publish(counters.completed, counters.failed);
+                snapshot.publish(counters.completed, counters.failed, now_ns);
             }
             publish.set(now_ns + PUBLISH_INTERVAL_NS);
             let _ = publish.poll_elapsed(context);
@@ -520,7 +522,7 @@ async fn run_source(
     .await;
     if publishes {
         let recorder = shared.recorder.borrow();
-        snapshot.publish(recorder.counters().completed, recorder.counters().failed);
+        snapshot.publish(recorder.counters().completed, recorder.counters().failed, runtime::now_ns());
     }
 }
 

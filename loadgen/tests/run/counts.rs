@@ -1,5 +1,7 @@
 //! What a run says it sent is what the server has received, however the run goes and ends.
 
+use std::io::Write as _;
+use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
@@ -7,8 +9,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::command::{begin, number, report};
-use crate::server::{HELLO, Server, Tally};
+use crate::command::{begin, number, report, run};
+use crate::server::{HELLO, Server, Tally, next_request};
 
 on_both_drivers!(
     a_number_of_requests_is_sent_exactly,
@@ -28,6 +30,8 @@ on_both_drivers!(
     bytes_are_counted_exactly,
     a_warm_up_is_sent_and_not_counted,
     a_request_that_hangs_since_the_warm_up_is_counted,
+    a_connect_that_hangs_since_the_warm_up_is_counted,
+    what_the_end_cuts_off_in_good_time_is_no_failure,
     a_poisson_schedule_is_sent_exactly,
     each_connection_has_its_share_whatever_its_worker,
     more_connections_are_opened_when_all_are_busy,
@@ -289,6 +293,62 @@ fn a_request_that_hangs_since_the_warm_up_is_counted(driver: &str) {
         let waited = report["latency_us"]["response"]["max"].as_f64() > Some(310_000.0);
         assert_eq!(waited, hung == 1, "{report}");
     }
+}
+
+fn what_the_end_cuts_off_in_good_time_is_no_failure(driver: &str) {
+    for (hangs, code) in [(false, 0), (true, 3)] {
+        let server = Server::start(move |peer| {
+            for number in 0.. {
+                if peer.request().is_none() {
+                    break;
+                }
+                if hangs && number == 5 {
+                    peer.wait_for_end();
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(50));
+                peer.send(HELLO);
+            }
+        });
+        let flags = ["-d", "600ms", "-c", "3", "--threshold", "success>=100%", "--format", "json"];
+        let report = run(driver, &server.url(), &flags).report(code);
+        server.finish();
+        assert!(number(&report["requests"]["censored"]) > 0, "{report}");
+    }
+}
+
+fn a_connect_that_hangs_since_the_warm_up_is_counted(driver: &str) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+    let address = listener.local_addr().expect("bound");
+    socket2::SockRef::from(&listener).listen(0).expect("bound");
+    let (over, wait) = channel::<()>();
+    let serving = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("somebody connects");
+        // Takes the one place in the queue, before the client has reason to connect again.
+        let _taken = TcpStream::connect(address).expect("there is a place");
+        let (tally, mut buffer) = (Tally::default(), Vec::new());
+        next_request(&mut stream, &mut buffer, &tally).expect("it asks");
+        stream.write_all(HELLO).expect("it is there");
+        let _ = wait.recv();
+    });
+    let flags = [
+        "--no-keepalive",
+        "-c",
+        "1",
+        "-t",
+        "1",
+        "--warmup",
+        "500ms",
+        "-d",
+        "500ms",
+        "--connect-timeout",
+        "20s",
+    ];
+    let report = report(driver, &format!("http://{address}/"), &flags);
+    drop(over);
+    serving.join().expect("no panic");
+    assert_eq!(number(&report["requests"]["censored"]), 1, "{report}");
+    assert_eq!(number(&report["requests"]["sent"]), 0, "{report}");
 }
 
 fn a_poisson_schedule_is_sent_exactly(driver: &str) {

@@ -30,6 +30,8 @@ on_both_drivers!(
     a_connection_that_the_server_closes_while_it_is_idle_is_replaced,
     a_server_that_speaks_first_is_no_http,
     a_server_that_does_not_close_has_its_connections_closed,
+    connections_that_timeouts_have_taken_do_not_pile_up,
+    a_connection_that_the_server_has_not_waited_for_is_replaced,
     a_pipelined_request_has_the_time_from_its_own_send,
     an_answer_before_the_request_is_no_answer,
     an_answer_too_many_is_no_answer,
@@ -228,6 +230,43 @@ fn a_server_that_speaks_first_is_no_http(driver: &str) {
     assert!(number(&report["errors"]["protocol"]) >= 3, "{report}");
     let said = report["error_examples"]["protocol"].as_str().unwrap_or_default();
     assert!(said.contains("before it was asked"), "{report}");
+}
+
+fn connections_that_timeouts_have_taken_do_not_pile_up(driver: &str) {
+    let (open, most) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicI64::new(0)));
+    let (now, peak) = (Arc::clone(&open), Arc::clone(&most));
+    let server = Server::start(move |peer| {
+        peak.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
+        // It never answers, and does not end before its client does.
+        while peer.request().is_some() {}
+        peer.wait_for_reset();
+        now.fetch_sub(1, SeqCst);
+    });
+    let flags = ["-n", "2000", "-c", "10", "-t", "1", "-p", "2", "--timeout", "20ms"];
+    let report = report(driver, &server.url(), &flags);
+    server.finish();
+    assert_eq!(number(&report["errors"]["timeout"]), 2000, "{report}");
+    // 10 at work and 16 that wait; and those whose threads have not seen their ends yet.
+    let most = most.load(SeqCst);
+    assert!(most < 100, "{most} were open at once");
+}
+
+/// It says that it has waited long enough for a request (408), and closes.
+fn a_connection_that_the_server_has_not_waited_for_is_replaced(driver: &str) {
+    let server = Server::start(|peer| {
+        peer.stream.set_read_timeout(Some(Duration::from_millis(50))).expect("it is TCP");
+        if peer.request().is_none() {
+            peer.send(b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+            return;
+        }
+        peer.send(HELLO);
+        peer.stream.set_read_timeout(None).expect("it is TCP");
+        peer.wait_for_end();
+    });
+    // The second and the third request are due when their connections are gone.
+    let report = report(driver, &server.url(), &["-R", "4", "-n", "3", "-c", "3", "-t", "1"]);
+    server.finish();
+    assert_eq!(report["status"], serde_json::json!({"200": 3}), "{report}");
 }
 
 /// They answer `Connection: close` and leave that to the client.

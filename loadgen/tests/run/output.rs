@@ -166,7 +166,7 @@ fn thresholds_decide_the_exit_code(driver: &str) {
     let server = Server::start(|peer| drop(peer.request()));
     let failed = run(driver, &server.url(), &["-n", "10", "--threshold", "errors<1%"]);
     assert_eq!(failed.code, Some(3), "{failed:?}");
-    assert!(failed.stdout.contains("✗ errors<1%   100 %"), "{failed:?}");
+    assert!(failed.stdout.contains("✗ errors<1%   100.000 %"), "{failed:?}");
     server.finish();
 }
 

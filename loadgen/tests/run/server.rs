@@ -146,6 +146,13 @@ impl Peer {
         SockRef::from(&self.stream).set_linger(Some(std::time::Duration::ZERO)).expect("it is TCP");
     }
 
+    /// Waits until the client has closed both halves, as far as a server can see that: until it may not send any more.
+    pub(crate) fn wait_for_reset(&mut self) {
+        while self.stream.write_all(b"\n").is_ok() {
+            thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+
     /// Waits until the client closes; whatever else it sends is counted as bytes alone.
     pub(crate) fn wait_for_end(&mut self) {
         let mut bytes = [0; 4096];
