@@ -145,7 +145,7 @@ impl View {
     }
 
     fn show(&mut self, snapshots: &[Snapshot]) {
-        self.measure(snapshots);
+        self.measure(self.started.elapsed().saturating_sub(self.warmup), snapshots);
         let (position, line) = describe(self.stop, self.warmup, self.started.elapsed(), self.rate, snapshots);
         match &self.bar {
             Some(bar) => {
@@ -159,23 +159,23 @@ impl View {
 }
 
 impl View {
-    /// The rate since the last look, each worker's by its own clock. It stays when no worker has published since.
-    fn measure(&mut self, snapshots: &[Snapshot]) {
-        let now: Vec<_> = snapshots
-            .iter()
-            .map(|snapshot| (snapshot.at_ns.load(Relaxed), snapshot.completed.load(Relaxed)))
-            .collect();
-        let rates = self
-            .shown
-            .iter()
-            .zip(&now)
-            .filter(|(before, now)| before.0 > 0 && now.0 > before.0)
-            .map(|(before, now)| now.1.saturating_sub(before.1) as f64 * 1e9 / (now.0 - before.0) as f64);
-        let (workers, rate) = rates.fold((0, 0.0), |(workers, sum), rate| (workers + 1, sum + rate));
-        if workers > 0 {
-            self.rate = rate;
+    /// The rate since the last look, each worker's by its own clock; `elapsed` since the start for the first look at a worker that has
+    /// something to show. It stays when no worker has published since.
+    fn measure(&mut self, elapsed: Duration, snapshots: &[Snapshot]) {
+        self.shown.resize(snapshots.len(), (0, 0));
+        let (mut any, mut sum) = (false, 0.0);
+        for (shown, snapshot) in self.shown.iter_mut().zip(snapshots) {
+            let (at_ns, completed) = (snapshot.at_ns.load(Relaxed), snapshot.completed.load(Relaxed));
+            if at_ns > shown.0 {
+                let time = if shown.0 == 0 { elapsed } else { Duration::from_nanos(at_ns - shown.0) };
+                sum += completed.saturating_sub(shown.1) as f64 / time.as_secs_f64().max(1e-9);
+                any = true;
+                *shown = (at_ns, completed);
+            }
         }
-        self.shown = now;
+        if any {
+            self.rate = sum;
+        }
     }
 }
 
@@ -237,11 +237,12 @@ mod tests {
         let mut view = View::new(Display::Lines, Stop::Duration { ns: 10_000_000_000 }, 0);
         let mut look = |publish: &dyn Fn()| {
             publish();
-            view.measure(&snapshots);
+            view.measure(Duration::from_secs(1), &snapshots);
             view.rate
         };
         assert!(look(&|| ()).abs() < 1e-9);
-        assert!(look(&|| snapshots.iter().for_each(|it| it.publish(500, 0, 1_000_000_000))).abs() < 1e-9);
+        let first = look(&|| snapshots.iter().for_each(|it| it.publish(500, 0, 1_000_000_000)));
+        assert!((first - 1000.0).abs() < 1e-9, "{first}");
         let later = look(&|| {
             snapshots[0].publish(1500, 0, 2_000_000_000);
             snapshots[1].publish(2500, 0, 3_000_000_000);
