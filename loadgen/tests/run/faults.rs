@@ -464,7 +464,8 @@ fn a_server_that_goes_and_comes_back(driver: &str) {
         // It went with requests in flight or between two, and was away for a while.
         assert!(number(&report["errors"]["connect"]) > 0, "{report}");
         let said = report["error_examples"]["connect"].as_str().unwrap_or_default();
-        assert!(said.contains(&address.to_string()) && said.contains("refused"), "{report}");
+        // Refused, or reset when it went in the middle of a handshake.
+        assert!(said.starts_with(&format!("could not connect to {address}: ")), "{report}");
         let failed = number(&report["requests"]["failed"]);
         assert_eq!(sum_of(&report, &["connect", "closed", "reset", "incomplete"]), failed, "{report}");
     }
