@@ -1,1 +1,1 @@
-"""What `ci/bench` is made of. The subjects, one per file, are in `benchlib.subjects`."""
+"""The parts of `ci/bench`. The subjects, one per file, are in `benchlib.subjects`."""

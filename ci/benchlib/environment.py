@@ -1,4 +1,4 @@
-"""Where a campaign runs: the tools it needs, the cores it uses, and the facts that belong to its results."""
+"""Where a campaign runs: its tools, its cores, and the facts that its results must name."""
 
 import os
 import platform
@@ -26,28 +26,28 @@ OPEN_FILES_NEEDED = 9_100
 
 
 def find_tool(name):
-    """The path of a tool. sbin and cargo's own folder are looked into, for they are not on every user's PATH."""
+    """The path of a tool. Also looks into sbin and cargo's folder, which are not on every PATH."""
     places = [os.environ.get("PATH", ""), "/usr/sbin", str(Path.home() / ".cargo" / "bin")]
     return shutil.which(name, path=os.pathsep.join(places))
 
 
 def require_tools():
-    """All tools by name. What is missing is named, all of it at once, with how to get it."""
+    """The paths of all tools by name. The error lists all that are missing, and how to get them."""
     tools = {name: find_tool(name) for name in HOW_TO_GET}
     missing = [f"  {name}: {HOW_TO_GET[name]}" for name, path in tools.items() if path is None]
     if missing:
-        raise BenchError("ci/bench installs nothing by itself. Missing:\n" + "\n".join(missing))
+        raise BenchError("these tools are missing:\n" + "\n".join(missing))
     return tools
 
 
 def require_open_files():
-    """Raises the soft limit of open files; every process started later inherits it."""
+    """Raises the soft limit of open files. Processes started later inherit it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = max(soft, OPEN_FILES_NEEDED) if soft != resource.RLIM_INFINITY else soft
     if hard != resource.RLIM_INFINITY and hard < wanted:
         raise BenchError(
             f"the limit of open files is {hard}, and 9,000 connections need {OPEN_FILES_NEEDED}: "
-            f"raise it (ulimit -Hn), or leave the subject `memory` out with --only"
+            f"raise it (ulimit -Hn), or leave out the subject `memory` (--only)"
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
@@ -61,7 +61,7 @@ def two_cores():
 
 
 def build():
-    """Everything of our own that is measured, as a user gets it."""
+    """Builds all of our own that is measured, as a user would."""
     for arguments in (["-p", "ringtide-loadgen"], ["-p", "ringtide-driver", "--examples"]):
         command = ["cargo", "build", "--release", "--quiet", *arguments]
         if subprocess.run(command, cwd=ROOT).returncode != 0:
@@ -112,7 +112,7 @@ def describe(tools, cores):
 def git(*arguments):
     done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True)
     if done.returncode != 0:
-        raise BenchError(f"results have to name the commit that they are of: {done.stderr.strip()}")
+        raise BenchError(f"results must name their commit, but git failed: {done.stderr.strip()}")
     return done.stdout.strip()
 
 

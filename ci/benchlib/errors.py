@@ -1,5 +1,5 @@
-"""The one error that ends a campaign: something is missing, did not run, or said what cannot be read."""
+"""The one error that ends a campaign: something is missing, did not run, or printed what cannot be read."""
 
 
 class BenchError(Exception):
-    """Its text is all that the user gets to see."""
+    """The user sees its text and nothing else."""

@@ -1,4 +1,4 @@
-"""Processes that are measured: pinned to a core, their processor time and memory read from the kernel."""
+"""Runs processes pinned to a core, and reads their CPU time and memory from the kernel."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .errors import BenchError
 
-# How often a running generator's peak of memory is read. The peak in wait4's rusage is of no use: it is never below
+# How often to read the peak memory of a running generator. The peak in wait4's rusage does not serve: it is never below
 # that of the process that forked, here a Python interpreter.
 SAMPLE_SECONDS = 0.1
 STOP_SECONDS = 10
@@ -19,7 +19,7 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 class Finished:
-    """A generator that has run: what it printed, and what it used."""
+    """What a generator printed and used in a run that has ended."""
 
     def __init__(self, stdout, usage, rss_peak_bytes, seconds):
         self.stdout = stdout
@@ -30,7 +30,7 @@ class Finished:
 
 
 def run(command, core, timeout):
-    """Runs a generator on one core to its end."""
+    """Runs a generator on one core until it ends."""
     pinned = ["taskset", "-c", str(core), *command]
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         started = time.monotonic()
@@ -57,7 +57,7 @@ def run(command, core, timeout):
 
 
 def peak_of(pid):
-    """The most memory that a process has had resident, or 0 when it has ended."""
+    """The peak resident memory of a process, or 0 if it has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -67,7 +67,7 @@ def peak_of(pid):
 
 
 class Server:
-    """A server pinned to one core, alive within a `with`. `port` is where it listens."""
+    """A server pinned to one core, running while its `with` lasts. `port` is where it listens."""
 
     def __init__(self, name, command, core, port=None):
         self.name = name
@@ -81,7 +81,7 @@ class Server:
         self.process = subprocess.Popen(
             pinned,
             stdin=subprocess.DEVNULL,
-            # A server that chooses its own port prints the address.
+            # A server that chooses its own port prints its address.
             stdout=subprocess.PIPE if self.port is None else subprocess.DEVNULL,
             stderr=self.errors,
         )
@@ -89,7 +89,7 @@ class Server:
             if self.port is None:
                 line = self.process.stdout.readline().decode().strip()
                 if not re.fullmatch(r"127\.0\.0\.1:\d+", line):
-                    self._ended(f"printed {line!r} where its address was expected")
+                    self._ended(f"printed {line!r} instead of its address")
                 self.port = int(line.rpartition(":")[2])
             self._wait_until_it_listens()
         except BaseException:
@@ -100,7 +100,7 @@ class Server:
     def __exit__(self, *_):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-            # A paused process takes the signal only once it goes on.
+            # A paused process takes the signal only when it continues.
             self.process.send_signal(signal.SIGCONT)
             try:
                 self.process.wait(STOP_SECONDS)
@@ -112,7 +112,7 @@ class Server:
         self.errors.close()
 
     def pause(self):
-        """Stops the process from running. One that spins would take half of the core from another."""
+        """Pauses the process. If it spins, it would otherwise take half of the core from another."""
         self.process.send_signal(signal.SIGSTOP)
 
     def resume(self):
@@ -122,7 +122,7 @@ class Server:
         return f"http://127.0.0.1:{self.port}{path}"
 
     def cpu_seconds(self):
-        """User and system time so far, of the process and of its children (nginx' worker is one)."""
+        """User and system time so far, of the process and its children (such as the worker of nginx)."""
         user = system = 0
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         for pid in [self.process.pid, *children]:
@@ -137,7 +137,7 @@ class Server:
         return self.errors.read().decode(errors="replace").strip()
 
     def _wait_until_it_listens(self):
-        # It is looked up and not tried: a trial connection would be one that the server counts.
+        # Looked up, not tried: the server would count a trial connection.
         listening = f"0100007F:{self.port:04X} 00000000:0000 0A"
         give_up = time.monotonic() + LISTEN_SECONDS
         while listening not in Path("/proc/net/tcp").read_text():
@@ -152,6 +152,6 @@ class Server:
 
 
 def machine_times():
-    """Seconds of all cores together since the start of the machine: (all, stolen by the hypervisor for others)."""
+    """Seconds since boot, summed over all cores: (all, given to other guests by the hypervisor)."""
     fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
     return sum(fields) / TICKS_PER_SECOND, fields[7] / TICKS_PER_SECOND

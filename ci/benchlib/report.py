@@ -41,7 +41,7 @@ def summary(name, intent, settings, environment, subject, results):
         f"commit {environment['commit'][:12]}{' with uncommitted changes' if environment['uncommitted_changes'] else ''}. "
         f"Generator on core {environment['generator_core']}, server on core {environment['server_core']}; "
         f"interleaved rounds of {settings.duration:g} s, {settings.rounds} counted; "
-        "medians, in brackets the least and the greatest.",
+        "medians, with minimum and maximum in brackets.",
         "",
         "| | " + " | ".join(TITLES[metric][0] for metric in subject.metrics) + " |",
         "|---|" + "---|" * len(subject.metrics),
@@ -54,10 +54,10 @@ def summary(name, intent, settings, environment, subject, results):
         lines.append(f"| {bar.what} | {figure(bar.measured)}{bar.unit} | {bar.relation} {bar.limit:g}{bar.unit} | {met} |")
     disturbed = sorted({record["round"] for record in results.counted if record["disturbed"]})
     if disturbed:
-        lines += ["", f"Rounds {disturbed} lost more than 1 % of their time to other guests of the host, "
-                      "and the repeats were used up."]
-    lines += ["", "Ratios are medians of the ratios within each round. Every run, its command and the discarded and "
-                  "repeated rounds are in raw.jsonl.", ""]
+        lines += ["", f"Rounds {disturbed} lost more than 1 % of their time to other guests of the host. They count, "
+                      "because no repeat was left."]
+    lines += ["", "A ratio is the median of the ratios within each round. raw.jsonl has every run with its command, also "
+                  "of discarded and repeated rounds.", ""]
     return "\n".join(lines)
 
 

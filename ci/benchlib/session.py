@@ -1,4 +1,4 @@
-"""A session: the cases of one subject, interleaved in rounds, with everything that was measured written down."""
+"""A session: runs the cases of one subject, interleaved in rounds, and records every measurement."""
 
 import statistics
 import sys
@@ -7,16 +7,16 @@ import time
 from . import process
 from .errors import BenchError
 
-# The share of a round that the hypervisor may give to others before the round is repeated.
+# A round is repeated if the hypervisor gave more than this share of it to other guests.
 STEAL_SHARE_MAX = 0.01
-# How many rounds of one subject may be repeated, before disturbed ones are taken and said to be so.
+# At most this many rounds of a subject are repeated. Further disturbed ones count, and the summary names them.
 REPEATS_MAX = 5
-# How much longer than its measured time a generator may take: 9,000 connections are not opened at once.
+# How long a generator may take beyond its measured time; opening 9,000 connections takes a while.
 GRACE_SECONDS = 60
 
 
 class Settings:
-    """What the command line says, and what was found on the machine."""
+    """What the command line asks for, and what the machine offers."""
 
     def __init__(self, tools, cores, rounds, duration, smoke):
         self.tools = tools
@@ -27,7 +27,7 @@ class Settings:
 
 
 class Case:
-    """One tool at one server. `before(server)` is called before a run, `after(server)` after it; what it gives is kept."""
+    """One tool against one server. `before(server)` runs before it, `after(server)` after it; its figures join the record."""
 
     def __init__(self, name, tool, server, path="/", before=None, after=None):
         self.name = name
@@ -39,7 +39,7 @@ class Case:
 
 
 def measure(settings, subject, cases):
-    """Runs the cases round by round and gives all records, those of discarded rounds included."""
+    """Runs the cases round by round and returns all records, also those of discarded rounds."""
     records = []
     discard = not settings.smoke
     repeats = 0
@@ -47,7 +47,7 @@ def measure(settings, subject, cases):
     turn = 0
     while counted < settings.rounds:
         all_before, stolen_before = process.machine_times()
-        # Each round begins with another tool, so that none is always the one that runs after a certain other.
+        # Each round begins with another tool, so that no tool always runs after the same other one.
         order = cases[turn % len(cases):] + cases[:turn % len(cases)]
         round_records = [measure_one(settings, subject, case) for case in order]
         all_after, stolen_after = process.machine_times()
@@ -103,7 +103,7 @@ def measure_one(settings, subject, case):
 
 
 class Results:
-    """The counted records of a subject, and the questions that bars ask of them."""
+    """The records of a subject, and the figures that bars need from the counted ones."""
 
     def __init__(self, records):
         self.records = records
@@ -115,20 +115,20 @@ class Results:
     def values(self, case, metric):
         values = {r["round"]: r[metric] for r in self.counted if r["case"] == case and r.get(metric) is not None}
         if not values:
-            raise BenchError(f"no run of {case} says {metric}")
+            raise BenchError(f"no run of {case} reports {metric}")
         return values
 
     def median(self, case, metric):
         return statistics.median(self.values(case, metric).values())
 
     def ratio(self, case, base, metric):
-        """The median of the ratios within each round, so that a machine that drifts from round to round cancels out."""
+        """The median of the ratios within each round, so that a drift of the machine cancels out."""
         numerators, denominators = self.values(case, metric), self.values(base, metric)
         return statistics.median(numerators[r] / denominators[r] for r in numerators if r in denominators)
 
 
 class Bar:
-    """What one figure must reach."""
+    """The limit that one figure must meet."""
 
     def __init__(self, what, measured, relation, limit, unit=""):
         self.what = what
@@ -140,7 +140,7 @@ class Bar:
 
 
 class Subject:
-    """What one subject gives: its records, its bars, and the metrics that its table shows."""
+    """The outcome of one subject: its records, its bars, and the metrics for its table."""
 
     def __init__(self, records, bars, metrics):
         self.records = records

@@ -1,7 +1,7 @@
-"""The generators: how each is called, and how its report is read.
+"""The generators: how to call each, and how to read its report.
 
-A reading is a dictionary with `requests`, `failed`, `requests_per_second`, `bytes_per_second`, and what else the tool says
-that a subject wants. A report that lacks a figure is an error: a missing number must not become a good one.
+A reading is a dictionary with `requests`, `failed`, `requests_per_second`, `bytes_per_second`, and whatever else a subject
+needs from the tool. A report that lacks a figure is an error: a missing number must not pass for a good one.
 """
 
 import json
@@ -10,12 +10,12 @@ import re
 from .environment import RELEASE
 from .errors import BenchError
 
-# How many requests may fail before a run says nothing: a few are cut off at the end of a run by tools that count so.
+# With more failures than this a run proves nothing. Some tools count requests cut off at the end as failures.
 FAILED_SHARE_MAX = 0.001
 
 
 class Tool:
-    """A generator: `command(url)` calls it and `read(text)` reads its report."""
+    """A generator: `command(url)` is its command line, `read(text)` reads its report."""
 
     def __init__(self, name, command, read):
         self.name = name
@@ -44,7 +44,7 @@ def ringtide(duration, connections, *flags, name="ringtide"):
 
 def wrk(tools, duration, connections, *flags):
     def command(url):
-        # wrk reads whole seconds only.
+        # wrk takes whole seconds only.
         return [tools["wrk"], "-t1", f"-c{connections}", f"-d{max(1, round(duration))}s", *flags, url]
 
     return Tool("wrk", command, read_wrk)
@@ -103,7 +103,7 @@ def non_success(statuses):
 def read_oha(text):
     report = json.loads(text)
     statuses = report["statusCodeDistribution"]
-    # Requests in flight at the end are "aborted due to deadline", and no failure.
+    # Requests in flight at the end are "aborted due to deadline"; they did not fail.
     errors = {kind: count for kind, count in report["errorDistribution"].items() if kind != "aborted due to deadline"}
     return {
         "requests": sum(statuses.values()),
@@ -128,7 +128,7 @@ def read_floor(text):
 def read_wrk(text):
     done = re.search(r"(\d+) requests in ([\d.]+)(us|ms|s|m|h), ([\d.]+)([KMGTP]?)B read", text)
     rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
-    # "Socket errors: connect 0, read 0, write 0, timeout 0" and "Non-2xx or 3xx responses: 0" are printed when not 0.
+    # wrk prints "Socket errors: connect 0, read 0, write 0, timeout 0" and "Non-2xx or 3xx responses: 0" only when not 0.
     errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
     refused = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     length = float(done.group(2)) * {"us": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}[done.group(3)]
@@ -142,7 +142,7 @@ def read_wrk(text):
 
 
 def wrk_latency(text):
-    """Of a run with --latency only."""
+    """Only a run with --latency has these."""
     names = {"50%": "response_p50_us", "99%": "response_p99_us"}
     found = re.findall(r"^\s+(50%|99%)\s+([\d.]+)(us|ms|s|m)$", text, re.MULTILINE)
     return {names[name]: float(value) * {"us": 1, "ms": 1e3, "s": 1e6, "m": 6e7}[unit] for name, value, unit in found}

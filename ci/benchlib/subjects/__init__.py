@@ -1,4 +1,4 @@
-"""The subjects, in the order of the bars. Each has an INTENT and a `measure(settings)`."""
+"""The subjects, in the order of measuring. Each has an INTENT, which opens its summary, and a `measure(settings)`."""
 
 from . import (
     arrivals,

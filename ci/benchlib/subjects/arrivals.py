@@ -9,8 +9,8 @@ from ..errors import BenchError
 from ..session import Bar, Case, Results, Subject, measure as measure_cases
 
 INTENT = """
-Constant rates over 64 connections, judged by a spinning server: how far each arrival is from an even grid of the rate
-demanded. The grid's phase is fitted (the median), its rate is not.
+Constant rates over 64 connections. A spinning server measures how far each request arrives from an even grid at the
+demanded rate. The grid is shifted to fit (by the median), but its rate is not.
 """
 CONNECTIONS = 64
 RATES = (1_000, 20_000)
@@ -20,7 +20,7 @@ def measure(settings):
     cases = []
     with contextlib.ExitStack() as stack:
         for rate in RATES:
-            # Both servers spin on one core, so the one that is not judging has to stand still.
+            # Both servers spin on one core, so the one that is not measuring must stand still.
             server = stack.enter_context(servers.grid(settings.server_core, rate))
             server.pause()
             for tool in (
@@ -55,6 +55,6 @@ def judge(server):
 
 
 def ask(server):
-    """The report on what has arrived since the last one."""
+    """The report on all arrivals since the last report."""
     with urllib.request.urlopen(server.url("/report"), timeout=10) as response:
         return json.load(response)

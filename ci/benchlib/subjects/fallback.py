@@ -1,9 +1,9 @@
-"""The fallback driver against wrk, which is on epoll too."""
+"""The fallback driver against wrk, which also uses epoll."""
 
 from .. import servers, tools
 from ..session import Bar, Case, Results, Subject, measure as measure_cases
 
-INTENT = "The same closed loop as in throughput, on the fallback driver (epoll). wrk is on epoll as well."
+INTENT = "The closed loop of `throughput` on the fallback driver (epoll). wrk uses epoll as well."
 CONNECTIONS = 64
 
 
@@ -18,7 +18,7 @@ def measure(settings):
         ]
         results = Results(measure_cases(settings, "fallback", cases))
     ratio = results.ratio("ringtide, fallback", "wrk", "requests_per_second")
-    bars = [Bar("requests/s, of wrk's", ratio, "≥", 0.95)]
+    bars = [Bar("requests/s relative to wrk", ratio, "≥", 0.95)]
     metrics = ["requests_per_second", "cpu_us_per_request", "user_us_per_request", "system_us_per_request",
                "rss_peak_bytes"]
     return Subject(results.records, bars, metrics), results

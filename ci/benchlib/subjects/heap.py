@@ -1,4 +1,4 @@
-"""Heap bytes per in-flight request, as the generator's own allocator counts them."""
+"""Heap bytes per request in flight, as the generator's own allocator counts them."""
 
 from .. import servers, tools
 from ..session import Bar, Case, Results, Subject, measure as measure_cases

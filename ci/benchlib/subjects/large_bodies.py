@@ -1,4 +1,4 @@
-"""Bytes per second of responses of 1 MiB."""
+"""Bytes per second with responses of 1 MiB."""
 
 from .. import servers, tools
 from ..session import Bar, Case, Results, Subject, measure as measure_cases
@@ -19,5 +19,5 @@ def measure(settings):
         ]
         results = Results(measure_cases(settings, "large-bodies", cases))
     ratio = results.ratio("ringtide", "wrk", "bytes_per_second")
-    bars = [Bar("bytes/s, of wrk's", ratio, "≥", 1.0)]
+    bars = [Bar("bytes/s relative to wrk", ratio, "≥", 1.0)]
     return Subject(results.records, bars, ["bytes_per_second", "cpu_us_per_request", "rss_peak_bytes"]), results

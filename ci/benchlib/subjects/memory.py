@@ -4,8 +4,8 @@ from .. import servers, tools
 from ..session import Bar, Case, Results, Subject, measure as measure_cases
 
 INTENT = """
-Peak resident memory of the generator with 10 and with 9,000 connections against the bare server. The difference over
-8,990 is what a connection costs.
+Peak resident memory of the generator with 10 and with 9,000 connections to the bare server. The difference divided by
+8,990 is the cost of a connection.
 """
 FEW, MANY = 10, 9_000
 

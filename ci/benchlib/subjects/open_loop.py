@@ -1,12 +1,12 @@
-"""What an open loop adds to the latency that it reports."""
+"""How much an open loop adds to the latency that it reports."""
 
 from .. import servers, tools
 from ..session import Bar, Case, Results, Subject, measure as measure_cases
 
 INTENT = """
-Constant rates over 64 connections against the bare server, which answers within microseconds: nearly all of the latency
-that a tool reports is its own lateness. oha corrects for coordinated omission here (`--latency-correction`); ringtide
-always counts from the scheduled send.
+Constant rates over 64 connections to the bare server. It answers within microseconds, so nearly all of the latency that a
+tool reports is the tool's own lateness. oha runs with `--latency-correction`, to count from the scheduled send as ringtide
+always does.
 """
 CONNECTIONS = 64
 RATES = (1_000, 20_000)
@@ -27,7 +27,7 @@ def measure(settings):
         case = f"ringtide, {rate}/s"
         ratio = results.ratio(case, f"oha, {rate}/s", "response_p50_us")
         bars += [
-            Bar(f"response p50 at {rate}/s, of oha's", ratio, "≤", 1.0),
+            Bar(f"response p50 at {rate}/s relative to oha", ratio, "≤", 1.0),
             Bar(f"schedule lag p50 at {rate}/s", results.median(case, "schedule_lag_p50_us"), "≤", 20, " µs"),
             Bar(f"schedule lag p99 at {rate}/s", results.median(case, "schedule_lag_p99_us"), "≤", 200, " µs"),
         ]
