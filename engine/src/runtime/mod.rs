@@ -25,25 +25,34 @@
 mod core;
 mod driver;
 mod inbox;
+mod listener;
 mod queue;
+mod readiness;
+mod run_queue;
 mod socket;
+mod socket_table;
 mod system;
 mod task;
 mod timer;
+mod timer_table;
 mod waker;
+mod worker;
 
 use std::future::{Future, poll_fn};
 use std::task::Poll;
 use std::time::Duration;
 
-pub use self::core::{Statistics, Worker, WorkerOptions};
+pub use self::core::Statistics;
 pub use self::driver::{DriverChoice, SetupError};
 pub use self::inbox::{Remote, RemoteError};
+pub(crate) use self::listener::Listener;
 pub(crate) use self::queue::InlineQueue;
-pub use self::socket::ready;
-pub(crate) use self::socket::{Listener, Socket};
+pub use self::readiness::ready;
+pub(crate) use self::socket::Socket;
 pub use self::task::{JoinError, JoinHandle};
-pub use self::timer::{Spin, Timer};
+pub use self::timer::Timer;
+pub use self::timer_table::Spin;
+pub use self::worker::{Worker, WorkerOptions};
 
 /// Starts a task on the worker of this thread. It runs until it ends, is aborted, or the worker is dropped; dropping the handle
 /// leaves it running.
@@ -56,7 +65,7 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    self::core::current().spawn(future)
+    self::task::spawn(&self::core::current(), future)
 }
 
 /// The time on the worker's clock, in nanoseconds from an arbitrary start: that of the last look at the clock, which is

@@ -1,25 +1,19 @@
-//! Sockets and listeners of a worker: what has arrived for them, who waits, and what they may hold back.
+//! A connected socket as its task holds it.
 //!
-//! The state of all of them is one table beside the driver's; an idle socket owns no buffer. Dropping a [`Socket`] in the
-//! middle of anything is sound: the driver cancels, waits for the kernel, and closes.
+//! Dropping a [`Socket`] in the middle of anything is sound: the driver cancels, waits for the kernel, and closes.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
-use ringtide_driver::slots::reserve_sparingly;
-use ringtide_driver::{
-    Address, Completion, CutSend, Driver, Event, Handle, Interest, Lease, ReceiveEnd, SendBuffer,
-};
+use ringtide_driver::{Address, Driver, Handle, Lease, SendBuffer};
 
 use super::core::{self, Core};
 use super::driver::AnyDriver;
-use super::queue::InlineQueue;
-use crate::limits::{CLOSE_AFTER_PEER_NS, UNREAD_CHARGE_MIN, UNREAD_SIZE_MAX};
+use super::socket_table::{Receiving, Resource, Sending, SocketState, Sockets, unread_charge, wait};
+use crate::limits::{CLOSE_AFTER_PEER_NS, UNREAD_SIZE_MAX};
 
 /// A handle that no driver gives out (generations start at 1), which closing does nothing to.
 const NOBODY: Handle = Handle::new(u32::MAX, 0);
@@ -37,8 +31,10 @@ impl Socket {
         let handle = {
             let (mut sockets, mut driver) = core.io();
             let handle = driver.connect(address)?;
-            sockets
-                .insert(handle, Resource::Socket(State { sending: Sending::Connecting, ..State::default() }));
+            sockets.insert(
+                handle,
+                Resource::Socket(SocketState { sending: Sending::Connecting, ..SocketState::default() }),
+            );
             handle
         };
         Ok(Self { core, handle })
@@ -51,10 +47,15 @@ impl Socket {
         let handle = {
             let (mut sockets, mut driver) = core.io();
             let handle = driver.adopt(socket)?;
-            sockets.insert(handle, Resource::Socket(State::default()));
+            sockets.insert(handle, Resource::Socket(SocketState::default()));
             handle
         };
         Ok(Self { core, handle })
+    }
+
+    /// One that a listener has accepted, and that is in the table.
+    pub(super) fn accepted(core: Rc<Core>, handle: Handle) -> Self {
+        Self { core, handle }
     }
 
     /// Whether the connection stands, or why it does not.
@@ -118,7 +119,7 @@ impl Socket {
         let handle = self.handle;
         self.with_all(|sockets, driver| {
             driver.send(handle, buffer)?;
-            sockets.unstamped.push(handle);
+            sockets.note_send(handle);
             if let Some(state) = sockets.state_mut(handle) {
                 state.sending = Sending::Busy;
             }
@@ -132,7 +133,7 @@ impl Socket {
         let handle = self.handle;
         self.with_all(|sockets, driver| {
             driver.send_quiet(handle, bytes)?;
-            sockets.unstamped.push(handle);
+            sockets.note_send(handle);
             Ok(())
         })
     }
@@ -228,22 +229,12 @@ impl Socket {
                 Receiving::Pausing | Receiving::Abandoned | Receiving::Eof | Receiving::Failed(_) => false,
             };
             if receives {
-                state.received = InlineQueue::default();
-                state.receiving = Receiving::Abandoned;
-                sockets.abandoned.push_back((deadline_ns, handle));
-                sockets.abandoned_count += 1;
-                while sockets.abandoned_count > count_max
-                    && let Some((_, oldest)) = sockets.abandoned.pop_front()
-                {
-                    if sockets.is_abandoned(oldest) {
-                        sockets.close_abandoned(oldest, driver);
-                    }
-                }
+                sockets.abandon(handle, deadline_ns, count_max, driver);
             }
             receives
         });
         if waits {
-            // The socket's state and handle stay in the tables, and `dispatch` or `close_abandoned` ends both. Forgetting the
+            // The socket's state and handle stay in the tables, and the turn that sees its end closes it. Forgetting the
             // whole socket would keep the worker's core, and with it the driver, for ever.
             self.handle = NOBODY;
         }
@@ -276,7 +267,7 @@ impl Socket {
     }
 
     #[inline]
-    fn with<T>(&self, act: impl FnOnce(&mut State, &mut AnyDriver) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut SocketState, &mut AnyDriver) -> T) -> T {
         let (mut sockets, mut driver) = self.core.io();
         let state = sockets.state_mut(self.handle).expect("a socket's state lasts as long as the socket");
         act(state, &mut driver)
@@ -291,436 +282,6 @@ impl fmt::Debug for Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        close(&self.core, self.handle);
-    }
-}
-
-/// A listening socket. Closed when it is dropped; connections that nobody took are closed with it.
-pub(crate) struct Listener {
-    core: Rc<Core>,
-    handle: Handle,
-}
-
-impl Listener {
-    #[track_caller]
-    pub(crate) fn bind(address: &Address, reuse_port: bool) -> io::Result<Self> {
-        let core = core::current();
-        let handle = {
-            let (mut sockets, mut driver) = core.io();
-            let handle = driver.listen(address, reuse_port)?;
-            sockets.insert(handle, Resource::Listener(Box::default()));
-            handle
-        };
-        Ok(Self { core, handle })
-    }
-
-    /// The next connection. Starts accepting if need be; after an error (such as `EMFILE`) the caller decides when to ask again.
-    pub(crate) fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Socket>> {
-        let accepted = {
-            let (mut sockets, mut driver) = self.core.io();
-            let Some(Resource::Listener(state)) = sockets.get_mut(self.handle) else {
-                return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
-            };
-            if let Some(handle) = state.accepted.pop_front() {
-                handle
-            } else if let Some(error) = state.error.take() {
-                return Poll::Ready(Err(error));
-            } else {
-                if !state.accepting {
-                    driver.accept(self.handle)?;
-                    state.accepting = true;
-                }
-                return wait(&mut state.waker, context);
-            }
-        };
-        Poll::Ready(Ok(Socket { core: Rc::clone(&self.core), handle: accepted }))
-    }
-
-    /// Stops accepting until the next [`poll_accept`](Self::poll_accept) that finds no connection waiting. Further connections stay in the kernel's queue.
-    pub(crate) fn pause(&mut self) {
-        self.core.io().1.cancel(self.handle);
-    }
-
-    pub(crate) fn local_address(&self) -> io::Result<Address> {
-        self.core.io().1.local_address(self.handle)
-    }
-}
-
-impl fmt::Debug for Listener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Listener({:?})", self.handle)
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        let accepted = {
-            let (mut sockets, _) = self.core.io();
-            match sockets.get_mut(self.handle) {
-                Some(Resource::Listener(state)) => std::mem::take(&mut state.accepted),
-                _ => VecDeque::new(),
-            }
-        };
-        for handle in accepted {
-            close(&self.core, handle);
-        }
-        close(&self.core, self.handle);
-    }
-}
-
-/// Waits until a descriptor that is not the engine's is ready. Cancel-safe: dropping the future ends the wait.
-///
-/// # Errors
-/// When the descriptor cannot be waited for, as a plain file under epoll.
-///
-/// # Panics
-/// Outside a worker's [`block_on`](super::Worker::block_on).
-pub async fn ready(descriptor: BorrowedFd<'_>, interest: Interest) -> io::Result<()> {
-    struct Wait {
-        core: Rc<Core>,
-        handle: Handle,
-    }
-    impl Drop for Wait {
-        fn drop(&mut self) {
-            close(&self.core, self.handle);
-        }
-    }
-    let core = core::current();
-    let state = Rc::new(RefCell::new(PollState::default()));
-    let handle = {
-        let (mut sockets, mut driver) = core.io();
-        let handle = driver.poll(descriptor.as_raw_fd(), interest)?;
-        sockets.insert(handle, Resource::Descriptor(Rc::clone(&state)));
-        handle
-    };
-    let _waiting = Wait { core, handle };
-    std::future::poll_fn(|context| {
-        let mut state = state.borrow_mut();
-        match state.outcome.take() {
-            Some(outcome) => Poll::Ready(outcome),
-            None => wait(&mut state.waker, context),
-        }
-    })
-    .await
-}
-
-fn close(core: &Core, handle: Handle) {
-    let resource = {
-        let (mut sockets, mut driver) = core.io();
-        driver.close(handle);
-        sockets.remove(handle)
-    };
-    drop(resource);
-}
-
-#[inline]
-fn wait<T>(place: &mut Option<Waker>, context: &mut Context<'_>) -> Poll<T> {
-    *place = Some(context.waker().clone());
-    Poll::Pending
-}
-
-/// The state of everything a worker has open, indexed by the driver's slots.
-#[derive(Default)]
-pub(super) struct Sockets {
-    entries: Vec<(u32, Option<Resource>)>,
-    /// Sockets with a send that has not been handed to the kernel yet.
-    unstamped: Vec<Handle>,
-    /// Sockets that are to be closed by their peers, by the time at which that is not waited for any longer; also some that
-    /// have been closed meanwhile.
-    abandoned: VecDeque<(u64, Handle)>,
-    /// Those that have not.
-    abandoned_count: usize,
-}
-
-enum Resource {
-    Socket(State),
-    Listener(Box<ListenerState>),
-    /// Shared with who waits: the driver frees the handle as it reports, and its slot may be another's before they look.
-    Descriptor(Rc<RefCell<PollState>>),
-}
-
-#[derive(Default)]
-struct State {
-    received: InlineQueue<Lease>,
-    unread_size: u32,
-    receiving: Receiving,
-    sending: Sending,
-    receive_waker: Option<Waker>,
-    /// Waits for the connect, then for sends.
-    send_waker: Option<Waker>,
-    sent_at_ns: u64,
-}
-
-#[derive(Default, PartialEq, Eq)]
-enum Receiving {
-    #[default]
-    Idle,
-    Armed,
-    /// Too much is unread; the cancellation is under way.
-    Pausing,
-    /// Too much was unread; armed again when half of it has been read.
-    Paused,
-    /// Nobody will read; the socket is closed when the peer has closed.
-    Abandoned,
-    Eof,
-    Failed(KeptError),
-}
-
-#[derive(Default)]
-enum Sending {
-    #[default]
-    Idle,
-    /// Not connected yet.
-    Connecting,
-    Busy,
-    Done(Option<Vec<u8>>),
-    /// The connect, or a send, has failed.
-    Failed {
-        error: KeptError,
-        /// So many bytes of the send the kernel took.
-        sent_size: usize,
-    },
-}
-
-/// An error that can be reported more than once, as `io::Error` cannot.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum KeptError {
-    Os(i32),
-    Kind(io::ErrorKind),
-}
-
-impl KeptError {
-    fn of(error: &io::Error) -> Self {
-        error.raw_os_error().map_or(Self::Kind(error.kind()), Self::Os)
-    }
-
-    fn to_error(self) -> io::Error {
-        match self {
-            Self::Os(number) => io::Error::from_raw_os_error(number),
-            Self::Kind(kind) => kind.into(),
-        }
-    }
-}
-
-#[derive(Default)]
-struct ListenerState {
-    accepted: VecDeque<Handle>,
-    accepting: bool,
-    error: Option<io::Error>,
-    waker: Option<Waker>,
-}
-
-#[derive(Default)]
-struct PollState {
-    outcome: Option<io::Result<()>>,
-    waker: Option<Waker>,
-}
-
-impl Sockets {
-    fn insert(&mut self, handle: Handle, resource: Resource) {
-        let slot = handle.slot() as usize;
-        if slot >= self.entries.len() {
-            reserve_sparingly(&mut self.entries, slot + 1);
-            self.entries.resize_with(slot + 1, || (0, None));
-        }
-        self.entries[slot] = (handle.generation(), Some(resource));
-    }
-
-    #[inline]
-    fn get_mut(&mut self, handle: Handle) -> Option<&mut Resource> {
-        match self.entries.get_mut(handle.slot() as usize) {
-            Some((generation, resource)) if *generation == handle.generation() => resource.as_mut(),
-            _ => None,
-        }
-    }
-
-    #[inline]
-    fn state_mut(&mut self, handle: Handle) -> Option<&mut State> {
-        match self.get_mut(handle) {
-            Some(Resource::Socket(state)) => Some(state),
-            _ => None,
-        }
-    }
-
-    fn remove(&mut self, handle: Handle) -> Option<Resource> {
-        match self.entries.get_mut(handle.slot() as usize) {
-            Some((generation, resource)) if *generation == handle.generation() => resource.take(),
-            _ => None,
-        }
-    }
-
-    /// Whether it still waits for its peer to close.
-    fn is_abandoned(&mut self, handle: Handle) -> bool {
-        self.state_mut(handle).is_some_and(|state| state.receiving == Receiving::Abandoned)
-    }
-
-    fn close_abandoned(&mut self, handle: Handle, driver: &mut AnyDriver) {
-        self.abandoned_count -= 1;
-        driver.close(handle);
-        drop(self.remove(handle));
-    }
-
-    /// How many sockets wait to be closed by their peers.
-    pub(super) fn abandoned(&self) -> usize {
-        self.abandoned_count
-    }
-
-    /// Whether a send has been started and not been handed to the kernel yet.
-    fn is_unstamped(&self, handle: Handle) -> bool {
-        self.unstamped.contains(&handle)
-    }
-
-    /// When the next abandoned socket is to be closed.
-    #[inline]
-    pub(super) fn next_close_ns(&self) -> Option<u64> {
-        self.abandoned.front().map(|(deadline_ns, _)| *deadline_ns)
-    }
-
-    /// Notes the time for every send that the coming turn hands to the kernel.
-    #[inline]
-    pub(super) fn stamp_sends(&mut self, now_ns: u64) {
-        if self.unstamped.is_empty() {
-            return;
-        }
-        let mut unstamped = std::mem::take(&mut self.unstamped);
-        for handle in unstamped.drain(..) {
-            if let Some(state) = self.state_mut(handle) {
-                state.sent_at_ns = now_ns;
-            }
-        }
-        self.unstamped = unstamped;
-    }
-}
-
-/// Closes the abandoned sockets whose peers have not closed in time.
-#[inline]
-pub(super) fn close_abandoned(sockets: &mut Sockets, driver: &mut AnyDriver, now_ns: u64) {
-    while let Some((deadline_ns, handle)) = sockets.abandoned.front().copied() {
-        // Those whose peers did close are gone from the table, and only their entries here are left to drop.
-        let stands = sockets.is_abandoned(handle);
-        if stands && deadline_ns > now_ns {
-            return;
-        }
-        sockets.abandoned.pop_front();
-        if stands {
-            sockets.close_abandoned(handle, driver);
-        }
-    }
-}
-
-/// Books what the driver reports, and wakes whom it concerns. Tells whether a receive has filled its buffer.
-pub(super) fn dispatch(
-    sockets: &mut Sockets,
-    driver: &mut AnyDriver,
-    completions: impl Iterator<Item = Completion>,
-) -> bool {
-    let buffer_size = driver.pool().buffer_size() as usize;
-    let mut filled = false;
-    for Completion { handle, event } in completions {
-        if let Event::Received(lease) = &event {
-            filled |= lease.len() == buffer_size;
-        }
-        // Accepted sockets are known to the driver alone until they are entered here.
-        if let Event::Accepted(accepted) = event {
-            match sockets.get_mut(handle) {
-                Some(Resource::Listener(state)) => {
-                    state.accepted.push_back(accepted);
-                    wake(&mut state.waker);
-                    sockets.insert(accepted, Resource::Socket(State::default()));
-                }
-                _ => driver.close(accepted),
-            }
-            continue;
-        }
-        match sockets.get_mut(handle) {
-            Some(Resource::Socket(state)) if state.receiving == Receiving::Abandoned => {
-                if let Event::ReceiveEnded(_) = event {
-                    sockets.close_abandoned(handle, driver);
-                }
-            }
-            Some(Resource::Socket(state)) => dispatch_to_socket(state, driver, handle, event),
-            Some(Resource::Listener(state)) => {
-                if let Event::AcceptEnded(error) = event {
-                    state.accepting = false;
-                    state.error = error;
-                    wake(&mut state.waker);
-                }
-            }
-            Some(Resource::Descriptor(state)) => {
-                if let Event::Polled(outcome) = event {
-                    let mut state = state.borrow_mut();
-                    state.outcome = Some(outcome);
-                    wake(&mut state.waker);
-                }
-            }
-            // Dropped meanwhile: its last event, or one that crossed with the close.
-            None => {}
-        }
-    }
-    filled
-}
-
-#[inline]
-fn dispatch_to_socket(state: &mut State, driver: &mut AnyDriver, handle: Handle, event: Event) {
-    match event {
-        Event::Received(lease) => {
-            state.unread_size += unread_charge(&lease);
-            state.received.push_back(lease);
-            if state.unread_size > UNREAD_SIZE_MAX && state.receiving == Receiving::Armed {
-                // A slow reader must not eat the buffers of all others; the peer will be held back by TCP.
-                state.receiving = Receiving::Pausing;
-                driver.cancel(handle);
-            }
-            wake(&mut state.receive_waker);
-        }
-        Event::ReceiveEnded(end) => {
-            state.receiving = match end {
-                ReceiveEnd::Eof => Receiving::Eof,
-                ReceiveEnd::Error(error) => Receiving::Failed(KeptError::of(&error)),
-                // The reader may have caught up before the cancellation came through.
-                ReceiveEnd::Cancelled if state.unread_size < UNREAD_SIZE_MAX / 2 => {
-                    match driver.receive(handle) {
-                        Ok(()) => Receiving::Armed,
-                        Err(error) => Receiving::Failed(KeptError::of(&error)),
-                    }
-                }
-                ReceiveEnd::Cancelled => Receiving::Paused,
-            };
-            wake(&mut state.receive_waker);
-        }
-        Event::Sent(Ok(()), buffer) => {
-            state.sending = Sending::Done(match buffer {
-                SendBuffer::Owned(memory) => Some(memory),
-                SendBuffer::Static(_) | SendBuffer::Shared(_) => None,
-            });
-            wake(&mut state.send_waker);
-        }
-        Event::Sent(Err(CutSend { sent_size, error }), _) => {
-            state.sending = Sending::Failed { error: KeptError::of(&error), sent_size };
-            wake(&mut state.send_waker);
-            // After a silent send nobody waits for its end, but for the answer to it.
-            wake(&mut state.receive_waker);
-        }
-        Event::Connected(outcome) => {
-            state.sending = match outcome {
-                Ok(()) => Sending::Idle,
-                Err(error) => Sending::Failed { error: KeptError::of(&error), sent_size: 0 },
-            };
-            wake(&mut state.send_waker);
-        }
-        Event::Accepted(_) | Event::AcceptEnded(_) | Event::Polled(_) | Event::Closed => {}
-    }
-}
-
-/// What an unread lease counts for. Not only its bytes: a peer that sends single ones would otherwise take a buffer with each.
-#[inline]
-fn unread_charge(lease: &Lease) -> u32 {
-    (lease.len() as u32).max(UNREAD_CHARGE_MIN)
-}
-
-#[inline]
-fn wake(waker: &mut Option<Waker>) {
-    if let Some(waker) = waker.take() {
-        waker.wake();
+        self.core.close(self.handle);
     }
 }

@@ -14,6 +14,19 @@ use ringtide_driver::Handle;
 
 use super::core::Core;
 
+/// Starts a task on the worker. It runs until it ends, is aborted, or the worker is dropped.
+#[track_caller]
+pub(super) fn spawn<F>(core: &Rc<Core>, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    let outcome = Rc::new(RefCell::new(Outcome::Running(None)));
+    let completion = Completion { outcome: Rc::clone(&outcome) };
+    let task = core.queue().insert(Box::pin(Task { future, completion }));
+    JoinHandle { outcome, core: Rc::downgrade(core), task }
+}
+
 /// Waits for a task's result. Dropping it leaves the task running. Cancel-safe.
 pub struct JoinHandle<T> {
     outcome: Rc<RefCell<Outcome<T>>>,
@@ -26,7 +39,8 @@ impl<T> JoinHandle<T> {
     /// unless it had ended before.
     pub fn abort(&self) {
         if let Some(core) = self.core.upgrade() {
-            core.abort(self.task);
+            // The future is dropped with no borrow held; one that is being polled is dropped when its poll has ended.
+            drop(core.queue().remove(self.task));
         }
     }
 
@@ -88,7 +102,7 @@ enum Outcome<T> {
 
 pin_project! {
     /// A future with the place for its result, and panics contained.
-    pub(super) struct Task<F: Future> {
+    struct Task<F: Future> {
         #[pin]
         future: F,
         completion: Completion<F::Output>,
@@ -114,25 +128,6 @@ impl<T> Drop for Completion<T> {
         if matches!(*self.outcome.borrow(), Outcome::Running(_)) {
             self.complete(Err(JoinError::Aborted));
         }
-    }
-}
-
-impl<F: Future> Task<F> {
-    pub(super) fn new(future: F) -> (Self, TaskOutcome<F::Output>) {
-        let outcome = Rc::new(RefCell::new(Outcome::Running(None)));
-        let completion = Completion { outcome: Rc::clone(&outcome) };
-        (Self { future, completion }, TaskOutcome { outcome })
-    }
-}
-
-/// The other end of a [`Task`], before it has a number.
-pub(super) struct TaskOutcome<T> {
-    outcome: Rc<RefCell<Outcome<T>>>,
-}
-
-impl<T> TaskOutcome<T> {
-    pub(super) fn into_handle(self, core: Weak<Core>, task: Handle) -> JoinHandle<T> {
-        JoinHandle { outcome: self.outcome, core, task }
     }
 }
 

@@ -10,21 +10,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
 use ringtide_driver::Handle;
+use ringtide_driver::limits::GENERATION_BITS;
 
-use super::core;
 use super::inbox::{Inbox, Message};
-
-const SLOT_BITS: u32 = 24;
-const GENERATION_BITS: u32 = 24;
-
-/// The slot that stands for the future of `block_on` itself.
-pub(super) const MAIN_SLOT: u32 = (1 << SLOT_BITS) - 1;
-
-/// Tasks that one worker can have.
-pub(super) const TASKS_MAX: usize = MAIN_SLOT as usize;
-
-const _: () = assert!(usize::BITS == 64, "wakers pack worker, generation and slot into one 64-bit word");
-const _: () = assert!(GENERATION_BITS == ringtide_driver::limits::GENERATION_BITS);
+use super::run_queue::{RunQueue, SLOT_BITS, SLOT_MASK};
 
 static WORKERS: RwLock<Vec<Option<Arc<Inbox>>>> = RwLock::new(Vec::new());
 
@@ -49,7 +38,7 @@ pub(super) fn unregister_worker(number: u16) {
 /// A waker for the task behind `task` on worker `worker`.
 #[inline]
 pub(super) fn task_waker(worker: u16, task: Handle) -> Waker {
-    debug_assert!(task.slot() <= MAIN_SLOT);
+    debug_assert!(task.slot() <= SLOT_MASK);
     let word = (worker as usize) << (SLOT_BITS + GENERATION_BITS)
         | (task.generation() as usize) << SLOT_BITS
         | task.slot() as usize;
@@ -65,8 +54,8 @@ fn wake(word: *const ()) {
     let word = word as usize;
     let worker = (word >> (SLOT_BITS + GENERATION_BITS)) as u16;
     let generation = (word >> SLOT_BITS) as u32 & ((1 << GENERATION_BITS) - 1);
-    let task = Handle::new(word as u32 & MAIN_SLOT, generation);
-    if !core::wake_if_local(worker, task) {
+    let task = Handle::new(word as u32 & SLOT_MASK, generation);
+    if !RunQueue::wake_if_local(worker, task) {
         wake_from_elsewhere(worker, task);
     }
 }

@@ -1,0 +1,86 @@
+//! A listening socket as its task holds it.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use ringtide_driver::{Address, Driver, Handle};
+
+use super::core::{self, Core};
+use super::socket::Socket;
+use super::socket_table::{Resource, wait};
+
+/// A listening socket. Closed when it is dropped; connections that nobody took are closed with it.
+pub(crate) struct Listener {
+    core: Rc<Core>,
+    handle: Handle,
+}
+
+impl Listener {
+    #[track_caller]
+    pub(crate) fn bind(address: &Address, reuse_port: bool) -> io::Result<Self> {
+        let core = core::current();
+        let handle = {
+            let (mut sockets, mut driver) = core.io();
+            let handle = driver.listen(address, reuse_port)?;
+            sockets.insert(handle, Resource::Listener(Box::default()));
+            handle
+        };
+        Ok(Self { core, handle })
+    }
+
+    /// The next connection. Starts accepting if need be; after an error (such as `EMFILE`) the caller decides when to ask again.
+    pub(crate) fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Socket>> {
+        let accepted = {
+            let (mut sockets, mut driver) = self.core.io();
+            let Some(Resource::Listener(state)) = sockets.get_mut(self.handle) else {
+                return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+            };
+            if let Some(handle) = state.accepted.pop_front() {
+                handle
+            } else if let Some(error) = state.error.take() {
+                return Poll::Ready(Err(error));
+            } else {
+                if !state.accepting {
+                    driver.accept(self.handle)?;
+                    state.accepting = true;
+                }
+                return wait(&mut state.waker, context);
+            }
+        };
+        Poll::Ready(Ok(Socket::accepted(Rc::clone(&self.core), accepted)))
+    }
+
+    /// Stops accepting until the next [`poll_accept`](Self::poll_accept) that finds no connection waiting. Further connections stay in the kernel's queue.
+    pub(crate) fn pause(&mut self) {
+        self.core.io().1.cancel(self.handle);
+    }
+
+    pub(crate) fn local_address(&self) -> io::Result<Address> {
+        self.core.io().1.local_address(self.handle)
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Listener({:?})", self.handle)
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let accepted = {
+            let (mut sockets, _) = self.core.io();
+            match sockets.get_mut(self.handle) {
+                Some(Resource::Listener(state)) => std::mem::take(&mut state.accepted),
+                _ => VecDeque::new(),
+            }
+        };
+        for handle in accepted {
+            self.core.close(handle);
+        }
+        self.core.close(self.handle);
+    }
+}

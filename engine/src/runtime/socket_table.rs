@@ -1,0 +1,357 @@
+//! All sockets, listeners and foreign descriptors of a worker: what has arrived for them, who waits, and what they may hold back.
+//!
+//! It is one table beside the driver's; an idle socket owns no buffer.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use ringtide_driver::slots::reserve_sparingly;
+use ringtide_driver::{Completion, CutSend, Driver, Event, Handle, Lease, ReceiveEnd, SendBuffer};
+
+use super::driver::AnyDriver;
+use super::queue::InlineQueue;
+use crate::limits::{UNREAD_CHARGE_MIN, UNREAD_SIZE_MAX};
+
+/// The state of everything a worker has open, indexed by the driver's slots.
+#[derive(Default)]
+pub(super) struct Sockets {
+    entries: Vec<(u32, Option<Resource>)>,
+    /// Sockets with a send that has not been handed to the kernel yet.
+    unstamped: Vec<Handle>,
+    /// Sockets that are to be closed by their peers, by the time at which that is not waited for any longer; also some that
+    /// have been closed meanwhile.
+    abandoned: VecDeque<(u64, Handle)>,
+    /// Those that have not.
+    abandoned_count: usize,
+}
+
+pub(super) enum Resource {
+    Socket(SocketState),
+    Listener(Box<ListenerState>),
+    /// Shared with who waits: the driver frees the handle as it reports, and its slot may be another's before they look.
+    Descriptor(Rc<RefCell<PollState>>),
+}
+
+#[derive(Default)]
+pub(super) struct SocketState {
+    pub(super) received: InlineQueue<Lease>,
+    pub(super) unread_size: u32,
+    pub(super) receiving: Receiving,
+    pub(super) sending: Sending,
+    pub(super) receive_waker: Option<Waker>,
+    /// Waits for the connect, then for sends.
+    pub(super) send_waker: Option<Waker>,
+    pub(super) sent_at_ns: u64,
+}
+
+#[derive(Default, PartialEq, Eq)]
+pub(super) enum Receiving {
+    #[default]
+    Idle,
+    Armed,
+    /// Too much is unread; the cancellation is under way.
+    Pausing,
+    /// Too much was unread; armed again when half of it has been read.
+    Paused,
+    /// Nobody will read; the socket is closed when the peer has closed.
+    Abandoned,
+    Eof,
+    Failed(KeptError),
+}
+
+#[derive(Default)]
+pub(super) enum Sending {
+    #[default]
+    Idle,
+    /// Not connected yet.
+    Connecting,
+    Busy,
+    Done(Option<Vec<u8>>),
+    /// The connect, or a send, has failed.
+    Failed {
+        error: KeptError,
+        /// So many bytes of the send the kernel took.
+        sent_size: usize,
+    },
+}
+
+/// An error that can be reported more than once, as `io::Error` cannot.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum KeptError {
+    Os(i32),
+    Kind(io::ErrorKind),
+}
+
+impl KeptError {
+    fn of(error: &io::Error) -> Self {
+        error.raw_os_error().map_or(Self::Kind(error.kind()), Self::Os)
+    }
+
+    pub(super) fn to_error(self) -> io::Error {
+        match self {
+            Self::Os(number) => io::Error::from_raw_os_error(number),
+            Self::Kind(kind) => kind.into(),
+        }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct ListenerState {
+    pub(super) accepted: VecDeque<Handle>,
+    pub(super) accepting: bool,
+    pub(super) error: Option<io::Error>,
+    pub(super) waker: Option<Waker>,
+}
+
+#[derive(Default)]
+pub(super) struct PollState {
+    pub(super) outcome: Option<io::Result<()>>,
+    pub(super) waker: Option<Waker>,
+}
+
+impl Sockets {
+    pub(super) fn insert(&mut self, handle: Handle, resource: Resource) {
+        let slot = handle.slot() as usize;
+        if slot >= self.entries.len() {
+            reserve_sparingly(&mut self.entries, slot + 1);
+            self.entries.resize_with(slot + 1, || (0, None));
+        }
+        self.entries[slot] = (handle.generation(), Some(resource));
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, handle: Handle) -> Option<&mut Resource> {
+        match self.entries.get_mut(handle.slot() as usize) {
+            Some((generation, resource)) if *generation == handle.generation() => resource.as_mut(),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    pub(super) fn state_mut(&mut self, handle: Handle) -> Option<&mut SocketState> {
+        match self.get_mut(handle) {
+            Some(Resource::Socket(state)) => Some(state),
+            _ => None,
+        }
+    }
+
+    pub(super) fn remove(&mut self, handle: Handle) -> Option<Resource> {
+        match self.entries.get_mut(handle.slot() as usize) {
+            Some((generation, resource)) if *generation == handle.generation() => resource.take(),
+            _ => None,
+        }
+    }
+
+    /// Notes that the socket has a send which the coming turn hands to the kernel.
+    #[inline]
+    pub(super) fn note_send(&mut self, handle: Handle) {
+        self.unstamped.push(handle);
+    }
+
+    /// Leaves a socket that is receiving to its peer to close, until `deadline_ns`. Of more than `count_max` the oldest is closed
+    /// now.
+    pub(super) fn abandon(
+        &mut self,
+        handle: Handle,
+        deadline_ns: u64,
+        count_max: usize,
+        driver: &mut AnyDriver,
+    ) {
+        let Some(state) = self.state_mut(handle) else { return };
+        state.received = InlineQueue::default();
+        state.receiving = Receiving::Abandoned;
+        self.abandoned.push_back((deadline_ns, handle));
+        self.abandoned_count += 1;
+        while self.abandoned_count > count_max
+            && let Some((_, oldest)) = self.abandoned.pop_front()
+        {
+            if self.is_abandoned(oldest) {
+                self.close_abandoned(oldest, driver);
+            }
+        }
+    }
+
+    /// Whether it still waits for its peer to close.
+    fn is_abandoned(&mut self, handle: Handle) -> bool {
+        self.state_mut(handle).is_some_and(|state| state.receiving == Receiving::Abandoned)
+    }
+
+    fn close_abandoned(&mut self, handle: Handle, driver: &mut AnyDriver) {
+        self.abandoned_count -= 1;
+        driver.close(handle);
+        drop(self.remove(handle));
+    }
+
+    /// How many sockets wait to be closed by their peers.
+    pub(super) fn abandoned(&self) -> usize {
+        self.abandoned_count
+    }
+
+    /// Whether a send has been started and not been handed to the kernel yet.
+    pub(super) fn is_unstamped(&self, handle: Handle) -> bool {
+        self.unstamped.contains(&handle)
+    }
+
+    /// When the next abandoned socket is to be closed.
+    #[inline]
+    pub(super) fn next_close_ns(&self) -> Option<u64> {
+        self.abandoned.front().map(|(deadline_ns, _)| *deadline_ns)
+    }
+
+    /// Notes the time for every send that the coming turn hands to the kernel.
+    #[inline]
+    pub(super) fn stamp_sends(&mut self, now_ns: u64) {
+        if self.unstamped.is_empty() {
+            return;
+        }
+        let mut unstamped = std::mem::take(&mut self.unstamped);
+        for handle in unstamped.drain(..) {
+            if let Some(state) = self.state_mut(handle) {
+                state.sent_at_ns = now_ns;
+            }
+        }
+        self.unstamped = unstamped;
+    }
+}
+
+/// Closes the abandoned sockets whose peers have not closed in time.
+#[inline]
+pub(super) fn close_abandoned(sockets: &mut Sockets, driver: &mut AnyDriver, now_ns: u64) {
+    while let Some((deadline_ns, handle)) = sockets.abandoned.front().copied() {
+        // Those whose peers did close are gone from the table, and only their entries here are left to drop.
+        let stands = sockets.is_abandoned(handle);
+        if stands && deadline_ns > now_ns {
+            return;
+        }
+        sockets.abandoned.pop_front();
+        if stands {
+            sockets.close_abandoned(handle, driver);
+        }
+    }
+}
+
+/// Books what the driver reports, and wakes whom it concerns. Tells whether a receive has filled its buffer.
+pub(super) fn dispatch(
+    sockets: &mut Sockets,
+    driver: &mut AnyDriver,
+    completions: impl Iterator<Item = Completion>,
+) -> bool {
+    let buffer_size = driver.pool().buffer_size() as usize;
+    let mut filled = false;
+    for Completion { handle, event } in completions {
+        if let Event::Received(lease) = &event {
+            filled |= lease.len() == buffer_size;
+        }
+        // Accepted sockets are known to the driver alone until they are entered here.
+        if let Event::Accepted(accepted) = event {
+            match sockets.get_mut(handle) {
+                Some(Resource::Listener(state)) => {
+                    state.accepted.push_back(accepted);
+                    wake(&mut state.waker);
+                    sockets.insert(accepted, Resource::Socket(SocketState::default()));
+                }
+                _ => driver.close(accepted),
+            }
+            continue;
+        }
+        match sockets.get_mut(handle) {
+            Some(Resource::Socket(state)) if state.receiving == Receiving::Abandoned => {
+                if let Event::ReceiveEnded(_) = event {
+                    sockets.close_abandoned(handle, driver);
+                }
+            }
+            Some(Resource::Socket(state)) => dispatch_to_socket(state, driver, handle, event),
+            Some(Resource::Listener(state)) => {
+                if let Event::AcceptEnded(error) = event {
+                    state.accepting = false;
+                    state.error = error;
+                    wake(&mut state.waker);
+                }
+            }
+            Some(Resource::Descriptor(state)) => {
+                if let Event::Polled(outcome) = event {
+                    let mut state = state.borrow_mut();
+                    state.outcome = Some(outcome);
+                    wake(&mut state.waker);
+                }
+            }
+            // Dropped meanwhile: its last event, or one that crossed with the close.
+            None => {}
+        }
+    }
+    filled
+}
+
+#[inline]
+fn dispatch_to_socket(state: &mut SocketState, driver: &mut AnyDriver, handle: Handle, event: Event) {
+    match event {
+        Event::Received(lease) => {
+            state.unread_size += unread_charge(&lease);
+            state.received.push_back(lease);
+            if state.unread_size > UNREAD_SIZE_MAX && state.receiving == Receiving::Armed {
+                // A slow reader must not eat the buffers of all others; the peer will be held back by TCP.
+                state.receiving = Receiving::Pausing;
+                driver.cancel(handle);
+            }
+            wake(&mut state.receive_waker);
+        }
+        Event::ReceiveEnded(end) => {
+            state.receiving = match end {
+                ReceiveEnd::Eof => Receiving::Eof,
+                ReceiveEnd::Error(error) => Receiving::Failed(KeptError::of(&error)),
+                // The reader may have caught up before the cancellation came through.
+                ReceiveEnd::Cancelled if state.unread_size < UNREAD_SIZE_MAX / 2 => {
+                    match driver.receive(handle) {
+                        Ok(()) => Receiving::Armed,
+                        Err(error) => Receiving::Failed(KeptError::of(&error)),
+                    }
+                }
+                ReceiveEnd::Cancelled => Receiving::Paused,
+            };
+            wake(&mut state.receive_waker);
+        }
+        Event::Sent(Ok(()), buffer) => {
+            state.sending = Sending::Done(match buffer {
+                SendBuffer::Owned(memory) => Some(memory),
+                SendBuffer::Static(_) | SendBuffer::Shared(_) => None,
+            });
+            wake(&mut state.send_waker);
+        }
+        Event::Sent(Err(CutSend { sent_size, error }), _) => {
+            state.sending = Sending::Failed { error: KeptError::of(&error), sent_size };
+            wake(&mut state.send_waker);
+            // After a silent send nobody waits for its end, but for the answer to it.
+            wake(&mut state.receive_waker);
+        }
+        Event::Connected(outcome) => {
+            state.sending = match outcome {
+                Ok(()) => Sending::Idle,
+                Err(error) => Sending::Failed { error: KeptError::of(&error), sent_size: 0 },
+            };
+            wake(&mut state.send_waker);
+        }
+        Event::Accepted(_) | Event::AcceptEnded(_) | Event::Polled(_) | Event::Closed => {}
+    }
+}
+
+/// What an unread lease counts for. Not only its bytes: a peer that sends single ones would otherwise take a buffer with each.
+#[inline]
+pub(super) fn unread_charge(lease: &Lease) -> u32 {
+    (lease.len() as u32).max(UNREAD_CHARGE_MIN)
+}
+
+#[inline]
+fn wake(waker: &mut Option<Waker>) {
+    if let Some(waker) = waker.take() {
+        waker.wake();
+    }
+}
+
+#[inline]
+pub(super) fn wait<T>(place: &mut Option<Waker>, context: &mut Context<'_>) -> Poll<T> {
+    *place = Some(context.waker().clone());
+    Poll::Pending
+}

@@ -1,0 +1,251 @@
+//! All timers of a worker: deadlines in nanoseconds, kept in user space; the nearest is handed to the driver's wait.
+//!
+//! Setting a timer that is set already to a later time, as each request does with its connection's timeout, costs a store: the entry in
+//! the heap stays, and when it comes up the timer is moved to where it was set to. Only an earlier time needs a new entry.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::task::{Context, Poll, Waker};
+
+use ringtide_driver::Handle;
+use ringtide_driver::slots::Slots;
+
+/// Entries of the heap below which it is not worth a look whether they are stale.
+const HEAP_SIZE_MIN: usize = 64;
+
+/// A deadline that is no deadline.
+pub(super) const NEVER: u64 = u64::MAX;
+
+/// The most that a learnt spin window may be: waking later than this is the machine's overload, not its latency.
+const SPIN_LEARNT_MAX_NS: u64 = 200_000;
+
+/// Where a learnt spin window starts, before any wake-up has been seen.
+const SPIN_LEARNT_START_NS: u64 = 60_000;
+
+/// Whether a worker may spin on its core, as a wake-up from the kernel comes tens of microseconds late; and for how long before its
+/// precise deadlines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Spin {
+    /// Never: the core is for others.
+    #[default]
+    Off,
+    /// The last so many nanoseconds.
+    For(u64),
+    /// As long as recent wake-ups were late, at most 200 µs.
+    Learnt,
+}
+
+/// All timers of a worker.
+pub(super) struct Timers {
+    states: Slots<State>,
+    /// When to look at a timer. A timer may have several entries; only the one at `State::queued_ns` counts.
+    heap: BinaryHeap<Reverse<Entry>>,
+    /// The size at which the heap is freed of stale entries: twice what the last such look left.
+    heap_size_max: usize,
+    /// Precise timers whose spin window has begun, with their deadlines.
+    spinning: Vec<(u64, Handle)>,
+    spin: Spin,
+    learnt_ns: u64,
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Entry {
+    due_ns: u64,
+    timer: Handle,
+}
+
+struct State {
+    deadline_ns: u64,
+    /// The due time of the heap entry that counts, or `NEVER`.
+    queued_ns: u64,
+    waker: Option<Waker>,
+    elapsed: bool,
+    precise: bool,
+}
+
+impl Timers {
+    pub(super) fn new(spin: Spin) -> Self {
+        Self {
+            states: Slots::default(),
+            heap: BinaryHeap::new(),
+            heap_size_max: HEAP_SIZE_MIN,
+            spinning: Vec::new(),
+            spin,
+            learnt_ns: SPIN_LEARNT_START_NS,
+        }
+    }
+
+    pub(super) fn insert(&mut self, precise: bool) -> Handle {
+        self.states.insert(State {
+            deadline_ns: NEVER,
+            queued_ns: NEVER,
+            waker: None,
+            elapsed: false,
+            precise,
+        })
+    }
+
+    pub(super) fn remove(&mut self, timer: Handle) {
+        self.states.remove(timer);
+        self.spinning.retain(|(_, other)| *other != timer);
+        // What stays in the heap is recognised as stale when it comes up. A heap of nothing else is not kept.
+        if self.states.is_empty() {
+            self.heap.clear();
+        }
+    }
+
+    #[inline]
+    pub(super) fn set(&mut self, timer: Handle, deadline_ns: u64) {
+        let window_ns = self.window_ns();
+        let Some(state) = self.states.get_mut(timer) else { return };
+        state.deadline_ns = deadline_ns;
+        state.elapsed = false;
+        if state.precise && !self.spinning.is_empty() {
+            self.spinning.retain(|(_, other)| *other != timer);
+        }
+        let due_ns = state.due_ns(window_ns);
+        if due_ns < state.queued_ns {
+            state.queued_ns = due_ns;
+            self.heap.push(Reverse(Entry { due_ns, timer }));
+            if self.heap.len() >= self.heap_size_max {
+                self.drop_stale_entries();
+            }
+        }
+    }
+
+    /// Timers that are made for one wait, or set to ever earlier times, leave an entry each time, which would otherwise stay
+    /// until it is due.
+    #[cold]
+    fn drop_stale_entries(&mut self) {
+        let states = &self.states;
+        self.heap.retain(|Reverse(entry)| {
+            states.get(entry.timer).is_some_and(|state| state.queued_ns == entry.due_ns)
+        });
+        self.heap_size_max = HEAP_SIZE_MIN.max(2 * self.heap.len());
+    }
+
+    #[inline]
+    pub(super) fn poll(&mut self, timer: Handle, context: &mut Context<'_>) -> Poll<()> {
+        let Some(state) = self.states.get_mut(timer) else { return Poll::Pending };
+        if state.elapsed {
+            return Poll::Ready(());
+        }
+        match &mut state.waker {
+            Some(waker) => waker.clone_from(context.waker()),
+            none => *none = Some(context.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    fn window_ns(&self) -> u64 {
+        match self.spin {
+            Spin::Off => 0,
+            Spin::For(window_ns) => window_ns,
+            Spin::Learnt => self.learnt_ns,
+        }
+    }
+
+    /// When the worker has to be awake: a moment that has passed while it spins, `None` when no timer is set.
+    #[inline]
+    pub(super) fn next_ns(&self) -> Option<u64> {
+        if !self.spinning.is_empty() {
+            return Some(0);
+        }
+        self.heap.peek().map(|Reverse(entry)| entry.due_ns)
+    }
+
+    /// Whether the spin window of a precise timer has begun.
+    pub(super) fn is_spinning(&self) -> bool {
+        !self.spinning.is_empty()
+    }
+
+    /// Learns from a wait that was to end at `due_ns` and ended, for no other reason, at `now_ns`. The window grows at once and shrinks
+    /// slowly, so that nearly all wake-ups fall into it.
+    #[inline]
+    pub(super) fn woken(&mut self, due_ns: u64, now_ns: u64) {
+        if self.spin == Spin::Learnt && now_ns > due_ns {
+            let late_ns = ((now_ns - due_ns) * 5 / 4).min(SPIN_LEARNT_MAX_NS);
+            self.learnt_ns = late_ns.max(self.learnt_ns - self.learnt_ns / 64);
+        }
+    }
+
+    /// Wakes the tasks whose deadlines have come.
+    #[inline]
+    pub(super) fn expire(&mut self, now_ns: u64) {
+        while let Some(Reverse(entry)) = self.heap.peek() {
+            if entry.due_ns > now_ns {
+                break;
+            }
+            let Some(Reverse(entry)) = self.heap.pop() else { break };
+            self.come_up(&entry, now_ns);
+        }
+        let mut index = 0;
+        while let Some((deadline_ns, timer)) = self.spinning.get(index).copied() {
+            if deadline_ns > now_ns {
+                index += 1;
+                continue;
+            }
+            self.spinning.swap_remove(index);
+            if let Some(state) = self.states.get_mut(timer) {
+                state.fire();
+            }
+        }
+    }
+
+    fn come_up(&mut self, entry: &Entry, now_ns: u64) {
+        let window_ns = self.window_ns();
+        let Some(state) = self.states.get_mut(entry.timer) else { return };
+        if state.queued_ns != entry.due_ns {
+            return;
+        }
+        state.queued_ns = NEVER;
+        if state.deadline_ns <= now_ns {
+            state.fire();
+            return;
+        }
+        let due_ns = state.due_ns(window_ns);
+        if due_ns <= now_ns {
+            self.spinning.push((state.deadline_ns, entry.timer));
+        } else if due_ns != NEVER {
+            state.queued_ns = due_ns;
+            self.heap.push(Reverse(Entry { due_ns, timer: entry.timer }));
+        }
+    }
+}
+
+impl State {
+    fn due_ns(&self, window_ns: u64) -> u64 {
+        match self.deadline_ns {
+            NEVER => NEVER,
+            deadline_ns if self.precise => deadline_ns.saturating_sub(window_ns),
+            deadline_ns => deadline_ns,
+        }
+    }
+
+    fn fire(&mut self) {
+        self.deadline_ns = NEVER;
+        self.elapsed = true;
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_of_timers_that_are_gone_or_moved_do_not_pile_up() {
+        let mut timers = Timers::new(Spin::Off);
+        let moved = timers.insert(false);
+        for round in 0..10_000 {
+            timers.set(moved, 1_000_000 - round);
+            let short_lived = timers.insert(false);
+            timers.set(short_lived, 2_000_000);
+            timers.remove(short_lived);
+        }
+        assert!(timers.heap.len() <= HEAP_SIZE_MIN, "{} entries for one timer", timers.heap.len());
+        assert_eq!(timers.next_ns(), Some(1_000_000 - 9_999));
+    }
+}
