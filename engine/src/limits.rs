@@ -17,6 +17,10 @@ const _: () = assert!(UNREAD_SIZE_MAX >= 2 * 32 * ringtide_driver::limits::RECEI
 /// Buffers that wait to be sent on one connection are sent together up to this size; a larger one goes by itself, uncopied.
 pub const COALESCED_SEND_SIZE_MAX: usize = 16 * 1024;
 
+/// Requests that one connection may have in flight. Each answer is matched with the oldest of them, and what a connection keeps for them is
+/// walked with every send, so that more would cost more and gain nothing: it is the batch of one send many times over.
+pub const PIPELINED_MAX: usize = 1_024;
+
 /// How long a worker that may spin looks for the next piece of a large transfer before it waits in the kernel. About what a wake-up takes: the sender, who
 /// would have to cause it, is spared its cost.
 pub const BULK_SPIN_NS: u64 = 50_000;

@@ -3,7 +3,7 @@
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::rc::Rc;
 
@@ -203,6 +203,21 @@ impl Deref for Lease {
                 std::slice::from_raw_parts(data.as_ptr().add(start), end - start)
             },
             Home::Heap(bytes) => &bytes[start..end],
+        }
+    }
+}
+
+impl DerefMut for Lease {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [u8] {
+        let (start, end) = (self.start as usize, self.end as usize);
+        match &mut self.home {
+            // SAFETY: as for `deref`. The buffer is this lease's alone, which is borrowed mutably, and nobody else has a pointer
+            // into it: the driver shows it to the kernel again only after the lease has given it back.
+            Home::Pool { data, .. } => unsafe {
+                std::slice::from_raw_parts_mut(data.as_ptr().add(start), end - start)
+            },
+            Home::Heap(bytes) => &mut bytes[start..end],
         }
     }
 }

@@ -597,7 +597,8 @@ impl Connection {
             }
             if self.stage != Stage::Between {
                 let position = self.input.position();
-                let bytes = self.input.bytes();
+                let bytes = self.input.bytes_mut();
+                let start = bytes.as_ptr().addr();
                 let (consumed, event) = self.codec.decode(bytes)?;
                 match event {
                     ResponseEvent::Head(head) => {
@@ -608,7 +609,7 @@ impl Connection {
                         return Poll::Ready(Ok(Event::Head));
                     }
                     ResponseEvent::Data(data) => {
-                        let start = position + (data.as_ptr().addr() - bytes.as_ptr().addr());
+                        let start = position + (data.as_ptr().addr() - start);
                         let range = start..start + data.len();
                         self.given = consumed;
                         return Poll::Ready(Ok(Event::Data(range)));

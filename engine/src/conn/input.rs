@@ -30,6 +30,17 @@ impl Input {
         &self.buffer()[self.position..]
     }
 
+    /// What has not been consumed, to be changed where it stands.
+    #[inline]
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+        let bytes = match &mut self.buffer {
+            Buffer::None => &mut [],
+            Buffer::Lease(lease) => &mut lease[..],
+            Buffer::Copy(bytes) => &mut bytes[..],
+        };
+        &mut bytes[self.position..]
+    }
+
     /// The whole buffer, consumed bytes included.
     #[inline]
     pub(super) fn buffer(&self) -> &[u8] {

@@ -8,7 +8,8 @@
 //!    the body, the trailers, the end. Nothing is copied and nothing is allocated.
 //! 3. `NeedMore` says that the rest is not enough. What was not consumed (the beginning of a head or of a trailer
 //!    section, bounded by [`h1::Limits`]) is shown again with more bytes behind it; the codec knows how far it has
-//!    looked, so that a peer who sends single bytes costs no more than linear time.
+//!    looked, so that a peer who sends single bytes costs no more than linear time. A head that has gone wrong is refused with the byte that
+//!    makes it so.
 //! 4. A head is validated once. [`h1::ResponseHead`] and [`h1::RequestHead`] are views of its bytes and can be made
 //!    again from those bytes and a small `Copy` value, without parsing.
 //! 5. In the other direction [`h1::encode_request_head`] and its kin append to a buffer, and refuse whatever a peer
@@ -19,14 +20,15 @@
 //! ```
 //! use ringtide::proto::h1::{ClientCodec, Error, Limits, RequestKind, ResponseEvent};
 //!
-//! let mut input: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nhello world\n";
+//! let mut received = b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nhello world\n".to_vec();
+//! let mut position = 0;
 //! let mut codec = ClientCodec::new(Limits::default());
 //! codec.begin(RequestKind::Other);
 //!
 //! let mut body = Vec::new();
 //! loop {
-//!     let (consumed, event) = codec.decode(input)?;
-//!     input = &input[consumed..];
+//!     let (consumed, event) = codec.decode(&mut received[position..])?;
+//!     position += consumed;
 //!     match event {
 //!         ResponseEvent::Head(head) => {
 //!             assert_eq!(head.status(), 200);

@@ -56,6 +56,15 @@ const RESPONSES: &[(&[RequestKind], &[u8], usize)] = &[
     ),
     (&[Connect], b"HTTP/1.1 200 Connection established\r\n\r\n\x16\x03\x01", 0),
     (&[Connect], b"HTTP/1.1 407 No\r\nContent-Length: 2\r\n\r\nno", 1),
+    // Later versions, folded lines, white space around a chunk extension.
+    (&[Other], b"HTTP/1.9 200 OK\r\nContent-Length: 2\r\n\r\nab", 1),
+    (&[Other], b"HTTP/1.1 200 OK\r\nA: b\r\n\t c\r\n \r\nContent-Length:\r\n 2\r\n\r\n\r\n ", 1),
+    (&[Other], b"HTTP/1.2 200 OK\nA: b\n c\nConnection:\n close\n\nab\r\n c", 1),
+    (
+        &[Other],
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1 \t;a = b\r\nx\r\n0 ;c\r\nA: b\r\n c\r\n\r\n",
+        1,
+    ),
     // Bytes that nobody asked for.
     (&[Other], b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nab", 1),
     (&[Head], b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na", 1),
@@ -70,8 +79,21 @@ const RESPONSES: &[(&[RequestKind], &[u8], usize)] = &[
     (&[Other], b"SSH-2.0-OpenSSH_9.2\r\n", 0),
     (&[Other], b"\r\nHTTP/1.1 200 OK\r\n\r\n", 0),
     (&[Other], b"HTTP/2.0 200 OK\r\n\r\n", 0),
-    (&[Other], b"HTTP/1.1 200 OK\r\nA: b\r\n folded\r\n\r\n", 0),
+    (&[Other], b"HTTP/1.x 200 OK\r\n\r\n", 0),
+    (&[Other], b"HTTP/1.12 200 OK\r\n\r\n", 0),
+    (&[Other], b"HTTP/1.1 099 OK\r\n\r\n", 0),
+    (&[Other], b"HTTP/1.1 2000\r\n\r\n", 0),
+    (&[Other], b"HTTP/1.1 200 O\x01K\r\n\r\n", 0),
+    (&[Other], b"HTTP/1.1 200\rOK\r\n\r\n", 0),
+    (&[Other], b"HTTP/1.1 200 OK\r\n folded\r\nA: b\r\n\r\n", 0),
+    (&[Other], b"HTTP/1.1 200 OK\r\nA: b\r\n folded\r\nC\r\n d\r\n\r\n", 0),
+    (&[Other], b"HTTP/1.1 200 OK\r\nA: b\r\n c\r\nD: e\r\n f\r\nG: h\r\n\r\n", 1),
     (&[Other], b"HTTP/1.1 200 OK\r\nA : b\r\n\r\n", 0),
+    (&[Other], b"HTTP/1.1 200 OK\r\nA: b\0\r\n\r\n", 0),
+    (&[Other], b"HTTP/1.1 200 OK\r\n\rA: b\r\n\r\n", 0),
+    (&[Other], b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 0),
+    (&[Other], b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1 1\r\n", 0),
+    (&[Other], b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n A: b\r\n\r\n", 0),
     (&[Other], b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 0),
     (&[Other], b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\nhello\r\n0\r\n\r\n", 0),
     (&[Other], b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloX\r\n0\r\n\r\n", 0),
@@ -83,8 +105,9 @@ const RESPONSES: &[(&[RequestKind], &[u8], usize)] = &[
 
 const REQUESTS: &[(&[u8], usize)] = &[
     (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 1),
-    (b"GET / HTTP/1.1\nHost: a\n\n", 1),
-    (b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n\r\n\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n", 2),
+    (b"GET / HTTP/1.7\r\nHost: a \t\r\nA:\r\n\r\n", 1),
+    (b"GET http://a?b HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", 1),
+    (b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n", 2),
     (
         b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\nabc\
           PUT /b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2;x\r\nde\r\n0\r\nA: b\r\n\r\n\
@@ -102,6 +125,25 @@ const REQUESTS: &[(&[u8], usize)] = &[
     (b"GET / HTTP/1.1\r\nHo", 0),
     (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nab", 0),
     // Wrong.
+    (b"GET / HTTP/1.1\nHost: a\r\n\r\n", 0),
+    (b"GET / HTTP/1.1\r\nHost: a\nA: b\r\n\r\n", 0),
+    (b"GET / HTTP/1.1\r\nHost: a\r\n\n", 0),
+    (b"\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 0),
+    (b"GET / HTTP/1.5\r\nHost: a\nA b\r\n\r\n", 0),
+    (b"GET / HTTP/1.1\r\nA: b\r\nC: d\nE: f\n\r\n", 0),
+    (b"GET /a\x7f HTTP/1.1\r\nHost: a\r\n\r\n", 0),
+    (b"GET /\xff\xfe HTTP/1.1\r\nHost: a\r\n\r\n", 0),
+    (b"GET /0123456789ab HTTP/1.1\nHost: a\r\n\r\n", 0),
+    (b"GET /01234567\0 HTTP/1.1\r\nHost: a\r\n\r\n", 0),
+    (b"G\xe4T / HTTP/1.1\r\nHost: a\r\n\r\n", 0),
+    (b"GET x HTTP/1.1\r\nHost: a\r\n\r\n", 0),
+    (b"GET http:/// HTTP/1.1\r\nHost: a\r\n\r\n", 0),
+    (b"GET http://:80/ HTTP/1.1\r\nHost: a\r\n\r\n", 0),
+    (b"CONNECT a:0 HTTP/1.1\r\nHost: a\r\n\r\n", 0),
+    (b"GET / HTTP/1.1\r\nHost: x:abc\r\n\r\n", 0),
+    (b"GET / HTTP/1.1\r\nHost: a\r\nB: c\r\nD: e\r\nF: g\r\n", 0),
+    (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1 ;a\nb\r\n0\r\n\r\n", 0),
+    (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: b\r\n c\r\n\r\n", 0),
     (b"GET / HTTP/1.1\r\n\r\n", 0),
     (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 0),
     (b"GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n", 0),
@@ -129,6 +171,48 @@ fn check(side: Side<'_>, stream: &[u8]) {
                     }
                 }
             }
+        }
+    }
+}
+
+/// A head that goes wrong is refused with the byte that makes it so, without any other behind it.
+#[test]
+fn a_bad_head_is_refused_with_its_bad_byte() {
+    let responses: &[&[u8]] = &[
+        b"HTTP/2",
+        b"HTTP/1.x",
+        b"HTTP/1.1 099",
+        b"HTTP/1.1 20x",
+        b"HTTP/1.1 200 O\0",
+        b"HTTP/1.1 200\rO",
+        b"HTTP/1.1 200 OK\r\n ",
+        b"HTTP/1.1 200 OK\r\nA ",
+        b"HTTP/1.1 200 OK\r\nA: b\0",
+        b"HTTP/1.1 200 OK\r\nA: b\r\n folded\rx",
+        b"HTTP/1.1 200 OK\r\nA: b\r\n:",
+    ];
+    let requests: &[&[u8]] = &[
+        b"GE(",
+        b"GET /\x7f",
+        b"GET x HTTP/1.1",
+        b"GET http:/// HTTP/1.3",
+        b"GET /\xff ",
+        b"GET / HTTP/1.1\n",
+        b"GET / HTTP/1.1 ",
+        b"GET / HTTP/2",
+        b"GET / HTTP/1.1\r\n ",
+        b"GET / HTTP/1.1\r\nA: b\n",
+        b"GET / HTTP/1.1\r\nA: b\r\n\n",
+        b"GET / HTTP/1.1\r\nA: b\r\n c",
+    ];
+    let sides = [(Side::Client(&[Other]), responses), (Side::Server, requests)];
+    for (side, stream) in sides.iter().flat_map(|(side, streams)| streams.iter().map(move |s| (*side, *s))) {
+        // The fold of the last request is known by its first byte.
+        let bad = stream.len() - usize::from(stream.ends_with(b" c"));
+        for size in [bad - 1, bad] {
+            let pieces = events(side, Limits::default(), &stream[..size], 1..size);
+            let failed = matches!(pieces.last(), Some(Event::Failed(_)));
+            assert_eq!(failed, size == bad, "{}: {pieces:?}", stream[..size].escape_ascii());
         }
     }
 }

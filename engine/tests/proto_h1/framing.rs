@@ -53,6 +53,7 @@ fn responses_are_framed_by_the_rules_in_their_order() {
         // No body, whatever the fields say.
         (RequestKind::Head, "HTTP/1.1 200 OK\r\nContent-Length: 5", NoBody, true),
         (RequestKind::Head, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked", NoBody, true),
+        (RequestKind::Head, "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked", NoBody, true),
         (RequestKind::Head, "HTTP/1.1 200 OK", NoBody, true),
         (RequestKind::Head, "HTTP/1.1 200 OK\r\nConnection: close", NoBody, false),
         (RequestKind::Other, "HTTP/1.1 204 No Content", NoBody, true),
@@ -93,13 +94,6 @@ fn responses_are_framed_by_the_rules_in_their_order() {
         // Transfer-Encoding.
         (RequestKind::Other, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked", Chunked, true),
         (RequestKind::Other, "HTTP/1.1 200 OK\r\nTransfer-Encoding: , Chunked ,", Chunked, true),
-        (RequestKind::Other, "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked", Chunked, true),
-        (
-            RequestKind::Other,
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked",
-            Chunked,
-            true,
-        ),
         (
             RequestKind::Other,
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close",
@@ -124,15 +118,6 @@ fn responses_are_framed_by_the_rules_in_their_order() {
             Chunked,
             false,
         ),
-        (RequestKind::Other, "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip", UntilClose, false),
-        (
-            RequestKind::Other,
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nContent-Length: 5",
-            UntilClose,
-            false,
-        ),
-        (RequestKind::Other, "HTTP/1.1 200 OK\r\nTransfer-Encoding: xchunked", UntilClose, false),
-        (RequestKind::Other, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, gzip", UntilClose, false),
         // Neither.
         (RequestKind::Other, "HTTP/1.1 200 OK", UntilClose, false),
         (RequestKind::Other, "HTTP/1.1 200 OK\r\nConnection: keep-alive", UntilClose, false),
@@ -164,6 +149,13 @@ fn responses_without_a_certain_end_are_errors() {
         ("Transfer-Encoding: chunked;a=b", FramingError::TransferEncodingInvalid),
         ("Transfer-Encoding: \"chunked\"", FramingError::TransferEncodingInvalid),
         ("Transfer-Encoding: gzip chunked", FramingError::TransferEncodingInvalid),
+        // Nobody asked for these, and nobody here undoes them.
+        ("Transfer-Encoding: gzip", FramingError::TransferEncodingUnsupported),
+        ("Transfer-Encoding: gzip\r\nContent-Length: 5", FramingError::TransferEncodingUnsupported),
+        ("Transfer-Encoding: xchunked", FramingError::TransferEncodingUnsupported),
+        ("Transfer-Encoding: gzip, chunked", FramingError::TransferEncodingUnsupported),
+        ("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked", FramingError::TransferEncodingUnsupported),
+        ("Transfer-Encoding: chunked, gzip", FramingError::TransferEncodingUnsupported),
     ];
     for (fields, error) in cases {
         let found = response(RequestKind::Other, &format!("HTTP/1.1 200 OK\r\n{fields}"));
@@ -242,6 +234,8 @@ fn requests_that_could_be_read_in_two_ways_are_errors() {
         ("GET / HTTP/1.0\r\nHost: a\r\nHost: b", HostError::Repeated),
         ("GET / HTTP/1.1\r\nHost: a b", HostError::Invalid),
         ("GET / HTTP/1.1\r\nHost: user@a", HostError::Invalid),
+        ("GET / HTTP/1.1\r\nHost: x:abc", HostError::Invalid),
+        ("GET / HTTP/1.1\r\nHost: [zz::1]", HostError::Invalid),
         ("GET / HTTP/1.0\r\nHost: a/b", HostError::Invalid),
     ];
     for (head, error) in hosts {

@@ -46,6 +46,14 @@ const WORDS: &[&[u8]] = &[
     b":",
     b"f",
     b"\0",
+    b"HTTP/1.7 200 OK\r\n",
+    b"GET http://a/ HTTP/1.3\r\nHost: a\r\n",
+    b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n",
+    b"Host: [::1]:80\r\n",
+    b"Name: folded\r\n line\r\n",
+    b"Bare: LF\n",
+    b"5 ;a=b\r\nhello\r\n",
+    b"\r\n ",
 ];
 
 /// Small enough to be exceeded by what is generated.

@@ -1,12 +1,23 @@
 //! The chunked transfer coding (RFC 9112 §7.1), decoded incrementally.
 //!
-//! Chunk size lines may be cut anywhere and are not kept. The trailer section is, until it is whole.
+//! Chunk size lines may be cut anywhere and are not kept. The trailer section is, until it is whole; what its lines are is not looked at here.
 
-use super::body::BodyEvent;
+use std::ops::Range;
+
 use super::error::{ChunkError, ChunkFault, Error, LimitExceeded};
-use super::head::Fields;
 use super::limits::Limits;
+#[cfg(test)]
 use super::parse;
+
+/// What a body is made of, by places in the input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum BodyEvent {
+    NeedMore,
+    Data(Range<usize>),
+    /// A whole trailer section with fields in it, and with the empty line at its end. It has not been validated.
+    Trailers(Range<usize>),
+    End,
+}
 
 /// 64 bits.
 const SIZE_DIGITS_MAX: u8 = 16;
@@ -26,6 +37,8 @@ pub(super) struct ChunkedDecoder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Size,
+    /// White space between the size and an extension.
+    SizeSpace,
     Extension,
     SizeLf,
     Data,
@@ -45,11 +58,7 @@ impl ChunkedDecoder {
     }
 
     #[inline]
-    pub(super) fn decode<'b>(
-        &mut self,
-        input: &'b [u8],
-        limits: &Limits,
-    ) -> Result<(usize, BodyEvent<'b>), Error> {
+    pub(super) fn decode(&mut self, input: &[u8], limits: &Limits) -> Result<(usize, BodyEvent), Error> {
         let mut at = 0;
         loop {
             match self.state {
@@ -63,16 +72,17 @@ impl ChunkedDecoder {
                         self.state = State::DataCr;
                         self.position = 0;
                     }
-                    return Ok((at + size, BodyEvent::Data(&available[..size])));
+                    return Ok((at + size, BodyEvent::Data(at..at + size)));
                 }
                 State::Trailers => {
-                    let Some(section) = self.trailers(&input[at..], limits)? else {
+                    let Some(size) = self.trailers(&input[at..], limits)? else {
                         return Ok((at, BodyEvent::NeedMore));
                     };
                     self.state = State::Done;
-                    at += section.len();
-                    if section != b"\r\n" {
-                        return Ok((at, BodyEvent::Trailers(Fields { lines: section })));
+                    let start = at;
+                    at += size;
+                    if size > b"\r\n".len() {
+                        return Ok((at, BodyEvent::Trailers(start..at)));
                     }
                 }
                 _ => {
@@ -98,15 +108,22 @@ impl ChunkedDecoder {
                 self.remaining = self.remaining << 4 | u64::from(hexadecimal(byte));
                 State::Size
             }
-            (State::Size | State::Extension, b'\n') => return fault(ChunkFault::LineBareLf),
+            (State::Size | State::SizeSpace | State::Extension, b'\n') => {
+                return fault(ChunkFault::LineBareLf);
+            }
             (State::Size, _) if self.digits == 0 => return fault(ChunkFault::SizeMissing),
             (State::Size | State::Extension, b'\r') => State::SizeLf,
             // RFC 9112 §7.1.1: names, tokens, quoted strings and white space; no control character but HTAB in any.
-            (State::Size, b';') | (State::Extension, b'\t' | b' '..=b'~' | 0x80..) => {
+            (State::Size | State::SizeSpace, b';') | (State::Extension, b'\t' | b' '..=b'~' | 0x80..) => {
                 self.count_extension(limits)?;
                 State::Extension
             }
-            (State::Size, _) => return fault(ChunkFault::SizeInvalid),
+            // And in front of the first one, which senders must not generate and recipients must remove.
+            (State::Size | State::SizeSpace, b'\t' | b' ') => {
+                self.count_extension(limits)?;
+                State::SizeSpace
+            }
+            (State::Size | State::SizeSpace, _) => return fault(ChunkFault::SizeInvalid),
             (State::Extension, _) => return fault(ChunkFault::ExtensionControl),
             (State::SizeLf, b'\n') => {
                 self.position = 0;
@@ -135,8 +152,8 @@ impl ChunkedDecoder {
         Ok(())
     }
 
-    /// The trailer section with the empty line at its end, valid, once all of it is there.
-    fn trailers<'b>(&mut self, input: &'b [u8], limits: &Limits) -> Result<Option<&'b [u8]>, Error> {
+    /// The size of the trailer section with the empty line at its end, once all of it is there.
+    fn trailers(&mut self, input: &[u8], limits: &Limits) -> Result<Option<usize>, Error> {
         let window = &input[..input.len().min(limits.trailer_size_max as usize)];
         let scanned = (self.position as usize).min(window.len());
         #[cfg(test)]
@@ -147,12 +164,10 @@ impl ChunkedDecoder {
                 return Err(chunk_error(ChunkFault::TrailerBareLf, at as u32));
             }
             if at == 1 {
-                return Ok(Some(&window[..2]));
+                return Ok(Some(2));
             }
             if window[at - 2] == b'\n' {
-                let section = &window[..=at];
-                parse::trailers(section, limits)?;
-                return Ok(Some(section));
+                return Ok(Some(at + 1));
             }
         }
         if window.len() == limits.trailer_size_max as usize {
@@ -177,19 +192,21 @@ fn hexadecimal(digit: u8) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::h1::SyntaxError;
-    use crate::proto::h1::error::SyntaxPart;
+    use crate::proto::h1::error::{SyntaxError, SyntaxPart};
 
     /// The data, the lines of the trailers, and how much was consumed; or the error.
     fn decode(input: &[u8], limits: &Limits) -> Result<(Vec<u8>, Vec<u8>, usize), Error> {
         let mut decoder = ChunkedDecoder::new();
         let (mut data, mut trailers, mut at) = (Vec::new(), Vec::new(), 0);
         loop {
-            let (consumed, event) = decoder.decode(&input[at..], limits)?;
+            let before = at;
+            let (consumed, event) = decoder.decode(&input[before..], limits)?;
             at += consumed;
             match event {
-                BodyEvent::Data(bytes) => data.extend_from_slice(bytes),
-                BodyEvent::Trailers(fields) => trailers.extend_from_slice(fields.lines),
+                BodyEvent::Data(range) => data.extend_from_slice(&input[before..][range]),
+                BodyEvent::Trailers(range) => {
+                    trailers.extend_from_slice(parse::trailers(&input[before..][range], limits)?.lines);
+                }
                 BodyEvent::End | BodyEvent::NeedMore => return Ok((data, trailers, at)),
             }
         }
@@ -202,7 +219,7 @@ mod tests {
     #[test]
     fn chunks_are_joined_and_the_bytes_behind_the_last_are_left() {
         let input =
-            b"5\r\nhello\r\n00000000000000a\r\n wide worl\r\n1;a=b;c=\"d\t\xfc\"\r\nd\r\n000\r\n\r\nnext";
+            b"5\r\nhello\r\n00000000000000a\r\n wide worl\r\n1 \t;a=b ; c=\"d\t\xfc\"\r\nd\r\n000\r\n\r\nnext";
         let (data, trailers, consumed) = decode(input, &Limits::default()).unwrap();
         assert_eq!(data, b"hello wide world");
         assert_eq!((&trailers[..], &input[consumed..]), (&b""[..], &b"next"[..]));
@@ -234,7 +251,7 @@ mod tests {
 
     #[test]
     fn broken_framing_is_named_with_its_place() {
-        let cases: [(&[u8], ChunkFault, u32); 20] = [
+        let cases: [(&[u8], ChunkFault, u32); 21] = [
             (b"x\r\n", ChunkFault::SizeMissing, 0),
             (b"\r\n", ChunkFault::SizeMissing, 0),
             (b";a\r\n", ChunkFault::SizeMissing, 0),
@@ -242,8 +259,9 @@ mod tests {
             (b"+1\r\n", ChunkFault::SizeMissing, 0),
             (b"0x1\r\n", ChunkFault::SizeInvalid, 1),
             (b"1g\r\n", ChunkFault::SizeInvalid, 1),
-            (b"1 \r\n", ChunkFault::SizeInvalid, 1),
-            (b"1\t;a\r\n", ChunkFault::SizeInvalid, 1),
+            (b"1 \r\n", ChunkFault::SizeInvalid, 2),
+            (b"1 1\r\n", ChunkFault::SizeInvalid, 2),
+            (b"1\t\n", ChunkFault::LineBareLf, 2),
             (b"00000000000000001\r\n", ChunkFault::SizeTooLarge, 16),
             (b"\n", ChunkFault::LineBareLf, 0),
             (b"123\nabc", ChunkFault::LineBareLf, 3),
@@ -286,7 +304,7 @@ mod tests {
             assert!(matches!(step, Ok((0, BodyEvent::NeedMore))));
         }
         let step = decoder.decode(&section, &Limits::default());
-        assert!(matches!(step, Ok((_, BodyEvent::Trailers(fields))) if fields.iter().count() == 90));
+        assert_eq!(step, Ok((section.len(), BodyEvent::Trailers(0..section.len()))));
         assert_eq!(parse::work::take(), section.len());
     }
 
@@ -303,6 +321,7 @@ mod tests {
         assert_eq!(decode(b"1;a\r\nx\r\n1;b\r\nx\r\n"), Ok(()));
         let exceeded = Err(Error::Limit(LimitExceeded::ChunkExtensionSize(4)));
         assert_eq!(decode(b"1;a\r\nx\r\n1;bc"), exceeded);
+        assert_eq!(decode(b"1    ;"), exceeded);
         assert_eq!(decode(b"0\r\nA:12\r\n\r\n"), Ok(()));
         let exceeded = Err(Error::Limit(LimitExceeded::TrailerSize(8)));
         assert_eq!(decode(b"0\r\nA:123\r\n\r\n"), exceeded);

@@ -2,12 +2,13 @@
 
 use http::StatusCode;
 
-use super::body::{BodyDecoder, BodyEvent};
+use super::body::BodyDecoder;
+use super::chunked::BodyEvent;
 use super::error::{Error, FramingError, Incomplete, LimitExceeded};
 use super::framing::{BodyLength, Facts};
 use super::head::{Fields, ResponseHead};
 use super::limits::Limits;
-use super::parse::HeadScan;
+use super::parse::{self, HeadScan};
 
 /// What a client must remember of a request to know where its response ends (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,11 +60,21 @@ pub struct ClientCodec {
     informational_count: u16,
     state: State,
     request: RequestKind,
-    reusable: bool,
+    persistence: Persistence,
 }
 
 // One per connection, of which there may be tens of thousands.
 const _: () = assert!(size_of::<ClientCodec>() <= 64);
+
+/// What becomes of the connection after the current response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Persistence {
+    Persists,
+    /// The peer closes it, and has said so.
+    CloseAnnounced,
+    /// It cannot be used again for another reason.
+    Ends,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -85,21 +96,21 @@ impl ClientCodec {
             informational_count: 0,
             state: State::Idle,
             request: RequestKind::Other,
-            reusable: false,
+            persistence: Persistence::Ends,
         }
     }
 
-    /// The next response answers a request of this kind.
+    /// The next response answers a request of this kind. Behind `Upgraded`, and behind an error, there is none: nothing changes then.
     ///
     /// # Panics
-    /// When the response before has not come to its `End`.
+    /// When the response before is under way, as its end would be looked for in the wrong place.
     #[inline]
     pub fn begin(&mut self, request: RequestKind) {
-        assert!(
-            self.state == State::Idle,
-            "a response is begun when the one before has ended ({:?})",
-            self.state
-        );
+        match self.state {
+            State::Idle => {}
+            State::Upgraded | State::Failed => return,
+            State::Head | State::Body => panic!("a response is begun when the one before has ended"),
+        }
         self.request = request;
         self.informational_count = 0;
         self.state = State::Head;
@@ -109,6 +120,12 @@ impl ClientCodec {
     #[inline]
     pub fn is_idle(&self) -> bool {
         self.state == State::Idle
+    }
+
+    /// Whether the last response was the last: what follows is of another protocol.
+    #[inline]
+    pub fn is_upgraded(&self) -> bool {
+        self.state == State::Upgraded
     }
 
     /// How the body of the current response ends. Meaningful between its head and its end.
@@ -121,7 +138,14 @@ impl ClientCodec {
     /// Meaningful between its head and its end.
     #[inline]
     pub fn is_reusable(&self) -> bool {
-        self.reusable
+        self.persistence == Persistence::Persists
+    }
+
+    /// Whether the current response says itself that it is the last (`Connection: close`). A peer that does has not processed, and will not process, any
+    /// request behind the one that this answers (RFC 9112 §9.6). Meaningful from its head on, until the next one is begun.
+    #[inline]
+    pub fn announces_close(&self) -> bool {
+        self.persistence == Persistence::CloseAnnounced
     }
 
     /// The next event in `input`, and how many of its bytes the codec has consumed.
@@ -130,10 +154,13 @@ impl ClientCodec {
     /// a head or a trailer section that is not whole: its bytes stay with the caller. `End` takes a call of its own, for
     /// which `input` may be empty.
     ///
+    /// `input` is changed where lines of a head or a trailer section are folded: that is replaced by spaces before anything is made of them
+    /// (RFC 9112 §5.2).
+    ///
     /// # Errors
     /// See [`Error`]: the codec has failed for good. Bytes while no response is expected are [`Error::UnexpectedBytes`].
     #[inline]
-    pub fn decode<'b>(&mut self, input: &'b [u8]) -> Result<(usize, ResponseEvent<'b>), Error> {
+    pub fn decode<'b>(&mut self, input: &'b mut [u8]) -> Result<(usize, ResponseEvent<'b>), Error> {
         let result = match self.state {
             State::Head => self.decode_head(input),
             State::Body => self.decode_body(input),
@@ -156,7 +183,9 @@ impl ClientCodec {
     /// # Errors
     /// [`Error::Incomplete`], which tells where the stream ended.
     pub fn end_of_stream(&mut self) -> Result<(), Error> {
-        self.reusable = false;
+        if self.persistence == Persistence::Persists {
+            self.persistence = Persistence::Ends;
+        }
         let result = match self.state {
             State::Idle | State::Upgraded => Ok(()),
             State::Head if self.scan.has_begun() || self.informational_count > 0 => {
@@ -173,7 +202,7 @@ impl ClientCodec {
     }
 
     #[inline]
-    fn decode_head<'b>(&mut self, input: &'b [u8]) -> Result<(usize, ResponseEvent<'b>), Error> {
+    fn decode_head<'b>(&mut self, input: &'b mut [u8]) -> Result<(usize, ResponseEvent<'b>), Error> {
         if input.is_empty() {
             return Ok((0, ResponseEvent::NeedMore));
         }
@@ -210,20 +239,28 @@ impl ClientCodec {
             }
         };
         self.body = BodyDecoder::new(body);
-        self.reusable = reusable;
+        self.persistence = match reusable {
+            true => Persistence::Persists,
+            false if facts.announces_close() => Persistence::CloseAnnounced,
+            false => Persistence::Ends,
+        };
         Ok((meta.length(), ResponseEvent::Head(head)))
     }
 
     #[inline]
-    fn decode_body<'b>(&mut self, input: &'b [u8]) -> Result<(usize, ResponseEvent<'b>), Error> {
+    fn decode_body<'b>(&mut self, input: &'b mut [u8]) -> Result<(usize, ResponseEvent<'b>), Error> {
         let (consumed, event) = self.body.decode(input, &self.limits)?;
         let event = match event {
             BodyEvent::NeedMore => ResponseEvent::NeedMore,
-            BodyEvent::Data(bytes) => ResponseEvent::Data(bytes),
-            BodyEvent::Trailers(fields) => ResponseEvent::Trailers(fields),
+            BodyEvent::Data(range) => ResponseEvent::Data(&input[range]),
+            BodyEvent::Trailers(range) => {
+                let section = &mut input[range];
+                parse::unfold(section);
+                ResponseEvent::Trailers(parse::trailers(section, &self.limits)?)
+            }
             BodyEvent::End => {
                 self.state = State::Idle;
-                ResponseEvent::End { reusable: self.reusable }
+                ResponseEvent::End { reusable: self.is_reusable() }
             }
         };
         Ok((consumed, event))
@@ -243,10 +280,13 @@ mod tests {
     #[test]
     fn bytes_that_nobody_asked_for_are_an_error_and_silence_is_none() {
         let mut codec = ClientCodec::new(Limits::default());
-        assert_eq!(codec.decode(b""), Ok((0, ResponseEvent::NeedMore)));
+        assert_eq!(codec.decode(&mut b"".to_owned()), Ok((0, ResponseEvent::NeedMore)));
         assert_eq!(codec.end_of_stream(), Ok(()));
-        assert_eq!(codec.decode(b"HTTP/1.1 408 Request Timeout\r\n\r\n"), Err(Error::UnexpectedBytes));
-        assert_eq!(codec.decode(b""), Err(Error::Failed));
+        assert_eq!(
+            codec.decode(&mut b"HTTP/1.1 408 Request Timeout\r\n\r\n".to_owned()),
+            Err(Error::UnexpectedBytes)
+        );
+        assert_eq!(codec.decode(&mut b"".to_owned()), Err(Error::Failed));
         assert_eq!(codec.end_of_stream(), Err(Error::Failed));
     }
 
@@ -256,9 +296,12 @@ mod tests {
         codec.begin(RequestKind::Other);
         let interim = b"HTTP/1.1 103 Early Hints\r\n\r\n";
         for _ in 0..2 {
-            assert!(matches!(codec.decode(interim), Ok((28, ResponseEvent::Informational(_)))));
+            assert!(matches!(codec.decode(&mut interim.to_vec()), Ok((28, ResponseEvent::Informational(_)))));
         }
-        assert_eq!(codec.decode(interim), Err(Error::Limit(LimitExceeded::InformationalCount(2))));
+        assert_eq!(
+            codec.decode(&mut interim.to_vec()),
+            Err(Error::Limit(LimitExceeded::InformationalCount(2)))
+        );
     }
 
     #[test]
@@ -267,11 +310,14 @@ mod tests {
         for _ in 0..3 {
             codec.begin(RequestKind::Other);
             assert!(matches!(
-                codec.decode(b"HTTP/1.1 100 \r\n\r\n"),
+                codec.decode(&mut b"HTTP/1.1 100 \r\n\r\n".to_owned()),
                 Ok((17, ResponseEvent::Informational(_)))
             ));
-            assert!(matches!(codec.decode(b"HTTP/1.1 204 \r\n\r\n"), Ok((17, ResponseEvent::Head(_)))));
-            assert_eq!(codec.decode(b""), Ok((0, ResponseEvent::End { reusable: true })));
+            assert!(matches!(
+                codec.decode(&mut b"HTTP/1.1 204 \r\n\r\n".to_owned()),
+                Ok((17, ResponseEvent::Head(_)))
+            ));
+            assert_eq!(codec.decode(&mut b"".to_owned()), Ok((0, ResponseEvent::End { reusable: true })));
         }
     }
 
@@ -281,37 +327,37 @@ mod tests {
         assert_eq!(codec(RequestKind::Other).end_of_stream(), incomplete(Incomplete::BeforeHead));
 
         let mut some = codec(RequestKind::Other);
-        assert_eq!(some.decode(b"HTTP/1.1 2"), Ok((0, ResponseEvent::NeedMore)));
+        assert_eq!(some.decode(&mut b"HTTP/1.1 2".to_owned()), Ok((0, ResponseEvent::NeedMore)));
         assert_eq!(some.end_of_stream(), incomplete(Incomplete::Head));
 
         let mut interim = codec(RequestKind::Other);
-        interim.decode(b"HTTP/1.1 100 \r\n\r\n").unwrap();
+        interim.decode(&mut b"HTTP/1.1 100 \r\n\r\n".to_owned()).unwrap();
         assert_eq!(interim.end_of_stream(), incomplete(Incomplete::Head));
 
         let mut body = codec(RequestKind::Other);
-        body.decode(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n").unwrap();
-        body.decode(b"hel").unwrap();
+        body.decode(&mut b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n".to_owned()).unwrap();
+        body.decode(&mut b"hel".to_owned()).unwrap();
         assert_eq!(body.end_of_stream(), incomplete(Incomplete::Body { expected: Some(5), received: 3 }));
-        assert_eq!(body.decode(b"lo"), Err(Error::Failed));
+        assert_eq!(body.decode(&mut b"lo".to_owned()), Err(Error::Failed));
     }
 
     #[test]
     fn the_end_of_the_stream_completes_what_it_delimits() {
         let mut codec = codec(RequestKind::Other);
-        codec.decode(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        codec.decode(&mut b"HTTP/1.1 200 OK\r\n\r\n".to_owned()).unwrap();
         assert_eq!((codec.body_length(), codec.is_reusable()), (BodyLength::UntilClose, false));
-        assert_eq!(codec.decode(b"all"), Ok((3, ResponseEvent::Data(b"all"))));
+        assert_eq!(codec.decode(&mut b"all".to_owned()), Ok((3, ResponseEvent::Data(b"all"))));
         assert_eq!(codec.end_of_stream(), Ok(()));
-        assert_eq!(codec.decode(b""), Ok((0, ResponseEvent::End { reusable: false })));
+        assert_eq!(codec.decode(&mut b"".to_owned()), Ok((0, ResponseEvent::End { reusable: false })));
     }
 
     #[test]
     fn nothing_is_reusable_after_the_end_of_the_stream() {
         let mut codec = codec(RequestKind::Head);
-        codec.decode(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n").unwrap();
+        codec.decode(&mut b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n".to_owned()).unwrap();
         assert!(codec.is_reusable());
         assert_eq!(codec.end_of_stream(), Ok(()));
-        assert_eq!(codec.decode(b""), Ok((0, ResponseEvent::End { reusable: false })));
+        assert_eq!(codec.decode(&mut b"".to_owned()), Ok((0, ResponseEvent::End { reusable: false })));
     }
 
     #[test]
@@ -321,14 +367,46 @@ mod tests {
             (RequestKind::Upgrade, b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n\x16\x03"),
         ] {
             let mut codec = codec(request);
-            let (consumed, event) = codec.decode(bytes).unwrap();
+            let mut bytes = bytes.to_vec();
+            let (consumed, event) = codec.decode(&mut bytes).unwrap();
             assert!(matches!(event, ResponseEvent::Head(_)));
             assert_eq!(&bytes[consumed..], b"\x16\x03");
             for _ in 0..2 {
-                assert_eq!(codec.decode(&bytes[consumed..]), Ok((0, ResponseEvent::Upgraded)));
+                assert_eq!(codec.decode(&mut bytes[consumed..]), Ok((0, ResponseEvent::Upgraded)));
+                // No other response is one of HTTP.
+                codec.begin(RequestKind::Other);
+                assert!(codec.is_upgraded());
             }
             assert_eq!(codec.end_of_stream(), Ok(()));
         }
+    }
+
+    #[test]
+    fn nothing_begins_behind_an_error() {
+        let mut codec = codec(RequestKind::Other);
+        codec.decode(&mut b"SSH-2.0\r\n".to_owned()).unwrap_err();
+        codec.begin(RequestKind::Other);
+        assert_eq!(codec.decode(&mut b"HTTP/1.1 200 OK\r\n\r\n".to_owned()), Err(Error::Failed));
+    }
+
+    #[test]
+    fn a_close_that_was_announced_is_told_from_other_ends() {
+        for (head, announced) in [
+            (&b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"[..], true),
+            (b"HTTP/1.0 200 OK\r\nConnection: x, Close\r\n\r\n", true),
+            (b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", false),
+            (b"HTTP/1.1 200 OK\r\n\r\n", false),
+            (b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", false),
+        ] {
+            let mut codec = codec(RequestKind::Other);
+            codec.decode(&mut head.to_vec()).unwrap();
+            assert_eq!((codec.is_reusable(), codec.announces_close()), (false, announced));
+            codec.end_of_stream().unwrap();
+            assert_eq!(codec.announces_close(), announced);
+        }
+        let mut open = codec(RequestKind::Other);
+        open.decode(&mut b"HTTP/1.1 204 No Content\r\n\r\n".to_owned()).unwrap();
+        assert_eq!((open.is_reusable(), open.announces_close()), (true, false));
     }
 
     #[test]

@@ -71,11 +71,14 @@ pub enum SyntaxPart {
     TargetForm,
     /// What should be an HTTP version is none.
     Version,
-    /// An HTTP version other than 1.0 and 1.1.
+    /// An HTTP version other than 1.x.
     UnsupportedVersion,
     /// The end of a line.
     LineEnd,
-    /// The name of a field; also a field line that starts with white space (obsolete line folding).
+    /// A line of a request that ends with LF alone.
+    BareLf,
+    /// The name of a field; also a field line that starts with white space: obsolete line folding in a request, or where there is no line to
+    /// go on with.
     FieldName,
     /// The value of a field.
     FieldValue,
@@ -88,7 +91,7 @@ pub enum HostError {
     Missing,
     /// There is more than one.
     Repeated,
-    /// It holds what no host has.
+    /// It is not a host with or without a port.
     Invalid,
 }
 
@@ -110,7 +113,7 @@ pub enum FramingError {
     TransferEncodingInvalid,
     /// A request whose last transfer coding is not `chunked`.
     TransferEncodingNotChunked,
-    /// A request with a transfer coding besides `chunked`.
+    /// A transfer coding besides `chunked`. Nothing here decodes one or asks for one (`TE`), so the body would not be what it is taken for.
     TransferEncodingUnsupported,
     /// `101 Switching Protocols` that was not asked for.
     UpgradeNotRequested,
@@ -131,7 +134,7 @@ pub struct ChunkError {
 pub enum ChunkFault {
     /// The chunk size line begins with something else than a hexadecimal digit.
     SizeMissing,
-    /// Something else than a digit, `;` or CRLF in the chunk size.
+    /// Something else than a digit, `;` or CRLF in the chunk size, or than `;` behind white space.
     SizeInvalid,
     /// More than 16 digits.
     SizeTooLarge,
@@ -222,8 +225,9 @@ impl fmt::Display for SyntaxError {
             SyntaxPart::RequestLine => "malformed request line",
             SyntaxPart::TargetForm => "request target of a wrong form",
             SyntaxPart::Version => "malformed HTTP version",
-            SyntaxPart::UnsupportedVersion => "HTTP version other than 1.0 and 1.1",
+            SyntaxPart::UnsupportedVersion => "HTTP version other than 1.x",
             SyntaxPart::LineEnd => "malformed line end",
+            SyntaxPart::BareLf => "bare LF",
             SyntaxPart::FieldName => "invalid byte in a field name",
             SyntaxPart::FieldValue => "invalid byte in a field value",
         };
@@ -255,7 +259,7 @@ impl fmt::Display for FramingError {
             Self::TransferEncodingNotChunked => {
                 "Transfer-Encoding: chunked is not the last coding of a request"
             }
-            Self::TransferEncodingUnsupported => "Transfer-Encoding: a coding besides chunked in a request",
+            Self::TransferEncodingUnsupported => "Transfer-Encoding: a coding besides chunked",
             Self::UpgradeNotRequested => "status 101: no upgrade was requested",
         })
     }

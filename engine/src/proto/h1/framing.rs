@@ -1,5 +1,7 @@
 //! Where a message ends and whether another may follow it: RFC 9112 §6.3 and §9.3, from the fields of a head.
 
+use std::net::Ipv6Addr;
+
 use http::StatusCode;
 
 use super::error::{Error, FramingError, HostError};
@@ -84,6 +86,12 @@ impl Facts {
         !self.connection.close && (version == Version::Http11 || self.connection.keep_alive)
     }
 
+    /// Whether the message says that it is the last.
+    #[inline]
+    pub(super) fn announces_close(&self) -> bool {
+        self.connection.close
+    }
+
     /// RFC 9112 §3.2: one Host in an HTTP/1.1 request, at most one in any.
     pub(super) fn check_host(&self, version: Version) -> Result<(), Error> {
         match self.hosts {
@@ -136,16 +144,19 @@ impl Facts {
                 Ok((BodyLength::Length(length), self.persists(version)))
             }
             (TransferCodings::Absent, None) => Ok((BodyLength::UntilClose, false)),
-            (TransferCodings::Chunked | TransferCodings::OthersThenChunked, length) => {
+            (TransferCodings::Chunked, length) => {
                 // §6.1 and item 3: with HTTP/1.0, or a Content-Length beside it, somebody on the way may have framed
                 // the message in another way than we do.
                 let trusted = version == Version::Http11 && length.is_none();
                 Ok((BodyLength::Chunked, trusted && self.persists(version)))
             }
-            // Item 4.
-            (TransferCodings::Others | TransferCodings::ChunkedThenOthers, _) => {
-                Ok((BodyLength::UntilClose, false))
-            }
+            // §7.4: none of them was asked for, and what would be given to the caller is not the content.
+            (
+                TransferCodings::Others
+                | TransferCodings::OthersThenChunked
+                | TransferCodings::ChunkedThenOthers,
+                _,
+            ) => Err(Error::Framing(FramingError::TransferEncodingUnsupported)),
             (TransferCodings::Invalid, _) => Err(Error::Framing(FramingError::TransferEncodingInvalid)),
         }
     }
@@ -257,9 +268,81 @@ pub(super) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Whether only bytes are there that a `uri-host [ ":" port ]` may have (RFC 3986 §3.2.2). Empty is a host (RFC 9112 §3.2).
+/// Whether `value` is `uri-host [ ":" port ]`, as RFC 9110 §7.2 has it in `Host`, or empty, which says that there is no authority (RFC 9112 §3.2).
 pub(super) fn is_host(value: &[u8]) -> bool {
-    value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte))
+    value.is_empty() || is_authority(value)
+}
+
+/// Whether `value` is a host, which is not empty, and perhaps a port. An empty port is none (RFC 3986 §3.2.3).
+pub(super) fn is_authority(value: &[u8]) -> bool {
+    split_host(value).is_some_and(|(_, rest)| match rest {
+        [b':', port @ ..] => port.iter().all(u8::is_ascii_digit),
+        rest => rest.is_empty(),
+    })
+}
+
+/// Whether `target` is a host and a port that something can be at (RFC 9110 §9.3.6).
+pub(super) fn is_connect_target(target: &[u8]) -> bool {
+    split_host(target).is_some_and(|(_, rest)| match rest {
+        [b':', port @ ..] => {
+            port.iter().all(u8::is_ascii_digit)
+                && str::from_utf8(port).is_ok_and(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
+        }
+        _ => false,
+    })
+}
+
+/// The host that `value` begins with, and what is behind it (RFC 3986 §3.2.2).
+#[inline]
+fn split_host(value: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut end = 0;
+    loop {
+        match value.get(end) {
+            Some(&byte) if is_in_name(byte) => end += 1,
+            Some(b'%') if is_encoded(&value[end..]) => end += 3,
+            Some(b'[') if end == 0 => {
+                let close = memchr::memchr(b']', value)?;
+                return is_ip_literal(&value[1..close]).then(|| value.split_at(close + 1));
+            }
+            _ => return (end > 0).then(|| value.split_at(end)),
+        }
+    }
+}
+
+/// `unreserved` and `sub-delims` of RFC 3986 §2.
+#[inline]
+fn is_in_name(byte: u8) -> bool {
+    const IN_NAME: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            table[byte] = (byte as u8).is_ascii_alphanumeric()
+                || matches!(byte as u8, b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')')
+                || matches!(byte as u8, b'*' | b'+' | b',' | b';' | b'=');
+            byte += 1;
+        }
+        table
+    };
+    IN_NAME[byte as usize]
+}
+
+/// `pct-encoded` of RFC 3986 §2.1.
+fn is_encoded(bytes: &[u8]) -> bool {
+    matches!(bytes, [b'%', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit())
+}
+
+/// What stands between brackets: an IPv6 address, without a zone as that means nothing to the peer (RFC 6874 §1), or an address of a
+/// version to come.
+fn is_ip_literal(literal: &[u8]) -> bool {
+    if let [b'v' | b'V', rest @ ..] = literal {
+        let Some(dot) = memchr::memchr(b'.', rest) else { return false };
+        let (version, address) = (&rest[..dot], &rest[dot + 1..]);
+        return !version.is_empty()
+            && version.iter().all(u8::is_ascii_hexdigit)
+            && !address.is_empty()
+            && address.iter().all(|&byte| byte == b':' || is_in_name(byte));
+    }
+    str::from_utf8(literal).is_ok_and(|literal| literal.parse::<Ipv6Addr>().is_ok())
 }
 
 #[cfg(test)]
@@ -324,13 +407,73 @@ mod tests {
     }
 
     #[test]
-    fn a_host_has_no_delimiters_of_other_parts() {
-        for host in ["", "example.org", "example.org:80", "[::1]:8080", "a_b", "xn--bcher-kva.example", "%41"]
-        {
+    fn a_host_is_a_name_or_an_address_and_perhaps_a_port() {
+        for host in [
+            "",
+            "example.org",
+            "example.org:80",
+            "example.org:",
+            "1.2.3.4:5",
+            "[::1]",
+            "[::1]:8080",
+            "[::ffff:1.2.3.4]",
+            "[v1.a:b]",
+            "a_b",
+            "xn--bcher-kva.example",
+            "%41%4a:1",
+            "!$&'()*+,;=~",
+        ] {
             assert!(is_host(host.as_bytes()), "{host}");
         }
-        for host in ["a b", "a/b", "user@host", "a?b", "a#b", "a\\b", "a\"b", "\u{fc}"] {
+        for host in [
+            "a b",
+            "a/b",
+            "user@host",
+            "a?b",
+            "a#b",
+            "a\\b",
+            "a\"b",
+            "\u{fc}",
+            "x:abc",
+            "a:b:c",
+            "x:-1",
+            "x:+1",
+            ":x",
+            ":80",
+            ":",
+            "[::1",
+            "[::1]x",
+            "[::1]:x",
+            "x]",
+            "]",
+            "[",
+            "[]",
+            "::1",
+            "[zz::1]",
+            "[fe80::1%25eth0]",
+            "[1.2.3.4]",
+            "[v.a]",
+            "[v1.]",
+            "[v1]",
+            "%zz",
+            "%4",
+            "%",
+            "a%",
+            "x[::1]",
+        ] {
             assert!(!is_host(host.as_bytes()), "{host}");
+        }
+    }
+
+    #[test]
+    fn the_target_of_connect_is_a_host_and_a_port() {
+        for target in ["a:1", "example.org:443", "[::1]:65535", "a:0443"] {
+            assert!(is_connect_target(target.as_bytes()), "{target}");
+        }
+        for target in
+            ["", "a", "a:", ":443", "a:0", "a:65536", "a:-1", "a:+1", "a:b", "::1", "[::1]", "u@a:1", "a:1/"]
+        {
+            assert!(!is_connect_target(target.as_bytes()), "{target}");
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The HTTP/1.1 codec (RFC 9112), both sides. How the parts fit together is told in [`crate::proto`].
 //!
 //! It is strict: what RFC 9112 lets a recipient tolerate is tolerated only where real peers need it (a bare LF as the
-//! end of a line in a head, a status line without a reason, empty lines before a request). In particular
-//! - chunk framing knows CRLF only, and no white space after a chunk size (§7.1.1 would allow a recipient to ignore it);
-//! - obsolete line folding, and white space before a colon, are errors on both sides (§5.1, §5.2);
-//! - a `Content-Length` that is not a plain number is an error, whatever else is in the head.
+//! end of a line in the head of a response, a status line without a reason, empty lines before a request). In particular
+//! - a server takes CRLF alone for the end of a line, and so do both sides in chunk framing and trailers (§2.2, §7.1);
+//! - obsolete line folding is an error in requests, and replaced by spaces in responses (§5.2); white space before a colon is an error (§5.1);
+//! - a `Content-Length` that is not a plain number is an error, whatever else is in the head;
+//! - so is a transfer coding besides `chunked`, as nothing here decodes one or has asked for one (§7).
 //!
 //! Not here: what a status or a field means to an application, content codings, timeouts, HTTP/2.
 
@@ -13,6 +14,7 @@ mod chunked;
 mod client;
 mod encode;
 mod error;
+mod follow;
 mod framing;
 mod head;
 mod limits;

@@ -6,19 +6,29 @@ use http::StatusCode;
 use httparse::{ParserConfig, Status};
 
 use super::error::{Error, LimitExceeded, SyntaxError, SyntaxPart};
-use super::framing::Facts;
-use super::head::{RequestMeta, ResponseMeta, STATUS_LINE_SIZE_MIN, Version};
+use super::follow::{Follower, Side, Step};
+use super::framing::{Facts, is_authority, is_connect_target};
+use super::head::{Fields, RequestMeta, ResponseMeta, STATUS_LINE_SIZE_MIN, Version};
 use super::limits::{HEADER_COUNT_CEILING, Limits};
 
 /// How far the head that is arriving has been looked at.
 ///
-/// httparse starts over at each call, which would be quadratic for a head that drips in. So it is called for the first
-/// bytes of a head (nearly always that is all of it), and again only when the end of the head has been found, or the
-/// head has become too long. In between only the new bytes are searched. The price: an error in a head that comes in
-/// pieces may be reported as late as the end of that head.
-#[derive(Debug, Default)]
+/// httparse starts over at each call, which would be quadratic for a head that drips in. So it is called for the first bytes of a head (nearly
+/// always that is all of it), and again when the [`Follower`] says that it will find something: the end, a fault, or one of the
+/// few places in a start line that are judged here. What only the whole head can show (a `Content-Length` that differs from another,
+/// no `Host`) is found at its end.
+// Packed, as a codec has no bytes to spare: see the assertions on their sizes.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(packed(2))]
 pub(super) struct HeadScan {
     scanned: u32,
+    follower: Follower,
+}
+
+/// Why there is no head in some bytes.
+enum Refusal {
+    Parser(httparse::Error),
+    Codec(Error),
 }
 
 impl HeadScan {
@@ -29,50 +39,28 @@ impl HeadScan {
 
     /// The head of a response, when all of it is there, and then what its fields say in `facts`, which is fresh.
     /// (To return these as well would copy them from result to result, which costs as much as collecting them.)
+    ///
+    /// Obsolete line folding is replaced by spaces where it stands (RFC 9112 §5.2).
     #[inline]
     pub(super) fn response(
         &mut self,
-        input: &[u8],
+        input: &mut [u8],
         limits: &Limits,
         facts: &mut Facts,
     ) -> Result<Option<ResponseMeta>, Error> {
-        let Some(window) = self.window(input, limits) else { return Ok(None) };
-        // httparse ignores empty lines here, as it does before requests; RFC 9112 §2.2 has them before requests only.
-        if let Some(b'\r' | b'\n') = window.first() {
-            return Err(syntax(SyntaxPart::StatusLine, 0));
-        }
-        let mut headers = [const { MaybeUninit::uninit() }; HEADER_COUNT_CEILING as usize];
-        let mut response = httparse::Response::new(&mut []);
-        let parsed = ParserConfig::default().parse_response_with_uninit_headers(
-            &mut response,
-            window,
-            &mut headers[..header_count_max(limits)],
-        );
-        match (parsed, response.version, response.code) {
-            (Ok(Status::Complete(length)), Some(minor), Some(code)) => {
-                self.scanned = 0;
-                let Ok(status) = StatusCode::from_u16(code) else {
-                    return Err(syntax(SyntaxPart::StatusLine, STATUS_LINE_SIZE_MIN - 3));
-                };
-                // httparse shows a reason beyond ASCII as empty; so a search begins behind what it shows.
-                let reason_end = STATUS_LINE_SIZE_MIN + response.reason.map_or(0, str::len);
-                let line_end = window[reason_end..length].iter().position(|&byte| byte == b'\n');
-                let meta = ResponseMeta {
-                    status,
-                    version: version(minor),
-                    fields_offset: line_end.map_or(length, |at| reason_end + at + 1) as u32,
-                    length: length as u32,
-                };
-                facts.collect(response.headers)?;
+        let Some(size) = self.window(input, Side::Client, limits) else { return Ok(None) };
+        let window = &mut input[..size];
+        let found = match parse_response(window, limits, facts) {
+            Ok(found) => found,
+            Err(Refusal::Codec(error)) => return Err(error),
+            Err(Refusal::Parser(error)) => response_despite(error, window, limits, facts)?,
+        };
+        match found {
+            Some(meta) => {
+                *self = Self::default();
                 Ok(Some(meta))
             }
-            (Ok(_), ..) => self.incomplete(window, limits).map(|()| None),
-            (Err(error), ..) => Err(head_error(error, window, limits, |prefix, headers| {
-                let mut response = httparse::Response::new(&mut []);
-                ParserConfig::default()
-                    .parse_response_with_uninit_headers(&mut response, prefix, headers)
-                    .is_err()
-            })),
+            None => self.incomplete(window, Side::Client, limits).map(|()| None),
         }
     }
 
@@ -85,93 +73,312 @@ impl HeadScan {
         limits: &Limits,
         facts: &mut Facts,
     ) -> Result<Option<RequestMeta>, Error> {
-        let Some(window) = self.window(input, limits) else { return Ok(None) };
-        let mut headers = [const { MaybeUninit::uninit() }; HEADER_COUNT_CEILING as usize];
-        let mut request = httparse::Request::new(&mut []);
-        let parsed = ParserConfig::default().parse_request_with_uninit_headers(
-            &mut request,
-            window,
-            &mut headers[..header_count_max(limits)],
-        );
-        let too_long = |target: &str| target.len() > limits.target_size_max as usize;
-        match (parsed, request.method, request.path, request.version) {
-            (Ok(Status::Complete(length)), Some(method), Some(target), Some(minor)) => {
-                self.scanned = 0;
-                if too_long(target) {
-                    return Err(Error::Limit(LimitExceeded::TargetSize(limits.target_size_max)));
-                }
-                if !target_has_a_form(method, target) {
-                    return Err(syntax(SyntaxPart::TargetForm, method.len() + 1));
-                }
-                let line_end = method.len() + 1 + target.len() + 1 + "HTTP/1.1".len();
-                let line_end = line_end + if window[line_end] == b'\r' { 2 } else { 1 };
-                facts.collect(request.headers)?;
-                let version = version(minor);
-                let meta = RequestMeta {
-                    version,
-                    expects_continue: facts.expects_continue(version),
-                    requests_upgrade: facts.requests_upgrade(version),
-                    method_length: method.len() as u32,
-                    target_length: target.len() as u32,
-                    fields_offset: line_end as u32,
-                    length: length as u32,
-                };
+        let Some(size) = self.window(input, Side::Server, limits) else { return Ok(None) };
+        let window = &input[..size];
+        match parse_request(window, limits, facts)? {
+            Some(meta) => {
+                *self = Self::default();
                 Ok(Some(meta))
             }
-            (Ok(_), method, target, _) => {
-                let incomplete = self.incomplete(window, limits).map(|()| None);
-                // A head that is too long because of its target is another fault (414) than one with too many fields (431).
-                if incomplete.is_err() && method.is_some() && target.is_none_or(too_long) {
-                    return Err(Error::Limit(LimitExceeded::TargetSize(limits.target_size_max)));
-                }
-                incomplete
-            }
-            (Err(error), ..) => Err(head_error(error, window, limits, |prefix, headers| {
-                let mut request = httparse::Request::new(&mut []);
-                ParserConfig::default()
-                    .parse_request_with_uninit_headers(&mut request, prefix, headers)
-                    .is_err()
-            })),
+            None => self.incomplete(window, Side::Server, limits).map(|()| None),
         }
     }
 
-    /// The part of `input` that may be parsed, if it is worth while to parse it.
+    /// How much of `input` is to be parsed, if it is worth while.
     #[inline]
-    fn window<'b>(&mut self, input: &'b [u8], limits: &Limits) -> Option<&'b [u8]> {
-        let window = &input[..input.len().min(limits.head_size_max as usize)];
-        let worthwhile = self.scanned == 0
-            || window.len() == limits.head_size_max as usize
-            || contains_head_end(window, self.scanned as usize);
-        if worthwhile {
-            #[cfg(test)]
-            work::add(window.len());
-            Some(window)
-        } else {
-            self.scanned = window.len() as u32;
-            None
+    fn window(&mut self, input: &[u8], side: Side, limits: &Limits) -> Option<usize> {
+        let size = input.len().min(limits.head_size_max as usize);
+        if size < self.scanned as usize {
+            // Against the contract: these are other bytes.
+            *self = Self::default();
         }
+        let is_worthwhile = self.scanned == 0
+            || self.follow(&input[..size], side, limits) != Step::On
+            || size == limits.head_size_max as usize;
+        #[cfg(test)]
+        work::add(if is_worthwhile { size } else { 0 });
+        is_worthwhile.then_some(size)
     }
 
     /// Notes that `window` holds no whole head.
-    fn incomplete(&mut self, window: &[u8], limits: &Limits) -> Result<(), Error> {
+    #[cold]
+    fn incomplete(&mut self, window: &[u8], side: Side, limits: &Limits) -> Result<(), Error> {
         if window.len() == limits.head_size_max as usize {
             return Err(Error::Limit(LimitExceeded::HeadSize(limits.head_size_max)));
         }
-        self.scanned = window.len() as u32;
+        if self.follow(window, side, limits) == Step::Certain {
+            // The parser sees no fault where there is one: whatever it is, it is not waited for.
+            return Err(syntax(SyntaxPart::LineEnd, self.scanned as usize));
+        }
         Ok(())
     }
+
+    /// Follows the bytes of `window` that are new, up to one that is certain.
+    fn follow(&mut self, window: &[u8], side: Side, limits: &Limits) -> Step {
+        let mut found = Step::On;
+        let scanned = self.scanned as usize;
+        #[cfg(test)]
+        work::add(window.len().saturating_sub(scanned));
+        for (position, &byte) in window.iter().enumerate().skip(scanned) {
+            let mut follower = self.follower;
+            match follower.step(byte, position, side, limits) {
+                Step::On => {}
+                Step::Checkpoint => found = Step::Checkpoint,
+                Step::Certain => return Step::Certain,
+            }
+            self.follower = follower;
+            self.scanned = position as u32 + 1;
+        }
+        found
+    }
+}
+
+#[inline]
+fn parse_response(
+    window: &[u8],
+    limits: &Limits,
+    facts: &mut Facts,
+) -> Result<Option<ResponseMeta>, Refusal> {
+    // httparse ignores empty lines here, as it does before requests; RFC 9112 §2.2 has them before requests only.
+    if let Some(b'\r' | b'\n') = window.first() {
+        return Err(Refusal::Codec(syntax(SyntaxPart::StatusLine, 0)));
+    }
+    let mut headers = [const { MaybeUninit::uninit() }; HEADER_COUNT_CEILING as usize];
+    let mut response = httparse::Response::new(&mut []);
+    let parsed = ParserConfig::default().parse_response_with_uninit_headers(
+        &mut response,
+        window,
+        &mut headers[..header_count_max(limits)],
+    );
+    let status = response.code.map(StatusCode::from_u16);
+    match (parsed, response.version, status) {
+        (_, _, Some(Err(_))) => Err(Refusal::Codec(syntax(SyntaxPart::StatusLine, STATUS_LINE_SIZE_MIN - 3))),
+        (Ok(Status::Complete(length)), Some(minor), Some(Ok(status))) => {
+            // httparse shows a reason beyond ASCII as empty; so a search begins behind what it shows.
+            let reason_end = STATUS_LINE_SIZE_MIN + response.reason.map_or(0, str::len);
+            let line_end = window[reason_end..length].iter().position(|&byte| byte == b'\n');
+            let meta = ResponseMeta {
+                status,
+                version: version(minor),
+                fields_offset: line_end.map_or(length, |at| reason_end + at + 1) as u32,
+                length: length as u32,
+            };
+            facts.collect(response.headers).map_err(Refusal::Codec)?;
+            Ok(Some(meta))
+        }
+        (Ok(_), ..) => Ok(None),
+        (Err(error), ..) => Err(Refusal::Parser(error)),
+    }
+}
+
+/// A head that httparse refuses, and that may be one nevertheless: its lines are folded, or its version is a later 1.x.
+#[cold]
+fn response_despite(
+    error: httparse::Error,
+    window: &mut [u8],
+    limits: &Limits,
+    facts: &mut Facts,
+) -> Result<Option<ResponseMeta>, Error> {
+    let mut refusal = Refusal::Parser(error);
+    if error == httparse::Error::Version
+        && let Some(mut known) = with_known_version(window, 0)
+    {
+        // The copy is parsed, and the lines are unfolded in the original as well, which has the same length.
+        match parse_response(&known, limits, facts) {
+            Err(Refusal::Parser(error)) => {
+                let found = response_despite(error, &mut known, limits, facts);
+                unfold_head(window);
+                return found;
+            }
+            Err(Refusal::Codec(error)) => return Err(error),
+            Ok(found) => return Ok(found),
+        }
+    }
+    if error == httparse::Error::HeaderName && unfold_head(window) {
+        match parse_response(window, limits, facts) {
+            Err(again) => refusal = again,
+            Ok(found) => return Ok(found),
+        }
+    }
+    Err(match refusal {
+        Refusal::Codec(error) => error,
+        Refusal::Parser(error) => head_error(error, window, limits, |prefix, headers| {
+            let mut response = httparse::Response::new(&mut []);
+            ParserConfig::default()
+                .parse_response_with_uninit_headers(&mut response, prefix, headers)
+                .is_err()
+        }),
+    })
+}
+
+#[inline]
+fn parse_request(window: &[u8], limits: &Limits, facts: &mut Facts) -> Result<Option<RequestMeta>, Error> {
+    let mut headers = [const { MaybeUninit::uninit() }; HEADER_COUNT_CEILING as usize];
+    let mut request = httparse::Request::new(&mut []);
+    let parsed = ParserConfig::default().parse_request_with_uninit_headers(
+        &mut request,
+        window,
+        &mut headers[..header_count_max(limits)],
+    );
+    match (parsed, request.method, request.path, request.version) {
+        (Ok(Status::Complete(length)), Some(method), Some(target), Some(minor)) => {
+            check_target(method, target, limits)?;
+            let line_end = method.len() + 1 + target.len() + 1 + "HTTP/1.1".len();
+            let ends = |header: &httparse::Header<'_>| ends_with_crlf(window, header.value);
+            // The request line, the empty line, and what is between them.
+            if window[line_end] != b'\r' || window[length - 2] != b'\r' || !request.headers.iter().all(ends) {
+                check_line_ends(&window[..length])?;
+            }
+            facts.collect(request.headers)?;
+            let version = version(minor);
+            let meta = RequestMeta {
+                version,
+                expects_continue: facts.expects_continue(version),
+                requests_upgrade: facts.requests_upgrade(version),
+                method_length: method.len() as u32,
+                target_length: target.len() as u32,
+                fields_offset: (line_end + b"\r\n".len()) as u32,
+                length: length as u32,
+            };
+            Ok(Some(meta))
+        }
+        (parsed, method, target, _) => {
+            let line = RequestLine { method, target, has_version: request.version.is_some() };
+            request_despite(parsed.err(), &line, window, limits, facts)
+        }
+    }
+}
+
+/// What is known of a request line.
+struct RequestLine<'b> {
+    method: Option<&'b str>,
+    target: Option<&'b str>,
+    /// It has one that httparse knows.
+    has_version: bool,
+}
+
+/// A head that is not whole, or that httparse refuses with `error` and that may be one nevertheless: its version is a later 1.x. Of several faults
+/// the one that comes first is told, so that it is the same however the bytes were cut.
+#[cold]
+fn request_despite(
+    error: Option<httparse::Error>,
+    line: &RequestLine<'_>,
+    window: &[u8],
+    limits: &Limits,
+    facts: &mut Facts,
+) -> Result<Option<RequestMeta>, Error> {
+    let too_long = || Err(Error::Limit(LimitExceeded::TargetSize(limits.target_size_max)));
+    let fails = |prefix: &[u8]| {
+        let mut headers = [const { MaybeUninit::uninit() }; HEADER_COUNT_CEILING as usize];
+        let mut request = httparse::Request::new(&mut []);
+        ParserConfig::default()
+            .parse_request_with_uninit_headers(&mut request, prefix, &mut headers[..header_count_max(limits)])
+            .is_err()
+    };
+    let good = if error.is_some() { first_error(window, fails) } else { window.len() };
+    match *line {
+        RequestLine { method: Some(method), target: Some(target), has_version } => {
+            if target.len() > limits.target_size_max as usize {
+                return too_long();
+            }
+            // The version comes behind it, but says more of a peer that speaks another protocol.
+            if has_version {
+                check_target(method, target, limits)?;
+            }
+            let start = method.len() + 1 + target.len() + 1;
+            if error == Some(httparse::Error::Version)
+                && let Some(known) = with_known_version(window, start)
+            {
+                return parse_request(&known, limits, facts);
+            }
+        }
+        RequestLine { method: Some(method), target: None, .. } => {
+            let length = good.saturating_sub(method.len() + 1);
+            if method.len() <= Follower::METHOD_SIZE_MAX && length > limits.target_size_max as usize {
+                return too_long();
+            }
+            // A head that is too long because of its target is another fault (414) than one with too many fields (431).
+            if error.is_none() && window.len() == limits.head_size_max as usize {
+                return too_long();
+            }
+        }
+        RequestLine { method: None, .. } => {}
+    }
+    check_line_ends(&window[..window.len().min(good + 1)])?;
+    match error {
+        None => Ok(None),
+        Some(error) => Err(head_error(error, window, limits, |prefix, headers| {
+            let mut request = httparse::Request::new(&mut []);
+            ParserConfig::default().parse_request_with_uninit_headers(&mut request, prefix, headers).is_err()
+        })),
+    }
+}
+
+/// RFC 9112 §2.2 lets a recipient take a bare LF for the end of a line. A server does not: what is behind one may have passed as part of a value
+/// through somebody who does not either.
+#[cold]
+fn check_line_ends(bytes: &[u8]) -> Result<(), Error> {
+    let bare = memchr::memchr_iter(b'\n', bytes).find(|&at| at == 0 || bytes[at - 1] != b'\r');
+    bare.map_or(Ok(()), |at| Err(syntax(SyntaxPart::BareLf, at)))
+}
+
+/// Whether `value`, which lies in `window`, is followed by CRLF at once.
+#[inline]
+fn ends_with_crlf(window: &[u8], value: &[u8]) -> bool {
+    let end = (value.as_ptr().addr() + value.len()).wrapping_sub(window.as_ptr().addr());
+    window.get(end..).is_some_and(|rest| rest.starts_with(b"\r\n"))
+}
+
+/// A copy of `bytes` with another version at `start`, if that is one from 1.2 to 1.9: RFC 9110 §2.5 has a recipient treat a minor version that it
+/// does not know as the highest that it knows.
+fn with_known_version(bytes: &[u8], start: usize) -> Option<Vec<u8>> {
+    let digit = start + "HTTP/1.".len();
+    if !bytes.get(start..)?.starts_with(b"HTTP/1.") || !matches!(bytes.get(digit)?, b'2'..=b'9') {
+        return None;
+    }
+    let mut known = bytes.to_vec();
+    known[digit] = b'1';
+    Some(known)
+}
+
+/// Unfolds the field lines of the head that `window` begins with, and nothing behind it.
+fn unfold_head(window: &mut [u8]) -> bool {
+    let Some(line_end) = memchr::memchr(b'\n', window) else { return false };
+    unfold(&mut window[line_end + 1..])
+}
+
+/// Replaces obsolete line folding in field lines by spaces (RFC 9112 §5.2), up to the empty line; whether there was any.
+#[cold]
+pub(super) fn unfold(lines: &mut [u8]) -> bool {
+    let mut found = false;
+    let mut line = 0;
+    while let Some(at) = memchr::memchr(b'\n', &lines[line..]) {
+        let end = line + at;
+        if let [] | [b'\r'] = lines[line..end] {
+            break;
+        }
+        if let Some(b' ' | b'\t') = lines.get(end + 1) {
+            found = true;
+            lines[end] = b' ';
+            if lines[end - 1] == b'\r' {
+                lines[end - 1] = b' ';
+            }
+        }
+        line = end + 1;
+    }
+    found
 }
 
 /// Validates a whole trailer section, with the empty line that ends it. Few messages have one with any field in it.
 #[cold]
-pub(super) fn trailers(section: &[u8], limits: &Limits) -> Result<(), Error> {
+pub(super) fn trailers<'b>(section: &'b [u8], limits: &Limits) -> Result<Fields<'b>, Error> {
     let parse = |bytes: &[u8]| {
         let mut headers = [httparse::EMPTY_HEADER; HEADER_COUNT_CEILING as usize];
         httparse::parse_headers(bytes, &mut headers[..header_count_max(limits)])
             .map(|status| status.is_complete())
     };
     match parse(section) {
-        Ok(true) => Ok(()),
+        Ok(true) => Ok(Fields { lines: section }),
         Ok(false) => {
             Err(Error::Trailers(SyntaxError { part: SyntaxPart::LineEnd, offset: section.len() as u32 }))
         }
@@ -191,35 +398,39 @@ fn version(minor: u8) -> Version {
     if minor == 0 { Version::Http10 } else { Version::Http11 }
 }
 
-/// Whether an empty line that `scanned` bytes did not yet end is in `window`.
-fn contains_head_end(window: &[u8], scanned: usize) -> bool {
-    // "\n\r\n" is the longest end; up to two bytes of it may have been scanned.
-    let start = scanned.saturating_sub(2).min(window.len());
-    let fresh = &window[start..];
-    #[cfg(test)]
-    work::add(fresh.len());
-    memchr::memchr_iter(b'\n', fresh).any(|at| matches!(fresh[at + 1..], [b'\n', ..] | [b'\r', b'\n', ..]))
+/// What a request line can be refused for when its target is whole.
+#[inline]
+fn check_target(method: &str, target: &str, limits: &Limits) -> Result<(), Error> {
+    if target.len() > limits.target_size_max as usize {
+        return Err(Error::Limit(LimitExceeded::TargetSize(limits.target_size_max)));
+    }
+    if !target_has_a_form(method, target) {
+        return Err(syntax(SyntaxPart::TargetForm, method.len() + 1));
+    }
+    Ok(())
 }
 
 /// RFC 9112 §3.2: which targets a method may have.
 fn target_has_a_form(method: &str, target: &str) -> bool {
     match (method, target.as_bytes()) {
         // authority-form: a host and a port.
-        ("CONNECT", target) => {
-            let Some(colon) = memchr::memrchr(b':', target) else { return false };
-            let (host, port) = (&target[..colon], &target[colon + 1..]);
-            !host.is_empty()
-                && super::framing::is_host(host)
-                && !port.is_empty()
-                && port.iter().all(u8::is_ascii_digit)
-        }
+        ("CONNECT", target) => is_connect_target(target),
         // origin-form.
         (_, [b'/', ..]) | ("OPTIONS", b"*") => true,
-        // absolute-form. Only its beginning is looked at; taking a URI apart is not the codec's.
+        // absolute-form.
         (_, target) => {
             let scheme =
                 target.iter().take_while(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b)).count();
-            target[0].is_ascii_alphabetic() && target[scheme..].starts_with(b"://")
+            let (scheme, rest) = target.split_at(scheme);
+            let Some(rest) = rest.strip_prefix(b"://") else { return false };
+            if !scheme.first().is_some_and(u8::is_ascii_alphabetic) {
+                return false;
+            }
+            // RFC 9110 §4.2.1, §4.2.4: such a URI without a host is to be rejected, and one with user information may be. Of other schemes nothing
+            // is known here.
+            let end = rest.iter().position(|byte| b"/?#".contains(byte)).unwrap_or(rest.len());
+            let is_http = scheme.eq_ignore_ascii_case(b"http") || scheme.eq_ignore_ascii_case(b"https");
+            !is_http || (end > 0 && is_authority(&rest[..end]))
         }
     }
 }
@@ -305,7 +516,7 @@ mod tests {
     use super::*;
 
     fn response(bytes: &[u8]) -> Result<Option<ResponseMeta>, Error> {
-        HeadScan::default().response(bytes, &Limits::default(), &mut Facts::default())
+        HeadScan::default().response(&mut bytes.to_vec(), &Limits::default(), &mut Facts::default())
     }
 
     fn request(bytes: &[u8]) -> Result<Option<RequestMeta>, Error> {
@@ -343,16 +554,17 @@ mod tests {
 
     #[test]
     fn an_error_is_named_with_its_place() {
-        let responses: [(&[u8], SyntaxPart, u32); 12] = [
+        let responses: [(&[u8], SyntaxPart, u32); 13] = [
             (b"\r\nHTTP/1.1 200 OK\r\n\r\n", SyntaxPart::StatusLine, 0),
             (b"SSH-2.0-OpenSSH_9.2\r\n", SyntaxPart::Version, 0),
             (b"HTTP/2.0 200 OK\r\n\r\n", SyntaxPart::UnsupportedVersion, 5),
-            (b"HTTP/1.2 200 OK\r\n\r\n", SyntaxPart::UnsupportedVersion, 7),
+            (b"HTTP/1.x 200 OK\r\n\r\n", SyntaxPart::UnsupportedVersion, 7),
             (b"HTTP/1.1  200 OK\r\n\r\n", SyntaxPart::StatusLine, 9),
             (b"HTTP/1.1 20 OK\r\n\r\n", SyntaxPart::StatusLine, 11),
             (b"HTTP/1.1 099 OK\r\n\r\n", SyntaxPart::StatusLine, 9),
             (b"HTTP/1.1 200 OK\r\nA : b\r\n\r\n", SyntaxPart::FieldName, 18),
-            (b"HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", SyntaxPart::FieldName, 23),
+            (b"HTTP/1.1 200 OK\r\n A: b\r\n\r\n", SyntaxPart::FieldName, 17),
+            (b"HTTP/1.2 200 OK\r\nA: b\r\n c\r\nD\r\n", SyntaxPart::FieldName, 28),
             (b"HTTP/1.1 200 OK\r\nA: b\0\r\n\r\n", SyntaxPart::FieldValue, 21),
             (b"HTTP/1.1 200 OK\r\nA: b\rc\r\n\r\n", SyntaxPart::FieldValue, 22),
             (b"HTTP/1.1 200 OK\r\n\rx", SyntaxPart::LineEnd, 18),
@@ -361,7 +573,7 @@ mod tests {
             let expected = Err(Error::Head(SyntaxError { part, offset }));
             assert_eq!(response(bytes), expected, "{}", bytes.escape_ascii());
         }
-        let requests: [(&[u8], SyntaxPart, u32); 11] = [
+        let requests: [(&[u8], SyntaxPart, u32); 28] = [
             (b"G\x01T / HTTP/1.1\r\n\r\n", SyntaxPart::RequestLine, 1),
             (b" GET / HTTP/1.1\r\n\r\n", SyntaxPart::RequestLine, 0),
             (b"GET  / HTTP/1.1\r\n\r\n", SyntaxPart::RequestLine, 4),
@@ -373,6 +585,25 @@ mod tests {
             (b"GET example.org HTTP/1.1\r\n\r\n", SyntaxPart::TargetForm, 4),
             (b"CONNECT / HTTP/1.1\r\n\r\n", SyntaxPart::TargetForm, 8),
             (b"CONNECT a: HTTP/1.1\r\n\r\n", SyntaxPart::TargetForm, 8),
+            (b"GET http:/// HTTP/1.1\r\n\r\n", SyntaxPart::TargetForm, 4),
+            (b"GET http://:80/ HTTP/1.1\r\n\r\n", SyntaxPart::TargetForm, 4),
+            (b"GET HTTPS://?x HTTP/1.1\r\n\r\n", SyntaxPart::TargetForm, 4),
+            (b"GET http://me@h/ HTTP/1.1\r\n\r\n", SyntaxPart::TargetForm, 4),
+            (b"GET http://h:x/ HTTP/1.1\r\n\r\n", SyntaxPart::TargetForm, 4),
+            (b"GET 1http://h/ HTTP/1.1\r\n\r\n", SyntaxPart::TargetForm, 4),
+            (b"GET / HTTP/1.1\nHost: a\r\n\r\n", SyntaxPart::BareLf, 14),
+            (b"GET / HTTP/1.1\r\nHost: a\nX: y\r\n\r\n", SyntaxPart::BareLf, 23),
+            (b"GET / HTTP/1.1\r\nHost: a \nX: y\r\n\r\n", SyntaxPart::BareLf, 24),
+            (b"GET / HTTP/1.1\r\nHost:\nX: y\r\n\r\n", SyntaxPart::BareLf, 21),
+            (b"GET / HTTP/1.1\r\nHost: a\r\n\n", SyntaxPart::BareLf, 25),
+            // What comes first is told.
+            (b"GET x HTTP/1.1\nHost: a\r\n\r\n", SyntaxPart::TargetForm, 4),
+            (b"GET / HTTP/1.1\r\nA: b\nC d\r\n\r\n", SyntaxPart::BareLf, 20),
+            (b"GET / HTTP/1.9\r\nA b: c\nD\r\n\r\n", SyntaxPart::FieldName, 17),
+            // Before the head is whole.
+            (b"GET x HTTP/1.1", SyntaxPart::TargetForm, 4),
+            (b"GET x HTTP/1.2", SyntaxPart::TargetForm, 4),
+            (b"GET / HTTP/1.1\r\nA: b\n", SyntaxPart::BareLf, 20),
         ];
         for (bytes, part, offset) in requests {
             let expected = Err(Error::Head(SyntaxError { part, offset }));
@@ -382,16 +613,50 @@ mod tests {
 
     #[test]
     fn every_form_of_a_target_is_taken_with_its_method() {
-        let lines: [&[u8]; 6] = [
+        let lines: [&[u8]; 9] = [
             b"GET /a?b#c HTTP/1.1\r\n\r\n",
             b"GET http://example.org/ HTTP/1.1\r\n\r\n",
             b"OPTIONS * HTTP/1.1\r\n\r\n",
             b"OPTIONS / HTTP/1.0\r\n\r\n",
             b"CONNECT example.org:443 HTTP/1.1\r\n\r\n",
             b"CONNECT [::1]:443 HTTP/1.1\r\n\r\n",
+            b"GET https://[::1]?x HTTP/1.1\r\n\r\n",
+            b"GET urn:// HTTP/1.1\r\n\r\n",
+            b"GET / HTTP/1.1\r\nTrailing-Space: a \t \r\nEmpty:\r\nBlank: \r\n\r\n",
         ];
         for bytes in lines {
             assert!(request(bytes).unwrap().is_some(), "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn later_minor_versions_are_read_as_1_1() {
+        for minor in 2..=9 {
+            let head = format!("HTTP/1.{minor} 200 OK\r\nA: b\r\n\r\n");
+            let meta = response(head.as_bytes()).unwrap().unwrap();
+            assert_eq!((meta.version, meta.length()), (Version::Http11, head.len()));
+            let head = format!("GET /x HTTP/1.{minor}\r\nHost: a\r\n\r\n");
+            let meta = request(head.as_bytes()).unwrap().unwrap();
+            assert_eq!((meta.version, meta.length()), (Version::Http11, head.len()));
+        }
+    }
+
+    #[test]
+    fn folded_lines_of_a_response_are_unfolded_and_the_body_is_not() {
+        for (bytes, unfolded) in [
+            (&b"HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\td\r\n\r\nx\r\n y"[..], &b"b   c  \td"[..]),
+            (b"HTTP/1.1 200 OK\nA: b\n c\n\nx\r\n y", b"b  c"),
+            (b"HTTP/1.1 200 OK\r\nA:\r\n b\r\n \r\n\r\nx\r\n y", b"b"),
+            (b"HTTP/1.7 200 OK\r\nA: b\r\n c\r\n\r\nx\r\n y", b"b   c"),
+        ] {
+            let mut bytes = bytes.to_vec();
+            let meta = HeadScan::default()
+                .response(&mut bytes, &Limits::default(), &mut Facts::default())
+                .unwrap()
+                .unwrap();
+            let head = super::super::head::ResponseHead::from_parts(&bytes, meta);
+            assert_eq!(head.fields().get("a"), Some(unfolded), "{}", bytes.escape_ascii());
+            assert_eq!(&bytes[meta.length()..], b"x\r\n y");
         }
     }
 
@@ -400,7 +665,9 @@ mod tests {
         let limits =
             Limits { head_size_max: 40, header_count_max: 2, target_size_max: 5, ..Limits::default() };
         let response = |bytes: &[u8]| {
-            HeadScan::default().response(bytes, &limits, &mut Facts::default()).map(|found| found.is_some())
+            HeadScan::default()
+                .response(&mut bytes.to_vec(), &limits, &mut Facts::default())
+                .map(|found| found.is_some())
         };
         let request = |bytes: &[u8]| {
             HeadScan::default().request(bytes, &limits, &mut Facts::default()).map(|found| found.is_some())
@@ -426,7 +693,10 @@ mod tests {
 
         assert_eq!(request(b"GET /2345 HTTP/1.1\r\n\r\n"), Ok(true));
         assert_eq!(request(b"GET /23456 HTTP/1.1\r\n\r\n"), exceeded(LimitExceeded::TargetSize(5)));
-        // Too long as a whole, and it is plain what is to blame.
+        // Too long, and known before its end.
+        assert_eq!(request(b"GET /2345"), Ok(false));
+        assert_eq!(request(b"GET /23456"), exceeded(LimitExceeded::TargetSize(5)));
+        assert_eq!(request(b"GET /23456\0"), exceeded(LimitExceeded::TargetSize(5)));
         assert_eq!(request(&[&b"GET /"[..], &[b'a'; 40]].concat()), exceeded(LimitExceeded::TargetSize(5)));
         assert_eq!(
             request(&[&b"GET / HTTP/1.1\r\nA: "[..], &[b'a'; 40]].concat()),
@@ -447,11 +717,11 @@ mod tests {
             work::take();
             for end in (1..bytes.len()).step_by(step) {
                 assert_eq!(
-                    scan.response(&bytes[..end], &Limits::default(), &mut Facts::default()).unwrap(),
+                    scan.response(&mut bytes[..end], &Limits::default(), &mut Facts::default()).unwrap(),
                     None
                 );
             }
-            assert!(scan.response(&bytes, &Limits::default(), &mut Facts::default()).unwrap().is_some());
+            assert!(scan.response(&mut bytes, &Limits::default(), &mut Facts::default()).unwrap().is_some());
             // Each new byte is searched with the two before it, and the whole is parsed once.
             let (work, most) = (work::take(), 4 * bytes.len() + 8);
             assert!(work <= most, "{work} bytes looked at for {}, in steps of {step}", bytes.len());
@@ -475,15 +745,27 @@ mod tests {
     fn bytes_that_shrink_against_the_contract_do_no_harm() {
         let mut scan = HeadScan::default();
         assert!(
-            scan.response(b"HTTP/1.1 200 OK\r\nA: b", &Limits::default(), &mut Facts::default())
+            scan.response(
+                &mut b"HTTP/1.1 200 OK\r\nA: b".to_owned(),
+                &Limits::default(),
+                &mut Facts::default()
+            )
+            .unwrap()
+            .is_none()
+        );
+        assert!(
+            scan.response(&mut b"HTTP".to_owned(), &Limits::default(), &mut Facts::default())
                 .unwrap()
                 .is_none()
         );
-        assert!(scan.response(b"HTTP", &Limits::default(), &mut Facts::default()).unwrap().is_none());
         assert!(
-            scan.response(b"HTTP/1.1 200 OK\r\n\r\n", &Limits::default(), &mut Facts::default())
-                .unwrap()
-                .is_some()
+            scan.response(
+                &mut b"HTTP/1.1 200 OK\r\n\r\n".to_owned(),
+                &Limits::default(),
+                &mut Facts::default()
+            )
+            .unwrap()
+            .is_some()
         );
     }
 }

@@ -1,11 +1,12 @@
 //! The server's codec: requests are decoded here, responses are encoded elsewhere.
 
-use super::body::{BodyDecoder, BodyEvent};
+use super::body::BodyDecoder;
+use super::chunked::BodyEvent;
 use super::error::{Error, Incomplete, LimitExceeded, SyntaxError, SyntaxPart};
 use super::framing::{BodyLength, Facts};
 use super::head::{Fields, RequestHead};
 use super::limits::{EMPTY_LINES_MAX, Limits};
-use super::parse::HeadScan;
+use super::parse::{self, HeadScan};
 
 /// What the bytes of a request are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,14 +146,16 @@ impl ServerCodec {
         Ok((skipped + meta.length(), RequestEvent::Head(head)))
     }
 
-    /// RFC 9112 §2.2: a server ignores at least one empty line before the request line.
+    /// RFC 9112 §2.2: a server ignores at least one empty line (CRLF) before the request line.
     #[inline]
     fn skip_empty_lines(&mut self, input: &[u8]) -> Result<usize, Error> {
         let mut skipped = 0;
         loop {
             skipped += match input[skipped..] {
                 [b'\r', b'\n', ..] => 2,
-                [b'\n', ..] => 1,
+                [b'\n', ..] => {
+                    return Err(Error::Head(SyntaxError { part: SyntaxPart::BareLf, offset: 0 }));
+                }
                 [b'\r', _, ..] => {
                     return Err(Error::Head(SyntaxError { part: SyntaxPart::LineEnd, offset: 1 }));
                 }
@@ -170,8 +173,10 @@ impl ServerCodec {
         let (consumed, event) = self.body.decode(input, &self.limits)?;
         let event = match event {
             BodyEvent::NeedMore => RequestEvent::NeedMore,
-            BodyEvent::Data(bytes) => RequestEvent::Data(bytes),
-            BodyEvent::Trailers(fields) => RequestEvent::Trailers(fields),
+            BodyEvent::Data(range) => RequestEvent::Data(&input[range]),
+            BodyEvent::Trailers(range) => {
+                RequestEvent::Trailers(parse::trailers(&input[range], &self.limits)?)
+            }
             BodyEvent::End => {
                 self.empty_lines = 0;
                 self.state = if self.reusable { State::Head } else { State::Closed };
@@ -194,7 +199,7 @@ mod tests {
     fn empty_lines_before_each_request_are_ignored_up_to_a_number() {
         let mut codec = codec();
         for _ in 0..2 {
-            let input = b"\r\n\n\r\n\r\nGET / HTTP/1.1\r\nHost:\r\n\r\n";
+            let input = b"\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\nHost:\r\n\r\n";
             let (consumed, event) = codec.decode(input).unwrap();
             assert!(matches!(event, RequestEvent::Head(head) if head.method() == b"GET"));
             assert_eq!(consumed, input.len());
@@ -202,13 +207,15 @@ mod tests {
         }
         assert_eq!(codec.decode(b"\r\n\r\n\r"), Ok((4, RequestEvent::NeedMore)));
         assert_eq!(codec.decode(b"\r\n\r\n"), Ok((4, RequestEvent::NeedMore)));
-        assert_eq!(codec.decode(b"\n"), Err(Error::Limit(LimitExceeded::EmptyLines)));
+        assert_eq!(codec.decode(b"\r\n"), Err(Error::Limit(LimitExceeded::EmptyLines)));
     }
 
     #[test]
-    fn a_lone_cr_is_no_empty_line() {
+    fn a_lone_cr_or_lf_is_no_empty_line() {
         let expected = SyntaxError { part: SyntaxPart::LineEnd, offset: 1 };
         assert_eq!(codec().decode(b"\rGET / HTTP/1.1\r\n\r\n"), Err(Error::Head(expected)));
+        let expected = SyntaxError { part: SyntaxPart::BareLf, offset: 0 };
+        assert_eq!(codec().decode(b"\r\n\nGET / HTTP/1.1\r\n\r\n"), Err(Error::Head(expected)));
     }
 
     #[test]

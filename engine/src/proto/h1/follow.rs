@@ -1,0 +1,155 @@
+//! A head that comes in pieces, followed byte by byte, so that each byte is looked at once and a fault is known as soon as the byte is
+//! there that makes it one.
+//!
+//! It decides nothing: it tells when it is worth while to [parse](super::parse), which has the last word. What it takes for a
+//! fault, and what the parser does, is the same; the tests hold the two against each other.
+
+use super::framing::is_token;
+use super::limits::Limits;
+
+/// Whose heads are received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// Heads of responses.
+    Client,
+    /// Heads of requests.
+    Server,
+}
+
+/// What a byte means for the head that it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    On,
+    /// Something is whole that the parser judges by more than its bytes.
+    Checkpoint,
+    /// The end of the head, or a fault.
+    Certain,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Follower {
+    part: Part,
+    /// Bytes of the method, or of the version or the status code so far; then field lines. It does not go beyond its type: limits
+    /// on field lines are lower, and a target behind a method as long as this is measured when the head is whole.
+    count: u8,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Part {
+    #[default]
+    Start,
+    Method,
+    Target,
+    /// Of a request.
+    LastVersion,
+    /// Of a response.
+    FirstVersion,
+    BehindFirstVersion,
+    Code,
+    BehindCode,
+    Reason,
+    /// The CR that is to follow the version of a request.
+    StartLineCr,
+    StartLineLf,
+    /// The first byte of a field line, or of the empty line.
+    LineStart,
+    Name,
+    Value,
+    ValueLf,
+    HeadLf,
+}
+
+/// RFC 9112 §2.3, without the last digit.
+const VERSION: &[u8; 7] = b"HTTP/1.";
+
+impl Follower {
+    /// How long the method is at most for the length of the target behind it to be known while that arrives.
+    pub(super) const METHOD_SIZE_MAX: usize = u8::MAX as usize - 1;
+
+    /// Takes the next `byte` of the head, which is at `position` in it.
+    #[inline]
+    pub(super) fn step(&mut self, byte: u8, position: usize, side: Side, limits: &Limits) -> Step {
+        if self.part == Part::Start {
+            self.part = if side == Side::Server { Part::Method } else { Part::FirstVersion };
+        }
+        self.part = match (self.part, byte) {
+            (Part::Value, b'\t' | b' '..=b'~' | 0x80..) => return Step::On,
+            (Part::Value, b'\r') => Part::ValueLf,
+            (Part::Value, b'\n') if side == Side::Client => return self.line(limits),
+            (Part::ValueLf, b'\n') => return self.line(limits),
+
+            (Part::Name, b':') => Part::Value,
+            (Part::Name | Part::LineStart, _) if is_token(byte) => Part::Name,
+            (Part::LineStart, b'\r') => Part::HeadLf,
+            // Obsolete line folding: it goes on with the line before, if there is one.
+            (Part::LineStart, b' ' | b'\t') if side == Side::Client && self.count > 0 => {
+                self.count -= 1;
+                Part::Value
+            }
+
+            (Part::Method, b' ') if self.count > 0 => Part::Target,
+            (Part::Method, _) if is_token(byte) => {
+                self.count = self.count.saturating_add(1);
+                Part::Method
+            }
+            (Part::Target, b' ') => {
+                self.count = 0;
+                self.part = Part::LastVersion;
+                return Step::Checkpoint;
+            }
+            (Part::Target, b'!'..=b'~' | 0x80..) => {
+                let length = position - usize::from(self.count).min(position);
+                let is_measured = usize::from(self.count) <= Self::METHOD_SIZE_MAX;
+                if is_measured && length > limits.target_size_max as usize {
+                    return Step::Certain;
+                }
+                Part::Target
+            }
+            (Part::LastVersion, _) if self.is_version(byte) => {
+                self.part = self.counted(8, Part::StartLineCr);
+                return if self.part == Part::StartLineCr { Step::Checkpoint } else { Step::On };
+            }
+            (Part::StartLineCr, b'\r') => Part::StartLineLf,
+
+            (Part::FirstVersion, _) if self.is_version(byte) => self.counted(8, Part::BehindFirstVersion),
+            (Part::BehindFirstVersion, b' ') => Part::Code,
+            (Part::Code, b'0'..=b'9') => {
+                self.part = self.counted(3, Part::BehindCode);
+                return if self.part == Part::BehindCode { Step::Checkpoint } else { Step::On };
+            }
+            (Part::BehindCode, b' ') | (Part::Reason, b'\t' | b' '..=b'~' | 0x80..) => Part::Reason,
+            (Part::BehindCode | Part::Reason, b'\r') => Part::StartLineLf,
+            (Part::BehindCode | Part::Reason, b'\n') | (Part::StartLineLf, b'\n') => Part::LineStart,
+            _ => return Step::Certain,
+        };
+        Step::On
+    }
+
+    fn is_version(&self, byte: u8) -> bool {
+        match VERSION.get(usize::from(self.count)) {
+            Some(expected) => byte == *expected,
+            None => byte.is_ascii_digit(),
+        }
+    }
+
+    /// Counts a byte of the current part; `next` when it had `size` of them.
+    fn counted(&mut self, size: u8, next: Part) -> Part {
+        self.count += 1;
+        if self.count < size {
+            return self.part;
+        }
+        self.count = 0;
+        next
+    }
+
+    /// A field line has ended.
+    fn line(&mut self, limits: &Limits) -> Step {
+        self.part = Part::LineStart;
+        self.count = self.count.saturating_add(1);
+        if u16::from(self.count) > limits.header_count_max.min(super::limits::HEADER_COUNT_CEILING) {
+            Step::Certain
+        } else {
+            Step::On
+        }
+    }
+}
