@@ -1,0 +1,58 @@
+//! What a client library costs: tasks that GET one page over and over and read its body, for some time. `ci/bench` runs it
+//! pinned to a core and counts the processor time of the whole process, so that all threads of a client are paid for.
+//!
+//! ```text
+//! client_cost CLIENT URL TASKS MILLISECONDS
+//! ```
+//!
+//! | CLIENT | who asks | who does the work |
+//! |---|---|---|
+//! | `reqwest` | tasks of a tokio current-thread runtime | reqwest, on the same thread |
+//! | `handle` | tasks of a tokio current-thread runtime | a ringtide worker on a thread of its own, through `ClientHandle` |
+//! | `client` | tasks of a ringtide worker | ringtide's `Client`, on the same thread |
+//!
+//! Each client has its defaults, parses the URL for each request, checks the status and reads the whole body. One line of
+//! JSON is printed at the end. A request that fails ends the program.
+
+mod on_ringtide;
+mod on_tokio;
+
+use std::env;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// What the tasks of a run share.
+#[derive(Clone)]
+struct Plan {
+    url: String,
+    tasks: usize,
+    end: Instant,
+}
+
+/// Carries out a plan; how many requests were completed.
+type Run = fn(Plan) -> u64;
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = env::args().skip(1).collect();
+    let Some((run, plan, duration)) = parse(&arguments) else {
+        eprintln!("usage: client_cost reqwest|handle|client URL TASKS MILLISECONDS");
+        return ExitCode::from(2);
+    };
+    let requests = run(plan);
+    let requests_per_second = requests as f64 / duration.as_secs_f64();
+    println!(r#"{{"requests": {requests}, "requests_per_second": {requests_per_second:.1}}}"#);
+    ExitCode::SUCCESS
+}
+
+fn parse(arguments: &[String]) -> Option<(Run, Plan, Duration)> {
+    let [client, url, tasks, milliseconds] = arguments else { return None };
+    let run: Run = match client.as_str() {
+        "reqwest" => on_tokio::reqwest,
+        "handle" => on_tokio::handle,
+        "client" => on_ringtide::client,
+        _ => return None,
+    };
+    let duration = Duration::from_millis(milliseconds.parse().ok()?);
+    let plan = Plan { url: url.clone(), tasks: tasks.parse().ok()?, end: Instant::now() + duration };
+    Some((run, plan, duration))
+}
