@@ -4,6 +4,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ringtide::runtime::SetupError;
 
@@ -20,7 +21,7 @@ pub enum Error {
     #[error(transparent)]
     DescriptorLimit(#[from] DescriptorLimitError),
     /// No address was found for the host. Nothing has been started.
-    #[error("no address found for `{host}`: {source}")]
+    #[error("cannot resolve `{host}`: {source}")]
     Resolve {
         /// The host.
         host: String,
@@ -48,11 +49,19 @@ pub enum Error {
     #[error("interrupted before the first connection")]
     Interrupted,
     /// Interrupts cannot be caught.
-    #[error("cannot listen for signals: {0}")]
+    #[error("cannot handle signals: {0}")]
     Signals(io::Error),
-    /// A worker panicked, which is a defect; its message has been printed.
-    #[error("a worker failed; this is a defect of ringtide")]
-    WorkerFailed,
+    /// A worker, or one of its tasks, panicked, which is a defect; the message of the panic has been printed.
+    #[error(
+        "a worker thread panicked, so the run has no result; this is a bug in ringtide, please report it"
+    )]
+    WorkerPanicked,
+    /// Workers went on after they had been told to end, which is a defect. Their threads may still be running.
+    #[error("the run did not end within {} s of being stopped; this is a bug in ringtide, please report it", patience.as_secs())]
+    Unstoppable {
+        /// How long they were waited for.
+        patience: Duration,
+    },
     /// The method is none.
     #[error("`{0}` is not an HTTP method")]
     Method(String),
@@ -76,13 +85,13 @@ pub enum UsageError {
     #[error(transparent)]
     Url(#[from] UrlError),
     /// A flag that the program will have.
-    #[error("{flag} is not there yet")]
+    #[error("{flag} is not supported yet")]
     NotThereYet {
         /// The flag.
         flag: &'static str,
     },
     /// Two flags contradict each other.
-    #[error("{first} and {second} contradict each other: {why}")]
+    #[error("{first} does not go with {second}: {why}")]
     Contradiction {
         /// One flag, with its value where that matters.
         first: String,

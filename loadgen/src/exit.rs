@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::error::Error;
-use crate::result::RunResult;
+use crate::result::{EndedBy, RunResult};
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub enum Exit {
     CouldNotRun = 1,
     /// What was typed cannot be carried out.
     Usage = 2,
-    /// A threshold was missed, or a target not met.
+    /// A threshold was missed, `--max-errors` was reached, or a target not met.
     ThresholdMissed = 3,
     /// The generator was the bottleneck, and `--require-valid` was given.
     NotValid = 4,
@@ -24,10 +24,12 @@ pub enum Exit {
 
 impl Exit {
     /// How a run ended that has a result. An invalid measurement goes before a missed threshold: what the figures are
-    /// worth comes before what they are.
+    /// worth comes before what they are. Too many errors go before both: they are a fact, and such a run may be too short to judge.
     pub fn of_run(result: &RunResult, require_valid: bool) -> Self {
         if result.interrupted {
             Self::Interrupted
+        } else if result.ended_by == EndedBy::MaxErrors {
+            Self::ThresholdMissed
         } else if require_valid && !result.verdict.valid {
             Self::NotValid
         } else if result.thresholds.iter().any(|threshold| !threshold.met) {
@@ -60,7 +62,7 @@ mod tests {
     use crate::threshold::Outcome;
 
     #[test]
-    fn interruption_goes_before_validity_and_validity_before_thresholds() {
+    fn interruption_goes_before_errors_and_errors_before_validity_and_validity_before_thresholds() {
         let mut result = crate::result::tests::example();
         result.verdict.valid = true;
         result.thresholds.clear();
@@ -75,6 +77,9 @@ mod tests {
         result.verdict.valid = false;
         assert_eq!(Exit::of_run(&result, false), Exit::ThresholdMissed);
         assert_eq!(Exit::of_run(&result, true), Exit::NotValid);
+        result.thresholds.clear();
+        result.ended_by = EndedBy::MaxErrors;
+        assert_eq!(Exit::of_run(&result, true), Exit::ThresholdMissed);
         result.interrupted = true;
         assert_eq!(Exit::of_run(&result, true), Exit::Interrupted);
     }

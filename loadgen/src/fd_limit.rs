@@ -16,25 +16,21 @@ const WORKER_DESCRIPTORS: u64 = 8 + CLOSE_AFTER_PEER_MAX as u64;
 pub enum DescriptorLimitError {
     /// The hard limit is too low; only its owner can raise it.
     #[error(
-        "{} {needed} open files, but the hard limit is {hard}{}; \
-         raise it (`ulimit -Hn {needed}` as root, LimitNOFILE= in systemd, --ulimit nofile={needed} in Docker){}",
-        if *connections == 1 { "1 connection needs".to_owned() } else { format!("{connections} connections need") },
-        if *possible == 0 { ", too low for even one" } else { "" },
-        match possible {
-            0 => String::new(),
-            1 => ", or use 1 connection".to_owned(),
-            _ => format!(", or use at most {possible} connections"),
-        }
+        "{} and {} need {needed} open files, but the hard limit is {hard}; {}raise it (`ulimit -Hn {needed}` as root, \
+         LimitNOFILE= in systemd, --ulimit nofile={needed} in Docker)",
+        plural(*connections as u64, "connection"),
+        plural(*threads as u64, "thread"),
+        advice(*connections, *threads, *hard)
     )]
     Hard {
         /// Connections asked for.
         connections: usize,
-        /// Descriptors that they need, with everything else.
+        /// Worker threads asked for.
+        threads: usize,
+        /// Descriptors that both need, with everything else.
         needed: u64,
         /// What `ulimit -Hn` gives.
         hard: u64,
-        /// Connections that the hard limit leaves room for.
-        possible: u64,
     },
     /// The limit could not be read or raised, though it should.
     #[error("cannot raise the limit on open files to {needed}: {source}")]
@@ -58,12 +54,7 @@ pub fn ensure(connections: usize, threads: usize) -> Result<(), DescriptorLimitE
         return Ok(());
     }
     if hard < needed {
-        return Err(DescriptorLimitError::Hard {
-            connections,
-            needed,
-            hard,
-            possible: possible(hard, threads),
-        });
+        return Err(DescriptorLimitError::Hard { connections, threads, needed, hard });
     }
     setrlimit(Resource::RLIMIT_NOFILE, needed, hard).map_err(system)
 }
@@ -73,12 +64,29 @@ fn overhead(threads: usize) -> u64 {
     PROCESS_DESCRIPTORS + WORKER_DESCRIPTORS * threads as u64
 }
 
-/// Connections that fit. One alone needs no second worker.
-fn possible(hard: u64, threads: usize) -> u64 {
-    match hard.saturating_sub(overhead(threads)) {
-        0 => u64::from(hard > overhead(1)),
-        connections => connections,
+/// What would fit: fewer threads, if that alone suffices; else fewer connections; else both.
+fn advice(connections: usize, threads: usize, hard: u64) -> String {
+    let left = |threads: usize| hard.saturating_sub(overhead(threads));
+    let threads_possible = (left(0).saturating_sub(connections as u64) / WORKER_DESCRIPTORS) as usize;
+    if (1..threads).contains(&threads_possible) {
+        return format!(
+            "each thread needs {WORKER_DESCRIPTORS}, so use at most {} (-t), or ",
+            plural(threads_possible as u64, "thread")
+        );
     }
+    // No worker is without a connection, so with fewer of them than threads there are fewer threads.
+    let (connections, with) = match left(threads) {
+        fit if fit >= threads as u64 => (fit, ""),
+        _ => (left(1), " with 1 thread (-t 1)"),
+    };
+    match connections {
+        0 => "that is too low for even one; ".to_owned(),
+        fit => format!("use at most {} (-c){with}, or ", plural(fit, "connection")),
+    }
+}
+
+fn plural(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Raises the soft limit to the hard one, for a server that does not know how many clients will come.
@@ -97,31 +105,63 @@ pub fn raise_to_hard() -> io::Result<()> {
 mod tests {
     use super::*;
 
+    fn message(connections: usize, threads: usize, hard: u64) -> String {
+        let needed = overhead(threads) + connections as u64;
+        DescriptorLimitError::Hard { connections, threads, needed, hard }.to_string()
+    }
+
     #[test]
-    fn the_message_fits_the_numbers() {
-        for (connections, possible, says) in [
+    fn the_message_blames_what_is_to_blame() {
+        for (connections, threads, hard, says) in [
             (
                 1000,
-                24,
-                &["1000 connections need", "is 64; raise it", "in Docker), or use at most 24 connections"][..],
+                1,
+                64,
+                "1000 connections and 1 thread need 1056 open files, but the hard limit is 64; \
+                use at most 8 connections (-c), or raise it (`ulimit -Hn 1056` as root",
             ),
-            (2, 1, &["2 connections need", "in Docker), or use 1 connection"]),
-            (4, 0, &["4 connections need", "is 64, too low for even one; raise it"]),
-            (1, 0, &["1 connection needs"]),
+            (2, 1, 57, "use at most 1 connection (-c), or raise it"),
+            (4, 1, 56, "the hard limit is 56; that is too low for even one; raise it"),
+            // The descriptors are the threads'.
+            (
+                1000,
+                1000,
+                4096,
+                "1000 connections and 1000 threads need 25032 open files, but the hard limit is 4096; \
+                each thread needs 24, so use at most 127 threads (-t), or raise it",
+            ),
+            (8, 8, 64, "each thread needs 24, so use at most 1 thread (-t), or raise it"),
+            // Both are too many.
+            (100, 4, 64, "use at most 8 connections (-c) with 1 thread (-t 1), or raise it"),
+            (1000, 2, 128, "use at most 48 connections (-c), or raise it"),
         ] {
-            let error =
-                DescriptorLimitError::Hard { connections, needed: 1040, hard: 64, possible }.to_string();
-            for piece in says {
-                assert!(error.contains(piece), "no `{piece}`: {error}");
-            }
-            assert!(possible > 0 || error.ends_with("in Docker)"), "{error}");
+            let message = message(connections, threads, hard);
+            assert!(message.contains(says), "{message}");
         }
     }
 
     #[test]
-    fn as_many_fit_as_the_workers_leave_room_for() {
-        assert_eq!([56, 57, 80].map(|hard| possible(hard, 1)), [0, 1, 24]);
-        assert_eq!([56, 57, 80, 81, 96].map(|hard| possible(hard, 2)), [0, 1, 1, 1, 16]);
+    fn what_the_message_advises_fits() {
+        for hard in 57..400_u64 {
+            for (connections, threads) in
+                [(1, 1), (1000, 1), (1000, 2), (1000, 4), (50, 40), (20, 20), (300, 300)]
+            {
+                let fits = |connections: u64, threads: u64| overhead(threads as usize) + connections <= hard;
+                if fits(connections as u64, threads as u64) {
+                    continue;
+                }
+                let message = message(connections, threads, hard);
+                let (_, advice) = message.split_once("use at most ").expect("something fits");
+                let number: u64 = advice.split(' ').next().expect("a number").parse().expect("a number");
+                let (connections, threads) = match advice {
+                    advice if advice.contains("(-t), or") => (connections as u64, number),
+                    advice if advice.contains("(-t 1)") => (number, 1),
+                    _ => (number, threads as u64),
+                };
+                assert!(fits(connections, threads), "{hard}: {message}");
+                assert!(threads <= connections, "{hard}: {message}");
+            }
+        }
     }
 
     #[test]
@@ -138,13 +178,8 @@ mod tests {
         if hard < u64::MAX / 2 {
             let error = ensure(hard as usize, 1).expect_err("beyond the hard limit").to_string();
             assert!(error.contains(&format!("the hard limit is {hard}")), "{error}");
-            assert!(
-                error.contains(&format!(
-                    "at most {} connections",
-                    hard - PROCESS_DESCRIPTORS - WORKER_DESCRIPTORS
-                )),
-                "{error}"
-            );
+            let fit = hard - PROCESS_DESCRIPTORS - WORKER_DESCRIPTORS;
+            assert!(error.contains(&format!("at most {fit} connections")), "{error}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Ringtide's load generator as a library: the `ringtide` command is a thin shell around it.
 //!
-//! A run goes one way: [`cli`] reads flags, a [`plan::Plan`] says what is to be done, workers do it by a
+//! A run goes one way: [`cli`] reads flags, a [`plan::Plan`] says what is to be done ([`input`] gives it its body), workers do it by a
 //! [`schedule::Schedule`] and count into [`metrics`], and a [`result::RunResult`] with its [`verdict`] comes out, which
 //! [`report`] shows.
 //!
@@ -13,6 +13,7 @@ pub mod environment;
 pub mod error;
 pub mod exit;
 pub mod fd_limit;
+pub mod input;
 pub mod metrics;
 pub mod output;
 pub mod plan;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ringtide::Address;
 use ringtide_driver::allocator::CountingAllocator;
-use ringtide_loadgen::cli::{Cli, Command, Format, Output, ServePlan, TargetsPlan};
+use ringtide_loadgen::cli::{Cli, Command, Format, Output, RunCommand, ServePlan, TargetsPlan};
 use ringtide_loadgen::error::Error;
 use ringtide_loadgen::exit::Exit;
 use ringtide_loadgen::fd_limit;
@@ -46,7 +46,8 @@ fn main() -> ExitCode {
 fn execute(command: Command) -> Result<Exit, Error> {
     match command {
         Command::Run(args) => {
-            let (plan, output) = args.plan()?;
+            let RunCommand { mut plan, body, output } = args.plan()?;
+            body.load(&mut plan)?;
             run(plan, &output)
         }
         Command::Serve(args) => serve(&args.plan()?),
@@ -65,8 +66,8 @@ fn run(plan: Plan, output: &Output) -> Result<Exit, Error> {
     let result = run.execute()?;
     match output.format {
         Format::Text => {
-            let colour = sink.colour();
-            sink.write_text(&report::text::render(&result, colour))?;
+            let style = sink.style();
+            sink.write_text(&report::text::render(&result, style))?;
         }
         Format::Json => sink.write_json(&result)?,
     }
@@ -78,6 +79,9 @@ fn run(plan: Plan, output: &Output) -> Result<Exit, Error> {
 
 /// Says why a run fails where nobody may be looking at its report.
 fn explain_exit(result: &RunResult, require_valid: bool) {
+    if let Some(why) = report::text::ended_early(result) {
+        eprintln!("ringtide: {why}");
+    }
     for threshold in result.thresholds.iter().filter(|threshold| !threshold.met) {
         let observed = report::text::observed(result, threshold);
         eprintln!("ringtide: threshold missed: {} (observed {observed})", threshold.expression);
@@ -120,7 +124,10 @@ fn serve(plan: &ServePlan) -> Result<Exit, Error> {
         };
         thread::Builder::new().name("stdin".to_owned()).spawn(wait).map_err(Error::Thread)?;
     }
-    on_interrupt(move || shutdown.begin())?;
+    on_interrupt(move || {
+        shutdown.begin();
+        true
+    })?;
     let requests = server.join();
     eprintln!("ringtide: {} requests received, {} answered", requests.received, requests.answered);
     Ok(Exit::Done)
@@ -142,23 +149,23 @@ fn targets(plan: &TargetsPlan) -> Result<Exit, Error> {
     )?;
     match plan.format {
         Format::Text => {
-            let colour = sink.colour();
-            sink.write_text(&measured.render(colour))?;
+            let style = sink.style();
+            sink.write_text(&measured.render(style))?;
         }
         Format::Json => sink.write_json(&measured)?,
     }
     Ok(if measured.all_met() { Exit::Done } else { Exit::ThresholdMissed })
 }
 
-/// Calls `stop` at the first SIGINT or SIGTERM; the second one ends the process as usual.
-fn on_interrupt(stop: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+/// Calls `stop` at the first SIGINT or SIGTERM. The second one ends the process as usual, and so does the first when `stop`
+/// says that there was nothing left to stop.
+fn on_interrupt(stop: impl FnOnce() -> bool + Send + 'static) -> Result<(), Error> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(Error::Signals)?;
     let wait = move || {
         let mut signals = signals.forever();
-        if signals.next().is_some() {
-            stop();
-        }
-        if let Some(signal) = signals.next() {
+        let Some(first) = signals.next() else { return };
+        let last = if stop() { signals.next() } else { Some(first) };
+        if let Some(signal) = last {
             // Without the handler, as the user means it.
             let _ = signal_hook::low_level::emulate_default_handler(signal);
         }

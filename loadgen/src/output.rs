@@ -5,9 +5,10 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use terminal_size::Width;
 
 use crate::error::Error;
-use crate::report::Colour;
+use crate::report::{Style, WIDTH_MAX};
 
 /// A place for a report.
 #[derive(Debug)]
@@ -29,12 +30,16 @@ impl Sink {
         }
     }
 
-    /// Whether text written here may use colour.
-    pub fn colour(&self) -> Colour {
-        Colour::for_output(self.file.is_none() && io::stdout().is_terminal())
+    /// How text that is written here is to be set.
+    pub fn style(&self) -> Style {
+        if self.file.is_some() || !io::stdout().is_terminal() {
+            return Style::PLAIN;
+        }
+        let columns = terminal_size::terminal_size_of(io::stdout());
+        Style::for_terminal(columns.map_or(WIDTH_MAX, |(Width(columns), _)| usize::from(columns)))
     }
 
-    /// Writes a report, which ends with a newline. A reader of standard output that has gone away is no error.
+    /// Writes a report, which ends with a newline. It is no error when the reader of standard output has gone away.
     ///
     /// # Errors
     /// When not all of it could be written.

@@ -2,6 +2,7 @@
 //!
 //! A plan has no effects and knows no flags: `cli` fills one and checks what was typed.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,12 @@ pub const DURATION_DEFAULT_NS: u64 = 10_000_000_000;
 pub const TIMEOUT_DEFAULT_NS: u64 = 30_000_000_000;
 /// Time for a connection to be made, unless said otherwise.
 pub const CONNECT_TIMEOUT_DEFAULT_NS: u64 = 10_000_000_000;
+
+/// The most requests in flight on one connection: the cost of each grows beyond it, up to 40-fold at 100,000.
+pub const PARALLEL_MAX: usize = 1_024;
+
+/// A share of errors is judged from this many ended requests on. Fewer would let a single failure end a run.
+pub const MAX_ERRORS_ENDED_MIN: u64 = 100;
 
 /// One load test.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,9 +48,11 @@ pub struct Plan {
     pub mode: Mode,
     /// When the measured part ends.
     pub stop: Stop,
+    /// How many requests of the measured part may fail before it ends early; `None` for any number.
+    pub max_errors: Option<MaxErrors>,
     /// How long to run before measuring.
     pub warmup_ns: u64,
-    /// Requests in flight on one connection. At least 1, and 1 without `keepalive`.
+    /// Requests in flight on one connection. From 1 to [`PARALLEL_MAX`], and 1 without `keepalive`.
     pub parallel: usize,
     /// Whether a connection serves more than one request.
     pub keepalive: bool,
@@ -76,6 +85,7 @@ impl Plan {
             cpus: None,
             mode: Mode::Closed,
             stop: Stop::Duration { ns: DURATION_DEFAULT_NS },
+            max_errors: None,
             warmup_ns: 0,
             parallel: 1,
             keepalive: true,
@@ -175,7 +185,7 @@ impl OpenLoop {
 }
 
 /// How the arrivals of an open loop are spaced.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Arrival {
     /// Evenly.
@@ -210,11 +220,63 @@ pub enum Stop {
         /// Not 0.
         ns: u64,
     },
-    /// After so many requests, over all workers.
+    /// After so many requests, over all workers, or after a time, if there is one: whichever comes first.
     Requests {
         /// Not 0.
         count: u64,
+        /// Not 0.
+        within_ns: Option<u64>,
     },
+}
+
+impl Stop {
+    /// The time after which the measured part ends at the latest.
+    pub fn duration_ns(self) -> Option<u64> {
+        match self {
+            Self::Duration { ns } => Some(ns),
+            Self::Requests { within_ns, .. } => within_ns,
+        }
+    }
+
+    /// The number of requests after which it ends.
+    pub fn requests(self) -> Option<u64> {
+        match self {
+            Self::Duration { .. } => None,
+            Self::Requests { count, .. } => Some(count),
+        }
+    }
+}
+
+/// How many failed requests end a run early.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MaxErrors {
+    /// So many.
+    Count(u64),
+    /// This share of the requests that have ended, in percent, once [`MAX_ERRORS_ENDED_MIN`] have.
+    Percent(f64),
+}
+
+impl MaxErrors {
+    /// Whether `failed` of `ended` requests are so many. None at all never is.
+    pub fn is_reached(self, failed: u64, ended: u64) -> bool {
+        failed > 0
+            && match self {
+                Self::Count(count) => failed >= count,
+                Self::Percent(percent) => {
+                    ended >= MAX_ERRORS_ENDED_MIN && failed as f64 * 100.0 >= percent * ended as f64
+                }
+            }
+    }
+}
+
+impl fmt::Display for MaxErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) => write!(f, "{count}"),
+            Self::Percent(percent) => write!(f, "{percent}%"),
+        }
+    }
 }
 
 /// A worker's part of a run. Connections are dealt out to the workers in turn, and requests to the connections in turn, so that a
@@ -238,7 +300,7 @@ impl Part {
     /// How many requests the worker may start: its part of the count, `u64::MAX` without a count. The parts add up to
     /// the count.
     pub fn requests_of(self, stop: Stop) -> u64 {
-        let Stop::Requests { count } = stop else { return u64::MAX };
+        let Some(count) = stop.requests() else { return u64::MAX };
         let (rounds, rest) = (count / self.connections as u64, count % self.connections as u64);
         // The rest is less than one for each connection.
         rounds * self.connections_of(self.connections) as u64 + self.connections_of(rest as usize) as u64
@@ -246,14 +308,13 @@ impl Part {
 }
 
 /// Which driver moves the bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DriverChoice {
     /// `io_uring` where it can be used, the fallback elsewhere.
     #[default]
     Auto,
     /// `io_uring`, or an error.
-    #[value(name = "io_uring")]
     IoUring,
     /// epoll or kqueue.
     Fallback,
@@ -286,6 +347,8 @@ mod tests {
         plan.connect = Connect::Unix { path: "/run/x.sock".into() };
         plan.thresholds = vec!["p99<10ms".parse().expect("valid")];
         plan.driver = DriverChoice::IoUring;
+        plan.stop = Stop::Requests { count: 5, within_ns: Some(7) };
+        plan.max_errors = Some(MaxErrors::Percent(0.5));
         let json = serde_json::to_string(&plan).expect("serialisable");
         assert!(json.contains("\"io_uring\"") && json.contains("\"p99<10ms\""), "{json}");
         assert_eq!(serde_json::from_str::<Plan>(&json).expect("deserialisable"), plan);
@@ -298,8 +361,10 @@ mod tests {
         {
             let parts = (0..workers).map(|worker| Part { worker, workers, connections });
             let of_each = parts.map(|part| {
-                let (requests, own) =
-                    (part.requests_of(Stop::Requests { count }), part.connections_of(connections) as u64);
+                let (requests, own) = (
+                    part.requests_of(Stop::Requests { count, within_ns: None }),
+                    part.connections_of(connections) as u64,
+                );
                 // As many for each connection, but for one more or less.
                 let each = count / connections as u64;
                 assert!((own * each..=own * (each + 1)).contains(&requests), "{requests} for {own}");
@@ -307,6 +372,24 @@ mod tests {
             });
             let (requests, own): (Vec<_>, Vec<_>) = of_each.unzip();
             assert_eq!((requests.iter().sum(), own.iter().sum()), (count, connections as u64));
+        }
+    }
+
+    #[test]
+    fn a_number_of_errors_is_reached_at_once_and_a_share_when_enough_have_ended() {
+        for (max, failed, ended, reached) in [
+            (MaxErrors::Count(1), 0, 1000, false),
+            (MaxErrors::Count(1), 1, 1, true),
+            (MaxErrors::Count(10), 9, 9, false),
+            (MaxErrors::Count(10), 11, 1_000_000, true),
+            (MaxErrors::Percent(50.0), 99, 99, false),
+            (MaxErrors::Percent(50.0), 50, 100, true),
+            (MaxErrors::Percent(50.0), 50, 101, false),
+            (MaxErrors::Percent(0.7), 7, 1000, true),
+            (MaxErrors::Percent(0.1), 0, 1000, false),
+            (MaxErrors::Percent(100.0), 100, 100, true),
+        ] {
+            assert_eq!(max.is_reached(failed, ended), reached, "{max}: {failed} of {ended}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a run shows while it runs: a bar on a terminal, plain lines, or nothing.
+//! What a run shows while it runs: a bar on a terminal, lines, a line a minute where nobody may be looking, or nothing.
 //!
 //! Workers publish a few numbers about four times a second; a thread of its own shows them. Nothing of it is measured.
 
@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::metrics::Counters;
 use crate::plan::Stop;
-use crate::units::{show_count, show_rate, show_typed_time_ns};
+use crate::units::{show_count, show_rate, show_time_ns, show_typed_time_ns};
 
 /// How often workers publish, and the bar is drawn.
 pub const PUBLISH_INTERVAL_NS: u64 = 250_000_000;
@@ -22,25 +23,62 @@ const LINE_INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// and about so many in a run.
 const LINES_OF_A_RUN: u32 = 20;
 
-/// What one worker has done so far. Written by the worker, read by the progress display; a moment old, never wrong.
+/// How often a run that shows nothing else says that it is still there, and how it fares.
+const SIGN_OF_LIFE_INTERVAL: Duration = Duration::from_mins(1);
+
+/// A silence of the server that is worth a word.
+const SILENCE_MIN: Duration = Duration::from_secs(5);
+
+/// What one worker has done so far in the measured part. Written by the worker, read by the progress display; a moment old, never wrong.
 // A cache line each, so that one worker's writing does not slow down another's.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Snapshot {
     completed: AtomicU64,
     failed: AtomicU64,
-    /// When that was, on the workers' clock.
+    /// Completed with a status from 400 to 499, and from 500 on.
+    client_errors: AtomicU64,
+    server_errors: AtomicU64,
+    /// 0 without any.
+    response_p99_ns: AtomicU64,
+    /// When the last answer came, on the workers' clock; 0 without one.
+    last_done_ns: AtomicU64,
+    /// When that was, on the same clock.
     at_ns: AtomicU64,
 }
 
 impl Snapshot {
-    /// Publishes the counts since the start of the measured part, as they are at `now_ns`.
-    #[inline]
-    pub fn publish(&self, completed: u64, failed: u64, now_ns: u64) {
+    /// Publishes what has been counted, as it is at `now_ns`.
+    pub fn publish(&self, counters: &Counters, response_p99_ns: Option<u64>, now_ns: u64) {
+        let sum = |statuses: &[u64]| statuses.iter().sum();
         self.at_ns.store(now_ns, Relaxed);
-        self.completed.store(completed, Relaxed);
-        self.failed.store(failed, Relaxed);
+        self.client_errors.store(sum(&counters.status[400..500]), Relaxed);
+        self.server_errors.store(sum(&counters.status[500..]), Relaxed);
+        self.response_p99_ns.store(response_p99_ns.unwrap_or(0), Relaxed);
+        self.last_done_ns.store(counters.last_done_ns, Relaxed);
+        self.count(counters);
     }
+
+    /// Publishes how many requests have ended, and nothing else.
+    #[inline]
+    pub fn count(&self, counters: &Counters) {
+        self.completed.store(counters.completed, Relaxed);
+        self.failed.store(counters.failed, Relaxed);
+    }
+
+    /// How many requests have failed, and how many have ended, of all workers.
+    pub fn failed_and_ended(snapshots: &[Self]) -> (u64, u64) {
+        let failed = sum(snapshots, |snapshot| &snapshot.failed);
+        (failed, failed + sum(snapshots, |snapshot| &snapshot.completed))
+    }
+}
+
+fn sum(snapshots: &[Snapshot], counter: fn(&Snapshot) -> &AtomicU64) -> u64 {
+    snapshots.iter().map(|snapshot| counter(snapshot).load(Relaxed)).sum()
+}
+
+fn max(snapshots: &[Snapshot], value: fn(&Snapshot) -> &AtomicU64) -> u64 {
+    snapshots.iter().map(|snapshot| value(snapshot).load(Relaxed)).max().unwrap_or(0)
 }
 
 /// How progress is shown.
@@ -50,12 +88,14 @@ pub enum Display {
     Bar,
     /// Lines on standard error.
     Lines,
+    /// A line on standard error every minute.
+    SignsOfLife,
     /// Nothing.
     Silent,
 }
 
 impl Display {
-    /// What suits: nothing when asked for, lines when asked for, a bar when a person is looking on.
+    /// What suits: nothing when asked for, lines when asked for, a bar when a person is looking on, and else a sign of life.
     pub fn choose(quiet: bool, plain: bool) -> Self {
         if quiet {
             Self::Silent
@@ -64,7 +104,7 @@ impl Display {
         } else if std::io::stdout().is_terminal() && std::io::stderr().is_terminal() {
             Self::Bar
         } else {
-            Self::Silent
+            Self::SignsOfLife
         }
     }
 }
@@ -114,6 +154,7 @@ struct View {
     /// What was shown last of each worker: its time, and how many it had completed.
     shown: Vec<(u64, u64)>,
     rate: f64,
+    display: Display,
     stop: Stop,
     warmup: Duration,
     started: Instant,
@@ -124,41 +165,43 @@ struct View {
 impl View {
     fn new(display: Display, stop: Stop, warmup_ns: u64) -> Self {
         let warmup = Duration::from_nanos(warmup_ns);
-        let (length, lines_interval) = match stop {
-            Stop::Duration { ns } => (ns, (warmup + Duration::from_nanos(ns)) / LINES_OF_A_RUN),
-            Stop::Requests { count } => (count, LINE_INTERVAL_MIN),
-        };
         let bar = (display == Display::Bar).then(|| {
-            let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
+            let length = stop.requests().or(stop.duration_ns());
+            let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr());
             bar.set_style(
-                ProgressStyle::with_template("{bar:30} {msg}")
+                ProgressStyle::with_template("{wide_bar} {msg}")
                     .expect("the template is valid")
                     .progress_chars("━━╌"),
             );
             bar
         });
-        let interval = match display {
-            Display::Lines => lines_interval.max(LINE_INTERVAL_MIN),
-            _ => Duration::from_nanos(PUBLISH_INTERVAL_NS),
+        let interval = match (display, stop) {
+            (Display::Lines, Stop::Duration { ns }) => {
+                ((warmup + Duration::from_nanos(ns)) / LINES_OF_A_RUN).max(LINE_INTERVAL_MIN)
+            }
+            (Display::Lines, Stop::Requests { .. }) => LINE_INTERVAL_MIN,
+            (Display::SignsOfLife, _) => SIGN_OF_LIFE_INTERVAL,
+            (Display::Bar | Display::Silent, _) => Duration::from_nanos(PUBLISH_INTERVAL_NS),
         };
-        Self { shown: Vec::new(), rate: 0.0, stop, warmup, started: Instant::now(), interval, bar }
+        Self { shown: Vec::new(), rate: 0.0, display, stop, warmup, started: Instant::now(), interval, bar }
     }
 
     fn show(&mut self, snapshots: &[Snapshot]) {
-        self.measure(self.started.elapsed().saturating_sub(self.warmup), snapshots);
-        let (position, line) = describe(self.stop, self.warmup, self.started.elapsed(), self.rate, snapshots);
+        let elapsed = self.started.elapsed();
+        self.measure(elapsed.saturating_sub(self.warmup), snapshots);
+        let (position, line) = describe(self.stop, self.warmup, elapsed, self.rate, snapshots);
+        // It stands among the lines of other programs.
+        let prefix = if self.display == Display::SignsOfLife { "ringtide: " } else { "" };
         match &self.bar {
             Some(bar) => {
                 bar.set_message(line);
                 bar.set_position(position);
             }
             // Nobody is left to tell when standard error is gone.
-            None => drop(writeln!(std::io::stderr(), "{line}")),
+            None => drop(writeln!(std::io::stderr(), "{prefix}{line}")),
         }
     }
-}
 
-impl View {
     /// The rate since the last look, each worker's by its own clock; `elapsed` since the start for the first look at a worker that has
     /// something to show. It stays when no worker has published since.
     fn measure(&mut self, elapsed: Duration, snapshots: &[Snapshot]) {
@@ -187,89 +230,175 @@ fn describe(
     rate: f64,
     snapshots: &[Snapshot],
 ) -> (u64, String) {
-    if elapsed < warmup {
-        let (so_far, all) = (elapsed.as_secs(), show_typed_time_ns(warmup.as_nanos() as u64));
-        return (0, format!("warming up, {so_far}s of {all}"));
-    }
-    let elapsed = elapsed.saturating_sub(warmup);
-    let sum = |counter: fn(&Snapshot) -> &AtomicU64| -> u64 {
-        snapshots.iter().map(|snapshot| counter(snapshot).load(Relaxed)).sum()
+    let Some(elapsed) = elapsed.checked_sub(warmup) else {
+        let all = show_typed_time_ns(warmup.as_nanos() as u64);
+        return (0, format!("warming up, {} of {all}", show_seconds(elapsed)));
     };
-    let (completed, failed) = (sum(|snapshot| &snapshot.completed), sum(|snapshot| &snapshot.failed));
+    let (failed, ended) = Snapshot::failed_and_ended(snapshots);
+    let time = match stop.duration_ns() {
+        Some(ns) => {
+            let so_far = show_seconds(elapsed.min(Duration::from_nanos(ns)));
+            format!("{so_far} of {}", show_typed_time_ns(ns))
+        }
+        None => show_seconds(elapsed),
+    };
     let (position, far) = match stop {
-        Stop::Duration { ns } => (
-            (elapsed.as_nanos() as u64).min(ns),
-            format!("{}s of {}", elapsed.as_secs().min(ns / 1_000_000_000), show_typed_time_ns(ns)),
-        ),
-        Stop::Requests { count } => {
-            (completed + failed, format!("{} of {}", show_count(completed + failed), show_count(count)))
+        Stop::Duration { ns } => ((elapsed.as_nanos() as u64).min(ns), time),
+        Stop::Requests { count, .. } => {
+            (ended, format!("{} of {} in {time}", show_count(ended), show_count(count)))
         }
     };
-    let errors = if failed == 1 { "error" } else { "errors" };
-    (position, format!("{far} · {} req/s · {} {errors}", show_rate(rate), show_count(failed)))
+    let mut line = format!("{far} · {} req/s", show_rate(rate));
+    // Of the worker whose is highest: that of all together is no higher.
+    let p99_ns = max(snapshots, |snapshot| &snapshot.response_p99_ns);
+    if p99_ns > 0 {
+        line += &format!(" · p99 {}", show_time_ns(p99_ns as f64));
+    }
+    line += &format!(" · {} {}", show_count(failed), if failed == 1 { "error" } else { "errors" });
+    for (class, count) in [
+        ("4xx", sum(snapshots, |snapshot| &snapshot.client_errors)),
+        ("5xx", sum(snapshots, |snapshot| &snapshot.server_errors)),
+    ] {
+        if count > 0 {
+            line += &format!(" · {class}: {}", show_count(count));
+        }
+    }
+    let (at_ns, done_ns) =
+        (max(snapshots, |snapshot| &snapshot.at_ns), max(snapshots, |snapshot| &snapshot.last_done_ns));
+    let silence = if done_ns == 0 { elapsed } else { Duration::from_nanos(at_ns.saturating_sub(done_ns)) };
+    if silence >= SILENCE_MIN {
+        line += &format!(" · no answer for {}", show_seconds(silence));
+    }
+    (position, line)
+}
+
+fn show_seconds(time: Duration) -> String {
+    show_typed_time_ns(time.as_secs() * 1_000_000_000)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const SECOND_NS: u64 = 1_000_000_000;
+    const TEN_SECONDS: Stop = Stop::Duration { ns: 10 * SECOND_NS };
+
     fn line(stop: Stop, warmup_s: u64, elapsed_s: u64, snapshots: &[Snapshot]) -> String {
         describe(stop, Duration::from_secs(warmup_s), Duration::from_secs(elapsed_s), 1000.0, snapshots).1
+    }
+
+    fn counters(completed: u64, failed: u64) -> Counters {
+        Counters { completed, failed, last_done_ns: u64::from(completed > 0), ..Counters::default() }
     }
 
     #[test]
     fn a_line_tells_how_far_and_how_fast() {
         let snapshots = [Snapshot::default(), Snapshot::default()];
-        snapshots[0].publish(1500, 0, 1);
-        snapshots[1].publish(500, 1, 1);
-        let duration = Stop::Duration { ns: 10_000_000_000 };
-        assert_eq!(line(duration, 0, 2, &snapshots), "2s of 10s · 1,000 req/s · 1 error");
-        assert_eq!(line(duration, 0, 11, &snapshots), "10s of 10s · 1,000 req/s · 1 error");
-        assert_eq!(line(duration, 5, 2, &snapshots), "warming up, 2s of 5s");
-        assert_eq!(line(duration, 5, 7, &snapshots), "2s of 10s · 1,000 req/s · 1 error");
-        let requests = Stop::Requests { count: 10_000 };
-        assert_eq!(line(requests, 0, 2, &snapshots), "2,001 of 10,000 · 1,000 req/s · 1 error");
+        assert_eq!(line(TEN_SECONDS, 0, 2, &snapshots), "2s of 10s · 1,000 req/s · 0 errors");
+        snapshots[0].publish(&counters(1500, 0), Some(1_250_000), 1);
+        snapshots[1].publish(&counters(500, 1), Some(83_000), 1);
+        let rest = "1,000 req/s · p99 1.25 ms · 1 error";
+        assert_eq!(line(TEN_SECONDS, 0, 2, &snapshots), format!("2s of 10s · {rest}"));
+        assert_eq!(line(TEN_SECONDS, 0, 11, &snapshots), format!("10s of 10s · {rest}"));
+        assert_eq!(line(TEN_SECONDS, 5, 2, &snapshots), "warming up, 2s of 5s");
+        assert_eq!(line(TEN_SECONDS, 5, 7, &snapshots), format!("2s of 10s · {rest}"));
+        let requests = |within_ns| Stop::Requests { count: 10_000, within_ns };
+        assert_eq!(line(requests(None), 0, 62, &snapshots), format!("2,001 of 10,000 in 1m2s · {rest}"));
+        let capped = requests(Some(90 * SECOND_NS));
+        assert_eq!(line(capped, 0, 2, &snapshots), format!("2,001 of 10,000 in 2s of 1m30s · {rest}"));
+    }
+
+    #[test]
+    fn a_line_tells_of_answers_that_are_no_success() {
+        let snapshots = [Snapshot::default(), Snapshot::default()];
+        let mut counters = counters(2003, 0);
+        counters.status[200] = 1;
+        counters.status[404] = 2;
+        counters.status[500] = 1999;
+        counters.status[999] = 1;
+        snapshots[1].publish(&counters, None, 1);
+        let line = line(TEN_SECONDS, 0, 2, &snapshots);
+        assert!(line.ends_with(" · 0 errors · 4xx: 2 · 5xx: 2,000"), "{line}");
+    }
+
+    #[test]
+    fn a_line_tells_of_a_server_that_is_silent() {
+        let snapshots = [Snapshot::default(), Snapshot::default()];
+        let ends = |elapsed_s, end: &str| {
+            let line = line(Stop::Requests { count: 9, within_ns: None }, 0, elapsed_s, &snapshots);
+            assert!(line.ends_with(end), "{line}");
+        };
+        ends(4, "0 errors");
+        ends(65, "0 errors · no answer for 1m5s");
+        let answered = Counters { last_done_ns: 50 * SECOND_NS, ..counters(1, 0) };
+        snapshots[1].publish(&answered, None, 52 * SECOND_NS);
+        ends(65, "0 errors");
+        snapshots[0].publish(&counters(0, 7), None, 60 * SECOND_NS);
+        ends(65, "7 errors · no answer for 10s");
+    }
+
+    #[test]
+    fn all_workers_count_together() {
+        let snapshots = [Snapshot::default(), Snapshot::default()];
+        snapshots[0].count(&counters(5, 1));
+        snapshots[1].publish(&counters(7, 2), None, 1);
+        assert_eq!(Snapshot::failed_and_ended(&snapshots), (3, 15));
     }
 
     #[test]
     fn the_rate_is_that_since_the_last_line() {
         let snapshots = [Snapshot::default(), Snapshot::default()];
-        let mut view = View::new(Display::Lines, Stop::Duration { ns: 10_000_000_000 }, 0);
+        let mut view = View::new(Display::Lines, TEN_SECONDS, 0);
         let mut look = |publish: &dyn Fn()| {
             publish();
             view.measure(Duration::from_secs(1), &snapshots);
             view.rate
         };
         assert!(look(&|| ()).abs() < 1e-9);
-        let first = look(&|| snapshots.iter().for_each(|it| it.publish(500, 0, 1_000_000_000)));
+        let publish =
+            |index: usize, completed, at_ns| snapshots[index].publish(&counters(completed, 0), None, at_ns);
+        let first = look(&|| (0..2).for_each(|index| publish(index, 500, SECOND_NS)));
         assert!((first - 1000.0).abs() < 1e-9, "{first}");
         let later = look(&|| {
-            snapshots[0].publish(1500, 0, 2_000_000_000);
-            snapshots[1].publish(2500, 0, 3_000_000_000);
+            publish(0, 1500, 2 * SECOND_NS);
+            publish(1, 2500, 3 * SECOND_NS);
         });
         assert!((later - 2000.0).abs() < 1e-9, "{later}");
         // Nothing new is known,
         assert!((look(&|| ()) - 2000.0).abs() < 1e-9);
         // and then the server is dead.
         let dead = look(&|| {
-            snapshots[0].publish(1500, 0, 4_000_000_000);
-            snapshots[1].publish(2500, 0, 4_000_000_000);
+            publish(0, 1500, 4 * SECOND_NS);
+            publish(1, 2500, 4 * SECOND_NS);
         });
         assert!(dead.abs() < 1e-9, "{dead}");
     }
 
     #[test]
-    fn quiet_goes_before_plain() {
+    fn quiet_goes_before_plain_and_a_pipe_is_told_once_a_minute() {
         assert_eq!(Display::choose(true, true), Display::Silent);
         assert_eq!(Display::choose(false, true), Display::Lines);
+        let requests = Stop::Requests { count: 1_000_000, within_ns: None };
+        for (display, stop, warmup_ns, interval_s) in [
+            (Display::SignsOfLife, requests, 0, 60),
+            (Display::SignsOfLife, TEN_SECONDS, 0, 60),
+            (Display::Lines, requests, 0, 1),
+            (Display::Lines, TEN_SECONDS, 0, 1),
+            (Display::Lines, TEN_SECONDS, 90 * SECOND_NS, 5),
+        ] {
+            let view = View::new(display, stop, warmup_ns);
+            assert_eq!(view.interval, Duration::from_secs(interval_s), "{display:?} {stop:?}");
+        }
     }
 
     #[test]
     fn a_display_ends_when_it_is_dropped() {
-        let snapshots: Arc<[Snapshot]> = Arc::from([Snapshot::default()]);
-        let watched = Arc::downgrade(&snapshots);
-        drop(Progress::start(Display::Lines, Stop::Duration { ns: u64::MAX }, 0, snapshots));
-        // Its thread held the snapshots, and is gone.
-        assert!(watched.upgrade().is_none());
+        for display in [Display::Lines, Display::SignsOfLife] {
+            let snapshots: Arc<[Snapshot]> = Arc::from([Snapshot::default()]);
+            let watched = Arc::downgrade(&snapshots);
+            drop(Progress::start(display, Stop::Duration { ns: u64::MAX }, 0, snapshots));
+            // Its thread held the snapshots, and is gone.
+            assert!(watched.upgrade().is_none());
+        }
     }
 }

@@ -46,6 +46,9 @@ pub struct RunResult {
     pub last_answer_s: Option<f64>,
     /// Whether the user stopped it early.
     pub interrupted: bool,
+    /// What ended the measured part.
+    #[serde(default)]
+    pub ended_by: EndedBy,
     /// Times of whole requests.
     pub latency_us: LatenciesUs,
     /// Times of parts of the work.
@@ -61,6 +64,10 @@ pub struct RunResult {
     pub generator: Generator,
     /// Whether the figures are the server's.
     pub verdict: Verdict,
+    /// The share of the requests due that were answered with a status below 400, but for those that the end cut off in good time; null
+    /// without any.
+    #[serde(default)]
+    pub success: Option<f64>,
     /// How the thresholds did.
     pub thresholds: Vec<Outcome>,
 }
@@ -101,10 +108,13 @@ pub struct PlanSummary {
     pub rate_end: Option<f64>,
     /// How they were spaced; null in a closed loop.
     pub arrival: Option<Arrival>,
-    /// Measured time; null when a number of requests ended the run.
+    /// Measured time at most; null when a number of requests alone was to end the run.
     pub duration_s: Option<f64>,
-    /// The number of requests that ended the run, if that did.
+    /// The number of requests that was to end the run; null without one.
     pub requests: Option<u64>,
+    /// How many failed requests were to end it early: a number, or a share such as `5%`; null for any number.
+    #[serde(default)]
+    pub max_errors: Option<String>,
     /// Time run before it.
     pub warmup_s: f64,
     /// Per request.
@@ -115,6 +125,30 @@ pub struct PlanSummary {
     pub http: String,
     /// What every random choice followed from.
     pub seed: u64,
+}
+
+/// What ended the measured part of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndedBy {
+    /// Its time was up.
+    #[default]
+    Duration,
+    /// Its number of requests was reached.
+    Requests,
+    /// As many requests had failed as the plan allows.
+    MaxErrors,
+    /// The user.
+    Interrupt,
+}
+
+/// What ended a run before its plan was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndedEarly {
+    /// The user.
+    Interrupted,
+    /// The number of failed requests.
+    MaxErrors,
 }
 
 /// Who decided when a request is sent.
@@ -254,8 +288,8 @@ pub struct Measured {
     pub measured_from_ns: u64,
     /// How long the measured part was.
     pub elapsed: Duration,
-    /// Whether the user stopped it early.
-    pub interrupted: bool,
+    /// What ended it early, if anything did.
+    pub ended_early: Option<EndedEarly>,
     /// What the generator cost.
     pub generator: GeneratorFacts,
     /// Where.
@@ -265,7 +299,7 @@ pub struct Measured {
 impl RunResult {
     /// The result of `plan`, judged and held against its thresholds.
     pub fn new(plan: &Plan, measured: Measured) -> Self {
-        let Measured { totals, measured_from_ns, elapsed, interrupted, generator, environment } = measured;
+        let Measured { totals, measured_from_ns, elapsed, ended_early, generator, environment } = measured;
         let counters = &totals.counters;
         let duration_s = elapsed.as_secs_f64();
         let requests_per_second = ratio(counters.completed as f64, duration_s);
@@ -298,7 +332,8 @@ impl RunResult {
             bytes_sent: counters.bytes_sent,
             duration_s: seconds(elapsed.as_nanos() as u64),
             last_answer_s: last_answer_ns.map(seconds),
-            interrupted,
+            interrupted: ended_early == Some(EndedEarly::Interrupted),
+            ended_by: EndedBy::of(plan.stop, ended_early, counters.completed + counters.failed),
             latency_us: LatenciesUs {
                 response: SummaryUs::of(&totals.latencies.response),
                 service: SummaryUs::of(&totals.latencies.service),
@@ -321,7 +356,24 @@ impl RunResult {
             } else {
                 Verdict::judge(&totals, &generator, rate_mean)
             },
+            success: (observed.scheduled > observed.under_way)
+                .then(|| observed.succeeded as f64 / (observed.scheduled - observed.under_way) as f64)
+                // As many digits as are exact in every reader of JSON.
+                .map(|share| (share * 1e9).round() / 1e9),
             thresholds: plan.thresholds.iter().map(|threshold| threshold.evaluate(observed)).collect(),
+        }
+    }
+}
+
+impl EndedBy {
+    fn of(stop: Stop, early: Option<EndedEarly>, ended: u64) -> Self {
+        match (early, stop) {
+            (Some(EndedEarly::Interrupted), _) => Self::Interrupt,
+            (Some(EndedEarly::MaxErrors), _) => Self::MaxErrors,
+            (None, Stop::Requests { count, within_ns }) if within_ns.is_none() || ended >= count => {
+                Self::Requests
+            }
+            (None, _) => Self::Duration,
         }
     }
 }
@@ -329,10 +381,6 @@ impl RunResult {
 impl PlanSummary {
     fn of(plan: &Plan) -> Self {
         let open = plan.open_loop();
-        let (duration_s, requests) = match plan.stop {
-            Stop::Duration { ns } => (Some(seconds(ns)), None),
-            Stop::Requests { count } => (None, Some(count)),
-        };
         Self {
             url: plan.url.text.clone(),
             method: plan.method.clone(),
@@ -349,8 +397,9 @@ impl PlanSummary {
             rate: open.map(|open| open.rate_start),
             rate_end: open.map(|open| open.rate_end),
             arrival: open.map(|OpenLoop { arrival, .. }| *arrival),
-            duration_s,
-            requests,
+            duration_s: plan.stop.duration_ns().map(seconds),
+            requests: plan.stop.requests(),
+            max_errors: plan.max_errors.map(|max| max.to_string()),
             warmup_s: seconds(plan.warmup_ns),
             timeout_s: seconds(plan.timeout_ns),
             connect_timeout_s: seconds(plan.connect_timeout_ns),
@@ -519,7 +568,7 @@ pub(crate) mod tests {
             totals: Totals::merge([recorder]),
             measured_from_ns: 0,
             elapsed: Duration::from_secs(1),
-            interrupted: false,
+            ended_early: None,
             generator: GeneratorFacts {
                 workers: vec![WorkerFacts {
                     wall_ns: 1_000_000_000,
@@ -590,6 +639,21 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_run_ends_by_the_first_of_its_limits() {
+        let requests = |within_ns| Stop::Requests { count: 10, within_ns };
+        for (stop, early, ended, by) in [
+            (Stop::Duration { ns: 1 }, None, 5, EndedBy::Duration),
+            (requests(None), None, 10, EndedBy::Requests),
+            (requests(Some(1)), None, 10, EndedBy::Requests),
+            (requests(Some(1)), None, 9, EndedBy::Duration),
+            (requests(Some(1)), Some(EndedEarly::MaxErrors), 9, EndedBy::MaxErrors),
+            (Stop::Duration { ns: 1 }, Some(EndedEarly::Interrupted), 5, EndedBy::Interrupt),
+        ] {
+            assert_eq!(EndedBy::of(stop, early, ended), by, "{stop:?} {early:?} {ended}");
+        }
+    }
+
+    #[test]
     fn an_empty_run_is_all_zeros() {
         let plan = Plan::for_url("http://h/").expect("valid");
         let mut measured = measured(&Recorder::new(false));
@@ -598,7 +662,7 @@ pub(crate) mod tests {
         assert_eq!(result.latency_us.response, SummaryUs::default());
         let json = serde_json::to_string(&result).expect("serialisable");
         assert!(json.contains("\"requests_per_second\":0.0") && json.contains("\"status\":{}"), "{json}");
-        // What is no number would be null; only these five are meant to be.
-        assert_eq!(json.matches("null").count(), 5, "{json}");
+        // What is no number would be null; only these seven are meant to be.
+        assert_eq!(json.matches("null").count(), 7, "{json}");
     }
 }

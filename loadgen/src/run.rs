@@ -21,8 +21,11 @@ use crate::error::Error;
 use crate::metrics::{GeneratorFacts, Totals};
 use crate::plan::{Connect, Plan};
 use crate::progress::{Display, Progress, Snapshot};
-use crate::result::{Measured, RunResult};
+use crate::result::{EndedEarly, Measured, RunResult};
 use crate::worker::{self, Assignment, Controls, Opened, Outcome, Report};
+
+/// Workers that have been told to end are waited for so long. Closing tens of thousands of connections takes seconds.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// From the moment when all connections stand to the first request, so that all workers are there in time.
 const START_DELAY_NS: u64 = 2_000_000;
@@ -45,9 +48,9 @@ pub struct Stopper {
 }
 
 impl Stopper {
-    /// Ends the run at once. Nothing happens when it is over.
-    pub fn stop(&self) {
-        let _ = self.sender.send(Message::Stop);
+    /// Ends the run at once; false when it is over already.
+    pub fn stop(&self) -> bool {
+        self.sender.send(Message::Stop).is_ok()
     }
 }
 
@@ -78,16 +81,20 @@ impl Run {
     /// Does it, and waits for its end.
     ///
     /// # Errors
-    /// When it could not be done at all: no address, nobody there, no driver. Threads that were started have ended.
-    pub fn execute(self) -> Result<RunResult, Error> {
+    /// When it could not be done at all: no address, nobody there, no driver; or when a worker panicked. Threads that were started
+    /// have ended, but for those of a run that cannot be stopped.
+    pub fn execute(mut self) -> Result<RunResult, Error> {
         let resolving = Instant::now();
         let (addresses, resolved) = self.addresses()?;
         let dns_ns = resolved.then(|| resolving.elapsed().as_nanos() as u64);
-        let request = prepare(&self.plan)?;
+        // It can be large, and is in memory once: in the request.
+        let body = std::mem::take(&mut self.plan.body);
+        let body_size = body.len();
+        let request = prepare(&self.plan, body)?;
         let plan = Arc::new(self.plan);
         let snapshots: Arc<[Snapshot]> = (0..plan.threads).map(|_| Snapshot::default()).collect();
 
-        let mut coordinator = Coordinator::new(plan.threads, self.messages);
+        let mut coordinator = Coordinator::new(plan.threads, self.messages, STOP_PATIENCE);
         let mut threads = Vec::with_capacity(plan.threads);
         let mut not_started = None;
         for index in 0..plan.threads {
@@ -120,12 +127,17 @@ impl Run {
                 Err(Error::Thread(error))
             }
         };
+        if let Err(Error::Unstoppable { patience }) = outcome {
+            return Err(Error::Unstoppable { patience });
+        }
         for thread in threads {
             // A panic was told by its guard.
             let _ = thread.join();
         }
         let led = outcome?;
-        Ok(result(&plan, &led, coordinator.outcomes, coordinator.stopped, dns_ns))
+        let mut result = result(&plan, &led, coordinator.outcomes, coordinator.ended_early, dns_ns);
+        result.plan.body_bytes = body_size;
+        Ok(result)
     }
 
     /// Where to connect, and whether a name had to be resolved for that. The system's resolver cannot be interrupted, so it has a
@@ -182,19 +194,32 @@ struct Coordinator {
     setup_error: Option<SetupError>,
     /// Workers whose threads are over.
     gone: usize,
-    stopped: bool,
+    /// Why the run was ended before it would have ended by itself.
+    ended_early: Option<EndedEarly>,
+    /// When those that have been told to end must have ended, and how long that was from then.
+    deadline: Option<Instant>,
+    patience: Duration,
 }
 
 /// What the coordinator has seen itself.
 struct Led {
     start_ns: u64,
-    /// Bytes on the heap before the first connection, and with all of them idle.
-    heap_bytes: Option<(usize, usize)>,
+    heap: Option<HeapBytes>,
     connected: usize,
 }
 
+/// Bytes on the heap.
+struct HeapBytes {
+    /// Before the first connection.
+    before: usize,
+    /// With all connections idle.
+    idle: usize,
+    /// The same when the requests begin.
+    start: usize,
+}
+
 impl Coordinator {
-    fn new(workers: usize, messages: Receiver<Message>) -> Self {
+    fn new(workers: usize, messages: Receiver<Message>, patience: Duration) -> Self {
         Self {
             messages,
             workers,
@@ -205,7 +230,9 @@ impl Coordinator {
             outcomes: Vec::new(),
             setup_error: None,
             gone: 0,
-            stopped: false,
+            ended_early: None,
+            deadline: None,
+            patience,
         }
     }
 
@@ -221,11 +248,12 @@ impl Coordinator {
         if let Some(reason) = self.fallback_reason.take() {
             notice(&reason);
         }
-        let before_bytes = heap.map(CountingAllocator::live_bytes);
+        let live_bytes = || heap.map(CountingAllocator::live_bytes);
+        let before = live_bytes();
         self.controls.iter().for_each(Controls::connect);
         self.listen_until(|this| this.opened == this.workers)?;
         let Opened { connected, first_error } = std::mem::take(&mut self.connections);
-        if !self.stopped {
+        if self.deadline.is_none() {
             if connected == 0 {
                 self.stop_all();
                 self.listen_until(|this| this.gone == this.workers)?;
@@ -235,23 +263,27 @@ impl Coordinator {
             if let Some(error) = first_error {
                 let wanted = if plan.keepalive { plan.connections } else { plan.threads };
                 notice(&format!(
-                    "{connected} of {wanted} connections could be opened, and the others are tried again: {error}"
+                    "only {connected} of {wanted} connections could be opened; retrying the others during the run ({error})"
                 ));
             }
         }
-        let heap_bytes = before_bytes.zip(heap.map(CountingAllocator::live_bytes));
+        let idle = live_bytes();
         let start_ns = monotonic_ns() + START_DELAY_NS;
         for controls in &self.controls {
             controls.start(start_ns);
         }
         let progress = Progress::start(display, plan.stop, plan.warmup_ns, Arc::clone(snapshots));
+        // What shows the progress is no request's.
+        let start = live_bytes();
+        let heap =
+            before.zip(idle).zip(start).map(|((before, idle), start)| HeapBytes { before, idle, start });
         let ended = self.listen_until(|this| this.gone == this.workers);
         drop(progress);
         ended?;
         for error in self.outcomes.iter().filter_map(|outcome| outcome.meter_error.as_ref()) {
-            notice(&format!("the generator's own CPU time is not known: {error}"));
+            notice(&format!("cannot read the generator's own CPU time: {error}"));
         }
-        Ok(Led { start_ns: start_ns + plan.warmup_ns, heap_bytes, connected })
+        Ok(Led { start_ns: start_ns.saturating_add(plan.warmup_ns), heap, connected })
     }
 
     /// Books what it is told until `condition` holds. A worker that is gone without an outcome ends the run for all, and is the
@@ -259,16 +291,16 @@ impl Coordinator {
     fn listen_until(&mut self, condition: impl Fn(&Self) -> bool) -> Result<(), Error> {
         while !condition(self) || self.has_failed() {
             if self.has_failed() && self.gone == self.workers {
-                return Err(self.setup_error.take().map_or(Error::WorkerFailed, Error::Setup));
+                return Err(self.setup_error.take().map_or(Error::WorkerPanicked, Error::Setup));
             }
-            match self.messages.recv().map_err(|_| Error::WorkerFailed)? {
-                Message::Stop => self.stop_all(),
+            match self.next_message()? {
+                Message::Stop => self.end_early(EndedEarly::Interrupted),
                 // Taken before there were workers.
                 Message::Resolved(_) => {}
                 Message::Worker(Report::NotSetUp(error)) => self.setup_error = Some(error),
                 Message::Worker(Report::SetUp(controls, reason)) => {
                     // The end of the run may have come before this worker.
-                    if self.stopped {
+                    if self.deadline.is_some() {
                         controls.stop();
                     }
                     self.controls.push(controls);
@@ -279,6 +311,7 @@ impl Coordinator {
                     self.connections.connected += part.connected;
                     self.connections.first_error = self.connections.first_error.take().or(part.first_error);
                 }
+                Message::Worker(Report::TooManyErrors) => self.end_early(EndedEarly::MaxErrors),
                 Message::Worker(Report::Ended(outcome)) => self.outcomes.push(*outcome),
                 Message::Worker(Report::Gone) => {
                     self.gone += 1;
@@ -289,6 +322,16 @@ impl Coordinator {
             }
         }
         Ok(())
+    }
+
+    /// The next message; an error when there is none in time from workers that have been told to end.
+    fn next_message(&self) -> Result<Message, Error> {
+        // The sender of the run itself is alive for as long as this.
+        let Some(deadline) = self.deadline else {
+            return self.messages.recv().map_err(|_| Error::WorkerPanicked);
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.messages.recv_timeout(left).map_err(|_| Error::Unstoppable { patience: self.patience })
     }
 
     /// Whether a worker is gone without an outcome. Each tells its outcome before it goes.
@@ -304,8 +347,15 @@ impl Coordinator {
         let _ = self.listen_until(|this| this.gone == this.workers);
     }
 
+    /// Ends the run, of which the first reason is told.
+    fn end_early(&mut self, why: EndedEarly) {
+        self.ended_early.get_or_insert(why);
+        self.stop_all();
+    }
+
     fn stop_all(&mut self) {
-        self.stopped = true;
+        let patience = self.patience;
+        self.deadline.get_or_insert_with(|| Instant::now() + patience);
         self.controls.iter().for_each(Controls::stop);
     }
 }
@@ -314,7 +364,7 @@ fn result(
     plan: &Plan,
     led: &Led,
     outcomes: Vec<Outcome>,
-    interrupted: bool,
+    ended_early: Option<EndedEarly>,
     dns_ns: Option<u64>,
 ) -> RunResult {
     let in_flight_max: usize = outcomes.iter().map(|outcome| outcome.in_flight_max).sum();
@@ -322,14 +372,16 @@ fn result(
     let per = |bytes: usize, count: usize| (bytes / count.max(1)) as u64;
     let generator = GeneratorFacts {
         heap_bytes_per_request: led
-            .heap_bytes
+            .heap
+            .as_ref()
             .zip(heap_peak_bytes)
             .filter(|_| in_flight_max > 0)
-            .map(|((_, idle), peak)| per(peak.saturating_sub(idle), in_flight_max)),
+            .map(|(heap, peak)| per(peak.saturating_sub(heap.start), in_flight_max)),
         heap_bytes_per_connection: led
-            .heap_bytes
+            .heap
+            .as_ref()
             .filter(|_| led.connected > 0)
-            .map(|(before, idle)| per(idle.saturating_sub(before), led.connected)),
+            .map(|heap| per(heap.idle.saturating_sub(heap.before), led.connected)),
         rss_peak_bytes: rss_peak_bytes(),
         workers: outcomes.iter().map(|outcome| outcome.facts).collect(),
     };
@@ -350,15 +402,15 @@ fn result(
             totals: Totals::merge(&recorders),
             measured_from_ns: led.start_ns,
             elapsed: Duration::from_nanos(ended_ns.saturating_sub(led.start_ns)),
-            interrupted,
+            ended_early,
             generator,
             environment: Environment::of_this_machine(&driver, features),
         },
     )
 }
 
-/// Encodes the one request of the plan. It is leaked, as it is sent until the program ends; a plan has one.
-fn prepare(plan: &Plan) -> Result<PreparedRequest, Error> {
+/// Encodes the one request of the plan, whose body is given. It is leaked, as it is sent until the program ends; a plan has one.
+fn prepare(plan: &Plan, body: Vec<u8>) -> Result<PreparedRequest, Error> {
     let method =
         Method::from_bytes(plan.method.as_bytes()).map_err(|_| Error::Method(plan.method.clone()))?;
     let has = |name: &str| plan.headers.iter().any(|header| header.name.eq_ignore_ascii_case(name));
@@ -374,7 +426,7 @@ fn prepare(plan: &Plan) -> Result<PreparedRequest, Error> {
         .filter(|header| !header.name.eq_ignore_ascii_case("content-length"))
         .map(|header| (header.name.as_bytes(), header.value.as_bytes()));
     let fields = host.into_iter().chain(agent).chain(close).chain(given);
-    PreparedRequest::from_parts(&method, &plan.url.target, fields, &plan.body)
+    PreparedRequest::from_parts(&method, &plan.url.target, fields, body)
         .map(PreparedRequest::leak)
         .map_err(|source| Error::Request(source.to_string()))
 }
@@ -389,5 +441,50 @@ mod tests {
         let run = Run::new(plan, Display::Silent, None, |_| ());
         run.stopper().stop();
         assert!(matches!(run.execute(), Err(Error::Interrupted)));
+    }
+
+    #[test]
+    fn a_stopper_knows_when_there_is_nothing_left_to_stop() {
+        let run =
+            Run::new(Plan::for_url("http://localhost:1/").expect("valid"), Display::Silent, None, |_| ());
+        let stopper = run.stopper();
+        assert!(stopper.stop());
+        assert!(run.execute().is_err());
+        assert!(!stopper.stop());
+    }
+
+    /// What a coordinator of two workers makes of what they say, and then hears no more.
+    fn listen_to(reports: Vec<Message>, patience: Duration) -> (Result<(), Error>, Option<EndedEarly>) {
+        let (sender, messages) = channel();
+        reports.into_iter().for_each(|report| sender.send(report).expect("it is heard"));
+        let mut coordinator = Coordinator::new(2, messages, patience);
+        let outcome = coordinator.listen_until(|this| this.gone == this.workers);
+        (outcome, coordinator.ended_early)
+    }
+
+    #[test]
+    fn a_worker_that_goes_without_an_outcome_is_a_defect_that_is_told() {
+        let gone = || Message::Worker(Report::Gone);
+        let (outcome, _) = listen_to(vec![gone(), gone()], Duration::from_secs(60));
+        let error = outcome.expect_err("no outcome");
+        assert!(matches!(error, Error::WorkerPanicked), "{error}");
+        assert_eq!(crate::exit::Exit::from(&error), crate::exit::Exit::CouldNotRun);
+    }
+
+    #[test]
+    fn workers_that_do_not_stop_are_not_waited_for() {
+        for first in [Message::Stop, Message::Worker(Report::Gone)] {
+            let (outcome, _) = listen_to(vec![first], Duration::from_millis(5));
+            assert!(matches!(outcome, Err(Error::Unstoppable { .. })), "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_reason_to_end_early_is_told() {
+        let errors = || Message::Worker(Report::TooManyErrors);
+        let heard = |reports| listen_to(reports, Duration::from_millis(1)).1;
+        assert_eq!(heard(vec![errors(), Message::Stop]), Some(EndedEarly::MaxErrors));
+        assert_eq!(heard(vec![Message::Stop, errors()]), Some(EndedEarly::Interrupted));
+        assert_eq!(heard(vec![Message::Worker(Report::Gone)]), None);
     }
 }

@@ -72,17 +72,15 @@ impl Schedule {
     /// The arrivals of one worker.
     ///
     /// # Panics
-    /// When there is no such worker, or fewer connections than workers, both rates are 0, or they differ and the run does not stop after a time.
+    /// When there is no such worker, or fewer connections than workers, both rates are 0, or they differ and the run has no duration.
     pub fn new(open: &OpenLoop, stop: Stop, seed: u64, part: Part) -> Self {
         let Part { worker, workers, connections } = part;
         assert!(worker < workers && workers <= connections, "{part:?}");
         let (start, end) = (open.rate_start, open.rate_end);
         assert!(start >= 0.0 && end >= 0.0 && start + end > 0.0, "a rate from {start} to {end}");
-        let (duration_ns, integral_end, slope) = match stop {
-            Stop::Duration { ns } => {
-                (ns, f64::midpoint(start, end) * ns as f64 / 1e9, (end - start) * 1e9 / ns as f64)
-            }
-            Stop::Requests { .. } => {
+        let (duration_ns, integral_end, slope) = match stop.duration_ns() {
+            Some(ns) => (ns, f64::midpoint(start, end) * ns as f64 / 1e9, (end - start) * 1e9 / ns as f64),
+            None => {
                 assert!(start.to_bits() == end.to_bits(), "a ramp has a duration");
                 (u64::MAX, f64::INFINITY, 0.0)
             }
@@ -147,12 +145,16 @@ impl Schedule {
         Some((due_ns.min(end_ns), count + 1))
     }
 
+    /// Whether all requests of the count have been taken; never without a count, and not when the time was up before.
+    pub fn is_complete(&self) -> bool {
+        self.next_ns.is_none() && self.left == 0
+    }
+
     fn advance(&mut self) {
         if self.left == 0 {
             self.next_ns = None;
             return;
         }
-        self.left -= 1;
         let integral = match &mut self.process {
             Process::Grid { index, part: Part { worker, workers, connections } } => {
                 let integral = *index as f64;
@@ -175,9 +177,7 @@ impl Schedule {
         self.next_ns = (integral < self.integral_end)
             // Rounding must not move an arrival out of the run.
             .then(|| (self.rate.time_ns(integral).round() as u64).min(self.duration_ns - 1));
-        if self.next_ns.is_none() {
-            self.left = 0;
-        }
+        self.left -= u64::from(self.next_ns.is_some());
     }
 }
 
@@ -297,7 +297,7 @@ mod tests {
             (3_000.0, 3_000.0, Arrival::Constant),
             (3_000.0, 3_000.0, Arrival::Poisson),
         ] {
-            for stop in [seconds(100), Stop::Requests { count: 70_000_003 }] {
+            for stop in [seconds(100), Stop::Requests { count: 70_000_003, within_ns: None }] {
                 if start.to_bits() != end.to_bits() && stop != seconds(100) {
                     continue;
                 }
@@ -357,11 +357,31 @@ mod tests {
     #[test]
     fn a_count_stops_at_the_count() {
         for arrival in [Arrival::Constant, Arrival::Poisson] {
-            let arrivals = all(&open(1000.0, 1000.0, arrival), Stop::Requests { count: 10 }, 3, 4);
+            let arrivals =
+                all(&open(1000.0, 1000.0, arrival), Stop::Requests { count: 10, within_ns: None }, 3, 4);
             assert_eq!(arrivals.len(), 10);
         }
-        let grid = all(&open(1000.0, 1000.0, Arrival::Constant), Stop::Requests { count: 5 }, 3, 2);
+        let grid =
+            all(&open(1000.0, 1000.0, Arrival::Constant), Stop::Requests { count: 5, within_ns: None }, 3, 2);
         assert_eq!(grid, [0, 1, 2, 3, 4].map(|ms| ms * 1_000_000));
+    }
+
+    #[test]
+    fn a_count_and_a_time_end_at_the_first_of_the_two() {
+        for arrival in [Arrival::Constant, Arrival::Poisson] {
+            let schedule = |count, ns| {
+                let stop = Stop::Requests { count, within_ns: Some(ns) };
+                let mut schedule = Schedule::new(&open(1000.0, 1000.0, arrival), stop, 3, part(0, 1));
+                assert!(!schedule.is_complete());
+                (schedule.by_ref().count(), schedule.is_complete())
+            };
+            assert_eq!(schedule(10, 1_000_000_000), (10, true));
+            let (count, complete) = schedule(10_000, 1_000_000_000);
+            assert!((850..1150).contains(&count) && !complete, "{count}");
+        }
+        // A ramp takes its time, of which the count may leave a part.
+        let stop = Stop::Requests { count: 5, within_ns: Some(10_000_000_000) };
+        assert_eq!(all(&open(0.0, 2.0, Arrival::Constant), stop, 3, 1).len(), 5);
     }
 
     #[test]

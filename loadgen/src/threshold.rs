@@ -363,7 +363,7 @@ mod tests {
             ("p0<10ms", "not a percentile"),
             ("p99<10", "`10` has no unit; write for example 10ms"),
             ("p99<10mx", "`mx` in `10mx` is not a unit"),
-            ("p99<", "nothing was given"),
+            ("p99<", "the value is empty"),
             ("errors<x", "`x` is not a count"),
             ("errors<0.1", "such as 0.1%"),
             ("errors<101%", "not a share"),

@@ -38,7 +38,7 @@ pub struct UrlError {
 
 impl fmt::Display for UrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the URL `{}` cannot be used: {}", self.url, self.problem)
+        write!(f, "invalid URL `{}`: {}", self.url, self.problem)
     }
 }
 
@@ -93,9 +93,9 @@ fn split(text: &str) -> Result<Url, String> {
     // Schemes are case-insensitive (RFC 3986 §3.1).
     match scheme.to_ascii_lowercase().as_str() {
         "http" => {}
-        "https" => return Err("TLS is not built yet, only http:// works".to_owned()),
+        "https" => return Err("https:// is not supported yet; only http:// is".to_owned()),
         "" => return Err("the scheme before `://` is missing; write http://".to_owned()),
-        _ => return Err(format!("the scheme `{scheme}` is unknown; only http:// works")),
+        _ => return Err(format!("the scheme `{scheme}` is not supported; only http:// is")),
     }
     let authority_end = after.find(['/', '?', '#']).unwrap_or(after.len());
     let (authority, rest) = after.split_at(authority_end);
@@ -104,8 +104,8 @@ fn split(text: &str) -> Result<Url, String> {
     }
     if let Some((_, host)) = authority.rsplit_once('@') {
         return Err(format!(
-            "it carries a user name or password before `@{host}`; \
-             send it as a header instead: -H 'Authorization: Basic …'"
+            "it contains a user name or password before `@{host}`; \
+             send a header instead: -H 'Authorization: Basic …'"
         ));
     }
     let (host, port) = split_authority(authority)?;
@@ -124,7 +124,7 @@ fn split(text: &str) -> Result<Url, String> {
 fn split_authority(authority: &str) -> Result<(String, Option<u16>), String> {
     let (host, port) = if let Some(bracketed) = authority.strip_prefix('[') {
         let Some((address, after)) = bracketed.split_once(']') else {
-            return Err(format!("the `]` that ends the IPv6 address in `{authority}` is missing"));
+            return Err(format!("the IPv6 address in `{authority}` lacks its closing `]`"));
         };
         if address.contains('%') {
             return Err(format!("`[{address}]` has a zone identifier, which is not supported"));
@@ -140,7 +140,7 @@ fn split_authority(authority: &str) -> Result<(String, Option<u16>), String> {
     } else {
         if authority.matches(':').count() > 1 {
             let hint = if authority.parse::<Ipv6Addr>().is_ok() {
-                format!("; an IPv6 address stands in brackets: [{authority}]")
+                format!("; write an IPv6 address in brackets: [{authority}]")
             } else {
                 String::new()
             };
@@ -162,14 +162,11 @@ fn check_host_name(host: &str) -> Result<(), String> {
         return Err("the host before `:` is missing".to_owned());
     }
     if host.len() > HOST_SIZE_MAX {
-        return Err(format!(
-            "the host has {} characters, a host name has at most {HOST_SIZE_MAX}",
-            host.len()
-        ));
+        return Err(format!("the host has {} characters; the limit is {HOST_SIZE_MAX}", host.len()));
     }
     match host.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_'))) {
         None => Ok(()),
-        Some(c) => Err(format!("`{c}` cannot stand in the host `{host}`")),
+        Some(c) => Err(format!("`{c}` is not allowed in the host `{host}`")),
     }
 }
 
@@ -194,13 +191,13 @@ fn unusable_character(text: &str, at: usize, character: char) -> String {
         if character.is_control() { character.escape_debug().to_string() } else { character.to_string() };
     if at < host_end {
         let hint = if character.is_ascii() { "" } else { "; write an international name in its xn-- form" };
-        return format!("`{name}` (character {position}) cannot stand in a host{hint}");
+        return format!("`{name}` (character {position}) is not allowed in a host{hint}");
     }
     let encoded = character.to_string().bytes().fold(String::new(), |mut encoded, byte| {
         let _ = write!(encoded, "%{byte:02X}");
         encoded
     });
-    format!("`{name}` (character {position}) must be percent-encoded, as {encoded}")
+    format!("`{name}` (character {position}) must be percent-encoded: {encoded}")
 }
 
 #[cfg(test)]
@@ -234,8 +231,8 @@ mod tests {
             ("localhost:8080", "did you mean http://localhost:8080/?"),
             ("example.org/x", "did you mean http://example.org/x?"),
             ("http:/h/", "`http:` must be followed by `//`"),
-            ("https://h/", "TLS is not built yet"),
-            ("ftp://h/", "the scheme `ftp` is unknown"),
+            ("https://h/", "https:// is not supported yet"),
+            ("ftp://h/", "the scheme `ftp` is not supported"),
             ("://h/", "the scheme before `://` is missing"),
             ("http:///x", "the host after `://` is missing"),
             ("http://", "the host after `://` is missing"),
@@ -245,18 +242,18 @@ mod tests {
             ("http://h:80x/", "the port `80x` is not a number"),
             ("http://h:+80/", "the port `+80` is not a number"),
             ("http://h:65536/", "the port `65536` is not a number"),
-            ("http://::1/", "stands in brackets: [::1]"),
+            ("http://::1/", "in brackets: [::1]"),
             ("http://a:b:c/", "more than one `:`"),
-            ("http://[::1/", "the `]`"),
+            ("http://[::1/", "closing `]`"),
             ("http://[::zz]/", "`[::zz]` is not an IPv6 address"),
             ("http://[fe80::1%eth0]/", "zone identifier"),
             ("http://[::1]x/", "`x` after `[::1]`"),
             ("http://me:secret@h/", "Authorization"),
-            ("http://ho st/", "` ` (character 10) cannot stand in a host"),
-            ("http://h%20/", "`%` cannot stand in the host"),
+            ("http://ho st/", "` ` (character 10) is not allowed in a host"),
+            ("http://h%20/", "`%` is not allowed in the host"),
             ("http://bücher.example/", "xn--"),
-            ("http://h/a b", "` ` (character 11) must be percent-encoded, as %20"),
-            ("http://h/é", "as %C3%A9"),
+            ("http://h/a b", "` ` (character 11) must be percent-encoded: %20"),
+            ("http://h/é", ": %C3%A9"),
         ] {
             let error = Url::parse(text).expect_err(text).to_string();
             assert!(error.contains(&format!("`{text}`")) && error.contains(says), "{text}: {error}");

@@ -53,7 +53,7 @@ impl PreparedRequest {
     }
 
     /// Encodes a request from its parts, field names and target as they are; `Host` is to be among the fields. `Content-Length` is added for a body
-    /// that is not empty, and for the methods that have one.
+    /// that is not empty, and for the methods that have one. A body that is given as a `Vec` is not copied: the head is put before it in place.
     ///
     /// # Errors
     /// When a part of the head holds what would be read as something else.
@@ -61,15 +61,18 @@ impl PreparedRequest {
         method: &Method,
         target: &str,
         fields: impl Iterator<Item = (&'f [u8], &'f [u8])> + Clone,
-        body: &[u8],
+        body: impl Into<Vec<u8>>,
     ) -> Result<Self, RequestError> {
-        let length = body_length(method, body);
+        let mut bytes = body.into();
+        let length = body_length(method, &bytes);
         let closes = connection_has(fields.clone(), "close");
         let kind = request_kind(method, connection_has(fields.clone(), "upgrade"));
-        let mut bytes = Vec::with_capacity(256 + body.len());
-        h1::encode_request_head(&mut bytes, method.as_str(), target, h1::Version::Http11, fields, length)
+        let mut head = Vec::with_capacity(256);
+        h1::encode_request_head(&mut head, method.as_str(), target, h1::Version::Http11, fields, length)
             .map_err(RequestError::Head)?;
-        bytes.extend_from_slice(body);
+        // Growing a large allocation moves its pages and copies nothing (mremap(2)).
+        bytes.reserve_exact(head.len());
+        bytes.splice(..0, head);
         Ok(Self { bytes: Encoded::Shared(bytes.into()), kind, pending_body: BodyLength::None, closes })
     }
 
@@ -94,12 +97,12 @@ impl PreparedRequest {
     }
 
     /// The same request in memory that is never freed, for one that is sent for as long as the program runs: such a request
-    /// is sent without being copied, counted or reported one by one.
+    /// is sent without being copied, counted or reported one by one. Bytes that nobody shares are kept where they are.
     #[must_use]
     pub fn leak(self) -> Self {
         let bytes = match self.bytes {
             Encoded::Static(bytes) => bytes,
-            Encoded::Shared(bytes) => Box::leak(Box::<[u8]>::from(&bytes[..])),
+            Encoded::Shared(bytes) => Vec::from(bytes).leak(),
         };
         Self { bytes: Encoded::Static(bytes), ..self }
     }

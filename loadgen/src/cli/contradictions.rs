@@ -2,6 +2,7 @@
 
 use super::run::RunArgs;
 use crate::error::UsageError;
+use crate::units::{TYPED_TIME_MAX_NS, show_typed_time_ns};
 
 fn contradiction(
     first: impl Into<String>,
@@ -14,31 +15,25 @@ fn contradiction(
 impl RunArgs {
     /// Contradictions that show without any default.
     pub(super) fn check_contradictions(&self) -> Result<(), UsageError> {
-        if self.requests.is_some() && self.duration.is_some() {
-            return contradiction(
-                "--requests (-n)",
-                "--duration (-d)",
-                "a run ends after a number of requests or after a time",
-            );
-        }
         if self.unix.is_some() && self.connect_to.is_some() {
-            return contradiction("--unix", "--connect-to", "a connection goes to one place");
+            return contradiction("--unix", "--connect-to", "a connection goes to one address");
         }
         if self.no_keepalive && self.parallel.is_some_and(|parallel| parallel > 1) {
             return contradiction(
                 "--no-keepalive",
                 "--parallel (-p) above 1",
-                "a connection that serves one request has one in flight",
+                "a connection that serves one request has one in flight at most",
             );
         }
         if let Some(rate) = &self.rate
             && self.requests.is_some()
+            && self.duration.is_none()
             && rate.start.to_bits() != rate.end.to_bits()
         {
             return contradiction(
                 format!("--rate (-R) {}:{}", rate.start, rate.end),
                 "--requests (-n)",
-                "a ramp needs the time that it takes; give --duration (-d)",
+                "a ramp needs to know how long it takes; add --duration (-d)",
             );
         }
         if self.rate.is_none() {
@@ -46,19 +41,28 @@ impl RunArgs {
                 (
                     self.arrival.is_some(),
                     "--arrival",
-                    "in a closed loop the server's answers space the requests",
+                    "without a rate, each answer triggers the next request",
                 ),
-                (self.spin.is_some(), "--spin", "a closed loop has no scheduled sends to wait for"),
+                (self.spin.is_some(), "--spin", "without a rate, no send has a scheduled time to wait for"),
                 (
                     self.max_connections.is_some(),
                     "--max-connections",
-                    "a closed loop never needs more than --connections (-c)",
+                    "without a rate, a run never needs more than --connections (-c)",
                 ),
             ] {
                 if given {
                     return Err(UsageError::Needs { flag, missing: "--rate (-R)", why });
                 }
             }
+        }
+        if let (Some(rate), Some(requests), None) = (&self.rate, self.requests, self.duration)
+            && requests as f64 / rate.start > TYPED_TIME_MAX_NS as f64 / 1e9
+        {
+            return contradiction(
+                format!("--rate (-R) {}", rate.start),
+                format!("--requests (-n) {requests}"),
+                format!("the last request would be due after {}", show_typed_time_ns(TYPED_TIME_MAX_NS)),
+            );
         }
         Ok(())
     }
@@ -69,7 +73,7 @@ impl RunArgs {
             return contradiction(
                 format!("--threads (-t) {threads}"),
                 format!("--connections (-c) {connections}"),
-                "each worker thread drives at least one connection",
+                "each thread needs at least one connection",
             );
         }
         if let Some(cpus) = &self.cpus
@@ -78,7 +82,7 @@ impl RunArgs {
             return contradiction(
                 format!("--threads (-t) {threads}"),
                 format!("--cpus with {} core{}", cpus.0.len(), if cpus.0.len() == 1 { "" } else { "s" }),
-                "each worker thread is pinned to a core of its own",
+                "each thread is pinned to a core of its own",
             );
         }
         if let Some(most) = self.max_connections
@@ -87,7 +91,7 @@ impl RunArgs {
             return contradiction(
                 format!("--max-connections {most}"),
                 format!("--connections (-c) {connections}"),
-                "the most cannot be fewer than those that are open from the start",
+                "--max-connections cannot be less than the connections open from the start",
             );
         }
         Ok(())

@@ -1,7 +1,8 @@
 //! Values of single flags, as clap calls for them. What several flags mean together is not decided here.
 
-use crate::plan::{Header, Spin};
-use crate::units::{parse_positive_count, parse_positive_time_ns, parse_rate};
+use crate::input::BodySource;
+use crate::plan::{Arrival, DriverChoice, Header, MaxErrors, PARALLEL_MAX, Spin};
+use crate::units::{parse_positive_count, parse_positive_time_ns, parse_rate, show_count};
 
 /// A rate, and the rate at the end of a ramp (the same without one).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,6 +25,61 @@ pub(super) fn count(text: &str) -> Result<usize, String> {
     usize::try_from(count).map_err(|_| format!("`{text}` is too large for this machine"))
 }
 
+pub(super) fn parallel(text: &str) -> Result<usize, String> {
+    match count(text)? {
+        parallel @ ..=PARALLEL_MAX => Ok(parallel),
+        _ => Err(format!(
+            "`{text}` is too large: the limit is {} requests in flight per connection; open more connections (-c) \
+             instead",
+            show_count(PARALLEL_MAX as u64)
+        )),
+    }
+}
+
+pub(super) fn max_errors(text: &str) -> Result<MaxErrors, String> {
+    let Some(number) = text.strip_suffix('%') else {
+        return match parse_positive_count(text) {
+            Ok(count) => Ok(MaxErrors::Count(count)),
+            Err(error) if text == "0" => {
+                Err(format!("{error}, which ends the run at the first failed request"))
+            }
+            Err(error) => Err(format!("{error} (a number of requests, or a share such as 5%)")),
+        };
+    };
+    // A number such as 5, 0.5 or .5; what else `f64` reads (inf, 1e1) is no share that people type.
+    let is_plain = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    match number.parse::<f64>() {
+        Ok(percent) if is_plain && percent > 0.0 && percent <= 100.0 => Ok(MaxErrors::Percent(percent)),
+        _ => Err(format!("`{text}` is not a share above 0% and up to 100%")),
+    }
+}
+
+pub(super) fn arrival(text: &str) -> Result<Arrival, String> {
+    match text {
+        "constant" => Ok(Arrival::Constant),
+        "poisson" => Ok(Arrival::Poisson),
+        _ => Err(format!("`{text}` is neither constant nor poisson")),
+    }
+}
+
+pub(super) fn driver(text: &str) -> Result<DriverChoice, String> {
+    match text {
+        "auto" => Ok(DriverChoice::Auto),
+        "io_uring" => Ok(DriverChoice::IoUring),
+        "fallback" => Ok(DriverChoice::Fallback),
+        _ => Err(format!("`{text}` is not a driver; choose auto, io_uring or fallback")),
+    }
+}
+
+pub(super) fn body(text: &str) -> Result<BodySource, String> {
+    match text.strip_prefix('@') {
+        None => Ok(BodySource::Text(text.to_owned())),
+        Some("") => Err("`@` names no file; write @FILE, or @- for standard input".to_owned()),
+        Some("-") => Ok(BodySource::StandardInput),
+        Some(name) => Ok(BodySource::File(name.into())),
+    }
+}
+
 pub(super) fn seed(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("`{text}` is not a whole number from 0 to {}", u64::MAX))
 }
@@ -33,7 +89,7 @@ pub(super) fn rate(text: &str) -> Result<RateArg, String> {
     let (start, end) = text.split_once(':').unwrap_or((text, text));
     let (start, end) = (one(start)?, one(end)?);
     if start + end <= 0.0 {
-        return Err(format!("`{text}` would send nothing"));
+        return Err(format!("`{text}` would never send a request"));
     }
     Ok(RateArg { start, end })
 }
@@ -44,7 +100,7 @@ pub(super) fn spin(text: &str) -> Result<Spin, String> {
         "off" => Ok(Spin::Off),
         _ => parse_positive_time_ns(text)
             .map(|ns| Spin::For { ns })
-            .map_err(|error| format!("{error} (or auto, or off)")),
+            .map_err(|error| format!("{error}, auto or off")),
     }
 }
 
@@ -75,14 +131,14 @@ pub(super) fn cpus(text: &str) -> Result<CpuList, String> {
 pub(super) fn method(text: &str) -> Result<String, String> {
     const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"];
     if http::Method::from_bytes(text.as_bytes()).is_err() {
-        return Err(format!("`{text}` is not a method: those are letters, as in GET or POST"));
+        return Err(format!("`{text}` is not an HTTP method such as GET or POST"));
     }
     // Methods are case-sensitive (RFC 9110 §9.1).
     if let Some(known) = KNOWN.iter().find(|known| known.eq_ignore_ascii_case(text) && **known != text) {
-        return Err(format!("methods are case-sensitive: write {known} for `{text}`"));
+        return Err(format!("methods are case-sensitive: write {known} instead of `{text}`"));
     }
     if text == "CONNECT" {
-        return Err("CONNECT opens a tunnel, it is no request to load a server with".to_owned());
+        return Err("CONNECT opens a tunnel; it cannot be used for a load test".to_owned());
     }
     Ok(text.to_owned())
 }
@@ -92,19 +148,19 @@ pub(super) fn header(text: &str) -> Result<Header, String> {
         return Err(format!("`{text}` has no `:`; write 'Name: value'"));
     };
     if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
-        return Err(format!("`{name}` in `{text}` is not a name of a header"));
+        return Err(format!("`{name}` in `{text}` is not a header name"));
     }
     let value = value.trim_matches([' ', '\t']);
     // RFC 9110 §5.5: visible characters, spaces and tabs; bytes beyond ASCII are opaque but allowed.
     if let Some(c) = value.chars().find(|c| c.is_control() && *c != '\t') {
-        return Err(format!("the value of `{name}` holds a control character ({})", c.escape_debug()));
+        return Err(format!("the value of `{name}` contains a control character ({})", c.escape_debug()));
     }
     match name.to_ascii_lowercase().as_str() {
         "transfer-encoding" => {
-            Err("Transfer-Encoding is set by ringtide: it sends bodies with their length".to_owned())
+            Err("Transfer-Encoding cannot be set: ringtide sends a Content-Length instead".to_owned())
         }
         "connection" if value.eq_ignore_ascii_case("close") => {
-            Err("use --no-keepalive for one connection per request".to_owned())
+            Err("use --no-keepalive to open a connection per request".to_owned())
         }
         _ => Ok(Header { name: name.to_owned(), value: value.to_owned() }),
     }
@@ -141,6 +197,51 @@ mod tests {
     }
 
     #[test]
+    fn words_are_exact() {
+        assert_eq!(driver("io_uring"), Ok(DriverChoice::IoUring));
+        assert_eq!(driver("auto"), Ok(DriverChoice::default()));
+        assert!(driver("epoll").expect_err("no such driver").contains("auto, io_uring or fallback"));
+        assert_eq!(arrival("poisson"), Ok(Arrival::Poisson));
+        assert!(arrival("Poisson").is_err());
+    }
+
+    #[test]
+    fn requests_in_flight_are_bounded() {
+        assert_eq!(parallel("1024"), Ok(1024));
+        let error = parallel("1025").expect_err("too many");
+        assert!(error.contains("the limit is 1,024 requests in flight per connection"), "{error}");
+        assert!(parallel("0").is_err());
+    }
+
+    #[test]
+    fn errors_are_a_number_or_a_share() {
+        assert_eq!(max_errors("1k"), Ok(MaxErrors::Count(1000)));
+        assert_eq!(max_errors("0.5%"), Ok(MaxErrors::Percent(0.5)));
+        assert_eq!(max_errors("100%"), Ok(MaxErrors::Percent(100.0)));
+        for (text, says) in [
+            ("0", "the least is 1, which ends the run at the first failed request"),
+            ("0.05", "not a whole number (a number of requests, or a share such as 5%)"),
+            ("-5", "negative"),
+            ("0%", "not a share"),
+            ("101%", "not a share"),
+            ("inf%", "not a share"),
+            ("1e1%", "not a share"),
+            ("%", "not a share"),
+        ] {
+            let error = max_errors(text).expect_err(text);
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_body_is_text_or_a_place() {
+        assert_eq!(body("{}"), Ok(BodySource::Text("{}".to_owned())));
+        assert_eq!(body("@-"), Ok(BodySource::StandardInput));
+        assert_eq!(body("@a@b"), Ok(BodySource::File("a@b".into())));
+        assert!(body("@").is_err());
+    }
+
+    #[test]
     fn methods_are_tokens_and_case_sensitive() {
         assert_eq!(method("PURGE").as_deref(), Ok("PURGE"));
         assert!(method("post").expect_err("lower case").contains("write POST"));
@@ -155,11 +256,11 @@ mod tests {
         assert_eq!(header("Connection: keep-alive"), Ok(header_of("Connection", "keep-alive")));
         for (text, says) in [
             ("Accept", "has no `:`"),
-            (": x", "`` in `: x` is not a name"),
+            (": x", "`` in `: x` is not a header name"),
             ("Bad Name: x", "`Bad Name` in"),
             ("A: b\r\nC: d", "control character (\\r)"),
             ("Connection: close", "--no-keepalive"),
-            ("transfer-encoding: chunked", "Transfer-Encoding"),
+            ("transfer-encoding: chunked", "Transfer-Encoding cannot be set"),
         ] {
             let error = header(text).expect_err(text);
             assert!(error.contains(says), "{text}: {error}");
@@ -170,6 +271,6 @@ mod tests {
     fn a_spin_is_a_word_or_a_time() {
         assert_eq!(spin("auto"), Ok(Spin::Auto));
         assert_eq!(spin("80us"), Ok(Spin::For { ns: 80_000 }));
-        assert!(spin("on").expect_err("no such word").contains("(or auto, or off)"));
+        assert!(spin("on").expect_err("no such word").contains(", auto or off"));
     }
 }

@@ -8,36 +8,44 @@ use crate::error::UsageError;
 use crate::plan::{DriverChoice, available_cores};
 use crate::units::parse_positive_time_ns;
 
+/// What `serve --help` says after the flags.
+const AFTER_HELP: &str = "Paths:
+  /              12 bytes: hello world
+  /bytes/N       N bytes
+  /stream/N      N pieces, chunked
+  /delay/MS      an answer after MS milliseconds
+  /status/CODE   an empty answer with that status
+  /echo          the body of the request
+  /headers       the headers of the request
+  /flaky?p=0.1   that share of the requests fails: status 500, closed, or no answer
+
+Example:
+  ringtide serve --addr 127.0.0.1:8080 -t 1 --cpus 1
+
+Ctrl-C ends it.";
+
 /// The flags of `serve`.
 #[derive(Clone, Debug, Args)]
-#[command(
-    after_help = "Paths: / (12 bytes) · /bytes/N · /delay/MS · /status/CODE · /echo · /headers ·\n       /stream/N (chunked) · /flaky?p=0.1\n       (that share of the requests gets a 500, a closed connection, or no answer)"
-)]
+#[command(after_help = AFTER_HELP)]
 pub struct ServeArgs {
-    /// ADDRESS:PORT (0 takes a free port) or unix:PATH
+    /// Listen on IP:PORT (port 0 picks a free one) or unix:PATH
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub addr: Address,
-    /// Worker threads [default: cores available]
-    #[arg(short, long, value_name = "N", value_parser = parse::count)]
+    /// Worker threads [default: one per core]
+    #[arg(short, long, value_name = "N", value_parser = parse::count, allow_hyphen_values = true)]
     pub threads: Option<usize>,
-    /// Pin the workers to these cores, one each: 0-3,6
-    #[arg(long, value_name = "LIST", value_parser = parse::cpus)]
+    /// Pin each worker to one of these cores: 0-3,6
+    #[arg(long, value_name = "LIST", value_parser = parse::cpus, allow_hyphen_values = true)]
     pub cpus: Option<CpuList>,
-    /// Spin this long for each request, as a server that computes
-    #[arg(long, value_name = "T", value_parser = parse_positive_time_ns)]
+    /// Compute for this long on each request, by spinning
+    #[arg(long, value_name = "T", value_parser = parse_positive_time_ns, allow_hyphen_values = true)]
     pub burn: Option<u64>,
-    /// What moves the bytes
-    #[arg(
-        long,
-        value_enum,
-        value_name = "DRIVER",
-        help = "What moves the bytes: auto, io_uring or fallback",
-        default_value_t,
-        hide_possible_values = true
-    )]
-    pub driver: DriverChoice,
-    /// The choices of /flaky follow from it
-    #[arg(long, value_name = "N", value_parser = parse::seed, default_value_t = 0)]
+    /// I/O driver: auto, io_uring or fallback [default: auto]
+    // In `help`, as clippy would have marks around the name.
+    #[arg(long, value_name = "DRIVER", value_parser = parse::driver, help = "I/O driver: auto, io_uring or fallback [default: auto]")]
+    pub driver: Option<DriverChoice>,
+    /// Repeat the choices of /flaky
+    #[arg(long, value_name = "N", value_parser = parse::seed, default_value_t = 0, allow_hyphen_values = true)]
     pub seed: u64,
     /// End when standard input ends, as a child process does
     #[arg(long, hide = true)]
@@ -75,8 +83,8 @@ impl ServeArgs {
         if cpus.is_some() && threads > cores {
             return Err(UsageError::Contradiction {
                 first: format!("--threads (-t) {threads}"),
-                second: format!("--cpus with {cores} cores"),
-                why: "each worker thread is pinned to a core of its own".to_owned(),
+                second: format!("--cpus with {cores} core{}", if cores == 1 { "" } else { "s" }),
+                why: "each thread is pinned to a core of its own".to_owned(),
             });
         }
         Ok(ServePlan {
@@ -84,7 +92,7 @@ impl ServeArgs {
             threads,
             cpus,
             burn_ns: self.burn.unwrap_or(0),
-            driver: self.driver,
+            driver: self.driver.unwrap_or_default(),
             seed: self.seed,
             until_stdin_closes: self.until_stdin_closes,
         })

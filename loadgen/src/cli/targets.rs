@@ -2,35 +2,34 @@
 
 use clap::Args;
 
-use super::Format;
+use super::{Format, parse};
 use crate::plan::DriverChoice;
 use crate::units::parse_positive_time_ns;
 
 /// How long each target is measured, unless said otherwise.
 const DURATION_DEFAULT_NS: u64 = 3_000_000_000;
 
+/// What `targets --help` says after the flags.
+const AFTER_HELP: &str = "It starts `ringtide serve` as a child process, measures against it, and prints a
+table: goal, measured, met.
+
+Exit codes:
+  0  every target met     1  could not run     2  usage error     3  a target missed";
+
 /// The flags of `targets`.
 #[derive(Clone, Debug, Args)]
-#[command(
-    after_help = "Exit codes: 0 every target is met · 1 could not run · 2 usage · 3 a target is not met"
-)]
+#[command(after_help = AFTER_HELP)]
 pub struct TargetsArgs {
-    /// How long each target is measured [default: 3s]
-    #[arg(short, long, value_name = "T", value_parser = parse_positive_time_ns)]
+    /// Measure each target for this long [default: 3s]
+    #[arg(short, long, value_name = "T", value_parser = parse_positive_time_ns, allow_hyphen_values = true)]
     pub duration: Option<u64>,
-    /// What moves the bytes
-    #[arg(
-        long,
-        value_enum,
-        value_name = "DRIVER",
-        help = "What moves the bytes: auto, io_uring or fallback",
-        default_value_t,
-        hide_possible_values = true
-    )]
-    pub driver: DriverChoice,
-    /// The form of the table
-    #[arg(long, value_enum, value_name = "text|json", default_value_t, hide_possible_values = true)]
-    pub format: Format,
+    /// I/O driver: auto, io_uring or fallback [default: auto]
+    // In `help`, as clippy would have marks around the name.
+    #[arg(long, value_name = "DRIVER", value_parser = parse::driver, help = "I/O driver: auto, io_uring or fallback [default: auto]")]
+    pub driver: Option<DriverChoice>,
+    /// Format of the table [default: text]
+    #[arg(long, value_enum, value_name = "text|json", hide_possible_values = true)]
+    pub format: Option<Format>,
     /// Show no progress
     #[arg(long)]
     pub quiet: bool,
@@ -54,8 +53,8 @@ impl TargetsArgs {
     pub fn plan(self) -> TargetsPlan {
         TargetsPlan {
             duration_ns: self.duration.unwrap_or(DURATION_DEFAULT_NS),
-            driver: self.driver,
-            format: self.format,
+            driver: self.driver.unwrap_or_default(),
+            format: self.format.unwrap_or_default(),
             quiet: self.quiet,
         }
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use super::Colour;
+use super::Style;
 use crate::units::{rounded, show_count, three_digits};
 
 /// Which direction is better.
@@ -98,32 +98,35 @@ impl Targets {
     }
 
     /// The table, for people.
-    pub fn render(&self, colour: Colour) -> String {
+    pub fn render(&self, style: Style) -> String {
         let mut out = String::new();
-        // Writing to a String cannot fail.
-        let _ = writeln!(out, "{:<28}{:>14}{:>16}   {:<8}met", "target", "goal", "measured", "");
+        let (name, goal, measured, gap, unit) =
+            if style.is_narrow() { (26, 9, 11, 2, 6) } else { (28, 14, 16, 3, 8) };
+        let mut row = |columns: [&str; 4], mark: &str| {
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                out,
+                "{:<name$}{:>goal$}{:>measured$}{:gap$}{:<unit$}{mark}",
+                columns[0], columns[1], columns[2], "", columns[3]
+            );
+        };
+        row(["target", "goal", "measured", ""], "met");
         for target in &self.targets {
             let sign = match target.better {
                 Better::Higher => "≥",
                 Better::Lower => "<",
             };
-            let mark = if target.met { colour.good("✓") } else { colour.bad("✗") };
-            let _ = writeln!(
-                out,
-                "{:<28}{:>14}{:>16}   {:<8}{mark}",
-                target.name,
-                format!("{sign} {}", show(target.goal)),
-                show(target.measured),
-                target.unit
-            );
+            let mark = if target.met { style.good("✓") } else { style.bad("✗") };
+            let goal = format!("{sign} {}", show(target.goal));
+            row([&target.name, &goal, &show(target.measured), &target.unit], &mark);
         }
         let missed = self.targets.iter().filter(|target| !target.met).count();
         let _ = if missed == 0 {
-            writeln!(out, "\n{}", colour.good("Every target is met on this machine."))
+            writeln!(out, "\n{}", style.good("Every target is met on this machine."))
         } else {
             let verb = if missed == 1 { "is" } else { "are" };
             let line = format!("{missed} of {} targets {verb} not met on this machine.", self.targets.len());
-            writeln!(out, "\n{}", colour.bad(&line))
+            writeln!(out, "\n{}", style.bad(&line))
         };
         out
     }
@@ -140,6 +143,7 @@ fn show(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Colour;
 
     fn measured() -> Targets {
         Targets {
@@ -165,7 +169,16 @@ mod tests {
 
     #[test]
     fn the_table_reads_so() {
-        assert_eq!(measured().render(Colour::None), include_str!("snapshots/targets.txt"));
+        assert_eq!(measured().render(Style::PLAIN), include_str!("snapshots/targets.txt"));
+    }
+
+    #[test]
+    fn the_table_fits_a_narrow_terminal() {
+        let mut targets = measured();
+        targets.targets[0].measured = 1_234_567.0;
+        for line in targets.render(Style { colour: Colour::None, ..Style::for_terminal(60) }).lines() {
+            assert!(line.chars().count() <= 60, "{line}");
+        }
     }
 
     #[test]

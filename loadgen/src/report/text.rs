@@ -1,20 +1,20 @@
-//! A result as text, for people, in 80 columns.
+//! A result as text, for people, in 60 to 80 columns.
 
 use std::fmt::{self, Write as _};
 
-use super::Colour;
+use super::Style;
 use crate::metrics::ErrorKind;
-use crate::result::{LoopName, PlanSummary, RunResult, SummaryUs};
+use crate::result::{EndedBy, LoopName, PlanSummary, RunResult, SummaryUs};
 use crate::threshold::Outcome;
 use crate::units::{show_bytes, show_count, show_rate, show_time_ns, show_typed_time_ns, three_digits};
 
-/// The longest line.
-const WIDTH: usize = 80;
 /// A row of the latencies.
 type Pick = fn(&SummaryUs) -> f64;
 
-/// Where values start.
+/// Where values start,
 const LABEL: usize = 15;
+/// and what is said beside a value.
+const DETAIL: usize = LABEL + 15;
 
 /// A silence at the end of a run that is worth a note is longer than this,
 const SILENCE_MIN_S: f64 = 1.0;
@@ -25,40 +25,62 @@ const SILENCE_PART: f64 = 0.1;
 const UNSENT_PART: f64 = 0.05;
 
 /// The report of a run.
-pub fn render(result: &RunResult, colour: Colour) -> String {
+pub fn render(result: &RunResult, style: Style) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
-    let _ = write_report(&mut text, result, colour);
+    let _ = write_report(&mut text, result, style);
     text
 }
 
-fn write_report(out: &mut String, result: &RunResult, colour: Colour) -> fmt::Result {
-    writeln!(out, "{} {}", colour.bold(&result.plan.method), colour.bold(&result.plan.url))?;
-    writeln!(out, "{}", description(result))?;
-    if result.interrupted {
-        let interruption = match (result.requests.scheduled, result.duration_s > 0.0) {
-            (0, false) if result.plan.warmup_s > 0.0 => "Interrupted in the warm-up: nothing was measured.",
-            (0, _) => "Interrupted before the first request.",
-            _ => "Interrupted: this is the report of what ran.",
-        };
-        writeln!(out, "{}", colour.bad(interruption))?;
+fn write_report(out: &mut String, result: &RunResult, style: Style) -> fmt::Result {
+    writeln!(out, "{} {}", style.bold(&result.plan.method), style.bold(&result.plan.url))?;
+    writeln!(out, "{}", description(result, style))?;
+    if let Some(why) = ended_early(result) {
+        writeln!(out, "{}", style.bad(&style.wrapped(&why, 0)))?;
     }
     writeln!(out)?;
-    write_counts(out, result, colour)?;
+    write_counts(out, result, style)?;
     // Requests that failed have no latency: without any other there is nothing to show.
     if result.latency_us.response.count > 0 {
         writeln!(out)?;
-        write_latencies(out, result)?;
+        write_latencies(out, result, style)?;
     }
-    write_outcomes(out, result, colour)?;
+    write_outcomes(out, result, style)?;
     writeln!(out)?;
-    write_generator(out, result)?;
-    write_verdict(out, result, colour)?;
-    write_notes(out, result)?;
-    write_thresholds(out, result, colour)
+    write_generator(out, result, style)?;
+    write_verdict(out, result, style)?;
+    write_notes(out, result, style)?;
+    write_thresholds(out, result, style)
 }
 
-fn description(result: &RunResult) -> String {
+/// In a sentence, what ended the run before its plan was done, if anything did.
+pub fn ended_early(result: &RunResult) -> Option<String> {
+    let (requests, plan) = (&result.requests, &result.plan);
+    let ended = requests.completed + requests.failed;
+    match (result.ended_by, plan.requests) {
+        (EndedBy::Interrupt, _) if requests.scheduled > 0 => {
+            Some("Interrupted: this is the report of what ran.".to_owned())
+        }
+        (EndedBy::Interrupt, _) if plan.warmup_s > 0.0 && result.duration_s <= 0.0 => {
+            Some("Interrupted in the warm-up: nothing was measured.".to_owned())
+        }
+        (EndedBy::Interrupt, _) => Some("Interrupted before the first request.".to_owned()),
+        (EndedBy::MaxErrors, _) => Some(format!(
+            "Stopped early: {} of {} failed (--max-errors {}).",
+            show_count(requests.failed),
+            plural(ended, "request"),
+            plan.max_errors.as_deref().unwrap_or_default()
+        )),
+        (EndedBy::Duration, Some(wanted)) => Some(format!(
+            "Time was up after {} of {} (--duration, --requests).",
+            show_count(ended),
+            plural(wanted, "request")
+        )),
+        (EndedBy::Duration | EndedBy::Requests, _) => None,
+    }
+}
+
+fn description(result: &RunResult, style: Style) -> String {
     let PlanSummary { connections, max_connections, threads, parallel, .. } = result.plan;
     let plan = &result.plan;
     let mut parts = vec![plural(connections as u64, "connection"), plural(threads as u64, "thread")];
@@ -88,26 +110,32 @@ fn description(result: &RunResult) -> String {
     parts.push(format!("HTTP/{}", plan.http));
     parts.push(result.environment.driver.clone());
     parts.push(format!("seed {}", plan.seed));
-    listed(&parts, 0)
+    style.listed(&parts, 0)
 }
 
-fn write_counts(out: &mut String, result: &RunResult, colour: Colour) -> fmt::Result {
+fn write_counts(out: &mut String, result: &RunResult, style: Style) -> fmt::Result {
     let requests = &result.requests;
     let elapsed = show_time_ns(result.duration_s * 1e9);
     writeln!(
         out,
-        "{:LABEL$}{}   {} completed in {elapsed}",
+        "{:LABEL$}{}   {}",
         "Requests/s",
-        colour.bold(&format!("{:<12}", show_rate(result.requests_per_second))),
-        show_count(requests.completed),
+        style.bold(&format!("{:<12}", show_rate(result.requests_per_second))),
+        style.wrapped(&format!("{} completed in {elapsed}", show_count(requests.completed)), DETAIL)
     )?;
+    if let Some(success) = result.success {
+        let shown = format!("{:<12}", show_percent(success));
+        let shown = if success < 1.0 { style.bad(&shown) } else { shown };
+        writeln!(out, "{:LABEL$}{shown}   answered, status below 400", "Success")?;
+    }
+    let received = format!("{} received,", show_bytes(result.bytes_received as f64));
+    let sent = format!("{} sent", show_bytes(result.bytes_sent as f64));
     writeln!(
         out,
-        "{:LABEL$}{:<12}   {} received, {} sent",
+        "{:LABEL$}{:<12}   {}",
         "Transfer",
         format!("{}/s", show_bytes(result.bytes_received_per_second)),
-        show_bytes(result.bytes_received as f64),
-        show_bytes(result.bytes_sent as f64),
+        style.broken([&*received, &*sent].into_iter(), " ", DETAIL)
     )?;
     if requests.failed + requests.censored > 0 {
         let line = format!(
@@ -117,20 +145,35 @@ fn write_counts(out: &mut String, result: &RunResult, colour: Colour) -> fmt::Re
             show_count(requests.failed),
             show_count(requests.censored)
         );
-        writeln!(out, "{:LABEL$}{}", "Requests", wrapped(&line, LABEL))?;
+        writeln!(out, "{:LABEL$}{}", "Requests", style.wrapped(&line, LABEL))?;
     }
     Ok(())
 }
 
-fn write_latencies(out: &mut String, result: &RunResult) -> fmt::Result {
+/// A share, never shown as all or as nothing when it is not.
+fn show_percent(share: f64) -> String {
+    // Cut off and not rounded: 99.996 % is not 100 %. One part in 10¹² is what the division may have lost.
+    let hundredths = (share * 1e4 * (1.0 + 1e-12)).floor() / 100.0;
+    match hundredths {
+        _ if share >= 1.0 => "100 %".to_owned(),
+        percent if percent >= 99.99 && share > 0.9999 => "> 99.99 %".to_owned(),
+        percent if percent >= 0.01 => format!("{percent} %"),
+        _ if share > 0.0 => "< 0.01 %".to_owned(),
+        _ => "0 %".to_owned(),
+    }
+}
+
+fn write_latencies(out: &mut String, result: &RunResult, style: Style) -> fmt::Result {
+    // Four columns fit the narrowest terminal.
+    let (label, column) = if style.is_narrow() { (8, 13) } else { (LABEL, 14) };
     let latency = &result.latency_us;
     let mut columns = vec![("response", &latency.response), ("service", &latency.service)];
     if result.plan.mode == LoopName::Open {
         columns.extend([("queue wait", &latency.queue_wait), ("schedule lag", &latency.schedule_lag)]);
     }
-    write!(out, "{:LABEL$}", "Latency")?;
+    write!(out, "{:label$}", "Latency")?;
     for (name, _) in &columns {
-        write!(out, "{name:>14}")?;
+        write!(out, "{name:>column$}")?;
     }
     writeln!(out)?;
     let rows: [(&str, Pick); 9] = [
@@ -145,24 +188,27 @@ fn write_latencies(out: &mut String, result: &RunResult) -> fmt::Result {
         ("max", |summary| summary.max),
     ];
     for (name, pick) in rows {
-        write!(out, "  {name:<13}")?;
+        write!(out, "{:label$}", format!("  {name}"))?;
         for (_, summary) in &columns {
             let value = if summary.count == 0 { "-".to_owned() } else { show_time_ns(pick(summary) * 1e3) };
-            write!(out, "{value:>14}")?;
+            write!(out, "{value:>column$}")?;
         }
         writeln!(out)?;
     }
     Ok(())
 }
 
-fn write_outcomes(out: &mut String, result: &RunResult, colour: Colour) -> fmt::Result {
+fn write_outcomes(out: &mut String, result: &RunResult, style: Style) -> fmt::Result {
     if !result.status.is_empty() {
         let codes: Vec<String> =
             result.status.iter().map(|(code, count)| format!("{code}: {}", show_count(*count))).collect();
-        writeln!(out, "\n{:LABEL$}{}", "Status", listed(&codes, LABEL))?;
+        writeln!(out, "\n{:LABEL$}{}", "Status", style.listed(&codes, LABEL))?;
     }
-    let kinds = ErrorKind::ALL.into_iter().filter(|kind| result.errors.count(*kind) > 0);
-    for (index, kind) in kinds.enumerate() {
+    let kinds: Vec<ErrorKind> =
+        ErrorKind::ALL.into_iter().filter(|kind| result.errors.count(*kind) > 0).collect();
+    let count = |kind: &ErrorKind| show_count(result.errors.count(*kind));
+    let width = kinds.iter().map(|kind| count(kind).len()).max().unwrap_or(0);
+    for (index, kind) in kinds.iter().enumerate() {
         let label = if index == 0 { "\nErrors         " } else { "               " };
         let name = match kind {
             ErrorKind::Timeout => {
@@ -171,17 +217,18 @@ fn write_outcomes(out: &mut String, result: &RunResult, colour: Colour) -> fmt::
             }
             _ => kind.description().to_owned(),
         };
-        let line = format!("{:<11}{:>9}   {name}", kind.name(), show_count(result.errors.count(kind)));
-        writeln!(out, "{label}{}", colour.bad(&line))?;
+        let head = format!("{:<11}{:>width$}   ", kind.name(), count(kind));
+        let indent = LABEL + head.chars().count();
+        let line = format!("{head}{}", style.wrapped(&name, indent));
+        writeln!(out, "{label}{}", style.bad(&line))?;
         if let Some(example) = result.error_examples.get(kind.name()) {
-            let indent = LABEL + 23;
-            writeln!(out, "{:indent$}{}", "", wrapped(&format!("first: {example}"), indent))?;
+            writeln!(out, "{:indent$}{}", "", style.wrapped(&format!("first: {example}"), indent))?;
         }
     }
     Ok(())
 }
 
-fn write_generator(out: &mut String, result: &RunResult) -> fmt::Result {
+fn write_generator(out: &mut String, result: &RunResult, style: Style) -> fmt::Result {
     let generator = &result.generator;
     let mut parts = Vec::new();
     if result.requests.completed > 0 {
@@ -210,11 +257,11 @@ fn write_generator(out: &mut String, result: &RunResult) -> fmt::Result {
         parts.push(format!("heap {}/connection", show_bytes(bytes as f64)));
     }
     parts.push(format!("peak RSS {}", show_bytes(generator.rss_peak_bytes as f64)));
-    writeln!(out, "{:LABEL$}{}", "Generator", listed(&parts, LABEL))
+    writeln!(out, "{:LABEL$}{}", "Generator", style.listed(&parts, LABEL))
 }
 
 /// What is easily overlooked among figures that look well.
-fn write_notes(out: &mut String, result: &RunResult) -> fmt::Result {
+fn write_notes(out: &mut String, result: &RunResult, style: Style) -> fmt::Result {
     let requests = &result.requests;
     let mut notes = Vec::new();
     let silent_s = result.duration_s - result.last_answer_s.unwrap_or(result.duration_s);
@@ -235,23 +282,23 @@ fn write_notes(out: &mut String, result: &RunResult) -> fmt::Result {
     }
     for (index, note) in notes.iter().enumerate() {
         let label = if index == 0 { "Note" } else { "" };
-        writeln!(out, "{label:LABEL$}{}", wrapped(note, LABEL))?;
+        writeln!(out, "{label:LABEL$}{}", style.wrapped(note, LABEL))?;
     }
     Ok(())
 }
 
-fn write_verdict(out: &mut String, result: &RunResult, colour: Colour) -> fmt::Result {
+fn write_verdict(out: &mut String, result: &RunResult, style: Style) -> fmt::Result {
     if result.verdict.valid {
         return writeln!(
             out,
             "{:LABEL$}{}: the generator was not the bottleneck",
             "Verdict",
-            colour.good("valid")
+            style.good("valid")
         );
     }
-    writeln!(out, "{:LABEL$}{}", "Verdict", colour.bad("not valid: these are not the server's figures"))?;
+    writeln!(out, "{:LABEL$}{}", "Verdict", style.bad("not valid: these are not the server's figures"))?;
     for reason in &result.verdict.reasons {
-        writeln!(out, "{:LABEL$}- {}", "", wrapped(reason, LABEL + 2))?;
+        writeln!(out, "{:LABEL$}- {}", "", style.wrapped(reason, LABEL + 2))?;
     }
     Ok(())
 }
@@ -272,15 +319,18 @@ pub fn observed(result: &RunResult, outcome: &Outcome) -> String {
     }
 }
 
-fn write_thresholds(out: &mut String, result: &RunResult, colour: Colour) -> fmt::Result {
+fn write_thresholds(out: &mut String, result: &RunResult, style: Style) -> fmt::Result {
     let thresholds = &result.thresholds;
     let width = thresholds.iter().map(|outcome| outcome.expression.chars().count()).max().unwrap_or(0);
     for (index, outcome) in thresholds.iter().enumerate() {
         let label = if index == 0 { "Thresholds" } else { "" };
-        let mark = if outcome.met { colour.good("✓") } else { colour.bad("✗") };
+        let mark = if outcome.met { style.good("✓") } else { style.bad("✗") };
         let observed = observed(result, outcome);
         let gap = if index == 0 { "\n" } else { "" };
-        writeln!(out, "{gap}{label:LABEL$}{mark} {:<width$}   {observed}", outcome.expression)?;
+        // The mark is one column, whatever its colour takes.
+        let line = [format!("{:<width$}", outcome.expression), observed];
+        let line = style.broken(line.iter().map(String::as_str), "   ", LABEL + 2);
+        writeln!(out, "{gap}{label:LABEL$}{mark} {line}")?;
     }
     Ok(())
 }
@@ -289,39 +339,12 @@ fn plural(count: u64, noun: &str) -> String {
     format!("{} {noun}{}", show_count(count), if count == 1 { "" } else { "s" })
 }
 
-/// `parts` with dots between them, broken only between parts so that no line goes beyond the width; see [`wrapped`].
-fn listed(parts: &[String], indent: usize) -> String {
-    broken(parts.iter().map(String::as_str), " · ", indent)
-}
-
-/// `text` broken at spaces so that no line goes beyond the width, with the further lines indented by `indent` columns,
-/// which the first one is assumed to have.
-fn wrapped(text: &str, indent: usize) -> String {
-    broken(text.split_whitespace(), " ", indent)
-}
-
-fn broken<'a>(pieces: impl Iterator<Item = &'a str>, separator: &str, indent: usize) -> String {
-    let mut lines = String::new();
-    let mut column = indent;
-    for (index, piece) in pieces.enumerate() {
-        let gap = if index == 0 { "" } else { separator };
-        let (gap_width, width) = (gap.chars().count(), piece.chars().count());
-        if index > 0 && column + gap_width + width > WIDTH {
-            let _ = write!(lines, "\n{:indent$}{piece}", "");
-            column = indent + width;
-        } else {
-            let _ = write!(lines, "{gap}{piece}");
-            column += gap_width + width;
-        }
-    }
-    lines
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::metrics::{Recorder, Sample};
     use crate::plan::Plan;
+    use crate::report::Colour;
 
     fn closed() -> RunResult {
         let mut plan = Plan::for_url("http://127.0.0.1:8081/").expect("valid");
@@ -348,21 +371,38 @@ mod tests {
 
     #[test]
     fn a_closed_loop_reads_so() {
-        assert_eq!(render(&closed(), Colour::None), include_str!("snapshots/closed.txt"));
+        assert_eq!(render(&closed(), Style::PLAIN), include_str!("snapshots/closed.txt"));
     }
 
     #[test]
     fn an_open_loop_with_errors_reads_so() {
         assert_eq!(
-            render(&crate::result::tests::example(), Colour::None),
+            render(&crate::result::tests::example(), Style::PLAIN),
             include_str!("snapshots/open.txt")
         );
+    }
+
+    fn on_terminal(columns: usize) -> Style {
+        Style { colour: Colour::None, ..Style::for_terminal(columns) }
+    }
+
+    #[test]
+    fn it_fits_a_narrow_terminal() {
+        let open = crate::result::tests::example();
+        assert_eq!(render(&open, on_terminal(60)), include_str!("snapshots/narrow.txt"));
+        assert_eq!(render(&open, on_terminal(20)), render(&open, on_terminal(60)));
+        assert_eq!(render(&open, on_terminal(200)), render(&open, Style::PLAIN));
     }
 
     #[test]
     fn no_line_is_too_long_and_none_ends_in_spaces() {
         let mut result = crate::result::tests::example();
-        result.interrupted = true;
+        result.ended_by = EndedBy::MaxErrors;
+        result.plan.max_errors = Some("100%".to_owned());
+        result.requests.failed = 123_456_789_012;
+        result.requests.completed = 123_456_789_012;
+        result.errors.incomplete = 123_456_789_012;
+        result.bytes_received = u64::MAX;
         result.plan.max_connections = 10_000;
         result.plan.parallel = 16;
         result.plan.rate_end = Some(2_000_000.0);
@@ -370,22 +410,60 @@ mod tests {
         result.verdict.valid = false;
         result.verdict.reasons = vec!["because of words ".repeat(20)];
         result.status = (100..160).map(|code| (code.to_string(), 123_456_789)).collect();
-        for line in render(&result, Colour::None).lines() {
-            assert!(line.chars().count() <= WIDTH, "{line}");
+        result.thresholds[0].expression = "requests_per_second >= 1000000000".to_owned();
+        for width in 60..=80 {
+            for result in [&result, &closed()] {
+                for line in render(result, on_terminal(width)).lines() {
+                    assert!(line.chars().count() <= width, "{width}: {line}");
+                    assert_eq!(line, line.trim_end());
+                }
+            }
         }
-        for line in render(&closed(), Colour::None).lines() {
-            assert_eq!(line, line.trim_end());
+    }
+
+    #[test]
+    fn an_early_end_is_told() {
+        let mut result = crate::result::tests::example();
+        assert_eq!(ended_early(&result), None);
+        result.ended_by = EndedBy::MaxErrors;
+        result.plan.max_errors = Some("3".to_owned());
+        assert_eq!(
+            ended_early(&result).as_deref(),
+            Some("Stopped early: 3 of 1,003 requests failed (--max-errors 3).")
+        );
+        result.ended_by = EndedBy::Duration;
+        result.plan.requests = Some(5000);
+        assert_eq!(
+            ended_early(&result).as_deref(),
+            Some("Time was up after 1,003 of 5,000 requests (--duration, --requests).")
+        );
+    }
+
+    #[test]
+    fn a_share_is_not_rounded_to_all_or_nothing() {
+        for (share, shown) in [
+            (1.0, "100 %"),
+            (0.999_999, "> 99.99 %"),
+            (0.9999, "99.99 %"),
+            (0.999, "99.9 %"),
+            (0.9988, "99.88 %"),
+            (0.29, "29 %"),
+            (0.000_1, "0.01 %"),
+            (0.000_01, "< 0.01 %"),
+            (0.0, "0 %"),
+        ] {
+            assert_eq!(show_percent(share), shown);
         }
     }
 
     #[test]
     fn colour_adds_nothing_but_escape_sequences() {
         let result = crate::result::tests::example();
-        let mut coloured = render(&result, Colour::Ansi);
+        let mut coloured = render(&result, Style { colour: Colour::Ansi, ..Style::PLAIN });
         assert!(coloured.contains('\x1b'));
         for code in ["\x1b[1m", "\x1b[31m", "\x1b[32m", "\x1b[0m"] {
             coloured = coloured.replace(code, "");
         }
-        assert_eq!(coloured, render(&result, Colour::None));
+        assert_eq!(coloured, render(&result, Style::PLAIN));
     }
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::thread;
 use std::time::Duration;
 
 use ringtide::limits::CLOSE_AFTER_PEER_MAX;
@@ -14,9 +15,10 @@ use ringtide::stream::Stream;
 use ringtide::{CompletedExchange, Connection, ConnectionOptions, Error, GivenUp};
 use smallvec::SmallVec;
 
-use super::Shared;
 use super::source::{Draw, LaneNumber};
+use super::{ConnectPermit, Shared};
 use crate::metrics::{ErrorKind, Recorder, Sample, Unfinished};
+use crate::plan::MaxErrors;
 
 /// After a connect has failed, the next one waits this long,
 const RECONNECT_WAIT_MIN: Duration = Duration::from_millis(1);
@@ -90,8 +92,9 @@ impl Lane {
         // Connecting has a large state and is rare, so it is not kept inside the lane's own.
         if connects_first {
             // Nor is it made before its turn has come.
-            self.shared.connects.turn().await;
+            let permit = ConnectPermit::acquire(&self.shared).await;
             Box::pin(self.connect_before_the_run()).await;
+            drop(permit);
         }
         while !self.shared.ended.get() {
             if self.connection.is_none() {
@@ -145,8 +148,6 @@ impl Lane {
             }
             None => {}
         }
-        connects.tried_one();
-        self.shared.wake_main();
     }
 
     /// Connects for a request that is due, and sends it; false when that failed, and the request with it.
@@ -187,6 +188,8 @@ impl Lane {
                     let mut recorder = self.shared.recorder.borrow_mut();
                     recorder.failed(request, kind);
                     recorder.error_said(kind, || text);
+                    drop(recorder);
+                    self.shared.count_errors();
                 }
                 false
             }
@@ -375,6 +378,10 @@ impl Lane {
             status: exchange.status.as_u16(),
         });
         recorder.sent_bytes(self.shared.request.bytes().len() as u64);
+        if let Some(MaxErrors::Percent(_)) = self.shared.plan.max_errors {
+            // Whoever sees the next failure has to know of how many it is one.
+            self.shared.snapshots[self.shared.index].count(recorder.counters());
+        }
     }
 
     /// Lets go of a connection on which nothing is in flight.
@@ -394,6 +401,7 @@ impl Lane {
             _ => recorder.failed(request, kind),
         })
         .await;
+        self.shared.count_errors();
     }
 
     /// Books the requests in flight, and one that was drawn and not begun, as cut off by the end of the run.
@@ -406,8 +414,6 @@ impl Lane {
         {
             self.give_up(scheduled_ns);
         }
-        self.shared.lanes_left.set(self.shared.lanes_left.get() - 1);
-        self.shared.wake_main();
     }
 
     /// Books a request that was drawn and could not be begun before the end.
@@ -450,6 +456,24 @@ impl Lane {
             let ready_ns = Some(if closed { scheduled_ns } else { ready_ns });
             book(&mut recorder, index, Unfinished { scheduled_ns, ready_ns, sent_ns, ended_ns });
         }
+    }
+}
+
+/// A lane's place is given back however it ends. When that is by a panic, so is the run: what it measures is not to be trusted, and a
+/// request that nobody answers for would keep it from ending.
+impl Drop for Lane {
+    fn drop(&mut self) {
+        let shared = &self.shared;
+        shared.in_flight.set(shared.in_flight.get().saturating_sub(self.tickets.len()));
+        shared.lanes_left.set(shared.lanes_left.get() - 1);
+        if thread::panicking() {
+            // Whoever panicked may have held it.
+            if let Ok(mut source) = shared.source.try_borrow_mut() {
+                source.leave(self.number);
+            }
+            shared.fail();
+        }
+        shared.wake_main();
     }
 }
 

@@ -66,9 +66,11 @@ pub(crate) enum Report {
     SetUp(Controls, Option<String>),
     /// All connections that are opened beforehand have been tried.
     Opened(Opened),
+    /// As many requests have failed as the plan allows.
+    TooManyErrors,
     /// The measured part is over.
     Ended(Box<Outcome>),
-    /// The thread is over, also by a panic.
+    /// The thread is over. It has not told an outcome if it, or one of its tasks, has panicked.
     Gone,
 }
 
@@ -170,6 +172,8 @@ impl Phase {
 /// What all lanes of a worker share.
 pub(crate) struct Shared {
     plan: Arc<Plan>,
+    index: usize,
+    snapshots: Arc<[Snapshot]>,
     addresses: Vec<Address>,
     request: PreparedRequest,
     recorder: RefCell<Recorder>,
@@ -186,6 +190,10 @@ pub(crate) struct Shared {
     connects: Connects,
     in_flight: Cell<usize>,
     in_flight_max: Cell<usize>,
+    /// As many requests have failed as the plan allows.
+    too_many_errors: Cell<bool>,
+    /// A lane has panicked: what is measured here is worth nothing.
+    panicked: Cell<bool>,
 }
 
 /// The connects before the run.
@@ -198,32 +206,65 @@ struct Connects {
     waiting: RefCell<Vec<Waker>>,
 }
 
-impl Connects {
+/// The permission to make one of the connects before the run. It is given back, and the connect counts as tried, however it ends.
+struct ConnectPermit {
+    shared: Rc<Shared>,
+}
+
+impl ConnectPermit {
     /// Waits until one more connect may be under way.
-    async fn turn(&self) {
+    async fn acquire(shared: &Rc<Shared>) -> Self {
+        let connects = &shared.connects;
         poll_fn(|context| {
-            if self.under_way.get() < CONNECTS_AT_ONCE {
-                self.under_way.set(self.under_way.get() + 1);
+            if connects.under_way.get() < CONNECTS_AT_ONCE {
+                connects.under_way.set(connects.under_way.get() + 1);
                 return Poll::Ready(());
             }
-            self.waiting.borrow_mut().push(context.waker().clone());
+            connects.waiting.borrow_mut().push(context.waker().clone());
             Poll::Pending
         })
         .await;
+        Self { shared: Rc::clone(shared) }
     }
+}
 
-    /// A connect has ended, well or not; the next one may begin.
-    fn tried_one(&self) {
-        self.under_way.set(self.under_way.get() - 1);
-        self.tried.set(self.tried.get() + 1);
-        let next = self.waiting.borrow_mut().pop();
+impl Drop for ConnectPermit {
+    fn drop(&mut self) {
+        let connects = &self.shared.connects;
+        connects.under_way.set(connects.under_way.get() - 1);
+        connects.tried.set(connects.tried.get() + 1);
+        let next = connects.waiting.borrow_mut().pop();
         if let Some(waker) = next {
             waker.wake();
         }
+        self.shared.wake_main();
     }
 }
 
 impl Shared {
+    fn new(assignment: Assignment) -> Self {
+        let Assignment { plan, index, addresses, request, snapshots, heap: _ } = assignment;
+        Self {
+            recorder: RefCell::new(Recorder::new(plan.open_loop().is_some())),
+            source: RefCell::new(Source::waiting()),
+            plan,
+            index,
+            snapshots,
+            addresses,
+            request,
+            measured_from_ns: Cell::new(u64::MAX),
+            warming_up: Cell::new(false),
+            ended: Cell::new(false),
+            lanes_left: Cell::new(0),
+            main_waker: Cell::new(None),
+            connects: Connects::default(),
+            in_flight: Cell::new(0),
+            in_flight_max: Cell::new(0),
+            too_many_errors: Cell::new(false),
+            panicked: Cell::new(false),
+        }
+    }
+
     fn wake_main(&self) {
         if let Some(waker) = self.main_waker.take() {
             waker.wake();
@@ -256,54 +297,78 @@ impl Shared {
             self.source.borrow_mut().wake_pacer_at_the_end();
         }
     }
+
+    /// Publishes what the progress shows.
+    fn publish(&self, now_ns: u64) {
+        let recorder = self.recorder.borrow();
+        self.snapshots[self.index].publish(recorder.counters(), recorder.response_p99_ns(), now_ns);
+    }
+
+    /// Tells the other workers how many requests have failed, and ends this one's part if that makes too many of all.
+    #[cold]
+    fn count_errors(&self) {
+        let Some(max) = self.plan.max_errors else { return };
+        self.snapshots[self.index].count(self.recorder.borrow().counters());
+        let (failed, ended) = Snapshot::failed_and_ended(&self.snapshots);
+        if max.is_reached(failed, ended) {
+            self.too_many_errors.set(true);
+            with_phase(|phase| phase.stopped.set(true));
+        }
+    }
+
+    /// Ends this worker's part, because one of its tasks has panicked.
+    fn fail(&self) {
+        self.panicked.set(true);
+        with_phase(|phase| phase.stopped.set(true));
+        self.wake_main();
+    }
 }
 
 /// The body of a worker's thread. Everything that happens is told through `report`.
 pub(crate) fn work(assignment: Assignment, report: impl Fn(Report)) {
-    let plan = Arc::clone(&assignment.plan);
+    let plan = &assignment.plan;
     let options = WorkerOptions {
         driver: plan.driver.into(),
         core: plan.cpus.as_ref().and_then(|cpus| cpus.get(assignment.index).copied()),
-        spin: spin(&plan),
+        spin: spin(plan),
     };
     let mut worker = match Worker::new(&options) {
         Ok(worker) => worker,
         Err(error) => return report(Report::NotSetUp(error)),
     };
+    let heap = assignment.heap;
+    go_through_phases(&mut worker, Rc::new(Shared::new(assignment)), heap, &report);
+}
+
+/// Stops before it has told an outcome when a task has panicked.
+fn go_through_phases(
+    worker: &mut Worker,
+    shared: Rc<Shared>,
+    heap: Option<&'static CountingAllocator>,
+    report: &impl Fn(Report),
+) {
     let phase = Rc::new(Phase::default());
     PHASE.set(Some(Rc::clone(&phase)));
-    let index = assignment.index;
-    let snapshots = Arc::clone(&assignment.snapshots);
-    let shared = Rc::new(Shared {
-        recorder: RefCell::new(Recorder::new(plan.open_loop().is_some())),
-        source: RefCell::new(Source::waiting()),
-        addresses: assignment.addresses,
-        request: assignment.request,
-        measured_from_ns: Cell::new(u64::MAX),
-        warming_up: Cell::new(false),
-        ended: Cell::new(false),
-        lanes_left: Cell::new(0),
-        main_waker: Cell::new(None),
-        connects: Connects::default(),
-        in_flight: Cell::new(0),
-        in_flight_max: Cell::new(0),
-        plan,
-    });
     let mut meter = ThreadMeter::of_this_thread();
     let reason = worker.fallback_reason().map(str::to_owned);
     report(Report::SetUp(Controls { remote: worker.remote() }, reason));
     worker.block_on(async {
         phase.until(|phase| phase.may_connect.get() || phase.stopped.get()).await;
-        connect(&shared, &phase, index).await;
+        connect(&shared, &phase).await;
     });
+    if shared.panicked.get() {
+        return;
+    }
     report(Report::Opened(Opened {
         connected: shared.connects.connected.get(),
         first_error: shared.connects.first_error.take(),
     }));
-    let measured =
-        worker.block_on(measure(&shared, &phase, index, &snapshots[index], &mut meter, assignment.heap));
+    let measured = worker.block_on(measure(&shared, &phase, &mut meter, heap, report));
     let statistics = worker.statistics();
     PHASE.set(None);
+    if shared.panicked.get() {
+        return;
+    }
     // All lanes have ended, and with them every other reference.
     let shared = Rc::into_inner(shared).expect("lanes hold it, and they have ended");
     let Measured { facts, ended_ns, heap_peak_bytes, meter_error } = measured;
@@ -334,9 +399,9 @@ fn spin(plan: &Plan) -> Spin {
 /// Starts the lanes, and waits until those connections that are opened beforehand have been tried.
 ///
 /// Without keep-alive each request makes its own; one is made all the same, to see whether anybody is there.
-async fn connect(shared: &Rc<Shared>, phase: &Phase, index: usize) {
+async fn connect(shared: &Rc<Shared>, phase: &Phase) {
     let plan = &shared.plan;
-    let lanes = plan.part(index).connections_of(plan.connections);
+    let lanes = plan.part(shared.index).connections_of(plan.connections);
     let connects = if plan.keepalive { lanes } else { 1 };
     for lane in 0..lanes {
         Lane::spawn(shared, lane < connects, None);
@@ -362,15 +427,15 @@ struct Measured {
 async fn measure(
     shared: &Rc<Shared>,
     phase: &Phase,
-    index: usize,
-    snapshot: &Snapshot,
     meter: &mut ThreadMeter,
     heap: Option<&'static CountingAllocator>,
+    report: &impl Fn(Report),
 ) -> Measured {
     let plan = Arc::clone(&shared.plan);
+    let index = shared.index;
     phase.until(|phase| phase.start_ns.get().is_some() || phase.stopped.get()).await;
     let start_ns = phase.start_ns.get().unwrap_or_else(runtime::now_ns);
-    let measured_ns = start_ns + plan.warmup_ns;
+    let measured_ns = start_ns.saturating_add(plan.warmup_ns);
 
     if plan.warmup_ns > 0 {
         let stop = Stop::Duration { ns: plan.warmup_ns };
@@ -382,7 +447,7 @@ async fn measure(
             }
         };
         shared.warming_up.set(true);
-        run_source(shared, source, phase, Some(measured_ns), snapshot, false).await;
+        run_source(shared, source, phase, Some(measured_ns), false).await;
         shared.warming_up.set(false);
     }
 
@@ -393,10 +458,7 @@ async fn measure(
             ThreadUsage::default()
         })
     };
-    let end_ns = match plan.stop {
-        Stop::Duration { ns } => Some(measured_ns + ns),
-        Stop::Requests { .. } => None,
-    };
+    let end_ns = plan.stop.duration_ns().map(|ns| measured_ns.saturating_add(ns));
     let source = match &plan.mode {
         Mode::Closed => {
             let count = plan.part(index).requests_of(plan.stop);
@@ -422,8 +484,11 @@ async fn measure(
     }
     let before = read(meter);
     let statistics_before = runtime::statistics();
-    run_source(shared, source, phase, end_ns, snapshot, true).await;
+    run_source(shared, source, phase, end_ns, true).await;
     let ended_ns = runtime::now_ns();
+    if shared.too_many_errors.get() {
+        report(Report::TooManyErrors);
+    }
     let after = read(meter);
     let statistics = runtime::statistics();
     let heap_peak_bytes = heap.map(CountingAllocator::peak_bytes);
@@ -466,14 +531,13 @@ fn lanes_max(plan: &Plan, index: usize) -> usize {
     plan.part(index).connections_of(plan.connections_max())
 }
 
-/// Lets the lanes draw from `source` until `end_ns`, or without that until nothing is left and all is answered; or until the coordinator
-/// says so. A schedule that has sent its last request a while before the end still took the time to the end.
+/// Lets the lanes draw from `source` until `end_ns`, or until a number of requests has been taken and answered; or until the coordinator
+/// says so. A schedule without such a number that has sent its last request a while before the end still took the time to the end.
 async fn run_source(
     shared: &Rc<Shared>,
     source: Source,
     phase: &Phase,
     end_ns: Option<u64>,
-    snapshot: &Snapshot,
     publishes: bool,
 ) {
     shared.source.borrow_mut().replace(source);
@@ -492,10 +556,7 @@ async fn run_source(
         }
         {
             let mut source = shared.source.borrow_mut();
-            if end_ns.is_none()
-                && source.is_exhausted()
-                && shared.in_flight.get() == 0
-                && source.all_idle(shared.lanes_left.get())
+            if source.is_complete() && shared.in_flight.get() == 0 && source.all_idle(shared.lanes_left.get())
             {
                 return Poll::Ready(());
             }
@@ -509,9 +570,9 @@ async fn run_source(
         let _ = pacer.poll_elapsed(context);
         if publish.poll_elapsed(context).is_ready() {
             if publishes {
-                let recorder = shared.recorder.borrow();
-                let counters = recorder.counters();
-                snapshot.publish(counters.completed, counters.failed, now_ns);
+                shared.publish(now_ns);
+                // Answers alone make a share no worse, but they can make it one that is judged.
+                shared.count_errors();
             }
             publish.set(now_ns + PUBLISH_INTERVAL_NS);
             let _ = publish.poll_elapsed(context);
@@ -521,8 +582,7 @@ async fn run_source(
     })
     .await;
     if publishes {
-        let recorder = shared.recorder.borrow();
-        snapshot.publish(recorder.counters().completed, recorder.counters().failed, runtime::now_ns());
+        shared.publish(runtime::now_ns());
     }
 }
 
@@ -536,5 +596,128 @@ fn pace(shared: &Rc<Shared>, now_ns: u64) {
         let Some(scheduled_ns) = source.take_for_new_lane(now_ns, shared.lanes_left.get()) else { return };
         drop(source);
         Lane::spawn(shared, false, Some(scheduled_ns));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+    use std::thread;
+
+    use ringtide_driver::monotonic_ns;
+
+    use super::*;
+
+    /// No step here takes a hundredth of it.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    thread_local! {
+        /// What the worker on this thread works with, for its faults.
+        static SHARED: RefCell<Option<Rc<Shared>>> = const { RefCell::new(None) };
+    }
+
+    /// A server, whose address is given, and which tells of each request.
+    fn server() -> (Address, Receiver<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+        let address = listener.local_addr().expect("bound");
+        let (sender, seen) = channel();
+        let serve = move |mut stream: TcpStream, sender: Sender<()>| {
+            // The requests are small and come one at a time.
+            while matches!(stream.read(&mut [0; 4096]), Ok(1..)) {
+                let _ = sender.send(());
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+            }
+        };
+        thread::spawn(move || {
+            while let Ok((stream, _)) = listener.accept() {
+                let sender = sender.clone();
+                thread::spawn(move || serve(stream, sender));
+            }
+        });
+        (Address::Tcp(address), seen)
+    }
+
+    /// A worker with three connections to `address`, which is led as `run` leads it; what it has told after `fault` has happened on its thread,
+    /// and whether it ended.
+    fn reports_after(
+        address: Address,
+        seen: &Receiver<()>,
+        when_connected: bool,
+        fault: fn(&Shared),
+    ) -> Vec<Report> {
+        let mut plan = Plan::for_url("http://h/").expect("valid");
+        plan.stop = Stop::Duration { ns: 3600 * 1_000_000_000 };
+        (plan.connections, plan.threads) = (3, 1);
+        let request = PreparedRequest::from_parts(
+            &http::Method::GET,
+            "/",
+            [(&b"Host"[..], &b"h"[..])].into_iter(),
+            Vec::new(),
+        );
+        let assignment = Assignment {
+            plan: Arc::new(plan),
+            index: 0,
+            addresses: vec![address],
+            request: request.expect("it is sound").leak(),
+            snapshots: Arc::from([Snapshot::default()]),
+            heap: None,
+        };
+        let (sender, reports) = channel();
+        let worker = thread::spawn(move || {
+            let mut worker = Worker::new(&WorkerOptions::default()).expect("there is a driver");
+            let shared = Rc::new(Shared::new(assignment));
+            SHARED.set(Some(Rc::clone(&shared)));
+            go_through_phases(&mut worker, Rc::clone(&shared), None, &|report| drop(sender.send(report)));
+            let given_back =
+                (shared.lanes_left.get(), shared.in_flight.get(), shared.connects.under_way.get());
+            (shared.panicked.get(), given_back)
+        });
+        let next = || reports.recv_timeout(PATIENCE).expect("the worker says something");
+        let Report::SetUp(controls, _) = next() else { panic!("it is set up first") };
+        let inject = || {
+            let fault = move || SHARED.with_borrow(|shared| fault(shared.as_ref().expect("it is set up")));
+            controls.remote.call(fault).expect("the worker is there");
+        };
+        if !when_connected {
+            inject();
+        }
+        controls.connect();
+        let mut told = Vec::new();
+        if when_connected {
+            told.push(next());
+            controls.start(monotonic_ns());
+            seen.recv_timeout(PATIENCE).expect("requests come");
+            inject();
+        }
+        loop {
+            match reports.recv_timeout(PATIENCE) {
+                Ok(report) => told.push(report),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("the worker goes on"),
+            }
+        }
+        let (panicked, given_back) = worker.join().expect("the panic is a lane's");
+        assert!(panicked);
+        assert_eq!(given_back, (0, 0, 0), "lanes, requests in flight, connects under way");
+        told
+    }
+
+    #[test]
+    fn a_lane_that_panics_while_it_connects_ends_the_worker() {
+        let (address, seen) = server();
+        // Each wants to note how long its connect took.
+        let told =
+            reports_after(address, &seen, false, |shared| std::mem::forget(shared.recorder.borrow_mut()));
+        assert!(told.is_empty(), "there is nothing to tell");
+    }
+
+    #[test]
+    fn a_lane_that_panics_at_an_answer_ends_the_worker_without_an_outcome() {
+        let (address, seen) = server();
+        // More lands than has been sent: an overflow.
+        let told = reports_after(address, &seen, true, |shared| shared.in_flight.set(0));
+        assert!(matches!(told[..], [Report::Opened(_)]), "it was open, and has no outcome");
     }
 }

@@ -181,7 +181,7 @@ impl Source {
         match &mut self.kind {
             Kind::Open { start_ns, schedule, .. } => {
                 let (due_ns, count) = schedule.next_overdue(end_ns.checked_sub(*start_ns)?)?;
-                Some((*start_ns + due_ns, count))
+                Some((start_ns.saturating_add(due_ns), count))
             }
             Kind::Waiting | Kind::Closed { .. } => None,
         }
@@ -193,6 +193,15 @@ impl Source {
             Kind::Waiting => false,
             Kind::Closed { left, .. } => *left == 0,
             Kind::Open { schedule, .. } => schedule.peek_ns().is_none(),
+        }
+    }
+
+    /// Whether the number of requests that the run is for has been taken; never when it is for a time alone.
+    pub(super) fn is_complete(&self) -> bool {
+        match &self.kind {
+            Kind::Waiting => false,
+            Kind::Closed { left, .. } => *left == 0,
+            Kind::Open { schedule, .. } => schedule.is_complete(),
         }
     }
 
@@ -208,7 +217,7 @@ impl Source {
             Kind::Closed { start_ns, left, .. } => (*left > 0 && !self.idle.is_empty()).then_some(*start_ns),
             Kind::Open { start_ns, schedule, lanes_max } => {
                 let wanted = !self.idle.is_empty() || self.lanes.len() < *lanes_max;
-                schedule.peek_ns().filter(|_| wanted).map(|due_ns| start_ns + due_ns)
+                schedule.peek_ns().filter(|_| wanted).map(|due_ns| start_ns.saturating_add(due_ns))
             }
         }
     }
@@ -243,7 +252,7 @@ impl Source {
                 })
             }
             Kind::Open { start_ns, schedule, .. } => {
-                let due_ns = *start_ns + schedule.peek_ns()?;
+                let due_ns = start_ns.saturating_add(schedule.peek_ns()?);
                 if due_ns > now_ns {
                     return None;
                 }

@@ -1,4 +1,5 @@
-//! The command line: what was typed, without effects. [`RunArgs::plan`] and its sisters turn it into validated plans.
+//! The command line: what was typed, without effects. [`RunArgs::plan`] and its sisters turn it into validated plans;
+//! files that were named are read later (`input`).
 //!
 //! A flag is here when the program does what it says, and not before.
 
@@ -11,13 +12,13 @@ mod targets;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand, ValueEnum};
 
-pub use run::{Output, RunArgs};
+pub use run::{Output, RunArgs, RunCommand};
 pub use serve::{ServeArgs, ServePlan};
 pub use targets::{TargetsArgs, TargetsPlan};
 
 use crate::error::UsageError;
 
-/// Flags of `run` that have their names already. clap would take each for a slip of the pen, and name another.
+/// Flags of `run` that have their names already. clap would take each for a typing error, and suggest another.
 const NOT_THERE_YET: [&str; 22] = [
     "--stages",
     "--http2",
@@ -48,11 +49,15 @@ const NOT_THERE_YET: [&str; 22] = [
 #[command(
     name = "ringtide",
     version,
-    about = "An HTTP load generator that says what its figures are worth",
+    about = "An HTTP load generator that tells you when its figures cannot be trusted",
     after_help = "Examples:
+  ringtide serve --addr 127.0.0.1:8080
   ringtide run http://127.0.0.1:8080/ -c 64 -d 10s
+  ringtide run http://127.0.0.1:8080/ -R 1k --threshold 'p99<10ms' \\
+    --threshold 'success>99.9%'
   ringtide targets
-  ringtide serve --addr 127.0.0.1:8080",
+
+`ringtide COMMAND --help` lists the flags of a command.",
     disable_help_subcommand = true
 )]
 pub struct Cli {
@@ -83,9 +88,9 @@ impl Cli {
 pub enum Command {
     /// Run one load test
     Run(Box<RunArgs>),
-    /// Start the embedded HTTP server, to test against
+    /// Start an HTTP server to test against
     Serve(ServeArgs),
-    /// Measure the engine against its published targets on this machine
+    /// Check on this machine that the engine meets its published targets
     Targets(TargetsArgs),
 }
 
