@@ -16,7 +16,7 @@ pub enum Exit {
     Usage = 2,
     /// A threshold was missed, `--max-errors` was reached, or a target not met.
     ThresholdMissed = 3,
-    /// The generator was the bottleneck, and `--require-valid` was given.
+    /// The generator was the bottleneck, or the run too short to judge, and `--require-valid` was given.
     NotValid = 4,
     /// Stopped by the user. The report of what ran has been written.
     Interrupted = 130,
@@ -30,7 +30,7 @@ impl Exit {
             Self::Interrupted
         } else if result.ended_by == EndedBy::MaxErrors {
             Self::ThresholdMissed
-        } else if require_valid && !result.verdict.valid {
+        } else if require_valid && result.verdict.valid != Some(true) {
             Self::NotValid
         } else if result.thresholds.iter().any(|threshold| !threshold.met) {
             Self::ThresholdMissed
@@ -64,19 +64,23 @@ mod tests {
     #[test]
     fn interruption_goes_before_errors_and_errors_before_validity_and_validity_before_thresholds() {
         let mut result = crate::result::tests::example();
-        result.verdict.valid = true;
+        result.verdict.valid = Some(true);
         result.thresholds.clear();
         assert_eq!(Exit::of_run(&result, true), Exit::Done);
         result.thresholds.push(Outcome {
             expression: "p99<1ms".to_owned(),
             observed: 2000.0,
             unit: "us".to_owned(),
+            lower_bound: false,
             met: false,
         });
         assert_eq!(Exit::of_run(&result, true), Exit::ThresholdMissed);
-        result.verdict.valid = false;
-        assert_eq!(Exit::of_run(&result, false), Exit::ThresholdMissed);
-        assert_eq!(Exit::of_run(&result, true), Exit::NotValid);
+        // Nor is a run valid that was too short to judge.
+        for valid in [Some(false), None] {
+            result.verdict.valid = valid;
+            assert_eq!(Exit::of_run(&result, false), Exit::ThresholdMissed);
+            assert_eq!(Exit::of_run(&result, true), Exit::NotValid);
+        }
         result.thresholds.clear();
         result.ended_by = EndedBy::MaxErrors;
         assert_eq!(Exit::of_run(&result, true), Exit::ThresholdMissed);

@@ -11,6 +11,7 @@
 pub mod cli;
 pub mod environment;
 pub mod error;
+pub mod estimate;
 pub mod exit;
 pub mod fd_limit;
 pub mod input;

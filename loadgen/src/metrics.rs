@@ -3,100 +3,20 @@
 //! Nothing here reads a clock; all times are given, in nanoseconds on one clock. What is made of the numbers is decided
 //! in `result` and `verdict`.
 
+mod backlog;
+mod counters;
+mod error_kind;
 mod generator;
+mod keyed;
 mod recorder;
+mod times;
 mod totals;
 
-use hdrhistogram::Histogram;
-use serde::{Deserialize, Serialize};
-
+pub use backlog::{Backlog, Half, Moment};
+pub use counters::{Counters, STATUS_CODES};
+pub use error_kind::ErrorKind;
 pub use generator::{GeneratorFacts, WorkerFacts};
+pub use keyed::StatusClass;
 pub use recorder::{Recorder, Sample, Unfinished};
-pub use totals::{Counters, Latencies, Phases, Totals};
-
-/// The longest time that is told apart; longer ones count as this.
-pub const TIME_MAX_NS: u64 = 24 * 3600 * 1_000_000_000;
-
-/// Significant digits of each time: within 0.1 %.
-const TIME_DIGITS: u8 = 3;
-
-/// Status codes have three digits (RFC 9112 §4).
-pub const STATUS_CODES: usize = 1000;
-
-/// An empty histogram of times. It never grows: its whole range is there from the start (about 300 kB of address space,
-/// of which only the pages become memory that times fall into).
-///
-/// # Panics
-/// Never: the bounds are valid.
-pub fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, TIME_MAX_NS, TIME_DIGITS).expect("the bounds are valid")
-}
-
-/// Why a request failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ErrorKind {
-    /// The host's name could not be resolved.
-    Dns,
-    /// No connection could be made: refused, unreachable, or not within the connect timeout.
-    Connect,
-    /// The TLS handshake failed.
-    Tls,
-    /// The answer was not complete within the timeout.
-    Timeout,
-    /// The connection was reset.
-    Reset,
-    /// The connection ended before any byte of the answer.
-    Closed,
-    /// The connection ended after some bytes of the answer, before its end.
-    Incomplete,
-    /// The peer sent something that is not HTTP, or not an answer to this.
-    Protocol,
-    /// The answer was not what was expected.
-    Expect,
-}
-
-impl ErrorKind {
-    /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 9] = [
-        Self::Dns,
-        Self::Connect,
-        Self::Tls,
-        Self::Timeout,
-        Self::Reset,
-        Self::Closed,
-        Self::Incomplete,
-        Self::Protocol,
-        Self::Expect,
-    ];
-
-    /// What it means, for a report.
-    pub fn description(self) -> &'static str {
-        match self {
-            Self::Dns => "name not resolved",
-            Self::Connect => "no connection",
-            Self::Tls => "TLS handshake failed",
-            Self::Timeout => "no complete answer in time",
-            Self::Reset => "connection reset",
-            Self::Closed => "closed before any byte of the answer",
-            Self::Incomplete => "closed within the answer",
-            Self::Protocol => "answer is not valid HTTP",
-            Self::Expect => "answer is not as expected",
-        }
-    }
-
-    /// The name in reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Dns => "dns",
-            Self::Connect => "connect",
-            Self::Tls => "tls",
-            Self::Timeout => "timeout",
-            Self::Reset => "reset",
-            Self::Closed => "closed",
-            Self::Incomplete => "incomplete",
-            Self::Protocol => "protocol",
-            Self::Expect => "expect",
-        }
-    }
-}
+pub use times::{TIME_MAX_NS, Times, histogram};
+pub use totals::{Latencies, Phases, Totals};

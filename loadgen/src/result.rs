@@ -2,15 +2,30 @@
 //!
 //! Times are microseconds, rounded to the nanosecond; no field is ever NaN or infinite.
 
+mod counts;
+mod ended;
+mod generator;
+mod latency;
+mod notes;
+mod numbers;
+mod plan;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+pub use self::counts::{Errors, Requests};
+use self::counts::{error_examples, status};
+pub use self::ended::{EndedBy, EndedEarly};
+pub use self::generator::Generator;
+pub use self::latency::{Figure, LatenciesUs, PhasesUs, SummaryUs};
+use self::notes::Facts;
+use self::numbers::{ratio, seconds, share};
+pub use self::plan::{LoopName, PlanSummary};
 use crate::environment::Environment;
-use crate::metrics::{self, ErrorKind, GeneratorFacts, Totals};
-use crate::plan::{Arrival, Mode, OpenLoop, Plan, Stop};
+use crate::metrics::{GeneratorFacts, Totals};
+use crate::plan::Plan;
 use crate::threshold::{Observed, Outcome};
 use crate::units::rounded;
 use crate::verdict::Verdict;
@@ -44,6 +59,9 @@ pub struct RunResult {
     /// When the last complete answer came, from the start of the measured part; null without one.
     #[serde(default)]
     pub last_answer_s: Option<f64>,
+    /// Connections that were opened in the measured part; those from before it are not among them.
+    #[serde(default)]
+    pub connections_opened: u64,
     /// Whether the user stopped it early.
     pub interrupted: bool,
     /// What ended the measured part.
@@ -64,10 +82,16 @@ pub struct RunResult {
     pub generator: Generator,
     /// Whether the figures are the server's.
     pub verdict: Verdict,
-    /// The share of the requests due that were answered with a status below 400, but for those that the end cut off in good time; null
-    /// without any.
+    /// The share of the requests due that were answered with a status below 400, from 0 to 1, but for those that the end cut off in good
+    /// time. Null when there are no others.
     #[serde(default)]
     pub success: Option<f64>,
+    /// What a reader should know.
+    #[serde(default)]
+    pub notes: Vec<String>,
+    /// Response times of answers by the class of their status: `1xx` to `5xx`; classes that were not seen are left out.
+    #[serde(default)]
+    pub latency_by_status_us: BTreeMap<String, SummaryUs>,
     /// How the thresholds did.
     pub thresholds: Vec<Outcome>,
 }
@@ -79,204 +103,6 @@ pub struct Tool {
     pub name: String,
     /// Its version.
     pub version: String,
-}
-
-/// What was to be done.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PlanSummary {
-    /// As typed.
-    pub url: String,
-    /// The method.
-    pub method: String,
-    /// Bytes of the body of each request.
-    pub body_bytes: usize,
-    /// Open connections.
-    pub connections: usize,
-    /// How many there could have been.
-    pub max_connections: usize,
-    /// Worker threads.
-    pub threads: usize,
-    /// Requests in flight per connection.
-    pub parallel: usize,
-    /// Whether connections were used again.
-    pub keepalive: bool,
-    /// `closed` or `open`.
-    pub mode: LoopName,
-    /// Scheduled requests per second at the start; null in a closed loop.
-    pub rate: Option<f64>,
-    /// And at the end.
-    pub rate_end: Option<f64>,
-    /// How they were spaced; null in a closed loop.
-    pub arrival: Option<Arrival>,
-    /// Measured time at most; null when a number of requests alone was to end the run.
-    pub duration_s: Option<f64>,
-    /// The number of requests that was to end the run; null without one.
-    pub requests: Option<u64>,
-    /// How many failed requests were to end it early: a number, or a share such as `5%`; null for any number.
-    #[serde(default)]
-    pub max_errors: Option<String>,
-    /// Time run before it.
-    pub warmup_s: f64,
-    /// Per request.
-    pub timeout_s: f64,
-    /// Per connection.
-    pub connect_timeout_s: f64,
-    /// The version of HTTP.
-    pub http: String,
-    /// What every random choice followed from.
-    pub seed: u64,
-}
-
-/// What ended the measured part of a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EndedBy {
-    /// Its time was up.
-    #[default]
-    Duration,
-    /// Its number of requests was reached.
-    Requests,
-    /// As many requests had failed as the plan allows.
-    MaxErrors,
-    /// The user.
-    Interrupt,
-}
-
-/// What ended a run before its plan was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EndedEarly {
-    /// The user.
-    Interrupted,
-    /// The number of failed requests.
-    MaxErrors,
-}
-
-/// Who decided when a request is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LoopName {
-    /// The server's answers.
-    Closed,
-    /// A schedule.
-    Open,
-}
-
-/// How many requests there were. `scheduled` = `completed` + `failed` + `censored`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Requests {
-    /// Were due.
-    pub scheduled: u64,
-    /// The kernel took at least a byte.
-    pub sent: u64,
-    /// Were answered completely.
-    pub completed: u64,
-    /// Failed.
-    pub failed: u64,
-    /// Were unanswered when the run ended.
-    pub censored: u64,
-}
-
-/// Times of whole requests, in microseconds. `response` and `service` include timeouts and censored requests with the
-/// time that they had waited.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LatenciesUs {
-    /// From the scheduled send.
-    pub response: SummaryUs,
-    /// From the actual send.
-    pub service: SummaryUs,
-    /// From the scheduled send until a connection was free: the server's doing.
-    pub queue_wait: SummaryUs,
-    /// From then until the actual send: the generator's own.
-    pub schedule_lag: SummaryUs,
-}
-
-/// Times of parts of the work, in microseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PhasesUs {
-    /// Resolving names.
-    pub dns: SummaryUs,
-    /// Making connections.
-    pub connect: SummaryUs,
-    /// TLS handshakes.
-    pub tls: SummaryUs,
-    /// From the send to the first byte.
-    pub first_byte: SummaryUs,
-    /// From there to the last.
-    pub transfer: SummaryUs,
-}
-
-/// A distribution of times in microseconds. All zeros when `count` is 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct SummaryUs {
-    /// How many.
-    pub count: u64,
-    /// The shortest.
-    pub min: f64,
-    /// The arithmetic mean.
-    pub mean: f64,
-    /// The standard deviation.
-    pub stdev: f64,
-    /// The median.
-    pub p50: f64,
-    /// 75 %.
-    pub p75: f64,
-    /// 90 %.
-    pub p90: f64,
-    /// 95 %.
-    pub p95: f64,
-    /// 99 %.
-    pub p99: f64,
-    /// 99.9 %.
-    pub p99_9: f64,
-    /// 99.99 %.
-    pub p99_99: f64,
-    /// The longest.
-    pub max: f64,
-}
-
-/// Failed requests by kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Errors {
-    /// See [`ErrorKind::Dns`].
-    pub dns: u64,
-    /// See [`ErrorKind::Connect`].
-    pub connect: u64,
-    /// See [`ErrorKind::Tls`].
-    pub tls: u64,
-    /// See [`ErrorKind::Timeout`].
-    pub timeout: u64,
-    /// See [`ErrorKind::Reset`].
-    pub reset: u64,
-    /// See [`ErrorKind::Closed`].
-    pub closed: u64,
-    /// See [`ErrorKind::Incomplete`].
-    pub incomplete: u64,
-    /// See [`ErrorKind::Protocol`].
-    pub protocol: u64,
-    /// See [`ErrorKind::Expect`].
-    pub expect: u64,
-}
-
-/// What the generator cost, its workers over the measured part.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Generator {
-    /// CPU time per completed request, in user space and in the kernel.
-    pub cpu_us_per_request: f64,
-    /// Of it, in user space.
-    pub user_us_per_request: f64,
-    /// CPU time in what its threads could have had: 1 is all.
-    pub cpu_utilisation: f64,
-    /// The part of it in which they only waited, spinning, so as to send in time. It is no work, and the verdict leaves it out.
-    #[serde(default)]
-    pub spin_utilisation: f64,
-    /// Calls into the kernel per completed request.
-    pub syscalls_per_request: f64,
-    /// (Peak of the heap − heap with all connections idle) / requests in flight at most. Null where nothing counts it.
-    pub heap_bytes_per_request: Option<u64>,
-    /// (Heap with all connections idle − before the first) / connections. Null where nothing counts it.
-    pub heap_bytes_per_connection: Option<u64>,
-    /// The most memory that the process ever held.
-    pub rss_peak_bytes: u64,
 }
 
 /// What a run has measured.
@@ -303,219 +129,73 @@ impl RunResult {
         let counters = &totals.counters;
         let duration_s = elapsed.as_secs_f64();
         let requests_per_second = ratio(counters.completed as f64, duration_s);
+        let response = totals.response();
         let observed = Observed {
-            response: &totals.latencies.response,
+            response: &response,
             scheduled: counters.scheduled(),
+            completed: counters.completed,
             failed: counters.failed,
-            succeeded: counters.status[..400].iter().sum(),
+            succeeded: counters.succeeded(),
             under_way: counters.under_way,
             requests_per_second,
         };
-        let last_answer_ns =
-            (counters.completed > 0).then(|| counters.last_done_ns.saturating_sub(measured_from_ns));
+        let last_answer_s =
+            (counters.completed > 0).then(|| seconds(counters.last_done_ns.saturating_sub(measured_from_ns)));
         let rate_mean = plan.open_loop().map(|open| f64::midpoint(open.rate_start, open.rate_end));
+        let summary = PlanSummary::of(plan);
+        let (requests, errors) = (Requests::of(counters), Errors::of(counters));
+        let latency_us = LatenciesUs::of(&totals, &response);
+        let notes = notes::notes(&Facts {
+            plan: &summary,
+            thresholds: &plan.thresholds,
+            requests: &requests,
+            errors: &errors,
+            succeeded: counters.succeeded(),
+            warmup_unanswered: counters.warmup_unanswered,
+            duration_s,
+            last_answer_s,
+            backlog_grew: totals.backlog_grew(),
+            has_lower_bounds: !latency_us.response.lower_bounds.is_empty(),
+        });
+        let by_status = totals.response_by_status();
         Self {
             schema: SCHEMA,
             tool: Tool { name: "ringtide".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
-            plan: PlanSummary::of(plan),
+            plan: summary,
             environment,
-            requests: Requests {
-                scheduled: counters.scheduled(),
-                sent: counters.sent,
-                completed: counters.completed,
-                failed: counters.failed,
-                censored: counters.censored,
-            },
+            requests,
             requests_per_second: rounded(requests_per_second),
             bytes_received_per_second: rounded(ratio(counters.bytes_received as f64, duration_s)),
             bytes_received: counters.bytes_received,
             bytes_sent: counters.bytes_sent,
             duration_s: seconds(elapsed.as_nanos() as u64),
-            last_answer_s: last_answer_ns.map(seconds),
+            last_answer_s,
+            connections_opened: counters.connects,
             interrupted: ended_early == Some(EndedEarly::Interrupted),
             ended_by: EndedBy::of(plan.stop, ended_early, counters.completed + counters.failed),
-            latency_us: LatenciesUs {
-                response: SummaryUs::of(&totals.latencies.response),
-                service: SummaryUs::of(&totals.latencies.service),
-                queue_wait: SummaryUs::of(&totals.latencies.queue_wait),
-                schedule_lag: SummaryUs::of(&totals.latencies.schedule_lag),
-            },
-            phases_us: PhasesUs {
-                dns: SummaryUs::of(&totals.phases.dns),
-                connect: SummaryUs::of(&totals.phases.connect),
-                tls: SummaryUs::default(),
-                first_byte: SummaryUs::of(&totals.phases.first_byte),
-                transfer: SummaryUs::of(&totals.phases.transfer),
-            },
+            latency_us,
+            phases_us: PhasesUs::of(&totals),
             status: status(counters),
-            errors: Errors::of(counters),
+            errors,
             error_examples: error_examples(counters),
             generator: Generator::of(&generator, counters.completed),
-            verdict: if counters.scheduled() == 0 {
-                Verdict { valid: false, reasons: vec!["nothing was measured".to_owned()] }
-            } else {
-                Verdict::judge(&totals, &generator, rate_mean)
-            },
-            success: (observed.scheduled > observed.under_way)
-                .then(|| observed.succeeded as f64 / (observed.scheduled - observed.under_way) as f64)
-                // As many digits as are exact in every reader of JSON.
-                .map(|share| (share * 1e9).round() / 1e9),
+            verdict: Verdict::judge(&totals, &generator, rate_mean, elapsed),
+            success: observed.success().map(share),
+            notes,
+            latency_by_status_us: by_status
+                .iter()
+                .map(|(class, curve)| (class.name().to_owned(), SummaryUs::of(curve)))
+                .collect(),
             thresholds: plan.thresholds.iter().map(|threshold| threshold.evaluate(observed)).collect(),
         }
     }
 }
 
-impl EndedBy {
-    fn of(stop: Stop, early: Option<EndedEarly>, ended: u64) -> Self {
-        match (early, stop) {
-            (Some(EndedEarly::Interrupted), _) => Self::Interrupt,
-            (Some(EndedEarly::MaxErrors), _) => Self::MaxErrors,
-            (None, Stop::Requests { count, within_ns }) if within_ns.is_none() || ended >= count => {
-                Self::Requests
-            }
-            (None, _) => Self::Duration,
-        }
-    }
-}
-
-impl PlanSummary {
-    fn of(plan: &Plan) -> Self {
-        let open = plan.open_loop();
-        Self {
-            url: plan.url.text.clone(),
-            method: plan.method.clone(),
-            body_bytes: plan.body.len(),
-            connections: plan.connections,
-            max_connections: plan.connections_max(),
-            threads: plan.threads,
-            parallel: plan.parallel,
-            keepalive: plan.keepalive,
-            mode: match plan.mode {
-                Mode::Closed => LoopName::Closed,
-                Mode::Open(_) => LoopName::Open,
-            },
-            rate: open.map(|open| open.rate_start),
-            rate_end: open.map(|open| open.rate_end),
-            arrival: open.map(|OpenLoop { arrival, .. }| *arrival),
-            duration_s: plan.stop.duration_ns().map(seconds),
-            requests: plan.stop.requests(),
-            max_errors: plan.max_errors.map(|max| max.to_string()),
-            warmup_s: seconds(plan.warmup_ns),
-            timeout_s: seconds(plan.timeout_ns),
-            connect_timeout_s: seconds(plan.connect_timeout_ns),
-            http: "1.1".to_owned(),
-            seed: plan.seed,
-        }
-    }
-}
-
-impl SummaryUs {
-    /// The summary of a histogram of nanoseconds.
-    pub fn of(histogram: &Histogram<u64>) -> Self {
-        if histogram.is_empty() {
-            return Self::default();
-        }
-        let at = |quantile| us(histogram.value_at_quantile(quantile) as f64);
-        Self {
-            count: histogram.len(),
-            min: us(histogram.min() as f64),
-            mean: us(histogram.mean()),
-            stdev: us(histogram.stdev()),
-            p50: at(0.5),
-            p75: at(0.75),
-            p90: at(0.9),
-            p95: at(0.95),
-            p99: at(0.99),
-            p99_9: at(0.999),
-            p99_99: at(0.9999),
-            max: us(histogram.max() as f64),
-        }
-    }
-}
-
-impl Errors {
-    fn of(counters: &metrics::Counters) -> Self {
-        let count = |kind: ErrorKind| counters.errors[kind as usize];
-        Self {
-            dns: count(ErrorKind::Dns),
-            connect: count(ErrorKind::Connect),
-            tls: count(ErrorKind::Tls),
-            timeout: count(ErrorKind::Timeout),
-            reset: count(ErrorKind::Reset),
-            closed: count(ErrorKind::Closed),
-            incomplete: count(ErrorKind::Incomplete),
-            protocol: count(ErrorKind::Protocol),
-            expect: count(ErrorKind::Expect),
-        }
-    }
-
-    /// How many of `kind`.
-    pub fn count(&self, kind: ErrorKind) -> u64 {
-        match kind {
-            ErrorKind::Dns => self.dns,
-            ErrorKind::Connect => self.connect,
-            ErrorKind::Tls => self.tls,
-            ErrorKind::Timeout => self.timeout,
-            ErrorKind::Reset => self.reset,
-            ErrorKind::Closed => self.closed,
-            ErrorKind::Incomplete => self.incomplete,
-            ErrorKind::Protocol => self.protocol,
-            ErrorKind::Expect => self.expect,
-        }
-    }
-}
-
-impl Generator {
-    fn of(facts: &GeneratorFacts, completed: u64) -> Self {
-        let per_request = |value: u64| ratio(value as f64, completed as f64);
-        Self {
-            cpu_us_per_request: us(per_request(facts.cpu_ns())),
-            user_us_per_request: us(per_request(facts.user_ns())),
-            cpu_utilisation: rounded(facts.utilisation()),
-            spin_utilisation: rounded(facts.spin_utilisation()),
-            syscalls_per_request: rounded(per_request(
-                facts.workers.iter().map(|worker| worker.syscalls).sum(),
-            )),
-            heap_bytes_per_request: facts.heap_bytes_per_request,
-            heap_bytes_per_connection: facts.heap_bytes_per_connection,
-            rss_peak_bytes: facts.rss_peak_bytes,
-        }
-    }
-}
-
-fn us(ns: f64) -> f64 {
-    rounded(ns / 1e3)
-}
-
-fn seconds(ns: u64) -> f64 {
-    ns as f64 / 1e9
-}
-
-fn ratio(value: f64, by: f64) -> f64 {
-    if by > 0.0 { value / by } else { 0.0 }
-}
-
-/// Only of what is counted: an error of a request from the warm-up is not.
-fn error_examples(counters: &metrics::Counters) -> BTreeMap<String, String> {
-    ErrorKind::ALL
-        .into_iter()
-        .filter(|kind| counters.errors[*kind as usize] > 0)
-        .filter_map(|kind| {
-            let text = counters.error_examples[kind as usize].as_ref()?;
-            Some((kind.name().to_owned(), text.to_string()))
-        })
-        .collect()
-}
-
-fn status(counters: &metrics::Counters) -> BTreeMap<String, u64> {
-    let seen = counters.status.iter().enumerate().filter(|(_, count)| **count > 0);
-    seen.map(|(code, count)| (code.to_string(), *count)).collect()
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::metrics::{Recorder, Sample, Unfinished, WorkerFacts};
+    use crate::metrics::{ErrorKind, Recorder, Sample, Unfinished, WorkerFacts};
+    use crate::plan::{Arrival, Mode, OpenLoop, Stop};
 
     /// An open loop: 1,000 answered in 1 to 1,000 µs, 2 timed out, 1 reset, 1 censored.
     pub(crate) fn example() -> RunResult {
@@ -603,7 +283,8 @@ pub(crate) mod tests {
             phases_us dns connect tls first_byte transfer status 200 errors dns connect tls timeout \
             reset closed incomplete protocol expect generator cpu_us_per_request user_us_per_request \
             cpu_utilisation syscalls_per_request heap_bytes_per_request heap_bytes_per_connection \
-            rss_peak_bytes verdict valid reasons thresholds expression observed unit met";
+            rss_peak_bytes verdict valid reasons success notes latency_by_status_us 2xx count \
+            thresholds expression observed unit met";
         for name in names.split_whitespace() {
             let found = json[at..].find(&format!("\"{name}\":"));
             at += found.unwrap_or_else(|| panic!("`{name}` is not where it should be: {}", &json[at..]));
@@ -639,21 +320,6 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_run_ends_by_the_first_of_its_limits() {
-        let requests = |within_ns| Stop::Requests { count: 10, within_ns };
-        for (stop, early, ended, by) in [
-            (Stop::Duration { ns: 1 }, None, 5, EndedBy::Duration),
-            (requests(None), None, 10, EndedBy::Requests),
-            (requests(Some(1)), None, 10, EndedBy::Requests),
-            (requests(Some(1)), None, 9, EndedBy::Duration),
-            (requests(Some(1)), Some(EndedEarly::MaxErrors), 9, EndedBy::MaxErrors),
-            (Stop::Duration { ns: 1 }, Some(EndedEarly::Interrupted), 5, EndedBy::Interrupt),
-        ] {
-            assert_eq!(EndedBy::of(stop, early, ended), by, "{stop:?} {early:?} {ended}");
-        }
-    }
-
-    #[test]
     fn an_empty_run_is_all_zeros() {
         let plan = Plan::for_url("http://h/").expect("valid");
         let mut measured = measured(&Recorder::new(false));
@@ -662,7 +328,7 @@ pub(crate) mod tests {
         assert_eq!(result.latency_us.response, SummaryUs::default());
         let json = serde_json::to_string(&result).expect("serialisable");
         assert!(json.contains("\"requests_per_second\":0.0") && json.contains("\"status\":{}"), "{json}");
-        // What is no number would be null; only these seven are meant to be.
-        assert_eq!(json.matches("null").count(), 7, "{json}");
+        // What is no number would be null; only these eight are meant to be.
+        assert_eq!(json.matches("null").count(), 8, "{json}");
     }
 }

@@ -150,6 +150,12 @@ impl Schedule {
         self.next_ns.is_none() && self.left == 0
     }
 
+    /// How many arrivals there are until `end_ns` that have not been taken; nothing is taken by this.
+    pub fn overdue(&self, end_ns: u64) -> u64 {
+        let mut rest = self.clone();
+        std::iter::from_fn(|| rest.next_overdue(end_ns)).map(|(_, count)| count).sum()
+    }
+
     fn advance(&mut self) {
         if self.left == 0 {
             self.next_ns = None;
@@ -305,7 +311,7 @@ mod tests {
                 for worker in 0..2 {
                     let part = Part { worker, workers: 2, connections: 3 };
                     let mut schedule = Schedule::new(&open(start, end, arrival), stop, 1, part);
-                    let mut last_ns = 0;
+                    let (mut last_ns, before, overdue) = (0, count, schedule.overdue(99_999_999_999));
                     while let Some((due_ns, own)) = schedule.next_overdue(99_999_999_999) {
                         assert!(due_ns >= last_ns, "{due_ns} after {last_ns}");
                         last_ns = due_ns;
@@ -313,6 +319,7 @@ mod tests {
                         sum_s += own as f64 * due_ns as f64 / 1e9;
                         calls += 1;
                     }
+                    assert_eq!(overdue, count - before);
                 }
                 let all = f64::midpoint(start, end) * 100.0;
                 let all = if stop == seconds(100) { all } else { all.min(70_000_003.0) };

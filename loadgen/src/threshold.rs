@@ -5,9 +5,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use crate::estimate::{Curve, PERCENT_DECIMALS_MAX, Quantile, Reading};
 use crate::units::{parse_rate, parse_time_ns, rounded};
 
 /// A condition that a result must meet.
@@ -24,8 +24,8 @@ pub struct Threshold {
 /// What a threshold speaks of.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Metric {
-    /// A quantile of the response time, from 0 to 1.
-    Quantile(f64),
+    /// A quantile of the response time.
+    Quantile(Quantile),
     Mean,
     Min,
     Max,
@@ -49,10 +49,12 @@ enum Comparison {
 /// What thresholds are held against.
 #[derive(Clone, Copy, Debug)]
 pub struct Observed<'a> {
-    /// Response times in nanoseconds.
-    pub response: &'a Histogram<u64>,
+    /// Response times.
+    pub response: &'a Curve,
     /// Requests that were due.
     pub scheduled: u64,
+    /// Those with a complete answer.
+    pub completed: u64,
     /// Those that failed.
     pub failed: u64,
     /// Those with a complete answer of a status below 400.
@@ -72,7 +74,11 @@ pub struct Outcome {
     pub observed: f64,
     /// `us`, `%`, `requests` or `req/s`.
     pub unit: String,
-    /// Whether it holds. A threshold on latency or errors does not hold when there was nothing to see.
+    /// What was seen is a lower bound: the figure is that or more.
+    #[serde(default)]
+    pub lower_bound: bool,
+    /// Whether it holds. A threshold on latency does not hold when nothing was completed, one on errors when nothing was due, and one on
+    /// a figure of which only a lower bound is known when that does not prove it.
     pub met: bool,
 }
 
@@ -86,25 +92,28 @@ impl Threshold {
     pub fn evaluate(&self, observed: Observed<'_>) -> Outcome {
         let latency = observed.response;
         let anything = match self.metric {
-            Metric::Quantile(_) | Metric::Mean | Metric::Min | Metric::Max => !latency.is_empty(),
+            Metric::Quantile(_) | Metric::Mean | Metric::Min | Metric::Max => observed.completed > 0,
             Metric::ErrorShare | Metric::Errors => observed.scheduled > 0,
-            Metric::SuccessShare => observed.scheduled > observed.under_way,
+            Metric::SuccessShare => observed.success().is_some(),
             Metric::RequestsPerSecond => true,
         };
-        let value = match self.metric {
-            _ if !anything => 0.0,
-            Metric::Quantile(quantile) => latency.value_at_quantile(quantile) as f64,
+        let exactly = |value| Reading { ns: value, is_lower_bound: false };
+        let Reading { ns: value, is_lower_bound } = match self.metric {
+            _ if !anything => Reading::default(),
+            Metric::Quantile(quantile) => latency.quantile(quantile),
             Metric::Mean => latency.mean(),
-            Metric::Min => latency.min() as f64,
-            Metric::Max => latency.max() as f64,
-            Metric::ErrorShare => percent(observed.failed, observed.scheduled),
-            Metric::SuccessShare => percent(observed.succeeded, observed.scheduled - observed.under_way),
-            Metric::Errors => observed.failed as f64,
-            Metric::RequestsPerSecond => observed.requests_per_second,
+            Metric::Min => latency.min(),
+            Metric::Max => latency.max(),
+            Metric::ErrorShare => exactly(percent(observed.failed, observed.scheduled)),
+            Metric::SuccessShare => exactly(observed.success().unwrap_or(0.0) * 100.0),
+            Metric::Errors => exactly(observed.failed as f64),
+            Metric::RequestsPerSecond => exactly(observed.requests_per_second),
         };
         // 7 of 1000 are 0.7 %, whatever the last bits of either are.
         let equal = (value - self.bound).abs() <= 1e-12 * self.bound;
         let holds = match self.comparison {
+            // It may be more.
+            Comparison::Less | Comparison::LessOrEqual if is_lower_bound => false,
             Comparison::Less => value < self.bound && !equal,
             Comparison::LessOrEqual => value <= self.bound || equal,
             Comparison::Greater => value > self.bound && !equal,
@@ -120,8 +129,40 @@ impl Threshold {
             expression: self.expression.clone(),
             observed: rounded(shown),
             unit: unit.to_owned(),
+            lower_bound: is_lower_bound,
             met: anything && holds,
         }
+    }
+
+    /// Whether it speaks of a response time.
+    pub fn is_on_latency(&self) -> bool {
+        matches!(self.metric, Metric::Quantile(_) | Metric::Mean | Metric::Min | Metric::Max)
+    }
+
+    /// Whether it speaks of the share of successes.
+    pub fn is_on_success(&self) -> bool {
+        self.metric == Metric::SuccessShare
+    }
+}
+
+impl Observed<'_> {
+    /// The share of the requests due that were answered with a status below 400, from 0 to 1; those are left out that the end cut off in
+    /// good time. `None` when there are no others.
+    pub fn success(&self) -> Option<f64> {
+        let judged = self.scheduled.saturating_sub(self.under_way);
+        (judged > 0).then(|| self.succeeded as f64 / judged as f64)
+    }
+}
+
+impl Outcome {
+    /// Whether it does not hold only because a lower bound cannot show it.
+    pub fn is_undecided(&self) -> bool {
+        let is_open = |threshold: Threshold| match threshold.comparison {
+            // More than the limit is not less, whatever it is.
+            Comparison::Less | Comparison::LessOrEqual => self.observed * 1e3 < threshold.bound,
+            Comparison::Greater | Comparison::GreaterOrEqual => true,
+        };
+        self.lower_bound && !self.met && self.expression.parse().is_ok_and(is_open)
     }
 }
 
@@ -193,10 +234,13 @@ fn parse_metric(name: &str, text: &str) -> Result<Metric, ThresholdError> {
             let percentile = name
                 .strip_prefix('p')
                 .filter(|digits| digits.bytes().all(|b| b.is_ascii_digit() || b == b'.'))
-                .and_then(|digits| digits.parse::<f64>().ok());
+                .and_then(|digits| Some((Quantile::of_percent(digits), digits.parse::<f64>().ok()?)));
             match percentile {
-                Some(percentile) if percentile > 0.0 && percentile < 100.0 => {
-                    Metric::Quantile(percentile / 100.0)
+                Some((Some(quantile), _)) => Metric::Quantile(quantile),
+                Some((None, percent)) if 0.0 < percent && percent < 100.0 => {
+                    return Err(ThresholdError(format!(
+                        "`{name}` in `{text}` has more than {PERCENT_DECIMALS_MAX} decimals"
+                    )));
                 }
                 Some(_) => {
                     return Err(ThresholdError(format!(
@@ -248,18 +292,26 @@ fn parse_percent(bound: &str) -> Result<f64, String> {
 
 #[cfg(test)]
 mod tests {
+    use hdrhistogram::Histogram;
+
     use super::*;
+    use crate::estimate::Censoring;
 
     fn histogram(values_ns: impl IntoIterator<Item = u64>) -> Histogram<u64> {
-        let mut histogram = crate::metrics::histogram();
+        let mut histogram = Histogram::new_with_bounds(1, 1 << 40, 3).expect("valid bounds");
         values_ns.into_iter().for_each(|value| histogram.saturating_record(value));
         histogram
     }
 
-    fn evaluate(expression: &str, response: &Histogram<u64>) -> Outcome {
+    fn curve(values_ns: impl IntoIterator<Item = u64>) -> Curve {
+        Curve::exact(&histogram(values_ns))
+    }
+
+    fn evaluate(expression: &str, response: &Curve) -> Outcome {
         let observed = Observed {
             response,
             scheduled: 1000,
+            completed: 995,
             failed: 2,
             succeeded: 985,
             under_way: 5,
@@ -271,7 +323,7 @@ mod tests {
     #[test]
     fn each_metric_is_held_against_its_own_figure() {
         // 1 ms to 1,000 ms.
-        let response = histogram((1..=1000).map(|ms| ms * 1_000_000));
+        let response = curve((1..=1000).map(|ms| ms * 1_000_000));
         for (expression, met, unit) in [
             ("p50<501ms", true, "us"),
             ("p50<499ms", false, "us"),
@@ -304,7 +356,7 @@ mod tests {
 
     #[test]
     fn a_share_is_what_it_is_in_decimals() {
-        let response = histogram([1]);
+        let response = curve([1]);
         for scheduled in [100, 500, 1000, 2000, 10_000] {
             // Tenths of a percent.
             for tenths in 1..100 {
@@ -315,6 +367,7 @@ mod tests {
                 let observed = Observed {
                     response: &response,
                     scheduled,
+                    completed: scheduled - failed,
                     failed,
                     succeeded: scheduled - failed,
                     under_way: 0,
@@ -332,19 +385,73 @@ mod tests {
 
     #[test]
     fn nothing_seen_meets_no_threshold_on_latency_or_errors() {
-        let empty = histogram([]);
-        let outcome = evaluate("p99<10ms", &empty);
-        assert_eq!((outcome.met, outcome.observed.to_bits()), (false, 0.0_f64.to_bits()));
         let nothing = Observed {
-            response: &empty,
+            response: &curve([]),
             scheduled: 0,
+            completed: 0,
             failed: 0,
             succeeded: 0,
             under_way: 0,
             requests_per_second: 0.0,
         };
-        for expression in ["errors<1%", "success>=0%", "errors<1", "rps>0"] {
-            assert!(!expression.parse::<Threshold>().expect("valid").evaluate(nothing).met, "{expression}");
+        for expression in ["errors<1%", "success>=0%", "errors<1", "rps>0", "p99<10ms"] {
+            let outcome = expression.parse::<Threshold>().expect("valid").evaluate(nothing);
+            assert_eq!((outcome.met, outcome.observed.to_bits()), (false, 0.0_f64.to_bits()), "{expression}");
+        }
+        // 4,011 were closed instead of answered, and four cut off.
+        let cut_off = Curve::new(&histogram([]), &histogram([9_000; 4]), Censoring::Independent);
+        let unanswered = Observed { response: &cut_off, scheduled: 4015, failed: 4011, ..nothing };
+        for expression in ["p99<10ms", "p50>0ns", "min<1s", "mean<1s", "max<1s", "max>=0ns"] {
+            let outcome = expression.parse::<Threshold>().expect("valid").evaluate(unanswered);
+            assert!(!outcome.met && !outcome.lower_bound, "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn a_lower_bound_meets_only_what_it_proves() {
+        // Half were answered in 10 ms, and the others had no answer within 2 s.
+        let ms = |value: u64| value * 1_000_000;
+        let half = Curve::new(&histogram([ms(10); 500]), &histogram([ms(2000); 500]), Censoring::Independent);
+        for (expression, met, lower_bound) in [
+            ("p50<11ms", true, false),
+            ("p50>1s", false, false),
+            ("p99>1s", true, true),
+            ("p99>=1.9s", true, true),
+            ("p99>3s", false, true),
+            ("p99<3s", false, true),
+            ("p99<=1h", false, true),
+            ("p99<1s", false, true),
+            ("max<3s", false, true),
+            ("mean>1s", true, true),
+            ("mean<1h", false, true),
+            ("min<11ms", true, false),
+        ] {
+            let outcome = evaluate(expression, &half);
+            assert_eq!((outcome.met, outcome.lower_bound), (met, lower_bound), "{outcome:?}");
+            // What waited for 2 s is not below 1 s.
+            let is_undecided = lower_bound && !met && expression != "p99<1s";
+            assert_eq!(outcome.is_undecided(), is_undecided, "{outcome:?}");
+        }
+        assert!((evaluate("p99<1s", &half).observed / 2e6 - 1.0).abs() < 0.001);
+    }
+
+    /// Of 1,000, or 3,000, all but one in a thousand are answered within a tenth of the limit.
+    #[test]
+    fn a_percentile_is_that_of_its_rank() {
+        for times in [1, 3, 10] {
+            for tenths in 1..1000_u64 {
+                let mut fast = histogram([]);
+                fast.saturating_record_n(1_000_000, tenths * times);
+                fast.saturating_record_n(100_000_000, (1000 - tenths) * times);
+                let response = Curve::exact(&fast);
+                let expression = format!("p{}.{}<10ms", tenths / 10, tenths % 10);
+                assert!(evaluate(&expression, &response).met, "{expression} of {}", 1000 * times);
+                if tenths < 999 {
+                    let next = tenths + 1;
+                    let expression = format!("p{}.{}>10ms", next / 10, next % 10);
+                    assert!(evaluate(&expression, &response).met, "{expression} of {}", 1000 * times);
+                }
+            }
         }
     }
 
@@ -361,6 +468,7 @@ mod tests {
             ("p<10ms", "`p` in `p<10ms` is not a metric"),
             ("p100<10ms", "`max`"),
             ("p0<10ms", "not a percentile"),
+            ("p99.1234567890123456<10ms", "more than 15 decimals"),
             ("p99<10", "`10` has no unit; write for example 10ms"),
             ("p99<10mx", "`mx` in `10mx` is not a unit"),
             ("p99<", "the value is empty"),

@@ -3,10 +3,16 @@
 //! Judged by what the generator measured about itself. A slow server alone never makes a run invalid: nothing here looks
 //! at how long answers took, except to say which part of that time was the generator's.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
+use crate::estimate::{Curve, Quantile};
 use crate::metrics::{GeneratorFacts, Totals};
-use crate::units::{show_count, show_time_ns};
+use crate::units::{show_count, show_time_ns, show_typed_time_ns};
+
+/// A run that measured for less than this is not judged: starting, and the work of others, take too large a part of it.
+pub const MEASURED_MIN: Duration = Duration::from_millis(200);
 
 /// A worker that works this share of its core has no time left: in a closed loop the requests per second are its own
 /// limit, in an open one it is about to fall behind.
@@ -27,10 +33,10 @@ pub const RUN_QUEUE_REQUESTS_MIN: u64 = 50;
 pub const LAG_PART_OF_RESPONSE_MAX: f64 = 0.5;
 
 /// Lateness at the median that no one need judge: an idle core wakes up so late.
-pub const LAG_P50_UNJUDGED_NS: u64 = 100_000;
+pub const LAG_P50_UNJUDGED_NS: f64 = 100_000.0;
 
 /// Lateness at the 99th percentile that no one need judge.
-pub const LAG_P99_UNJUDGED_NS: u64 = 250_000;
+pub const LAG_P99_UNJUDGED_NS: f64 = 250_000.0;
 
 /// When one percent of the requests leaves later than this many intervals of the schedule (and than
 /// [`LAG_BUNCHED_MIN_NS`]), the server saw bunches and not the schedule, even if its answers took so long that the
@@ -38,21 +44,45 @@ pub const LAG_P99_UNJUDGED_NS: u64 = 250_000;
 pub const LAG_INTERVALS_MAX: f64 = 10.0;
 
 /// The least lateness that counts as bunching.
-pub const LAG_BUNCHED_MIN_NS: u64 = 10_000_000;
+pub const LAG_BUNCHED_MIN_NS: f64 = 10e6;
+
+const P50: Quantile = Quantile::new(1, 2);
+const P99: Quantile = Quantile::new(99, 100);
 
 /// Whether the figures are the server's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// They are, as far as the generator can tell.
-    pub valid: bool,
-    /// Why not; empty when valid. Each is a sentence, without a full stop.
+    /// They are, as far as the generator can tell; `None`, in JSON null, when the run was too short to judge.
+    pub valid: Option<bool>,
+    /// Why they are not, or not judged; empty when valid. Each is a sentence, without a full stop.
     pub reasons: Vec<String>,
 }
 
 impl Verdict {
-    /// Judges a run by its `totals` and by what the generator cost. `rate_mean` is the scheduled rate of an open loop, per
-    /// second over all workers; `None` for a closed one.
-    pub fn judge(totals: &Totals, generator: &GeneratorFacts, rate_mean: Option<f64>) -> Self {
+    /// Judges a run that measured for `elapsed` by its `totals` and by what the generator cost. `rate_mean` is the scheduled rate of an
+    /// open loop, per second over all workers; `None` for a closed one.
+    pub fn judge(
+        totals: &Totals,
+        generator: &GeneratorFacts,
+        rate_mean: Option<f64>,
+        elapsed: Duration,
+    ) -> Self {
+        let nothing = totals.counters.scheduled() == 0;
+        if elapsed < MEASURED_MIN {
+            let reason = if nothing {
+                "nothing was measured".to_owned()
+            } else {
+                format!(
+                    "too short to judge: {} were measured, and {} are needed",
+                    show_time_ns(elapsed.as_nanos() as f64),
+                    show_typed_time_ns(MEASURED_MIN.as_nanos() as u64)
+                )
+            };
+            return Self { valid: None, reasons: vec![reason] };
+        }
+        if nothing {
+            return Self { valid: Some(false), reasons: vec!["nothing was measured".to_owned()] };
+        }
         let mut reasons = Vec::new();
         let busiest = max(generator.workers.iter().map(crate::metrics::WorkerFacts::busy_share));
         if busiest >= BUSY_SHARE_MAX {
@@ -95,7 +125,7 @@ impl Verdict {
                 show_count(totals.counters.ports_ran_out)
             ));
         }
-        Self { valid: reasons.is_empty(), reasons }
+        Self { valid: Some(reasons.is_empty()), reasons }
     }
 }
 
@@ -105,7 +135,7 @@ fn judge_waits(totals: &Totals, generator: &GeneratorFacts, reasons: &mut Vec<St
     // A worker wakes to send and for the answer.
     let wakes = 2 * requests + generator.workers.iter().map(|worker| worker.other_wakes).sum::<u64>();
     let per_request_ns = 2.0 * waited_ns as f64 / wakes.max(1) as f64;
-    let response_ns = totals.latencies.response.mean();
+    let response_ns = totals.response().mean().ns;
     if requests >= RUN_QUEUE_REQUESTS_MIN && per_request_ns > RUN_QUEUE_PART_OF_RESPONSE_MAX * response_ns {
         reasons.push(format!(
             "the generator waited {} per request for its core, which others used, out of a mean response time of {}: \
@@ -117,32 +147,31 @@ fn judge_waits(totals: &Totals, generator: &GeneratorFacts, reasons: &mut Vec<St
 }
 
 fn judge_lag(totals: &Totals, rate_mean: Option<f64>, reasons: &mut Vec<String>) {
-    let lag = &totals.latencies.schedule_lag;
-    let response = &totals.latencies.response;
+    let (lag, response) = (Curve::exact(&totals.latencies.schedule_lag), totals.response());
     for (name, quantile, unjudged_ns) in
-        [("half", 0.5, LAG_P50_UNJUDGED_NS), ("1 %", 0.99, LAG_P99_UNJUDGED_NS)]
+        [("half", P50, LAG_P50_UNJUDGED_NS), ("1 %", P99, LAG_P99_UNJUDGED_NS)]
     {
-        let (lag_ns, response_ns) = (lag.value_at_quantile(quantile), response.value_at_quantile(quantile));
-        if lag_ns > unjudged_ns && lag_ns as f64 > LAG_PART_OF_RESPONSE_MAX * response_ns as f64 {
+        let (lag_ns, response_ns) = (lag.quantile(quantile).ns, response.quantile(quantile).ns);
+        if lag_ns > unjudged_ns && lag_ns > LAG_PART_OF_RESPONSE_MAX * response_ns {
             reasons.push(format!(
                 "the generator sent {name} of the requests {} late or more, out of a response time of {}: \
                  the rate is too high for it, or its core is shared",
-                show_time_ns(lag_ns as f64),
-                show_time_ns(response_ns as f64)
+                show_time_ns(lag_ns),
+                show_time_ns(response_ns)
             ));
             return;
         }
     }
-    let lag_ns = lag.value_at_quantile(0.99);
+    let lag_ns = lag.quantile(P99).ns;
     if let Some(rate) = rate_mean
         && lag_ns > LAG_BUNCHED_MIN_NS
-        && lag_ns as f64 > LAG_INTERVALS_MAX * 1e9 / rate
+        && lag_ns > LAG_INTERVALS_MAX * 1e9 / rate
     {
         reasons.push(format!(
             "the generator sent 1 % of the requests {} late or more, which is {:.0} intervals of the schedule: \
              the server saw bunches",
-            show_time_ns(lag_ns as f64),
-            lag_ns as f64 * rate / 1e9
+            show_time_ns(lag_ns),
+            lag_ns * rate / 1e9
         ));
     }
 }
@@ -186,21 +215,53 @@ mod tests {
         Totals::merge([&recorder])
     }
 
+    /// One request, answered at once.
+    fn closed_loop() -> Totals {
+        let mut recorder = Recorder::new(false);
+        recorder.completed(Sample {
+            scheduled_ns: 0,
+            ready_ns: 0,
+            sent_ns: 0,
+            first_byte_ns: 1,
+            done_ns: 1,
+            status: 200,
+        });
+        Totals::merge([&recorder])
+    }
+
     fn reasons(totals: &Totals, generator: &GeneratorFacts, rate: Option<f64>) -> Vec<String> {
-        let verdict = Verdict::judge(totals, generator, rate);
-        assert_eq!(verdict.valid, verdict.reasons.is_empty());
+        let verdict = Verdict::judge(totals, generator, rate, Duration::from_secs(1));
+        assert_eq!(verdict.valid, Some(verdict.reasons.is_empty()));
         verdict.reasons
     }
 
     #[test]
     fn a_closed_loop_with_a_full_core_measured_itself() {
-        let totals = Totals::merge([&Recorder::new(false)]);
+        let totals = closed_loop();
         let full = reasons(&totals, &worker(0.96, 0.0), None);
         assert!(
             full.len() == 1 && full[0].contains("96 % of its core: requests_per_second is its own limit"),
             "{full:?}"
         );
         assert!(reasons(&totals, &worker(0.94, 0.0), None).is_empty());
+    }
+
+    #[test]
+    fn a_short_run_is_not_judged() {
+        let (totals, full) = (closed_loop(), worker(0.99, 0.0));
+        let judge = |ms| Verdict::judge(&totals, &full, None, Duration::from_millis(ms));
+        let short = judge(199);
+        assert_eq!(short.valid, None);
+        assert_eq!(short.reasons, ["too short to judge: 199 ms were measured, and 200ms are needed"]);
+        assert_eq!(judge(200).valid, Some(false));
+        let nothing = Totals::merge([&Recorder::new(false)]);
+        for (ms, valid) in [(0, None), (1000, Some(false))] {
+            let verdict = Verdict::judge(&nothing, &full, None, Duration::from_millis(ms));
+            assert_eq!(
+                (verdict.valid, &verdict.reasons[..]),
+                (valid, &["nothing was measured".to_owned()][..])
+            );
+        }
     }
 
     #[test]
@@ -214,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_core_shared_with_others_is_named() {
-        let totals = Totals::merge([&Recorder::new(false)]);
+        let totals = closed_loop();
         let shared = reasons(&totals, &worker(0.5, 0.12), None);
         assert!(shared.len() == 1 && shared[0].contains("waited 12 % of the time"), "{shared:?}");
         assert!(reasons(&totals, &worker(0.5, 0.09), None).is_empty());
@@ -273,6 +334,8 @@ mod tests {
     #[test]
     fn exhausted_descriptors_and_ports_are_the_generators() {
         let mut recorder = Recorder::new(false);
+        let unfinished = Unfinished { scheduled_ns: 0, ready_ns: None, sent_ns: None, ended_ns: 1 };
+        recorder.failed(unfinished, ErrorKind::Connect);
         recorder.descriptors_ran_out();
         recorder.ports_ran_out();
         let both = reasons(&Totals::merge([&recorder]), &worker(0.1, 0.0), None);

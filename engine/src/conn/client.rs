@@ -320,6 +320,11 @@ impl Connection {
         self.received_size
     }
 
+    /// Of those, the bytes behind the responses that were read: what has arrived of the next ones.
+    pub fn unread_size(&self) -> usize {
+        self.input.bytes().len() - self.given
+    }
+
     /// Leaves the connection to be closed by the peer, who said that it would, and closes it itself only when the peer does not do so within a
     /// second, or when more than [`CLOSE_AFTER_PEER_MAX`] of the worker wait so. The side that closes first keeps the port occupied for a minute (`TIME_WAIT`, RFC 9293 §3.6.1); that
     /// shall not be the side that opens many.

@@ -1,17 +1,19 @@
 //! One worker's part of the measurement: a few additions and one to four histogram entries per request.
 
 use hdrhistogram::Histogram;
-use hdrhistogram::iterators::IterationValue;
 
-use super::totals::Counters;
-use super::{ErrorKind, STATUS_CODES, histogram};
+use super::backlog::{Backlog, Course, Half, Moment};
+use super::counters::{Counters, STATUS_CODES};
+use super::error_kind::ErrorKind;
+use super::keyed::{Keyed, StatusClass};
+use super::times::{Times, histogram, reset};
 
 /// The moments of a completed request, in nanoseconds on one clock, not decreasing in this order.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
-    /// When it was due. In a closed loop: as `sent_ns`.
+    /// When it was due. In a closed loop: as `sent_ns`, or when the connect began that it needed.
     pub scheduled_ns: u64,
-    /// When it was due and a connection was free for it. In a closed loop: as `sent_ns`.
+    /// When it was due and a connection was free for it. In a closed loop: as `sent_ns`, or when it was connected.
     pub ready_ns: u64,
     /// Right before the call that hands it to the kernel.
     pub sent_ns: u64,
@@ -42,34 +44,44 @@ pub struct Unfinished {
 /// [`censored`](Self::censored).
 ///
 /// What enters which histogram:
-/// - completed requests enter all;
-/// - timeouts and censored ones enter `response` and `service` with the time that they had waited, so that a server
-///   cannot improve its percentiles by not answering;
-/// - requests that failed otherwise (refused, reset, …) enter neither: they are in the errors. How long they waited for
-///   a connection, and how late the generator was, counts as for all others.
+/// - completed requests enter all, with times that are exact;
+/// - timeouts and those that the end cut off enter `response` and `service` with the time that they had waited, as times that would have
+///   been longer. A server cannot improve its percentiles by not answering;
+/// - requests that failed otherwise (refused, reset, …) enter neither: they are in the errors;
+/// - `queue_wait` is over the same requests as `response`; `schedule_lag`, the generator's own, over all that were sent.
 #[derive(Clone, Debug)]
 pub struct Recorder {
     pub(super) open_loop: bool,
     pub(super) counters: Counters,
-    /// Open loop: every response time. Closed loop: only of requests that were never sent; all others equal `service`.
-    pub(super) response: Histogram<u64>,
+    /// Exact ones: in an open loop all; in a closed one those of requests that needed a connection, as all others equal their service.
+    pub(super) response: Times,
     /// Service times of answers that came in one piece. They are times to the first byte as well, and their transfer
     /// took none, so one entry tells all three.
     pub(super) service_one_piece: Histogram<u64>,
-    /// All other service times.
-    pub(super) service: Histogram<u64>,
+    /// Other service times, and those that were cut short.
+    pub(super) service: Times,
+    /// In a closed loop: those of requests that needed a connection, in one piece or not.
+    pub(super) service_connected: Histogram<u64>,
     /// Waits for a connection, but for those of 0.
-    pub(super) queue_wait: Histogram<u64>,
+    pub(super) queue_wait: Times,
     pub(super) queue_wait_none: u64,
-    /// The longest service time when the run ended.
+    /// The longest service time of an answer when the run ended.
     slowest_ns: u64,
     pub(super) schedule_lag: Histogram<u64>,
     pub(super) dns: Histogram<u64>,
     pub(super) connect: Histogram<u64>,
-    /// Times to the first byte of answers in several pieces.
+    /// Times to the first byte, but for those in `service_one_piece`,
     pub(super) first_byte: Histogram<u64>,
-    /// And from there to the last.
+    /// and from there to the last.
     pub(super) transfer: Histogram<u64>,
+    /// Response times of answers by the class of their status.
+    pub(super) by_status: Keyed,
+    course: Course,
+    /// How it stood at half-time, known at the end.
+    half: Moment,
+    /// Requests from the second half that the end cut off, and those from both that no connection was free for.
+    late_unanswered: u64,
+    overdue: u64,
 }
 
 impl Recorder {
@@ -78,10 +90,11 @@ impl Recorder {
         Self {
             open_loop,
             counters: Counters::default(),
-            response: histogram(),
+            response: Times::new(),
             service_one_piece: histogram(),
-            service: histogram(),
-            queue_wait: histogram(),
+            service: Times::new(),
+            service_connected: histogram(),
+            queue_wait: Times::new(),
             queue_wait_none: 0,
             slowest_ns: 0,
             schedule_lag: histogram(),
@@ -89,6 +102,11 @@ impl Recorder {
             connect: histogram(),
             first_byte: histogram(),
             transfer: histogram(),
+            by_status: Keyed::new(StatusClass::ALL.len(), StatusClass::Successful as usize),
+            course: Course::new(),
+            half: Moment::default(),
+            late_unanswered: 0,
+            overdue: 0,
         }
     }
 
@@ -100,18 +118,25 @@ impl Recorder {
         self.counters.last_done_ns = sample.done_ns;
         self.counters.status[usize::from(sample.status).min(STATUS_CODES - 1)] += 1;
         let service_ns = sample.done_ns.saturating_sub(sample.sent_ns);
-        if sample.first_byte_ns == sample.done_ns {
+        let response_ns = sample.done_ns.saturating_sub(sample.scheduled_ns);
+        let connected = !self.open_loop && sample.scheduled_ns < sample.sent_ns;
+        if sample.first_byte_ns == sample.done_ns && !connected {
             self.service_one_piece.saturating_record(service_ns);
         } else {
-            self.service.saturating_record(service_ns);
+            let service = if connected { &mut self.service_connected } else { &mut self.service.exact };
+            service.saturating_record(service_ns);
             self.first_byte.saturating_record(sample.first_byte_ns.saturating_sub(sample.sent_ns));
             self.transfer.saturating_record(sample.done_ns.saturating_sub(sample.first_byte_ns));
         }
-        if self.open_loop {
-            self.response.saturating_record(sample.done_ns.saturating_sub(sample.scheduled_ns));
+        if self.open_loop || connected {
+            self.response.exact.saturating_record(response_ns);
             self.waited(sample.scheduled_ns, sample.ready_ns);
             self.schedule_lag
                 .saturating_record(sample.sent_ns.saturating_sub(sample.ready_ns.max(sample.scheduled_ns)));
+        }
+        let class = StatusClass::of(sample.status);
+        if class != StatusClass::Successful {
+            self.by_status.record(class as usize, response_ns);
         }
     }
 
@@ -128,9 +153,31 @@ impl Recorder {
         self.counters.error_examples[kind as usize].get_or_insert_with(|| text().into());
     }
 
-    /// The run has ended; what is told from here on is what it has cut off.
-    pub fn ends(&mut self) {
-        self.slowest_ns = self.service.max().max(self.service_one_piece.max());
+    /// Requests of the warm-up had no answer in the measured part either, and are not to be counted among those measured.
+    pub fn unanswered_since_warmup(&mut self, count: usize) {
+        self.counters.warmup_unanswered += count as u64;
+    }
+
+    /// In an open loop: how far the worker is, [`next_moment_ns`](Self::next_moment_ns) after the last time.
+    pub fn passed(&mut self, moment: Moment) {
+        self.course.tell(moment);
+    }
+
+    /// How long after the start, or the last time, [`passed`](Self::passed) is to be told.
+    pub fn next_moment_ns(&self) -> u64 {
+        self.course.interval_ns()
+    }
+
+    /// How often it was told.
+    pub fn moments(&self) -> u64 {
+        self.course.told()
+    }
+
+    /// The measured part, from `from_ns` on, ends now; what is told from here on is what its end has cut off.
+    pub fn ends(&mut self, from_ns: u64, now_ns: u64) {
+        self.slowest_ns =
+            self.service.exact.max().max(self.service_one_piece.max()).max(self.service_connected.max());
+        self.half = self.course.nearest(u64::midpoint(from_ns, now_ns));
     }
 
     /// The run ended before a request that was due had an answer. It enters with the time that it has waited.
@@ -138,6 +185,7 @@ impl Recorder {
         self.counters.censored += 1;
         let in_time = |sent_ns| request.ended_ns.saturating_sub(sent_ns) <= self.slowest_ns;
         self.counters.under_way += u64::from(request.sent_ns.is_some_and(in_time));
+        self.late_unanswered += u64::from(request.scheduled_ns >= self.half.at_ns);
         self.unfinished(request, true);
     }
 
@@ -145,12 +193,12 @@ impl Recorder {
     pub fn overdue(&mut self, scheduled_ns: u64, ended_ns: u64, count: u64) {
         let waited_ns = ended_ns.saturating_sub(scheduled_ns);
         self.counters.censored += count;
-        self.response.saturating_record_n(waited_ns, count);
-        if self.open_loop && waited_ns > 0 {
-            self.queue_wait.saturating_record_n(waited_ns, count);
-        } else if self.open_loop {
-            self.queue_wait_none += count;
+        self.overdue += count;
+        if scheduled_ns >= self.half.at_ns {
+            self.late_unanswered += count;
         }
+        self.response.censored.saturating_record_n(waited_ns, count);
+        self.queue_wait.censored.saturating_record_n(waited_ns, count);
     }
 
     /// Bytes that arrived, of answers complete or not.
@@ -173,6 +221,7 @@ impl Recorder {
     /// A connection was made.
     #[inline]
     pub fn connected(&mut self, time_ns: u64) {
+        self.counters.connects += 1;
         self.connect.saturating_record(time_ns);
     }
 
@@ -186,31 +235,27 @@ impl Recorder {
         self.counters.ports_ran_out += 1;
     }
 
-    /// The 99th percentile of the response times so far; `None` without any. It goes through the histograms, so it is for
-    /// a look now and then.
+    /// The 99th percentile of the response times so far, timeouts with the time that they waited; `None` without any. It goes
+    /// through the histograms, so it is for a look now and then.
     pub fn response_p99_ns(&self) -> Option<u64> {
-        if self.open_loop {
-            return (!self.response.is_empty()).then(|| self.response.value_at_quantile(0.99));
+        let mut histograms = vec![&self.response.exact, &self.response.censored];
+        if !self.open_loop {
+            histograms.extend([&self.service_one_piece, &self.service.exact]);
         }
-        // Through both at once, from the smallest value up.
-        let all = self.service.len() + self.service_one_piece.len();
-        let mut parts =
-            [self.service.iter_recorded().peekable(), self.service_one_piece.iter_recorded().peekable()];
+        let all: u64 = histograms.iter().map(|histogram| histogram.len()).sum();
+        // Through all at once, from the smallest value up.
+        let mut parts: Vec<_> =
+            histograms.into_iter().map(|histogram| histogram.iter_recorded().peekable()).collect();
         let mut seen = 0;
         loop {
-            let next = |part: &mut std::iter::Peekable<_>| {
-                part.peek().map(|entry: &IterationValue<u64>| entry.value_iterated_to())
-            };
-            let [first, second] = parts.each_mut().map(next);
-            let part = match (first, second) {
-                (None, None) => return None,
-                (Some(first), Some(second)) => usize::from(second < first),
-                (first, _) => usize::from(first.is_none()),
-            };
-            let entry = parts[part].next()?;
-            seen += entry.count_at_value();
+            let smallest = parts
+                .iter_mut()
+                .filter_map(|part| Some((part.peek()?.value_iterated_to(), part)))
+                .min_by_key(|(value_ns, _)| *value_ns);
+            let (value_ns, part) = smallest?;
+            seen += part.next()?.count_at_value();
             if seen * 100 >= all * 99 {
-                return Some(entry.value_iterated_to());
+                return Some(value_ns);
             }
         }
     }
@@ -221,21 +266,36 @@ impl Recorder {
         &self.counters
     }
 
-    /// Forgets all requests, without giving memory back or taking any: the end of a warm-up. How the connections came up that they
+    /// Forgets all requests, without giving memory back or taking any: the measured part begins. How the connections came up that they
     /// went over stays, as those that follow go over the same.
     pub fn reset(&mut self) {
         self.counters = Counters::default();
         self.queue_wait_none = 0;
+        for times in [&mut self.response, &mut self.service, &mut self.queue_wait] {
+            times.reset();
+        }
         for histogram in [
-            &mut self.response,
             &mut self.service_one_piece,
-            &mut self.service,
-            &mut self.queue_wait,
+            &mut self.service_connected,
             &mut self.schedule_lag,
             &mut self.first_byte,
             &mut self.transfer,
         ] {
-            histogram.reset();
+            reset(histogram);
+        }
+        self.by_status.reset();
+        self.course.reset();
+    }
+
+    pub(super) fn backlog(&self) -> Backlog {
+        let Moment { due, ended, waiting, .. } = self.half;
+        Backlog {
+            first: Half { due, unanswered: due.saturating_sub(ended), waiting },
+            second: Half {
+                due: self.counters.scheduled().saturating_sub(due),
+                unanswered: self.late_unanswered,
+                waiting: self.overdue,
+            },
         }
     }
 
@@ -243,26 +303,26 @@ impl Recorder {
         let Unfinished { scheduled_ns, ready_ns, sent_ns, ended_ns } = request;
         if let Some(sent_ns) = sent_ns {
             self.counters.sent += 1;
-            if waited_for {
-                self.service.saturating_record(ended_ns.saturating_sub(sent_ns));
-            }
+            let due_ns = ready_ns.unwrap_or(sent_ns).max(scheduled_ns);
+            self.schedule_lag.saturating_record(sent_ns.saturating_sub(due_ns));
         }
-        if waited_for && (self.open_loop || sent_ns.is_none()) {
-            self.response.saturating_record(ended_ns.saturating_sub(scheduled_ns));
+        if !waited_for {
+            return;
         }
-        if self.open_loop {
-            self.waited(scheduled_ns, ready_ns.unwrap_or(ended_ns));
-            if let Some(sent_ns) = sent_ns {
-                let due_ns = ready_ns.unwrap_or(sent_ns).max(scheduled_ns);
-                self.schedule_lag.saturating_record(sent_ns.saturating_sub(due_ns));
-            }
+        self.response.censored.saturating_record(ended_ns.saturating_sub(scheduled_ns));
+        if let Some(sent_ns) = sent_ns {
+            self.service.censored.saturating_record(ended_ns.saturating_sub(sent_ns));
+        }
+        match ready_ns {
+            Some(ready_ns) => self.waited(scheduled_ns, ready_ns),
+            None => self.queue_wait.censored.saturating_record(ended_ns.saturating_sub(scheduled_ns)),
         }
     }
 
     #[inline]
     fn waited(&mut self, scheduled_ns: u64, ready_ns: u64) {
         if ready_ns > scheduled_ns {
-            self.queue_wait.saturating_record(ready_ns - scheduled_ns);
+            self.queue_wait.exact.saturating_record(ready_ns - scheduled_ns);
         } else {
             self.queue_wait_none += 1;
         }

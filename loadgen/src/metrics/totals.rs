@@ -2,100 +2,22 @@
 
 use hdrhistogram::Histogram;
 
+use super::backlog::Backlog;
+use super::counters::Counters;
+use super::keyed::{Keyed, StatusClass};
 use super::recorder::Recorder;
-use super::{ErrorKind, STATUS_CODES, histogram};
-
-/// What is counted.
-#[derive(Clone, Debug)]
-pub struct Counters {
-    /// Requests of which the kernel took at least a byte.
-    pub sent: u64,
-    /// Requests with a complete answer.
-    pub completed: u64,
-    /// Requests that failed.
-    pub failed: u64,
-    /// Requests that were due and unanswered when the run ended.
-    pub censored: u64,
-    /// Those of them that were sent, and had not waited longer than the slowest answer took: nothing speaks against these.
-    pub under_way: u64,
-    /// When the last of the complete answers was.
-    pub last_done_ns: u64,
-    /// Failed requests by kind: indexed by [`ErrorKind`].
-    pub errors: [u64; ErrorKind::ALL.len()],
-    /// What the first error of each kind said, where it said more than its kind.
-    pub error_examples: [Option<Box<str>>; ErrorKind::ALL.len()],
-    /// Completed requests by status code.
-    pub status: Box<[u64; STATUS_CODES]>,
-    /// Bytes that arrived.
-    pub bytes_received: u64,
-    /// Bytes that the kernel took.
-    pub bytes_sent: u64,
-    /// How often the generator's own descriptors ran out.
-    pub descriptors_ran_out: u64,
-    /// How often the generator's own ports ran out.
-    pub ports_ran_out: u64,
-}
-
-impl Default for Counters {
-    fn default() -> Self {
-        Self {
-            sent: 0,
-            completed: 0,
-            failed: 0,
-            censored: 0,
-            under_way: 0,
-            last_done_ns: 0,
-            errors: [0; ErrorKind::ALL.len()],
-            error_examples: Default::default(),
-            status: Box::new([0; STATUS_CODES]),
-            bytes_received: 0,
-            bytes_sent: 0,
-            descriptors_ran_out: 0,
-            ports_ran_out: 0,
-        }
-    }
-}
-
-impl Counters {
-    /// Requests that were due: each has completed, failed, or been censored.
-    pub fn scheduled(&self) -> u64 {
-        self.completed + self.failed + self.censored
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.sent += other.sent;
-        self.completed += other.completed;
-        self.failed += other.failed;
-        self.censored += other.censored;
-        self.under_way += other.under_way;
-        self.last_done_ns = self.last_done_ns.max(other.last_done_ns);
-        self.bytes_received += other.bytes_received;
-        self.bytes_sent += other.bytes_sent;
-        self.descriptors_ran_out += other.descriptors_ran_out;
-        self.ports_ran_out += other.ports_ran_out;
-        for (mine, others) in self.errors.iter_mut().zip(&other.errors) {
-            *mine += others;
-        }
-        for (mine, others) in self.error_examples.iter_mut().zip(&other.error_examples) {
-            if mine.is_none() {
-                mine.clone_from(others);
-            }
-        }
-        for (mine, others) in self.status.iter_mut().zip(other.status.iter()) {
-            *mine += others;
-        }
-    }
-}
+use super::times::{Times, add, histogram};
+use crate::estimate::{Censoring, Curve};
 
 /// Times of whole requests, in nanoseconds.
 #[derive(Clone, Debug)]
 pub struct Latencies {
     /// From when they were due.
-    pub response: Histogram<u64>,
+    pub response: Times,
     /// From the actual send.
-    pub service: Histogram<u64>,
-    /// From when they were due until a connection was free.
-    pub queue_wait: Histogram<u64>,
+    pub service: Times,
+    /// From when they were due until a connection was free. Over the same requests as `response`.
+    pub queue_wait: Times,
     /// From then until the generator sent them.
     pub schedule_lag: Histogram<u64>,
 }
@@ -124,6 +46,9 @@ pub struct Totals {
     pub latencies: Latencies,
     /// Parts.
     pub phases: Phases,
+    /// How the halves of an open loop compare.
+    pub backlog: Backlog,
+    by_status: Keyed,
 }
 
 impl Totals {
@@ -136,9 +61,9 @@ impl Totals {
             open_loop: false,
             counters: Counters::default(),
             latencies: Latencies {
-                response: histogram(),
-                service: histogram(),
-                queue_wait: histogram(),
+                response: Times::new(),
+                service: Times::new(),
+                queue_wait: Times::new(),
                 schedule_lag: histogram(),
             },
             phases: Phases {
@@ -147,31 +72,66 @@ impl Totals {
                 first_byte: histogram(),
                 transfer: histogram(),
             },
+            backlog: Backlog::default(),
+            by_status: Keyed::new(StatusClass::ALL.len(), StatusClass::Successful as usize),
         };
         for (index, part) in recorders.into_iter().enumerate() {
             assert!(index == 0 || totals.open_loop == part.open_loop, "one run, one loop");
             totals.open_loop = part.open_loop;
             totals.add(part);
         }
-        if !totals.open_loop {
-            // In a closed loop each request is due when it is sent: service is response, and nothing waits before it.
-            let Latencies { response, service, queue_wait, schedule_lag } = &mut totals.latencies;
-            add(response, service);
-            queue_wait.saturating_record_n(0, service.len());
-            schedule_lag.saturating_record_n(0, service.len());
-        }
         totals
+    }
+
+    /// Whether ever more requests waited for their answers, so that the end has cut off those that would have taken longest. Only an open
+    /// loop can have that.
+    pub fn backlog_grew(&self) -> bool {
+        self.open_loop && self.backlog.grew(self.counters.censored)
+    }
+
+    /// The response times.
+    pub fn response(&self) -> Curve {
+        self.latencies.response.curve(self.waiting())
+    }
+
+    /// The service times. What a request waits for before it is sent does not change them.
+    pub fn service(&self) -> Curve {
+        self.latencies.service.curve(Censoring::Independent)
+    }
+
+    /// The waits for a connection.
+    pub fn queue_wait(&self) -> Curve {
+        self.latencies.queue_wait.curve(self.waiting())
+    }
+
+    /// The response times of answers, by the class of their status.
+    pub fn response_by_status(&self) -> Vec<(StatusClass, Curve)> {
+        let split = self.by_status.split(&self.latencies.response.exact);
+        split.into_iter().map(|(key, times)| (StatusClass::ALL[key], Curve::exact(&times))).collect()
+    }
+
+    fn waiting(&self) -> Censoring {
+        if self.backlog_grew() { Censoring::Dependent } else { Censoring::Independent }
     }
 
     fn add(&mut self, part: &Recorder) {
         self.counters.add(&part.counters);
         let Latencies { response, service, queue_wait, schedule_lag } = &mut self.latencies;
-        add(response, &part.response);
-        add(service, &part.service);
-        add(service, &part.service_one_piece);
-        add(queue_wait, &part.queue_wait);
-        queue_wait.saturating_record_n(0, part.queue_wait_none);
+        response.add(&part.response);
+        service.add(&part.service);
+        add(&mut service.exact, &part.service_one_piece);
+        add(&mut service.exact, &part.service_connected);
+        queue_wait.add(&part.queue_wait);
+        queue_wait.exact.saturating_record_n(0, part.queue_wait_none);
         add(schedule_lag, &part.schedule_lag);
+        if !part.open_loop {
+            // Most requests of a closed loop are due when they are sent: service is response, and nothing waits before it.
+            for own in [&part.service_one_piece, &part.service.exact] {
+                add(&mut response.exact, own);
+                queue_wait.exact.saturating_record_n(0, own.len());
+                schedule_lag.saturating_record_n(0, own.len());
+            }
+        }
         let Phases { dns, connect, first_byte, transfer } = &mut self.phases;
         add(dns, &part.dns);
         add(connect, &part.connect);
@@ -180,11 +140,9 @@ impl Totals {
         // Answers in one piece: their first byte was their last.
         add(first_byte, &part.service_one_piece);
         transfer.saturating_record_n(0, part.service_one_piece.len());
+        self.by_status.add(&part.by_status);
+        self.backlog.add(part.backlog());
     }
-}
-
-fn add(to: &mut Histogram<u64>, from: &Histogram<u64>) {
-    to.add(from).expect("all histograms have the same bounds");
 }
 
 #[cfg(test)]
@@ -192,7 +150,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::metrics::{Sample, TIME_MAX_NS, Unfinished};
+    use crate::estimate::Quantile;
+    use crate::metrics::error_kind::ErrorKind;
+    use crate::metrics::{Moment, Sample, TIME_MAX_NS, Unfinished};
 
     fn values(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
         histogram.iter_recorded().map(|entry| (entry.value_iterated_to(), entry.count_at_value())).collect()
@@ -218,10 +178,14 @@ mod tests {
             ErrorKind::Reset,
         );
         let totals = Totals::merge([&recorder]);
-        assert_eq!(values(&totals.latencies.service), [(300, 1), (700, 1), (800, 1), (1000, 1)]);
-        assert_eq!(totals.latencies.response, totals.latencies.service);
-        assert_eq!(values(&totals.latencies.queue_wait), [(0, 4)]);
-        assert_eq!(values(&totals.latencies.schedule_lag), [(0, 4)]);
+        let Latencies { response, service, queue_wait, schedule_lag } = &totals.latencies;
+        assert_eq!(values(&service.exact), [(300, 1), (800, 1)]);
+        assert_eq!(values(&service.censored), [(700, 1), (1000, 1)]);
+        assert_eq!((&response.exact, &response.censored), (&service.exact, &service.censored));
+        assert_eq!(values(&queue_wait.exact), [(0, 4)]);
+        assert!(queue_wait.censored.is_empty());
+        // The generator sent five.
+        assert_eq!(values(schedule_lag), [(0, 5)]);
         assert_eq!(values(&totals.phases.first_byte), [(300, 2)]);
         assert_eq!(values(&totals.phases.transfer), [(0, 1), (500, 1)]);
         let counters = &totals.counters;
@@ -232,6 +196,97 @@ mod tests {
         assert_eq!(counters.status[200], 2);
         assert_eq!(counters.errors[ErrorKind::Timeout as usize], 1);
         assert_eq!(counters.errors[ErrorKind::Reset as usize], 1);
+    }
+
+    #[test]
+    fn a_connect_in_a_closed_loop_is_waited_for_and_not_served() {
+        let mut recorder = Recorder::new(false);
+        recorder.completed(sample([400, 400, 400, 700, 700]));
+        // Connected from 100 to 400, sent at 410, answered in one piece or in two.
+        recorder.completed(sample([100, 400, 410, 710, 710]));
+        recorder.completed(sample([100, 400, 410, 710, 910]));
+        // Timed out, and cut off while it connected.
+        recorder.failed(
+            Unfinished { scheduled_ns: 0, ready_ns: Some(300), sent_ns: Some(310), ended_ns: 1310 },
+            ErrorKind::Timeout,
+        );
+        recorder.censored(Unfinished { scheduled_ns: 0, ready_ns: None, sent_ns: None, ended_ns: 50 });
+        let totals = Totals::merge([&recorder]);
+        let Latencies { response, service, queue_wait, schedule_lag } = &totals.latencies;
+        assert_eq!(values(&response.exact), [(300, 1), (610, 1), (810, 1)]);
+        assert_eq!(values(&response.censored), [(50, 1), (1310, 1)]);
+        assert_eq!(values(&service.exact), [(300, 2), (500, 1)]);
+        assert_eq!(values(&service.censored), [(1000, 1)]);
+        assert_eq!(values(&queue_wait.exact), [(0, 1), (300, 3)]);
+        assert_eq!(values(&queue_wait.censored), [(50, 1)]);
+        assert_eq!(values(schedule_lag), [(0, 1), (10, 3)]);
+        assert_eq!(values(&totals.phases.first_byte), [(300, 3)]);
+        assert_eq!(values(&totals.phases.transfer), [(0, 2), (200, 1)]);
+    }
+
+    #[test]
+    fn answers_are_told_apart_by_their_status() {
+        for open_loop in [false, true] {
+            let mut recorder = Recorder::new(open_loop);
+            for (status, time_ns) in [(200, 5), (204, 7), (503, 900), (404, 30), (500, 1100)] {
+                recorder.completed(Sample { status, ..sample([0, 0, 0, time_ns, time_ns]) });
+            }
+            recorder.censored(Unfinished {
+                scheduled_ns: 0,
+                ready_ns: Some(0),
+                sent_ns: Some(0),
+                ended_ns: 9,
+            });
+            let by_status = Totals::merge([&recorder, &recorder]).response_by_status();
+            let seen: Vec<_> = by_status
+                .iter()
+                .map(|(class, curve)| {
+                    (class.name(), curve.count(), curve.min().ns as u64, curve.max().ns as u64)
+                })
+                .collect();
+            assert_eq!(seen, [("2xx", 4, 5, 7), ("4xx", 2, 30, 30), ("5xx", 4, 900, 1100)]);
+        }
+    }
+
+    #[test]
+    fn only_answers_tell_how_long_an_answer_may_take() {
+        let mut recorder = Recorder::new(false);
+        recorder.completed(sample([0, 0, 0, 20, 20]));
+        let cut = |ended_ns| Unfinished { scheduled_ns: 0, ready_ns: Some(0), sent_ns: Some(0), ended_ns };
+        recorder.failed(cut(1000), ErrorKind::Timeout);
+        recorder.ends(0, 1000);
+        recorder.censored(cut(20));
+        recorder.censored(cut(500));
+        assert_eq!(recorder.counters().under_way, 1);
+    }
+
+    /// At twice the capacity of one connection: half of the requests are answered, each later than the one before.
+    #[test]
+    fn a_backlog_that_grows_makes_every_response_a_lower_bound() {
+        for (load, grew) in [(2, true), (1, false)] {
+            let mut recorder = Recorder::new(true);
+            let (mut done, mut moment) = (0, 0);
+            for now_ns in 0..2000 {
+                if now_ns % load == 0 {
+                    recorder.completed(sample([done, now_ns, now_ns, now_ns, now_ns]));
+                    done += 1;
+                }
+                if now_ns >= moment {
+                    let (due, ended) = (now_ns + 1, done);
+                    recorder.passed(Moment { at_ns: now_ns, due, ended, waiting: due - ended });
+                    moment += 100;
+                }
+            }
+            recorder.ends(0, 2000);
+            (done..2000).for_each(|due_ns| recorder.overdue(due_ns, 2000, 1));
+            let totals = Totals::merge([&recorder, &recorder]);
+            assert_eq!(totals.backlog_grew(), grew, "{:?}", totals.backlog);
+            let p50 = totals.response().quantile(Quantile::new(1, 2));
+            assert_eq!(p50.is_lower_bound, grew, "{p50:?}");
+            assert!(!grew || (490.0..=510.0).contains(&p50.ns), "{p50:?}");
+            assert_eq!(totals.queue_wait().quantile(Quantile::new(1, 2)).is_lower_bound, grew);
+            assert!(!totals.service().max().is_lower_bound);
+        }
     }
 
     #[test]
@@ -248,12 +303,22 @@ mod tests {
             Unfinished { scheduled_ns: 100, ready_ns: Some(200), sent_ns: Some(210), ended_ns: 710 },
             ErrorKind::Timeout,
         );
+        // Waited for long, and was reset: that is no part of any response.
+        recorder.failed(
+            Unfinished { scheduled_ns: 100, ready_ns: Some(2000), sent_ns: Some(2200), ended_ns: 2210 },
+            ErrorKind::Reset,
+        );
         let totals = Totals::merge([&recorder]);
-        assert_eq!(values(&totals.latencies.response), [(130, 1), (460, 1), (610, 1), (900, 1)]);
-        assert_eq!(values(&totals.latencies.service), [(100, 1), (400, 1), (500, 1)]);
-        assert_eq!(values(&totals.latencies.queue_wait), [(0, 1), (50, 1), (100, 1), (900, 1)]);
-        assert_eq!(values(&totals.latencies.schedule_lag), [(10, 2), (30, 1)]);
-        assert_eq!((totals.counters.sent, totals.counters.scheduled()), (3, 4));
+        let Latencies { response, service, queue_wait, schedule_lag } = &totals.latencies;
+        assert_eq!(values(&response.exact), [(130, 1), (460, 1)]);
+        assert_eq!(values(&response.censored), [(610, 1), (900, 1)]);
+        assert_eq!(values(&service.exact), [(100, 1), (400, 1)]);
+        assert_eq!(values(&service.censored), [(500, 1)]);
+        assert_eq!(values(&queue_wait.exact), [(0, 1), (50, 1), (100, 1)]);
+        assert_eq!(values(&queue_wait.censored), [(900, 1)]);
+        // It was late for the one that was reset as well.
+        assert_eq!(values(schedule_lag), [(10, 2), (30, 1), (200, 1)]);
+        assert_eq!((totals.counters.sent, totals.counters.scheduled()), (4, 5));
     }
 
     #[test]
@@ -275,61 +340,87 @@ mod tests {
         recorder.reset();
         let totals = Totals::merge([&recorder]);
         assert_eq!(totals.counters.scheduled() + totals.counters.bytes_received, 0);
-        assert!(totals.latencies.queue_wait.is_empty() && totals.phases.first_byte.is_empty());
+        assert!(totals.latencies.queue_wait.exact.is_empty() && totals.phases.first_byte.is_empty());
         assert_eq!((totals.phases.connect.len(), totals.phases.dns.len()), (1, 1));
     }
 
     #[test]
     fn a_time_beyond_the_range_counts_as_its_end_and_nothing_grows() {
         let mut recorder = Recorder::new(true);
-        let size = recorder.response.distinct_values();
+        let size = recorder.response.exact.distinct_values();
         recorder.completed(sample([0, 0, 0, u64::MAX, u64::MAX]));
         recorder.censored(Unfinished { scheduled_ns: 0, ready_ns: None, sent_ns: None, ended_ns: u64::MAX });
-        assert_eq!(recorder.response.distinct_values(), size);
-        assert_eq!(recorder.response.len(), 2);
-        assert!(recorder.response.max() >= TIME_MAX_NS);
+        for times in [&recorder.response.exact, &recorder.response.censored] {
+            assert_eq!((times.distinct_values(), times.len()), (size, 1));
+            assert!(times.max() >= TIME_MAX_NS);
+        }
     }
 
     proptest! {
         #[test]
         fn every_request_is_in_the_histograms_that_it_belongs_to(
-            open_loop: bool, requests in proptest::collection::vec((0_u8..4, proptest::array::uniform5(0_u64..1_000_000)), 0..200),
+            open_loop: bool, requests in proptest::collection::vec((0_u8..5, proptest::array::uniform5(0_u64..1_000_000)), 0..200),
         ) {
             let mut workers = [Recorder::new(open_loop), Recorder::new(open_loop)];
-            let (mut waited_for, mut sent) = (0, 0);
+            let (mut waited_for, mut sent, mut connected) = (0, 0, 0);
             for (index, (fate, mut moments)) in requests.iter().copied().enumerate() {
                 moments.sort_unstable();
-                if !open_loop {
+                // Each second one goes over a connection that is there.
+                if !open_loop && index % 2 == 0 {
                     moments[0] = moments[2];
                     moments[1] = moments[2];
                 }
                 let [scheduled_ns, ready_ns, sent_ns, _, ended_ns] = moments;
                 let unfinished = Unfinished { scheduled_ns, ready_ns: Some(ready_ns), sent_ns: Some(sent_ns), ended_ns };
                 let worker = &mut workers[index % 2];
-                sent += 1;
+                sent += u64::from(fate != 4);
                 waited_for += u64::from(fate != 2);
+                connected += u64::from(scheduled_ns < sent_ns);
                 match fate {
                     0 => worker.completed(sample(moments)),
                     1 => worker.failed(unfinished, ErrorKind::Timeout),
                     2 => worker.failed(unfinished, ErrorKind::Closed),
-                    _ => worker.censored(unfinished),
+                    3 => worker.censored(unfinished),
+                    _ => worker.censored(Unfinished { ready_ns: None, sent_ns: None, ..unfinished }),
                 }
             }
             let totals = Totals::merge(&workers);
+            let completed = totals.counters.completed;
             prop_assert_eq!(totals.counters.scheduled(), requests.len() as u64);
             prop_assert_eq!(totals.counters.sent, sent);
             prop_assert_eq!(totals.counters.errors.iter().sum::<u64>(), totals.counters.failed);
-            prop_assert_eq!(totals.counters.status.iter().sum::<u64>(), totals.counters.completed);
-            prop_assert_eq!(totals.latencies.response.len(), waited_for);
-            prop_assert_eq!(totals.latencies.service.len(), waited_for);
-            prop_assert_eq!(totals.phases.first_byte.len(), totals.counters.completed);
-            prop_assert_eq!(totals.phases.transfer.len(), totals.counters.completed);
-            let lags = if open_loop { requests.len() as u64 } else { waited_for };
-            prop_assert_eq!(totals.latencies.schedule_lag.len(), lags);
-            prop_assert_eq!(totals.latencies.queue_wait.len(), lags);
-            if !open_loop {
-                prop_assert_eq!(&totals.latencies.response, &totals.latencies.service);
+            prop_assert_eq!(totals.counters.status.iter().sum::<u64>(), completed);
+            let Latencies { response, service, queue_wait, schedule_lag } = &totals.latencies;
+            prop_assert_eq!((response.exact.len(), service.exact.len()), (completed, completed));
+            prop_assert_eq!(response.censored.len(), waited_for - completed);
+            prop_assert_eq!(queue_wait.exact.len() + queue_wait.censored.len(), waited_for);
+            prop_assert_eq!(schedule_lag.len(), sent);
+            prop_assert_eq!(totals.phases.first_byte.len(), completed);
+            prop_assert_eq!(totals.phases.transfer.len(), completed);
+            prop_assert_eq!(totals.response_by_status().iter().map(|(_, curve)| curve.count()).sum::<u64>(), completed);
+            if connected == 0 {
+                prop_assert_eq!(&response.exact, &service.exact);
             }
+        }
+
+        /// The parts of each request add up to its whole, and so do their means.
+        #[test]
+        fn the_parts_add_up_to_the_response(
+            open_loop: bool, requests in proptest::collection::vec(proptest::array::uniform5(0_u64..1_000_000), 1..100),
+        ) {
+            let mut recorder = Recorder::new(open_loop);
+            let mut sum = 0;
+            for mut moments in requests.iter().copied() {
+                moments.sort_unstable();
+                sum += moments[4] - moments[0];
+                recorder.completed(sample(moments));
+            }
+            let totals = Totals::merge([&recorder]);
+            let lag = Curve::exact(&totals.latencies.schedule_lag);
+            let parts = totals.queue_wait().mean().ns + lag.mean().ns + totals.service().mean().ns;
+            let whole = sum as f64 / requests.len() as f64;
+            prop_assert!((parts - whole).abs() <= whole * 2e-3 + 2.0, "{} {}", parts, whole);
+            prop_assert!((totals.response().mean().ns - whole).abs() <= whole * 1e-3 + 1.0);
         }
     }
 }

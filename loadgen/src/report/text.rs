@@ -4,25 +4,14 @@ use std::fmt::{self, Write as _};
 
 use super::Style;
 use crate::metrics::ErrorKind;
-use crate::result::{EndedBy, LoopName, PlanSummary, RunResult, SummaryUs};
+use crate::result::{EndedBy, Figure, LoopName, PlanSummary, RunResult, SummaryUs};
 use crate::threshold::Outcome;
 use crate::units::{show_bytes, show_count, show_rate, show_time_ns, show_typed_time_ns, three_digits};
-
-/// A row of the latencies.
-type Pick = fn(&SummaryUs) -> f64;
 
 /// Where values start,
 const LABEL: usize = 15;
 /// and what is said beside a value.
 const DETAIL: usize = LABEL + 15;
-
-/// A silence at the end of a run that is worth a note is longer than this,
-const SILENCE_MIN_S: f64 = 1.0;
-/// and than this part of it.
-const SILENCE_PART: f64 = 0.1;
-
-/// So are requests that could not be sent until the end, when they are more than this part of all.
-const UNSENT_PART: f64 = 0.05;
 
 /// The report of a run.
 pub fn render(result: &RunResult, style: Style) -> String {
@@ -40,11 +29,12 @@ fn write_report(out: &mut String, result: &RunResult, style: Style) -> fmt::Resu
     }
     writeln!(out)?;
     write_counts(out, result, style)?;
-    // Requests that failed have no latency: without any other there is nothing to show.
-    if result.latency_us.response.count > 0 {
+    // What is known of requests that did not complete is how long they waited, and that is no latency.
+    if result.requests.completed > 0 {
         writeln!(out)?;
         write_latencies(out, result, style)?;
     }
+    write_connects(out, result, style)?;
     write_outcomes(out, result, style)?;
     writeln!(out)?;
     write_generator(out, result, style)?;
@@ -176,26 +166,51 @@ fn write_latencies(out: &mut String, result: &RunResult, style: Style) -> fmt::R
         write!(out, "{name:>column$}")?;
     }
     writeln!(out)?;
-    let rows: [(&str, Pick); 9] = [
-        ("mean", |summary| summary.mean),
-        ("p50", |summary| summary.p50),
-        ("p75", |summary| summary.p75),
-        ("p90", |summary| summary.p90),
-        ("p95", |summary| summary.p95),
-        ("p99", |summary| summary.p99),
-        ("p99.9", |summary| summary.p99_9),
-        ("p99.99", |summary| summary.p99_99),
-        ("max", |summary| summary.max),
+    let rows = [
+        ("mean", Figure::Mean),
+        ("p50", Figure::P50),
+        ("p75", Figure::P75),
+        ("p90", Figure::P90),
+        ("p95", Figure::P95),
+        ("p99", Figure::P99),
+        ("p99.9", Figure::P999),
+        ("p99.99", Figure::P9999),
+        ("max", Figure::Max),
     ];
-    for (name, pick) in rows {
+    for (name, figure) in rows {
         write!(out, "{:label$}", format!("  {name}"))?;
         for (_, summary) in &columns {
-            let value = if summary.count == 0 { "-".to_owned() } else { show_time_ns(pick(summary) * 1e3) };
-            write!(out, "{value:>column$}")?;
+            write!(out, "{:>column$}", time(summary, figure))?;
         }
         writeln!(out)?;
     }
     Ok(())
+}
+
+fn time(summary: &SummaryUs, figure: Figure) -> String {
+    if summary.count == 0 {
+        return "-".to_owned();
+    }
+    let sign = if summary.is_lower_bound(figure) { "≥ " } else { "" };
+    format!("{sign}{}", show_time_ns(summary.figure(figure) * 1e3))
+}
+
+/// Of the run's connects, when the measured part had some.
+fn write_connects(out: &mut String, result: &RunResult, style: Style) -> fmt::Result {
+    if result.connections_opened == 0 {
+        return Ok(());
+    }
+    let connect = &result.phases_us.connect;
+    let mut parts: Vec<String> = [("p50", Figure::P50), ("p99", Figure::P99), ("max", Figure::Max)]
+        .map(|(name, figure)| format!("{name} {}", time(connect, figure)))
+        .into();
+    let (opened, before) =
+        (result.connections_opened, connect.count.saturating_sub(result.connections_opened));
+    parts.push(match before {
+        0 => format!("{} opened", show_count(opened)),
+        _ => format!("{} opened, and {} before the start", show_count(opened), show_count(before)),
+    });
+    writeln!(out, "\n{:LABEL$}{}", "Connects", style.listed(&parts, LABEL))
 }
 
 fn write_outcomes(out: &mut String, result: &RunResult, style: Style) -> fmt::Result {
@@ -260,43 +275,29 @@ fn write_generator(out: &mut String, result: &RunResult, style: Style) -> fmt::R
     writeln!(out, "{:LABEL$}{}", "Generator", style.listed(&parts, LABEL))
 }
 
-/// What is easily overlooked among figures that look well.
 fn write_notes(out: &mut String, result: &RunResult, style: Style) -> fmt::Result {
-    let requests = &result.requests;
-    let mut notes = Vec::new();
-    let silent_s = result.duration_s - result.last_answer_s.unwrap_or(result.duration_s);
-    // How far apart requests are at the end; a ramp may end with none.
-    let interval_s = result.plan.rate_end.map_or(0.0, |rate| 1.0 / rate);
-    if silent_s > SILENCE_MIN_S.max(SILENCE_PART * result.duration_s).max(2.0 * interval_s) {
-        notes.push(format!("there was no answer in the last {}", show_time_ns(silent_s * 1e9)));
-    }
-    // Those that could not connect are in the errors.
-    let unsent = requests.scheduled.saturating_sub(requests.sent + result.errors.connect);
-    if result.plan.mode == LoopName::Open && unsent as f64 > UNSENT_PART * requests.scheduled as f64 {
-        notes.push(format!(
-            "the rate was not kept up with: {} of {} requests found no free connection to the end; either the server \
-             is slower than that, or more connections are needed (-c, --max-connections)",
-            show_count(unsent),
-            show_count(requests.scheduled)
-        ));
-    }
-    for (index, note) in notes.iter().enumerate() {
+    for (index, note) in result.notes.iter().enumerate() {
         let label = if index == 0 { "Note" } else { "" };
-        writeln!(out, "{label:LABEL$}{}", style.wrapped(note, LABEL))?;
+        match result.notes.len() {
+            1 => writeln!(out, "{label:LABEL$}{}", style.wrapped(note, LABEL))?,
+            _ => writeln!(out, "{label:LABEL$}- {}", style.wrapped(note, LABEL + 2))?,
+        }
     }
     Ok(())
 }
 
 fn write_verdict(out: &mut String, result: &RunResult, style: Style) -> fmt::Result {
-    if result.verdict.valid {
-        return writeln!(
-            out,
-            "{:LABEL$}{}: the generator was not the bottleneck",
-            "Verdict",
-            style.good("valid")
-        );
+    let verdict = match result.verdict.valid {
+        Some(true) => format!("{}: the generator was not the bottleneck", style.good("valid")),
+        Some(false) => style.bad("not valid: these are not the server's figures"),
+        None => {
+            format!("none: {}", style.wrapped(&result.verdict.reasons.join("; "), LABEL + "none: ".len()))
+        }
+    };
+    writeln!(out, "{:LABEL$}{verdict}", "Verdict")?;
+    if result.verdict.valid.is_none() {
+        return Ok(());
     }
-    writeln!(out, "{:LABEL$}{}", "Verdict", style.bad("not valid: these are not the server's figures"))?;
     for reason in &result.verdict.reasons {
         writeln!(out, "{:LABEL$}- {}", "", style.wrapped(reason, LABEL + 2))?;
     }
@@ -306,11 +307,16 @@ fn write_verdict(out: &mut String, result: &RunResult, style: Style) -> fmt::Res
 /// What a threshold of `result` was held against, with its unit.
 pub fn observed(result: &RunResult, outcome: &Outcome) -> String {
     let seen = match outcome.unit.as_str() {
-        "us" => result.latency_us.response.count,
+        "us" => result.requests.completed,
         _ => result.requests.scheduled,
     };
     match outcome.unit.as_str() {
+        "us" if seen == 0 && result.requests.scheduled > 0 => "nothing was completed".to_owned(),
         _ if seen == 0 => "nothing to see".to_owned(),
+        "us" if outcome.lower_bound => {
+            let doubt = if outcome.is_undecided() { ": cannot be shown" } else { "" };
+            format!("≥ {}{doubt}", show_time_ns(outcome.observed * 1e3))
+        }
         "us" => show_time_ns(outcome.observed * 1e3),
         // Three digits would round 99.88 % to the 99.9 % that it misses.
         "%" => format!("{:.3} %", outcome.observed),
@@ -407,7 +413,7 @@ mod tests {
         result.plan.parallel = 16;
         result.plan.rate_end = Some(2_000_000.0);
         result.plan.keepalive = false;
-        result.verdict.valid = false;
+        result.verdict.valid = Some(false);
         result.verdict.reasons = vec!["because of words ".repeat(20)];
         result.status = (100..160).map(|code| (code.to_string(), 123_456_789)).collect();
         result.thresholds[0].expression = "requests_per_second >= 1000000000".to_owned();

@@ -43,9 +43,18 @@ pub(super) struct Lane {
 /// A request that was drawn.
 #[derive(Clone, Copy)]
 struct Ticket {
+    /// When it was due. In a closed loop, where a request is due when it is sent, only what needs a connection has such a time: that at
+    /// which the connect begins.
     scheduled_ns: u64,
     /// When it was due and there was a connection for it.
     ready_ns: u64,
+}
+
+impl Ticket {
+    /// One that goes over a connection that is there, in a closed loop: it is due when it is sent.
+    fn is_due_when_sent(self, closed: bool) -> bool {
+        closed && self.ready_ns <= self.scheduled_ns
+    }
 }
 
 /// Why a connection's time is over.
@@ -154,7 +163,7 @@ impl Lane {
     ///
     /// The time that connecting takes is a wait for a free connection. What the generator took before it began is its own lateness, and
     /// stays so: the request counts as ready by that much before it is.
-    async fn connect_for(&mut self, scheduled_ns: u64) -> bool {
+    async fn connect_for(&mut self, mut scheduled_ns: u64) -> bool {
         let late_ns = runtime::now_ns().saturating_sub(scheduled_ns.max(self.free_since_ns));
         if !self.reconnect_wait.is_zero() {
             let wait = self.reconnect_wait;
@@ -163,6 +172,11 @@ impl Lane {
                 self.give_up(scheduled_ns);
                 return false;
             }
+        }
+        // In a closed loop a request is due when it could be sent, and one that needs a connection when its connect begins. What the
+        // warm-up has drawn stays the warm-up's.
+        if self.shared.plan.open_loop().is_none() && self.shared.is_measured(scheduled_ns) {
+            scheduled_ns = runtime::now_ns();
         }
         match self.connect_or_end().await {
             None => {
@@ -290,8 +304,9 @@ impl Lane {
             let received_before = connection.received_size();
             let polled = connection.poll_exchange(context);
             let received = connection.received_size() - received_before;
-            if received > 0 {
-                self.shared.recorder.borrow_mut().received_bytes(received);
+            let measured = self.measured_part(received, matches!(polled, Poll::Ready(Ok(_))));
+            if measured > 0 {
+                self.shared.recorder.borrow_mut().received_bytes(measured);
             }
             match polled {
                 Poll::Ready(Ok(exchange)) => self.complete(exchange),
@@ -305,6 +320,22 @@ impl Lane {
                     }
                 }
             }
+        }
+    }
+
+    /// How many bytes count, when `received` have come and the oldest request in flight may be `is_answered` by now. What comes for one of the
+    /// warm-up does not count; what has come behind its answer is that of the next, and counts from there.
+    #[inline]
+    fn measured_part(&self, received: u64, is_answered: bool) -> u64 {
+        let is_measured = |ticket: Option<&Ticket>| {
+            ticket.is_some_and(|ticket| self.shared.is_measured(ticket.scheduled_ns))
+        };
+        match &self.connection {
+            _ if is_measured(self.tickets.first()) => received,
+            Some(connection) if is_answered && is_measured(self.tickets.get(1)) => {
+                connection.unread_size() as u64
+            }
+            _ => 0,
         }
     }
 
@@ -367,11 +398,11 @@ impl Lane {
             return;
         }
         let sent_ns = exchange.timing.sent_ns;
-        let closed = self.shared.plan.open_loop().is_none();
+        let at_once = ticket.is_due_when_sent(self.shared.plan.open_loop().is_none());
         let mut recorder = self.shared.recorder.borrow_mut();
         recorder.completed(Sample {
-            scheduled_ns: if closed { sent_ns } else { ticket.scheduled_ns },
-            ready_ns: if closed { sent_ns } else { ticket.ready_ns },
+            scheduled_ns: if at_once { sent_ns } else { ticket.scheduled_ns },
+            ready_ns: if at_once { sent_ns } else { ticket.ready_ns },
             sent_ns,
             first_byte_ns: exchange.timing.first_byte_ns,
             done_ns: exchange.end_ns,
@@ -393,7 +424,14 @@ impl Lane {
 
     /// Books the requests in flight as failed, and drops the connection.
     async fn fail(&mut self, kind: ErrorKind) {
-        let counts = |shared: &Shared, scheduled_ns| shared.is_measured(scheduled_ns);
+        // What never had an answer counts as what the end cuts off does.
+        let counts = |shared: &Shared, scheduled_ns| match kind {
+            ErrorKind::Timeout => shared.counts_unanswered(scheduled_ns),
+            _ => shared.is_measured(scheduled_ns),
+        };
+        if kind == ErrorKind::Timeout {
+            self.note_unanswered_since_warmup();
+        }
         self.abandon(CLOSE_AFTER_PEER_MAX, counts, |recorder, index, request| match (index, kind) {
             // It was the first answer that was wrong; the others had not begun.
             (1.., ErrorKind::Incomplete | ErrorKind::Protocol) => recorder.failed(request, ErrorKind::Closed),
@@ -406,8 +444,12 @@ impl Lane {
 
     /// Books the requests in flight, and one that was drawn and not begun, as cut off by the end of the run.
     async fn censor(&mut self) {
+        self.note_unanswered_since_warmup();
         // All of them, as none is opened in their place.
-        self.abandon(usize::MAX, Shared::is_cut_off, |recorder, _, request| recorder.censored(request)).await;
+        self.abandon(usize::MAX, Shared::counts_unanswered, |recorder, _, request| {
+            recorder.censored(request);
+        })
+        .await;
         let drawn = self.shared.source.borrow_mut().leave(self.number);
         if let Some(scheduled_ns) = drawn
             && self.shared.plan.open_loop().is_some()
@@ -418,10 +460,21 @@ impl Lane {
 
     /// Books a request that was drawn and could not be begun before the end.
     fn give_up(&self, scheduled_ns: u64) {
-        if self.shared.is_cut_off(scheduled_ns) {
+        if self.shared.counts_unanswered(scheduled_ns) {
             let ended_ns = runtime::now_ns();
             let request = Unfinished { scheduled_ns, ready_ns: None, sent_ns: None, ended_ns };
             self.shared.recorder.borrow_mut().censored(request);
+        } else if self.shared.is_measuring() {
+            self.shared.recorder.borrow_mut().unanswered_since_warmup(1);
+        }
+    }
+
+    /// Those in flight that are not counted when they have no answer.
+    fn note_unanswered_since_warmup(&self) {
+        let left_out = |ticket: &&Ticket| !self.shared.counts_unanswered(ticket.scheduled_ns);
+        if self.shared.is_measuring() {
+            let count = self.tickets.iter().filter(left_out).count();
+            self.shared.recorder.borrow_mut().unanswered_since_warmup(count);
         }
     }
 
@@ -443,7 +496,8 @@ impl Lane {
         let closed = self.shared.plan.open_loop().is_none();
         let mut recorder = self.shared.recorder.borrow_mut();
         self.shared.landed(self.tickets.len());
-        for (index, Ticket { scheduled_ns, ready_ns }) in self.tickets.drain(..).enumerate() {
+        for (index, ticket) in self.tickets.drain(..).enumerate() {
+            let Ticket { scheduled_ns, ready_ns } = ticket;
             let sent_ns = sent_ns.get(index).copied().flatten();
             if !counts(&self.shared, scheduled_ns) {
                 continue;
@@ -452,9 +506,10 @@ impl Lane {
                 let cut_size = cut_size.filter(|_| index + 1 == sent_count).unwrap_or(usize::MAX);
                 recorder.sent_bytes(request_size.min(cut_size) as u64);
             }
-            let scheduled_ns = if closed { sent_ns.unwrap_or(scheduled_ns) } else { scheduled_ns };
-            let ready_ns = Some(if closed { scheduled_ns } else { ready_ns });
-            book(&mut recorder, index, Unfinished { scheduled_ns, ready_ns, sent_ns, ended_ns });
+            let due_ns =
+                if ticket.is_due_when_sent(closed) { sent_ns.unwrap_or(scheduled_ns) } else { scheduled_ns };
+            let ready_ns = Some(ready_ns.max(due_ns));
+            book(&mut recorder, index, Unfinished { scheduled_ns: due_ns, ready_ns, sent_ns, ended_ns });
         }
     }
 }

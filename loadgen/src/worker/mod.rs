@@ -21,7 +21,7 @@ use ringtide_driver::allocator::CountingAllocator;
 use self::lane::Lane;
 use self::source::Source;
 use crate::environment::{ThreadMeter, ThreadUsage, online_cores};
-use crate::metrics::{Recorder, WorkerFacts};
+use crate::metrics::{Moment, Recorder, WorkerFacts};
 use crate::plan::{self, Mode, Plan, Stop};
 use crate::progress::{PUBLISH_INTERVAL_NS, Snapshot};
 use crate::schedule::Schedule;
@@ -275,12 +275,17 @@ impl Shared {
         scheduled_ns >= self.measured_from_ns.get()
     }
 
-    /// Whether a request that has no answer at the end of the run counts. In a closed loop that is also one from the warm-up: it has
-    /// kept its place from being used for the whole of the measured part, and would otherwise be in no figure.
-    fn is_cut_off(&self, scheduled_ns: u64) -> bool {
-        let measuring = self.measured_from_ns.get() != u64::MAX;
+    fn is_measuring(&self) -> bool {
+        self.measured_from_ns.get() != u64::MAX
+    }
+
+    /// Whether a request counts that never has an answer: that times out, or that the end cuts off. In a closed loop that runs for a time,
+    /// that is also one from the warm-up: it has kept its place from being used in the measured part, and would otherwise be in no
+    /// figure. A schedule says what belongs to the measured part, and a number of requests has no place for more; there it
+    /// is only noted.
+    fn counts_unanswered(&self, scheduled_ns: u64) -> bool {
         let kept_a_place = matches!((&self.plan.mode, self.plan.stop), (Mode::Closed, Stop::Duration { .. }));
-        self.is_measured(scheduled_ns) || (measuring && kept_a_place)
+        self.is_measured(scheduled_ns) || (self.is_measuring() && kept_a_place)
     }
 
     fn sent_one(&self) {
@@ -493,7 +498,7 @@ async fn measure(
     let statistics = runtime::statistics();
     let heap_peak_bytes = heap.map(CountingAllocator::peak_bytes);
 
-    shared.recorder.borrow_mut().ends();
+    shared.recorder.borrow_mut().ends(measured_ns, ended_ns);
     // What is still under way ends here, and what was due and found no connection is not forgotten.
     shared.ended.set(true);
     shared.source.borrow().wake_lanes();
@@ -517,7 +522,7 @@ async fn measure(
     }
     let facts = WorkerFacts {
         wall_ns: ended_ns.saturating_sub(measured_ns),
-        other_wakes: ended_ns.saturating_sub(measured_ns) / PUBLISH_INTERVAL_NS,
+        other_wakes: ended_ns.saturating_sub(measured_ns) / PUBLISH_INTERVAL_NS + recorder.moments(),
         user_ns: after.user_ns.saturating_sub(before.user_ns),
         system_ns: after.system_ns.saturating_sub(before.system_ns),
         spin_ns: statistics.spin_ns - statistics_before.spin_ns,
@@ -548,6 +553,10 @@ async fn run_source(
     }
     let mut publish = Timer::new();
     publish.set(runtime::now_ns());
+    let mut moment = Timer::new();
+    if publishes && shared.plan.open_loop().is_some() {
+        moment.set(runtime::now_ns() + shared.recorder.borrow().next_moment_ns());
+    }
     poll_fn(|context| {
         let now_ns = runtime::now_ns();
         pace(shared, now_ns);
@@ -576,6 +585,14 @@ async fn run_source(
             }
             publish.set(now_ns + PUBLISH_INTERVAL_NS);
             let _ = publish.poll_elapsed(context);
+        }
+        if moment.poll_elapsed(context).is_ready() {
+            let mut recorder = shared.recorder.borrow_mut();
+            let (due, waiting) = shared.source.borrow().due(now_ns);
+            let ended = recorder.counters().completed + recorder.counters().failed;
+            recorder.passed(Moment { at_ns: now_ns, due, ended, waiting });
+            moment.set(now_ns + recorder.next_moment_ns());
+            let _ = moment.poll_elapsed(context);
         }
         phase.waker.set(Some(context.waker().clone()));
         Poll::Pending

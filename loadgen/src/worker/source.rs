@@ -65,6 +65,8 @@ enum Kind {
         start_ns: u64,
         schedule: Schedule,
         lanes_max: usize,
+        /// Requests that were taken.
+        taken: u64,
     },
 }
 
@@ -81,7 +83,7 @@ impl Source {
 
     /// The requests of a schedule that begins at `start_ns`, for `lanes_max` lanes at most.
     pub(super) fn open(start_ns: u64, schedule: Schedule, lanes_max: usize) -> Self {
-        Self::new(Kind::Open { start_ns, schedule, lanes_max })
+        Self::new(Kind::Open { start_ns, schedule, lanes_max, taken: 0 })
     }
 
     fn new(kind: Kind) -> Self {
@@ -187,6 +189,17 @@ impl Source {
         }
     }
 
+    /// How many requests a schedule has had by `now_ns`, and how many of these nobody has taken yet.
+    pub(super) fn due(&self, now_ns: u64) -> (u64, u64) {
+        match &self.kind {
+            Kind::Open { start_ns, schedule, taken, .. } => {
+                let waiting = schedule.overdue(now_ns.saturating_sub(*start_ns));
+                (taken + waiting, waiting)
+            }
+            Kind::Waiting | Kind::Closed { .. } => (0, 0),
+        }
+    }
+
     /// Whether all requests have been taken.
     pub(super) fn is_exhausted(&self) -> bool {
         match &self.kind {
@@ -215,7 +228,7 @@ impl Source {
         match &self.kind {
             Kind::Waiting => None,
             Kind::Closed { start_ns, left, .. } => (*left > 0 && !self.idle.is_empty()).then_some(*start_ns),
-            Kind::Open { start_ns, schedule, lanes_max } => {
+            Kind::Open { start_ns, schedule, lanes_max, .. } => {
                 let wanted = !self.idle.is_empty() || self.lanes.len() < *lanes_max;
                 schedule.peek_ns().filter(|_| wanted).map(|due_ns| start_ns.saturating_add(due_ns))
             }
@@ -251,12 +264,13 @@ impl Source {
                     now_ns
                 })
             }
-            Kind::Open { start_ns, schedule, .. } => {
+            Kind::Open { start_ns, schedule, taken, .. } => {
                 let due_ns = start_ns.saturating_add(schedule.peek_ns()?);
                 if due_ns > now_ns {
                     return None;
                 }
                 schedule.next();
+                *taken += 1;
                 Some(due_ns)
             }
         }

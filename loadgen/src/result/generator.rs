@@ -1,0 +1,47 @@
+//! What the generator cost, as a result has it.
+
+use serde::{Deserialize, Serialize};
+
+use super::numbers::{ratio, us};
+use crate::metrics::GeneratorFacts;
+use crate::units::rounded;
+
+/// What the generator cost, its workers over the measured part.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Generator {
+    /// CPU time per completed request, in user space and in the kernel.
+    pub cpu_us_per_request: f64,
+    /// Of it, in user space.
+    pub user_us_per_request: f64,
+    /// CPU time in what its threads could have had: 1 is all.
+    pub cpu_utilisation: f64,
+    /// The part of it in which they only waited, spinning, so as to send in time. It is no work, and the verdict leaves it out.
+    #[serde(default)]
+    pub spin_utilisation: f64,
+    /// Calls into the kernel per completed request.
+    pub syscalls_per_request: f64,
+    /// (Peak of the heap − heap with all connections idle) / requests in flight at most. Null where nothing counts it.
+    pub heap_bytes_per_request: Option<u64>,
+    /// (Heap with all connections idle − before the first) / connections. Null where nothing counts it.
+    pub heap_bytes_per_connection: Option<u64>,
+    /// The most memory that the process ever held.
+    pub rss_peak_bytes: u64,
+}
+
+impl Generator {
+    pub(super) fn of(facts: &GeneratorFacts, completed: u64) -> Self {
+        let per_request = |value: u64| ratio(value as f64, completed as f64);
+        Self {
+            cpu_us_per_request: us(per_request(facts.cpu_ns())),
+            user_us_per_request: us(per_request(facts.user_ns())),
+            cpu_utilisation: rounded(facts.utilisation()),
+            spin_utilisation: rounded(facts.spin_utilisation()),
+            syscalls_per_request: rounded(per_request(
+                facts.workers.iter().map(|worker| worker.syscalls).sum(),
+            )),
+            heap_bytes_per_request: facts.heap_bytes_per_request,
+            heap_bytes_per_connection: facts.heap_bytes_per_connection,
+            rss_peak_bytes: facts.rss_peak_bytes,
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What is easily overlooked among figures that look well: one source for the text and for the JSON.
+
+use super::counts::{Errors, Requests};
+use super::plan::{LoopName, PlanSummary};
+use crate::threshold::Threshold;
+use crate::units::{show_count, show_time_ns};
+
+/// A silence at the end of a run that is worth a note is longer than this,
+const SILENCE_MIN_S: f64 = 1.0;
+/// and than this part of it.
+const SILENCE_PART: f64 = 0.1;
+
+/// So are requests that could not be sent until the end, when they are more than this part of all.
+const UNSENT_PART: f64 = 0.05;
+
+/// What the notes are about.
+#[derive(Clone, Copy)]
+pub(super) struct Facts<'a> {
+    pub plan: &'a PlanSummary,
+    pub thresholds: &'a [Threshold],
+    pub requests: &'a Requests,
+    pub errors: &'a Errors,
+    /// Completed requests with a status below 400.
+    pub succeeded: u64,
+    pub warmup_unanswered: u64,
+    pub duration_s: f64,
+    pub last_answer_s: Option<f64>,
+    pub backlog_grew: bool,
+    /// Whether a figure of the response is only a lower bound.
+    pub has_lower_bounds: bool,
+}
+
+/// Sentences, without a full stop.
+pub(super) fn notes(facts: &Facts<'_>) -> Vec<String> {
+    let all = [nothing_completed, silence, rate_not_kept, lower_bounds, failures_ungated, warmup_unanswered];
+    all.into_iter().filter_map(|note| note(facts)).collect()
+}
+
+fn nothing_completed(facts: &Facts<'_>) -> Option<String> {
+    let Requests { scheduled, completed, .. } = *facts.requests;
+    (scheduled > 0 && completed == 0)
+        .then(|| "no request was completed: there is no latency to show".to_owned())
+}
+
+fn silence(facts: &Facts<'_>) -> Option<String> {
+    let silent_s = facts.duration_s - facts.last_answer_s.unwrap_or(facts.duration_s);
+    // How far apart requests are at the end; a ramp may end with none.
+    let interval_s = facts.plan.rate_end.map_or(0.0, |rate| 1.0 / rate);
+    let is_long = silent_s > SILENCE_MIN_S.max(SILENCE_PART * facts.duration_s).max(2.0 * interval_s);
+    is_long.then(|| format!("there was no answer in the last {}", show_time_ns(silent_s * 1e9)))
+}
+
+fn rate_not_kept(facts: &Facts<'_>) -> Option<String> {
+    let Requests { scheduled, sent, .. } = *facts.requests;
+    // Those that could not connect are in the errors.
+    let unsent = scheduled.saturating_sub(sent + facts.errors.connect);
+    let many = facts.plan.mode == LoopName::Open && unsent as f64 > UNSENT_PART * scheduled as f64;
+    many.then(|| {
+        format!(
+            "the rate was not kept up with: {} of {} requests found no free connection to the end; either the server \
+             is slower than that, or more connections are needed (-c, --max-connections)",
+            show_count(unsent),
+            show_count(scheduled)
+        )
+    })
+}
+
+fn lower_bounds(facts: &Facts<'_>) -> Option<String> {
+    let Requests { completed, censored, .. } = *facts.requests;
+    if completed == 0 {
+        return None;
+    }
+    if facts.backlog_grew {
+        return Some(format!(
+            "ever more requests waited for their answers: the {} unanswered at the end count with the time that they had \
+             waited, so every response and queue wait is a lower bound (≥)",
+            show_count(censored)
+        ));
+    }
+    facts.has_lower_bounds.then(|| {
+        format!(
+            "{} requests timed out or were cut off by the end, of which some had waited longer than any answer took: figures \
+             with ≥ are lower bounds",
+            show_count(censored + facts.errors.timeout)
+        )
+    })
+}
+
+fn failures_ungated(facts: &Facts<'_>) -> Option<String> {
+    let Requests { completed, failed, .. } = *facts.requests;
+    let is_gated = facts.thresholds.iter().any(Threshold::is_on_latency)
+        && !facts.thresholds.iter().any(Threshold::is_on_success);
+    let refused = completed - facts.succeeded;
+    (is_gated && failed + refused > 0).then(|| {
+        format!(
+            "{} requests failed and {} were answered with a status of 400 or more; a threshold on latency does not see that, \
+             so add one on success, such as success>99.9%",
+            show_count(failed),
+            show_count(refused)
+        )
+    })
+}
+
+fn warmup_unanswered(facts: &Facts<'_>) -> Option<String> {
+    (facts.warmup_unanswered > 0).then(|| {
+        format!(
+            "{} requests of the warm-up were not answered in the measured part either: they belong to the warm-up and are \
+             in no figure",
+            show_count(facts.warmup_unanswered)
+        )
+    })
+}

@@ -1,0 +1,21 @@
+//! Numbers as the JSON of a result has them.
+
+use crate::units::rounded;
+
+pub(super) fn us(ns: f64) -> f64 {
+    rounded(ns / 1e3)
+}
+
+pub(super) fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}
+
+/// 0 by nothing.
+pub(super) fn ratio(value: f64, by: f64) -> f64 {
+    if by > 0.0 { value / by } else { 0.0 }
+}
+
+/// With nine decimals: one in a thousand million is still seen.
+pub(super) fn share(value: f64) -> f64 {
+    (value * 1e9).round() / 1e9
+}

@@ -1,0 +1,93 @@
+//! What was to be done, as a result has it.
+
+use serde::{Deserialize, Serialize};
+
+use super::numbers::seconds;
+use crate::plan::{Arrival, Mode, OpenLoop, Plan};
+
+/// What was to be done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlanSummary {
+    /// As typed.
+    pub url: String,
+    /// The method.
+    pub method: String,
+    /// Bytes of the body of each request.
+    pub body_bytes: usize,
+    /// Open connections.
+    pub connections: usize,
+    /// How many there could have been.
+    pub max_connections: usize,
+    /// Worker threads.
+    pub threads: usize,
+    /// Requests in flight per connection.
+    pub parallel: usize,
+    /// Whether connections were used again.
+    pub keepalive: bool,
+    /// `closed` or `open`.
+    pub mode: LoopName,
+    /// Scheduled requests per second at the start; null in a closed loop.
+    pub rate: Option<f64>,
+    /// And at the end.
+    pub rate_end: Option<f64>,
+    /// How they were spaced; null in a closed loop.
+    pub arrival: Option<Arrival>,
+    /// Measured time at most; null when a number of requests alone was to end the run.
+    pub duration_s: Option<f64>,
+    /// The number of requests that was to end the run; null without one.
+    pub requests: Option<u64>,
+    /// How many failed requests were to end it early: a number, or a share such as `5%`; null for any number.
+    #[serde(default)]
+    pub max_errors: Option<String>,
+    /// Time run before it.
+    pub warmup_s: f64,
+    /// Per request.
+    pub timeout_s: f64,
+    /// Per connection.
+    pub connect_timeout_s: f64,
+    /// The version of HTTP.
+    pub http: String,
+    /// What every random choice followed from.
+    pub seed: u64,
+}
+
+/// Who decided when a request is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoopName {
+    /// The server's answers.
+    Closed,
+    /// A schedule.
+    Open,
+}
+
+impl PlanSummary {
+    pub(super) fn of(plan: &Plan) -> Self {
+        let open = plan.open_loop();
+        Self {
+            url: plan.url.text.clone(),
+            method: plan.method.clone(),
+            body_bytes: plan.body.len(),
+            connections: plan.connections,
+            max_connections: plan.connections_max(),
+            threads: plan.threads,
+            parallel: plan.parallel,
+            keepalive: plan.keepalive,
+            mode: match plan.mode {
+                Mode::Closed => LoopName::Closed,
+                Mode::Open(_) => LoopName::Open,
+            },
+            rate: open.map(|open| open.rate_start),
+            rate_end: open.map(|open| open.rate_end),
+            arrival: open.map(|OpenLoop { arrival, .. }| *arrival),
+            duration_s: plan.stop.duration_ns().map(seconds),
+            requests: plan.stop.requests(),
+            max_errors: plan.max_errors.map(|max| max.to_string()),
+            warmup_s: seconds(plan.warmup_ns),
+            timeout_s: seconds(plan.timeout_ns),
+            connect_timeout_s: seconds(plan.connect_timeout_ns),
+            http: "1.1".to_owned(),
+            seed: plan.seed,
+        }
+    }
+}
