@@ -88,6 +88,10 @@ impl Socket {
                 }
                 Receiving::Armed | Receiving::Pausing | Receiving::Paused | Receiving::Abandoned => {}
             }
+            // Nobody waits for the end of a silent send, but for what the peer says to it; of this one it has not got a byte.
+            if let Sending::Failed { error, silent: true, .. } = state.sending {
+                return Poll::Ready(Err(error.to_error()));
+            }
             wait(&mut state.receive_waker, context)
         })
     }
@@ -126,7 +130,9 @@ impl Socket {
         })
     }
 
-    /// Starts a send that reports only failure; see [`Driver::send_quiet`].
+    /// Starts a send that says nothing when it succeeds at once; see [`Driver::send_quiet`]. While it has to wait,
+    /// [`is_sending`](Self::is_sending) and [`poll_sent`](Self::poll_sent) are about it. When it fails at once, so does the next
+    /// [`poll_receive`](Self::poll_receive) that finds nothing.
     #[inline]
     pub(crate) fn send_quiet(&mut self, bytes: &'static [u8]) -> io::Result<()> {
         let handle = self.handle;
@@ -479,6 +485,8 @@ enum Sending {
         error: KeptError,
         /// So many bytes of the send the kernel took.
         sent_size: usize,
+        /// It was a silent one, which nobody waits for.
+        silent: bool,
     },
 }
 
@@ -696,15 +704,17 @@ fn dispatch_to_socket(state: &mut State, driver: &mut AnyDriver, handle: Handle,
             wake(&mut state.send_waker);
         }
         Event::Sent(Err(CutSend { sent_size, error }), _) => {
-            state.sending = Sending::Failed { error: KeptError::of(&error), sent_size };
+            let silent = !matches!(state.sending, Sending::Busy);
+            state.sending = Sending::Failed { error: KeptError::of(&error), sent_size, silent };
             wake(&mut state.send_waker);
             // After a silent send nobody waits for its end, but for the answer to it.
             wake(&mut state.receive_waker);
         }
+        Event::SendWaits => state.sending = Sending::Busy,
         Event::Connected(outcome) => {
             state.sending = match outcome {
                 Ok(()) => Sending::Idle,
-                Err(error) => Sending::Failed { error: KeptError::of(&error), sent_size: 0 },
+                Err(error) => Sending::Failed { error: KeptError::of(&error), sent_size: 0, silent: false },
             };
             wake(&mut state.send_waker);
         }
