@@ -176,14 +176,18 @@ impl Fallback {
     fn start_send(&mut self, handle: Handle, buffer: SendBuffer, quiet: bool) -> io::Result<()> {
         let mut syscalls = 0;
         let socket = self.idle_socket(handle, Flags::SENDING)?;
-        let sending = socket.send(buffer, quiet, &mut syscalls);
-        match sending {
-            Sending::Ended { result: Ok(()), quiet: true, .. } => {}
-            Sending::Ended { result, buffer, .. } => {
+        match socket.send(buffer, &mut syscalls) {
+            Sending::Ended { result: Ok(()), .. } if quiet => {}
+            Sending::Ended { result, buffer } => {
                 socket.flags.set(Flags::SENDING);
                 self.queue(handle, Event::Sent(result, buffer));
             }
-            Sending::Waits => socket.flags.set(Flags::SENDING),
+            Sending::Waits => {
+                socket.flags.set(Flags::SENDING);
+                if quiet {
+                    self.queue(handle, Event::SendWaits);
+                }
+            }
         }
         self.syscalls += syscalls;
         Ok(())

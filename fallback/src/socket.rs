@@ -34,14 +34,12 @@ pub(crate) struct StreamSocket {
 struct Unsent {
     buffer: SendBuffer,
     sent: usize,
-    /// Success is not reported ([`Driver::send_quiet`](ringtide_driver::Driver::send_quiet)).
-    quiet: bool,
 }
 
 /// What one attempt to send gave.
 pub(crate) enum Sending {
     /// The send has ended.
-    Ended { result: Result<(), CutSend>, buffer: SendBuffer, quiet: bool },
+    Ended { result: Result<(), CutSend>, buffer: SendBuffer },
     /// The rest waits for the next writable edge.
     Waits,
 }
@@ -118,14 +116,14 @@ impl StreamSocket {
 
     /// Sends `buffer` as far as there is room for it.
     #[inline]
-    pub(crate) fn send(&mut self, buffer: SendBuffer, quiet: bool, syscalls: &mut u64) -> Sending {
+    pub(crate) fn send(&mut self, buffer: SendBuffer, syscalls: &mut u64) -> Sending {
         let mut sent = 0;
         match self.send_bytes(&buffer, &mut sent, syscalls) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.unsent = Some(Box::new(Unsent { buffer, sent, quiet }));
+                self.unsent = Some(Box::new(Unsent { buffer, sent }));
                 Sending::Waits
             }
-            result => Sending::Ended { result: cut_at(sent, result), buffer, quiet },
+            result => Sending::Ended { result: cut_at(sent, result), buffer },
         }
     }
 
@@ -139,13 +137,12 @@ impl StreamSocket {
             self.unsent = Some(unsent);
             return Some(Sending::Waits);
         }
-        let Unsent { buffer, quiet, .. } = *unsent;
-        Some(Sending::Ended { result: cut_at(sent, result), buffer, quiet })
+        Some(Sending::Ended { result: cut_at(sent, result), buffer: unsent.buffer })
     }
 
-    /// Gives up a send that waits, other than a quiet one.
+    /// Gives up a send that waits.
     pub(crate) fn cancel_send(&mut self) -> Option<(CutSend, SendBuffer)> {
-        let unsent = self.unsent.take_if(|unsent| !unsent.quiet)?;
+        let unsent = self.unsent.take()?;
         Some((CutSend { sent_size: unsent.sent, error: cancelled_send() }, unsent.buffer))
     }
 

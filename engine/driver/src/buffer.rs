@@ -263,7 +263,6 @@ impl fmt::Debug for Lease {
 
 /// Bytes on their way out. The driver owns them until the send has ended and gives them back in
 /// [`Event::Sent`](crate::Event::Sent), so that an owned buffer can be used again.
-#[derive(Debug)]
 pub enum SendBuffer {
     /// Bytes that outlive everything: a request that is sent again and again.
     Static(&'static [u8]),
@@ -283,6 +282,17 @@ impl Deref for SendBuffer {
             Self::Shared(bytes) => bytes,
             Self::Owned(bytes) => bytes,
         }
+    }
+}
+
+impl fmt::Debug for SendBuffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self {
+            Self::Static(_) => "static",
+            Self::Shared(_) => "shared",
+            Self::Owned(_) => "owned",
+        };
+        write!(f, "SendBuffer({} bytes, {kind})", self.len())
     }
 }
 

@@ -78,6 +78,8 @@ pub enum Event {
     /// [`Driver::send`] has ended: the kernel took all of the buffer, or less. The buffer comes back so that it can be
     /// used again.
     Sent(Result<(), CutSend>, SendBuffer),
+    /// A [`Driver::send_quiet`] could not be taken whole at once. It goes on as an ordinary send, whose [`Event::Sent`] follows.
+    SendWaits,
     /// [`Driver::poll`] has ended: the descriptor is ready (or in error, which the next call on it will tell).
     /// The handle is gone.
     Polled(io::Result<()>),
@@ -148,7 +150,8 @@ pub fn monotonic_ns() -> u64 {
 /// - **Multishot stays armed.** A receive or accept lasts until its `…Ended` event. A driver whose kernel ends one early
 ///   (no `IORING_CQE_F_MORE`, completion-queue overflow, no buffers: `ENOBUFS`) starts it again by itself, the last
 ///   when buffers have come back.
-/// - **Whole sends.** A short send is continued by the driver; the caller sees one `Sent`.
+/// - **Whole sends.** A short send is continued by the driver; the caller sees one `Sent`. `ResourceBusy` for a send means that one is under
+///   way of which `Sent` will tell.
 /// - **Memory.** A buffer given to `send` is the driver's until it is handed back by `Sent`, or dropped before `Closed`.
 ///   No memory that a caller can free or move is ever shown to the kernel.
 /// - **Leases** keep their pool alive, also beyond the driver.
@@ -199,20 +202,24 @@ pub trait Driver {
     /// `NotFound` for a stale handle, `ResourceBusy` while another send is under way. The buffer is dropped.
     fn send(&mut self, socket: Handle, buffer: SendBuffer) -> io::Result<()>;
 
-    /// Sends all of `bytes`, and reports only failure: `Sent` follows if and only if not all of it could be sent.
-    /// This spares a completion per request where the peer's answer says that the request has arrived.
+    /// Sends all of `bytes`, and says nothing when the kernel takes them at once, within the turn that hands them over. This spares a
+    /// completion per request.
     ///
-    /// The caller must know that all earlier bytes have left the socket's buffer (by the peer's answer) before the next
-    /// `send`, `send_quiet` or `shutdown`.
+    /// When there is no room for all of them, that turn gives `SendWaits`, and the rest goes out as an ordinary send's does: `Sent`
+    /// follows, however it ends. When they cannot be sent at all, that turn gives `Sent` with the error, alone.
+    ///
+    /// The caller need not know whether the bytes of an earlier silent send have left the socket's buffer; an answer of the peer would
+    /// not prove it. Nothing that is sent or shut down afterwards overtakes them. What follows on the same socket before the next
+    /// turn costs a system call of its own, by which the driver finds out, and is answered with `ResourceBusy` if they have to wait.
     ///
     /// # Errors
     /// As `send`; also `InvalidInput` for more than [`QUIET_SEND_SIZE_MAX`](crate::limits::QUIET_SEND_SIZE_MAX) bytes.
     fn send_quiet(&mut self, socket: Handle, bytes: &'static [u8]) -> io::Result<()>;
 
-    /// Ends the sending half (FIN) once everything sent before is in the socket's buffer. Takes effect before it returns.
+    /// Ends the sending half (FIN) behind everything sent before. Takes effect before it returns.
     ///
     /// # Errors
-    /// `ResourceBusy` while a send is under way, `NotFound` for a stale handle, otherwise as shutdown(2).
+    /// `ResourceBusy` while a send is under way, a silent one that has to wait included; `NotFound` for a stale handle, otherwise as shutdown(2).
     fn shutdown(&mut self, socket: Handle) -> io::Result<()>;
 
     /// Ends a receive or an accept early; `ReceiveEnded(Cancelled)` or `AcceptEnded(None)` follows unless it was ending
@@ -220,12 +227,16 @@ pub trait Driver {
     fn cancel(&mut self, handle: Handle);
 
     /// Ends a [`send`](Driver::send) early: its `Sent` follows with what the kernel took until then, unless it was ending by itself.
-    /// Nothing happens when none is under way, or the handle is stale; nor to a silent send, which the kernel
-    /// takes at once unless the caller has broken its promise.
+    /// Nothing happens when none is under way, or the handle is stale; nor to a silent send that is not known to wait,
+    /// by `SendWaits` or by the `ResourceBusy` of another.
     fn cancel_send(&mut self, socket: Handle);
 
     /// Ends everything on `handle` and closes its descriptor; `Closed` follows. A foreign descriptor stays open.
     /// Nothing happens when it is stale or closing already.
+    ///
+    /// A send that is under way is not taken back: what there is room for goes out before the end of the stream, and the rest is dropped.
+    /// The end of the stream goes to the peer no later than with the next turn, and before anything that is started after this call. What
+    /// closing costs does not depend on how many handles are open.
     fn close(&mut self, handle: Handle);
 
     /// Waits once until a foreign descriptor is ready; `Polled` follows, or `Closed` after [`close`](Driver::close).
@@ -240,7 +251,8 @@ pub trait Driver {
     /// May return early with nothing.
     ///
     /// # Errors
-    /// Only when the driver itself is broken (the ring is gone); not for any single socket.
+    /// Only when the driver itself is broken (the ring is gone); not for any single socket, nor for a shortage of the kernel's that can
+    /// pass.
     fn turn(&mut self, deadline_ns: Option<u64>, completions: &mut Vec<Completion>) -> io::Result<()>;
 
     /// A way to end the wait in [`turn`](Driver::turn) from another thread.

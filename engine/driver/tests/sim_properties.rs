@@ -351,9 +351,12 @@ impl World {
     ) {
         let (sending, quiet) =
             self.ledger.get(stream).map_or((false, 0), |account| (account.sending, account.quiet));
-        // An earlier quiet send may have left the socket's buffer or not; nothing has told.
+        // An earlier quiet send may have been taken or not; if not, that has to be told.
         let refused = result.as_ref().is_err_and(|error| error.kind() == ErrorKind::ResourceBusy);
         self.answered(stream, result, sending || (quiet > 0 && refused));
+        if refused && !sending {
+            self.ledger.at(stream).quiet_refused = true;
+        }
         if result.is_ok() {
             book(self.ledger.at(stream));
             let end = self.ends.get_mut(&stream).expect("every stream has an end");
@@ -501,6 +504,7 @@ impl World {
                 continue;
             }
             assert!(!account.sending, "{stream:?}: Sent has not come");
+            assert!(!account.quiet_refused, "{stream:?}: a send was refused for nothing");
             assert_eq!(end.received, peer_end.handed_in.len(), "{stream:?}: bytes are missing");
         }
     }

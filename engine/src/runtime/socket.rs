@@ -89,6 +89,10 @@ impl Socket {
                 }
                 Receiving::Armed | Receiving::Pausing | Receiving::Paused | Receiving::Abandoned => {}
             }
+            // Nobody waits for the end of a silent send, but for what the peer says to it; of this one it has not got a byte.
+            if let Sending::Failed { error, silent: true, .. } = state.sending {
+                return Poll::Ready(Err(error.to_error()));
+            }
             wait(&mut state.receive_waker, context)
         })
     }
@@ -127,7 +131,9 @@ impl Socket {
         })
     }
 
-    /// Starts a send that reports only failure; see [`Driver::send_quiet`].
+    /// Starts a send that says nothing when it succeeds at once; see [`Driver::send_quiet`]. While it has to wait,
+    /// [`is_sending`](Self::is_sending) and [`poll_sent`](Self::poll_sent) are about it. When it fails at once, so does the next
+    /// [`poll_receive`](Self::poll_receive) that finds nothing.
     #[inline]
     pub(crate) fn send_quiet(&mut self, bytes: &'static [u8]) -> io::Result<()> {
         let handle = self.handle;

@@ -75,6 +75,8 @@ pub(super) enum Sending {
         error: KeptError,
         /// So many bytes of the send the kernel took.
         sent_size: usize,
+        /// It was a silent one, which nobody waits for.
+        silent: bool,
     },
 }
 
@@ -321,15 +323,17 @@ fn dispatch_to_socket(state: &mut SocketState, driver: &mut AnyDriver, handle: H
             wake(&mut state.send_waker);
         }
         Event::Sent(Err(CutSend { sent_size, error }), _) => {
-            state.sending = Sending::Failed { error: KeptError::of(&error), sent_size };
+            let silent = !matches!(state.sending, Sending::Busy);
+            state.sending = Sending::Failed { error: KeptError::of(&error), sent_size, silent };
             wake(&mut state.send_waker);
             // After a silent send nobody waits for its end, but for the answer to it.
             wake(&mut state.receive_waker);
         }
+        Event::SendWaits => state.sending = Sending::Busy,
         Event::Connected(outcome) => {
             state.sending = match outcome {
                 Ok(()) => Sending::Idle,
-                Err(error) => Sending::Failed { error: KeptError::of(&error), sent_size: 0 },
+                Err(error) => Sending::Failed { error: KeptError::of(&error), sent_size: 0, silent: false },
             };
             wake(&mut state.send_waker);
         }

@@ -51,11 +51,9 @@ impl Fallback {
 
     fn continue_send(&mut self, handle: Handle, completions: &mut Vec<Completion>) {
         let Some(Entry::Socket(socket)) = self.entries.get_mut(handle) else { return };
-        if let Some(Sending::Ended { result, buffer, quiet }) = socket.continue_send(&mut self.syscalls) {
+        if let Some(Sending::Ended { result, buffer }) = socket.continue_send(&mut self.syscalls) {
             socket.flags.clear(Flags::SENDING);
-            if result.is_err() || !quiet {
-                completions.push(Completion { handle, event: Event::Sent(result, buffer) });
-            }
+            completions.push(Completion { handle, event: Event::Sent(result, buffer) });
         }
     }
 

@@ -8,9 +8,11 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::OnceLock;
 
-use io_uring::{IoUring, cqueue, opcode, squeue, types};
+use io_uring::{IoUring, cqueue, opcode, types};
+use socket2::SockRef;
 
 use super::buffer_ring::{BUFFER_GROUP, BufferRing};
+use super::submit::quiet;
 use crate::buffer::BufferPool;
 
 /// Entries of the submission queue: one turn may start this many operations before it has to enter the kernel early.
@@ -134,12 +136,17 @@ fn climb() -> Result<Rung, Unusable> {
 /// A ring on the best rung that works here. It belongs to the calling thread
 /// (`IORING_SETUP_SINGLE_ISSUER`).
 pub(super) fn build() -> Result<Built, Unusable> {
-    usable_rung()?.build_whole()
+    build_with(SUBMISSION_ENTRIES, COMPLETION_ENTRIES)
+}
+
+/// As [`build`], with so many entries.
+pub(super) fn build_with(submission_entries: u32, completion_entries: u32) -> Result<Built, Unusable> {
+    usable_rung()?.build_whole(submission_entries, completion_entries)
 }
 
 /// A ring on the lowest rung, whatever works here.
 pub(super) fn build_plainest() -> Result<Built, Unusable> {
-    PLAINEST.build_whole()
+    PLAINEST.build_whole(SUBMISSION_ENTRIES, COMPLETION_ENTRIES)
 }
 
 /// A ring, and what of the kernel it uses.
@@ -150,9 +157,9 @@ pub(super) struct Built {
 }
 
 impl Rung {
-    fn build_whole(self) -> Result<Built, Unusable> {
+    fn build_whole(self, submission_entries: u32, completion_entries: u32) -> Result<Built, Unusable> {
         let ring =
-            self.build(SUBMISSION_ENTRIES, COMPLETION_ENTRIES).map_err(|error| explain_setup(&error))?;
+            self.build(submission_entries, completion_entries).map_err(|error| explain_setup(&error))?;
         let mut features = vec!["multishot_receive", "buffer_ring"];
         for (used, name) in [
             (self.multishot_accept, "multishot_accept"),
@@ -210,7 +217,8 @@ fn disabled_sysctl() -> Option<u32> {
 
 static TRIAL_BYTE: u8 = 1;
 
-/// Sends a byte to itself through a multishot receive and a buffer ring, with a silent send: all that the driver stands on.
+/// Sends a byte to itself through a multishot receive and a buffer ring, with a silent send, and another where there is no room: all that
+/// the driver stands on.
 fn try_what_is_needed(mut ring: IoUring) -> Result<(), Unusable> {
     let failed = |step| move |error: io::Error| Unusable::failed(step, &error);
     let parameters = ring.params();
@@ -234,11 +242,7 @@ fn try_what_is_needed(mut ring: IoUring) -> Result<(), Unusable> {
     let (one, other) = std::os::unix::net::UnixStream::pair().map_err(failed("socketpair"))?;
 
     let receive = opcode::RecvMulti::new(types::Fd(one.as_raw_fd()), BUFFER_GROUP).build().user_data(1);
-    let send = opcode::Send::new(types::Fd(other.as_raw_fd()), &raw const TRIAL_BYTE, 1)
-        .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
-        .build()
-        .flags(squeue::Flags::SKIP_SUCCESS)
-        .user_data(2);
+    let send = quiet(opcode::Send::new(types::Fd(other.as_raw_fd()), &raw const TRIAL_BYTE, 1)).user_data(2);
     // SAFETY: the byte is static; the receive writes only into the pool, which outlives the ring (dropped below); both
     // descriptors stay open until after the wait.
     unsafe { ring.submission().push_multiple(&[receive, send]) }.expect("the queue is empty");
@@ -260,7 +264,30 @@ fn try_what_is_needed(mut ring: IoUring) -> Result<(), Unusable> {
         (Err(error), None) => Err(failed("a trial receive")(error)),
         (Ok(_), None) => Err(Unusable::Failed { step: "a trial receive", errno: libc::ETIME }),
     };
+    let outcome = outcome.and_then(|()| try_a_send_without_room(&mut ring));
     drop(ring);
     std::mem::forget((buffers, pool));
     outcome
+}
+
+/// A silent send must not be kept by the kernel until there is room: what follows on the socket would overtake it.
+fn try_a_send_without_room(ring: &mut IoUring) -> Result<(), Unusable> {
+    let failed = |step| move |error: io::Error| Unusable::failed(step, &error);
+    let (full, _peer) = std::os::unix::net::UnixStream::pair().map_err(failed("socketpair"))?;
+    let socket = SockRef::from(&full);
+    socket.set_send_buffer_size(1).map_err(failed("SO_SNDBUF"))?;
+    while socket.send_with_flags(&[0; 4096], libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL).is_ok() {}
+    let send = quiet(opcode::Send::new(types::Fd(full.as_raw_fd()), &raw const TRIAL_BYTE, 1)).user_data(3);
+    // SAFETY: the byte is static, and the descriptor stays open until after the wait.
+    unsafe { ring.submission().push(&send) }.expect("the queue is empty");
+    let timeout = types::Timespec::new().sec(2);
+    let arguments = types::SubmitArgs::new().timespec(&timeout);
+    let entered = ring.submitter().submit_with_args(1, &arguments);
+    // The receive of the trial before has completed with the end of its stream by now.
+    let completion = ring.completion().find(|entry| entry.user_data() == 3);
+    match (entered, completion) {
+        (_, Some(entry)) if entry.result() == -libc::EAGAIN => Ok(()),
+        (Err(error), None) if error.raw_os_error() != Some(libc::ETIME) => Err(failed("a trial send")(error)),
+        _ => Err(Unusable::OldKernel { what: "sends that never wait" }),
+    }
 }

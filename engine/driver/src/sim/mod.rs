@@ -98,6 +98,10 @@ pub struct Sim {
     ready: Vec<Completion>,
     /// For so many turns nothing is handed out.
     overflow_turns: u64,
+    /// Silent sends that the next turn hands over.
+    quiet: Vec<Handle>,
+    /// Silent sends that were found to have to wait, of which the next turn tells.
+    waiting: Vec<Handle>,
     bell: Arc<Bell>,
 }
 
@@ -132,6 +136,8 @@ impl Sim {
             agenda: Agenda::default(),
             ready: Vec::new(),
             overflow_turns: 0,
+            quiet: Vec::new(),
+            waiting: Vec::new(),
             bell: Arc::default(),
         }
     }
@@ -169,6 +175,7 @@ impl Sim {
     }
 
     fn start_send(&mut self, socket: Handle, buffer: SendBuffer, quiet: bool) -> io::Result<()> {
+        self.hand_over_quiet(socket);
         let stream = self.live_stream(socket)?;
         if stream.send.is_some() {
             return Err(busy_handle());
@@ -176,7 +183,11 @@ impl Sim {
         stream.sends += 1;
         let number = stream.sends;
         stream.send = Some(Send::UnderWay { buffer, taken: 0, quiet, scheduled: true, number });
-        self.agenda.at(self.now_ns, Step::Send(socket));
+        if quiet {
+            self.quiet.push(socket);
+        } else {
+            self.agenda.at(self.now_ns, Step::Send(socket));
+        }
         Ok(())
     }
 
@@ -309,8 +320,6 @@ impl Driver for Sim {
         self.start_send(socket, buffer, false)
     }
 
-    /// As the contract says. The simulation looks after the caller's part of it: while bytes of an earlier quiet send have
-    /// not left the socket's buffer, the next send is answered with `ResourceBusy`.
     fn send_quiet(&mut self, socket: Handle, bytes: &'static [u8]) -> io::Result<()> {
         if bytes.len() > QUIET_SEND_SIZE_MAX {
             return Err(io::ErrorKind::InvalidInput.into());
@@ -319,6 +328,7 @@ impl Driver for Sim {
     }
 
     fn shutdown(&mut self, socket: Handle) -> io::Result<()> {
+        self.hand_over_quiet(socket);
         let stream = self.live_stream(socket)?;
         if stream.send.is_some() {
             return Err(busy_handle());
@@ -357,6 +367,7 @@ impl Driver for Sim {
 
     fn close(&mut self, handle: Handle) {
         if self.live(handle).is_ok() {
+            self.carry_on_send(handle);
             self.close_socket(handle);
         }
     }
@@ -378,6 +389,12 @@ impl Driver for Sim {
     fn turn(&mut self, deadline_ns: Option<u64>, completions: &mut Vec<Completion>) -> io::Result<()> {
         self.now_ns += TURN_NS;
         self.buffers_back();
+        for socket in std::mem::take(&mut self.quiet) {
+            self.hand_over_quiet(socket);
+        }
+        if self.tell_who_waits(completions) {
+            return Ok(());
+        }
         if self.random.chance(self.faults.spurious_wake) {
             return Ok(());
         }
@@ -466,6 +483,17 @@ impl Sim {
     /// 0, or with `probability` a random time.
     fn random_delay_ns(&mut self, probability: f64) -> u64 {
         if self.random.chance(probability) { self.random.up_to(network::DELAY_NS_MAX) } else { 0 }
+    }
+
+    /// Tells of the silent sends that have to wait; whether there was any. Nothing delays that.
+    fn tell_who_waits(&mut self, completions: &mut Vec<Completion>) -> bool {
+        let before = completions.len();
+        for handle in std::mem::take(&mut self.waiting) {
+            if self.live(handle).is_ok() {
+                completions.push(Completion { handle, event: Event::SendWaits });
+            }
+        }
+        completions.len() > before
     }
 
     /// Hands `ready` out; whether that was anything.

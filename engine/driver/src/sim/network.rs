@@ -392,7 +392,22 @@ impl Sim {
         }
     }
 
-    fn carry_on_send(&mut self, handle: Handle) {
+    /// The kernel takes a silent send now, and if that is not all of it, the rest becomes an ordinary send.
+    pub(super) fn hand_over_quiet(&mut self, handle: Handle) {
+        let send = self.stream_mut(handle).and_then(|stream| stream.send.as_ref());
+        if !matches!(send, Some(Send::UnderWay { quiet: true, .. })) {
+            return;
+        }
+        self.carry_on_send(handle);
+        if let Some(Send::UnderWay { quiet, .. }) =
+            self.stream_mut(handle).and_then(|stream| stream.send.as_mut())
+        {
+            *quiet = false;
+            self.waiting.push(handle);
+        }
+    }
+
+    pub(super) fn carry_on_send(&mut self, handle: Handle) {
         let Some(stream) = self.stream_mut(handle) else { return };
         let Some(Send::UnderWay { buffer, taken, scheduled, .. }) = &mut stream.send else { return };
         *scheduled = false;

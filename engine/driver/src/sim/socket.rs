@@ -124,7 +124,14 @@ impl Stream {
 /// A send, which lasts from the call until its `Sent` is in the caller's hands.
 #[derive(Debug)]
 pub(super) enum Send {
-    UnderWay { buffer: SendBuffer, taken: usize, quiet: bool, scheduled: bool, number: u64 },
+    /// `quiet` until it has been found that the kernel does not take all of it at once.
+    UnderWay {
+        buffer: SendBuffer,
+        taken: usize,
+        quiet: bool,
+        scheduled: bool,
+        number: u64,
+    },
     Ended,
 }
 

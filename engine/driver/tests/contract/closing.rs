@@ -1,12 +1,15 @@
 //! Close in the middle of everything, and handles that are gone.
 
 use std::io;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
-use ringtide_driver::{Driver, Handle, ReceiveEnd, SendBuffer};
+use ringtide_driver::{Address, Driver, Handle, ReceiveEnd, SendBuffer};
 
 use crate::pump::{Pump, loopback, owned};
 use crate::subject::Subject;
@@ -87,6 +90,84 @@ pub(crate) fn close_ends_an_armed_receive_and_sends_the_end<S: Subject>() {
     let (bytes, end) = pump.received_all(server);
     assert!(bytes.is_empty() && matches!(end, ReceiveEnd::Eof), "{bytes:?} {end:?}");
     pump.finish(&[server]);
+}
+
+/// A server with one thread must see it before it sees the next connection, so a second turn would be too late.
+pub(crate) fn the_end_leaves_with_the_turn_that_follows_the_close<S: Subject>() {
+    if !S::REAL {
+        return; // Nobody else could look.
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has free ports");
+    let address = Address::Tcp(listener.local_addr().expect("a bound socket has an address"));
+    let mut pump = S::pump();
+    let client = pump.connect(&address);
+    pump.connected(client).expect("it listens");
+    let (mut server, _) = listener.accept().expect("it has connected");
+    pump.receive(client);
+    pump.expect_nothing();
+    pump.close(client);
+    let next = pump.connect(&address);
+    pump.turn(Some(0));
+    server.set_read_timeout(Some(Duration::from_secs(5))).expect("settable");
+    assert_eq!(server.read(&mut [0]).expect("no end came"), 0);
+    pump.closed(client);
+    pump.connected(next).expect("it listens");
+    pump.finish(&[next]);
+}
+
+pub(crate) fn what_was_sent_before_the_close_goes_before_the_end<S: Subject>() {
+    if S::CUTS_SENDS {
+        return; // A part of it goes.
+    }
+    for turn_between in [false, true] {
+        for quiet in [false, true] {
+            let mut pump = S::pump();
+            let (client, server) = pump.pair();
+            pump.receive(client);
+            pump.receive(server);
+            pump.expect_nothing();
+            if quiet {
+                pump.send_quiet(client, b"last");
+            } else {
+                pump.send(client, owned(b"last"));
+            }
+            if turn_between {
+                pump.turn(Some(0));
+            }
+            pump.close(client);
+            pump.closed(client);
+            let (bytes, end) = pump.received_all(server);
+            assert!(bytes == b"last" && matches!(end, ReceiveEnd::Eof), "{bytes:?} {end:?}");
+            pump.finish(&[server]);
+        }
+    }
+}
+
+pub(crate) fn close_leaves_others_of_the_same_file_alone<S: Subject>() {
+    if !S::REAL {
+        return;
+    }
+    let mut pump = S::pump();
+    let (ours, mut theirs) = UnixStream::pair().expect("a pair can be made");
+    let kept = ours.try_clone().expect("a descriptor can be copied");
+    let adopted = [ours, kept.try_clone().expect("a descriptor can be copied")]
+        .map(|socket| pump.driver.adopt(socket.into()).expect("a connected socket"));
+    for socket in adopted {
+        pump.own(socket);
+    }
+    pump.receive(adopted[0]);
+    pump.receive(adopted[1]);
+    pump.expect_nothing();
+    pump.close(adopted[0]);
+    pump.closed(adopted[0]);
+    pump.expect_nothing();
+    theirs.write_all(b"to the other").expect("it is open");
+    assert_eq!(pump.received(adopted[1], 12), b"to the other");
+    pump.finish(&adopted[1..]);
+    (&kept).write_all(b"from the last").expect("it is open");
+    let mut bytes = [0; 13];
+    theirs.read_exact(&mut bytes).expect("it was sent");
+    assert_eq!(&bytes, b"from the last");
 }
 
 pub(crate) fn close_ends_a_receive_with_bytes_on_the_way<S: Subject>() {

@@ -70,6 +70,34 @@ mod plainest {
     }
 }
 
+/// So few entries that submissions do not fit, and completions overflow, which ends multishots.
+mod small {
+    use super::{Address, BufferPool, Completions, IoUring, OwnedFd, Subject, full_listener};
+
+    suite!(FewCompletions);
+
+    struct FewCompletions;
+
+    impl Subject for FewCompletions {
+        type Driver = IoUring;
+        const NAME: &'static str = "io_uring::small";
+        const REAL: bool = true;
+
+        fn usable() -> bool {
+            Completions::usable()
+        }
+
+        fn driver(pool: BufferPool) -> IoUring {
+            IoUring::with_entries(pool, 8).expect("the probe said that it can be used")
+        }
+
+        fn black_hole() -> (IoUring, Address, Vec<OwnedFd>) {
+            let (address, kept) = full_listener();
+            (Self::driver(BufferPool::new()), address, kept)
+        }
+    }
+}
+
 /// Only what the kernel has to confirm is waited for, and its answers come at once.
 #[test]
 fn dropping_the_driver_does_not_wait_for_what_has_ended() {

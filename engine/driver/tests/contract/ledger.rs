@@ -22,8 +22,10 @@ pub(crate) struct Account {
     pub(crate) receiving: bool,
     pub(crate) accepting: bool,
     pub(crate) sending: bool,
-    /// Quiet sends, each of which may fail once.
+    /// Quiet sends of which nothing has been told: each may fail once, or have to wait and go on as an ordinary send.
     pub(crate) quiet: u32,
+    /// A send was refused because of a quiet one, of which something has to be told then.
+    pub(crate) quiet_refused: bool,
     pub(crate) polling: bool,
     pub(crate) closing: bool,
     /// The receive or accept under way was cancelled.
@@ -76,7 +78,7 @@ impl Ledger {
     /// `cancel_send` was called.
     pub(crate) fn cancel_send(&mut self, handle: Handle) {
         if let Some(account) = self.accounts.get_mut(&handle) {
-            account.send_cancelled = account.sending;
+            account.send_cancelled = account.sending || account.quiet_refused;
         }
     }
 
@@ -90,6 +92,9 @@ impl Ledger {
             !account.closing || matches!(completion.event, Event::Closed),
             "after close comes Closed alone: {completion:?}"
         );
+        if matches!(completion.event, Event::SendWaits | Event::Sent(..)) {
+            account.quiet_refused = false;
+        }
         let expected = match &completion.event {
             Event::Connected(_) => std::mem::take(&mut account.connecting),
             Event::Accepted(_) => account.accepting,
@@ -113,6 +118,13 @@ impl Ledger {
                     (cut.sent_size < buffer.len() || buffer.is_empty()) && (cancelled || !by_cancel)
                 });
                 cut_well && std::mem::take(&mut account.sending)
+            }
+            Event::SendWaits => {
+                let waits = account.quiet > 0 && !account.sending;
+                // Those before it were taken.
+                account.quiet = 0;
+                account.sending = true;
+                waits
             }
             Event::Polled(_) => account.polling,
             Event::Closed => account.closing,

@@ -24,10 +24,14 @@ macro_rules! suite {
                     shutdown_ends_one_half,
                     a_quiet_send_says_nothing_when_it_succeeds, a_quiet_send_reports_failure,
                     a_quiet_send_that_is_too_large_is_an_error_of_the_call,
-                    a_quiet_send_that_has_to_wait_arrives_whole, a_quiet_send_that_is_cut_short_is_reported;
+                    a_quiet_send_that_has_to_wait_arrives_whole, nothing_overtakes_a_quiet_send_that_waits,
+                    quiet_sends_into_little_room_keep_their_order, a_quiet_send_that_waits_can_be_cancelled,
+                    a_quiet_send_that_is_cut_short_is_reported;
                 closing: a_stale_handle_is_refused_by_every_call,
                     a_stale_handle_never_reaches_the_next_socket_in_its_slot,
-                    close_ends_an_armed_receive_and_sends_the_end, close_ends_a_receive_with_bytes_on_the_way,
+                    close_ends_an_armed_receive_and_sends_the_end, the_end_leaves_with_the_turn_that_follows_the_close,
+                    what_was_sent_before_the_close_goes_before_the_end, close_leaves_others_of_the_same_file_alone,
+                    close_ends_a_receive_with_bytes_on_the_way,
                     close_ends_a_blocked_send_and_drops_its_buffer, close_ends_a_connect_that_is_never_answered,
                     close_ends_a_connect_at_once, close_ends_an_armed_accept,
                     close_ends_the_connections_that_nobody_has_accepted;

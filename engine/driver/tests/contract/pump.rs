@@ -74,8 +74,18 @@ impl<D: Driver> Pump<D> {
     }
 
     pub(crate) fn send_quiet(&mut self, socket: Handle, bytes: &'static [u8]) {
-        self.driver.send_quiet(socket, bytes).expect("sending can start");
+        self.try_send_quiet(socket, bytes).expect("sending can start");
+    }
+
+    pub(crate) fn try_send_quiet(&mut self, socket: Handle, bytes: &'static [u8]) -> io::Result<()> {
+        self.driver.send_quiet(socket, bytes)?;
         self.ledger.at(socket).quiet += 1;
+        Ok(())
+    }
+
+    /// Drops what has come of `handle` and no test has asked for.
+    pub(crate) fn forget(&mut self, handle: Handle) {
+        self.inbox.retain(|completion| completion.handle != handle);
     }
 
     pub(crate) fn cancel(&mut self, handle: Handle) {
@@ -218,6 +228,10 @@ impl<D: Driver> Pump<D> {
             Event::Sent(result, buffer) => (result, buffer),
             event => unreachable!("{event:?} was not waited for"),
         }
+    }
+
+    pub(crate) fn send_waits(&mut self, socket: Handle) {
+        self.wait("SendWaits", socket, |event| matches!(event, Event::SendWaits));
     }
 
     pub(crate) fn cancel_send(&mut self, socket: Handle) {

@@ -49,6 +49,7 @@ impl<const SEED: u64> Subject for Faulty<SEED> {
     type Driver = Sim;
     const NAME: &'static str = ["sim::few_faults", "sim::faults", "sim::many_faults"][SEED as usize];
     const REAL: bool = false;
+    const CUTS_SENDS: bool = true;
 
     fn driver(pool: BufferPool) -> Sim {
         // The seeds differ in how much goes wrong, too.

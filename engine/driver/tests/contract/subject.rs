@@ -21,6 +21,9 @@ pub(crate) trait Subject {
     /// Whether its sockets are the kernel's, so that descriptors can be adopted, polled and counted.
     const REAL: bool;
 
+    /// Whether its kernel may take less of a send than there is room for.
+    const CUTS_SENDS: bool = false;
+
     /// Whether it can run here. When it can not, the tests fail, unless the person who runs them said otherwise.
     fn usable() -> bool {
         true
