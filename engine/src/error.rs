@@ -36,6 +36,9 @@ pub enum Error {
     Timeout(Phase),
     /// The peer ended the connection before the first byte of the response. It may or may not have acted on the request.
     Closed,
+    /// The response to an earlier request on the same connection was the last one, so there is none to this pipelined request. Whether the peer
+    /// may have acted on it: see [`LastResponse`]. The connection is to be dropped.
+    Unanswered(LastResponse),
     /// The peer ended the connection inside the response.
     Incomplete(h1::Incomplete),
     /// The peer sent something that is not HTTP, or more than the limits allow.
@@ -55,10 +58,11 @@ pub enum Error {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// A request is in flight already on a connection that does not pipeline, or the body of the one before has not been finished. Nothing
-    /// was sent, and the connection is as it was.
+    /// A request is in flight already on a connection that does not pipeline, or [`PIPELINED_MAX`](crate::limits::PIPELINED_MAX) of them
+    /// on one that does, or the body of the one before has not been finished. Nothing was sent, and the connection is as it was.
     Busy,
-    /// The connection cannot be used for another request: the peer has closed it, or said that it will. Nothing was sent, and the connection is
+    /// The connection cannot be used for another request: the peer has closed it, or said that it will, or has sent what nobody
+    /// asked for, or was asked to close it. Nothing was sent, and the connection is
     /// as it was.
     NotReusable,
     /// The head cannot be encoded without being read as something else. Nothing of it was sent. A client's connection is as it was; on
@@ -86,6 +90,20 @@ pub enum RequestError {
         /// What was given, at least. Where the caller sends the pieces, the size of the last one, and 0 at the end.
         given: u64,
     },
+}
+
+/// Why a response was the last one on its connection, and what that says of the requests behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastResponse {
+    /// It said so (`Connection: close`). The peer processes no request behind it (RFC 9112 §9.6): any of them can be sent again on another
+    /// connection, whatever its method.
+    Announced,
+    /// It ended with the connection, was of an HTTP/1.0 peer that does not keep its connections, or left open where the next one would begin. As after
+    /// [`Error::Closed`], the peer may have acted on a request behind it: only an idempotent one can be sent again (RFC 9112 §9.3.2).
+    Implied,
+    /// It switched to another protocol (101, or success of CONNECT), of which the requests behind it have become a part. What the peer has
+    /// made of them is not known.
+    SwitchedProtocols,
 }
 
 /// The part of a request in which a time limit was reached.
@@ -126,7 +144,11 @@ impl Error {
         match self {
             Self::Request(_) | Self::BodyTooLarge { .. } | Self::WorkerEnded => Culprit::Caller,
             Self::Protocol(_) | Self::Incomplete(_) => Culprit::Peer,
-            Self::Resolve { .. } | Self::Connect { .. } | Self::Network(_) | Self::Closed => Culprit::Network,
+            Self::Resolve { .. }
+            | Self::Connect { .. }
+            | Self::Network(_)
+            | Self::Closed
+            | Self::Unanswered(_) => Culprit::Network,
             Self::Timeout(_) => Culprit::Time,
         }
     }
@@ -157,6 +179,15 @@ impl fmt::Display for Error {
             }
             Self::Timeout(Phase::Body) => f.write_str("timed out reading the response's body"),
             Self::Closed => f.write_str("the peer closed the connection before it answered"),
+            Self::Unanswered(LastResponse::Announced) => f.write_str(
+                "no response: an earlier one on the connection announced its end (Connection: close)",
+            ),
+            Self::Unanswered(LastResponse::Implied) => {
+                f.write_str("no response: an earlier one on the connection was the last that it could carry")
+            }
+            Self::Unanswered(LastResponse::SwitchedProtocols) => {
+                f.write_str("no response: an earlier one on the connection switched to another protocol")
+            }
             Self::Incomplete(incomplete) => write!(f, "{incomplete}"),
             Self::Protocol(error) => write!(f, "the peer broke the protocol: {error}"),
             Self::Network(error) => write!(f, "the connection failed: {error}"),
@@ -171,7 +202,7 @@ impl fmt::Display for Error {
 impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Busy => f.write_str("a request is in flight already on this connection"),
+            Self::Busy => f.write_str("as many requests are in flight on this connection as may be"),
             Self::NotReusable => f.write_str("the connection cannot be used for another request"),
             Self::Head(error) => write!(f, "the head cannot be encoded: {error}"),
             Self::Uri { uri, reason } => write!(f, "'{uri}': {reason}"),
@@ -193,6 +224,7 @@ impl std::error::Error for Error {
             Self::Protocol(error) => error.source(),
             Self::Timeout(_)
             | Self::Closed
+            | Self::Unanswered(_)
             | Self::Incomplete(_)
             | Self::BodyTooLarge { .. }
             | Self::WorkerEnded => None,

@@ -15,11 +15,13 @@ use http::StatusCode;
 use ringtide_driver::limits::QUIET_SEND_SIZE_MAX;
 use ringtide_driver::{Address, SendBuffer};
 
+use super::fence::Fence;
 use super::input::Input;
 use super::piece::Piece;
 use super::request::PreparedRequest;
-use crate::error::{Error, RequestError};
-use crate::limits::{CLOSE_AFTER_PEER_MAX, COALESCED_SEND_SIZE_MAX};
+use super::times::{CompletedExchange, GivenUp, Timing};
+use crate::error::{Error, LastResponse, RequestError};
+use crate::limits::{CLOSE_AFTER_PEER_MAX, COALESCED_SEND_SIZE_MAX, PIPELINED_MAX};
 use crate::proto::h1::{
     self, BodyLength, ChunkHeader, ClientCodec, Limits, RequestKind, ResponseEvent, ResponseHead,
     ResponseMeta,
@@ -81,6 +83,9 @@ pub struct Connection {
     pending_body: BodyLength,
     pipelining: bool,
     reusable: bool,
+    /// The current response, or the one before, is the last.
+    last: Option<LastResponse>,
+    fence: Fence,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +96,8 @@ enum Stage {
     Head,
     /// The head has been given out, the end not.
     Body,
+    /// There was an error.
+    Failed,
 }
 
 /// No send has begun with it: those that carry more than one request are not so long.
@@ -99,7 +106,6 @@ const _: () = assert!(COALESCED_SEND_SIZE_MAX < NOT_BEGUN as usize);
 
 struct InFlight {
     kind: RequestKind,
-    closes: bool,
     /// Where in the send that began it its first byte stands; [`NOT_BEGUN`] until it has been given to the stream, so that the
     /// peer can answer.
     begun_at: u16,
@@ -118,36 +124,6 @@ enum HeadPlace {
     Input(usize),
     /// Aside, as the input has moved on.
     Kept(Box<[u8]>),
-}
-
-/// The times of one exchange, on the clock of [`runtime::now_ns`](crate::runtime::now_ns).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Timing {
-    /// When the request was handed to the kernel.
-    pub sent_ns: u64,
-    /// When the first byte of the response (an interim one included) arrived.
-    pub first_byte_ns: u64,
-}
-
-/// A whole exchange, for those who measure and do not look at bodies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CompletedExchange {
-    /// The status code of the response.
-    pub status: StatusCode,
-    /// When it was sent and when the response began.
-    pub timing: Timing,
-    /// When the last byte of the response arrived.
-    pub end_ns: u64,
-}
-
-/// What a connection has sent of the requests that were in flight when it was [given up](Connection::give_up).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct GivenUp {
-    /// When each was handed to the kernel, in order; `None` for those of which it has not taken a byte.
-    pub sent_ns: Vec<Option<u64>>,
-    /// Of the last one that has a time, the kernel has taken so many bytes at most. `None` when it has taken all that was handed to it along
-    /// with the first byte.
-    pub cut_size: Option<usize>,
 }
 
 /// What [`Connection::poll_event`] found.
@@ -170,8 +146,10 @@ impl Connection {
         }
     }
 
-    /// A connection over `stream`, which nothing has been sent on yet.
-    pub fn new(stream: Stream, options: &ConnectionOptions) -> Self {
+    /// A connection over `stream`, which nothing has been sent on yet. It receives from now on, so that what the peer does before it is asked is
+    /// noticed with the worker's next turn.
+    pub fn new(mut stream: Stream, options: &ConnectionOptions) -> Self {
+        let reusable = stream.watch().is_ok();
         Self {
             stream,
             codec: ClientCodec::new(options.limits),
@@ -187,7 +165,9 @@ impl Connection {
             sent_ns: 0,
             pending_body: BodyLength::None,
             pipelining: options.pipelining,
-            reusable: true,
+            reusable,
+            last: None,
+            fence: Fence::default(),
         }
     }
 
@@ -210,24 +190,20 @@ impl Connection {
     /// Starts `request` and returns at once; it goes out with the worker's next turn, together with those started beside it.
     ///
     /// # Errors
-    /// [`RequestError::Busy`] when the response before has not ended and the connection does not pipeline, or when the body of the request
-    /// before has not been [finished](Self::finish_body); [`RequestError::NotReusable`] when the peer has closed. Nothing has changed.
+    /// [`RequestError::Busy`] when the response before has not ended and the connection does not pipeline, or pipelines as many as
+    /// [`PIPELINED_MAX`], or when the body of the request before has not been [finished](Self::finish_body); [`RequestError::NotReusable`]
+    /// when it is not [reusable](Self::is_reusable). Nothing has changed.
     #[inline]
     pub fn start(&mut self, request: &PreparedRequest) -> Result<(), Error> {
-        if self.pending_body != BodyLength::None || (!self.pipelining && !self.in_flight.is_empty()) {
+        let room = if self.pipelining { PIPELINED_MAX } else { 1 };
+        if self.pending_body != BodyLength::None || self.in_flight.len() >= room {
             return Err(RequestError::Busy.into());
         }
         if !self.is_reusable() {
             return Err(RequestError::NotReusable.into());
         }
         self.pending_body = request.pending_body();
-        let mut in_flight = InFlight {
-            kind: request.kind(),
-            closes: request.closes(),
-            begun_at: NOT_BEGUN,
-            queued: 0,
-            sent_ns: 0,
-        };
+        let mut in_flight = InFlight { kind: request.kind(), begun_at: NOT_BEGUN, queued: 0, sent_ns: 0 };
         match request.as_static() {
             // Alone on the wire, so the response is the proof that it arrived.
             Some(bytes) if !self.pipelining && bytes.len() <= QUIET_SEND_SIZE_MAX && self.is_drained() => {
@@ -240,6 +216,8 @@ impl Connection {
             }
         }
         self.in_flight.push_back(in_flight);
+        // RFC 9112 §9.6: none follows one with "close".
+        self.reusable = !request.closes();
         Ok(())
     }
 
@@ -247,7 +225,8 @@ impl Connection {
     /// dropped first. Cancel-safe.
     ///
     /// # Errors
-    /// [`RequestError::NotReusable`] when no request is in flight. After any other the connection is to be dropped.
+    /// [`RequestError::NotReusable`] when no request is in flight. [`Error::Unanswered`] when an earlier response was the last. After that, and
+    /// after any other, the connection is to be dropped.
     pub async fn response(&mut self) -> Result<Response<'_>, Error> {
         poll_fn(|context| self.poll_head(context)).await?;
         Ok(Response { connection: self })
@@ -264,10 +243,12 @@ impl Connection {
             ready!(self.poll_head(context))?;
         }
         ready!(self.poll_end(context))?;
-        let status = self.meta.map_or(StatusCode::OK, |meta| meta.status());
+        // A response that has ended had a head.
+        let Some(meta) = self.meta.take() else { return Poll::Ready(Err(h1::Error::Failed.into())) };
         let timing = Timing { sent_ns: self.sent_ns, first_byte_ns: self.first_byte_ns };
         self.tidy();
-        Poll::Ready(Ok(CompletedExchange { status, timing, end_ns: self.stream.turn_time_ns() }))
+        let end_ns = self.stream.turn_time_ns();
+        Poll::Ready(Ok(CompletedExchange { status: meta.status(), timing, end_ns }))
     }
 
     /// When each request that is in flight was handed to the kernel, in order; `None` for those of which it has not taken a byte.
@@ -339,13 +320,13 @@ impl Connection {
     }
 
     /// Whether the peer has sent something before it was asked for the first time, and has not closed behind it: an HTTP server may say that it
-    /// waits no longer (408), and nothing else. Known only after [`watch`](Self::watch).
+    /// waits no longer (408), and nothing else.
     pub fn has_peer_spoken_first(&self) -> bool {
         self.received_size == 0 && self.in_flight.is_empty() && self.stream.has_unread()
     }
 
-    /// Whether another request may be started, as far as is known without asking the peer: it has not announced that it will close, and has not closed. That
-    /// can change at any time.
+    /// Whether another request may be started, as far as is known without asking the peer: it has not announced that it will close, was not
+    /// asked to, has not closed, and has sent nothing that was not asked for. That can change at any time.
     #[inline]
     pub fn is_reusable(&self) -> bool {
         self.reusable
@@ -427,6 +408,11 @@ impl Connection {
     }
 
     pub(crate) fn queue_data(&mut self, data: Bytes) -> Result<(), Error> {
+        if let Some(last) = self.last
+            && self.in_flight.len() > usize::from(self.stage == Stage::Body)
+        {
+            return Err(Error::Unanswered(last));
+        }
         let size = data.len() as u64;
         match &mut self.pending_body {
             BodyLength::Length(left) if size <= *left => *left -= size,
@@ -487,6 +473,7 @@ impl Connection {
         if self.outgoing.is_empty() {
             return None;
         }
+        self.raise_fence();
         let previous_ns = self.stream.sent_at_ns();
         let mut queued = 0;
         for request in self.in_flight.iter_mut() {
@@ -532,6 +519,16 @@ impl Connection {
         together
     }
 
+    /// Notes what has been received and not been taken for a response when requests are about to be sent.
+    fn raise_fence(&mut self) {
+        // Without pipelining none is sent then, see `is_reusable`.
+        if self.pipelining {
+            let has_rest = self.input.bytes().len() > self.given;
+            let begun = self.in_flight.iter().take_while(|request| request.begun_at != NOT_BEGUN).count();
+            self.fence.raise(has_rest, self.stream.unread_count(), begun);
+        }
+    }
+
     #[inline]
     fn is_drained(&self) -> bool {
         self.in_flight.is_empty() && self.outgoing.is_empty() && !self.stream.is_sending()
@@ -547,12 +544,16 @@ impl Connection {
         if self.stage == Stage::Body {
             ready!(self.poll_end(context))?;
         }
-        if self.in_flight.is_empty() {
+        if self.in_flight.is_empty() || self.stage == Stage::Failed {
             return Poll::Ready(Err(RequestError::NotReusable.into()));
+        }
+        if let Some(last) = self.last {
+            return Poll::Ready(Err(Error::Unanswered(last)));
         }
         match ready!(self.poll_event(context))? {
             Event::Head => Poll::Ready(Ok(())),
-            Event::Data(_) | Event::End => unreachable!("a message begins with its head"),
+            // No message begins with these.
+            Event::Data(_) | Event::End => Poll::Ready(Err(h1::Error::Failed.into())),
         }
     }
 
@@ -574,7 +575,8 @@ impl Connection {
         match ready!(self.poll_event(context))? {
             Event::Data(range) => Poll::Ready(Ok(Some(range))),
             Event::End => Poll::Ready(Ok(None)),
-            Event::Head => unreachable!("a message has one head"),
+            // No message has another.
+            Event::Head => Poll::Ready(Err(h1::Error::Failed.into())),
         }
     }
 
@@ -584,7 +586,7 @@ impl Connection {
         let outcome = self.poll_event_inner(context);
         if matches!(outcome, Poll::Ready(Err(_))) {
             self.reusable = false;
-            self.stage = Stage::Between;
+            self.stage = Stage::Failed;
         }
         outcome
     }
@@ -608,6 +610,9 @@ impl Connection {
                 match event {
                     ResponseEvent::Head(head) => {
                         self.meta = Some(head.meta());
+                        if !self.codec.is_reusable() {
+                            self.note_last();
+                        }
                         self.head = HeadPlace::Input(position);
                         self.stage = Stage::Body;
                         self.input.consume(consumed);
@@ -638,6 +643,7 @@ impl Connection {
             match ready!(self.stream.poll_receive(context)) {
                 Ok(Some(lease)) => {
                     self.received_size += lease.len() as u64;
+                    self.fence.next_piece();
                     self.keep_head();
                     self.input.extend(lease);
                 }
@@ -659,15 +665,16 @@ impl Connection {
     /// The first byte of a response is there, or the end of the stream in its place.
     #[inline]
     fn begin(&mut self) -> Result<(), Error> {
+        let fenced = !self.fence.admits() && !self.input.bytes().is_empty();
         match self.in_flight.front() {
-            Some(request) if request.begun_at != NOT_BEGUN => {
+            Some(request) if request.begun_at != NOT_BEGUN && !fenced => {
                 self.sent_ns = if request.sent_ns == 0 { self.stream.sent_at_ns() } else { request.sent_ns };
                 self.first_byte_ns = self.stream.turn_time_ns();
                 self.codec.begin(request.kind);
                 self.stage = Stage::Head;
                 Ok(())
             }
-            // A response to what has not been asked.
+            // A response to what had not been asked.
             _ if !self.input.bytes().is_empty() => Err(Error::Protocol(h1::Error::UnexpectedBytes)),
             _ => Err(Error::Closed),
         }
@@ -676,11 +683,40 @@ impl Connection {
     #[inline]
     fn end(&mut self, reusable: bool) {
         self.stage = Stage::Between;
-        let closes = self.in_flight.pop_front().is_some_and(|request| request.closes);
+        self.in_flight.pop_front();
+        self.fence.answered();
+        if !reusable {
+            self.last.get_or_insert(LastResponse::Implied);
+        }
         // A peer that answers before it has the whole request will misread the rest.
         let unsent =
             self.in_flight.is_empty() && (self.pending_body != BodyLength::None || !self.outgoing.is_empty());
-        self.reusable &= reusable && !closes && !unsent;
+        self.reusable &= reusable && !unsent;
+    }
+
+    /// The response whose head is there is the last. RFC 9112 §9.6: nothing more is sent but what belongs to its own request.
+    fn note_last(&mut self) {
+        self.reusable = false;
+        self.last = Some(if self.codec.is_upgraded() {
+            LastResponse::SwitchedProtocols
+        } else if self.codec.announces_close() {
+            LastResponse::Announced
+        } else {
+            LastResponse::Implied
+        });
+        let behind = || self.in_flight.iter().skip(1);
+        let dropped: usize = behind().map(|request| request.queued as usize).sum();
+        if dropped > 0 {
+            let kept = self.outgoing.len().saturating_sub(dropped);
+            let mut outgoing = InlineQueue::default();
+            while outgoing.len() < kept
+                && let Some(buffer) = self.outgoing.pop_front()
+            {
+                outgoing.push_back(buffer);
+            }
+            self.outgoing = outgoing;
+            self.in_flight.iter_mut().skip(1).for_each(|request| request.queued = 0);
+        }
     }
 
     /// Copies the current head aside before its buffer goes.
@@ -695,7 +731,7 @@ impl Connection {
     /// Gives buffers back once a response is done with.
     #[inline]
     fn tidy(&mut self) {
-        if self.stage == Stage::Between {
+        if matches!(self.stage, Stage::Between | Stage::Failed) {
             self.head = HeadPlace::Nowhere;
             self.input.consume(mem::take(&mut self.given));
             self.input.release();

@@ -5,18 +5,21 @@
 mod client;
 mod date;
 mod exchange;
+mod fence;
 mod input;
 mod piece;
 mod request;
 mod response;
 mod server;
+mod times;
 mod wire;
 
-pub use self::client::{CompletedExchange, Connection, ConnectionOptions, GivenUp, Response, Timing};
+pub use self::client::{Connection, ConnectionOptions, Response};
 pub use self::exchange::{Answered, Exchange, Responder};
 pub use self::piece::Piece;
 pub use self::request::PreparedRequest;
 pub use self::response::PreparedResponse;
 pub(crate) use self::server::Waiting;
 pub use self::server::{DISCARD_SIZE_MAX, ServerConnection};
+pub use self::times::{CompletedExchange, GivenUp, Timing};
 pub(crate) use self::wire::Wire;

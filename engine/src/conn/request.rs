@@ -1,5 +1,7 @@
 //! A request encoded once and sent as often as one likes.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{Method, Request};
@@ -36,10 +38,12 @@ enum Encoded {
 
 impl PreparedRequest {
     /// Encodes `request` with its body. `Host` is taken from the URI unless there is such a header; `Content-Length` is set when there
-    /// is a body, or the method is one that has one. The target is sent as it is in the URI.
+    /// is a body, or the method is one that has one. The target is sent as it is in the URI, but for an empty path, which is sent as `/`, and
+    /// for user information, which is not sent.
     ///
     /// # Errors
-    /// When a part of the head holds what would be read as something else, or there is no host.
+    /// When a part of the head holds what would be read as something else, or there is no host, or more than one; for CONNECT, when there is
+    /// no port.
     pub fn new(request: &Request<Bytes>) -> Result<Self, RequestError> {
         let body = request.body();
         let length = body_length(request.method(), body);
@@ -56,7 +60,7 @@ impl PreparedRequest {
     /// that is not empty, and for the methods that have one. A body that is given as a `Vec` is not copied: the head is put before it in place.
     ///
     /// # Errors
-    /// When a part of the head holds what would be read as something else.
+    /// When a part of the head holds what would be read as something else, or there is not one `Host`.
     pub fn from_parts<'f>(
         method: &Method,
         target: &str,
@@ -174,16 +178,21 @@ fn connection_has<'f>(fields: impl Iterator<Item = (&'f [u8], &'f [u8])>, option
 fn encode_head<B>(request: &Request<B>, length: BodyLength) -> Result<Vec<u8>, RequestError> {
     let uri = request.uri();
     let lacking = |reason: &str| RequestError::Uri { uri: uri.to_string(), reason: reason.to_owned() };
-    let authority = uri.authority();
+    // RFC 9110 §4.2.4: user information is not sent, and is an attempt to deceive more often than not.
+    let authority =
+        uri.authority().map(|authority| authority.as_str().rsplit('@').next().unwrap_or_default());
     let host = match request.headers().get(HOST) {
         Some(_) => None,
         None => Some(authority.ok_or_else(|| lacking("no host, and no Host header"))?),
     };
-    // RFC 9110 §4.2.4: user information is not sent, and is an attempt to deceive more often than not.
-    let host = host.map(|authority| authority.as_str().rsplit('@').next().unwrap_or_default());
     let target = match *request.method() {
-        Method::CONNECT => authority.ok_or_else(|| lacking("CONNECT needs a host and a port"))?.as_str(),
-        _ => uri.path_and_query().map_or("/", |target| target.as_str()),
+        // Checked in every way when it is encoded.
+        Method::CONNECT => authority.ok_or_else(|| lacking("CONNECT needs a host and a port"))?.into(),
+        _ => match uri.path_and_query().map_or("", |target| target.as_str()) {
+            // RFC 9112 §3.2.1: an empty path is sent as "/".
+            query if query.is_empty() || query.starts_with('?') => Cow::Owned(format!("/{query}")),
+            target => Cow::Borrowed(target),
+        },
     };
     let host = host.iter().map(|host| (&b"host"[..], host.as_bytes()));
     // The framing is ours to state, once.
@@ -196,11 +205,74 @@ fn encode_head<B>(request: &Request<B>, length: BodyLength) -> Result<Vec<u8>, R
     h1::encode_request_head(
         &mut bytes,
         request.method().as_str(),
-        target,
+        &*target,
         h1::Version::Http11,
         host.chain(fields),
         length,
     )
     .map_err(RequestError::Head)?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first_lines(method: &str, uri: &str) -> Result<String, String> {
+        let request = Request::builder().method(method).uri(uri).body(Bytes::new());
+        let prepared = PreparedRequest::new(&request.map_err(|error| error.to_string())?);
+        let prepared = prepared.map_err(|error| error.to_string())?;
+        let text = String::from_utf8(prepared.bytes().to_vec()).expect("it is ASCII");
+        Ok(text.replace(" HTTP/1.1\r\nhost:", "").trim_end().to_owned())
+    }
+
+    #[test]
+    fn the_target_and_the_host_follow_from_the_uri() {
+        for (method, uri, expected) in [
+            ("GET", "http://h?x=1", "GET /?x=1 h"),
+            ("GET", "http://h", "GET / h"),
+            ("GET", "http://h/?", "GET /? h"),
+            ("GET", "http://me:secret@h:80/a", "GET /a h:80"),
+            ("CONNECT", "http://me:secret@h:80/", "CONNECT h:80 h:80"),
+            ("CONNECT", "h:443", "CONNECT h:443 h:443"),
+            ("GET", "http://[::1]:80/", "GET / [::1]:80"),
+        ] {
+            assert_eq!(first_lines(method, uri).as_deref(), Ok(expected), "{method} {uri}");
+        }
+        for (method, uri, says) in [
+            ("CONNECT", "http://h/", "host and a port"),
+            ("CONNECT", "h:0", "host and a port"),
+            ("CONNECT", "/", "host"),
+            ("GET", "/", "no host"),
+            ("GET", "http://:80/", ""),
+            ("GET", "http:///", ""),
+            ("GET", "http://me@:80/", ""),
+        ] {
+            let error = first_lines(method, uri).expect_err(uri);
+            assert!(error.contains(says) && !error.contains("secret"), "{method} {uri}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_request_has_one_host() {
+        for (hosts, is_taken) in [
+            (&["a"][..], true),
+            (&["a:80"], true),
+            (&["a", "b"], false),
+            (&["a", "a"], false),
+            (&["a b"], false),
+            (&["a b/c@d"], false),
+            (&[":80"], false),
+        ] {
+            let mut request = Request::get("http://h/").body(Bytes::new()).expect("it is valid");
+            for host in hosts {
+                request.headers_mut().append(HOST, host.parse().expect("it is a value"));
+            }
+            assert_eq!(PreparedRequest::new(&request).is_ok(), is_taken, "{hosts:?}");
+            let fields = hosts.iter().map(|host| (&b"Host"[..], host.as_bytes()));
+            let from_parts = PreparedRequest::from_parts(&Method::GET, "/", fields, b"");
+            assert_eq!(from_parts.is_ok(), is_taken, "{hosts:?}");
+        }
+        assert!(PreparedRequest::from_parts(&Method::GET, "/", [].into_iter(), b"").is_err());
+    }
 }

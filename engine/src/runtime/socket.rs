@@ -216,6 +216,11 @@ impl Socket {
         })
     }
 
+    /// Pieces that have arrived and that nobody has read.
+    pub(crate) fn unread_count(&self) -> usize {
+        self.with(|state, _| state.received.len())
+    }
+
     /// Whether a send has been started and not been handed to the kernel, which the worker's next turn does.
     pub(crate) fn is_unsent(&self) -> bool {
         self.with_all(|sockets, _| sockets.is_unstamped(self.handle))

@@ -177,6 +177,11 @@ impl Stream {
         self.socket.has_unread()
     }
 
+    /// Pieces that have arrived and that nobody has read.
+    pub(crate) fn unread_count(&self) -> usize {
+        self.socket.unread_count()
+    }
+
     /// Has the peer's end noticed although nobody reads.
     pub(crate) fn watch(&mut self) -> io::Result<()> {
         self.socket.watch()

@@ -1,4 +1,5 @@
-//! A connection used by itself, over a simulated network: what its documentation says of dropped futures and refused bodies.
+//! A connection used by itself, over a simulated network: what its documentation says of dropped futures and refused bodies, of what comes
+//! unasked, and of what ends it.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -7,10 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
-use ringtide::error::RequestError;
+use ringtide::error::{LastResponse, RequestError};
+use ringtide::limits::PIPELINED_MAX;
+use ringtide::proto::h1;
 use ringtide::runtime::{self, JoinHandle, Worker};
 use ringtide::stream::{Listener, Stream};
-use ringtide::{Address, Connection, Error, PreparedRequest};
+use ringtide::{Address, Connection, ConnectionOptions, Error, PreparedRequest};
 use ringtide_driver::sim::{Sim, SimOptions};
 
 /// Much more than the sockets between the two hold.
@@ -113,4 +116,242 @@ fn a_body_of_another_length_than_announced_leaves_its_beginning_sent() {
             assert!(read.starts_with("POST / ") && read.ends_with("\r\n\r\nfirst"), "{read}");
         });
     }
+}
+
+/// Runs `main` with a connection that pipelines and the stream at its other end.
+fn with_both_ends(main: impl AsyncFnOnce(Connection, Stream)) {
+    Worker::simulated(Sim::new(SimOptions::default())).unwrap().block_on(async {
+        let mut listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
+        let address = listener.local_address().unwrap();
+        let stream = Stream::connect(&address).await.unwrap();
+        let options = ConnectionOptions { pipelining: true, ..ConnectionOptions::default() };
+        main(Connection::new(stream, &options), listener.accept().await.unwrap()).await;
+    });
+}
+
+fn get(fields: &[(&str, &str)]) -> PreparedRequest {
+    let fields = [("Host", "h")].into_iter().chain(fields.iter().copied());
+    let fields: Vec<_> = fields.map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+    PreparedRequest::from_parts(&http::Method::GET, "/", fields.iter().copied(), b"").unwrap()
+}
+
+/// Long enough for everything that is under way to arrive.
+async fn settle() {
+    runtime::sleep(Duration::from_millis(10)).await;
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+#[test]
+fn nothing_counts_behind_the_last_response() {
+    let upgrade = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
+    for (last, expected) in [
+        ("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", LastResponse::Announced),
+        ("HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", LastResponse::Implied),
+        ("HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n", LastResponse::Implied),
+        (upgrade, LastResponse::SwitchedProtocols),
+    ] {
+        with_both_ends(async |mut connection, mut peer| {
+            let request = get(&[("Connection", "upgrade"), ("Upgrade", "x")]);
+            for _ in 0..4 {
+                connection.start(&request).unwrap();
+            }
+            // Both in one piece, so that no turn of events can come between.
+            peer.send(format!("{OK}{last}{OK}")).await.unwrap();
+            let begun_ns = runtime::now_ns();
+            let exchange = poll_fn(|context| connection.poll_exchange(context)).await.unwrap();
+            assert!(exchange.status == 200 && connection.is_reusable());
+            let expected_status = if last == upgrade { 101 } else { last[9..12].parse().unwrap() };
+            let exchange = poll_fn(|context| connection.poll_exchange(context)).await.unwrap();
+            assert_eq!(exchange.status, expected_status);
+            for _ in 0..3 {
+                match connection.response().await {
+                    Err(Error::Unanswered(why)) => assert_eq!(why, expected),
+                    other => panic!("{last:?}: {other:?}"),
+                }
+                assert!(poll_fn(|context| connection.poll_exchange(context)).await.is_err());
+            }
+            let error = connection.start(&request);
+            assert!(matches!(error, Err(Error::Request(RequestError::NotReusable))), "{error:?}");
+            assert_eq!(connection.in_flight(), 2);
+            assert!(runtime::now_ns() - begun_ns < 1_000_000_000, "it ends at once");
+        });
+    }
+}
+
+#[test]
+fn nothing_is_sent_behind_the_head_of_the_last_response() {
+    let sim = Sim::new(SimOptions { socket_buffer_size: 10_000, ..SimOptions::default() });
+    Worker::simulated(sim).unwrap().block_on(async {
+        let mut listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
+        let address = listener.local_address().unwrap();
+        let stream = Stream::connect(&address).await.unwrap();
+        let options = ConnectionOptions { pipelining: true, ..ConnectionOptions::default() };
+        let mut connection = Connection::new(stream, &options);
+        let mut peer = listener.accept().await.unwrap();
+        let large = Request::post("http://h/").body(Bytes::from(vec![b'x'; BODY_SIZE])).unwrap();
+        let large = PreparedRequest::new(&large).unwrap();
+        connection.start(&large).unwrap();
+        connection.start(&get(&[])).unwrap();
+        connection.start(&streamed(None)).unwrap();
+        begin(connection.response()).await;
+        // The first is under way, and the head comes before its end; the body of the response comes behind it.
+        peer.send("HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 2\r\n\r\n").await.unwrap();
+        assert_eq!(connection.response().await.unwrap().status(), 413);
+        assert!(!connection.is_reusable());
+        let error = connection.send_data(Bytes::from_static(b"more")).await;
+        assert!(matches!(error, Err(Error::Unanswered(LastResponse::Announced))), "{error:?}");
+        let reader = runtime::spawn(async move {
+            let mut read = 0;
+            while read < large.bytes().len() {
+                read += peer.receive().await.unwrap().unwrap().len();
+            }
+            peer.send("no").await.unwrap();
+            settle().await;
+            assert!(runtime::timeout(Duration::from_secs(1), peer.receive()).await.is_none(), "{read}");
+            (read == large.bytes().len(), peer)
+        });
+        let error = connection.response().await.err();
+        assert!(matches!(error, Some(Error::Unanswered(LastResponse::Announced))), "{error:?}");
+        begin(poll_fn(|_| Poll::<()>::Pending)).await;
+        let sent: Vec<_> = connection.in_flight_sent_ns().map(|sent_ns| sent_ns.is_some()).collect();
+        assert_eq!(sent, [false, false]);
+        assert!(reader.await.unwrap().0, "no more than the first request");
+    });
+}
+
+#[test]
+fn nothing_is_started_behind_a_request_that_closes() {
+    with_both_ends(async |mut connection, mut peer| {
+        connection.start(&get(&[("Connection", "close")])).unwrap();
+        assert!(!connection.is_reusable());
+        let error = connection.start(&get(&[]));
+        assert!(matches!(error, Err(Error::Request(RequestError::NotReusable))), "{error:?}");
+        peer.send(OK).await.unwrap();
+        assert_eq!(connection.response().await.unwrap().status(), 200);
+        assert!(!connection.is_reusable());
+    });
+}
+
+#[test]
+fn what_comes_before_the_first_request_is_no_response_to_it() {
+    for pipelining in [false, true] {
+        Worker::simulated(Sim::new(SimOptions::default())).unwrap().block_on(async {
+            let address = Address::Tcp("127.0.0.1:80".parse().unwrap());
+            let mut listener = Listener::bind(&address, false).unwrap();
+            let address = listener.local_address().unwrap();
+            let stream = Stream::connect(&address).await.unwrap();
+            let options = ConnectionOptions { pipelining, ..ConnectionOptions::default() };
+            let mut connection = Connection::new(stream, &options);
+            let mut peer = listener.accept().await.unwrap();
+            assert!(connection.is_reusable());
+            peer.send(OK).await.unwrap();
+            settle().await;
+            assert!(!connection.is_reusable() && connection.has_peer_spoken_first());
+            let error = connection.send(&get(&[])).await.err();
+            assert!(matches!(error, Some(Error::Request(RequestError::NotReusable))), "{error:?}");
+        });
+    }
+}
+
+#[test]
+fn what_comes_before_a_pipelined_request_is_no_response_to_it() {
+    // Whether it came in one piece with the response before, and whether that is read before the request goes out.
+    for (pieces, reads_first) in [(1, true), (2, true), (1, false), (2, false)] {
+        with_both_ends(async |mut connection, mut peer| {
+            let request = get(&[]);
+            connection.start(&request).unwrap();
+            connection.start(&request).unwrap();
+            begin(connection.response()).await;
+            settle().await;
+            if pieces == 1 {
+                peer.send(OK.repeat(3)).await.unwrap();
+            } else {
+                peer.send(OK.repeat(2)).await.unwrap();
+                settle().await;
+                peer.send(OK).await.unwrap();
+            }
+            settle().await;
+            if reads_first {
+                assert_eq!(connection.response().await.unwrap().body(9).await.unwrap().unwrap(), b"ok");
+            }
+            connection.start(&request).unwrap();
+            for _ in 0..2 - usize::from(reads_first) {
+                assert_eq!(connection.response().await.unwrap().status(), 200);
+                // Time for the third to leave.
+                settle().await;
+            }
+            match connection.response().await {
+                Err(Error::Protocol(h1::Error::UnexpectedBytes)) => {}
+                other => panic!("{pieces} pieces, {reads_first}: {other:?}"),
+            }
+            // The error is final, and none behind it is another one.
+            let error = connection.response().await.err();
+            assert!(matches!(error, Some(Error::Request(RequestError::NotReusable))), "{error:?}");
+        });
+    }
+}
+
+#[test]
+fn what_comes_behind_a_pipelined_request_is_its_response_however_late_those_before_are_read() {
+    with_both_ends(async |mut connection, mut peer| {
+        let request = get(&[]);
+        connection.start(&request).unwrap();
+        connection.start(&request).unwrap();
+        begin(connection.response()).await;
+        settle().await;
+        peer.send(OK).await.unwrap();
+        settle().await;
+        peer.send(OK).await.unwrap();
+        settle().await;
+        assert_eq!(connection.response().await.unwrap().status(), 200);
+        connection.start(&request).unwrap();
+        assert_eq!(connection.response().await.unwrap().body(9).await.unwrap().unwrap(), b"ok");
+        settle().await;
+        peer.send(OK).await.unwrap();
+        settle().await;
+        assert_eq!(connection.response().await.unwrap().body(9).await.unwrap().unwrap(), b"ok");
+        assert!(connection.is_reusable());
+    });
+}
+
+#[test]
+fn an_error_is_followed_by_errors() {
+    for answer in [
+        "HTTP/1.1 101 Switching Protocols\r\n\r\n",
+        "SSH-2.0-OpenSSH\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "",
+    ] {
+        for ends in [false, true] {
+            with_both_ends(async |mut connection, mut peer| {
+                connection.start(&get(&[])).unwrap();
+                connection.start(&get(&[])).unwrap();
+                if !answer.is_empty() {
+                    peer.send(answer).await.unwrap();
+                }
+                let _peer = (!ends && !answer.is_empty()).then_some(peer);
+                let mut failures = 0;
+                while failures < 5 {
+                    let polled = poll_fn(|context| connection.poll_exchange(context)).await;
+                    assert!(polled.is_err(), "{answer:?}: {polled:?}");
+                    failures += 1;
+                    assert!(connection.response().await.is_err());
+                }
+                assert!(!connection.is_reusable());
+            });
+        }
+    }
+}
+
+#[test]
+fn requests_in_flight_are_bounded_in_number() {
+    with_both_ends(async |mut connection, _peer| {
+        for _ in 0..PIPELINED_MAX {
+            connection.start(&get(&[])).unwrap();
+        }
+        assert!(matches!(connection.start(&get(&[])), Err(Error::Request(RequestError::Busy))));
+        assert_eq!(connection.in_flight(), PIPELINED_MAX);
+    });
 }

@@ -538,7 +538,8 @@ impl Shared {
     fn failure(&self, error: &Error) -> ErrorKind {
         let kind = error_kind(error);
         // All that there is to say of the others is their kind.
-        let says_more = !matches!(kind, ErrorKind::Closed | ErrorKind::Timeout) && !error.is_reset();
+        let says_more = matches!(error, Error::Unanswered(_))
+            || (!matches!(kind, ErrorKind::Closed | ErrorKind::Timeout) && !error.is_reset());
         if says_more && !self.warming_up.get() {
             self.recorder.borrow_mut().error_said(kind, || error.to_string());
         }

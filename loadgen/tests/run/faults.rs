@@ -27,6 +27,7 @@ on_both_drivers!(
     a_body_that_stops_runs_into_the_timeout,
     timeouts_of_pipelined_requests,
     what_fails_with_the_first_in_flight_is_not_the_others_fault,
+    nothing_counts_behind_the_last_answer_of_a_connection,
     a_connection_that_the_server_closes_while_it_is_idle_is_replaced,
     a_server_that_speaks_first_is_no_http,
     a_server_that_does_not_close_has_its_connections_closed,
@@ -201,6 +202,33 @@ fn what_fails_with_the_first_in_flight_is_not_the_others_fault(driver: &str) {
         assert_eq!(number(&report["errors"][kind]), 1, "{report}");
         assert_eq!(number(&report["errors"]["closed"]), 3, "{report}");
         assert_eq!(number(&report["requests"]["sent"]), 4, "{report}");
+    }
+}
+
+fn nothing_counts_behind_the_last_answer_of_a_connection(driver: &str) {
+    let upgrade = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
+    for (last, status) in [
+        ("HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", "404"),
+        ("HTTP/1.0 404 Not Found\r\nContent-Length: 0\r\n\r\n", "404"),
+        (upgrade, "101"),
+    ] {
+        let server = Server::start(move |peer| {
+            assert!(peer.request().is_some());
+            peer.send(HELLO);
+            assert!(peer.request().is_some());
+            // What follows is not asked for any more, and the connection is not closed.
+            peer.send(format!("{last}HTTP/1.1 418 I'm a teapot\r\nContent-Length: 0\r\n\r\n").as_bytes());
+            peer.wait_for_end();
+        });
+        let upgrades = ["-H", "Connection: upgrade", "-H", "Upgrade: x"];
+        let flags = [&["-n", "8", "-c", "1", "-p", "4", "--timeout", "20s"][..], &upgrades].concat();
+        let report = report(driver, &server.url(), &flags);
+        let tally = server.finish();
+        // Of the first connection's five requests two are answered, and of the second's three.
+        assert_eq!(report["status"], serde_json::json!({"200": 2, status: 2}), "{report}");
+        assert_eq!(number(&report["errors"]["closed"]), 4, "{report}");
+        assert_eq!(tally.connections.load(SeqCst), 2);
+        assert!(float(&report["duration_s"]) < 10.0, "{report}");
     }
 }
 

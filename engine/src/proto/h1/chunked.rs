@@ -2,20 +2,18 @@
 //!
 //! Chunk size lines may be cut anywhere and are not kept. The trailer section is, until it is whole; what its lines are is not looked at here.
 
-use std::ops::Range;
-
 use super::error::{ChunkError, ChunkFault, Error, LimitExceeded};
 use super::limits::Limits;
 #[cfg(test)]
 use super::parse;
 
-/// What a body is made of, by places in the input.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a body is made of. Sizes are those of bytes in the input, which are the last of those that were consumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BodyEvent {
     NeedMore,
-    Data(Range<usize>),
+    Data(usize),
     /// A whole trailer section with fields in it, and with the empty line at its end. It has not been validated.
-    Trailers(Range<usize>),
+    Trailers(usize),
     End,
 }
 
@@ -37,8 +35,6 @@ pub(super) struct ChunkedDecoder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Size,
-    /// White space between the size and an extension.
-    SizeSpace,
     Extension,
     SizeLf,
     Data,
@@ -46,6 +42,8 @@ enum State {
     DataLf,
     Trailers,
     Done,
+    /// White space between the size and an extension.
+    SizeSpace,
 }
 
 impl ChunkedDecoder {
@@ -72,17 +70,16 @@ impl ChunkedDecoder {
                         self.state = State::DataCr;
                         self.position = 0;
                     }
-                    return Ok((at + size, BodyEvent::Data(at..at + size)));
+                    return Ok((at + size, BodyEvent::Data(size)));
                 }
                 State::Trailers => {
                     let Some(size) = self.trailers(&input[at..], limits)? else {
                         return Ok((at, BodyEvent::NeedMore));
                     };
                     self.state = State::Done;
-                    let start = at;
                     at += size;
                     if size > b"\r\n".len() {
-                        return Ok((at, BodyEvent::Trailers(start..at)));
+                        return Ok((at, BodyEvent::Trailers(size)));
                     }
                 }
                 _ => {
@@ -108,22 +105,15 @@ impl ChunkedDecoder {
                 self.remaining = self.remaining << 4 | u64::from(hexadecimal(byte));
                 State::Size
             }
-            (State::Size | State::SizeSpace | State::Extension, b'\n') => {
-                return fault(ChunkFault::LineBareLf);
-            }
+            (State::Size | State::Extension, b'\n') => return fault(ChunkFault::LineBareLf),
             (State::Size, _) if self.digits == 0 => return fault(ChunkFault::SizeMissing),
             (State::Size | State::Extension, b'\r') => State::SizeLf,
             // RFC 9112 §7.1.1: names, tokens, quoted strings and white space; no control character but HTAB in any.
-            (State::Size | State::SizeSpace, b';') | (State::Extension, b'\t' | b' '..=b'~' | 0x80..) => {
+            (State::Size, b';') | (State::Extension, b'\t' | b' '..=b'~' | 0x80..) => {
                 self.count_extension(limits)?;
                 State::Extension
             }
-            // And in front of the first one, which senders must not generate and recipients must remove.
-            (State::Size | State::SizeSpace, b'\t' | b' ') => {
-                self.count_extension(limits)?;
-                State::SizeSpace
-            }
-            (State::Size | State::SizeSpace, _) => return fault(ChunkFault::SizeInvalid),
+            (State::Size | State::SizeSpace, _) => return self.behind_size(byte, limits),
             (State::Extension, _) => return fault(ChunkFault::ExtensionControl),
             (State::SizeLf, b'\n') => {
                 self.position = 0;
@@ -142,6 +132,20 @@ impl ChunkedDecoder {
             (state @ (State::Data | State::Trailers | State::Done), _) => state,
         };
         Ok(())
+    }
+
+    /// White space in front of an extension, which senders must not generate and recipients must remove, and its end.
+    #[cold]
+    fn behind_size(&mut self, byte: u8, limits: &Limits) -> Result<(), Error> {
+        let fault = match byte {
+            b'\t' | b' ' | b';' => {
+                self.state = if byte == b';' { State::Extension } else { State::SizeSpace };
+                return self.count_extension(limits);
+            }
+            b'\n' => ChunkFault::LineBareLf,
+            _ => ChunkFault::SizeInvalid,
+        };
+        Err(chunk_error(fault, self.position - 1))
     }
 
     fn count_extension(&mut self, limits: &Limits) -> Result<(), Error> {
@@ -199,13 +203,12 @@ mod tests {
         let mut decoder = ChunkedDecoder::new();
         let (mut data, mut trailers, mut at) = (Vec::new(), Vec::new(), 0);
         loop {
-            let before = at;
-            let (consumed, event) = decoder.decode(&input[before..], limits)?;
+            let (consumed, event) = decoder.decode(&input[at..], limits)?;
             at += consumed;
             match event {
-                BodyEvent::Data(range) => data.extend_from_slice(&input[before..][range]),
-                BodyEvent::Trailers(range) => {
-                    trailers.extend_from_slice(parse::trailers(&input[before..][range], limits)?.lines);
+                BodyEvent::Data(size) => data.extend_from_slice(&input[at - size..at]),
+                BodyEvent::Trailers(size) => {
+                    trailers.extend_from_slice(parse::trailers(&input[at - size..at], limits)?.lines);
                 }
                 BodyEvent::End | BodyEvent::NeedMore => return Ok((data, trailers, at)),
             }
@@ -304,7 +307,7 @@ mod tests {
             assert!(matches!(step, Ok((0, BodyEvent::NeedMore))));
         }
         let step = decoder.decode(&section, &Limits::default());
-        assert_eq!(step, Ok((section.len(), BodyEvent::Trailers(0..section.len()))));
+        assert_eq!(step, Ok((section.len(), BodyEvent::Trailers(section.len()))));
         assert_eq!(parse::work::take(), section.len());
     }
 

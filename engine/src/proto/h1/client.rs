@@ -252,9 +252,9 @@ impl ClientCodec {
         let (consumed, event) = self.body.decode(input, &self.limits)?;
         let event = match event {
             BodyEvent::NeedMore => ResponseEvent::NeedMore,
-            BodyEvent::Data(range) => ResponseEvent::Data(&input[range]),
-            BodyEvent::Trailers(range) => {
-                let section = &mut input[range];
+            BodyEvent::Data(size) => ResponseEvent::Data(&input[consumed - size..consumed]),
+            BodyEvent::Trailers(size) => {
+                let section = &mut input[consumed - size..consumed];
                 parse::unfold(section);
                 ResponseEvent::Trailers(parse::trailers(section, &self.limits)?)
             }

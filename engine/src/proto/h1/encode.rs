@@ -3,13 +3,15 @@
 //! What the caller gives is checked byte by byte, as a CR or LF inside it would be a field, or a message, of its own to
 //! the peer. The fields that frame a message are written here and nowhere else.
 
+use std::cell::Cell;
 use std::fmt;
 use std::num::NonZeroU64;
 use std::ops::Deref;
 
 use http::StatusCode;
 
-use super::framing::{BodyLength, is_token};
+use super::error::HostError;
+use super::framing::{BodyLength, is_connect_target, is_host, is_token};
 use super::head::Version;
 
 /// What follows the data of each chunk.
@@ -18,7 +20,8 @@ pub const CHUNK_END: &[u8] = b"\r\n";
 /// The last chunk with an empty trailer section: the end of a chunked body. See [`encode_last_chunk`].
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// Appends the head of a request. `fields` are written as they are, in order; `Host` is among them.
+/// Appends the head of a request. `fields` are written as they are, in order; one `Host` is among them in HTTP/1.1, and at most one in
+/// HTTP/1.0 (RFC 9112 §3.2). The target of CONNECT is a host and a port (§3.2.3).
 ///
 /// `body` says which framing field is added: none for `None`, `Content-Length` for `Length`, also for 0, and
 /// `Transfer-Encoding: chunked` for `Chunked`.
@@ -52,9 +55,22 @@ pub fn encode_request_head<N: AsRef<[u8]>, V: AsRef<[u8]>>(
     if target.is_empty() || target.iter().any(|&byte| byte <= b' ' || byte == 0x7f) {
         return Err(EncodeError::Target);
     }
+    if method == b"CONNECT" && !is_connect_target(target) {
+        return Err(EncodeError::ConnectTarget);
+    }
     if body == BodyLength::UntilClose || (body == BodyLength::Chunked && version == Version::Http10) {
         return Err(EncodeError::BodyLength);
     }
+    let host = Cell::new(Err(HostError::Missing));
+    let fields = fields.into_iter().inspect(|(name, value)| {
+        if name.as_ref().eq_ignore_ascii_case(b"host") {
+            host.set(match host.get() {
+                Err(HostError::Missing) if is_host(value.as_ref()) => Ok(()),
+                Err(HostError::Missing) => Err(HostError::Invalid),
+                _ => Err(HostError::Repeated),
+            });
+        }
+    });
     transaction(out, |out| {
         out.extend_from_slice(method);
         out.push(b' ');
@@ -63,6 +79,11 @@ pub fn encode_request_head<N: AsRef<[u8]>, V: AsRef<[u8]>>(
         out.extend_from_slice(version_bytes(version));
         out.extend_from_slice(b"\r\n");
         push_fields(out, fields)?;
+        match host.get() {
+            Ok(()) => {}
+            Err(HostError::Missing) if version == Version::Http10 => {}
+            Err(error) => return Err(EncodeError::Host(error)),
+        }
         push_body_length(out, body);
         Ok(())
     })
@@ -163,6 +184,10 @@ pub enum EncodeError {
     Method,
     /// The target is empty, or holds white space or a control character.
     Target,
+    /// The target of CONNECT is not a host and a port.
+    ConnectTarget,
+    /// There is not one `Host`, or it is none.
+    Host(HostError),
     /// The name of a field is not a token.
     FieldName(Box<[u8]>),
     /// The value of the named field holds CR, LF, NUL or another control character.
@@ -182,6 +207,8 @@ impl fmt::Display for EncodeError {
             Self::Target => {
                 f.write_str("the request target is empty, or holds white space or a control character")
             }
+            Self::ConnectTarget => f.write_str("the target of CONNECT is not a host and a port"),
+            Self::Host(error) => error.fmt(f),
             Self::FieldName(name) => write!(f, "field name \"{}\" is not a token", name.escape_ascii()),
             Self::FieldValue(name) => {
                 write!(f, "the value of field \"{}\" holds a control character", name.escape_ascii())
@@ -276,7 +303,7 @@ mod tests {
             method,
             target,
             Version::Http11,
-            fields.iter().copied(),
+            [("Host", "a")].into_iter().chain(fields.iter().copied()),
             BodyLength::None,
         );
         if written.is_err() {
@@ -295,8 +322,8 @@ mod tests {
         ];
         for (body, line) in bodies {
             let mut out = Vec::new();
-            encode_request_head(&mut out, "PUT", "*", Version::Http11, [("A", "b")], body).unwrap();
-            assert_eq!(out, format!("PUT * HTTP/1.1\r\nA: b\r\n{line}\r\n").as_bytes());
+            encode_request_head(&mut out, "PUT", "*", Version::Http11, [("Host", "b")], body).unwrap();
+            assert_eq!(out, format!("PUT * HTTP/1.1\r\nHost: b\r\n{line}\r\n").as_bytes());
             let mut out = Vec::new();
             encode_response_head(&mut out, StatusCode::OK, Version::Http11, NO_FIELDS, body).unwrap();
             assert_eq!(out, format!("HTTP/1.1 200 OK\r\n{line}\r\n").as_bytes());
@@ -332,6 +359,35 @@ mod tests {
             assert_eq!(request("GET", "/", &[(name, "0")]), Err(expected));
         }
         assert!(request("GET", "/", &[("A", "tab\tand \u{e4}")]).is_ok());
+    }
+
+    #[test]
+    fn there_is_one_host() {
+        let heads = [
+            (Version::Http11, &[][..], Err(HostError::Missing)),
+            (Version::Http10, &[], Ok(())),
+            (Version::Http11, &[("host", "")], Ok(())),
+            (Version::Http11, &[("Host", "a:80")], Ok(())),
+            (Version::Http11, &[("Host", "a b")], Err(HostError::Invalid)),
+            (Version::Http11, &[("Host", "user@a")], Err(HostError::Invalid)),
+            (Version::Http10, &[("Host", "a/b")], Err(HostError::Invalid)),
+            (Version::Http11, &[("Host", "a"), ("X", "y"), ("HOST", "a")], Err(HostError::Repeated)),
+            (Version::Http10, &[("Host", "a"), ("Host", "b")], Err(HostError::Repeated)),
+        ];
+        for (version, fields, expected) in heads {
+            let mut out = Vec::new();
+            let fields = fields.iter().copied();
+            let written =
+                encode_request_head(&mut out, "GET", "/", version, fields.clone(), BodyLength::None);
+            assert_eq!(written, expected.map_err(EncodeError::Host), "{version:?} {fields:?}");
+            assert_eq!(out.is_empty(), expected.is_err());
+        }
+        for target in ["h:80", "[::1]:443"] {
+            assert!(request("CONNECT", target, &[]).is_ok());
+        }
+        for target in ["/", "h", "h:", "user@h:80", ":80", "http://h:80"] {
+            assert_eq!(request("CONNECT", target, &[]), Err(EncodeError::ConnectTarget), "{target}");
+        }
     }
 
     #[test]

@@ -322,11 +322,11 @@ fn check_line_ends(bytes: &[u8]) -> Result<(), Error> {
     bare.map_or(Ok(()), |at| Err(syntax(SyntaxPart::BareLf, at)))
 }
 
-/// Whether `value`, which lies in `window`, is followed by CRLF at once.
+/// Whether `value`, which lies in `window`, is followed by CR at once. httparse lets nothing but LF follow that.
 #[inline]
 fn ends_with_crlf(window: &[u8], value: &[u8]) -> bool {
     let end = (value.as_ptr().addr() + value.len()).wrapping_sub(window.as_ptr().addr());
-    window.get(end..).is_some_and(|rest| rest.starts_with(b"\r\n"))
+    window.get(end) == Some(&b'\r')
 }
 
 /// A copy of `bytes` with another version at `start`, if that is one from 1.2 to 1.9: RFC 9110 §2.5 has a recipient treat a minor version that it

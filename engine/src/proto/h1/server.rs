@@ -173,9 +173,10 @@ impl ServerCodec {
         let (consumed, event) = self.body.decode(input, &self.limits)?;
         let event = match event {
             BodyEvent::NeedMore => RequestEvent::NeedMore,
-            BodyEvent::Data(range) => RequestEvent::Data(&input[range]),
-            BodyEvent::Trailers(range) => {
-                RequestEvent::Trailers(parse::trailers(&input[range], &self.limits)?)
+            BodyEvent::Data(size) => RequestEvent::Data(&input[consumed - size..consumed]),
+            BodyEvent::Trailers(size) => {
+                let section = &input[consumed - size..consumed];
+                RequestEvent::Trailers(parse::trailers(section, &self.limits)?)
             }
             BodyEvent::End => {
                 self.empty_lines = 0;
