@@ -95,7 +95,7 @@ impl Body {
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
     }
 
-    fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Piece>, Error>> {
+    pub(super) fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Piece>, Error>> {
         let outcome = ready!(self.poll_inner(context));
         if let Ok(Some(piece)) = &outcome {
             self.remaining = self.remaining.map(|remaining| remaining.saturating_sub(piece.len() as u64));

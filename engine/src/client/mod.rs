@@ -49,7 +49,9 @@
 #![forbid(unsafe_code)]
 
 mod body;
+mod call;
 mod connect;
+mod desk;
 mod exchange;
 mod handle;
 mod request_body;
