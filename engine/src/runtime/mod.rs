@@ -24,6 +24,7 @@
 
 mod core;
 mod driver;
+mod home;
 mod inbox;
 mod queue;
 mod socket;
@@ -38,6 +39,7 @@ use std::time::Duration;
 
 pub use self::core::{Statistics, Worker, WorkerOptions};
 pub use self::driver::{DriverChoice, SetupError};
+pub(crate) use self::home::Home;
 pub use self::inbox::{Remote, RemoteError};
 pub(crate) use self::queue::InlineQueue;
 pub use self::socket::ready;
