@@ -110,7 +110,7 @@ pub enum LastResponse {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Waiting for one of the connections that a host may have at most. Nothing was sent.
-    Queue,
+    Pool,
     /// Finding the address.
     Resolve,
     /// Making the connection.
@@ -169,7 +169,7 @@ impl fmt::Display for Error {
             Self::Request(error) => error.fmt(f),
             Self::Resolve { host, source } => write!(f, "no address found for '{host}': {source}"),
             Self::Connect { address, source } => write!(f, "could not connect to {address}: {source}"),
-            Self::Timeout(Phase::Queue) => f.write_str("timed out waiting for a free connection to the host"),
+            Self::Timeout(Phase::Pool) => f.write_str("timed out waiting for a free connection to the host"),
             Self::Timeout(Phase::Resolve) => f.write_str("timed out looking up the host"),
             Self::Timeout(Phase::Connect) => f.write_str("timed out connecting"),
             Self::Timeout(Phase::Request) => f.write_str("timed out waiting for the response"),

@@ -37,7 +37,7 @@ fn nested() -> io::Error {
 fn all() -> Vec<Box<dyn StdError>> {
     let address = Address::Tcp(([127, 0, 0, 1], 1).into());
     let mut errors: Vec<Box<dyn StdError>> = vec![
-        Box::new(Error::Timeout(Phase::Queue)),
+        Box::new(Error::Timeout(Phase::Pool)),
         Box::new(Error::Closed),
         Box::new(Error::Incomplete(Incomplete::Head)),
         Box::new(Error::Protocol(h1::Error::UnexpectedBytes)),

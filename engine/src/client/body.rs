@@ -10,11 +10,11 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::Timeouts;
-use super::exchange::Exchange;
+use super::exchange::{Exchange, deadline_ns};
 use crate::conn::Piece;
 use crate::error::{Error, Phase};
 use crate::proto::h1::BodyLength;
-use crate::runtime::{self, Timer};
+use crate::runtime;
 
 /// Bytes of an unwanted body that are read and dropped, if they are there already, so that its connection can be used again.
 pub const DRAIN_SIZE_MAX: usize = 64 * 1024;
@@ -30,7 +30,7 @@ pub const DRAIN_SIZE_MAX: usize = 64 * 1024;
 ///
 /// It belongs to the worker it was made on.
 pub struct Body {
-    exchange: Option<Box<Exchange>>,
+    exchange: Option<Exchange>,
     /// What is missing, if that is known.
     remaining: Option<u64>,
     limit: TimeLimit,
@@ -51,7 +51,7 @@ impl Body {
             }
             return Self { exchange: None, remaining, limit: TimeLimit::default() };
         }
-        Self { exchange: Some(Box::new(exchange)), remaining, limit: TimeLimit::new(timeouts) }
+        Self { limit: TimeLimit::new(timeouts, &mut exchange), exchange: Some(exchange), remaining }
     }
 
     /// The next piece, never empty; `None` at the end. Cancel-safe.
@@ -95,7 +95,7 @@ impl Body {
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
     }
 
-    fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Piece>, Error>> {
+    pub(super) fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Piece>, Error>> {
         let outcome = ready!(self.poll_inner(context));
         if let Ok(Some(piece)) = &outcome {
             self.remaining = self.remaining.map(|remaining| remaining.saturating_sub(piece.len() as u64));
@@ -117,7 +117,7 @@ impl Body {
     fn poll_inner(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Piece>, Error>> {
         let Some(exchange) = &mut self.exchange else { return Poll::Ready(Ok(None)) };
         match exchange.poll_piece(context) {
-            Poll::Pending => self.limit.poll(exchange.upload_steps(), context).map(Err),
+            Poll::Pending => self.limit.poll(exchange, context).map(Err),
             ready @ Poll::Ready(_) => self.limit.check_total().map_or(ready, |error| Poll::Ready(Err(error))),
         }
     }
@@ -177,39 +177,35 @@ impl Drop for Body {
     }
 }
 
-/// How long a body may take, in all and between two signs of life.
+/// How long a body may take, in all and between two signs of life. The timer for it is the exchange's.
 #[derive(Default)]
 struct TimeLimit {
-    timer: Option<Timer>,
-    idle_ns: Option<u64>,
+    idle: Option<Duration>,
     total_deadline_ns: Option<u64>,
     /// When idling becomes too long, and how far the upload had come; `None` while the body is not waited for.
     waiting: Option<(u64, u64)>,
 }
 
 impl TimeLimit {
-    fn new(timeouts: &Timeouts) -> Self {
-        let ns = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        let total_deadline_ns = timeouts.body.map(|total| runtime::now_ns().saturating_add(ns(total)));
-        let idle_ns = timeouts.body_idle.map(ns);
-        let timer = (total_deadline_ns.is_some() || idle_ns.is_some()).then(Timer::new);
-        Self { timer, idle_ns, total_deadline_ns, waiting: None }
+    fn new(timeouts: &Timeouts, exchange: &mut Exchange) -> Self {
+        // It may still be set for the head.
+        exchange.timer().unset();
+        Self { idle: timeouts.body_idle, total_deadline_ns: timeouts.body.map(deadline_ns), waiting: None }
     }
 
     /// Nothing has come: ready when that has been so for too long.
-    fn poll(&mut self, upload_steps: u64, context: &mut Context<'_>) -> Poll<Error> {
-        let Some(timer) = &mut self.timer else { return Poll::Pending };
+    fn poll(&mut self, exchange: &mut Exchange, context: &mut Context<'_>) -> Poll<Error> {
+        let steps_now = exchange.upload_steps();
         let idle_deadline_ns = match self.waiting {
-            Some((deadline_ns, steps)) if steps == upload_steps => deadline_ns,
+            Some((deadline_ns, steps)) if steps == steps_now => deadline_ns,
             _ => {
-                let deadline_ns =
-                    self.idle_ns.map_or(u64::MAX, |idle| runtime::now_ns().saturating_add(idle));
-                self.waiting = Some((deadline_ns, upload_steps));
-                timer.set(deadline_ns.min(self.total_deadline_ns.unwrap_or(u64::MAX)));
-                deadline_ns
+                let idle_deadline_ns = self.idle.map_or(u64::MAX, deadline_ns);
+                self.waiting = Some((idle_deadline_ns, steps_now));
+                exchange.timer().set(idle_deadline_ns.min(self.total_deadline_ns.unwrap_or(u64::MAX)));
+                idle_deadline_ns
             }
         };
-        timer.poll_elapsed(context).map(|()| {
+        exchange.timer().poll_elapsed(context).map(|()| {
             let total = self.total_deadline_ns.is_some_and(|total_ns| total_ns <= idle_deadline_ns);
             Error::Timeout(if total { Phase::Body } else { Phase::BodyIdle })
         })

@@ -4,19 +4,21 @@
 //! exchange anywhere closes its connection, and gives its permit to the next in the queue.
 
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::request_body::StreamedBody;
-use crate::conn::{Connection, Piece, PreparedRequest};
-use crate::error::Error;
-use crate::pool::{Acquired, Permit};
+use crate::conn::{Piece, PreparedRequest};
+use crate::error::{Error, Phase};
+use crate::pool::{Acquired, Permit, Pooled};
 use crate::proto::h1::{self, BodyLength, ResponseHead};
+use crate::runtime::{self, Timer};
 
 pub(super) struct Exchange {
     // In this order: the next holder of the permit makes its connection after this one is closed.
-    connection: Connection,
+    pooled: Box<Pooled>,
     permit: Permit,
     upload: Upload,
     /// Grows whenever the request's body moves on.
@@ -36,37 +38,52 @@ pub(super) enum Upload {
 }
 
 impl Exchange {
-    /// Starts `request` on `connection`, with `data` as its whole body unless that is in the request itself, or is `upload`'s to give.
+    /// Starts `request` on a connection, with `data` as its whole body unless that is in the request itself, or is `upload`'s to
+    /// give. The head of the response is to come within `head_limit`.
     pub(super) fn start(
-        mut connection: Connection,
+        mut pooled: Box<Pooled>,
         permit: Permit,
         request: &PreparedRequest,
         data: Option<Bytes>,
         upload: Upload,
+        head_limit: Option<Duration>,
     ) -> Result<Self, Error> {
-        connection.start(request)?;
+        pooled.connection.start(request)?;
         if let Some(data) = data {
-            connection.queue_data(data)?;
-            connection.queue_body_end()?;
+            pooled.connection.queue_data(data)?;
+            pooled.connection.queue_body_end()?;
         }
-        Ok(Self { connection, permit, upload, upload_steps: 0 })
+        if let Some(limit) = head_limit {
+            pooled.timer.set(deadline_ns(limit));
+        }
+        Ok(Self { pooled, permit, upload, upload_steps: 0 })
     }
 
     /// Ready with the head of the response in place.
     pub(super) fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.poll_upload(context)?;
-        self.connection.poll_head(context)
+        match self.pooled.connection.poll_head(context) {
+            Poll::Pending => {
+                self.pooled.timer.poll_elapsed(context).map(|()| Err(Error::Timeout(Phase::Head)))
+            }
+            ready @ Poll::Ready(_) => ready,
+        }
+    }
+
+    /// The timer of the exchange. It is that of the head until the head is there, and the body's then.
+    pub(super) fn timer(&mut self) -> &mut Timer {
+        &mut self.pooled.timer
     }
 
     /// The next piece of the response's body; `None` at its end, when [`finish`](Self::finish) is due.
     pub(super) fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Piece>, Error>> {
         self.poll_upload(context)?;
-        self.connection.poll_piece(context)
+        self.pooled.connection.poll_piece(context)
     }
 
     /// The head of the response, as `http` has it, and what its body is like.
     pub(super) fn response(&mut self) -> Result<(http::Response<()>, BodyLength), Error> {
-        let response = self.connection.current_response();
+        let response = self.pooled.connection.current_response();
         let head = response.head();
         let mut converted = http::Response::new(());
         *converted.status_mut() = head.status();
@@ -79,7 +96,7 @@ impl Exchange {
     pub(super) fn is_unanswered(&self, error: &Error) -> bool {
         match error {
             Error::Closed => true,
-            Error::Network(_) => !self.connection.has_response_begun(),
+            Error::Network(_) => !self.pooled.connection.has_response_begun(),
             _ => false,
         }
     }
@@ -99,7 +116,7 @@ impl Exchange {
     pub(super) fn finish(mut self) {
         let sent = self.poll_upload(&mut Context::from_waker(Waker::noop()));
         if sent.is_ok() && matches!(self.upload, Upload::Sent) {
-            Acquired { connection: Some(self.connection), permit: self.permit }.give_back();
+            Acquired { pooled: Some(self.pooled), permit: self.permit }.give_back();
         }
     }
 
@@ -109,16 +126,16 @@ impl Exchange {
             if matches!(self.upload, Upload::Sent | Upload::Refused) {
                 return Ok(());
             }
-            match self.connection.poll_outgoing(context) {
+            match self.pooled.connection.poll_outgoing(context) {
                 Poll::Pending => return Ok(()),
                 // A peer that has closed may have answered before it did: what it said is read first.
                 Poll::Ready(Err(_)) => self.upload = Upload::Refused,
                 Poll::Ready(Ok(())) => match &mut self.upload {
                     Upload::Streamed(body) => match body.poll_data(context)? {
                         Poll::Pending => return Ok(()),
-                        Poll::Ready(Some(data)) => self.connection.queue_data(data)?,
+                        Poll::Ready(Some(data)) => self.pooled.connection.queue_data(data)?,
                         Poll::Ready(None) => {
-                            self.connection.queue_body_end()?;
+                            self.pooled.connection.queue_body_end()?;
                             self.upload = Upload::Given;
                         }
                     },
@@ -128,6 +145,11 @@ impl Exchange {
             self.upload_steps += 1;
         }
     }
+}
+
+/// When `limit` from now is over, on the clock of timers.
+pub(super) fn deadline_ns(limit: Duration) -> u64 {
+    runtime::now_ns().saturating_add(u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// The fields of a head, copied.

@@ -1,22 +1,22 @@
 //! The way to a client from other threads: requests and responses as values that may travel.
 //!
-//! A task on the client's worker, [`serve`], takes the requests from a queue and carries each out in a task of its own. What comes back is
+//! A task on the client's worker, [`serve`], takes the requests from a [`Desk`] and carries each out in a task of its own. What comes back is
 //! copied out of the worker's buffers. Both directions go through one [`Call`] for each request, under its lock; a waker of the
 //! worker's tasks works from any thread, through the worker's inbox.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
-use std::task::{Context, Poll, Waker};
+use std::pin::Pin;
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll, ready};
 use std::thread;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
 
+use super::call::{Call, Receiving};
+use super::desk::{Desk, serve};
 use super::{Client, ClientOptions};
 use crate::error::Error;
 use crate::runtime::{self, SetupError, Worker, WorkerOptions};
@@ -52,10 +52,9 @@ impl Client {
     /// Outside a worker's [`block_on`](Worker::block_on).
     #[track_caller]
     pub fn handle(&self) -> ClientHandle {
-        let handle =
-            ClientHandle { desk: Arc::new(Desk { handles: AtomicUsize::new(1), state: Mutex::default() }) };
-        runtime::spawn(serve(self.clone(), Closing(Arc::clone(&handle.desk))));
-        handle
+        let desk = Desk::new();
+        runtime::spawn(serve(self.clone(), Arc::clone(&desk)));
+        ClientHandle { desk }
     }
 }
 
@@ -75,10 +74,10 @@ impl ClientHandle {
                 Err(error) => return drop(sender.send(Err(error))),
             };
             worker.block_on(async {
-                let client = Client::new(client);
-                let desk = Arc::new(Desk { handles: AtomicUsize::new(1), state: Mutex::default() });
-                drop(sender.send(Ok(Self { desk: Arc::clone(&desk) })));
-                serve(client, Closing(desk)).await;
+                let desk = Desk::new();
+                let serving = serve(Client::new(client), Arc::clone(&desk));
+                drop(sender.send(Ok(Self { desk })));
+                serving.await;
             });
         };
         thread::Builder::new().name("ringtide-client".to_owned()).spawn(run).map_err(SetupError::Thread)?;
@@ -97,17 +96,14 @@ impl ClientHandle {
 
 impl Clone for ClientHandle {
     fn clone(&self) -> Self {
-        self.desk.handles.fetch_add(1, Ordering::Relaxed);
+        self.desk.add_handle();
         Self { desk: Arc::clone(&self.desk) }
     }
 }
 
 impl Drop for ClientHandle {
     fn drop(&mut self) {
-        // The last one: nobody can clone it any more. The lock orders what follows.
-        if self.desk.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
-            wake(lock(&self.desk.state).waker.take());
-        }
+        self.desk.remove_handle();
     }
 }
 
@@ -132,18 +128,10 @@ impl Future for RemoteRequest {
         if let Some(request) = self.request.take() {
             let call = Arc::<Call>::default();
             self.handle.desk.submit(request, Arc::clone(&call));
-            self.call = Some(Receiving(call));
+            self.call = Some(Receiving::new(call));
         }
         let call = self.call.as_ref().expect("a request that has its response is not polled again");
-        let mut state = lock(&call.0.state);
-        let Some(head) = state.head.take() else {
-            if state.ended.is_some() {
-                return Poll::Ready(Err(Error::WorkerEnded));
-            }
-            state.receiver = Some(context.waker().clone());
-            return Poll::Pending;
-        };
-        drop(state);
+        let head = ready!(call.poll_head(context));
         let handle = self.handle.clone();
         let receiving = self.call.take();
         Poll::Ready(
@@ -193,22 +181,14 @@ impl RemoteBody {
 
     fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>> {
         let Some(receiving) = &self.receiving else { return Poll::Ready(Ok(None)) };
-        let mut state = lock(&receiving.0.state);
-        if let Some(piece) = state.pieces.pop_front() {
-            state.unread_size -= piece.len();
-            let sender = if state.unread_size <= REMOTE_UNREAD_SIZE_MAX { state.sender.take() } else { None };
-            drop(state);
-            wake(sender);
-            self.remaining = self.remaining.map(|remaining| remaining.saturating_sub(piece.len() as u64));
-            return Poll::Ready(Ok(Some(piece)));
+        let outcome = ready!(receiving.poll_piece(context));
+        match &outcome {
+            Ok(Some(piece)) => {
+                self.remaining = self.remaining.map(|remaining| remaining.saturating_sub(piece.len() as u64));
+            }
+            Ok(None) | Err(_) => self.receiving = None,
         }
-        if let Some(outcome) = state.ended.take() {
-            drop(state);
-            self.receiving = None;
-            return Poll::Ready(outcome.map(|()| None));
-        }
-        state.receiver = Some(context.waker().clone());
-        Poll::Pending
+        Poll::Ready(outcome)
     }
 }
 
@@ -238,186 +218,4 @@ impl fmt::Debug for RemoteBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RemoteBody").field("remaining", &self.remaining).finish_non_exhaustive()
     }
-}
-
-/// Where requests from other threads are handed in. Bounded by its callers: each waits for what it has handed in.
-struct Desk {
-    handles: AtomicUsize,
-    state: Mutex<DeskState>,
-}
-
-#[derive(Default)]
-struct DeskState {
-    requests: VecDeque<(Request<Bytes>, Arc<Call>)>,
-    waker: Option<Waker>,
-    closed: bool,
-}
-
-impl Desk {
-    fn submit(&self, request: Request<Bytes>, call: Arc<Call>) {
-        let mut state = lock(&self.state);
-        if state.closed {
-            drop(state);
-            return call.end(Err(Error::WorkerEnded));
-        }
-        state.requests.push_back((request, call));
-        let waker = state.waker.take();
-        drop(state);
-        wake(waker);
-    }
-
-    /// The next request; `None` when there will be none.
-    fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<(Request<Bytes>, Arc<Call>)>> {
-        let mut state = lock(&self.state);
-        if let Some(next) = state.requests.pop_front() {
-            return Poll::Ready(Some(next));
-        }
-        if self.handles.load(Ordering::Acquire) == 0 {
-            return Poll::Ready(None);
-        }
-        state.waker = Some(context.waker().clone());
-        Poll::Pending
-    }
-}
-
-/// Refuses what is handed in once nobody serves any more.
-struct Closing(Arc<Desk>);
-
-impl Drop for Closing {
-    fn drop(&mut self) {
-        let requests = {
-            let mut state = lock(&self.0.state);
-            state.closed = true;
-            std::mem::take(&mut state.requests)
-        };
-        for (_, call) in requests {
-            call.end(Err(Error::WorkerEnded));
-        }
-    }
-}
-
-async fn serve(client: Client, desk: Closing) {
-    while let Some((request, call)) = poll_fn(|context| desk.0.poll_next(context)).await {
-        let client = client.clone();
-        runtime::spawn(async move {
-            // Should the task be dropped with its worker, or panic in a user's waker, the caller still hears of its end.
-            let answering = Answering(call);
-            let mut work = pin!(answering.0.carry_out(&client, request));
-            poll_fn(|context| {
-                if answering.0.is_cancelled(context) { Poll::Ready(()) } else { work.as_mut().poll(context) }
-            })
-            .await;
-        });
-    }
-}
-
-/// One request, between the thread that wants it and the worker that carries it out.
-#[derive(Default)]
-struct Call {
-    state: Mutex<CallState>,
-}
-
-#[derive(Default)]
-struct CallState {
-    /// The head, with the size of the body if that is known.
-    head: Option<Result<Response<Option<u64>>, Error>>,
-    pieces: VecDeque<Bytes>,
-    unread_size: usize,
-    ended: Option<Result<(), Error>>,
-    cancelled: bool,
-    receiver: Option<Waker>,
-    /// Waits for room.
-    sender: Option<Waker>,
-    /// Waits for the caller to go away.
-    cancel: Option<Waker>,
-}
-
-impl Call {
-    /// The worker's side.
-    async fn carry_out(&self, client: &Client, request: Request<Bytes>) {
-        let response = match client.request(request).await {
-            Ok(response) => response,
-            Err(error) => return self.update(|state| state.head = Some(Err(error))),
-        };
-        let (head, mut body) = response.into_parts();
-        let size = http_body::Body::size_hint(&body).exact();
-        self.update(|state| state.head = Some(Ok(Response::from_parts(head, size))));
-        loop {
-            poll_fn(|context| self.poll_room(context)).await;
-            match body.chunk().await {
-                Ok(Some(piece)) => self.update(|state| {
-                    state.unread_size += piece.len();
-                    state.pieces.push_back(piece.into_bytes());
-                }),
-                Ok(None) => return self.end(Ok(())),
-                Err(error) => return self.end(Err(error)),
-            }
-        }
-    }
-
-    fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
-        let mut state = lock(&self.state);
-        if state.unread_size <= REMOTE_UNREAD_SIZE_MAX {
-            return Poll::Ready(());
-        }
-        state.sender = Some(context.waker().clone());
-        Poll::Pending
-    }
-
-    fn is_cancelled(&self, context: &mut Context<'_>) -> bool {
-        let mut state = lock(&self.state);
-        state.cancel = Some(context.waker().clone());
-        state.cancelled
-    }
-
-    /// Changes what the caller sees, and wakes it.
-    fn update(&self, change: impl FnOnce(&mut CallState)) {
-        let receiver = {
-            let mut state = lock(&self.state);
-            change(&mut state);
-            state.receiver.take()
-        };
-        wake(receiver);
-    }
-
-    /// Nothing more will come. What was said first counts.
-    fn end(&self, outcome: Result<(), Error>) {
-        self.update(|state| {
-            state.ended.get_or_insert(outcome);
-        });
-    }
-}
-
-/// The worker's hold on a call.
-struct Answering(Arc<Call>);
-
-impl Drop for Answering {
-    fn drop(&mut self) {
-        self.0.end(Err(Error::WorkerEnded));
-    }
-}
-
-/// The caller's hold on a call: dropping it cancels.
-struct Receiving(Arc<Call>);
-
-impl Drop for Receiving {
-    fn drop(&mut self) {
-        let cancel = {
-            let mut state = lock(&self.0.state);
-            state.cancelled = true;
-            state.pieces.clear();
-            state.cancel.take()
-        };
-        wake(cancel);
-    }
-}
-
-fn wake(waker: Option<Waker>) {
-    if let Some(waker) = waker {
-        waker.wake();
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

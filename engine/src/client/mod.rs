@@ -49,94 +49,40 @@
 #![forbid(unsafe_code)]
 
 mod body;
+mod call;
 mod connect;
+mod desk;
 mod exchange;
 mod handle;
+mod options;
+mod outbound;
 mod request_body;
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::mem;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::uri::InvalidUri;
 use http::{Request, Response, Uri};
 use ringtide_driver::Address;
 
-use self::exchange::{Exchange, Upload};
-use self::request_body::{Content, StreamedBody};
-use crate::conn::{Connection, ConnectionOptions, PreparedRequest};
+use self::exchange::deadline_ns;
+use self::outbound::Outbound;
+use crate::conn::{Connection, ConnectionOptions};
 use crate::error::{Error, Phase, RequestError};
-use crate::limits::COALESCED_SEND_SIZE_MAX;
-use crate::pool::{Authority, Pool};
-use crate::proto::h1::Limits;
+use crate::pool::{Authority, Pool, Pooled};
+use crate::runtime::{Home, Timer};
 use crate::{resolve, runtime};
 
 pub use self::body::{Body, DRAIN_SIZE_MAX};
 pub use self::handle::{ClientHandle, REMOTE_UNREAD_SIZE_MAX, RemoteBody, RemoteRequest};
+pub use self::options::{ClientOptions, Timeouts};
 pub use self::request_body::RequestBody;
 pub use crate::conn::Piece;
 pub use crate::pool::PoolOptions;
-
-/// How a [`Client`] is to be.
-#[derive(Clone, Debug)]
-pub struct ClientOptions {
-    /// Which connections are kept.
-    pub pool: PoolOptions,
-    /// How long things may take.
-    pub timeouts: Timeouts,
-    /// How often a request is sent again, on a fresh connection, when a connection that was idle turns out to be closed; 0 is never.
-    ///
-    /// A server may close an idle connection at any time, and a request that crosses with that fails through nobody's fault. It is sent
-    /// again only if that can do no harm (RFC 9110 §9.2.2): its method is idempotent, its body is at hand or has not been begun,
-    /// and no byte of a response has been seen. A connection that is known to be closed is never used, whatever this says.
-    pub replays_max: u32,
-    /// Where to connect, whatever the host of the URI is: a Unix socket, or a fixed address. The request still names the host of its URI.
-    pub connect_to: Option<Address>,
-    /// What a response may be at most.
-    pub limits: Limits,
-}
-
-impl Default for ClientOptions {
-    /// The defaults of the parts, one replay, and connections to where URIs point.
-    fn default() -> Self {
-        Self {
-            pool: PoolOptions::default(),
-            timeouts: Timeouts::default(),
-            replays_max: 1,
-            connect_to: None,
-            limits: Limits::default(),
-        }
-    }
-}
-
-/// How long the parts of a request may take; `None` is for ever. The error is [`Error::Timeout`] with the phase that it was in.
-#[derive(Clone, Copy, Debug)]
-pub struct Timeouts {
-    /// For looking up the host and connecting to it.
-    pub connect: Option<Duration>,
-    /// From the call to the head of the response: waiting for a connection, connecting, sending the request with its body up to
-    /// where the server answers, replays.
-    pub head: Option<Duration>,
-    /// For each wait for a piece of the response's body, as long as the request's body does not move on either.
-    pub body_idle: Option<Duration>,
-    /// From the head of the response to the end of its body.
-    pub body: Option<Duration>,
-}
-
-impl Default for Timeouts {
-    /// 10 seconds to connect, 30 to the head, 30 between pieces of the body, and no limit for the body as a whole.
-    fn default() -> Self {
-        Self {
-            connect: Some(Duration::from_secs(10)),
-            head: Some(Duration::from_secs(30)),
-            body_idle: Some(Duration::from_secs(30)),
-            body: None,
-        }
-    }
-}
 
 /// An HTTP client on one worker. Clones share its connections.
 ///
@@ -150,6 +96,7 @@ pub struct Client {
 struct Inner {
     options: ClientOptions,
     pool: Pool,
+    home: Home,
 }
 
 impl Client {
@@ -160,7 +107,7 @@ impl Client {
     #[track_caller]
     pub fn new(options: ClientOptions) -> Self {
         let pool = Pool::new(options.pool);
-        Self { inner: Rc::new(Inner { options, pool }) }
+        Self { inner: Rc::new(Inner { options, pool, home: Home::here() }) }
     }
 
     /// Sends `GET uri`. See [`request`](Self::request).
@@ -201,35 +148,29 @@ impl Client {
     /// - [`Error::Timeout`]: see [`Timeouts`]; in the phases before [`Phase::Head`] nothing was sent.
     /// - [`Error::Closed`], [`Error::Network`], [`Error::Incomplete`], [`Error::Protocol`]: the request may have been acted on.
     pub async fn request<B: Into<RequestBody>>(&self, request: Request<B>) -> Result<Response<Body>, Error> {
-        let phase = Cell::new(Phase::Queue);
-        within(self.inner.options.timeouts.head, &phase, self.attempt(request.map(Into::into), &phase)).await
-    }
-
-    async fn attempt(
-        &self,
-        request: Request<RequestBody>,
-        phase: &Cell<Phase>,
-    ) -> Result<Response<Body>, Error> {
+        self.inner.home.check("Client");
         let options = &self.inner.options;
         let authority = Rc::new(Authority::of(request.uri())?);
-        let mut outbound = Outbound::new(request)?;
-        let mut acquired = self.inner.pool.acquire(&authority).await;
-        if acquired.connection.is_some() && !outbound.is_replayable() {
+        let mut outbound = Outbound::new(request.map(Into::into))?;
+        let acquiring = pin!(async { Ok(self.inner.pool.acquire(&authority).await) });
+        let acquired = within(options.timeouts.pool, || Phase::Pool, acquiring).await?;
+        let mut idle = acquired.pooled;
+        if idle.is_some() && !outbound.is_replayable() {
             // What cannot be sent twice is worth a look at the driver: the peer may have closed since the worker's last turn.
             runtime::yield_now().await;
+            idle = idle.filter(|pooled| pooled.connection.is_reusable());
         }
-        let mut replays_left = options.replays_max;
         let mut permit = acquired.permit;
-        let mut idle = acquired.connection.take().filter(Connection::is_reusable);
+        let mut replays_left = options.replays_max;
         // Only a connection that was idle can have been closed by a server that has no objection to the request.
         let may_replay = idle.is_some();
         loop {
-            let connection = match idle.take() {
-                Some(connection) => connection,
-                None => self.connect(&authority, phase).await?,
+            let pooled = match idle.take() {
+                Some(pooled) => pooled,
+                // In a box, as it is large and rare.
+                None => Pooled::new(Box::pin(self.connect(&authority)).await?),
             };
-            phase.set(Phase::Head);
-            let mut exchange = outbound.start(connection, permit)?;
+            let mut exchange = outbound.start(pooled, permit, options.timeouts.head)?;
             let error = match poll_fn(|context| exchange.poll_head(context)).await {
                 Ok(()) => {
                     let (head, length) = exchange.response()?;
@@ -248,9 +189,10 @@ impl Client {
         }
     }
 
-    async fn connect(&self, authority: &Authority, phase: &Cell<Phase>) -> Result<Connection, Error> {
+    async fn connect(&self, authority: &Authority) -> Result<Connection, Error> {
         let options = &self.inner.options;
-        let connecting = async {
+        let phase = Cell::new(Phase::Connect);
+        let connecting = pin!(async {
             let addresses = if let Some(address) = &options.connect_to {
                 vec![address.clone()]
             } else {
@@ -260,8 +202,8 @@ impl Client {
             };
             phase.set(Phase::Connect);
             connect::connect(&addresses).await
-        };
-        let stream = within(options.timeouts.connect, phase, connecting).await?;
+        });
+        let stream = within(options.timeouts.connect, || phase.get(), connecting).await?;
         Ok(Connection::new(stream, &ConnectionOptions { limits: options.limits, pipelining: false }))
     }
 }
@@ -284,82 +226,24 @@ fn parse(uri: &str) -> Result<Uri, RequestError> {
     })
 }
 
-/// `future`, for at most `limit`; the error names the phase that it was in then.
+/// `future`, for at most `limit`; the error names the phase that it was in then. What is ready at once costs no timer.
 async fn within<T>(
     limit: Option<Duration>,
-    phase: &Cell<Phase>,
-    future: impl Future<Output = Result<T, Error>>,
+    phase: impl Fn() -> Phase,
+    mut future: Pin<&mut impl Future<Output = Result<T, Error>>>,
 ) -> Result<T, Error> {
-    match limit {
-        Some(limit) => {
-            runtime::timeout(limit, future).await.unwrap_or_else(|| Err(Error::Timeout(phase.get())))
+    let mut timer = None;
+    poll_fn(|context| {
+        if let Poll::Ready(outcome) = future.as_mut().poll(context) {
+            return Poll::Ready(outcome);
         }
-        None => future.await,
-    }
-}
-
-/// A request on its way, as long as it may have to be sent again.
-struct Outbound {
-    prepared: PreparedRequest,
-    /// The whole body, if it is not in the prepared bytes.
-    data: Option<Bytes>,
-    streamed: Streamed,
-    idempotent: bool,
-}
-
-enum Streamed {
-    No,
-    Waiting(StreamedBody),
-    /// With the exchange, or begun.
-    Gone,
-}
-
-impl Outbound {
-    fn new(request: Request<RequestBody>) -> Result<Self, Error> {
-        let (parts, body) = request.into_parts();
-        let idempotent = parts.method.is_idempotent();
-        let (prepared, data, streamed) = match body.into_content() {
-            // Small bodies go with the head, in one buffer; large ones are not copied.
-            Content::Bytes(bytes) if bytes.len() <= COALESCED_SEND_SIZE_MAX => {
-                (PreparedRequest::new(&Request::from_parts(parts, bytes))?, None, Streamed::No)
-            }
-            Content::Bytes(bytes) => {
-                let head = Request::from_parts(parts, ());
-                let prepared = PreparedRequest::with_streamed_body(&head, Some(bytes.len() as u64))?;
-                (prepared, Some(bytes), Streamed::No)
-            }
-            Content::Stream(body) => {
-                let head = Request::from_parts(parts, ());
-                let prepared = PreparedRequest::with_streamed_body(&head, body.announced())?;
-                (prepared, None, Streamed::Waiting(body))
-            }
-        };
-        Ok(Self { prepared, data, streamed, idempotent })
-    }
-
-    /// Whether sending it once more has the same effect as sending it once, and can be done.
-    fn is_replayable(&self) -> bool {
-        self.idempotent && !matches!(self.streamed, Streamed::Gone)
-    }
-
-    fn start(&mut self, connection: Connection, permit: crate::pool::Permit) -> Result<Exchange, Error> {
-        let upload = match mem::replace(&mut self.streamed, Streamed::Gone) {
-            Streamed::Waiting(body) => Upload::Streamed(body),
-            Streamed::No => {
-                self.streamed = Streamed::No;
-                Upload::Given
-            }
-            Streamed::Gone => unreachable!("a request whose body has begun is not started again"),
-        };
-        Exchange::start(connection, permit, &self.prepared, self.data.clone(), upload)
-    }
-
-    /// Keeps the body of a failed attempt, if none of it was used.
-    fn take_back(&mut self, upload: Upload) {
-        if let Upload::Streamed(body) = upload
-            && !body.has_begun()
-        {
-            self.streamed = Streamed::Waiting(body);
-        }
-    }
+        let Some(limit) = limit else { return Poll::Pending };
+        let timer = timer.get_or_insert_with(|| {
+            let mut timer = Timer::new();
+            timer.set(deadline_ns(limit));
+            timer
+        });
+        timer.poll_elapsed(context).map(|()| Err(Error::Timeout(phase())))
+    })
+    .await
 }

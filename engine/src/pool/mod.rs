@@ -19,27 +19,61 @@ use std::time::Duration;
 
 pub(crate) use self::authority::Authority;
 use crate::conn::Connection;
-use crate::runtime::{self, JoinHandle};
+use crate::runtime::{self, JoinHandle, Timer};
 
 /// How long a connection that its peer has closed may stay unnoticed in a pool, where it holds a descriptor.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How many connections are kept, and for how long.
+/// How many connections there may be to one host and port, and how long those that are idle are kept.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use ringtide::client::PoolOptions;
+///
+/// let pool = PoolOptions::default().connections_per_host_max(512).idle_timeout(Duration::from_secs(4));
+/// assert_eq!(pool.idle_per_host_max, None);
+/// ```
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct PoolOptions {
-    /// Connections to one host and port, idle ones included. Further requests wait for their turn in the order in which they
-    /// came. 0 is taken as 1.
+    /// Connections to one host and port, idle ones included. Further requests wait for their turn, in the order in which they
+    /// came and for at most [`Timeouts::pool`](crate::client::Timeouts::pool). 0 is taken as 1. The default is 128.
     pub connections_per_host_max: usize,
-    /// Idle connections to one host and port; 0 closes every connection after its response.
-    pub idle_per_host_max: usize,
-    /// How long a connection stays idle before it is closed. Servers commonly allow between 5 and 75 seconds.
+    /// Idle connections to one host and port. `None`, the default, keeps as many as may be open; 0 closes every connection after its
+    /// response. A limit below the number of requests that are in flight together has connections closed and opened all the time.
+    pub idle_per_host_max: Option<usize>,
+    /// How long a connection stays idle before it is closed. Servers commonly allow between 5 and 75 seconds. The default is 30 seconds;
+    /// 0 closes a connection soon after its response.
     pub idle_timeout: Duration,
 }
 
 impl Default for PoolOptions {
-    /// 128 connections, 32 of them idle, for 30 seconds.
     fn default() -> Self {
-        Self { connections_per_host_max: 128, idle_per_host_max: 32, idle_timeout: Duration::from_secs(30) }
+        Self { connections_per_host_max: 128, idle_per_host_max: None, idle_timeout: Duration::from_secs(30) }
+    }
+}
+
+impl PoolOptions {
+    /// Sets [`connections_per_host_max`](Self::connections_per_host_max).
+    #[must_use]
+    pub fn connections_per_host_max(mut self, max: usize) -> Self {
+        self.connections_per_host_max = max;
+        self
+    }
+
+    /// Sets [`idle_per_host_max`](Self::idle_per_host_max): a number, or `None`.
+    #[must_use]
+    pub fn idle_per_host_max(mut self, max: impl Into<Option<usize>>) -> Self {
+        self.idle_per_host_max = max.into();
+        self
+    }
+
+    /// Sets [`idle_timeout`](Self::idle_timeout).
+    #[must_use]
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = timeout;
+        self
     }
 }
 
@@ -67,8 +101,21 @@ struct Host {
 }
 
 struct Idle {
-    connection: Connection,
+    pooled: Box<Pooled>,
     since_ns: u64,
+}
+
+/// A connection, with what its users need one after the other. In a box from its first request on, as it goes from hand to hand.
+pub(crate) struct Pooled {
+    pub(crate) connection: Connection,
+    /// For the time limits of the request: setting it once more costs next to nothing, making one does not.
+    pub(crate) timer: Timer,
+}
+
+impl Pooled {
+    pub(crate) fn new(connection: Connection) -> Box<Self> {
+        Box::new(Self { connection, timer: Timer::new() })
+    }
 }
 
 /// The right to have one connection to a host.
@@ -80,7 +127,7 @@ pub(crate) struct Permit {
 /// A permit, and a connection that can be used at once if there is one.
 pub(crate) struct Acquired {
     // In this order: the next holder of the permit makes its connection after this one is closed.
-    pub(crate) connection: Option<Connection>,
+    pub(crate) pooled: Option<Box<Pooled>>,
     pub(crate) permit: Permit,
 }
 
@@ -102,8 +149,8 @@ impl Pool {
         let wait = Wait { shared: &self.shared, authority, seat };
         let mut acquired = poll_fn(|context| wait.seat.poll(context)).await;
         // It may have been closed since it was granted.
-        if acquired.connection.as_ref().is_some_and(|connection| !connection.is_reusable()) {
-            acquired.connection = None;
+        if acquired.pooled.as_ref().is_some_and(|pooled| !pooled.connection.is_reusable()) {
+            acquired.pooled = None;
         }
         acquired
     }
@@ -124,29 +171,31 @@ impl fmt::Debug for Pool {
 impl Acquired {
     /// Gives the connection back for the next request, or only the permit if there is none or it cannot be used again.
     pub(crate) fn give_back(self) {
-        let Self { connection, permit } = self;
-        let (Some(mut connection), Some(shared)) = (connection, permit.shared.upgrade()) else { return };
-        connection.watch();
-        if !connection.is_reusable() {
+        let Self { pooled, permit } = self;
+        let (Some(mut pooled), Some(shared)) = (pooled, permit.shared.upgrade()) else { return };
+        pooled.connection.watch();
+        if !pooled.connection.is_reusable() {
             return;
         }
+        pooled.timer.unset();
         let mut hosts = shared.hosts.borrow_mut();
         let Some(host) = hosts.get_mut(&permit.authority) else { return };
         if let Some(seat) = host.waiting.pop_front() {
             drop(hosts);
-            seat.grant(Self { connection: Some(connection), permit });
+            seat.grant(Self { pooled: Some(pooled), permit });
             return;
         }
-        if shared.options.idle_per_host_max == 0 {
+        let idle_max = shared.options.idle_per_host_max;
+        if idle_max == Some(0) {
             drop(hosts);
             return;
         }
-        if host.idle.len() >= shared.options.idle_per_host_max {
-            host.idle.pop_front();
-        }
-        let since_ns = connection.turn_time_ns();
-        host.idle.push_back(Idle { connection, since_ns });
+        let superfluous =
+            if idle_max.is_some_and(|max| host.idle.len() >= max) { host.idle.pop_front() } else { None };
+        let since_ns = pooled.connection.turn_time_ns();
+        host.idle.push_back(Idle { pooled, since_ns });
         drop(hosts);
+        drop(superfluous);
         // Dropped after the connection is in its place; nobody waits, so this only counts.
         drop(permit);
         if let Some(waker) = shared.sweeper_waker.take() {
@@ -163,7 +212,7 @@ impl Drop for Permit {
         if let Some(seat) = host.waiting.pop_front() {
             drop(hosts);
             let permit = Self { shared: self.shared.clone(), authority: Rc::clone(&self.authority) };
-            seat.grant(Acquired { connection: None, permit });
+            seat.grant(Acquired { pooled: None, permit });
             return;
         }
         host.busy -= 1;
@@ -178,22 +227,23 @@ impl Shared {
     fn take_or_queue(self: &Rc<Self>, authority: &Rc<Authority>) -> Result<Acquired, Rc<Seat>> {
         let mut hosts = self.hosts.borrow_mut();
         let host = hosts.entry(Rc::clone(authority)).or_default();
-        let mut connection = None;
+        let mut pooled = None;
         while let Some(idle) = host.idle.pop_back() {
-            let idle_ns = idle.connection.turn_time_ns().saturating_sub(idle.since_ns);
-            if idle.connection.is_reusable() && u128::from(idle_ns) < self.options.idle_timeout.as_nanos() {
-                connection = Some(idle.connection);
+            let connection = &idle.pooled.connection;
+            let idle_ns = connection.turn_time_ns().saturating_sub(idle.since_ns);
+            if connection.is_reusable() && u128::from(idle_ns) < self.options.idle_timeout.as_nanos() {
+                pooled = Some(idle.pooled);
                 break;
             }
         }
-        if connection.is_none() && host.busy >= self.options.connections_per_host_max.max(1) {
+        if pooled.is_none() && host.busy >= self.options.connections_per_host_max.max(1) {
             let seat = Rc::<Seat>::default();
             host.waiting.push_back(Rc::clone(&seat));
             return Err(seat);
         }
         host.busy += 1;
         Ok(Acquired {
-            connection,
+            pooled,
             permit: Permit { shared: Rc::downgrade(self), authority: Rc::clone(authority) },
         })
     }
@@ -205,7 +255,7 @@ impl Shared {
         self.hosts.borrow_mut().retain(|_, host| {
             host.idle.retain(|idle| {
                 let due_ns = idle.since_ns.saturating_add(timeout_ns);
-                let stays = due_ns > now_ns && idle.connection.is_reusable();
+                let stays = due_ns > now_ns && idle.pooled.connection.is_reusable();
                 if stays {
                     next_ns = Some(next_ns.map_or(due_ns, |next_ns: u64| next_ns.min(due_ns)));
                 }

@@ -24,6 +24,7 @@
 
 mod core;
 mod driver;
+mod home;
 mod inbox;
 mod listener;
 mod queue;
@@ -44,6 +45,7 @@ use std::time::Duration;
 
 pub use self::core::Statistics;
 pub use self::driver::{DriverChoice, SetupError};
+pub(crate) use self::home::Home;
 pub use self::inbox::{Remote, RemoteError};
 pub(crate) use self::listener::Listener;
 pub(crate) use self::queue::InlineQueue;

@@ -440,7 +440,7 @@ fn an_upload_that_moves_on_is_a_sign_of_life() {
         peer.expect_close();
     });
     run(async {
-        let timeouts = Timeouts { body_idle: Some(Duration::from_millis(300)), ..Timeouts::default() };
+        let timeouts = Timeouts::default().body_idle(Duration::from_millis(300));
         let client = Client::new(with_timeouts(timeouts));
         let mut timer = runtime::Timer::new();
         timer.set(0);

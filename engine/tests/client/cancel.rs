@@ -35,8 +35,8 @@ async fn poll_at_most(polls: usize, future: impl Future) -> bool {
 
 /// A client that may have one connection: one that is lost is the end of it.
 fn narrow() -> Client {
-    let pool = PoolOptions { connections_per_host_max: 1, ..PoolOptions::default() };
-    Client::new(ClientOptions { pool, ..ClientOptions::default() })
+    let pool = PoolOptions::default().connections_per_host_max(1);
+    Client::new(ClientOptions::default().pool(pool))
 }
 
 /// Drops what `act` does after 0, 1, 2 … polls until it gets through, and looks each time whether the client still works.

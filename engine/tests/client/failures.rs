@@ -12,8 +12,6 @@ use ringtide::{Address, Client, ClientOptions, Error, resolve, runtime};
 use crate::server::{Server, echo_target};
 use crate::{read, run, with_timeouts};
 
-const NO_TIMEOUTS: Timeouts = Timeouts { connect: None, head: None, body_idle: None, body: None };
-
 /// The error of one GET against a server that sends `answer` and closes.
 fn failure(answer: &'static str) -> Error {
     let server = Server::start(move |_, peer| {
@@ -155,10 +153,10 @@ fn an_answer_that_never_comes_runs_out_of_time_by_phase() {
     let short = Some(Duration::from_millis(300));
     run(async {
         for (target, timeouts, phase) in [
-            ("/", Timeouts { head: short, ..NO_TIMEOUTS }, Phase::Head),
-            ("/interim", Timeouts { head: short, ..NO_TIMEOUTS }, Phase::Head),
-            ("/half", Timeouts { body_idle: short, ..NO_TIMEOUTS }, Phase::BodyIdle),
-            ("/half", Timeouts { body: short, ..NO_TIMEOUTS }, Phase::Body),
+            ("/", Timeouts::none().head(short), Phase::Head),
+            ("/interim", Timeouts::none().head(short), Phase::Head),
+            ("/half", Timeouts::none().body_idle(short), Phase::BodyIdle),
+            ("/half", Timeouts::none().body(short), Phase::Body),
         ] {
             let client = Client::new(with_timeouts(timeouts));
             let start_ns = runtime::now_ns();
@@ -182,11 +180,7 @@ fn a_dripping_body_keeps_from_idling_but_not_from_its_end() {
         }
     });
     run(async {
-        let timeouts = Timeouts {
-            body_idle: Some(Duration::from_secs(2)),
-            body: Some(Duration::from_millis(100)),
-            ..NO_TIMEOUTS
-        };
+        let timeouts = Timeouts::none().body_idle(Duration::from_secs(2)).body(Duration::from_millis(100));
         let client = Client::new(with_timeouts(timeouts));
         let error = read(client.get(&server.url("/")).await).await.unwrap_err();
         assert!(matches!(error, Error::Timeout(Phase::Body)), "{error}");
@@ -205,10 +199,7 @@ fn each_piece_has_the_idle_time_for_itself() {
         peer.expect_close();
     });
     run(async {
-        let client = Client::new(with_timeouts(Timeouts {
-            body_idle: Some(Duration::from_millis(400)),
-            ..NO_TIMEOUTS
-        }));
+        let client = Client::new(with_timeouts(Timeouts::none().body_idle(Duration::from_millis(400))));
         assert_eq!(read(client.get(&server.url("/")).await).await.unwrap(), (200, "x".repeat(12).into()));
     });
 }
@@ -221,8 +212,7 @@ fn a_body_that_is_read_too_slowly_has_an_end_as_well() {
         peer.drain();
     });
     run(async {
-        let client =
-            Client::new(with_timeouts(Timeouts { body: Some(Duration::from_millis(400)), ..NO_TIMEOUTS }));
+        let client = Client::new(with_timeouts(Timeouts::none().body(Duration::from_millis(400))));
         let mut body = client.get(&server.url("/")).await.unwrap().into_body();
         body.chunk().await.unwrap().unwrap();
         runtime::sleep(Duration::from_millis(410)).await;
@@ -239,7 +229,7 @@ fn time_that_the_reader_takes_is_not_idling() {
         peer.drain();
     });
     run(async {
-        let timeouts = Timeouts { body_idle: Some(Duration::from_millis(200)), ..NO_TIMEOUTS };
+        let timeouts = Timeouts::none().body_idle(Duration::from_millis(200));
         let client = Client::new(with_timeouts(timeouts));
         let response = client.get(&server.url("/")).await.unwrap();
         runtime::sleep(Duration::from_millis(300)).await;
@@ -255,14 +245,34 @@ fn waiting_for_a_connection_is_a_phase_of_its_own() {
         peer.drain();
     });
     run(async {
-        let mut options = with_timeouts(Timeouts { head: Some(Duration::from_millis(500)), ..NO_TIMEOUTS });
-        options.pool.connections_per_host_max = 1;
-        let client = Client::new(options);
-        let unread = client.get(&server.url("/")).await.unwrap();
-        let error = client.get(&server.url("/")).await.unwrap_err();
-        assert!(matches!(error, Error::Timeout(Phase::Queue)), "{error}");
-        drop(unread);
-        client.get(&server.url("/")).await.unwrap();
+        let limit = Duration::from_millis(300);
+        for (timeouts, timed_out) in [
+            (Timeouts::none().pool(limit), true),
+            // Nothing but the wait for a connection takes long.
+            (Timeouts::none().connect(limit).head(limit).body_idle(limit).body(limit), false),
+        ] {
+            let mut options = with_timeouts(timeouts);
+            options.pool.connections_per_host_max = 1;
+            let client = Client::new(options);
+            let unread = client.get(&server.url("/")).await.unwrap();
+            let start_ns = runtime::now_ns();
+            let waiting = runtime::spawn({
+                let (client, url) = (client.clone(), server.url("/"));
+                async move { client.get(&url).await.map(|_| ()) }
+            });
+            runtime::sleep(limit * 2).await;
+            assert_eq!(waiting.is_finished(), timed_out);
+            drop(unread);
+            match waiting.await.unwrap() {
+                Ok(()) => assert!(!timed_out),
+                Err(error) => {
+                    assert!(timed_out && matches!(error, Error::Timeout(Phase::Pool)), "{error}");
+                    assert_eq!(error.to_string(), "timed out waiting for a free connection to the host");
+                }
+            }
+            assert!(runtime::now_ns() - start_ns >= 300_000_000);
+            client.get(&server.url("/")).await.unwrap();
+        }
     });
 }
 
@@ -275,8 +285,7 @@ fn connecting_runs_out_of_time() {
     let address = listener.local_addr().unwrap().as_socket().unwrap();
     let _queued = std::net::TcpStream::connect(address).unwrap();
     run(async {
-        let client =
-            Client::new(with_timeouts(Timeouts { connect: Some(Duration::from_millis(50)), ..NO_TIMEOUTS }));
+        let client = Client::new(with_timeouts(Timeouts::none().connect(Duration::from_millis(50))));
         let error = client.get(&format!("http://{address}/")).await.unwrap_err();
         assert!(matches!(error, Error::Timeout(Phase::Connect)), "{error}");
         assert_eq!(error.to_string(), "timed out connecting");
@@ -310,8 +319,7 @@ fn unix_sockets_carry_requests_for_any_host() {
         }
     });
     run(async {
-        let options =
-            ClientOptions { connect_to: Some(Address::Unix(path.0.clone())), ..ClientOptions::default() };
+        let options = ClientOptions::default().connect_to(Address::Unix(path.0.clone()));
         let client = Client::new(options);
         for _ in 0..3 {
             let answer = read(client.get("http://docker.invalid/v1").await).await.unwrap();
@@ -327,8 +335,7 @@ fn unix_sockets_carry_requests_for_any_host() {
 fn a_unix_socket_that_is_not_there_is_named() {
     let path = SocketPath::new("nobody");
     run(async {
-        let options =
-            ClientOptions { connect_to: Some(Address::Unix(path.0.clone())), ..ClientOptions::default() };
+        let options = ClientOptions::default().connect_to(Address::Unix(path.0.clone()));
         let error = Client::new(options).get("http://localhost/").await.unwrap_err();
         let text = error.to_string();
         assert!(text.contains("nobody: No such file"), "{text}");

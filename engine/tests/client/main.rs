@@ -5,6 +5,7 @@ mod cancel;
 mod connection;
 mod failures;
 mod given_up;
+mod home;
 mod pool;
 mod remote;
 mod server;
@@ -36,5 +37,5 @@ async fn read(response: Result<Response<Body>, Error>) -> Result<(u16, Bytes), E
 
 /// The default options with these timeouts.
 fn with_timeouts(timeouts: Timeouts) -> ClientOptions {
-    ClientOptions { timeouts, ..ClientOptions::default() }
+    ClientOptions::default().timeouts(timeouts)
 }

@@ -15,7 +15,7 @@ use crate::server::{Peer, Server, echo_target};
 use crate::{read, run};
 
 fn pooled(pool: PoolOptions) -> ClientOptions {
-    ClientOptions { pool, ..ClientOptions::default() }
+    ClientOptions::default().pool(pool)
 }
 
 #[test]
@@ -78,11 +78,36 @@ fn a_connection_that_answers_more_than_was_asked_is_not_used_again() {
 }
 
 #[test]
+fn as_many_connections_are_opened_as_are_in_use_at_once() {
+    const TASKS: usize = 100;
+    let server = Server::start(echo_target);
+    run(async {
+        let client = Client::default();
+        let tasks: Vec<_> = (0..TASKS)
+            .map(|_| {
+                let (client, url) = (client.clone(), server.url("/"));
+                runtime::spawn(async move {
+                    for _ in 0..20 {
+                        read(client.get(&url).await).await.unwrap();
+                        // All of them are idle at times.
+                        runtime::sleep(Duration::from_millis(1)).await;
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+    });
+    assert!(server.accepted() <= TASKS, "{}", server.accepted());
+}
+
+#[test]
 fn those_over_the_limit_wait_in_their_order() {
     for connections_per_host_max in [1, 3] {
         let server = Server::start(echo_target);
         run(async {
-            let pool = PoolOptions { connections_per_host_max, ..PoolOptions::default() };
+            let pool = PoolOptions::default().connections_per_host_max(connections_per_host_max);
             let client = Client::new(pooled(pool));
             let finished = Rc::new(RefCell::new(Vec::new()));
             let tasks: Vec<_> = (0..20)
@@ -116,7 +141,7 @@ fn a_body_that_nobody_reads_holds_its_place_until_it_is_dropped() {
         }
     });
     run(async {
-        let pool = PoolOptions { connections_per_host_max: 1, ..PoolOptions::default() };
+        let pool = PoolOptions::default().connections_per_host_max(1);
         let client = Client::new(pooled(pool));
         let first = client.get(&server.url("/")).await.unwrap();
         let url = server.url("/");
@@ -160,7 +185,7 @@ fn idle_connections_are_closed_when_their_time_is_up() {
         closed.lock().unwrap().send(number).unwrap();
     });
     run(async {
-        let pool = PoolOptions { idle_timeout: Duration::from_millis(30), ..PoolOptions::default() };
+        let pool = PoolOptions::default().idle_timeout(Duration::from_millis(30));
         let client = Client::new(pooled(pool));
         let start_ns = runtime::now_ns();
         read(client.get(&server.url("/")).await).await.unwrap();
@@ -195,10 +220,10 @@ fn the_connection_that_was_used_last_is_used_next() {
 
 #[test]
 fn no_more_stay_idle_than_may() {
-    for (idle_per_host_max, opened) in [(0, 8), (1, 7), (4, 4)] {
+    for (idle_per_host_max, opened) in [(Some(0), 8), (Some(1), 7), (Some(4), 4), (None, 4)] {
         let server = Server::start(echo_target);
         run(async {
-            let pool = PoolOptions { idle_per_host_max, ..PoolOptions::default() };
+            let pool = PoolOptions::default().idle_per_host_max(idle_per_host_max);
             let client = Client::new(pooled(pool));
             for _ in 0..2 {
                 let mut responses = Vec::new();
@@ -208,7 +233,7 @@ fn no_more_stay_idle_than_may() {
                 drop(responses);
             }
         });
-        assert_eq!(server.accepted(), opened, "{idle_per_host_max}");
+        assert_eq!(server.accepted(), opened, "{idle_per_host_max:?}");
     }
 }
 
@@ -236,7 +261,7 @@ fn closes_once_idle() -> (Server, mpsc::Sender<()>, mpsc::Receiver<()>) {
 fn a_connection_that_was_closed_while_idle_is_not_used() {
     let (server, close, closed) = closes_once_idle();
     run(async {
-        let client = Client::new(ClientOptions { replays_max: 0, ..ClientOptions::default() });
+        let client = Client::new(ClientOptions::default().replays_max(0));
         read(client.get(&server.url("/")).await).await.unwrap();
         close.send(()).unwrap();
         closed.recv().unwrap();
@@ -250,7 +275,7 @@ fn a_connection_that_was_closed_while_idle_is_not_used() {
 fn what_cannot_be_replayed_is_not_given_to_a_connection_that_has_just_been_closed() {
     let (server, close, closed) = closes_once_idle();
     run(async {
-        let client = Client::new(ClientOptions { replays_max: 0, ..ClientOptions::default() });
+        let client = Client::new(ClientOptions::default().replays_max(0));
         read(client.get(&server.url("/")).await).await.unwrap();
         runtime::yield_now().await;
         close.send(()).unwrap();
@@ -290,7 +315,7 @@ fn a_get_that_crosses_with_a_close_is_replayed_and_a_post_is_not() {
         let requests = Arc::default();
         let server = closes_on_second(1, &requests);
         run(async {
-            let client = Client::new(ClientOptions { replays_max, ..ClientOptions::default() });
+            let client = Client::new(ClientOptions::default().replays_max(replays_max));
             read(client.get(&server.url("/")).await).await.unwrap();
             let body =
                 if streamed { RequestBody::stream("body".to_owned()) } else { RequestBody::from("body") };
@@ -316,7 +341,7 @@ fn replays_are_counted_and_go_to_fresh_connections() {
     let requests = Arc::default();
     let server = closes_on_second(3, &requests);
     run(async {
-        let client = Client::new(ClientOptions { replays_max: 2, ..ClientOptions::default() });
+        let client = Client::new(ClientOptions::default().replays_max(2));
         read(client.get(&server.url("/")).await).await.unwrap();
         let error = read(client.get(&server.url("/2")).await).await.unwrap_err();
         assert!(matches!(error, Error::Closed) || error.is_reset(), "{error}");

@@ -155,8 +155,8 @@ fn dropping_the_future_or_the_body_cancels_over_there() {
         peer.drain();
         tell("closed");
     });
-    let pool = PoolOptions { connections_per_host_max: 1, ..PoolOptions::default() };
-    let handle = spawn(ClientOptions { pool, ..ClientOptions::default() });
+    let pool = PoolOptions::default().connections_per_host_max(1);
+    let handle = spawn(ClientOptions::default().pool(pool));
     for _ in 0..3 {
         let mut request = Box::pin(handle.request(get(&server.url("/never"))));
         assert!(request.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
