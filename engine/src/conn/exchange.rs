@@ -115,8 +115,7 @@ impl<'c> Exchange<'c> {
     /// Answers with a status, fields and a body. `Date`, `Connection` and `Content-Length` are added; the last is not with status 204 and
     /// 304. It leaves as that of [`respond`](Self::respond).
     ///
-    /// Names and values are text here, so that `[]` means no field. Those of other types go into a [`PreparedResponse`], or through
-    /// [`start`](Self::start).
+    /// Names and values are text here, so that `[]` means no field. Those of other types go into a [`PreparedResponse`].
     ///
     /// # Errors
     /// [`RequestError::Head`] when a field holds what would be read as something else, or frames the message, or when a `body` that is
@@ -142,16 +141,16 @@ impl<'c> Exchange<'c> {
     }
 
     /// Begins an answer whose body follows through [`Responder::send`]: `length` bytes of it, or chunked when that is `None`. A client of
-    /// HTTP/1.0, which knows no chunks, is told the end by the end of the connection. Names and values are whatever gives bytes; without a
-    /// field, their types are to be said: `start::<&str, &str>(status, [], length)`.
+    /// HTTP/1.0, which knows no chunks, is told the end by the end of the connection. Names and values are text, as for
+    /// [`answer`](Self::answer).
     ///
     /// # Errors
     /// [`RequestError::Head`] when a field holds what would be read as something else, or the status is one that has no body (204, 205,
     /// 304), whatever `length` is. The exchange is dropped unanswered.
-    pub fn start<N: AsRef<[u8]>, V: AsRef<[u8]>>(
+    pub fn start<'f>(
         self,
         status: StatusCode,
-        fields: impl IntoIterator<Item = (N, V)>,
+        fields: impl IntoIterator<Item = (&'f str, &'f str)>,
         length: Option<u64>,
     ) -> Result<Responder<'c>, Error> {
         let connection = self.connection;

@@ -137,7 +137,7 @@ pub(crate) async fn answer(site: &Site, mut exchange: Exchange<'_>) -> Result<An
             std::future::pending().await
         }
         b"/begin-and-wait" => {
-            let mut responder = exchange.start(StatusCode::OK, TEXT, None)?;
+            let mut responder = exchange.start(StatusCode::OK, [], None)?;
             responder.send(PIECE).await?;
             std::future::pending().await
         }
