@@ -171,9 +171,9 @@ impl RemoteBody {
     /// The next piece, never empty; `None` at the end. Cancel-safe.
     ///
     /// # Errors
-    /// As [`Body::chunk`](super::Body::chunk), and [`Error::WorkerEnded`].
-    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
-        poll_fn(|context| self.poll_chunk(context)).await
+    /// As [`Body::data`](super::Body::data), and [`Error::WorkerEnded`].
+    pub async fn data(&mut self) -> Result<Option<Bytes>, Error> {
+        poll_fn(|context| self.poll_data(context)).await
     }
 
     /// The whole rest of the body, at most `size_max` bytes of it. Not cancel-safe: what was read is lost.
@@ -182,7 +182,7 @@ impl RemoteBody {
     /// As [`Body::bytes`](super::Body::bytes), and [`Error::WorkerEnded`].
     pub async fn bytes(mut self, size_max: usize) -> Result<Bytes, Error> {
         let mut bytes = Vec::new();
-        while let Some(piece) = self.chunk().await? {
+        while let Some(piece) = self.data().await? {
             if bytes.len() + piece.len() > size_max {
                 return Err(Error::BodyTooLarge { size_max });
             }
@@ -191,7 +191,7 @@ impl RemoteBody {
         Ok(bytes.into())
     }
 
-    fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>> {
+    fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>> {
         let Some(receiving) = &self.receiving else { return Poll::Ready(Ok(None)) };
         let mut state = lock(&receiving.0.state);
         if let Some(piece) = state.pieces.pop_front() {
@@ -221,7 +221,7 @@ impl http_body::Body for RemoteBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         self.get_mut()
-            .poll_chunk(context)
+            .poll_data(context)
             .map(|outcome| outcome.transpose().map(|piece| piece.map(Frame::data)))
     }
 
@@ -344,7 +344,7 @@ impl Call {
         self.update(|state| state.head = Some(Ok(Response::from_parts(head, size))));
         loop {
             poll_fn(|context| self.poll_room(context)).await;
-            match body.chunk().await {
+            match body.data().await {
                 Ok(Some(piece)) => self.update(|state| {
                     state.unread_size += piece.len();
                     state.pieces.push_back(piece.into_bytes());

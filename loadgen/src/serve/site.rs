@@ -150,7 +150,7 @@ async fn echo(mut exchange: Exchange<'_>) -> Result<Answered, Error> {
         BodyLength::None | BodyLength::UntilClose => Some(0),
     };
     // Before the answer begins, as a client that waits for `100 Continue` would otherwise never be told.
-    let first = exchange.chunk().await?.map(Bytes::copy_from_slice);
+    let first = exchange.data().await?.map(Bytes::copy_from_slice);
     let head = exchange.head().keep();
     let content_type = head.head().fields().get("content-type").and_then(|value| str::from_utf8(value).ok());
     let fields = content_type.map(|value| ("Content-Type", value));
@@ -158,7 +158,7 @@ async fn echo(mut exchange: Exchange<'_>) -> Result<Answered, Error> {
     if let Some(first) = first {
         responder.send(first).await?;
     }
-    while let Some(piece) = responder.chunk().await? {
+    while let Some(piece) = responder.data().await? {
         let piece = Bytes::copy_from_slice(piece);
         responder.send(piece).await?;
     }
