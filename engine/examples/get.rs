@@ -35,7 +35,7 @@ fn get(url: &str) -> Result<(), Box<dyn Error>> {
         }
         writeln!(out)?;
         let mut body = response.into_body();
-        while let Some(piece) = body.chunk().await? {
+        while let Some(piece) = body.data().await? {
             out.write_all(&piece)?;
         }
         Ok(())

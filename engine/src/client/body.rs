@@ -61,14 +61,14 @@ impl Body {
     /// - [`Error::Incomplete`], [`Error::Network`] and [`Error::Protocol`]: the peer or the way to it failed.
     /// - [`Error::Timeout`]: [`Phase::BodyIdle`] or [`Phase::Body`], see [`Timeouts`].
     /// - [`Error::Request`]: the request's body, still being sent, failed.
-    pub async fn chunk(&mut self) -> Result<Option<Piece>, Error> {
-        poll_fn(|context| self.poll_chunk(context)).await
+    pub async fn data(&mut self) -> Result<Option<Piece>, Error> {
+        poll_fn(|context| self.poll_data(context)).await
     }
 
     /// The whole rest of the body, at most `size_max` bytes of it. Not cancel-safe: what was read is lost.
     ///
     /// # Errors
-    /// [`Error::BodyTooLarge`] as soon as that is known; otherwise as [`chunk`](Self::chunk). The connection has been closed.
+    /// [`Error::BodyTooLarge`] as soon as that is known; otherwise as [`data`](Self::data). The connection has been closed.
     pub async fn bytes(mut self, size_max: usize) -> Result<Bytes, Error> {
         let too_large = Error::BodyTooLarge { size_max };
         if self.remaining.is_some_and(|remaining| remaining > size_max as u64) {
@@ -76,7 +76,7 @@ impl Body {
         }
         // What is announced may never come, so memory is taken for what has come only.
         let mut bytes = Vec::new();
-        while let Some(piece) = self.chunk().await? {
+        while let Some(piece) = self.data().await? {
             if bytes.len() + piece.len() > size_max {
                 return Err(too_large);
             }
@@ -95,7 +95,7 @@ impl Body {
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
     }
 
-    pub(super) fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Piece>, Error>> {
+    pub(super) fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Piece>, Error>> {
         let outcome = ready!(self.poll_inner(context));
         if let Ok(Some(piece)) = &outcome {
             self.remaining = self.remaining.map(|remaining| remaining.saturating_sub(piece.len() as u64));
@@ -138,7 +138,7 @@ impl http_body::Body for Body {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Piece>, Error>>> {
         self.get_mut()
-            .poll_chunk(context)
+            .poll_data(context)
             .map(|outcome| outcome.transpose().map(|piece| piece.map(Frame::data)))
     }
 

@@ -169,7 +169,7 @@ impl Answering {
                 return;
             }
             poll_fn(|_| self.call.poll_room()).await;
-            news = match body.chunk().await {
+            news = match body.data().await {
                 Ok(Some(piece)) => News { pieces: [piece.into_bytes()].into(), ..News::default() },
                 Ok(None) => ended(Ok(())),
                 Err(error) => ended(Err(error)),
@@ -188,7 +188,7 @@ impl Answering {
 fn take_pieces(body: &mut Body, news: &mut News, context: &mut Context<'_>) {
     let mut size = 0;
     while news.ended.is_none() && size <= REMOTE_UNREAD_SIZE_MAX {
-        match body.poll_chunk(context) {
+        match body.poll_data(context) {
             Poll::Ready(Ok(Some(piece))) => {
                 size += piece.len();
                 news.pieces.push_back(piece.into_bytes());

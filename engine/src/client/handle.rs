@@ -159,9 +159,9 @@ impl RemoteBody {
     /// The next piece, never empty; `None` at the end. Cancel-safe.
     ///
     /// # Errors
-    /// As [`Body::chunk`](super::Body::chunk), and [`Error::WorkerEnded`].
-    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
-        poll_fn(|context| self.poll_chunk(context)).await
+    /// As [`Body::data`](super::Body::data), and [`Error::WorkerEnded`].
+    pub async fn data(&mut self) -> Result<Option<Bytes>, Error> {
+        poll_fn(|context| self.poll_data(context)).await
     }
 
     /// The whole rest of the body, at most `size_max` bytes of it. Not cancel-safe: what was read is lost.
@@ -170,7 +170,7 @@ impl RemoteBody {
     /// As [`Body::bytes`](super::Body::bytes), and [`Error::WorkerEnded`].
     pub async fn bytes(mut self, size_max: usize) -> Result<Bytes, Error> {
         let mut bytes = Vec::new();
-        while let Some(piece) = self.chunk().await? {
+        while let Some(piece) = self.data().await? {
             if bytes.len() + piece.len() > size_max {
                 return Err(Error::BodyTooLarge { size_max });
             }
@@ -179,7 +179,7 @@ impl RemoteBody {
         Ok(bytes.into())
     }
 
-    fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>> {
+    fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>> {
         let Some(receiving) = &self.receiving else { return Poll::Ready(Ok(None)) };
         let outcome = ready!(receiving.poll_piece(context));
         match &outcome {
@@ -201,7 +201,7 @@ impl http_body::Body for RemoteBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         self.get_mut()
-            .poll_chunk(context)
+            .poll_data(context)
             .map(|outcome| outcome.transpose().map(|piece| piece.map(Frame::data)))
     }
 

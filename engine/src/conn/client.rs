@@ -56,7 +56,7 @@ pub struct ConnectionOptions {
 ///     for _ in 0..3 {
 ///         let mut response = connection.send(&request).await?;
 ///         println!("{} {:?}", response.status(), response.head().fields().get("server"));
-///         while let Some(piece) = response.chunk().await? {
+///         while let Some(piece) = response.data().await? {
 ///             println!("{} bytes", piece.len());
 ///         }
 ///     }
@@ -787,16 +787,16 @@ impl Response<'_> {
     ///
     /// # Errors
     /// When the response cannot be finished; the connection is to be dropped.
-    pub async fn chunk(&mut self) -> Result<Option<&[u8]>, Error> {
+    pub async fn data(&mut self) -> Result<Option<&[u8]>, Error> {
         let range = poll_fn(|context| self.connection.poll_data(context)).await?;
         Ok(range.map(|range| &self.connection.input.buffer()[range]))
     }
 
-    /// As [`chunk`](Self::chunk), for futures written by hand; the piece is seen by `take`.
+    /// As [`data`](Self::data), for futures written by hand; the piece is seen by `take`.
     ///
     /// # Errors
-    /// As [`chunk`](Self::chunk).
-    pub fn poll_chunk<T>(
+    /// As [`data`](Self::data).
+    pub fn poll_data<T>(
         &mut self,
         context: &mut Context<'_>,
         take: impl FnOnce(&[u8]) -> T,
@@ -808,7 +808,7 @@ impl Response<'_> {
     /// Reads the rest of the body and drops it, and gives its size. Cancel-safe; the size is then lost.
     ///
     /// # Errors
-    /// As [`chunk`](Self::chunk).
+    /// As [`data`](Self::data).
     pub async fn discard(&mut self) -> Result<u64, Error> {
         let mut size = 0;
         poll_fn(|context| {
@@ -824,10 +824,10 @@ impl Response<'_> {
     /// lost then, and what follows is still to be read. Not cancel-safe: what was read is lost.
     ///
     /// # Errors
-    /// As [`chunk`](Self::chunk).
+    /// As [`data`](Self::data).
     pub async fn body(&mut self, size_max: usize) -> Result<Option<Vec<u8>>, Error> {
         let mut body = Vec::new();
-        while let Some(piece) = self.chunk().await? {
+        while let Some(piece) = self.data().await? {
             if body.len() + piece.len() > size_max {
                 return Ok(None);
             }

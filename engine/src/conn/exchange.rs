@@ -31,7 +31,7 @@ use crate::proto::h1::{self, BodyLength, ChunkHeader, RequestHead, Version};
 ///
 /// async fn count_lines(mut exchange: Exchange<'_>) -> Result<Answered, Error> {
 ///     let mut count = 0;
-///     while let Some(piece) = exchange.chunk().await? {
+///     while let Some(piece) = exchange.data().await? {
 ///         count += piece.iter().filter(|byte| **byte == b'\n').count();
 ///     }
 ///     exchange.answer(StatusCode::OK, [], format!("{count} lines\n"))
@@ -77,18 +77,18 @@ impl<'c> Exchange<'c> {
     /// # Errors
     /// When the request cannot be read to its end; the connection ends with this exchange. A handler that returns the error has the
     /// peer told what was wrong.
-    pub async fn chunk(&mut self) -> Result<Option<&[u8]>, Error> {
-        chunk(self.connection).await
+    pub async fn data(&mut self) -> Result<Option<&[u8]>, Error> {
+        data(self.connection).await
     }
 
     /// Reads the rest of the body into memory, at most `size_max` bytes of it; `None` if it is larger. What was read to find that
     /// out is lost then, and what follows is still to be read. Not cancel-safe: what was read is lost.
     ///
     /// # Errors
-    /// As [`chunk`](Self::chunk).
+    /// As [`data`](Self::data).
     pub async fn body(&mut self, size_max: usize) -> Result<Option<Vec<u8>>, Error> {
         let mut body = Vec::new();
-        while let Some(piece) = self.chunk().await? {
+        while let Some(piece) = self.data().await? {
             if body.len() + piece.len() > size_max {
                 return Ok(None);
             }
@@ -115,8 +115,7 @@ impl<'c> Exchange<'c> {
     /// Answers with a status, fields and a body. `Date`, `Connection` and `Content-Length` are added; the last is not with status 204 and
     /// 304. It leaves as that of [`respond`](Self::respond).
     ///
-    /// Names and values are text here, so that `[]` means no field. Those of other types go into a [`PreparedResponse`], or through
-    /// [`start`](Self::start).
+    /// Names and values are text here, so that `[]` means no field. Those of other types go into a [`PreparedResponse`].
     ///
     /// # Errors
     /// [`RequestError::Head`] when a field holds what would be read as something else, or frames the message, or when a `body` that is
@@ -142,16 +141,16 @@ impl<'c> Exchange<'c> {
     }
 
     /// Begins an answer whose body follows through [`Responder::send`]: `length` bytes of it, or chunked when that is `None`. A client of
-    /// HTTP/1.0, which knows no chunks, is told the end by the end of the connection. Names and values are whatever gives bytes; without a
-    /// field, their types are to be said: `start::<&str, &str>(status, [], length)`.
+    /// HTTP/1.0, which knows no chunks, is told the end by the end of the connection. Names and values are text, as for
+    /// [`answer`](Self::answer).
     ///
     /// # Errors
     /// [`RequestError::Head`] when a field holds what would be read as something else, or the status is one that has no body (204, 205,
     /// 304), whatever `length` is. The exchange is dropped unanswered.
-    pub fn start<N: AsRef<[u8]>, V: AsRef<[u8]>>(
+    pub fn start<'f>(
         self,
         status: StatusCode,
-        fields: impl IntoIterator<Item = (N, V)>,
+        fields: impl IntoIterator<Item = (&'f str, &'f str)>,
         length: Option<u64>,
     ) -> Result<Responder<'c>, Error> {
         let connection = self.connection;
@@ -214,12 +213,12 @@ impl Responder<'_> {
         self.queue(data)
     }
 
-    /// The next piece of the request's body, as [`Exchange::chunk`].
+    /// The next piece of the request's body, as [`Exchange::data`].
     ///
     /// # Errors
-    /// As [`Exchange::chunk`]. As the answer has begun, the peer is told by the end of the connection alone.
-    pub async fn chunk(&mut self) -> Result<Option<&[u8]>, Error> {
-        chunk(self.connection).await
+    /// As [`Exchange::data`]. As the answer has begun, the peer is told by the end of the connection alone.
+    pub async fn data(&mut self) -> Result<Option<&[u8]>, Error> {
+        data(self.connection).await
     }
 
     /// Ends the answer.
@@ -272,7 +271,7 @@ impl Responder<'_> {
     }
 }
 
-async fn chunk(connection: &mut ServerConnection) -> Result<Option<&[u8]>, Error> {
+async fn data(connection: &mut ServerConnection) -> Result<Option<&[u8]>, Error> {
     let range = poll_fn(|context| connection.poll_data(context)).await?;
     Ok(range.map(|range| &connection.input.buffer()[range]))
 }

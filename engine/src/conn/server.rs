@@ -483,7 +483,7 @@ impl ServerConnection {
 
     #[inline]
     pub(super) fn is_head_request(&self) -> bool {
-        self.request_head().method() == b"HEAD"
+        self.request_head().bytes().starts_with(b"HEAD ")
     }
 
     #[inline]

@@ -99,7 +99,7 @@ pub(super) async fn serve_connection<H, E>(
             wire.set_last();
         }
         // RFC 9110 §9.3.6: most servers do not implement CONNECT, and whoever gets 2xx to it takes what follows for the tunnel's.
-        if connection.exchange().head().method() == b"CONNECT" {
+        if connection.exchange().head().bytes().starts_with(b"CONNECT ") {
             connection.fail(StatusCode::NOT_IMPLEMENTED, "this server is no proxy");
             break;
         }

@@ -216,7 +216,7 @@ fn a_large_body_arrives_unchanged_and_not_faster_than_it_is_read() {
         }
         assert!(taken < SIZE / 2, "{taken} bytes were taken from the server though nobody read");
         let (mut position, mut leased) = (0, 0);
-        while let Some(piece) = body.chunk().await.unwrap() {
+        while let Some(piece) = body.data().await.unwrap() {
             for byte in &*piece {
                 assert_eq!(usize::from(*byte), position % (64 * 1024) % 251);
                 position += 1;
@@ -298,7 +298,7 @@ fn a_response_may_be_read_while_its_request_is_sent() {
         let body = RequestBody::stream(PingPong(Rc::clone(&state)));
         let mut echo = client.post(&server.url("/"), body).await.unwrap().into_body();
         let mut seen = String::new();
-        while let Some(piece) = echo.chunk().await.unwrap() {
+        while let Some(piece) = echo.data().await.unwrap() {
             seen += std::str::from_utf8(&piece).unwrap();
             state.set((state.get().0, state.get().1 + 1));
         }

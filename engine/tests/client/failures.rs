@@ -49,9 +49,9 @@ fn a_failed_body_says_so_once_and_then_has_ended() {
     });
     run(async {
         let mut body = Client::default().get(&server.url("/")).await.unwrap().into_body();
-        assert_eq!(&*body.chunk().await.unwrap().unwrap(), b"short");
-        assert!(matches!(body.chunk().await, Err(Error::Incomplete(_))));
-        assert!(body.chunk().await.unwrap().is_none());
+        assert_eq!(&*body.data().await.unwrap().unwrap(), b"short");
+        assert!(matches!(body.data().await, Err(Error::Incomplete(_))));
+        assert!(body.data().await.unwrap().is_none());
     });
 }
 
@@ -214,10 +214,10 @@ fn a_body_that_is_read_too_slowly_has_an_end_as_well() {
     run(async {
         let client = Client::new(with_timeouts(Timeouts::none().body(Duration::from_millis(400))));
         let mut body = client.get(&server.url("/")).await.unwrap().into_body();
-        body.chunk().await.unwrap().unwrap();
+        body.data().await.unwrap().unwrap();
         runtime::sleep(Duration::from_millis(410)).await;
-        assert!(matches!(body.chunk().await, Err(Error::Timeout(Phase::Body))));
-        assert!(body.chunk().await.unwrap().is_none());
+        assert!(matches!(body.data().await, Err(Error::Timeout(Phase::Body))));
+        assert!(body.data().await.unwrap().is_none());
     });
 }
 

@@ -37,10 +37,10 @@ fn a_body_that_is_read_to_its_known_end_frees_its_connection_before_it_is_droppe
     run(async {
         let client = Client::default();
         let mut body = client.get(&server.url("/abc")).await.unwrap().into_body();
-        assert_eq!(&*body.chunk().await.unwrap().unwrap(), b"/abc");
+        assert_eq!(&*body.data().await.unwrap().unwrap(), b"/abc");
         assert!(http_body::Body::is_end_stream(&body));
         read(client.get(&server.url("/")).await).await.unwrap();
-        assert!(body.chunk().await.unwrap().is_none());
+        assert!(body.data().await.unwrap().is_none());
     });
     assert_eq!(server.accepted(), 1);
 }

@@ -128,7 +128,7 @@ fn a_body_that_nobody_reads_over_here_holds_the_peer_back() {
     assert!(taken < SIZE / 2, "{taken} bytes were taken from the server though nobody read");
     pollster::block_on(async {
         let mut position = 0;
-        while let Some(piece) = body.chunk().await.unwrap() {
+        while let Some(piece) = body.data().await.unwrap() {
             assert!(
                 piece
                     .iter()
@@ -165,7 +165,7 @@ fn dropping_the_future_or_the_body_cancels_over_there() {
         assert_eq!(events.recv().unwrap(), "closed");
 
         let mut body = pollster::block_on(handle.request(get(&server.url("/body")))).unwrap().into_body();
-        assert_eq!(pollster::block_on(body.chunk()).unwrap().unwrap(), "half");
+        assert_eq!(pollster::block_on(body.data()).unwrap().unwrap(), "half");
         assert_eq!(events.recv().unwrap(), "asked");
         drop(body);
         assert_eq!(events.recv().unwrap(), "closed");

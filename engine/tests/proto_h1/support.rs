@@ -206,6 +206,7 @@ fn response(head: ResponseHead<'_>, body: BodyLength) -> Event {
     let kept = head.bytes().to_vec();
     let again = ResponseHead::from_parts(&kept, head.meta());
     assert_eq!(again, head, "a head made again from its parts is the same");
+    assert_eq!(head.keep().head(), head);
     let known = with_known_version(&kept, 0);
     let mut headers = [httparse::EMPTY_HEADER; 128];
     let mut parsed = httparse::Response::new(&mut headers);
@@ -224,13 +225,14 @@ fn request(head: RequestHead<'_>, body: BodyLength) -> Event {
     let kept = head.bytes().to_vec();
     let again = RequestHead::from_parts(&kept, head.meta());
     assert_eq!(again, head, "a head made again from its parts is the same");
+    assert_eq!(head.keep().head(), head);
     let known = with_known_version(&kept, again.method().len() + again.target().len() + 2);
     let mut headers = [httparse::EMPTY_HEADER; 128];
     let mut parsed = httparse::Request::new(&mut headers);
     parsed.parse(&known).unwrap();
     assert_eq!(pairs(again.fields()), pairs_of(parsed.headers));
     Event::Request {
-        method: again.method().to_vec(),
+        method: again.method().into(),
         target: again.target().to_vec(),
         version: again.version(),
         flags: [again.expects_continue(), again.requests_upgrade()],

@@ -126,7 +126,7 @@ pub(crate) async fn answer(site: &Site, mut exchange: Exchange<'_>) -> Result<An
         },
         // The head stays readable when the body has been.
         b"/head-after-body" => {
-            while exchange.chunk().await?.is_some() {}
+            while exchange.data().await?.is_some() {}
             let name = exchange.head().fields().get("x-name").unwrap_or_default().to_vec();
             exchange.answer(StatusCode::OK, TEXT, name)
         }
@@ -137,7 +137,7 @@ pub(crate) async fn answer(site: &Site, mut exchange: Exchange<'_>) -> Result<An
             std::future::pending().await
         }
         b"/begin-and-wait" => {
-            let mut responder = exchange.start(StatusCode::OK, TEXT, None)?;
+            let mut responder = exchange.start(StatusCode::OK, [], None)?;
             responder.send(PIECE).await?;
             std::future::pending().await
         }
@@ -162,10 +162,10 @@ async fn echo(mut exchange: Exchange<'_>) -> Result<Answered, Error> {
         BodyLength::Length(length) => Some(length),
         _ => None,
     };
-    let first = exchange.chunk().await?.map(Bytes::copy_from_slice);
+    let first = exchange.data().await?.map(Bytes::copy_from_slice);
     let mut responder = exchange.start(StatusCode::OK, TEXT, length)?;
     responder.send(first.unwrap_or_default()).await?;
-    while let Some(piece) = responder.chunk().await? {
+    while let Some(piece) = responder.data().await? {
         let piece = Bytes::copy_from_slice(piece);
         responder.send(piece).await?;
     }

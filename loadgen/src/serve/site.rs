@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use ringtide::Error;
 use ringtide::proto::h1::BodyLength;
 use ringtide::runtime;
@@ -114,7 +114,7 @@ impl Site {
         if count <= BLOCK_SIZE as u64 {
             return exchange.answer(StatusCode::OK, BINARY, block.slice(..count as usize));
         }
-        let is_head = exchange.head().method() == b"HEAD";
+        let is_head = exchange.head().method() == Method::HEAD;
         let mut responder = exchange.start(StatusCode::OK, BINARY, Some(count))?;
         let mut left = if is_head { 0 } else { count };
         while left > 0 {
@@ -150,14 +150,15 @@ async fn echo(mut exchange: Exchange<'_>) -> Result<Answered, Error> {
         BodyLength::None | BodyLength::UntilClose => Some(0),
     };
     // Before the answer begins, as a client that waits for `100 Continue` would otherwise never be told.
-    let first = exchange.chunk().await?.map(Bytes::copy_from_slice);
-    let content_type = exchange.head().fields().get("content-type").map(<[u8]>::to_vec);
-    let fields = content_type.iter().map(|value| ("Content-Type", value));
+    let first = exchange.data().await?.map(Bytes::copy_from_slice);
+    let head = exchange.head().keep();
+    let content_type = head.head().fields().get("content-type").and_then(|value| str::from_utf8(value).ok());
+    let fields = content_type.map(|value| ("Content-Type", value));
     let mut responder = exchange.start(StatusCode::OK, fields, length)?;
     if let Some(first) = first {
         responder.send(first).await?;
     }
-    while let Some(piece) = responder.chunk().await? {
+    while let Some(piece) = responder.data().await? {
         let piece = Bytes::copy_from_slice(piece);
         responder.send(piece).await?;
     }
@@ -176,7 +177,7 @@ fn headers(exchange: Exchange<'_>) -> Result<Answered, Error> {
 
 /// `count` pieces, each a chunk.
 async fn stream(exchange: Exchange<'_>, count: u64) -> Result<Answered, Error> {
-    let is_head = exchange.head().method() == b"HEAD";
+    let is_head = exchange.head().method() == Method::HEAD;
     let mut responder = exchange.start(StatusCode::OK, TEXT, None)?;
     for _ in 0..if is_head { 0 } else { count } {
         responder.send(PIECE).await?;

@@ -109,7 +109,6 @@ impl Follower {
                 self.part = self.counted(8, Part::StartLineCr);
                 return if self.part == Part::StartLineCr { Step::Checkpoint } else { Step::On };
             }
-            (Part::StartLineCr, b'\r') => Part::StartLineLf,
 
             (Part::FirstVersion, _) if self.is_version(byte) => self.counted(8, Part::BehindFirstVersion),
             (Part::BehindFirstVersion, b' ') => Part::Code,
@@ -118,14 +117,15 @@ impl Follower {
                 return if self.part == Part::BehindCode { Step::Checkpoint } else { Step::On };
             }
             (Part::BehindCode, b' ') | (Part::Reason, b'\t' | b' '..=b'~' | 0x80..) => Part::Reason,
-            (Part::BehindCode | Part::Reason, b'\r') => Part::StartLineLf,
-            (Part::BehindCode | Part::Reason, b'\n') | (Part::StartLineLf, b'\n') => Part::LineStart,
+
+            (Part::StartLineCr | Part::BehindCode | Part::Reason, b'\r') => Part::StartLineLf,
+            (Part::BehindCode | Part::Reason | Part::StartLineLf, b'\n') => Part::LineStart,
             _ => return Step::Certain,
         };
         Step::On
     }
 
-    fn is_version(&self, byte: u8) -> bool {
+    fn is_version(self, byte: u8) -> bool {
         match VERSION.get(usize::from(self.count)) {
             Some(expected) => byte == *expected,
             None => byte.is_ascii_digit(),

@@ -61,6 +61,11 @@ impl<'b> ResponseHead<'b> {
         self.meta
     }
 
+    /// A copy, to be kept while the body is read: a view is gone when its connection goes on.
+    pub fn keep(&self) -> KeptResponseHead {
+        KeptResponseHead { bytes: self.bytes.into(), meta: self.meta }
+    }
+
     /// The bytes of the head, from the status line to the empty line.
     #[inline]
     pub fn bytes(&self) -> &'b [u8] {
@@ -105,6 +110,27 @@ impl ResponseMeta {
     #[inline]
     pub fn status(&self) -> StatusCode {
         self.status
+    }
+}
+
+/// The head of a response in memory of its own: see [`ResponseHead::keep`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeptResponseHead {
+    bytes: Box<[u8]>,
+    meta: ResponseMeta,
+}
+
+impl KeptResponseHead {
+    /// The head.
+    #[inline]
+    pub fn head(&self) -> ResponseHead<'_> {
+        ResponseHead { bytes: &self.bytes, meta: self.meta }
+    }
+}
+
+impl fmt::Debug for KeptResponseHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.head().fmt(f)
     }
 }
 
@@ -156,16 +182,37 @@ impl<'b> RequestHead<'b> {
         self.meta
     }
 
+    /// A copy, to be kept while the body is read: a view is gone when its connection goes on.
+    ///
+    /// ```
+    /// use ringtide::Error;
+    /// use ringtide::http::{Method, StatusCode};
+    /// use ringtide::server::{Answered, Exchange};
+    ///
+    /// async fn store(mut exchange: Exchange<'_>) -> Result<Answered, Error> {
+    ///     let head = exchange.head().keep();
+    ///     let body = exchange.body(64 * 1024).await?.unwrap_or_default();
+    ///     if head.head().method() == Method::PUT {
+    ///         println!("{}: {} bytes", head.head().path(), body.len());
+    ///     }
+    ///     exchange.answer(StatusCode::OK, [], "stored\n")
+    /// }
+    /// ```
+    pub fn keep(&self) -> KeptRequestHead {
+        KeptRequestHead { bytes: self.bytes.into(), meta: self.meta }
+    }
+
     /// The bytes of the head, from the request line to the empty line.
     #[inline]
     pub fn bytes(&self) -> &'b [u8] {
         self.bytes
     }
 
-    /// The method: a token, in the case that the peer wrote.
+    /// The method, in the case that the peer wrote, as it is case-sensitive (RFC 9110 §9.1). It compares with an [`http::Method`].
     #[inline]
-    pub fn method(&self) -> &'b [u8] {
-        &self.bytes[..self.meta.method_length as usize]
+    pub fn method(&self) -> &'b str {
+        // A token, so only a view of other bytes than those that were parsed can be something else than UTF-8.
+        str::from_utf8(&self.bytes[..self.meta.method_length as usize]).unwrap_or_default()
     }
 
     /// The request target, in one of the forms that RFC 9112 §3.2 allows for the method. It is UTF-8.
@@ -250,10 +297,31 @@ impl RequestMeta {
     }
 }
 
+/// The head of a request in memory of its own: see [`RequestHead::keep`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeptRequestHead {
+    bytes: Box<[u8]>,
+    meta: RequestMeta,
+}
+
+impl KeptRequestHead {
+    /// The head.
+    #[inline]
+    pub fn head(&self) -> RequestHead<'_> {
+        RequestHead { bytes: &self.bytes, meta: self.meta }
+    }
+}
+
+impl fmt::Debug for KeptRequestHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.head().fmt(f)
+    }
+}
+
 impl fmt::Debug for RequestHead<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestHead")
-            .field("method", &Text(self.method()))
+            .field("method", &self.method())
             .field("target", &Text(self.target()))
             .field("version", &self.version())
             .field("fields", &self.fields())

@@ -31,7 +31,10 @@ pub use error::{
     SyntaxPart,
 };
 pub use framing::BodyLength;
-pub use head::{Fields, FieldsIter, RequestHead, RequestMeta, ResponseHead, ResponseMeta, Version};
+pub use head::{
+    Fields, FieldsIter, KeptRequestHead, KeptResponseHead, RequestHead, RequestMeta, ResponseHead,
+    ResponseMeta, Version,
+};
 pub use limits::{
     CHUNK_EXTENSION_SIZE_MAX, EMPTY_LINES_MAX, HEAD_SIZE_MAX, HEADER_COUNT_CEILING, HEADER_COUNT_MAX,
     INFORMATIONAL_COUNT_MAX, Limits, TARGET_SIZE_MAX, TRAILER_SIZE_MAX,

@@ -19,7 +19,7 @@ use super::limits::{HEADER_COUNT_CEILING, Limits};
 /// no `Host`) is found at its end.
 // Packed, as a codec has no bytes to spare: see the assertions on their sizes.
 #[derive(Clone, Copy, Debug, Default)]
-#[repr(packed(2))]
+#[repr(Rust, packed(2))]
 pub(super) struct HeadScan {
     scanned: u32,
     follower: Follower,
@@ -33,7 +33,7 @@ enum Refusal {
 
 impl HeadScan {
     /// Whether any byte of a head has been seen that is not complete.
-    pub(super) fn has_begun(&self) -> bool {
+    pub(super) fn has_begun(self) -> bool {
         self.scanned > 0
     }
 
@@ -87,17 +87,17 @@ impl HeadScan {
     /// How much of `input` is to be parsed, if it is worth while.
     #[inline]
     fn window(&mut self, input: &[u8], side: Side, limits: &Limits) -> Option<usize> {
-        let size = input.len().min(limits.head_size_max as usize);
-        if size < self.scanned as usize {
+        let length = input.len().min(limits.head_size_max as usize);
+        if length < self.scanned as usize {
             // Against the contract: these are other bytes.
             *self = Self::default();
         }
         let is_worthwhile = self.scanned == 0
-            || self.follow(&input[..size], side, limits) != Step::On
-            || size == limits.head_size_max as usize;
+            || self.follow(&input[..length], side, limits) != Step::On
+            || length == limits.head_size_max as usize;
         #[cfg(test)]
-        work::add(if is_worthwhile { size } else { 0 });
-        is_worthwhile.then_some(size)
+        work::add(if is_worthwhile { length } else { 0 });
+        is_worthwhile.then_some(length)
     }
 
     /// Notes that `window` holds no whole head.
