@@ -118,6 +118,14 @@ pub enum UsageError {
         /// What is wrong, and what would be right.
         problem: String,
     },
+    /// The value of a flag is below zero.
+    #[error("{flag}: `{value}` is negative")]
+    Negative {
+        /// The flag as typed.
+        flag: String,
+        /// Its value as typed.
+        value: String,
+    },
     /// The file of `--body @FILE` could not be read.
     #[error("--body: cannot read {name}: {source}")]
     Body {

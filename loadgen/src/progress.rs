@@ -48,13 +48,15 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Publishes what has been counted, as it is at `now_ns`.
+    /// Publishes what has been counted, as it is at `now_ns`. Without a percentile the last one stays.
     pub fn publish(&self, counters: &Counters, response_p99_ns: Option<u64>, now_ns: u64) {
         let sum = |statuses: &[u64]| statuses.iter().sum();
         self.at_ns.store(now_ns, Relaxed);
         self.client_errors.store(sum(&counters.status[400..500]), Relaxed);
         self.server_errors.store(sum(&counters.status[500..]), Relaxed);
-        self.response_p99_ns.store(response_p99_ns.unwrap_or(0), Relaxed);
+        if let Some(response_p99_ns) = response_p99_ns {
+            self.response_p99_ns.store(response_p99_ns, Relaxed);
+        }
         self.last_done_ns.store(counters.last_done_ns, Relaxed);
         self.count(counters);
     }

@@ -181,7 +181,11 @@ pub fn show_count(count: u64) -> String {
 
 /// A number per second: whole from 100 upwards, with one or more decimals below.
 pub fn show_rate(rate: f64) -> String {
-    if rate >= 99.5 { show_count(rate.round() as u64) } else { three_digits(rate) }
+    match rate {
+        _ if rate <= 0.0 => "0".to_owned(),
+        _ if rate >= 99.5 => show_count(rate.round() as u64),
+        _ => three_digits(rate),
+    }
 }
 
 /// Three significant digits, but never fewer than the whole part has; no decimals from 100 upwards.
@@ -453,6 +457,7 @@ mod tests {
         }
         assert_eq!(show_count(1_691_230), "1,691,230");
         assert_eq!(show_count(999), "999");
+        assert_eq!(show_rate(0.0), "0");
         assert_eq!(show_rate(0.5), "0.50");
         assert_eq!(show_rate(169_123.4), "169,123");
     }

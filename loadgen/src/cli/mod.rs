@@ -9,6 +9,8 @@ mod run;
 mod serve;
 mod targets;
 
+use std::ffi::OsString;
+
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -67,20 +69,34 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// What was typed. Ends the process by itself for `--help` and `--version` (0), and for what cannot be read (2).
+    /// What was typed. Ends the process by itself for `--help` and `--version` (0), and for most of what cannot be read (2).
     ///
     /// # Errors
-    /// When a flag of `run` is not there yet.
+    /// When a flag of `run` is not supported yet, or a value is negative. For these, clap's own advice would be wrong.
     pub fn read() -> Result<Self, UsageError> {
-        Self::try_parse().map_err(|error| {
+        let words: Vec<OsString> = std::env::args_os().collect();
+        Self::try_parse_from(&words).map_err(|error| {
             let unknown = (error.kind() == ErrorKind::UnknownArgument)
                 .then(|| error.get(ContextKind::InvalidArg))
                 .flatten();
             let Some(ContextValue::String(typed)) = unknown else { error.exit() };
-            let Some(flag) = NOT_THERE_YET.into_iter().find(|flag| flag == typed) else { error.exit() };
-            UsageError::NotThereYet { flag }
+            if let Some(flag) = NOT_THERE_YET.into_iter().find(|flag| flag == typed) {
+                return UsageError::NotThereYet { flag };
+            }
+            negative_value(typed, &words).unwrap_or_else(|| error.exit())
         })
     }
+}
+
+/// The error for a word such as `-5s` behind a flag. `typed` is what clap takes for the name of a flag in it: `-5`.
+fn negative_value(typed: &str, words: &[OsString]) -> Option<UsageError> {
+    let begins_a_number = |rest: &str| rest.starts_with(|c: char| c.is_ascii_digit() || c == '.');
+    if !typed.strip_prefix('-').is_some_and(begins_a_number) {
+        return None;
+    }
+    let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+    let pair = words.windows(2).find(|pair| pair[0].starts_with('-') && pair[1].starts_with(typed))?;
+    Some(UsageError::Negative { flag: pair[0].to_string(), value: pair[1].to_string() })
 }
 
 /// The commands.

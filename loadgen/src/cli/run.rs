@@ -26,7 +26,11 @@ Thresholds compare (<, <=, >, >=) one of these with a limit:
                    failed, or no complete answer came in time. A status such as
                    500 is not an error, nor is a request cut off by the end.
   rps              completed requests per second
-Gate success along with any percentile: errors come back fast, too.
+Gate success along with any percentile: failing can be fast, too.
+
+--max-errors counts failed requests as errors does, and judges a share once 100
+requests have ended. The verdict says whether the figures are the server's, or
+the generator was the bottleneck.
 
 Examples:
   Measure what the server can take, for 10 seconds:
@@ -40,9 +44,12 @@ Examples:
     ringtide run http://127.0.0.1:8080/in -X POST -b @order.json
 
 Exit codes:
-  0  done, every threshold held     3    threshold missed, or --max-errors reached
-  1  could not run                  4    not valid, with --require-valid
-  2  usage error                    130  interrupted; the report is still written";
+  0    done, and every threshold held
+  1    could not run
+  2    usage error
+  3    a threshold was missed, or --max-errors reached
+  4    the verdict is not \"valid\", with --require-valid
+  130  interrupted; the report is still written";
 
 /// The flags of `run`.
 #[derive(Clone, Debug, Args)]
@@ -55,73 +62,73 @@ pub struct RunArgs {
     pub url: String,
 
     /// Open connections, in all [default: 50]
-    #[arg(short, long, value_name = "N", value_parser = parse::count, allow_hyphen_values = true, help_heading = "Load")]
+    #[arg(short, long, value_name = "N", value_parser = parse::count, help_heading = "Load")]
     pub connections: Option<usize>,
     /// Measure for this long [default: 10s]
-    #[arg(short, long, visible_short_alias = 'z', value_name = "T", value_parser = parse_positive_time_ns, allow_hyphen_values = true, help_heading = "Load")]
+    #[arg(short, long, visible_short_alias = 'z', value_name = "T", value_parser = parse_positive_time_ns, help_heading = "Load")]
     pub duration: Option<u64>,
-    /// Stop after N requests; with -d, whichever comes first
-    #[arg(short = 'n', long, value_name = "N", value_parser = parse_positive_count, allow_hyphen_values = true, help_heading = "Load")]
+    /// Stop after N requests, or after -d if that is sooner
+    #[arg(short = 'n', long, value_name = "N", value_parser = parse_positive_count, help_heading = "Load")]
     pub requests: Option<u64>,
-    /// Stop early once N requests, or a share such as 5% (of at least 100), have failed
-    #[arg(long, value_name = "N|SHARE", value_parser = parse::max_errors, allow_hyphen_values = true, help_heading = "Load")]
+    /// Give up after N failed requests, or a share (5%)
+    #[arg(long, value_name = "N|SHARE", value_parser = parse::max_errors, help_heading = "Load")]
     pub max_errors: Option<MaxErrors>,
     /// Run this long before measuring [default: 0s]
-    #[arg(long, value_name = "T", value_parser = parse_time_ns, allow_hyphen_values = true, help_heading = "Load")]
+    #[arg(long, value_name = "T", value_parser = parse_time_ns, help_heading = "Load")]
     pub warmup: Option<u64>,
-    /// Requests in flight per connection (pipelining), up to 1024 [default: 1]
-    #[arg(short, long, value_name = "N", value_parser = parse::parallel, allow_hyphen_values = true, help_heading = "Load")]
+    /// Pipelined requests per connection, up to 1024 [default: 1]
+    #[arg(short, long, value_name = "N", value_parser = parse::parallel, help_heading = "Load")]
     pub parallel: Option<usize>,
     /// Open a new connection for every request
     #[arg(long, help_heading = "Load")]
     pub no_keepalive: bool,
 
-    /// Send N requests per second, in all, however fast the server answers; N:M ramps
-    #[arg(short = 'R', long, visible_short_alias = 'q', value_name = "N[:M]", value_parser = parse::rate, allow_hyphen_values = true, help_heading = "Open loop")]
+    /// Send N requests per second, in all; N:M ramps
+    #[arg(short = 'R', long, visible_short_alias = 'q', value_name = "N[:M]", value_parser = parse::rate, help_heading = "Fixed rate (open loop)")]
     pub rate: Option<RateArg>,
-    /// Space them evenly or at random [default: constant]
-    #[arg(long, value_name = "constant|poisson", value_parser = parse::arrival, help_heading = "Open loop")]
+    /// Spacing: constant or poisson [default: constant]
+    #[arg(long, value_name = "KIND", value_parser = parse::arrival, help_heading = "Fixed rate (open loop)")]
     pub arrival: Option<Arrival>,
-    /// Busy-wait for the last T before each send, so that it is on time [default: auto]
-    #[arg(long, value_name = "auto|off|T", value_parser = parse::spin, allow_hyphen_values = true, help_heading = "Open loop")]
+    /// Busy-wait before each send: auto, off or a time [default: auto]
+    #[arg(long, value_name = "WHEN", value_parser = parse::spin, help_heading = "Fixed rate (open loop)")]
     pub spin: Option<Spin>,
-    /// Open up to N connections while all are busy [default: as -c]
-    #[arg(long, value_name = "N", value_parser = parse::count, allow_hyphen_values = true, help_heading = "Open loop")]
+    /// Open up to N while all are busy [default: as -c]
+    #[arg(long, value_name = "N", value_parser = parse::count, help_heading = "Fixed rate (open loop)")]
     pub max_connections: Option<usize>,
 
-    /// Request method [default: GET]
+    /// Request method, also with -b [default: GET]
     #[arg(short, long, visible_short_alias = 'X', value_name = "METHOD", value_parser = parse::method, help_heading = "Request")]
     pub method: Option<String>,
     /// Add a header; repeatable
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = parse::header, help_heading = "Request")]
     pub headers: Vec<Header>,
-    /// Send this text, @FILE, or @- (standard input); -b alone does not change the method
+    /// Request body: text, @FILE, or @- (standard input)
     #[arg(short, long, value_name = "BODY", value_parser = parse::body, allow_hyphen_values = true, help_heading = "Request")]
     pub body: Option<BodySource>,
     /// Use HTTP/1.1, the only version so far
     #[arg(long, help_heading = "Request")]
     pub http1: bool,
 
-    /// Connect here; the Host header stays that of the URL
+    /// Connect here instead; Host stays that of the URL
     #[arg(long, value_name = "HOST:PORT", value_parser = parse_host_port, help_heading = "Connection")]
     pub connect_to: Option<(String, u16)>,
-    /// Connect to this Unix socket; the Host header stays that of the URL
+    /// Connect to this Unix socket instead
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, help_heading = "Connection")]
     pub unix: Option<PathBuf>,
-    /// Fail a request that is not answered this long after its send [default: 30s]
-    #[arg(long, value_name = "T", value_parser = parse_positive_time_ns, allow_hyphen_values = true, help_heading = "Connection")]
+    /// For each request, from its send [default: 30s]
+    #[arg(long, value_name = "T", value_parser = parse_positive_time_ns, help_heading = "Connection")]
     pub timeout: Option<u64>,
-    /// Fail a connection attempt after this long [default: 10s]
-    #[arg(long, value_name = "T", value_parser = parse_positive_time_ns, allow_hyphen_values = true, help_heading = "Connection")]
+    /// For each connection attempt [default: 10s]
+    #[arg(long, value_name = "T", value_parser = parse_positive_time_ns, help_heading = "Connection")]
     pub connect_timeout: Option<u64>,
 
-    /// Exit with 3 unless this holds, e.g. 'p99<10ms'; repeatable
+    /// Exit with 3 unless this holds; repeatable, see below
     #[arg(long = "threshold", value_name = "COND", help_heading = "Result")]
     pub thresholds: Vec<Threshold>,
-    /// Exit with 4 unless the figures are the server's and not the generator's
+    /// Exit with 4 unless the verdict is "valid"
     #[arg(long, help_heading = "Result")]
     pub require_valid: bool,
-    /// Write the report to this file instead of standard output
+    /// Write the report here instead of standard output
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Result")]
     pub output: Option<PathBuf>,
     /// Report format [default: text]
@@ -134,18 +141,18 @@ pub struct RunArgs {
     #[arg(long, help_heading = "Result")]
     pub quiet: bool,
 
-    /// Worker threads [default: one per core, at most one per connection]
-    #[arg(short, long, value_name = "N", value_parser = parse::count, allow_hyphen_values = true, help_heading = "Generator")]
+    /// Worker threads [default: one per core, at most -c]
+    #[arg(short, long, value_name = "N", value_parser = parse::count, help_heading = "Generator")]
     pub threads: Option<usize>,
     /// Pin each worker to one of these cores: 0-3,6
-    #[arg(long, value_name = "LIST", value_parser = parse::cpus, allow_hyphen_values = true, help_heading = "Generator")]
+    #[arg(long, value_name = "LIST", value_parser = parse::cpus, help_heading = "Generator")]
     pub cpus: Option<CpuList>,
     /// I/O driver: auto, io_uring or fallback [default: auto]
     // In `help`, as clippy would have marks around the name.
     #[arg(long, value_name = "DRIVER", value_parser = parse::driver, help = "I/O driver: auto, io_uring or fallback [default: auto]", help_heading = "Generator")]
     pub driver: Option<DriverChoice>,
-    /// Repeat the random choices of an earlier run [default: random, in the report]
-    #[arg(long, value_name = "N", value_parser = parse::seed, allow_hyphen_values = true, help_heading = "Generator")]
+    /// Seed of all random choices [default: random]
+    #[arg(long, value_name = "N", value_parser = parse::seed, help_heading = "Generator")]
     pub seed: Option<u64>,
 }
 

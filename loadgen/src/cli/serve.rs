@@ -17,12 +17,12 @@ const AFTER_HELP: &str = "Paths:
   /status/CODE   an empty answer with that status
   /echo          the body of the request
   /headers       the headers of the request
-  /flaky?p=0.1   that share of the requests fails: status 500, closed, or no answer
+  /flaky?p=0.1   a tenth of the answers fail: status 500, closed, or none at all
 
 Example:
   ringtide serve --addr 127.0.0.1:8080 -t 1 --cpus 1
 
-Ctrl-C ends it.";
+Ctrl-C stops it.";
 
 /// The flags of `serve`.
 #[derive(Clone, Debug, Args)]
@@ -32,20 +32,20 @@ pub struct ServeArgs {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub addr: Address,
     /// Worker threads [default: one per core]
-    #[arg(short, long, value_name = "N", value_parser = parse::count, allow_hyphen_values = true)]
+    #[arg(short, long, value_name = "N", value_parser = parse::count)]
     pub threads: Option<usize>,
     /// Pin each worker to one of these cores: 0-3,6
-    #[arg(long, value_name = "LIST", value_parser = parse::cpus, allow_hyphen_values = true)]
+    #[arg(long, value_name = "LIST", value_parser = parse::cpus)]
     pub cpus: Option<CpuList>,
-    /// Compute for this long on each request, by spinning
-    #[arg(long, value_name = "T", value_parser = parse_positive_time_ns, allow_hyphen_values = true)]
+    /// Spin this long for each request, like a busy server
+    #[arg(long, value_name = "T", value_parser = parse_positive_time_ns)]
     pub burn: Option<u64>,
     /// I/O driver: auto, io_uring or fallback [default: auto]
     // In `help`, as clippy would have marks around the name.
     #[arg(long, value_name = "DRIVER", value_parser = parse::driver, help = "I/O driver: auto, io_uring or fallback [default: auto]")]
     pub driver: Option<DriverChoice>,
-    /// Repeat the choices of /flaky
-    #[arg(long, value_name = "N", value_parser = parse::seed, default_value_t = 0, allow_hyphen_values = true)]
+    /// Seed of the choices of /flaky
+    #[arg(long, value_name = "N", value_parser = parse::seed, default_value_t = 0)]
     pub seed: u64,
     /// End when standard input ends, as a child process does
     #[arg(long, hide = true)]

@@ -10,18 +10,20 @@ use crate::units::parse_positive_time_ns;
 const DURATION_DEFAULT_NS: u64 = 3_000_000_000;
 
 /// What `targets --help` says after the flags.
-const AFTER_HELP: &str = "It starts `ringtide serve` as a child process, measures against it, and prints a
-table: goal, measured, met.
+const AFTER_HELP: &str = "It measures against a server of its own and prints each goal beside the figure.
 
 Exit codes:
-  0  every target met     1  could not run     2  usage error     3  a target missed";
+  0  every target was met
+  1  could not run
+  2  usage error
+  3  a target was missed";
 
 /// The flags of `targets`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct TargetsArgs {
     /// Measure each target for this long [default: 3s]
-    #[arg(short, long, value_name = "T", value_parser = parse_positive_time_ns, allow_hyphen_values = true)]
+    #[arg(short, long, value_name = "T", value_parser = parse_positive_time_ns)]
     pub duration: Option<u64>,
     /// I/O driver: auto, io_uring or fallback [default: auto]
     // In `help`, as clippy would have marks around the name.

@@ -356,6 +356,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_percentile_is_known_while_a_worker_counts() {
+        for open_loop in [false, true] {
+            let mut recorder = Recorder::new(open_loop);
+            assert_eq!(recorder.response_p99_ns(), None);
+            // 1 to 200 ns, the even ones in one piece and the odd ones in two.
+            for service_ns in 1..=200 {
+                recorder.completed(sample([0, 0, 0, service_ns - service_ns % 2, service_ns]));
+            }
+            assert_eq!(recorder.response_p99_ns(), Some(198));
+        }
+        let mut recorder = Recorder::new(false);
+        recorder.completed(sample([0, 0, 0, 7, 7]));
+        assert_eq!(recorder.response_p99_ns(), Some(7));
+    }
+
     proptest! {
         #[test]
         fn every_request_is_in_the_histograms_that_it_belongs_to(

@@ -30,6 +30,9 @@ use crate::schedule::Schedule;
 /// is dropped there comes again after a second.
 const CONNECTS_AT_ONCE: usize = 128;
 
+/// How often a percentile is looked up for the progress: it takes tens of microseconds, in which nothing is sent.
+const PERCENTILE_INTERVAL_NS: u64 = 1_000_000_000;
+
 /// How long pipelined requests that were sent are left to be read by the server after the end. It is not part of the run.
 const LAST_READ_NS: u64 = 100_000_000;
 
@@ -190,6 +193,8 @@ pub(crate) struct Shared {
     connects: Connects,
     in_flight: Cell<usize>,
     in_flight_max: Cell<usize>,
+    /// When the progress gets another percentile.
+    next_percentile_ns: Cell<u64>,
     /// As many requests have failed as the plan allows.
     too_many_errors: Cell<bool>,
     /// A lane has panicked: what is measured here is worth nothing.
@@ -260,6 +265,7 @@ impl Shared {
             connects: Connects::default(),
             in_flight: Cell::new(0),
             in_flight_max: Cell::new(0),
+            next_percentile_ns: Cell::new(0),
             too_many_errors: Cell::new(false),
             panicked: Cell::new(false),
         }
@@ -306,7 +312,12 @@ impl Shared {
     /// Publishes what the progress shows.
     fn publish(&self, now_ns: u64) {
         let recorder = self.recorder.borrow();
-        self.snapshots[self.index].publish(recorder.counters(), recorder.response_p99_ns(), now_ns);
+        let is_due = now_ns >= self.next_percentile_ns.get();
+        let response_p99_ns = if is_due { recorder.response_p99_ns() } else { None };
+        if response_p99_ns.is_some() {
+            self.next_percentile_ns.set(now_ns + PERCENTILE_INTERVAL_NS);
+        }
+        self.snapshots[self.index].publish(recorder.counters(), response_p99_ns, now_ns);
     }
 
     /// Tells the other workers how many requests have failed, and ends this one's part if that makes too many of all.

@@ -96,7 +96,11 @@ fn read(mut pipe: impl Read + Send + 'static) -> Receiver<String> {
 impl Running {
     /// As Ctrl-C does.
     pub(crate) fn interrupt(&self) {
-        kill(Pid::from_raw(self.child.id() as i32), Signal::SIGINT).expect("it runs");
+        self.signal(Signal::SIGINT);
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id() as i32), signal).expect("it runs");
     }
 
     /// As Ctrl-Z and `fg` do.
@@ -190,16 +194,30 @@ pub(crate) fn float(value: &Value) -> f64 {
 impl Running {
     /// Waits until the process has a handler for SIGINT (proc(5), `SigCgt`).
     pub(crate) fn wait_until_it_catches_interrupts(&self) {
-        let begun = Instant::now();
-        let path = format!("/proc/{}/status", self.child.id());
-        loop {
-            let status = std::fs::read_to_string(&path).expect("it runs");
+        self.wait_until("it never catches interrupts", |process| {
+            let status = std::fs::read_to_string(format!("{process}/status")).expect("it runs");
             let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("Linux tells");
             let caught = u64::from_str_radix(caught.trim(), 16).expect("a mask");
-            if caught & 1 << (Signal::SIGINT as i32 - 1) != 0 {
-                return;
-            }
-            assert!(begun.elapsed() < PATIENCE, "it never catches interrupts");
+            caught & 1 << (Signal::SIGINT as i32 - 1) != 0
+        });
+    }
+
+    /// Waits until nothing but its main thread and the one for signals is left, and the main thread sleeps: the workers are gone and joined, so
+    /// it does not wait for them (proc(5), `task` and the third field of `stat`).
+    pub(crate) fn wait_until_it_waits_alone(&self) {
+        self.wait_until("it never waits", |process| {
+            let threads = std::fs::read_dir(format!("{process}/task")).expect("it runs").count();
+            let stat = std::fs::read_to_string(format!("{process}/stat")).expect("it runs");
+            let state = stat.rsplit_once(") ").expect("Linux tells").1;
+            threads == 2 && state.starts_with('S')
+        });
+    }
+
+    fn wait_until(&self, never: &str, condition: impl Fn(&str) -> bool) {
+        let begun = Instant::now();
+        let process = format!("/proc/{}", self.child.id());
+        while !condition(&process) {
+            assert!(begun.elapsed() < PATIENCE, "{never}");
             thread::yield_now();
         }
     }

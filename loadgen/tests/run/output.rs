@@ -1,27 +1,34 @@
 //! What a run prints, where, and with which code it ends.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use nix::fcntl::OFlag;
+use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::Value;
 
-use crate::command::{begin, number, report, run};
+use crate::command::{begin, float, number, report, run};
 use crate::server::{HELLO, Server};
 
 on_both_drivers!(
     the_report_has_every_field_of_its_contract,
     the_report_is_all_that_is_printed_in_a_pipe,
     lines_of_progress_are_there_when_asked_for,
+    progress_tells_of_answers_that_are_no_success,
+    the_first_of_a_number_and_a_time_ends_the_run,
+    a_number_of_errors_ends_the_run,
+    a_share_of_errors_ends_the_run,
+    a_signal_ends_a_run_that_waits_for_a_reader,
     a_file_gets_the_report,
     thresholds_decide_the_exit_code,
     a_starved_generator_is_not_valid,
-    an_interrupt_prints_the_report,
+    a_signal_prints_the_report,
     a_warm_up_is_interrupted_at_once,
     a_second_interrupt_ends_at_once,
     a_seed_is_repeated,
@@ -187,7 +194,122 @@ fn a_starved_generator_is_not_valid(driver: &str) {
     assert!(report["verdict"]["reasons"].to_string().contains("core"), "{report}");
 }
 
-fn an_interrupt_prints_the_report(driver: &str) {
+fn progress_tells_of_answers_that_are_no_success(driver: &str) {
+    let server = Server::answering(b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n");
+    let ended = run(driver, &server.url(), &["-d", "1500ms", "-c", "2", "--no-tui", "-R", "100"]);
+    let line = ended.stderr.lines().next().unwrap_or_default();
+    assert!(line.contains(" · p99 ") && line.contains(" · 0 errors · 5xx: "), "{ended:?}");
+    assert!(ended.stdout.contains("Success        0 %  "), "{ended:?}");
+    server.finish();
+}
+
+fn the_first_of_a_number_and_a_time_ends_the_run(driver: &str) {
+    let server = Server::answering(HELLO);
+    for mode in [&[][..], &["-R", "10k"], &["-R", "5k:10k"]] {
+        let all = report(driver, &server.url(), &[&["-n", "100", "-d", "1m", "-c", "2"], mode].concat());
+        assert_eq!(number(&all["requests"]["completed"]), 100, "{all}");
+        assert_eq!(all["ended_by"], "requests");
+        assert_eq!((&all["plan"]["requests"], &all["plan"]["duration_s"]), (&100.into(), &60.0.into()));
+        assert!(float(&all["duration_s"]) < 30.0, "{all}");
+    }
+    for mode in [&[][..], &["-R", "100"], &["-R", "10:200"]] {
+        let flags = [&["-n", "9M", "-d", "300ms", "-c", "2"], mode].concat();
+        let some = report(driver, &server.url(), &flags);
+        assert_eq!(some["ended_by"], "duration", "{some}");
+        assert!((0.3..5.0).contains(&float(&some["duration_s"])), "{some}");
+        assert!((10..9_000_000).contains(&number(&some["requests"]["completed"])), "{some}");
+    }
+    let text = run(driver, &server.url(), &["-n", "9M", "-d", "100ms", "-c", "2"]);
+    assert_eq!(text.code, Some(0), "{text:?}");
+    assert!(text.stdout.contains("of 9,000,000 requests (--duration, --requests)"), "{text:?}");
+    server.finish();
+}
+
+fn a_number_of_errors_ends_the_run(driver: &str) {
+    let server = Server::start(|peer| drop(peer.request()));
+    for flags in [&["-d", "1m"][..], &["-n", "1M"], &["-d", "1m", "-R", "1k"], &["-d", "1m", "-t", "2"]] {
+        let flags = [&["-c", "4", "--max-errors", "10", "--format", "json"], flags].concat();
+        let ended = run(driver, &server.url(), &flags);
+        let report = ended.report(3);
+        assert_eq!(report["ended_by"], "max_errors", "{report}");
+        assert_eq!(report["plan"]["max_errors"], "10");
+        // Those that were under way at that moment may fail as well.
+        assert!((10..=200).contains(&number(&report["requests"]["failed"])), "{report}");
+        assert!(ended.stderr.contains("ringtide: Stopped early: "), "{ended:?}");
+    }
+    let text = run(driver, &server.url(), &["-c", "1", "--max-errors", "1", "--require-valid"]);
+    // Whether so short a run is valid makes no difference.
+    assert_eq!(text.code, Some(3), "{text:?}");
+    assert!(text.stdout.contains("\nStopped early: 1 of 1 request failed (--max-errors 1).\n"), "{text:?}");
+    server.finish();
+    // A status is no error.
+    let server = Server::answering(b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n");
+    report(driver, &server.url(), &["-n", "100", "--max-errors", "1"]);
+    server.finish();
+}
+
+fn a_share_of_errors_ends_the_run(driver: &str) {
+    // One of four requests fails.
+    let server = Server::start(|peer| {
+        for _ in 0..3 {
+            if peer.request().is_some() {
+                peer.send(HELLO);
+            }
+        }
+        peer.request();
+    });
+    let flags = |share| ["-n", "1000", "-c", "2", "-t", "2", "--format", "json", "--max-errors", share];
+    let ended = run(driver, &server.url(), &flags("20%")).report(3);
+    assert_eq!(ended["ended_by"], "max_errors", "{ended}");
+    let (failed, completed) = (number(&ended["requests"]["failed"]), number(&ended["requests"]["completed"]));
+    assert!((100..1000).contains(&(failed + completed)), "{ended}");
+    let whole = run(driver, &server.url(), &flags("30%")).report(0);
+    assert_eq!(number(&whole["requests"]["failed"]), 250, "{whole}");
+    server.finish();
+}
+
+/// A pipe that is full and that nobody reads: a run that has it for its report waits.
+fn full_pipe(name: &str) -> (PathBuf, File) {
+    let path = std::env::temp_dir().join(format!("ringtide-{name}-{}", std::process::id()));
+    mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).expect("the temporary directory can be written");
+    // Both ends, as one alone would wait for the other (fifo(7)).
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).custom_flags(OFlag::O_NONBLOCK.bits());
+    let mut pipe = options.open(&path).expect("it is there");
+    while pipe.write(&[0; 4096]).is_ok() {}
+    (path, pipe)
+}
+
+fn a_signal_ends_a_run_that_waits_for_a_reader(driver: &str) {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let (event, seen) = channel();
+        let server = Server::start(move |peer| {
+            if peer.request().is_some() {
+                peer.send(HELLO);
+            }
+            peer.wait_for_end();
+            let _ = event.send(());
+        });
+        let (path, _pipe) = full_pipe(&format!("waits-{driver}"));
+        let running = begin(driver, &server.url(), &["-n", "1", "-o", path.to_str().expect("UTF-8")]);
+        seen.recv_timeout(Duration::from_secs(20)).expect("its connection ends");
+        running.wait_until_it_waits_alone();
+        running.signal(signal);
+        let ended = running.wait();
+        std::fs::remove_file(&path).expect("removable");
+        // No code, as after any signal.
+        assert_eq!(ended.code, None, "{ended:?}");
+        server.finish();
+    }
+}
+
+fn a_signal_prints_the_report(driver: &str) {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        a_signal_prints_a_report(driver, signal);
+    }
+}
+
+fn a_signal_prints_a_report(driver: &str, signal: Signal) {
     let (seen, wait) = channel();
     let server = Server::start(move |peer| {
         while peer.request().is_some() {
@@ -199,7 +321,7 @@ fn an_interrupt_prints_the_report(driver: &str) {
     for _ in 0..20 {
         wait.recv_timeout(Duration::from_secs(20)).expect("requests come");
     }
-    running.interrupt();
+    running.signal(signal);
     let ended = running.wait();
     // It goes before the threshold, which was to be held by the whole run.
     assert_eq!(ended.code, Some(130), "{ended:?}");
@@ -241,14 +363,7 @@ fn a_second_interrupt_ends_at_once(driver: &str) {
         let _ = event.send("the end of its connection");
     });
     let wait = |what| assert_eq!(seen.recv_timeout(Duration::from_secs(20)), Ok(what));
-    // A pipe that is full and that nobody reads: with it for its report, a run that is interrupted once cannot end.
-    let path = std::env::temp_dir().join(format!("ringtide-full-{}-{driver}", std::process::id()));
-    mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).expect("the temporary directory can be written");
-    // Both ends, as one alone would wait for the other (fifo(7)).
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).custom_flags(OFlag::O_NONBLOCK.bits());
-    let mut pipe = options.open(&path).expect("it is there");
-    while pipe.write(&[0; 4096]).is_ok() {}
+    let (path, _pipe) = full_pipe(&format!("full-{driver}"));
     let file = path.to_str().expect("UTF-8");
     let running = begin(driver, &server.url(), &["-d", "1m", "-c", "1", "-o", file]);
     wait("the first request");

@@ -2,12 +2,14 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::command::{begin_command, number, run};
-use crate::server::{HELLO, Server};
+use crate::command::{begin, begin_command, number, run};
+use crate::server::{HELLO, Peer, Server, Tally, next_request};
 
 on_both_drivers!(
     a_refused_connection_is_said_at_once,
@@ -16,7 +18,9 @@ on_both_drivers!(
     a_peer_that_never_completes_the_handshake_costs_the_connect_timeout,
     a_soft_limit_on_descriptors_is_raised,
     a_hard_limit_on_descriptors_is_named_before_the_start,
-    an_interrupt_ends_the_connecting_too,
+    a_signal_ends_the_connecting_too,
+    a_signal_ends_a_run_in_any_state,
+    a_signal_ends_a_run_without_its_server,
     some_connections_are_enough,
 );
 
@@ -53,8 +57,7 @@ fn a_refused_connection_is_said_at_once(driver: &str) {
 
 fn a_name_without_an_address_is_named(driver: &str) {
     // RFC 6761 §6.4: nobody may ever have it.
-    run(driver, "http://no-such-host.invalid/", &[])
-        .refused(1, &["no address found for `no-such-host.invalid`"]);
+    run(driver, "http://no-such-host.invalid/", &[]).refused(1, &["cannot resolve `no-such-host.invalid`"]);
 }
 
 fn a_unix_socket_that_is_not_there_is_named(driver: &str) {
@@ -101,23 +104,88 @@ fn a_hard_limit_on_descriptors_is_named_before_the_start(driver: &str) {
     for flags in [&["-c", "300"][..], &["-c", "10", "-R", "100", "--max-connections", "300"]] {
         begin_command(limited(driver, 64, 128, &server.url(), flags))
             .wait()
-            .refused(1, &["300 connections need", "the hard limit is 128", "ulimit -Hn"]);
+            .refused(1, &["300 connections and", "the hard limit is 128", "ulimit -Hn"]);
     }
     assert_eq!(server.finish().connections.load(std::sync::atomic::Ordering::SeqCst), 0);
 }
 
-fn an_interrupt_ends_the_connecting_too(driver: &str) {
+fn a_signal_ends_the_connecting_too(driver: &str) {
     let (address, _kept) = full_listener();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ringtide"));
-    command.args(["run", &format!("http://{address}/"), "--driver", driver, "--connect-timeout", "1m"]);
-    let running = begin_command(command);
-    // Before that, it would die of the signal.
-    let begun = Instant::now();
-    running.wait_until_it_catches_interrupts();
-    running.interrupt();
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let url = format!("http://{address}/");
+        let running = begin(driver, &url, &["--connect-timeout", "1m"]);
+        // Before that, it would die of the signal.
+        let begun = Instant::now();
+        running.wait_until_it_catches_interrupts();
+        running.signal(signal);
+        let ended = running.wait();
+        assert!(begun.elapsed() < Duration::from_secs(30), "{ended:?}");
+        assert_eq!(ended.code, Some(130), "{ended:?}");
+    }
+}
+
+fn a_signal_ends_a_run_in_any_state(driver: &str) {
+    const NEVER: &str = "10h";
+    let answers = |peer: &mut Peer| {
+        while peer.request().is_some() {
+            peer.send(HELLO)
+        }
+    };
+    let hangs = |peer: &mut Peer| {
+        peer.request();
+        peer.wait_for_end()
+    };
+    let stops_midway = |peer: &mut Peer| {
+        peer.request();
+        peer.send(&HELLO[..20]);
+        peer.wait_for_end();
+    };
+    let closes = |peer: &mut Peer| drop(peer.request());
+    let states: [(fn(&mut Peer), &[&str]); 11] = [
+        (answers, &["-d", NEVER]),
+        (answers, &["-n", "9G"]),
+        (answers, &["-n", "9G", "-d", NEVER, "-p", "16"]),
+        (answers, &["-d", NEVER, "-R", "2k"]),
+        // Far more than can be sent, so a backlog.
+        (answers, &["-d", NEVER, "-R", "100M"]),
+        (answers, &["-d", NEVER, "--no-keepalive"]),
+        (answers, &["-d", NEVER, "--warmup", NEVER]),
+        (hangs, &["-d", NEVER, "--timeout", NEVER]),
+        (hangs, &["-n", "9G", "-p", "8", "--timeout", NEVER]),
+        (stops_midway, &["-d", NEVER, "--timeout", NEVER]),
+        (closes, &["-n", "9G", "--max-errors", "9G"]),
+    ];
+    for (index, (serve, flags)) in states.into_iter().enumerate() {
+        let (seen, wait) = channel();
+        let server = Server::start(move |peer| {
+            let _ = seen.send(());
+            serve(peer);
+        });
+        let running = begin(driver, &server.url(), &[&["-c", "4", "-t", "2"], flags].concat());
+        wait.recv_timeout(Duration::from_secs(20)).expect("it connects");
+        running.signal([Signal::SIGINT, Signal::SIGTERM][index % 2]);
+        let ended = running.wait();
+        assert_eq!(ended.code, Some(130), "{ended:?}");
+        assert!(ended.stdout.contains("\nInterrupted"), "{ended:?}");
+        server.finish();
+    }
+}
+
+/// A server that answers once and is gone: from then on each connect is refused.
+fn a_signal_ends_a_run_without_its_server(driver: &str) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+    let url = format!("http://{}/", listener.local_addr().expect("bound"));
+    let running = begin(driver, &url, &["-n", "9G", "-c", "2", "-t", "1"]);
+    let streams = [listener.accept(), listener.accept()];
+    drop(listener);
+    for stream in streams {
+        let (mut stream, _) = stream.expect("it connects");
+        next_request(&mut stream, &mut Vec::new(), &Tally::default()).expect("a request");
+    }
+    running.signal(Signal::SIGTERM);
     let ended = running.wait();
-    assert!(begun.elapsed() < Duration::from_secs(30), "{ended:?}");
     assert_eq!(ended.code, Some(130), "{ended:?}");
+    assert!(ended.stdout.contains("Interrupted: this is the report of what ran."), "{ended:?}");
 }
 
 fn some_connections_are_enough(driver: &str) {

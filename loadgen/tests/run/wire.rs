@@ -7,11 +7,12 @@ use std::sync::mpsc::channel;
 use std::thread;
 
 use crate::command::{not_checked, number, report};
-use crate::server::{HELLO, Request, Server, Tally, next_request};
+use crate::server::{HELLO, Peer, Request, Server, Tally, next_request};
 
 on_both_drivers!(
     the_plain_request_is_small,
     method_headers_and_body_arrive_as_typed,
+    a_large_body_is_in_memory_once,
     a_host_header_takes_the_place_of_the_url,
     connect_to_keeps_the_host,
     a_unix_socket_is_a_place_to_connect_to,
@@ -89,6 +90,22 @@ fn method_headers_and_body_arrive_as_typed(driver: &str) {
     let put = request(driver, "/", &["-X", "PUT", "-b", &format!("@{}", path.display())]);
     std::fs::remove_file(&path).expect("removable");
     assert_eq!(put.body, bytes);
+}
+
+fn a_large_body_is_in_memory_once(driver: &str) {
+    const SIZE: u64 = 64 << 20;
+    let path = std::env::temp_dir().join(format!("ringtide-large-{driver}-{}", std::process::id()));
+    // A hole, which takes no room on the disk.
+    std::fs::File::create(&path).and_then(|file| file.set_len(SIZE)).expect("writable");
+    let server = Server::start(Peer::wait_for_end);
+    let body = format!("@{}", path.display());
+    let report =
+        report(driver, &server.url(), &["-d", "200ms", "-c", "2", "-t", "1", "-X", "PUT", "-b", &body]);
+    std::fs::remove_file(&path).expect("removable");
+    server.finish();
+    assert_eq!(number(&report["plan"]["body_bytes"]), SIZE, "{report}");
+    let peak = number(&report["generator"]["rss_peak_bytes"]);
+    assert!(peak > SIZE && peak < SIZE * 3 / 2, "{peak}");
 }
 
 fn a_host_header_takes_the_place_of_the_url(driver: &str) {
