@@ -123,8 +123,8 @@ impl Curve {
     /// The curve of times in nanoseconds, of which those in `censored` were cut short. Where both are equal, those that are exact go
     /// before those that were cut short.
     ///
-    /// Values are those of the histograms' places: the last that falls into it for an exact one, the first for a bound, and the middle for
-    /// sums.
+    /// Values are as precise as the histograms, which have the same bounds: the last that falls into a place, for the shortest the
+    /// first, and for sums the middle.
     pub fn new(exact: &Histogram<u64>, censored: &Histogram<u64>, censoring: Censoring) -> Self {
         Self::of(exact, Some(censored), censoring)
     }
@@ -161,19 +161,13 @@ impl Curve {
                 of = left;
                 continue;
             }
-            let lowest_ns = exact.lowest_equivalent(group.highest_ns);
-            let (shown_ns, summed_ns) = if group.is_censored {
-                // Not less than an exact time that went before it in the same place.
-                let shown_ns = steps.last().map_or(0.0, |step| step.reading.ns).max(lowest_ns as f64);
-                (shown_ns, lowest_ns)
-            } else {
-                (group.highest_ns as f64, exact.median_equivalent(group.highest_ns))
-            };
+            let summed_ns = exact.median_equivalent(group.highest_ns);
             moments.add(summed_ns as f64, base * group.count as f64 / of as f64);
             left -= group.count;
             let is_lower_bound = all_bounds || group.is_censored;
-            min.get_or_insert(Reading { ns: lowest_ns as f64, is_lower_bound });
-            steps.push(Step { reading: Reading { ns: shown_ns, is_lower_bound }, base, left, of });
+            let reading = |ns: u64| Reading { ns: ns as f64, is_lower_bound };
+            min.get_or_insert(reading(exact.lowest_equivalent(group.highest_ns)));
+            steps.push(Step { reading: reading(group.highest_ns), base, left, of });
         }
         let is_open = all_bounds || groups[open_from..].iter().any(|group| group.is_censored);
         Self {
@@ -265,7 +259,7 @@ mod tests {
 
     /// With a place for each value below 2,048.
     fn histogram(values: impl IntoIterator<Item = u64>) -> Histogram<u64> {
-        let mut histogram = Histogram::new_with_bounds(1, 1 << 40, 3).expect("valid bounds");
+        let mut histogram = Histogram::new_with_bounds(1, 1 << 24, 3).expect("valid bounds");
         values.into_iter().for_each(|value| histogram.saturating_record(value));
         histogram
     }
@@ -364,7 +358,7 @@ mod tests {
         }
 
         #[test]
-        fn without_censoring_it_is_the_histogram(values in proptest::collection::vec(0_u64..1 << 36, 1..200)) {
+        fn without_censoring_it_is_the_histogram(values in proptest::collection::vec(0_u64..1 << 22, 1..200)) {
             let times = histogram(values);
             let curve = Curve::exact(&times);
             for (part, whole) in [(1, 2), (3, 4), (9, 10), (99, 100), (9999, 10_000)] {
@@ -384,8 +378,8 @@ mod tests {
 
         #[test]
         fn figures_do_not_fall_and_a_bound_is_followed_by_bounds(
-            exact in proptest::collection::vec(0_u64..1 << 36, 0..50),
-            censored in proptest::collection::vec(0_u64..1 << 36, 0..50),
+            exact in proptest::collection::vec(0_u64..1 << 22, 0..50),
+            censored in proptest::collection::vec(0_u64..1 << 22, 0..50),
             dependent: bool,
         ) {
             prop_assume!(exact.len() + censored.len() > 0);

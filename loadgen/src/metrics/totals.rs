@@ -372,7 +372,16 @@ mod tests {
         assert_eq!(recorder.response_p99_ns(), Some(7));
     }
 
+    /// Fewer cases than usual, as each has dozens of large histograms; the environment goes before, for `ci/fuzz-smoke`.
+    fn few_cases() -> ProptestConfig {
+        let usual = ProptestConfig::default();
+        let cases = if std::env::var_os("PROPTEST_CASES").is_some() { usual.cases } else { 48 };
+        ProptestConfig { cases, ..usual }
+    }
+
     proptest! {
+        #![proptest_config(few_cases())]
+
         #[test]
         fn every_request_is_in_the_histograms_that_it_belongs_to(
             open_loop: bool, requests in proptest::collection::vec((0_u8..5, proptest::array::uniform5(0_u64..1_000_000)), 0..200),

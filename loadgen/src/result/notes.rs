@@ -66,7 +66,7 @@ fn rate_not_kept(facts: &Facts<'_>) -> Option<String> {
 }
 
 fn lower_bounds(facts: &Facts<'_>) -> Option<String> {
-    let Requests { completed, censored, .. } = *facts.requests;
+    let Requests { scheduled, completed, censored, .. } = *facts.requests;
     if completed == 0 {
         return None;
     }
@@ -79,22 +79,24 @@ fn lower_bounds(facts: &Facts<'_>) -> Option<String> {
     }
     facts.has_lower_bounds.then(|| {
         format!(
-            "{} requests timed out or were cut off by the end, of which some had waited longer than any answer took: figures \
-             with ≥ are lower bounds",
+            "of {} requests, {} timed out or were cut off by the end, and some had waited longer than any answer took: \
+             figures with ≥ are lower bounds",
+            show_count(scheduled),
             show_count(censored + facts.errors.timeout)
         )
     })
 }
 
 fn failures_ungated(facts: &Facts<'_>) -> Option<String> {
-    let Requests { completed, failed, .. } = *facts.requests;
+    let Requests { scheduled, completed, failed, .. } = *facts.requests;
     let is_gated = facts.thresholds.iter().any(Threshold::is_on_latency)
         && !facts.thresholds.iter().any(Threshold::is_on_success);
     let refused = completed - facts.succeeded;
     (is_gated && failed + refused > 0).then(|| {
         format!(
-            "{} requests failed and {} were answered with a status of 400 or more; a threshold on latency does not see that, \
-             so add one on success, such as success>99.9%",
+            "of {} requests, {} failed and {} had a status of 400 or more; a threshold on latency does not see that, so add one on \
+             success, such as success>99.9%",
+            show_count(scheduled),
             show_count(failed),
             show_count(refused)
         )
@@ -104,7 +106,7 @@ fn failures_ungated(facts: &Facts<'_>) -> Option<String> {
 fn warmup_unanswered(facts: &Facts<'_>) -> Option<String> {
     (facts.warmup_unanswered > 0).then(|| {
         format!(
-            "{} requests of the warm-up were not answered in the measured part either: they belong to the warm-up and are \
+            "of the warm-up's requests, {} had no answer in the measured part either; they belong to the warm-up and are \
              in no figure",
             show_count(facts.warmup_unanswered)
         )

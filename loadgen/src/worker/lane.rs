@@ -164,7 +164,8 @@ impl Lane {
     /// The time that connecting takes is a wait for a free connection. What the generator took before it began is its own lateness, and
     /// stays so: the request counts as ready by that much before it is.
     async fn connect_for(&mut self, mut scheduled_ns: u64) -> bool {
-        let late_ns = runtime::now_ns().saturating_sub(scheduled_ns.max(self.free_since_ns));
+        let closed = self.shared.plan.open_loop().is_none();
+        let mut late_ns = runtime::now_ns().saturating_sub(scheduled_ns.max(self.free_since_ns));
         if !self.reconnect_wait.is_zero() {
             let wait = self.reconnect_wait;
             let ended = self.sleep_or_end(wait).await;
@@ -175,8 +176,9 @@ impl Lane {
         }
         // In a closed loop a request is due when it could be sent, and one that needs a connection when its connect begins. What the
         // warm-up has drawn stays the warm-up's.
-        if self.shared.plan.open_loop().is_none() && self.shared.is_measured(scheduled_ns) {
+        if closed && self.shared.is_measured(scheduled_ns) {
             scheduled_ns = runtime::now_ns();
+            late_ns = 0;
         }
         match self.connect_or_end().await {
             None => {

@@ -25,6 +25,7 @@ macro_rules! on_both_drivers {
 mod command;
 mod counts;
 mod faults;
+mod figures;
 mod output;
 mod schedule;
 mod server;

@@ -1,0 +1,480 @@
+//! Figures against servers whose times are known, where requests are cut short, fail, or have to connect first: the arithmetic must agree.
+
+use std::io::Write as _;
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::command::{float, number, report, run};
+use crate::server::{HELLO, Peer, Server, Tally, next_request};
+
+on_both_drivers!(
+    what_the_end_cuts_off_does_not_bend_the_mean,
+    timeouts_leave_open_what_is_beyond_them,
+    a_hang_from_half_time_on_is_seen_in_the_tail_of_a_closed_loop,
+    a_hang_from_half_time_on_bounds_all_of_an_open_loop,
+    twice_the_capacity_bounds_every_response,
+    a_slow_server_that_keeps_up_is_known,
+    without_an_answer_there_is_no_latency,
+    a_latency_gate_alone_is_told_of_failures,
+    connects_are_waited_for_in_a_closed_loop,
+    a_server_that_closes_has_its_connects_in_the_response,
+    a_server_with_a_short_queue_is_slow_to_connect,
+    a_short_run_is_not_judged,
+    latencies_are_told_apart_by_status,
+    success_does_not_take_what_is_stalled_for_young,
+    queue_waits_are_those_of_the_responses,
+    a_percentile_of_a_thousand_is_exact,
+    a_warm_ups_bytes_are_left_out,
+    a_warm_up_that_times_out_is_counted_or_noted,
+);
+
+/// The figures of a distribution.
+const FIGURES: [&str; 11] =
+    ["min", "mean", "stdev", "p50", "p75", "p90", "p95", "p99", "p99_9", "p99_99", "max"];
+
+/// A figure of the response in milliseconds, and whether it is a lower bound.
+fn response(report: &Value, name: &str) -> (f64, bool) {
+    figure(&report["latency_us"]["response"], name)
+}
+
+fn figure(summary: &Value, name: &str) -> (f64, bool) {
+    let bounds = summary["lower_bounds"].as_array().expect("a list");
+    (float(&summary[name]) / 1e3, bounds.iter().any(|bound| bound == name))
+}
+
+fn notes(report: &Value) -> String {
+    report["notes"].to_string()
+}
+
+/// Answers each request after `time`.
+fn slow(time: Duration) -> impl Fn(&mut Peer) + Send + Sync {
+    move |peer| {
+        while peer.request().is_some() {
+            thread::sleep(time);
+            peer.send(HELLO);
+        }
+    }
+}
+
+fn what_the_end_cuts_off_does_not_bend_the_mean(driver: &str) {
+    let server = Server::start(slow(Duration::from_millis(400)));
+    let report = report(driver, &server.url(), &["-d", "1s", "-c", "4"]);
+    server.finish();
+    // Two answers on each, and the third is cut off after some 200 ms.
+    assert_eq!(number(&report["requests"]["completed"]), 8, "{report}");
+    assert_eq!(number(&report["latency_us"]["response"]["censored"]), 4, "{report}");
+    for name in ["min", "mean", "p50", "max"] {
+        let (ms, is_bound) = response(&report, name);
+        assert!((398.0..480.0).contains(&ms) && !is_bound, "{name} {ms}: {report}");
+    }
+}
+
+fn timeouts_leave_open_what_is_beyond_them(driver: &str) {
+    // Every other request of a connection is never answered.
+    let server = Server::start(|peer| {
+        if peer.request().is_some() {
+            peer.send(HELLO);
+            while peer.request().is_some() {}
+        }
+    });
+    let flags = ["-n", "40", "-c", "4", "--timeout", "200ms"];
+    let gates = ["--threshold", "p99>150ms", "--threshold", "p75<10s", "--threshold", "p50<150ms"];
+    let ended = run(driver, &server.url(), &[&flags[..], &gates, &["--format", "json"]].concat());
+    let report = ended.report(3);
+    server.finish();
+    assert_eq!(number(&report["errors"]["timeout"]), 20, "{report}");
+    let service = &report["latency_us"]["service"];
+    assert_eq!((number(&service["count"]), number(&service["censored"])), (40, 20), "{report}");
+    // Half of them were answered at once. The curve lies at one half from there to 200 ms.
+    let (p50, p50_is_bound) = figure(service, "p50");
+    assert!(p50 < 150.0 && !p50_is_bound, "{report}");
+    for name in ["p75", "p99", "max"] {
+        let (ms, is_bound) = figure(service, name);
+        assert!((199.0..350.0).contains(&ms) && is_bound, "{name} {ms}: {report}");
+    }
+    let (mean, mean_is_bound) = figure(service, "mean");
+    assert!((99.0..180.0).contains(&mean) && mean_is_bound, "{report}");
+    let met: Vec<_> =
+        report["thresholds"].as_array().expect("a list").iter().map(|gate| &gate["met"]).collect();
+    assert_eq!(met, [true, false, true], "{report}");
+    assert!(ended.stderr.contains("p75<10s (observed ≥ 200 ms: cannot be shown)"), "{ended:?}");
+    assert!(notes(&report).contains("lower bounds"), "{report}");
+}
+
+/// Answers at once for half a second from its first request, and then never.
+fn hangs_at_half_time() -> impl Fn(&mut Peer) + Send + Sync {
+    let begun = std::sync::OnceLock::new();
+    move |peer| {
+        while peer.request().is_some() {
+            if begun.get_or_init(Instant::now).elapsed() < Duration::from_millis(500) {
+                peer.send(HELLO);
+            }
+        }
+    }
+}
+
+fn a_hang_from_half_time_on_is_seen_in_the_tail_of_a_closed_loop(driver: &str) {
+    let server = Server::start(hangs_at_half_time());
+    let report = report(driver, &server.url(), &["-d", "1s", "-c", "2", "-t", "1"]);
+    server.finish();
+    assert_eq!(number(&report["requests"]["censored"]), 2, "{report}");
+    let (p50, p50_is_bound) = response(&report, "p50");
+    assert!(p50 < 100.0 && !p50_is_bound, "{report}");
+    let (max, max_is_bound) = response(&report, "max");
+    assert!((400.0..600.0).contains(&max) && max_is_bound, "{report}");
+    assert!(response(&report, "mean").1, "{report}");
+}
+
+fn a_hang_from_half_time_on_bounds_all_of_an_open_loop(driver: &str) {
+    let server = Server::start(hangs_at_half_time());
+    let flags = ["-R", "200", "-d", "1s", "-c", "4", "-t", "2"];
+    let ended = run(driver, &server.url(), &flags);
+    let text = &ended.stdout;
+    assert!(text.contains("ever more requests waited") && text.contains("≥"), "{ended:?}");
+    server.finish();
+    let server = Server::start(hangs_at_half_time());
+    let report = report(driver, &server.url(), &flags);
+    server.finish();
+    for name in FIGURES {
+        assert!(response(&report, name).1, "{name}: {report}");
+    }
+    // Half of them came due when nobody answered, and waited from 0 to 500 ms.
+    assert!((200.0..300.0).contains(&response(&report, "p75").0), "{report}");
+    assert!((450.0..600.0).contains(&response(&report, "max").0), "{report}");
+    // How long answers took once they were asked for is known all the same.
+    let (service, is_bound) = figure(&report["latency_us"]["service"], "p50");
+    assert!(service < 100.0 && !is_bound, "{report}");
+}
+
+fn twice_the_capacity_bounds_every_response(driver: &str) {
+    for flags in [&["-c", "1"][..], &["-c", "2", "-t", "2", "--arrival", "poisson"]] {
+        // As many answers a second in all, whatever the connections.
+        let time = Duration::from_millis(if flags[1] == "1" { 10 } else { 20 });
+        let server = Server::start(slow(time));
+        let report = report(driver, &server.url(), &[&["-R", "200", "-d", "2s"][..], flags].concat());
+        server.finish();
+        for name in FIGURES {
+            assert!(response(&report, name).1, "{name}: {report}");
+        }
+        assert!(figure(&report["latency_us"]["queue_wait"], "p50").1, "{report}");
+        assert!(notes(&report).contains("ever more requests waited"), "{report}");
+        // Both those that were answered and those that were not had waited from 0 to a second, evenly spread.
+        let (p50, p90) = (response(&report, "p50").0, response(&report, "p90").0);
+        assert!((400.0..650.0).contains(&p50) && (800.0..1200.0).contains(&p90), "{p50} {p90}: {report}");
+        let (service, is_bound) = figure(&report["latency_us"]["service"], "p50");
+        assert!((10.0..60.0).contains(&service) && !is_bound, "{report}");
+        // The whole of each request is the sum of its parts.
+        let waits = &report["latency_us"]["queue_wait"];
+        assert_eq!(waits["count"], report["latency_us"]["response"]["count"], "{report}");
+        assert!(figure(waits, "mean").0 <= response(&report, "mean").0, "{report}");
+    }
+}
+
+/// A quarter of its requests are unanswered at the end, as they would be at any moment.
+fn a_slow_server_that_keeps_up_is_known(driver: &str) {
+    let server = Server::start(slow(Duration::from_millis(400)));
+    let report = report(driver, &server.url(), &["-R", "100", "-d", "1600ms", "-c", "60", "-t", "1"]);
+    server.finish();
+    let censored = number(&report["requests"]["censored"]);
+    assert!((35..=50).contains(&censored), "{report}");
+    for name in ["mean", "p50"] {
+        let (ms, is_bound) = response(&report, name);
+        assert!((399.0..460.0).contains(&ms), "{name} {ms}: {report}");
+        // The last answers may have come sooner than one that is cut off had waited.
+        assert!(!is_bound || name == "mean", "{report}");
+    }
+    assert!(!notes(&report).contains("ever more"), "{report}");
+}
+
+fn without_an_answer_there_is_no_latency(driver: &str) {
+    let server = Server::start(|peer| while peer.request().is_some() {});
+    let flags = ["-d", "300ms", "-c", "4", "--threshold", "p99<10ms", "--threshold", "p50>1ms"];
+    let ended = run(driver, &server.url(), &flags);
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert!(!ended.stdout.contains("Latency") && !ended.stdout.contains("p99.9"), "{ended:?}");
+    assert!(ended.stdout.contains("no request was completed"), "{ended:?}");
+    assert!(ended.stdout.contains("✗ p99<10ms   nothing was completed"), "{ended:?}");
+    let report = run(driver, &server.url(), &[&flags[..], &["--format", "json"]].concat()).report(3);
+    server.finish();
+    for name in FIGURES {
+        assert!(response(&report, name).1, "{name}: {report}");
+    }
+    assert_eq!(report["success"], 0.0, "{report}");
+    // It reads, and closes. A few may be cut off, and no answer was fast.
+    let server = Server::start(|peer| drop(peer.request()));
+    let flags = ["-d", "300ms", "-c", "4", "--threshold", "p99<10ms", "--format", "json"];
+    let report = run(driver, &server.url(), &flags).report(3);
+    server.finish();
+    assert_eq!(report["thresholds"][0]["met"], false, "{report}");
+    assert_eq!(number(&report["requests"]["completed"]), 0, "{report}");
+}
+
+fn a_latency_gate_alone_is_told_of_failures(driver: &str) {
+    // Three of four requests fail, and the fourth is fast.
+    let count = Arc::new(AtomicU64::new(0));
+    let server = Server::start(move |peer| {
+        while peer.request().is_some() {
+            if count.fetch_add(1, SeqCst) % 4 != 0 {
+                return;
+            }
+            peer.send(HELLO);
+        }
+    });
+    let gate = |gates: &[&str]| {
+        let mut flags = vec!["-n", "40", "-c", "2", "-t", "1", "--format", "json"];
+        flags.extend(gates.iter().flat_map(|gate| ["--threshold", gate]));
+        run(driver, &server.url(), &flags)
+    };
+    let alone = gate(&["p99<10s"]).report(0);
+    assert!(notes(&alone).contains("a threshold on latency does not see that"), "{alone}");
+    let both = gate(&["p99<10s", "success>90%"]).report(3);
+    assert!(!notes(&both).contains("does not see"), "{both}");
+    let neither = gate(&["errors<100"]).report(0);
+    assert!(!notes(&neither).contains("does not see"), "{neither}");
+    server.finish();
+}
+
+/// The parts of a closed loop's requests add up, with connects or without.
+#[track_caller]
+fn parts_add_up(report: &Value) {
+    let mean = |name: &str| float(&report["latency_us"][name]["mean"]);
+    let sum = mean("queue_wait") + mean("schedule_lag") + mean("service");
+    assert!((sum - mean("response")).abs() <= mean("response") * 0.005 + 2.0, "{sum}: {report}");
+}
+
+fn connects_are_waited_for_in_a_closed_loop(driver: &str) {
+    let server = Server::start(|peer| {
+        if peer.request().is_some() {
+            peer.send(HELLO);
+            peer.wait_for_end();
+        }
+    });
+    let flags = ["-n", "200", "-c", "4", "-t", "1", "--no-keepalive"];
+    let report = report(driver, &server.url(), &flags);
+    assert_eq!(number(&report["requests"]["completed"]), 200, "{report}");
+    // But for the one that is made before the start.
+    assert_eq!(number(&report["connections_opened"]), 199, "{report}");
+    parts_add_up(&report);
+    let mean = |name: &str| float(&report["latency_us"][name]["mean"]);
+    let connect = float(&report["phases_us"]["connect"]["mean"]);
+    // What is waited for is the connect, and what lies around it.
+    assert!(mean("queue_wait") >= connect * 0.9, "{connect}: {report}");
+    assert!(mean("response") > mean("service"), "{report}");
+    let text = run(driver, &server.url(), &flags).stdout;
+    assert!(text.contains("\nConnects ") && text.contains("199 opened, and 1 before the start"), "{text}");
+    server.finish();
+    let server = Server::answering(HELLO);
+    let text = run(driver, &server.url(), &["-n", "200", "-c", "4"]).stdout;
+    assert!(!text.contains("Connects"), "{text}");
+    server.finish();
+}
+
+fn a_server_that_closes_has_its_connects_in_the_response(driver: &str) {
+    let server = Server::start(|peer| {
+        for left in (0..5).rev() {
+            if peer.request().is_none() {
+                return;
+            }
+            peer.send(if left > 0 {
+                HELLO
+            } else {
+                b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
+            });
+        }
+    });
+    let report = report(driver, &server.url(), &["-n", "100", "-c", "1"]);
+    let tally = server.finish();
+    assert_eq!(tally.connections.load(SeqCst), 20, "{report}");
+    assert_eq!(number(&report["connections_opened"]), 19, "{report}");
+    parts_add_up(&report);
+    // 19 of the 100 had to connect.
+    let (p80, p90) = (
+        figure(&report["latency_us"]["queue_wait"], "p75").0,
+        float(&report["latency_us"]["queue_wait"]["p90"]),
+    );
+    assert!(p80.abs() < 1e-9 && p90 > 0.0, "{report}");
+}
+
+/// Its queue of connections that wait to be accepted is 5 long: what finds no place comes again after a second (tcp(7),
+/// `tcp_abort_on_overflow`).
+fn a_server_with_a_short_queue_is_slow_to_connect(driver: &str) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+    let address = listener.local_addr().expect("bound");
+    socket2::SockRef::from(&listener).listen(5).expect("bound");
+    let over = Arc::new(AtomicBool::new(false));
+    let serving = {
+        let over = Arc::clone(&over);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.expect("there are descriptors");
+                if over.load(SeqCst) {
+                    break;
+                }
+                let (tally, mut buffer) = (Tally::default(), Vec::new());
+                if next_request(&mut stream, &mut buffer, &tally).is_some() {
+                    thread::sleep(Duration::from_millis(2));
+                    let _ = stream.write_all(HELLO);
+                }
+            }
+        })
+    };
+    let flags = ["-c", "50", "-t", "1", "-d", "2500ms", "--no-keepalive"];
+    let report = report(driver, &format!("http://{address}/"), &flags);
+    over.store(true, SeqCst);
+    drop(TcpStream::connect(address));
+    serving.join().expect("no panic");
+    let (connect, _) = figure(&report["phases_us"]["connect"], "max");
+    assert!(connect > 900.0, "{report}");
+    // Who asks for it waits for that.
+    for name in ["response", "queue_wait"] {
+        assert!(figure(&report["latency_us"][name], "max").0 > 900.0, "{name}: {report}");
+    }
+    assert!(figure(&report["latency_us"]["service"], "p50").0 < 900.0, "{report}");
+}
+
+fn a_short_run_is_not_judged(driver: &str) {
+    let server = Server::answering(HELLO);
+    let flags = ["-n", "20", "-c", "2"];
+    let judged = |more: &[&str]| run(driver, &server.url(), &[&flags[..], more].concat());
+    let report = judged(&["--format", "json", "--require-valid"]).report(4);
+    assert_eq!(report["verdict"]["valid"], Value::Null, "{report}");
+    assert!(report["verdict"]["reasons"].to_string().contains("too short to judge"), "{report}");
+    let text = judged(&[]);
+    assert!(text.code == Some(0) && text.stdout.contains("none: too short to judge"), "{text:?}");
+    server.finish();
+}
+
+fn latencies_are_told_apart_by_status(driver: &str) {
+    for mode in [&[][..], &["-R", "200"]] {
+        let server = Server::start(|peer| {
+            while let Some(request) = peer.request() {
+                assert!(request.head.starts_with("GET"));
+                peer.send(HELLO);
+                if peer.request().is_some() {
+                    thread::sleep(Duration::from_millis(50));
+                    peer.send(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n");
+                }
+            }
+        });
+        let report = report(driver, &server.url(), &[&["-n", "20", "-c", "1"][..], mode].concat());
+        server.finish();
+        let by_status = &report["latency_by_status_us"];
+        assert_eq!(by_status.as_object().expect("an object").len(), 2, "{report}");
+        for class in ["2xx", "5xx"] {
+            assert_eq!(number(&by_status[class]["count"]), 10, "{report}");
+        }
+        assert!(float(&by_status["5xx"]["min"]) >= 49_900.0, "{report}");
+        if mode.is_empty() {
+            assert!(float(&by_status["2xx"]["p50"]) < 49_900.0, "{report}");
+        }
+        assert_eq!(report["success"], 0.5, "{report}");
+    }
+}
+
+fn success_does_not_take_what_is_stalled_for_young(driver: &str) {
+    let count = Arc::new(AtomicU64::new(0));
+    let server = Server::start(move |peer| {
+        while peer.request().is_some() {
+            if count.fetch_add(1, SeqCst) < 10 {
+                peer.send(HELLO);
+            }
+        }
+    });
+    let flags = ["-c", "10", "-t", "1", "-d", "1s", "--timeout", "400ms", "--threshold", "success>50%"];
+    let report = run(driver, &server.url(), &[&flags[..], &["--format", "json"]].concat()).report(3);
+    server.finish();
+    // All ten hang, time out twice, and are cut off the third time after 200 ms.
+    let requests = &report["requests"];
+    let counts = ["completed", "failed", "censored"].map(|name| number(&requests[name]));
+    assert_eq!(counts, [10, 20, 10], "{report}");
+    assert!((float(&report["success"]) - 0.25).abs() < 1e-6, "{report}");
+    assert!((float(&report["thresholds"][0]["observed"]) - 25.0).abs() < 1e-3, "{report}");
+}
+
+fn queue_waits_are_those_of_the_responses(driver: &str) {
+    // Every second one waits for its connection, and is reset on it.
+    let count = Arc::new(AtomicU64::new(0));
+    let server = Server::start(move |peer| {
+        while peer.request().is_some() {
+            thread::sleep(Duration::from_millis(20));
+            if count.fetch_add(1, SeqCst) % 2 == 1 {
+                peer.reset();
+                return;
+            }
+            peer.send(HELLO);
+        }
+    });
+    let report = report(driver, &server.url(), &["-R", "100", "-n", "40", "-c", "1"]);
+    server.finish();
+    assert_eq!(number(&report["errors"]["reset"]), 20, "{report}");
+    let latency = &report["latency_us"];
+    assert_eq!(number(&latency["response"]["count"]), 20, "{report}");
+    assert_eq!(latency["queue_wait"]["count"], latency["response"]["count"], "{report}");
+    parts_of_an_open_loop(&report);
+}
+
+#[track_caller]
+fn parts_of_an_open_loop(report: &Value) {
+    let mean = |name: &str| float(&report["latency_us"][name]["mean"]);
+    let rest = mean("response") - mean("queue_wait") - mean("service");
+    assert!(rest.abs() <= 0.02 * mean("response") + 1000.0, "{rest}: {report}");
+}
+
+/// One of 1,000 is slow: 999 are not.
+fn a_percentile_of_a_thousand_is_exact(driver: &str) {
+    let server = Server::start(|peer| {
+        for number in 1.. {
+            if peer.request().is_none() {
+                break;
+            }
+            if number == 500 {
+                thread::sleep(Duration::from_millis(700));
+            }
+            peer.send(HELLO);
+        }
+    });
+    let flags = ["-n", "1000", "-c", "1", "--threshold", "p99.9<600ms", "--threshold", "p99.91>600ms"];
+    let report = report(driver, &server.url(), &flags);
+    server.finish();
+    assert!(response(&report, "p99_9").0 < 600.0 && response(&report, "max").0 > 600.0, "{report}");
+}
+
+fn a_warm_ups_bytes_are_left_out(driver: &str) {
+    for flags in
+        [&["-n", "50", "-c", "4"][..], &["-n", "50", "-c", "3", "-p", "8"], &["-R", "500", "-n", "50"]]
+    {
+        // What is under way when the measured part begins is answered in it.
+        let server = Server::start(slow(Duration::from_millis(3)));
+        let report = report(driver, &server.url(), &[&["--warmup", "100ms"][..], flags].concat());
+        server.finish();
+        assert_eq!(number(&report["requests"]["completed"]), 50, "{report}");
+        assert_eq!(number(&report["bytes_received"]), 50 * HELLO.len() as u64, "{report}");
+    }
+}
+
+fn a_warm_up_that_times_out_is_counted_or_noted(driver: &str) {
+    for (mode, counted) in [(&["-d", "600ms"][..], 1), (&["-n", "20"], 0), (&["-d", "600ms", "-R", "50"], 0)]
+    {
+        let first = AtomicBool::new(true);
+        let server = Server::start(move |peer| {
+            let answers = !first.swap(false, SeqCst);
+            while peer.request().is_some() {
+                if answers {
+                    thread::sleep(Duration::from_millis(1));
+                    peer.send(HELLO);
+                }
+            }
+        });
+        let flags = ["--warmup", "200ms", "-c", "2", "-t", "1", "--timeout", "500ms"];
+        let report = report(driver, &server.url(), &[&flags[..], mode].concat());
+        server.finish();
+        assert_eq!(number(&report["errors"]["timeout"]), counted, "{mode:?}: {report}");
+        let noted = notes(&report).contains("of the warm-up's requests, 1 had no answer");
+        assert_eq!(noted, counted == 0, "{mode:?}: {report}");
+    }
+}
