@@ -8,7 +8,8 @@ use super::error::{Error, FramingError, Incomplete, LimitExceeded};
 use super::framing::{BodyLength, Facts};
 use super::head::{Fields, ResponseHead};
 use super::limits::Limits;
-use super::parse::{self, HeadScan};
+use super::parse;
+use super::scan::HeadScan;
 
 /// What a client must remember of a request to know where its response ends (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,6 +19,7 @@ mod framing;
 mod head;
 mod limits;
 mod parse;
+mod scan;
 mod server;
 
 pub use client::{ClientCodec, RequestKind, ResponseEvent};

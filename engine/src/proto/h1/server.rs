@@ -6,7 +6,8 @@ use super::error::{Error, Incomplete, LimitExceeded, SyntaxError, SyntaxPart};
 use super::framing::{BodyLength, Facts};
 use super::head::{Fields, RequestHead};
 use super::limits::{EMPTY_LINES_MAX, Limits};
-use super::parse::{self, HeadScan};
+use super::parse;
+use super::scan::HeadScan;
 
 /// What the bytes of a request are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,234 @@
+//! A head that arrives: when its bytes are parsed, so that it takes linear time however they were cut.
+
+use super::error::{Error, LimitExceeded, SyntaxPart};
+use super::follow::{Follower, Side, Step};
+use super::framing::Facts;
+use super::head::{RequestMeta, ResponseMeta};
+use super::limits::Limits;
+use super::parse;
+
+/// How far the head that is arriving has been looked at.
+///
+/// httparse starts over at each call, which would be quadratic for a head that drips in. So it is called for the first bytes of a head (nearly
+/// always that is all of it), and again when the [`Follower`] says that it will find something: the end, a fault, or one of the
+/// few places in a start line that are judged here. What only the whole head can show (a `Content-Length` that differs from another,
+/// no `Host`) is found at its end.
+// Packed, as a codec has no bytes to spare: see the assertions on their sizes.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(Rust, packed(2))]
+pub(super) struct HeadScan {
+    scanned: u32,
+    follower: Follower,
+}
+
+impl HeadScan {
+    /// Whether any byte of a head has been seen that is not complete.
+    pub(super) fn has_begun(self) -> bool {
+        self.scanned > 0
+    }
+
+    /// The head of a response, when all of it is there, and then what its fields say in `facts`, which is fresh.
+    /// (To return these as well would copy them from result to result, which costs as much as collecting them.)
+    ///
+    /// Obsolete line folding is replaced by spaces where it stands (RFC 9112 §5.2).
+    #[inline]
+    pub(super) fn response(
+        &mut self,
+        input: &mut [u8],
+        limits: &Limits,
+        facts: &mut Facts,
+    ) -> Result<Option<ResponseMeta>, Error> {
+        let Some(size) = self.window(input, Side::Client, limits) else { return Ok(None) };
+        let window = &mut input[..size];
+        match parse::response(window, limits, facts)? {
+            Some(meta) => {
+                *self = Self::default();
+                Ok(Some(meta))
+            }
+            None => self.incomplete(window, Side::Client, limits).map(|()| None),
+        }
+    }
+
+    /// The head of a request, when all of it is there, as for [`response`](Self::response). `input` does not begin with an
+    /// empty line.
+    #[inline]
+    pub(super) fn request(
+        &mut self,
+        input: &[u8],
+        limits: &Limits,
+        facts: &mut Facts,
+    ) -> Result<Option<RequestMeta>, Error> {
+        let Some(size) = self.window(input, Side::Server, limits) else { return Ok(None) };
+        let window = &input[..size];
+        match parse::request(window, limits, facts)? {
+            Some(meta) => {
+                *self = Self::default();
+                Ok(Some(meta))
+            }
+            None => self.incomplete(window, Side::Server, limits).map(|()| None),
+        }
+    }
+
+    /// How much of `input` is to be parsed, if it is worth while.
+    #[inline]
+    fn window(&mut self, input: &[u8], side: Side, limits: &Limits) -> Option<usize> {
+        let length = input.len().min(limits.head_size_max as usize);
+        if length < self.scanned as usize {
+            // Against the contract: these are other bytes.
+            *self = Self::default();
+        }
+        let is_worthwhile = self.scanned == 0
+            || self.follow(&input[..length], side, limits) != Step::On
+            || length == limits.head_size_max as usize;
+        #[cfg(test)]
+        parse::work::add(if is_worthwhile { length } else { 0 });
+        is_worthwhile.then_some(length)
+    }
+
+    /// Notes that `window` holds no whole head.
+    #[cold]
+    fn incomplete(&mut self, window: &[u8], side: Side, limits: &Limits) -> Result<(), Error> {
+        if window.len() == limits.head_size_max as usize {
+            return Err(Error::Limit(LimitExceeded::HeadSize(limits.head_size_max)));
+        }
+        if self.follow(window, side, limits) == Step::Certain {
+            // The parser sees no fault where there is one: whatever it is, it is not waited for.
+            return Err(parse::syntax(SyntaxPart::LineEnd, self.scanned as usize));
+        }
+        Ok(())
+    }
+
+    /// Follows the bytes of `window` that are new, up to one that is certain.
+    fn follow(&mut self, window: &[u8], side: Side, limits: &Limits) -> Step {
+        let mut found = Step::On;
+        let scanned = self.scanned as usize;
+        #[cfg(test)]
+        parse::work::add(window.len().saturating_sub(scanned));
+        for (position, &byte) in window.iter().enumerate().skip(scanned) {
+            let mut follower = self.follower;
+            match follower.step(byte, position, side, limits) {
+                Step::On => {}
+                Step::Checkpoint => found = Step::Checkpoint,
+                Step::Certain => return Step::Certain,
+            }
+            self.follower = follower;
+            self.scanned = position as u32 + 1;
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse::work;
+    use super::*;
+
+    #[test]
+    fn a_limit_may_be_reached_but_not_exceeded() {
+        let limits =
+            Limits { head_size_max: 40, header_count_max: 2, target_size_max: 5, ..Limits::default() };
+        let response = |bytes: &[u8]| {
+            HeadScan::default()
+                .response(&mut bytes.to_vec(), &limits, &mut Facts::default())
+                .map(|found| found.is_some())
+        };
+        let request = |bytes: &[u8]| {
+            HeadScan::default().request(bytes, &limits, &mut Facts::default()).map(|found| found.is_some())
+        };
+        let exceeded = |limit| Err(Error::Limit(limit));
+
+        let status = b"HTTP/1.1 200 OK\r\n".to_vec();
+        assert_eq!(response(&[&status, &b"A: 3456789012345678\r\n\r\n"[..]].concat()), Ok(true));
+        assert_eq!(
+            response(&[&status, &b"A: 34567890123456789\r\n\r\n"[..]].concat()),
+            exceeded(LimitExceeded::HeadSize(40))
+        );
+        assert_eq!(response(&[&status, &b"A: 345678901234567890"[..]].concat()), Ok(false));
+        assert_eq!(
+            response(&[&status, &b"A: 34567890123456789012"[..]].concat()),
+            exceeded(LimitExceeded::HeadSize(40))
+        );
+        assert_eq!(response(&[&status, &b"A:1\r\nB:2\r\n\r\n"[..]].concat()), Ok(true));
+        assert_eq!(
+            response(&[&status, &b"A:1\r\nB:2\r\nC:3\r\n\r\n"[..]].concat()),
+            exceeded(LimitExceeded::HeaderCount(2))
+        );
+
+        assert_eq!(request(b"GET /2345 HTTP/1.1\r\n\r\n"), Ok(true));
+        assert_eq!(request(b"GET /23456 HTTP/1.1\r\n\r\n"), exceeded(LimitExceeded::TargetSize(5)));
+        // Too long, and known before its end.
+        assert_eq!(request(b"GET /2345"), Ok(false));
+        assert_eq!(request(b"GET /23456"), exceeded(LimitExceeded::TargetSize(5)));
+        assert_eq!(request(b"GET /23456\0"), exceeded(LimitExceeded::TargetSize(5)));
+        assert_eq!(request(&[&b"GET /"[..], &[b'a'; 40]].concat()), exceeded(LimitExceeded::TargetSize(5)));
+        assert_eq!(
+            request(&[&b"GET / HTTP/1.1\r\nA: "[..], &[b'a'; 40]].concat()),
+            exceeded(LimitExceeded::HeadSize(40))
+        );
+        assert_eq!(request(&[b'a'; 40]), exceeded(LimitExceeded::HeadSize(40)));
+    }
+
+    #[test]
+    fn a_head_that_drips_in_costs_linear_time() {
+        let mut bytes = b"HTTP/1.1 200 OK\r\n".to_vec();
+        for _ in 0..90 {
+            bytes.extend_from_slice(b"Some-Field: with a value that is not short, and so on and so on\r\n");
+        }
+        bytes.extend_from_slice(b"\r\n");
+        for step in [1, 2, 3, 7, 100] {
+            let mut scan = HeadScan::default();
+            work::take();
+            for end in (1..bytes.len()).step_by(step) {
+                assert_eq!(
+                    scan.response(&mut bytes[..end], &Limits::default(), &mut Facts::default()).unwrap(),
+                    None
+                );
+            }
+            assert!(scan.response(&mut bytes, &Limits::default(), &mut Facts::default()).unwrap().is_some());
+            // Each new byte is searched with the two before it, and the whole is parsed once.
+            let (work, most) = (work::take(), 4 * bytes.len() + 8);
+            assert!(work <= most, "{work} bytes looked at for {}, in steps of {step}", bytes.len());
+        }
+    }
+
+    #[test]
+    fn a_head_that_never_ends_costs_linear_time_and_fails_at_the_limit() {
+        let mut bytes = b"GET / HTTP/1.1\r\nA: ".to_vec();
+        bytes.resize(Limits::default().head_size_max as usize, b'a');
+        let mut scan = HeadScan::default();
+        work::take();
+        let failed = (1..=bytes.len())
+            .find_map(|end| scan.request(&bytes[..end], &Limits::default(), &mut Facts::default()).err());
+        assert_eq!(failed, Some(Error::Limit(LimitExceeded::HeadSize(bytes.len() as u32))));
+        let work = work::take();
+        assert!(work <= 4 * bytes.len() + 8, "{work} bytes looked at for {}", bytes.len());
+    }
+
+    #[test]
+    fn bytes_that_shrink_against_the_contract_do_no_harm() {
+        let mut scan = HeadScan::default();
+        assert!(
+            scan.response(
+                &mut b"HTTP/1.1 200 OK\r\nA: b".to_owned(),
+                &Limits::default(),
+                &mut Facts::default()
+            )
+            .unwrap()
+            .is_none()
+        );
+        assert!(
+            scan.response(&mut b"HTTP".to_owned(), &Limits::default(), &mut Facts::default())
+                .unwrap()
+                .is_none()
+        );
+        assert!(
+            scan.response(
+                &mut b"HTTP/1.1 200 OK\r\n\r\n".to_owned(),
+                &Limits::default(),
+                &mut Facts::default()
+            )
+            .unwrap()
+            .is_some()
+        );
+    }
+}
