@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 
 use ringtide_driver::Address;
 
@@ -49,6 +50,14 @@ pub enum Error {
     BodyTooLarge {
         /// The caller's limit, in bytes.
         size_max: usize,
+    },
+    /// A file that the caller named, as the body of a request or as the place of a response's, could not be opened, read or written. A
+    /// request whose file could not be opened has not been sent; otherwise the connection has been closed.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
     },
     /// The worker that a [`ClientHandle`](crate::client::ClientHandle) leads to has ended. The request may have been received and acted on.
     WorkerEnded,
@@ -142,7 +151,9 @@ impl Error {
     /// Who is at fault.
     pub fn culprit(&self) -> Culprit {
         match self {
-            Self::Request(_) | Self::BodyTooLarge { .. } | Self::WorkerEnded => Culprit::Caller,
+            Self::Request(_) | Self::BodyTooLarge { .. } | Self::File { .. } | Self::WorkerEnded => {
+                Culprit::Caller
+            }
             Self::Protocol(_) | Self::Incomplete(_) => Culprit::Peer,
             Self::Resolve { .. }
             | Self::Connect { .. }
@@ -194,6 +205,7 @@ impl fmt::Display for Error {
             Self::BodyTooLarge { size_max } => {
                 write!(f, "the response's body is larger than the {size_max} bytes that were allowed")
             }
+            Self::File { path, source } => write!(f, "the file '{}': {source}", path.display()),
             Self::WorkerEnded => f.write_str("the worker that carries requests out has ended"),
         }
     }
@@ -218,9 +230,10 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Request(error) => error.source(),
-            Self::Resolve { source, .. } | Self::Connect { source, .. } | Self::Network(source) => {
-                source.source()
-            }
+            Self::Resolve { source, .. }
+            | Self::Connect { source, .. }
+            | Self::Network(source)
+            | Self::File { source, .. } => source.source(),
             Self::Protocol(error) => error.source(),
             Self::Timeout(_)
             | Self::Closed

@@ -53,6 +53,7 @@ fn all() -> Vec<Box<dyn StdError>> {
         errors.push(Box::new(Error::Resolve { host: "h".to_owned(), source: io() }));
         errors.push(Box::new(Error::Connect { address: address.clone(), source: io() }));
         errors.push(Box::new(Error::Network(io())));
+        errors.push(Box::new(Error::File { path: "notes.txt".into(), source: io() }));
         errors.push(Box::new(SetupError::Fallback(io())));
         errors.push(Box::new(SetupError::Thread(io())));
         errors.push(Box::new(StartError::Listen { address: address.clone(), source: io() }));

@@ -191,7 +191,9 @@ impl Relay {
     /// Wakes those that have not been woken yet.
     pub(super) fn carry_on(&self) {
         let wakers = mem::take(&mut *lock(&self.0));
-        wakers.into_iter().for_each(|waker| wake(Some(waker)));
+        for waker in wakers {
+            wake(Some(waker));
+        }
     }
 }
 

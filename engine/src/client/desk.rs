@@ -12,11 +12,11 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
-use bytes::Bytes;
 use http::{Request, Response};
 
 use super::call::{Call, News, Relay, lock, wake};
 use super::handle::REMOTE_UNREAD_SIZE_MAX;
+use super::request_body::RemoteRequestBody;
 use super::{Body, Client};
 use crate::error::Error;
 use crate::runtime::{self, Timer};
@@ -37,7 +37,7 @@ struct DeskState {
     closed: bool,
 }
 
-type Handed = (Request<Bytes>, Arc<Call>);
+type Handed = (Request<RemoteRequestBody>, Arc<Call>);
 
 impl Desk {
     /// A desk with one handle to it.
@@ -58,7 +58,7 @@ impl Desk {
     }
 
     /// Hands a request in.
-    pub(super) fn submit(&self, request: Request<Bytes>, call: Arc<Call>) {
+    pub(super) fn submit(&self, request: Request<RemoteRequestBody>, call: Arc<Call>) {
         let mut state = lock(&self.state);
         if state.closed {
             drop(state);
@@ -125,7 +125,7 @@ pub(super) fn serve(client: Client, desk: Arc<Desk>) -> impl Future<Output = ()>
     }
 }
 
-async fn carry_out(client: Client, request: Request<Bytes>, answering: Answering) {
+async fn carry_out(client: Client, request: Request<RemoteRequestBody>, answering: Answering) {
     let mut work = pin!(answering.carry_out(&client, request));
     poll_fn(
         |context| {
@@ -143,7 +143,7 @@ struct Answering {
 }
 
 impl Answering {
-    async fn carry_out(&self, client: &Client, request: Request<Bytes>) {
+    async fn carry_out(&self, client: &Client, request: Request<RemoteRequestBody>) {
         poll_fn(|context| {
             self.call.set_worker(context);
             Poll::Ready(())
@@ -161,7 +161,7 @@ impl Answering {
         let mut news = News { head: Some(Ok(Response::from_parts(head, size))), ..News::default() };
         loop {
             // What is there goes over as one.
-            poll_fn(|context| Poll::Ready(take_pieces(&mut body, &mut news, context))).await;
+            poll_fn(|context| take_pieces(&mut body, &mut news, context)).await;
             let done = news.ended.is_some();
             self.done.set(done);
             self.tell(news);
@@ -184,8 +184,8 @@ impl Answering {
     }
 }
 
-/// Adds the pieces of `body` that are there to `news`, and its end.
-fn take_pieces(body: &mut Body, news: &mut News, context: &mut Context<'_>) {
+/// Adds the pieces of `body` that are there to `news`, and its end. Ready at once.
+fn take_pieces(body: &mut Body, news: &mut News, context: &mut Context<'_>) -> Poll<()> {
     let mut size = 0;
     while news.ended.is_none() && size <= REMOTE_UNREAD_SIZE_MAX {
         match body.poll_data(context) {
@@ -195,9 +195,10 @@ fn take_pieces(body: &mut Body, news: &mut News, context: &mut Context<'_>) {
             }
             Poll::Ready(Ok(None)) => news.ended = Some(Ok(())),
             Poll::Ready(Err(error)) => news.ended = Some(Err(error)),
-            Poll::Pending => return,
+            Poll::Pending => break,
         }
     }
+    Poll::Ready(())
 }
 
 impl Drop for Answering {

@@ -12,13 +12,14 @@ use std::task::{Context, Poll, ready};
 use std::thread;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body::{Frame, SizeHint};
 
 use super::call::{Call, Receiving};
 use super::desk::{Desk, serve};
-use super::{Client, ClientOptions};
-use crate::error::Error;
+use super::request_body::RemoteRequestBody;
+use super::{Client, ClientOptions, request_to};
+use crate::error::{Error, RequestError};
 use crate::runtime::{self, SetupError, Worker, WorkerOptions};
 
 /// Bytes of a body that wait on the way to another thread. Beyond that the worker reads no further, and so holds the peer back.
@@ -35,8 +36,7 @@ pub const REMOTE_UNREAD_SIZE_MAX: usize = 256 * 1024;
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let client = ClientHandle::spawn(ClientOptions::default(), WorkerOptions::default())?;
-/// let request = http::Request::get("http://127.0.0.1:8080/").body(bytes::Bytes::new())?;
-/// let response = client.request(request).await?;
+/// let response = client.get("http://127.0.0.1:8080/").await?;
 /// println!("{} {:?}", response.status(), response.into_body().bytes(1024 * 1024).await?);
 /// # Ok(())
 /// # }
@@ -84,12 +84,32 @@ impl ClientHandle {
         receiver.recv().expect("the thread says how its start went")
     }
 
-    /// As [`Client::request`], with a body at hand. The request is sent when the future is first polled; dropping it before it is
-    /// ready cancels the request over there.
+    /// Sends `GET uri`. See [`request`](Self::request).
+    ///
+    /// # Errors
+    /// As [`request`](Self::request); [`RequestError::Uri`](crate::error::RequestError::Uri) also when `uri` cannot be parsed.
+    pub fn get(&self, uri: &str) -> RemoteRequest {
+        self.start(request_to(Method::GET, uri, ().into()))
+    }
+
+    /// Sends `POST uri` with `body`. See [`request`](Self::request).
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn post(&self, uri: &str, body: impl Into<RemoteRequestBody>) -> RemoteRequest {
+        self.start(request_to(Method::POST, uri, body.into()))
+    }
+
+    /// As [`Client::request`]. The request is sent when the future is first polled; dropping it before it is ready cancels the
+    /// request over there. A body that is written while it is sent is a [`body_channel`](super::body_channel).
     ///
     /// # Errors
     /// As [`Client::request`], and [`Error::WorkerEnded`].
-    pub fn request(&self, request: Request<Bytes>) -> RemoteRequest {
+    pub fn request<B: Into<RemoteRequestBody>>(&self, request: Request<B>) -> RemoteRequest {
+        self.start(Ok(request.map(Into::into)))
+    }
+
+    fn start(&self, request: Result<Request<RemoteRequestBody>, RequestError>) -> RemoteRequest {
         RemoteRequest { request: Some(request), call: None, handle: self.clone() }
     }
 }
@@ -116,7 +136,7 @@ impl fmt::Debug for ClientHandle {
 /// A request on its way through a [`ClientHandle`]: the future of its response.
 #[must_use = "futures do nothing unless they are polled"]
 pub struct RemoteRequest {
-    request: Option<Request<Bytes>>,
+    request: Option<Result<Request<RemoteRequestBody>, RequestError>>,
     call: Option<Receiving>,
     handle: ClientHandle,
 }
@@ -127,7 +147,7 @@ impl Future for RemoteRequest {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         if let Some(request) = self.request.take() {
             let call = Arc::<Call>::default();
-            self.handle.desk.submit(request, Arc::clone(&call));
+            self.handle.desk.submit(request?, Arc::clone(&call));
             self.call = Some(Receiving::new(call));
         }
         let call = self.call.as_ref().expect("a request that has its response is not polled again");

@@ -50,9 +50,11 @@
 
 mod body;
 mod call;
+mod channel;
 mod connect;
 mod desk;
 mod exchange;
+mod file;
 mod handle;
 mod options;
 mod outbound;
@@ -66,7 +68,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::uri::InvalidUri;
-use http::{Request, Response, Uri};
+use http::{Method, Request, Response};
 use ringtide_driver::Address;
 
 use self::exchange::deadline_ns;
@@ -78,9 +80,12 @@ use crate::runtime::{Home, Timer};
 use crate::{resolve, runtime};
 
 pub use self::body::{Body, DRAIN_SIZE_MAX};
+pub use self::channel::{
+    BODY_CHANNEL_SIZE_MAX, BodyAborted, BodyClosed, BodyReceiver, BodySender, body_channel,
+};
 pub use self::handle::{ClientHandle, REMOTE_UNREAD_SIZE_MAX, RemoteBody, RemoteRequest};
 pub use self::options::{ClientOptions, Timeouts};
-pub use self::request_body::RequestBody;
+pub use self::request_body::{RemoteRequestBody, RequestBody};
 pub use crate::conn::Piece;
 pub use crate::pool::PoolOptions;
 
@@ -115,9 +120,7 @@ impl Client {
     /// # Errors
     /// As [`request`](Self::request); [`RequestError::Uri`] also when `uri` cannot be parsed.
     pub async fn get(&self, uri: &str) -> Result<Response<Body>, Error> {
-        let mut request = Request::new(());
-        *request.uri_mut() = parse(uri)?;
-        self.request(request).await
+        self.request(request_to(Method::GET, uri, ())?).await
     }
 
     /// Sends `POST uri` with `body`. See [`request`](Self::request).
@@ -125,10 +128,7 @@ impl Client {
     /// # Errors
     /// As [`get`](Self::get).
     pub async fn post(&self, uri: &str, body: impl Into<RequestBody>) -> Result<Response<Body>, Error> {
-        let mut request = Request::new(body);
-        *request.method_mut() = http::Method::POST;
-        *request.uri_mut() = parse(uri)?;
-        self.request(request).await
+        self.request(request_to(Method::POST, uri, body)?).await
     }
 
     /// Sends `request`, and returns the final response when its head is there. The URI is absolute, as `http://host:port/path`.
@@ -144,6 +144,7 @@ impl Client {
     /// # Errors
     /// No response can be had, and the connection of the request has been closed.
     /// - [`Error::Request`]: the request cannot be sent as it is, or its body failed.
+    /// - [`Error::File`]: the file that is its body cannot be opened, in which case nothing was sent, or not be read.
     /// - [`Error::Resolve`], [`Error::Connect`]: nothing was sent.
     /// - [`Error::Timeout`]: see [`Timeouts`]; in the phases before [`Phase::Head`] nothing was sent.
     /// - [`Error::Closed`], [`Error::Network`], [`Error::Incomplete`], [`Error::Protocol`]: the request may have been acted on.
@@ -151,7 +152,7 @@ impl Client {
         self.inner.home.check("Client");
         let options = &self.inner.options;
         let authority = Rc::new(Authority::of(request.uri())?);
-        let mut outbound = Outbound::new(request.map(Into::into))?;
+        let mut outbound = Outbound::new(request.map(Into::into)).await?;
         let acquiring = pin!(async { Ok(self.inner.pool.acquire(&authority).await) });
         let acquired = within(options.timeouts.pool, || Phase::Pool, acquiring).await?;
         let mut idle = acquired.pooled;
@@ -219,11 +220,15 @@ impl Default for Client {
     }
 }
 
-fn parse(uri: &str) -> Result<Uri, RequestError> {
-    uri.parse().map_err(|error: InvalidUri| RequestError::Uri {
+/// A request of `method` for `uri`.
+fn request_to<B>(method: Method, uri: &str, body: B) -> Result<Request<B>, RequestError> {
+    let mut request = Request::new(body);
+    *request.method_mut() = method;
+    *request.uri_mut() = uri.parse().map_err(|error: InvalidUri| RequestError::Uri {
         uri: uri.to_owned(),
         reason: format!("it cannot be parsed: {error}"),
-    })
+    })?;
+    Ok(request)
 }
 
 /// `future`, for at most `limit`; the error names the phase that it was in then. What is ready at once costs no timer.

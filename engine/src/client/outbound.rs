@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
+use http::request::Parts;
 
 use super::exchange::{Exchange, Upload};
 use super::request_body::{Content, RequestBody, StreamedBody};
@@ -30,7 +31,8 @@ enum Body {
 }
 
 impl Outbound {
-    pub(super) fn new(request: Request<RequestBody>) -> Result<Self, RequestError> {
+    /// Opens the body if that is a file.
+    pub(super) async fn new(request: Request<RequestBody>) -> Result<Self, Error> {
         let (parts, body) = request.into_parts();
         let idempotent = parts.method.is_idempotent();
         let (prepared, body) = match body.into_content() {
@@ -42,12 +44,22 @@ impl Outbound {
                 let head = Request::from_parts(parts, ());
                 (PreparedRequest::with_streamed_body(&head, Some(bytes.len() as u64))?, Body::Bytes(bytes))
             }
-            Content::Stream(body) => {
-                let head = Request::from_parts(parts, ());
-                (PreparedRequest::with_streamed_body(&head, body.announced())?, Body::Streamed(body))
-            }
+            Content::Stream(body) => Self::streamed(parts, body)?,
+            // In a box, as it is larger than all the rest.
+            Content::File(path) => match Box::pin(StreamedBody::open(path)).await? {
+                // There is nothing to wait for, so that the answer finds the request sent.
+                body if body.announced() == Some(0) => {
+                    (PreparedRequest::new(&Request::from_parts(parts, Bytes::new()))?, Body::Sent)
+                }
+                body => Self::streamed(parts, body)?,
+            },
         };
         Ok(Self { prepared, body, idempotent })
+    }
+
+    fn streamed(parts: Parts, body: StreamedBody) -> Result<(PreparedRequest, Body), RequestError> {
+        let head = Request::from_parts(parts, ());
+        Ok((PreparedRequest::with_streamed_body(&head, body.announced())?, Body::Streamed(body)))
     }
 
     /// Whether sending it once more has the same effect as sending it once, and can be done.

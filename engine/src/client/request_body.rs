@@ -2,6 +2,7 @@
 
 use std::error;
 use std::fmt;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -12,8 +13,8 @@ use crate::error::{Error, RequestError};
 /// The body of a request.
 ///
 /// Bytes at hand are made by `From`: [`Bytes`], `Vec<u8>`, `String`, `&'static str`, `&'static [u8]`, and `()` for none. They are
-/// announced by `Content-Length`, and can be sent again where a request may be replayed. Everything else that is a body is given
-/// to [`stream`](Self::stream).
+/// announced by `Content-Length`, and can be sent again where a request may be replayed. [`file`](Self::file) is a file, and everything
+/// else that is a body is given to [`stream`](Self::stream).
 ///
 /// ```
 /// use ringtide::client::RequestBody;
@@ -25,6 +26,8 @@ pub struct RequestBody(Content);
 
 pub(super) enum Content {
     Bytes(Bytes),
+    /// To be opened by [`StreamedBody::open`].
+    File(PathBuf),
     Stream(StreamedBody),
 }
 
@@ -75,11 +78,72 @@ impl RequestBody {
         if announced == Some(0) {
             return Bytes::new().into();
         }
-        Self(Content::Stream(StreamedBody { source: Box::pin(body), announced, given: 0, begun: false }))
+        Self(Content::Stream(StreamedBody::new(Box::pin(body), announced)))
+    }
+
+    /// The contents of the file at `path`. It is opened when the request is made, and read while it is sent, on a thread beside the worker
+    /// and at most one piece of 256 KiB ahead.
+    ///
+    /// The size of a plain file is announced by `Content-Length`: one that grows meanwhile is sent up to that, one that shrinks ends
+    /// the request with [`RequestError::BodyLength`]. Anything else that can be read, as a pipe, is sent in chunks. A file that cannot be
+    /// opened or read is [`Error::File`], which names it.
+    ///
+    /// ```no_run
+    /// use ringtide::client::RequestBody;
+    ///
+    /// # async fn example(client: ringtide::Client) -> Result<(), ringtide::Error> {
+    /// client.post("http://127.0.0.1:8080/photos", RequestBody::file("beach.jpg")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self(Content::File(path.into()))
     }
 
     pub(super) fn into_content(self) -> Content {
         self.0
+    }
+}
+
+/// The body of a request that is handed to a client on another thread: a [`RequestBody`] that may travel.
+///
+/// It is made as that is, by `From` of bytes at hand, [`file`](Self::file) and [`stream`](Self::stream).
+pub struct RemoteRequestBody(RemoteContent);
+
+enum RemoteContent {
+    Bytes(Bytes),
+    File(PathBuf),
+    Stream(Pin<Box<dyn Source + Send>>, Option<u64>),
+}
+
+impl RemoteRequestBody {
+    /// As [`RequestBody::stream`]. The body is polled on the client's worker: one that needs its caller's runtime, as what reads a file or a
+    /// socket of tokio's, goes through a [`body_channel`](super::body_channel) instead.
+    pub fn stream<B>(body: B) -> Self
+    where
+        B: http_body::Body + Send + 'static,
+        B::Error: Into<Box<dyn error::Error + Send + Sync>>,
+    {
+        let announced = body.size_hint().exact();
+        if announced == Some(0) {
+            return Bytes::new().into();
+        }
+        Self(RemoteContent::Stream(Box::pin(body), announced))
+    }
+
+    /// As [`RequestBody::file`].
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self(RemoteContent::File(path.into()))
+    }
+}
+
+impl From<RemoteRequestBody> for RequestBody {
+    fn from(body: RemoteRequestBody) -> Self {
+        Self(match body.0 {
+            RemoteContent::Bytes(bytes) => Content::Bytes(bytes),
+            RemoteContent::File(path) => Content::File(path),
+            RemoteContent::Stream(source, announced) => Content::Stream(StreamedBody::new(source, announced)),
+        })
     }
 }
 
@@ -89,34 +153,33 @@ impl From<Bytes> for RequestBody {
     }
 }
 
-impl From<Vec<u8>> for RequestBody {
-    fn from(bytes: Vec<u8>) -> Self {
-        Bytes::from(bytes).into()
+impl From<Bytes> for RemoteRequestBody {
+    fn from(bytes: Bytes) -> Self {
+        Self(RemoteContent::Bytes(bytes))
     }
 }
 
-impl From<String> for RequestBody {
-    fn from(text: String) -> Self {
-        Bytes::from(text).into()
-    }
+/// Bodies of bytes at hand, from what `Bytes` is made of.
+macro_rules! from_bytes_at_hand {
+    ($($body:ty: $($source:ty),*;)*) => {$($(
+        impl From<$source> for $body {
+            fn from(source: $source) -> Self {
+                Bytes::from(source).into()
+            }
+        }
+    )*
+
+        impl From<()> for $body {
+            fn from((): ()) -> Self {
+                Bytes::new().into()
+            }
+        }
+    )*};
 }
 
-impl From<&'static str> for RequestBody {
-    fn from(text: &'static str) -> Self {
-        Bytes::from_static(text.as_bytes()).into()
-    }
-}
-
-impl From<&'static [u8]> for RequestBody {
-    fn from(bytes: &'static [u8]) -> Self {
-        Bytes::from_static(bytes).into()
-    }
-}
-
-impl From<()> for RequestBody {
-    fn from((): ()) -> Self {
-        Bytes::new().into()
-    }
+from_bytes_at_hand! {
+    RequestBody: Vec<u8>, String, &'static str, &'static [u8];
+    RemoteRequestBody: Vec<u8>, String, &'static str, &'static [u8];
 }
 
 impl fmt::Debug for RequestBody {
@@ -127,7 +190,18 @@ impl fmt::Debug for RequestBody {
                 write!(f, "RequestBody({size} bytes, streamed)")
             }
             Content::Stream(_) => f.write_str("RequestBody(streamed)"),
+            Content::File(path) => write!(f, "RequestBody(file {})", path.display()),
         }
+    }
+}
+
+impl fmt::Debug for RemoteRequestBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            RemoteContent::Bytes(_) => "RemoteRequestBody(bytes)",
+            RemoteContent::File(_) => "RemoteRequestBody(file)",
+            RemoteContent::Stream(..) => "RemoteRequestBody(streamed)",
+        })
     }
 }
 
@@ -140,6 +214,11 @@ pub(super) struct StreamedBody {
 }
 
 impl StreamedBody {
+    /// What `source` gives, as many bytes as are `announced` if that is known.
+    pub(super) fn new(source: Pin<Box<dyn Source>>, announced: Option<u64>) -> Self {
+        Self { source, announced, given: 0, begun: false }
+    }
+
     /// How many bytes it is to give.
     pub(super) fn announced(&self) -> Option<u64> {
         self.announced
@@ -153,7 +232,7 @@ impl StreamedBody {
     /// The next piece, `None` at the end.
     pub(super) fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>> {
         self.begun = true;
-        let data = ready!(self.source.as_mut().poll_data(context)).map_err(RequestError::Body)?;
+        let data = ready!(self.source.as_mut().poll_data(context))?;
         self.given += data.as_ref().map_or(0, |data| data.len() as u64);
         let wrong = |announced: &u64| {
             if data.is_some() { self.given > *announced } else { self.given < *announced }
@@ -167,12 +246,10 @@ impl StreamedBody {
     }
 }
 
-/// Any [`http_body::Body`], as far as it is of use here.
-trait Source {
-    fn poll_data(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<Option<Bytes>, Box<dyn error::Error + Send + Sync>>>;
+/// What pieces come from: a file, or any [`http_body::Body`] as far as it is of use here.
+pub(super) trait Source {
+    /// The next piece, `None` at the end.
+    fn poll_data(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>>;
 }
 
 impl<B> Source for B
@@ -180,14 +257,11 @@ where
     B: http_body::Body,
     B::Error: Into<Box<dyn error::Error + Send + Sync>>,
 {
-    fn poll_data(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<Option<Bytes>, Box<dyn error::Error + Send + Sync>>> {
+    fn poll_data(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>> {
         loop {
             match ready!(self.as_mut().poll_frame(context)) {
                 None => return Poll::Ready(Ok(None)),
-                Some(Err(error)) => return Poll::Ready(Err(error.into())),
+                Some(Err(error)) => return Poll::Ready(Err(RequestError::Body(error.into()).into())),
                 Some(Ok(frame)) => {
                     if let Ok(mut data) = frame.into_data() {
                         return Poll::Ready(Ok(Some(data.copy_to_bytes(data.remaining()))));

@@ -4,12 +4,14 @@ mod bodies;
 mod cancel;
 mod connection;
 mod failures;
+mod files;
 mod given_up;
 mod home;
 mod pool;
 mod remote;
 mod server;
 mod simulated;
+mod streams;
 
 use std::future::Future;
 use std::time::Duration;
