@@ -128,7 +128,7 @@ impl Body {
         let mut size = 0;
         loop {
             while !ended && received.len() < FILE_PIECE_SIZE {
-                match self.chunk().await? {
+                match self.data().await? {
                     Some(piece) => received.extend_from_slice(&piece),
                     None => ended = true,
                 }

@@ -97,10 +97,10 @@ fn both_directions_flow_at_once() {
         let mut answer = response.into_body();
         for number in 0..100 {
             sender.send(format!("ping {number}")).await.unwrap();
-            assert_eq!(answer.chunk().await.unwrap().unwrap(), format!("ping {number}"));
+            assert_eq!(answer.data().await.unwrap().unwrap(), format!("ping {number}"));
         }
         sender.finish();
-        assert!(answer.chunk().await.unwrap().is_none());
+        assert!(answer.data().await.unwrap().is_none());
     });
 }
 
