@@ -15,6 +15,8 @@ mod buffer_ring;
 mod reap;
 mod setup;
 mod slot;
+#[cfg(test)]
+mod slot_properties;
 mod submit;
 mod user_data;
 
@@ -209,6 +211,7 @@ impl Driver for IoUring {
             return Err(busy_handle());
         }
         if buffer.is_empty() {
+            slot.start_empty_send();
             self.pending.push(Completion { handle: socket, event: Event::Sent(Ok(()), buffer) });
             return Ok(());
         }
