@@ -89,6 +89,12 @@ impl BufferPool {
         self.memory.lent.get()
     }
 
+    /// How many references to the memory there are, leases included.
+    #[cfg(test)]
+    pub(crate) fn references(&self) -> usize {
+        Rc::strong_count(&self.memory)
+    }
+
     /// The first byte of buffer `index`; valid for [`buffer_size`](Self::buffer_size) bytes for as long as the pool lives.
     ///
     /// # Panics

@@ -20,6 +20,10 @@
 #[cfg(windows)]
 compile_error!("ringtide does not support Windows: use it under WSL 2, where io_uring or epoll drives it");
 
+// The contract suite's ledger knows this crate by its name, and is used in here as well.
+#[cfg(test)]
+extern crate self as ringtide_driver;
+
 pub mod address;
 pub mod allocator;
 pub mod buffer;

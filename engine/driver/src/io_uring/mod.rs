@@ -15,6 +15,8 @@ mod buffer_ring;
 mod reap;
 mod setup;
 mod slot;
+#[cfg(test)]
+mod slot_properties;
 mod submit;
 mod user_data;
 
@@ -209,6 +211,7 @@ impl Driver for IoUring {
             return Err(busy_handle());
         }
         if buffer.is_empty() {
+            slot.start_empty_send();
             self.pending.push(Completion { handle: socket, event: Event::Sent(Ok(()), buffer) });
             return Ok(());
         }
@@ -382,5 +385,59 @@ impl Drop for IoUring {
         // or read from is leaked, not freed. The buffer ring stays in its ManuallyDrop.
         mem::forget(self.pool.clone());
         mem::forget(mem::take(&mut self.slots));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use bytes::Bytes;
+
+    use super::*;
+
+    struct Watched(Arc<AtomicBool>);
+
+    impl AsRef<[u8]> for Watched {
+        fn as_ref(&self) -> &[u8] {
+            b"sent"
+        }
+    }
+
+    impl Drop for Watched {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// A driver that holds a send of which the kernel never says anything, if `lost`.
+    fn drop_with_a_send(lost: bool) -> (BufferPool, bool) {
+        let dropped = Arc::new(AtomicBool::new(false));
+        let pool = BufferPool::with_sizes(2, 64);
+        let mut driver = IoUring::with_pool(pool.clone()).expect("io_uring can be used");
+        let (one, _other) = std::os::unix::net::UnixStream::pair().expect("a pair can be made");
+        let socket = driver.adopt(one.into()).expect("a socket");
+        let buffer = SendBuffer::Shared(Bytes::from_owner(Watched(Arc::clone(&dropped))));
+        if lost {
+            let batch = driver.batch;
+            driver.slots.get_mut(socket).expect("open").start_send(buffer, batch);
+        } else {
+            driver.send(socket, buffer).expect("it is idle");
+        }
+        drop(driver);
+        (pool, dropped.load(Ordering::Relaxed))
+    }
+
+    #[test]
+    fn what_the_kernel_has_not_confirmed_is_leaked_and_not_freed() {
+        if probe().is_err() {
+            return; // The contract suite says so.
+        }
+        let (pool, dropped) = drop_with_a_send(true);
+        assert!(!dropped, "the kernel may still read what was to be sent");
+        assert_eq!(pool.references(), 2, "the kernel may still write into the pool");
+        let (pool, dropped) = drop_with_a_send(false);
+        assert!(dropped, "the send's buffer was leaked");
+        assert_eq!(pool.references(), 1, "the pool was leaked");
     }
 }

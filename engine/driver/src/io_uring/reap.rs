@@ -33,9 +33,8 @@ impl IoUring {
         }
         // What the driver itself had to tell of a handle that was closed since is covered by `Closed`.
         let Self { pending, slots, .. } = self;
-        completions.extend(pending.drain(..).filter(|completion| {
-            matches!(completion.event, Event::Closed)
-                || slots.get(completion.handle).is_some_and(Slot::is_open)
+        completions.extend(pending.drain(..).filter(|Completion { handle, event }| {
+            matches!(event, Event::Closed) || slots.get_mut(*handle).is_some_and(|slot| slot.told(event))
         }));
     }
 

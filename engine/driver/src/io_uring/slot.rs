@@ -131,10 +131,14 @@ enum Multishot {
     Cancelling,
     /// Wanted, but not in the kernel for want of buffers.
     Starved,
+    /// Ended by its cancellation while it was starved, which the caller has not been told yet.
+    Ended,
 }
 
 enum Sending {
     Idle,
+    /// Nothing was to be sent, which the caller has not been told yet.
+    Empty,
     /// In the kernel; `sent` bytes of it have been confirmed.
     Whole {
         buffer: SendBuffer,
@@ -210,7 +214,7 @@ impl Slot {
     /// Whether a send is under way that will end with `Sent`.
     #[inline]
     pub(super) fn is_sending(&self) -> bool {
-        matches!(self.send, Sending::Whole { .. })
+        matches!(self.send, Sending::Whole { .. } | Sending::Empty)
     }
 
     /// Books a send, which the caller submits. None is under way.
@@ -218,6 +222,21 @@ impl Slot {
     pub(super) fn start_send(&mut self, buffer: SendBuffer, batch: Batch) {
         self.send = Sending::Whole { buffer, sent: 0, batch, cancelling: false };
         self.in_flight.add(Kind::Send);
+    }
+
+    /// Books a send of nothing, which ends when `Sent` is [told](Self::told). None is under way.
+    pub(super) fn start_empty_send(&mut self) {
+        self.send = Sending::Empty;
+    }
+
+    /// Books that the caller sees `event`, of which the driver knew before; false when the handle is the caller's no more.
+    pub(super) fn told(&mut self, event: &Event) -> bool {
+        match event {
+            Event::ReceiveEnded(_) if self.multishot == Multishot::Ended => self.multishot = Multishot::Idle,
+            Event::Sent(..) if matches!(self.send, Sending::Empty) => self.send = Sending::Idle,
+            _ => {}
+        }
+        !self.closing
     }
 
     /// Books a silent send, which the caller submits. None is under way.
@@ -232,7 +251,7 @@ impl Slot {
         match &self.send {
             Sending::Whole { buffer, sent, .. } => &buffer[*sent..],
             Sending::Quiet { bytes, .. } => bytes,
-            Sending::Idle => &[],
+            Sending::Idle | Sending::Empty => &[],
         }
     }
 
@@ -240,9 +259,9 @@ impl Slot {
     pub(super) fn cancel(&mut self) -> Cancel {
         match self.multishot {
             _ if self.closing => Cancel::Nothing,
-            Multishot::Idle | Multishot::Cancelling => Cancel::Nothing,
+            Multishot::Idle | Multishot::Cancelling | Multishot::Ended => Cancel::Nothing,
             Multishot::Starved => {
-                self.multishot = Multishot::Idle;
+                self.multishot = Multishot::Ended;
                 Cancel::Ended(Event::ReceiveEnded(ReceiveEnd::Cancelled))
             }
             Multishot::Armed => {
@@ -272,7 +291,7 @@ impl Slot {
         // A shutdown takes effect at once, so it would overtake a send that has not been submitted.
         let unsubmitted = match self.send {
             Sending::Whole { batch: own, .. } | Sending::Quiet { batch: own, .. } => own == batch,
-            Sending::Idle => false,
+            Sending::Idle | Sending::Empty => false,
         };
         let shuts = self.role == Role::Own
             && !unsubmitted

@@ -20,6 +20,7 @@ pub(crate) fn an_empty_send_completes<S: Subject>() {
     let (client, server) = pump.pair();
     pump.receive(server);
     pump.send(client, owned(b""));
+    assert_eq!(pump.driver.send(client, owned(b"x")).expect_err("sending").kind(), ErrorKind::ResourceBusy);
     pump.sent(client).0.expect("there is nothing that could fail");
     pump.expect_nothing();
     pump.finish(&[client, server]);
