@@ -221,7 +221,7 @@ fn what_waits_behind_a_full_socket_is_not_sent(driver: &str) {
     for (parallel, body_size, timeout) in [
         (200, 100_000, "30s"),
         // Three go together, and the cut is in the middle of some of these.
-        (1_024, 5_000, "30s"),
+        (1_024, 5_400, "30s"),
         // What was given up with its connection is counted as exactly as what the end cuts off.
         (200, 100_000, "100ms"),
     ] {
