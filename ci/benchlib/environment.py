@@ -62,7 +62,8 @@ def two_cores():
 
 def build():
     """Builds all of our own that is measured, as a user would."""
-    for arguments in (["-p", "ringtide-loadgen"], ["-p", "ringtide-driver", "--examples"]):
+    for arguments in (["-p", "ringtide-loadgen"], ["-p", "ringtide-driver", "--examples"],
+                      ["-p", "ringtide", "--example", "client_cost"]):
         command = ["cargo", "build", "--release", "--quiet", *arguments]
         if subprocess.run(command, cwd=ROOT).returncode != 0:
             raise BenchError(f"`{' '.join(command)}` failed")

@@ -74,6 +74,14 @@ def floor(duration, connections):
     return Tool("floor", command, read_floor)
 
 
+def client_cost(duration, tasks, client):
+    def command(url):
+        return [str(RELEASE / "examples" / "client_cost"), client, url, str(tasks), str(round(duration * 1000))]
+
+    # It ends with an error when a request fails, and says the same as the floor.
+    return Tool(client, command, read_floor)
+
+
 def seconds(duration):
     return f"{round(duration * 1000)}ms"
 

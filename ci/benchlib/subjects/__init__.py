@@ -2,6 +2,7 @@
 
 from . import (
     arrivals,
+    client_handle,
     fallback,
     heap,
     large_bodies,
@@ -22,4 +23,5 @@ ALL = {
     "open-loop": open_loop,
     "arrivals": arrivals,
     "server": server,
+    "client-handle": client_handle,
 }
