@@ -250,28 +250,28 @@ fn describe(
             (ended, format!("{} of {} in {time}", show_count(ended), show_count(count)))
         }
     };
-    let mut line = format!("{far} · {} req/s", show_rate(rate));
+    let mut parts = vec![far, format!("{} req/s", show_rate(rate))];
     // Of the worker whose is highest: that of all together is no higher.
     let p99_ns = max(snapshots, |snapshot| &snapshot.response_p99_ns);
     if p99_ns > 0 {
-        line += &format!(" · p99 {}", show_time_ns(p99_ns as f64));
+        parts.push(format!("p99 {}", show_time_ns(p99_ns as f64)));
     }
-    line += &format!(" · {} {}", show_count(failed), if failed == 1 { "error" } else { "errors" });
+    parts.push(format!("{} {}", show_count(failed), if failed == 1 { "error" } else { "errors" }));
     for (class, count) in [
         ("4xx", sum(snapshots, |snapshot| &snapshot.client_errors)),
         ("5xx", sum(snapshots, |snapshot| &snapshot.server_errors)),
     ] {
         if count > 0 {
-            line += &format!(" · {class}: {}", show_count(count));
+            parts.push(format!("{class}: {}", show_count(count)));
         }
     }
     let (at_ns, done_ns) =
         (max(snapshots, |snapshot| &snapshot.at_ns), max(snapshots, |snapshot| &snapshot.last_done_ns));
     let silence = if done_ns == 0 { elapsed } else { Duration::from_nanos(at_ns.saturating_sub(done_ns)) };
     if silence >= SILENCE_MIN {
-        line += &format!(" · no answer for {}", show_seconds(silence));
+        parts.push(format!("no answer for {}", show_seconds(silence)));
     }
-    (position, line)
+    (position, parts.join(" · "))
 }
 
 fn show_seconds(time: Duration) -> String {

@@ -456,7 +456,9 @@ mod tests {
     /// What a coordinator of two workers makes of what they say, and then hears no more.
     fn listen_to(reports: Vec<Message>, patience: Duration) -> (Result<(), Error>, Option<EndedEarly>) {
         let (sender, messages) = channel();
-        reports.into_iter().for_each(|report| sender.send(report).expect("it is heard"));
+        for report in reports {
+            sender.send(report).expect("it is heard");
+        }
         let mut coordinator = Coordinator::new(2, messages, patience);
         let outcome = coordinator.listen_until(|this| this.gone == this.workers);
         (outcome, coordinator.ended_early)
@@ -465,7 +467,7 @@ mod tests {
     #[test]
     fn a_worker_that_goes_without_an_outcome_is_a_defect_that_is_told() {
         let gone = || Message::Worker(Report::Gone);
-        let (outcome, _) = listen_to(vec![gone(), gone()], Duration::from_secs(60));
+        let (outcome, _) = listen_to(vec![gone(), gone()], Duration::from_mins(1));
         let error = outcome.expect_err("no outcome");
         assert!(matches!(error, Error::WorkerPanicked), "{error}");
         assert_eq!(crate::exit::Exit::from(&error), crate::exit::Exit::CouldNotRun);

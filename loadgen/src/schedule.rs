@@ -78,12 +78,11 @@ impl Schedule {
         assert!(worker < workers && workers <= connections, "{part:?}");
         let (start, end) = (open.rate_start, open.rate_end);
         assert!(start >= 0.0 && end >= 0.0 && start + end > 0.0, "a rate from {start} to {end}");
-        let (duration_ns, integral_end, slope) = match stop.duration_ns() {
-            Some(ns) => (ns, f64::midpoint(start, end) * ns as f64 / 1e9, (end - start) * 1e9 / ns as f64),
-            None => {
-                assert!(start.to_bits() == end.to_bits(), "a ramp has a duration");
-                (u64::MAX, f64::INFINITY, 0.0)
-            }
+        let (duration_ns, integral_end, slope) = if let Some(ns) = stop.duration_ns() {
+            (ns, f64::midpoint(start, end) * ns as f64 / 1e9, (end - start) * 1e9 / ns as f64)
+        } else {
+            assert!(start.to_bits() == end.to_bits(), "a ramp has a duration");
+            (u64::MAX, f64::INFINITY, 0.0)
         };
         let process = match open.arrival {
             Arrival::Constant => Process::Grid { index: worker as u64, part },

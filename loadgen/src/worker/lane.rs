@@ -18,7 +18,6 @@ use smallvec::SmallVec;
 use super::source::{Draw, LaneNumber};
 use super::{ConnectPermit, Shared};
 use crate::metrics::{ErrorKind, Recorder, Sample, Unfinished};
-use crate::plan::MaxErrors;
 
 /// After a connect has failed, the next one waits this long,
 const RECONNECT_WAIT_MIN: Duration = Duration::from_millis(1);
@@ -102,8 +101,7 @@ impl Lane {
         if connects_first {
             // Nor is it made before its turn has come.
             let permit = ConnectPermit::acquire(&self.shared).await;
-            Box::pin(self.connect_before_the_run()).await;
-            drop(permit);
+            Box::pin(self.connect_before_the_run(permit)).await;
         }
         while !self.shared.ended.get() {
             if self.connection.is_none() {
@@ -142,9 +140,8 @@ impl Lane {
         .await
     }
 
-    async fn connect_before_the_run(&mut self) {
-        let shared = Rc::clone(&self.shared);
-        let connects = &shared.connects;
+    async fn connect_before_the_run(&mut self, permit: ConnectPermit) {
+        let connects = &permit.shared.connects;
         match self.connect_or_end().await {
             Some(Ok(mut connection)) => {
                 // So that it is not used if the server does not keep it until its first request is due.
@@ -411,8 +408,7 @@ impl Lane {
             status: exchange.status.as_u16(),
         });
         recorder.sent_bytes(self.shared.request.bytes().len() as u64);
-        if let Some(MaxErrors::Percent(_)) = self.shared.plan.max_errors {
-            // Whoever sees the next failure has to know of how many it is one.
+        if self.shared.counts_answers {
             self.shared.snapshots[self.shared.index].count(recorder.counters());
         }
     }

@@ -22,7 +22,7 @@ use self::lane::Lane;
 use self::source::Source;
 use crate::environment::{ThreadMeter, ThreadUsage, online_cores};
 use crate::metrics::{Moment, Recorder, WorkerFacts};
-use crate::plan::{self, Mode, Plan, Stop};
+use crate::plan::{self, MaxErrors, Mode, Plan, Stop};
 use crate::progress::{PUBLISH_INTERVAL_NS, Snapshot};
 use crate::schedule::Schedule;
 
@@ -177,6 +177,8 @@ pub(crate) struct Shared {
     plan: Arc<Plan>,
     index: usize,
     snapshots: Arc<[Snapshot]>,
+    /// Whether each answer is published at once: whoever sees the next failure has to know of how many it is one.
+    counts_answers: bool,
     addresses: Vec<Address>,
     request: PreparedRequest,
     recorder: RefCell<Recorder>,
@@ -252,6 +254,7 @@ impl Shared {
         Self {
             recorder: RefCell::new(Recorder::new(plan.open_loop().is_some())),
             source: RefCell::new(Source::waiting()),
+            counts_answers: matches!(plan.max_errors, Some(MaxErrors::Percent(_))),
             plan,
             index,
             snapshots,
