@@ -71,6 +71,7 @@ impl StatusClass {
         [Self::Informational, Self::Successful, Self::Redirection, Self::ClientError, Self::ServerError];
 
     /// The class of a code.
+    #[inline]
     pub fn of(status: u16) -> Self {
         match status {
             0..200 => Self::Informational,
@@ -79,6 +80,12 @@ impl StatusClass {
             400..500 => Self::ClientError,
             500.. => Self::ServerError,
         }
+    }
+
+    /// Whether a code is of this class.
+    #[inline]
+    pub fn contains(self, status: u16) -> bool {
+        Self::of(status) == self
     }
 
     /// The name in reports.

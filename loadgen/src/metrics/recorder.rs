@@ -113,31 +113,29 @@ impl Recorder {
     /// A request was answered completely.
     #[inline]
     pub fn completed(&mut self, sample: Sample) {
-        self.counters.completed += 1;
-        self.counters.sent += 1;
-        self.counters.last_done_ns = sample.done_ns;
-        self.counters.status[usize::from(sample.status).min(STATUS_CODES - 1)] += 1;
-        let service_ns = sample.done_ns.saturating_sub(sample.sent_ns);
-        let response_ns = sample.done_ns.saturating_sub(sample.scheduled_ns);
-        let connected = !self.open_loop && sample.scheduled_ns < sample.sent_ns;
-        if sample.first_byte_ns == sample.done_ns && !connected {
-            self.service_one_piece.saturating_record(service_ns);
+        if !self.open_loop && sample.scheduled_ns >= sample.sent_ns {
+            return self.completed_at_once(sample);
+        }
+        let Sample { scheduled_ns, ready_ns, sent_ns, first_byte_ns, done_ns, status } = sample;
+        self.answered(done_ns, status, scheduled_ns);
+        if self.open_loop {
+            self.served(sent_ns, first_byte_ns, done_ns);
         } else {
-            let service = if connected { &mut self.service_connected } else { &mut self.service.exact };
-            service.saturating_record(service_ns);
-            self.first_byte.saturating_record(sample.first_byte_ns.saturating_sub(sample.sent_ns));
-            self.transfer.saturating_record(sample.done_ns.saturating_sub(sample.first_byte_ns));
+            self.service_connected.saturating_record(done_ns.saturating_sub(sent_ns));
+            self.in_pieces(sent_ns, first_byte_ns, done_ns);
         }
-        if self.open_loop || connected {
-            self.response.exact.saturating_record(response_ns);
-            self.waited(sample.scheduled_ns, sample.ready_ns);
-            self.schedule_lag
-                .saturating_record(sample.sent_ns.saturating_sub(sample.ready_ns.max(sample.scheduled_ns)));
-        }
-        let class = StatusClass::of(sample.status);
-        if class != StatusClass::Successful {
-            self.by_status.record(class as usize, response_ns);
-        }
+        self.response.exact.saturating_record(done_ns.saturating_sub(scheduled_ns));
+        self.waited(scheduled_ns, ready_ns);
+        self.schedule_lag.saturating_record(sent_ns.saturating_sub(ready_ns.max(scheduled_ns)));
+    }
+
+    /// The same of a closed loop's request that was due when it was sent, as a connection was there: its service is its response, and it waited
+    /// for nothing. When it was due and ready is not looked at.
+    #[inline]
+    pub fn completed_at_once(&mut self, sample: Sample) {
+        let Sample { sent_ns, first_byte_ns, done_ns, status, .. } = sample;
+        self.answered(done_ns, status, sent_ns);
+        self.served(sent_ns, first_byte_ns, done_ns);
     }
 
     /// A request failed.
@@ -287,6 +285,39 @@ impl Recorder {
                 waiting: self.overdue,
             },
         }
+    }
+
+    #[inline]
+    fn answered(&mut self, done_ns: u64, status: u16, due_ns: u64) {
+        self.counters.completed += 1;
+        self.counters.sent += 1;
+        self.counters.last_done_ns = done_ns;
+        self.counters.status[usize::from(status).min(STATUS_CODES - 1)] += 1;
+        if !StatusClass::Successful.contains(status) {
+            self.unusual(status, done_ns.saturating_sub(due_ns));
+        }
+    }
+
+    /// An answer with a status that is not the usual one.
+    #[cold]
+    fn unusual(&mut self, status: u16, response_ns: u64) {
+        self.by_status.record(StatusClass::of(status) as usize, response_ns);
+    }
+
+    #[inline]
+    fn served(&mut self, sent_ns: u64, first_byte_ns: u64, done_ns: u64) {
+        let service_ns = done_ns.saturating_sub(sent_ns);
+        if first_byte_ns == done_ns {
+            self.service_one_piece.saturating_record(service_ns);
+        } else {
+            self.service.exact.saturating_record(service_ns);
+            self.in_pieces(sent_ns, first_byte_ns, done_ns);
+        }
+    }
+
+    fn in_pieces(&mut self, sent_ns: u64, first_byte_ns: u64, done_ns: u64) {
+        self.first_byte.saturating_record(first_byte_ns.saturating_sub(sent_ns));
+        self.transfer.saturating_record(done_ns.saturating_sub(first_byte_ns));
     }
 
     fn unfinished(&mut self, request: Unfinished, waited_for: bool) {

@@ -303,9 +303,11 @@ impl Lane {
             let received_before = connection.received_size();
             let polled = connection.poll_exchange(context);
             let received = connection.received_size() - received_before;
-            let measured = self.measured_part(received, matches!(polled, Poll::Ready(Ok(_))));
-            if measured > 0 {
-                self.shared.recorder.borrow_mut().received_bytes(measured);
+            // What comes for a request of the warm-up does not count.
+            if received > 0
+                && (self.shared.plan.warmup_ns == 0 || self.shared.is_measured(self.tickets[0].scheduled_ns))
+            {
+                self.shared.recorder.borrow_mut().received_bytes(received);
             }
             match polled {
                 Poll::Ready(Ok(exchange)) => self.complete(exchange),
@@ -319,22 +321,6 @@ impl Lane {
                     }
                 }
             }
-        }
-    }
-
-    /// How many bytes count, when `received` have come and the oldest request in flight may be `is_answered` by now. What comes for one of the
-    /// warm-up does not count; what has come behind its answer is that of the next, and counts from there.
-    #[inline]
-    fn measured_part(&self, received: u64, is_answered: bool) -> u64 {
-        let is_measured = |ticket: Option<&Ticket>| {
-            ticket.is_some_and(|ticket| self.shared.is_measured(ticket.scheduled_ns))
-        };
-        match &self.connection {
-            _ if is_measured(self.tickets.first()) => received,
-            Some(connection) if is_answered && is_measured(self.tickets.get(1)) => {
-                connection.unread_size() as u64
-            }
-            _ => 0,
         }
     }
 
@@ -394,22 +380,37 @@ impl Lane {
             self.timeout.set(self.limit_ns().unwrap_or(from_now_ns));
         }
         if !self.shared.is_measured(ticket.scheduled_ns) {
+            self.count_what_came_behind();
             return;
         }
         let sent_ns = exchange.timing.sent_ns;
-        let at_once = ticket.is_due_when_sent(self.shared.plan.open_loop().is_none());
-        let mut recorder = self.shared.recorder.borrow_mut();
-        recorder.completed(Sample {
-            scheduled_ns: if at_once { sent_ns } else { ticket.scheduled_ns },
-            ready_ns: if at_once { sent_ns } else { ticket.ready_ns },
+        let sample = Sample {
+            scheduled_ns: ticket.scheduled_ns,
+            ready_ns: ticket.ready_ns,
             sent_ns,
             first_byte_ns: exchange.timing.first_byte_ns,
             done_ns: exchange.end_ns,
             status: exchange.status.as_u16(),
-        });
+        };
+        let mut recorder = self.shared.recorder.borrow_mut();
+        if ticket.is_due_when_sent(self.shared.plan.open_loop().is_none()) {
+            recorder.completed_at_once(sample);
+        } else {
+            recorder.completed(sample);
+        }
         recorder.sent_bytes(self.shared.request.bytes().len() as u64);
         if self.shared.counts_answers {
             self.shared.snapshots[self.shared.index].count(recorder.counters());
+        }
+    }
+
+    /// What came along with an answer of the warm-up, and is of the next one, counts from there.
+    #[cold]
+    fn count_what_came_behind(&self) {
+        if let (Some(connection), Some(next)) = (&self.connection, self.tickets.first())
+            && self.shared.is_measured(next.scheduled_ns)
+        {
+            self.shared.recorder.borrow_mut().received_bytes(connection.unread_size() as u64);
         }
     }
 
