@@ -1,10 +1,10 @@
 //! One worker per core: a driver, a local executor, timers, and a way in for other threads.
 //!
 //! A [`Worker`] belongs to the thread that made it. Its tasks never move, so they need no `Send`, no lock and no atomic;
-//! other threads reach it through a [`Remote`] alone. Nothing here knows HTTP.
+//! other threads reach it through a [`WorkerHandle`] alone. Nothing here knows HTTP.
 //!
-//! A waker that a future is given may be called from anywhere. Wakers are called while the worker's tables are in use, so one that
-//! does more than note the wake (that polls something inline, for instance) must not call back into the worker.
+//! A task's waker may be called from any thread. A waker of another kind, as combinators and other executors make them, may use the
+//! worker in all that it does: it is cloned, woken and dropped between the worker's steps.
 //!
 //! ```
 //! use ringtide::runtime::{self, Worker, WorkerOptions};
@@ -22,6 +22,7 @@
 //! # Ok::<(), ringtide::runtime::SetupError>(())
 //! ```
 
+mod contained;
 mod core;
 mod driver;
 mod inbox;
@@ -35,6 +36,7 @@ mod system;
 mod task;
 mod timer;
 mod timer_table;
+mod waiter;
 mod waker;
 mod worker;
 
@@ -44,10 +46,10 @@ use std::time::Duration;
 
 pub use self::core::Statistics;
 pub use self::driver::{DriverChoice, SetupError};
-pub use self::inbox::{Remote, RemoteError};
+pub use self::inbox::{WorkerEnded, WorkerHandle};
 pub(crate) use self::listener::Listener;
 pub(crate) use self::queue::InlineQueue;
-pub use self::readiness::ready;
+pub use self::readiness::{readable, writable};
 pub(crate) use self::socket::Socket;
 pub use self::task::{JoinError, JoinHandle};
 pub use self::timer::Timer;
@@ -65,7 +67,7 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    self::task::spawn(&self::core::current(), future)
+    self::task::spawn(self::core::current().queue(), future)
 }
 
 /// The time on the worker's clock, in nanoseconds from an arbitrary start: that of the last look at the clock, which is

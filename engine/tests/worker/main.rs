@@ -1,0 +1,16 @@
+//! The worker from outside.
+
+mod connections;
+mod descriptors;
+mod elsewhere;
+mod ending;
+mod foreign;
+mod misplaced;
+mod tasks;
+mod timers;
+
+use ringtide::runtime::{Worker, WorkerOptions};
+
+fn worker() -> Worker {
+    Worker::new(&WorkerOptions::default()).expect("a worker can be made")
+}
