@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Context;
 
 use ringtide_driver::{Driver, Handle};
@@ -29,6 +30,19 @@ pub(super) fn current() -> Rc<Core> {
     )
 }
 
+/// Which worker something belongs to: equal for the same worker, and for no other of the process before or after it.
+///
+/// For what is made on one worker and must not be used on another, as two workers of one thread may take turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WorkerId(u64);
+
+impl WorkerId {
+    fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 /// What a worker has done so far.
 #[derive(Clone, Debug, Default)]
 pub struct Statistics {
@@ -44,6 +58,7 @@ pub struct Statistics {
 
 /// The state of a worker. Fields are borrowed for the time of a method only, never while a task is polled or dropped.
 pub(super) struct Core {
+    id: WorkerId,
     worker: u16,
     queue: Rc<RunQueue>,
     inbox: Arc<Inbox>,
@@ -60,6 +75,7 @@ impl Core {
         let worker = register_worker(Arc::clone(&inbox)).ok_or(SetupError::TooManyWorkers)?;
         let now_ns = driver.now_ns();
         Ok(Rc::new(Self {
+            id: WorkerId::next(),
             worker,
             queue: Rc::new(RunQueue::new(worker)),
             inbox,
@@ -84,6 +100,12 @@ impl Core {
         CURRENT.with_borrow(Option::is_some)
     }
 
+    #[inline]
+    pub(super) fn id(&self) -> WorkerId {
+        self.id
+    }
+
+    /// Its number, which is another's when nothing of this worker is left.
     #[inline]
     pub(super) fn worker(&self) -> u16 {
         self.worker

@@ -21,7 +21,67 @@
 //! assert_eq!(answer, 42);
 //! # Ok::<(), ringtide::runtime::SetupError>(())
 //! ```
+//!
+//! # Between workers
+//!
+//! Workers share nothing by themselves. What has to be said now and then goes through a [`WorkerHandle`], which has a closure called over
+//! there; what it spawns there need not be `Send`:
+//!
+//! ```
+//! use ringtide::runtime::{self, Worker, WorkerHandle, WorkerOptions};
+//! use std::sync::mpsc;
+//! use std::thread;
+//!
+//! let (ready, other) = mpsc::channel::<WorkerHandle>();
+//! let (done, finished) = mpsc::channel();
+//! let thread = thread::spawn(move || {
+//!     let mut worker = Worker::new(&WorkerOptions::default()).expect("a worker can be made");
+//!     ready.send(worker.handle()).expect("the other thread waits");
+//!     // Tasks run while the worker is inside block_on.
+//!     worker.block_on(runtime::spawn_blocking(move || finished.recv())).expect("nothing panics");
+//! });
+//! let other = other.recv()?;
+//! other.call(move || {
+//!     runtime::spawn(async move {
+//!         runtime::yield_now().await;
+//!         done.send("from the other worker").expect("it is waited for");
+//!     });
+//! })?;
+//! thread.join().expect("the worker ends");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! For a stream of messages, take any asynchronous channel that is `Send`: the wakers of tasks work from every thread, and a worker that
+//! waits in the kernel is woken by them. Channels of the standard library block, and a worker with them. With those of tokio, which
+//! need no tokio runtime:
+//!
+//! ```
+//! use ringtide::runtime::{Worker, WorkerOptions};
+//! use std::thread;
+//! use tokio::sync::{mpsc, oneshot};
+//!
+//! // One worker asks, each time with the way back for the answer.
+//! let (ask, mut questions) = mpsc::channel::<(u32, oneshot::Sender<u32>)>(16);
+//! let squares = thread::spawn(move || {
+//!     Worker::new(&WorkerOptions::default()).expect("a worker can be made").block_on(async {
+//!         while let Some((number, answer)) = questions.recv().await {
+//!             // Whoever has asked may have gone.
+//!             let _ = answer.send(number * number);
+//!         }
+//!     });
+//! });
+//! let answer = Worker::new(&WorkerOptions::default())?.block_on(async {
+//!     let (answer, answered) = oneshot::channel();
+//!     ask.send((7, answer)).await.expect("the other worker listens");
+//!     answered.await
+//! });
+//! assert_eq!(answer, Ok(49));
+//! drop(ask);
+//! squares.join().expect("the worker ends");
+//! # Ok::<(), ringtide::runtime::SetupError>(())
+//! ```
 
+mod blocking;
 mod contained;
 mod core;
 mod driver;
@@ -44,7 +104,9 @@ use std::future::{Future, poll_fn};
 use std::task::Poll;
 use std::time::Duration;
 
-pub use self::core::Statistics;
+pub(crate) use self::blocking::BlockingPool;
+pub use self::blocking::{BLOCKING_THREADS_MAX, BlockingHandle, spawn_blocking};
+pub use self::core::{Statistics, WorkerId};
 pub use self::driver::{DriverChoice, SetupError};
 pub use self::inbox::{WorkerEnded, WorkerHandle};
 pub(crate) use self::listener::Listener;
@@ -87,6 +149,15 @@ pub fn turn_time_ns() -> u64 {
 #[track_caller]
 pub fn now_ns() -> u64 {
     self::core::current().now_ns()
+}
+
+/// Which worker this thread is inside of. Costs a look at a thread-local variable.
+///
+/// # Panics
+/// Outside a worker's [`block_on`](Worker::block_on).
+#[track_caller]
+pub fn worker_id() -> WorkerId {
+    self::core::current().id()
 }
 
 /// What the worker of this thread has done so far.

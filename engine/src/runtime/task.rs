@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -89,6 +90,8 @@ pub enum JoinError {
     Panicked(String),
     /// It was aborted, or its worker ended.
     Aborted,
+    /// The system gave no thread to do it on, for this reason; [`spawn_blocking`](super::spawn_blocking) alone. Nothing was done.
+    NoThread(io::ErrorKind),
 }
 
 impl fmt::Display for JoinError {
@@ -96,6 +99,7 @@ impl fmt::Display for JoinError {
         match self {
             Self::Panicked(message) => write!(f, "the task panicked: {message}"),
             Self::Aborted => f.write_str("the task was aborted"),
+            Self::NoThread(kind) => write!(f, "the system gave no thread to do it on: {kind}"),
         }
     }
 }

@@ -64,10 +64,11 @@ impl Worker {
     /// When the driver cannot be set up or the core is not this process's to use. Nothing is left behind, but the thread may be
     /// pinned already.
     pub fn new(options: &WorkerOptions) -> Result<Self, SetupError> {
-        if let Some(core) = options.core
-            && !core_affinity::set_for_current(core_affinity::CoreId { id: core })
-        {
-            return Err(SetupError::Pin(core));
+        if let Some(core) = options.core {
+            system::note_cores();
+            if !core_affinity::set_for_current(core_affinity::CoreId { id: core }) {
+                return Err(SetupError::Pin(core));
+            }
         }
         system::set_timer_slack_to_minimum();
         let (driver, fallback_reason) = AnyDriver::new(options.driver)?;

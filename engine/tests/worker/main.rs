@@ -1,5 +1,8 @@
 //! The worker from outside.
 
+mod blocking;
+#[cfg(target_os = "linux")]
+mod broken;
 mod connections;
 mod descriptors;
 mod elsewhere;

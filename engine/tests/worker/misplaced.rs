@@ -144,3 +144,14 @@ fn outside_of_a_worker_the_way_in_is_named() {
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap();
     assert!(text.contains("not inside") && text.contains("ClientHandle"), "{text}");
 }
+
+#[test]
+fn a_worker_is_told_from_all_others() {
+    let mut first = worker();
+    let id = |worker: &mut runtime::Worker| worker.block_on(async { runtime::worker_id() });
+    let first_id = id(&mut first);
+    assert_eq!(first_id, id(&mut first));
+    assert_ne!(first_id, id(&mut worker()));
+    drop(first);
+    assert_ne!(first_id, id(&mut worker()), "nor is it given again");
+}
