@@ -1,4 +1,4 @@
-//! Crawls a site from one URL, some pages at a time: `cargo run -p ringtide --example crawl -- http://127.0.0.1:8080/ 8`
+//! Crawls a site from one URL, some pages at a time: `cargo run -p ringtide-examples --example crawl -- http://127.0.0.1:8080/ 8`
 //!
 //! The concurrency is bounded by the number of tasks; all of them share one thread, one client and its connections, so what they
 //! share needs no lock.
@@ -11,8 +11,8 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use http::Uri;
 use ringtide::Client;
+use ringtide::http::{StatusCode, Uri};
 use ringtide::runtime::{self, Worker, WorkerOptions};
 
 /// Larger pages are not read.
@@ -82,7 +82,7 @@ async fn work(client: Client, frontier: Rc<RefCell<Frontier>>) {
     }
 }
 
-async fn fetch(client: &Client, url: &str) -> Result<(http::StatusCode, String), ringtide::Error> {
+async fn fetch(client: &Client, url: &str) -> Result<(StatusCode, String), ringtide::Error> {
     let response = client.get(url).await?;
     Ok((response.status(), response.into_body().text(PAGE_SIZE_MAX).await?))
 }

@@ -1,4 +1,4 @@
-//! Prints what is at a URL: `cargo run -p ringtide --example get -- http://127.0.0.1:8080/`
+//! Prints what is at a URL: `cargo run -p ringtide-examples --example get -- http://127.0.0.1:8080/`
 
 use std::error::Error;
 use std::io::{self, Write};

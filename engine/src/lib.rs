@@ -38,7 +38,7 @@
 //!   what the load generator measures with.
 //!
 //! Below them [`stream`] gives byte streams, [`runtime`] the worker that everything runs on, and [`proto`] the codec by itself.
-//! [`bytes`], [`http`] and [`http_body`] are the crates whose types stand in signatures. Whole programs are in
+//! [`sim`] stands in for the network in tests. [`bytes`], [`http`] and [`http_body`] are the crates whose types stand in signatures. Whole programs are in
 //! [`engine/examples`](https://github.com/ringtide/ringtide/tree/main/engine/examples).
 //!
 //! The path of a request: [`Connection::start`] hands a prepared buffer to the stream; the worker's next turn hands it, and those of
@@ -55,6 +55,12 @@ pub mod resolve;
 pub mod runtime;
 pub mod server;
 pub mod stream;
+
+/// The simulated network, for [`runtime::Worker::simulated`].
+pub mod sim {
+    pub use ringtide_driver::sim::{Faults, Sim, SimOptions};
+    pub use ringtide_driver::{BufferPool, Handle};
+}
 
 pub use bytes;
 pub use http;

@@ -4,21 +4,14 @@
 //! may be kept is not told by it.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Poll, Waker};
-use std::thread;
-use std::time::Duration;
 
 use crate::error::Error;
+use crate::runtime::{BlockingHandle, BlockingPool, JoinError};
 
 /// Threads that look hosts up at the same time. Further look-ups wait; those that nobody waits for any more are skipped.
 pub const LOOKUP_THREADS_MAX: usize = 8;
-
-/// How long a thread stays when there is nothing to look up.
-const THREAD_IDLE_MAX: Duration = Duration::from_secs(10);
 
 /// The addresses of `host` with `port`, in the order to try them: the system's (RFC 6724), with the families
 /// alternating (RFC 8305 §4). An IP address, an IPv6 one with or without its brackets, is its own answer and
@@ -44,18 +37,9 @@ pub async fn lookup(host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
     let failed = |source| Error::Resolve { host: host.to_owned(), source };
-    let question = Arc::new(Question { host: host.to_owned(), port, state: Mutex::default() });
-    QUEUE.push(&question).map_err(failed)?;
-    let addresses = poll_fn(|context| {
-        let mut state = lock(&question.state);
-        if let Some(answer) = state.answer.take() {
-            return Poll::Ready(answer);
-        }
-        state.waker = Some(context.waker().clone());
-        Poll::Pending
-    })
-    .await
-    .map_err(failed)?;
+    let question = (host.to_owned(), port);
+    let lookup = LOOKUPS.spawn(move || question.to_socket_addrs().map(Vec::from_iter));
+    let addresses = GivenUpOnDrop(lookup).outcome().await.map_err(failed)?;
     if addresses.is_empty() {
         return Err(failed(io::Error::new(io::ErrorKind::NotFound, "the host has no address")));
     }
@@ -80,97 +64,25 @@ fn alternate(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     alternating
 }
 
-struct Question {
-    host: String,
-    port: u16,
-    state: Mutex<State>,
-}
+static LOOKUPS: BlockingPool = BlockingPool::new("ringtide-lookup", LOOKUP_THREADS_MAX);
 
-#[derive(Default)]
-struct State {
-    answer: Option<io::Result<Vec<SocketAddr>>>,
-    waker: Option<Waker>,
-}
+/// A look-up that is not begun any more once nobody waits for it.
+struct GivenUpOnDrop(BlockingHandle<io::Result<Vec<SocketAddr>>>);
 
-static QUEUE: Queue = Queue {
-    state: Mutex::new(QueueState { questions: VecDeque::new(), threads: 0, idle: 0 }),
-    filled: Condvar::new(),
-};
-
-/// What waits to be looked up, and how many threads there are for it.
-struct Queue {
-    state: Mutex<QueueState>,
-    filled: Condvar,
-}
-
-struct QueueState {
-    /// Weak: whoever asked may have gone.
-    questions: VecDeque<Weak<Question>>,
-    threads: usize,
-    idle: usize,
-}
-
-impl Queue {
-    /// Queues a question, and starts a thread if none is free and there may be one more.
-    fn push(&'static self, question: &Arc<Question>) -> io::Result<()> {
-        let mut state = lock(&self.state);
-        if state.idle <= state.questions.len() && state.threads < LOOKUP_THREADS_MAX {
-            let started = thread::Builder::new().name("ringtide-lookup".to_owned()).spawn(|| self.work());
-            match started {
-                Ok(_) => state.threads += 1,
-                // Those that run will come to it.
-                Err(_) if state.threads > 0 => {}
-                Err(error) => return Err(error),
-            }
-        }
-        state.questions.push_back(Arc::downgrade(question));
-        self.filled.notify_one();
-        Ok(())
-    }
-
-    /// What a thread does: it ends after some time without work.
-    fn work(&self) {
-        let mut state = lock(&self.state);
-        loop {
-            if let Some(question) = state.questions.pop_front() {
-                drop(state);
-                if let Some(question) = question.upgrade() {
-                    question.answer();
-                }
-                state = lock(&self.state);
-                continue;
-            }
-            state.idle += 1;
-            let (woken, timeout) = self
-                .filled
-                .wait_timeout_while(state, THREAD_IDLE_MAX, |state| state.questions.is_empty())
-                .unwrap_or_else(PoisonError::into_inner);
-            state = woken;
-            state.idle -= 1;
-            if timeout.timed_out() && state.questions.is_empty() {
-                state.threads -= 1;
-                return;
-            }
+impl GivenUpOnDrop {
+    async fn outcome(&mut self) -> io::Result<Vec<SocketAddr>> {
+        match (&mut self.0).await {
+            Ok(outcome) => outcome,
+            Err(JoinError::NoThread(kind)) => Err(kind.into()),
+            Err(error) => Err(io::Error::other(error)),
         }
     }
 }
 
-impl Question {
-    fn answer(&self) {
-        let answer = (self.host.as_str(), self.port).to_socket_addrs().map(Iterator::collect);
-        let waker = {
-            let mut state = lock(&self.state);
-            state.answer = Some(answer);
-            state.waker.take()
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+impl Drop for GivenUpOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

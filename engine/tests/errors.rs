@@ -6,7 +6,7 @@ use std::{fmt, io};
 use http::StatusCode;
 use ringtide::error::{Phase, RequestError};
 use ringtide::proto::h1::{self, EncodeError, Incomplete};
-use ringtide::runtime::{RemoteError, SetupError};
+use ringtide::runtime::{SetupError, WorkerEnded};
 use ringtide::server::{PreparedResponse, StartError};
 use ringtide::{Address, Error};
 
@@ -43,7 +43,7 @@ fn all() -> Vec<Box<dyn StdError>> {
         Box::new(Error::Protocol(h1::Error::UnexpectedBytes)),
         Box::new(Error::BodyTooLarge { size_max: 1 }),
         Box::new(Error::WorkerEnded),
-        Box::new(RemoteError),
+        Box::new(WorkerEnded),
         Box::new(SetupError::IoUring("the reason".to_owned())),
         Box::new(SetupError::UnknownDriver("x".to_owned())),
         Box::new(SetupError::Pin(1)),

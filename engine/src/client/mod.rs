@@ -76,7 +76,7 @@ use self::outbound::Outbound;
 use crate::conn::{Connection, ConnectionOptions};
 use crate::error::{Error, Phase, RequestError};
 use crate::pool::{Authority, Pool, Pooled};
-use crate::runtime::{Home, Timer};
+use crate::runtime::{Timer, WorkerId};
 use crate::{resolve, runtime};
 
 pub use self::body::{Body, DRAIN_SIZE_MAX};
@@ -101,7 +101,7 @@ pub struct Client {
 struct Inner {
     options: ClientOptions,
     pool: Pool,
-    home: Home,
+    worker: WorkerId,
 }
 
 impl Client {
@@ -112,7 +112,7 @@ impl Client {
     #[track_caller]
     pub fn new(options: ClientOptions) -> Self {
         let pool = Pool::new(options.pool);
-        Self { inner: Rc::new(Inner { options, pool, home: Home::here() }) }
+        Self { inner: Rc::new(Inner { options, pool, worker: runtime::worker_id() }) }
     }
 
     /// Sends `GET uri`. See [`request`](Self::request).
@@ -149,7 +149,11 @@ impl Client {
     /// - [`Error::Timeout`]: see [`Timeouts`]; in the phases before [`Phase::Head`] nothing was sent.
     /// - [`Error::Closed`], [`Error::Network`], [`Error::Incomplete`], [`Error::Protocol`]: the request may have been acted on.
     pub async fn request<B: Into<RequestBody>>(&self, request: Request<B>) -> Result<Response<Body>, Error> {
-        self.inner.home.check("Client");
+        assert!(
+            runtime::worker_id() == self.inner.worker,
+            "this Client belongs to another worker than the one whose block_on this thread is inside; that one does not run \
+             meanwhile. Make a client for each worker, or use a ClientHandle, whose client is on another thread"
+        );
         let options = &self.inner.options;
         let authority = Rc::new(Authority::of(request.uri())?);
         let mut outbound = Outbound::new(request.map(Into::into)).await?;

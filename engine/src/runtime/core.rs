@@ -3,6 +3,8 @@
 use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Context;
 
 use ringtide_driver::{Driver, Handle};
 
@@ -11,7 +13,8 @@ use super::inbox::Inbox;
 use super::run_queue::RunQueue;
 use super::socket_table::Sockets;
 use super::timer_table::{Spin, Timers};
-use super::waker::register_worker;
+use super::waiter::{Waiter, Wakes};
+use super::waker::{register_worker, unregister_worker};
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<Core>>> = const { RefCell::new(None) };
@@ -21,7 +24,23 @@ thread_local! {
 #[track_caller]
 pub(super) fn current() -> Rc<Core> {
     // The panic is outside the closure, which would not know the caller.
-    CURRENT.with_borrow(Option::clone).expect("this thread is not inside a ringtide worker's block_on")
+    CURRENT.with_borrow(Option::clone).expect(
+        "this thread is not inside a ringtide worker's block_on; from other threads and runtimes, use a client::ClientHandle, or a \
+         runtime::WorkerHandle",
+    )
+}
+
+/// Which worker something belongs to: equal for the same worker, and for no other of the process before or after it.
+///
+/// For what is made on one worker and must not be used on another, as two workers of one thread may take turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WorkerId(u64);
+
+impl WorkerId {
+    fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 /// What a worker has done so far.
@@ -39,6 +58,8 @@ pub struct Statistics {
 
 /// The state of a worker. Fields are borrowed for the time of a method only, never while a task is polled or dropped.
 pub(super) struct Core {
+    id: WorkerId,
+    worker: u16,
     queue: Rc<RunQueue>,
     inbox: Arc<Inbox>,
     timers: RefCell<Timers>,
@@ -51,10 +72,12 @@ pub(super) struct Core {
 impl Core {
     pub(super) fn new(driver: AnyDriver, spin: Spin) -> Result<Rc<Self>, SetupError> {
         let inbox = Arc::new(Inbox::new(driver.notifier()));
-        let number = register_worker(Arc::clone(&inbox)).ok_or(SetupError::TooManyWorkers)?;
+        let worker = register_worker(Arc::clone(&inbox)).ok_or(SetupError::TooManyWorkers)?;
         let now_ns = driver.now_ns();
         Ok(Rc::new(Self {
-            queue: Rc::new(RunQueue::new(number)),
+            id: WorkerId::next(),
+            worker,
+            queue: Rc::new(RunQueue::new(worker)),
             inbox,
             timers: RefCell::new(Timers::new(spin)),
             sockets: RefCell::default(),
@@ -78,8 +101,29 @@ impl Core {
     }
 
     #[inline]
-    pub(super) fn queue(&self) -> &RunQueue {
+    pub(super) fn id(&self) -> WorkerId {
+        self.id
+    }
+
+    /// Its number, which is another's when nothing of this worker is left.
+    #[inline]
+    pub(super) fn worker(&self) -> u16 {
+        self.worker
+    }
+
+    #[inline]
+    pub(super) fn queue(&self) -> &Rc<RunQueue> {
         &self.queue
+    }
+
+    /// Whom `context` wakes, to wait in one of the tables here. See [`Waiter::new`].
+    pub(super) fn waiter(&self, context: &Context<'_>) -> Waiter {
+        Waiter::new(context, self.worker)
+    }
+
+    /// Wakes those who wait in the tables here.
+    pub(super) fn wakes(&self) -> Wakes {
+        Wakes::new(Rc::clone(&self.queue))
     }
 
     pub(super) fn inbox(&self) -> &Arc<Inbox> {
@@ -110,6 +154,16 @@ impl Core {
         self.timers.borrow_mut()
     }
 
+    #[inline]
+    pub(super) fn sockets(&self) -> RefMut<'_, Sockets> {
+        self.sockets.borrow_mut()
+    }
+
+    #[inline]
+    pub(super) fn driver(&self) -> RefMut<'_, AnyDriver> {
+        self.driver.borrow_mut()
+    }
+
     /// The sockets and the driver under them.
     #[inline]
     pub(super) fn io(&self) -> (RefMut<'_, Sockets>, RefMut<'_, AnyDriver>) {
@@ -123,7 +177,7 @@ impl Core {
             driver.close(handle);
             sockets.remove(handle)
         };
-        // It holds wakers, so no borrow is held any more.
+        // Who waits for it may be anybody's code, so nothing is borrowed any more.
         drop(resource);
     }
 
@@ -135,6 +189,14 @@ impl Core {
             syscalls: driver.syscalls(),
             spin_ns: self.spin_ns.get(),
         }
+    }
+}
+
+impl Drop for Core {
+    /// Its handles keep a core beyond its worker, and its number stays taken as long: one that another worker had meanwhile would
+    /// make either take the other's wakes and handles for its own.
+    fn drop(&mut self) {
+        unregister_worker(self.worker);
     }
 }
 

@@ -13,11 +13,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Sends work to one worker from any thread. Cheap to clone; outlives the worker without harm.
 #[derive(Clone)]
-pub struct Remote {
+pub struct WorkerHandle {
     inbox: Arc<Inbox>,
 }
 
-impl Remote {
+impl WorkerHandle {
     pub(super) fn new(inbox: Arc<Inbox>) -> Self {
         Self { inbox }
     }
@@ -28,28 +28,28 @@ impl Remote {
     /// # Errors
     /// When the worker is gone; `function` has been dropped. `Ok` means that the worker had not gone yet: should it go before
     /// it gets there, `function` is dropped uncalled.
-    pub fn call(&self, function: impl FnOnce() + Send + 'static) -> Result<(), RemoteError> {
-        if self.inbox.post(Message::Call(Box::new(function))) { Ok(()) } else { Err(RemoteError) }
+    pub fn call(&self, function: impl FnOnce() + Send + 'static) -> Result<(), WorkerEnded> {
+        if self.inbox.post(Message::Call(Box::new(function))) { Ok(()) } else { Err(WorkerEnded) }
     }
 }
 
-impl fmt::Debug for Remote {
+impl fmt::Debug for WorkerHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Remote")
+        f.write_str("WorkerHandle")
     }
 }
 
-/// The worker that a [`Remote`] leads to is gone.
+/// The worker that a [`WorkerHandle`] leads to is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RemoteError;
+pub struct WorkerEnded;
 
-impl fmt::Display for RemoteError {
+impl fmt::Display for WorkerEnded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the worker has ended")
     }
 }
 
-impl std::error::Error for RemoteError {}
+impl std::error::Error for WorkerEnded {}
 
 /// What other threads can ask of a worker.
 pub(super) enum Message {

@@ -10,7 +10,7 @@ use ringtide_driver::{Address, Driver, Handle};
 
 use super::core::{self, Core};
 use super::socket::Socket;
-use super::socket_table::{Resource, wait};
+use super::socket_table::Resource;
 
 /// A listening socket. Closed when it is dropped; connections that nobody took are closed with it.
 pub(crate) struct Listener {
@@ -33,24 +33,35 @@ impl Listener {
 
     /// The next connection. Starts accepting if need be; after an error (such as `EMFILE`) the caller decides when to ask again.
     pub(crate) fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Socket>> {
-        let accepted = {
-            let (mut sockets, mut driver) = self.core.io();
-            let Some(Resource::Listener(state)) = sockets.get_mut(self.handle) else {
-                return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
-            };
-            if let Some(handle) = state.accepted.pop_front() {
-                handle
-            } else if let Some(error) = state.error.take() {
-                return Poll::Ready(Err(error));
-            } else {
-                if !state.accepting {
-                    driver.accept(self.handle)?;
-                    state.accepting = true;
-                }
-                return wait(&mut state.waker, context);
-            }
+        if let Some(accepted) = self.next_accepted() {
+            return Poll::Ready(accepted.map(|accepted| Socket::accepted(Rc::clone(&self.core), accepted)));
+        }
+        let mut waiter = self.core.waiter(context);
+        if let Some(Resource::Listener(state)) = self.core.sockets().get_mut(self.handle) {
+            waiter.wait_at(&mut state.waiter);
+        }
+        Poll::Pending
+    }
+
+    /// A connection, or why there is none; `None` when one has to be waited for.
+    fn next_accepted(&self) -> Option<io::Result<Handle>> {
+        let (mut sockets, mut driver) = self.core.io();
+        let Some(Resource::Listener(state)) = sockets.get_mut(self.handle) else {
+            return Some(Err(io::ErrorKind::NotConnected.into()));
         };
-        Poll::Ready(Ok(Socket::accepted(Rc::clone(&self.core), accepted)))
+        if let Some(accepted) = state.accepted.pop_front() {
+            return Some(Ok(accepted));
+        }
+        if let Some(error) = state.error.take() {
+            return Some(Err(error));
+        }
+        if !state.accepting {
+            if let Err(error) = driver.accept(self.handle) {
+                return Some(Err(error));
+            }
+            state.accepting = true;
+        }
+        None
     }
 
     /// Stops accepting until the next [`poll_accept`](Self::poll_accept) that finds no connection waiting. Further connections stay in the kernel's queue.

@@ -1,10 +1,10 @@
 //! One worker per core: a driver, a local executor, timers, and a way in for other threads.
 //!
 //! A [`Worker`] belongs to the thread that made it. Its tasks never move, so they need no `Send`, no lock and no atomic;
-//! other threads reach it through a [`Remote`] alone. Nothing here knows HTTP.
+//! other threads reach it through a [`WorkerHandle`] alone. Nothing here knows HTTP.
 //!
-//! A waker that a future is given may be called from anywhere. Wakers are called while the worker's tables are in use, so one that
-//! does more than note the wake (that polls something inline, for instance) must not call back into the worker.
+//! A task's waker may be called from any thread. A waker of another kind, as combinators and other executors make them, may use the
+//! worker in all that it does: it is cloned, woken and dropped between the worker's steps.
 //!
 //! ```
 //! use ringtide::runtime::{self, Worker, WorkerOptions};
@@ -21,10 +21,70 @@
 //! assert_eq!(answer, 42);
 //! # Ok::<(), ringtide::runtime::SetupError>(())
 //! ```
+//!
+//! # Between workers
+//!
+//! Workers share nothing by themselves. What has to be said now and then goes through a [`WorkerHandle`], which has a closure called over
+//! there; what it spawns there need not be `Send`:
+//!
+//! ```
+//! use ringtide::runtime::{self, Worker, WorkerHandle, WorkerOptions};
+//! use std::sync::mpsc;
+//! use std::thread;
+//!
+//! let (ready, other) = mpsc::channel::<WorkerHandle>();
+//! let (done, finished) = mpsc::channel();
+//! let thread = thread::spawn(move || {
+//!     let mut worker = Worker::new(&WorkerOptions::default()).expect("a worker can be made");
+//!     ready.send(worker.handle()).expect("the other thread waits");
+//!     // Tasks run while the worker is inside block_on.
+//!     worker.block_on(runtime::spawn_blocking(move || finished.recv())).expect("nothing panics");
+//! });
+//! let other = other.recv()?;
+//! other.call(move || {
+//!     runtime::spawn(async move {
+//!         runtime::yield_now().await;
+//!         done.send("from the other worker").expect("it is waited for");
+//!     });
+//! })?;
+//! thread.join().expect("the worker ends");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! For a stream of messages, take any asynchronous channel that is `Send`: the wakers of tasks work from every thread, and a worker that
+//! waits in the kernel is woken by them. Channels of the standard library block, and a worker with them. With those of tokio, which
+//! need no tokio runtime:
+//!
+//! ```
+//! use ringtide::runtime::{Worker, WorkerOptions};
+//! use std::thread;
+//! use tokio::sync::{mpsc, oneshot};
+//!
+//! // One worker asks, each time with the way back for the answer.
+//! let (ask, mut questions) = mpsc::channel::<(u32, oneshot::Sender<u32>)>(16);
+//! let squares = thread::spawn(move || {
+//!     Worker::new(&WorkerOptions::default()).expect("a worker can be made").block_on(async {
+//!         while let Some((number, answer)) = questions.recv().await {
+//!             // Whoever has asked may have gone.
+//!             let _ = answer.send(number * number);
+//!         }
+//!     });
+//! });
+//! let answer = Worker::new(&WorkerOptions::default())?.block_on(async {
+//!     let (answer, answered) = oneshot::channel();
+//!     ask.send((7, answer)).await.expect("the other worker listens");
+//!     answered.await
+//! });
+//! assert_eq!(answer, Ok(49));
+//! drop(ask);
+//! squares.join().expect("the worker ends");
+//! # Ok::<(), ringtide::runtime::SetupError>(())
+//! ```
 
+mod blocking;
+mod contained;
 mod core;
 mod driver;
-mod home;
 mod inbox;
 mod listener;
 mod queue;
@@ -36,6 +96,7 @@ mod system;
 mod task;
 mod timer;
 mod timer_table;
+mod waiter;
 mod waker;
 mod worker;
 
@@ -43,13 +104,14 @@ use std::future::{Future, poll_fn};
 use std::task::Poll;
 use std::time::Duration;
 
-pub use self::core::Statistics;
+pub(crate) use self::blocking::BlockingPool;
+pub use self::blocking::{BLOCKING_THREADS_MAX, BlockingHandle, spawn_blocking};
+pub use self::core::{Statistics, WorkerId};
 pub use self::driver::{DriverChoice, SetupError};
-pub(crate) use self::home::Home;
-pub use self::inbox::{Remote, RemoteError};
+pub use self::inbox::{WorkerEnded, WorkerHandle};
 pub(crate) use self::listener::Listener;
 pub(crate) use self::queue::InlineQueue;
-pub use self::readiness::ready;
+pub use self::readiness::{readable, writable};
 pub(crate) use self::socket::Socket;
 pub use self::task::{JoinError, JoinHandle};
 pub use self::timer::Timer;
@@ -67,7 +129,7 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    self::task::spawn(&self::core::current(), future)
+    self::task::spawn(self::core::current().queue(), future)
 }
 
 /// The time on the worker's clock, in nanoseconds from an arbitrary start: that of the last look at the clock, which is
@@ -87,6 +149,15 @@ pub fn turn_time_ns() -> u64 {
 #[track_caller]
 pub fn now_ns() -> u64 {
     self::core::current().now_ns()
+}
+
+/// Which worker this thread is inside of. Costs a look at a thread-local variable.
+///
+/// # Panics
+/// Outside a worker's [`block_on`](Worker::block_on).
+#[track_caller]
+pub fn worker_id() -> WorkerId {
+    self::core::current().id()
 }
 
 /// What the worker of this thread has done so far.

@@ -1,6 +1,7 @@
 //! Waiting for descriptors that are not the engine's.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::rc::Rc;
@@ -9,16 +10,33 @@ use std::task::Poll;
 use ringtide_driver::{Driver, Handle, Interest};
 
 use super::core::{self, Core};
-use super::socket_table::{PollState, Resource, wait};
+use super::socket_table::{PollState, Resource};
 
-/// Waits until a descriptor that is not the engine's is ready. Cancel-safe: dropping the future ends the wait.
+/// Waits until a read from a descriptor that is not the engine's would not block. Cancel-safe: dropping the future ends the wait.
+///
+/// A descriptor in error counts as ready: the next call on it tells.
 ///
 /// # Errors
 /// When the descriptor cannot be waited for, as a plain file under epoll.
 ///
 /// # Panics
 /// Outside a worker's [`block_on`](super::Worker::block_on).
-pub async fn ready(descriptor: BorrowedFd<'_>, interest: Interest) -> io::Result<()> {
+pub async fn readable(descriptor: BorrowedFd<'_>) -> io::Result<()> {
+    ready(descriptor, Interest::Readable).await
+}
+
+/// As [`readable`], until a write would not block.
+///
+/// # Errors
+/// As [`readable`].
+///
+/// # Panics
+/// As [`readable`].
+pub async fn writable(descriptor: BorrowedFd<'_>) -> io::Result<()> {
+    ready(descriptor, Interest::Writable).await
+}
+
+async fn ready(descriptor: BorrowedFd<'_>, interest: Interest) -> io::Result<()> {
     struct Wait {
         core: Rc<Core>,
         handle: Handle,
@@ -36,13 +54,14 @@ pub async fn ready(descriptor: BorrowedFd<'_>, interest: Interest) -> io::Result
         sockets.insert(handle, Resource::Descriptor(Rc::clone(&state)));
         handle
     };
-    let _waiting = Wait { core, handle };
-    std::future::poll_fn(|context| {
-        let mut state = state.borrow_mut();
-        match state.outcome.take() {
-            Some(outcome) => Poll::Ready(outcome),
-            None => wait(&mut state.waker, context),
+    let waiting = Wait { core, handle };
+    poll_fn(|context| {
+        if let Some(outcome) = state.borrow_mut().outcome.take() {
+            return Poll::Ready(outcome);
         }
+        let mut waiter = waiting.core.waiter(context);
+        waiter.wait_at(&mut state.borrow_mut().waiter);
+        Poll::Pending
     })
     .await
 }

@@ -73,6 +73,11 @@ impl RunQueue {
         LOCAL.replace(queue)
     }
 
+    /// The number of the worker whose `block_on` this thread is in.
+    pub(super) fn local_worker() -> Option<u16> {
+        LOCAL.with_borrow(|local| local.as_ref().map(|queue| queue.worker))
+    }
+
     /// Wakes the task if this thread is inside `block_on` of that worker.
     #[inline]
     pub(super) fn wake_if_local(worker: u16, task: Handle) -> bool {

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::io;
+use std::mem;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -12,7 +13,8 @@ use ringtide_driver::{Address, Driver, Handle, Lease, SendBuffer};
 
 use super::core::{self, Core};
 use super::driver::AnyDriver;
-use super::socket_table::{Receiving, Resource, Sending, SocketState, Sockets, unread_charge, wait};
+use super::socket_table::{Receiving, Resource, Sending, SocketState, Sockets, unread_charge};
+use super::waiter::Waiter;
 use crate::limits::{CLOSE_AFTER_PEER_NS, UNREAD_SIZE_MAX};
 
 /// A handle that no driver gives out (generations start at 1), which closing does nothing to.
@@ -60,8 +62,8 @@ impl Socket {
 
     /// Whether the connection stands, or why it does not.
     pub(crate) fn poll_connected(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.with(|state, _| match &state.sending {
-            Sending::Connecting => wait(&mut state.send_waker, context),
+        self.poll(context, SocketState::send_waiter, |state| match &state.sending {
+            Sending::Connecting => Poll::Pending,
             Sending::Failed { error, .. } => Poll::Ready(Err(error.to_error())),
             Sending::Idle | Sending::Busy | Sending::Done(_) => Poll::Ready(Ok(())),
         })
@@ -70,51 +72,44 @@ impl Socket {
     /// The next bytes, or `None` at the end of the stream. Starts receiving if need be.
     #[inline]
     pub(crate) fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Lease>>> {
-        let handle = self.handle;
-        self.with(|state, driver| {
-            if let Some(lease) = state.received.pop_front() {
-                state.unread_size -= unread_charge(&lease);
-                if state.receiving == Receiving::Paused && state.unread_size < UNREAD_SIZE_MAX / 2 {
-                    state.receiving = Receiving::Armed;
-                    driver.receive(handle)?;
-                }
-                return Poll::Ready(Ok(Some(lease)));
+        // As `poll` does it, written out: this is where a request spends its time, and returning early spares the moves of a lease.
+        let mut sockets = self.core.sockets();
+        let state = self.state(&mut sockets);
+        if let Some(lease) = state.received.pop_front() {
+            state.unread_size -= unread_charge(&lease);
+            if state.receiving == Receiving::Paused && state.unread_size < UNREAD_SIZE_MAX / 2 {
+                self.receive(state)?;
             }
-            match &state.receiving {
-                Receiving::Eof => return Poll::Ready(Ok(None)),
-                Receiving::Failed(error) => return Poll::Ready(Err(error.to_error())),
-                Receiving::Idle => {
-                    state.receiving = Receiving::Armed;
-                    driver.receive(handle)?;
-                }
-                Receiving::Armed | Receiving::Pausing | Receiving::Paused | Receiving::Abandoned => {}
-            }
-            // Nobody waits for the end of a silent send, but for what the peer says to it; of this one it has not got a byte.
-            if let Sending::Failed { error, silent: true, .. } = state.sending {
-                return Poll::Ready(Err(error.to_error()));
-            }
-            wait(&mut state.receive_waker, context)
-        })
+            return Poll::Ready(Ok(Some(lease)));
+        }
+        match &state.receiving {
+            Receiving::Eof => return Poll::Ready(Ok(None)),
+            Receiving::Failed(error) => return Poll::Ready(Err(error.to_error())),
+            Receiving::Idle => self.receive(state)?,
+            Receiving::Armed | Receiving::Pausing | Receiving::Paused | Receiving::Abandoned => {}
+        }
+        // Nobody waits for the end of a silent send, but for what the peer says to it; of this one it has not got a byte.
+        if let Sending::Failed { error, silent: true, .. } = state.sending {
+            return Poll::Ready(Err(error.to_error()));
+        }
+        if !state.receive_waiter.wait_task(context, self.core.worker()) {
+            drop(sockets);
+            self.wait_foreign(context, SocketState::receive_waiter);
+        }
+        Poll::Pending
     }
 
     /// Whether the peer has closed, or failed, or sent something, as far as is known without asking the kernel: such a connection
     /// is not fit for a new request.
     pub(crate) fn has_news(&self) -> bool {
-        self.with(|state, _| {
+        self.with(|state| {
             !state.received.is_empty() || matches!(state.receiving, Receiving::Eof | Receiving::Failed(_))
         })
     }
 
     /// Starts to receive if it has not yet, so that a peer's end is noticed while nobody reads.
     pub(crate) fn watch(&mut self) -> io::Result<()> {
-        let handle = self.handle;
-        self.with(|state, driver| {
-            if matches!(state.receiving, Receiving::Idle) {
-                state.receiving = Receiving::Armed;
-                driver.receive(handle)?;
-            }
-            Ok(())
-        })
+        self.with(|state| if state.receiving == Receiving::Idle { self.receive(state) } else { Ok(()) })
     }
 
     /// Starts a send of all of `buffer`; see [`poll_sent`](Self::poll_sent). One at a time.
@@ -147,18 +142,18 @@ impl Socket {
     /// Whether a send is under way whose end has not been taken by [`poll_sent`](Self::poll_sent).
     #[inline]
     pub(crate) fn is_sending(&self) -> bool {
-        self.with(|state, _| matches!(state.sending, Sending::Busy | Sending::Done(..)))
+        self.with(|state| matches!(state.sending, Sending::Busy | Sending::Done(..)))
     }
 
     /// The end of the send under way, with the memory of its buffer if that was the sender's own. A silent send that failed shows its error here as well.
     #[inline]
     pub(crate) fn poll_sent(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Vec<u8>>>> {
-        self.with(|state, _| match std::mem::take(&mut state.sending) {
+        self.poll(context, SocketState::send_waiter, |state| match mem::take(&mut state.sending) {
             Sending::Idle => Poll::Ready(Ok(None)),
             Sending::Done(memory) => Poll::Ready(Ok(memory)),
             busy @ (Sending::Busy | Sending::Connecting) => {
                 state.sending = busy;
-                wait(&mut state.send_waker, context)
+                Poll::Pending
             }
             failed @ Sending::Failed { error, .. } => {
                 state.sending = failed;
@@ -170,7 +165,7 @@ impl Socket {
     /// The memory of a send that has ended, if it was the sender's own; nobody is woken for one that has not.
     #[inline]
     pub(crate) fn take_sent(&mut self) -> Option<Vec<u8>> {
-        self.with(|state, _| match std::mem::take(&mut state.sending) {
+        self.with(|state| match mem::take(&mut state.sending) {
             Sending::Done(memory) => memory,
             other => {
                 state.sending = other;
@@ -183,21 +178,21 @@ impl Socket {
     /// if it has not yet.
     pub(crate) fn poll_ended(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.watch()?;
-        self.with(|state, _| match &state.receiving {
+        self.poll(context, SocketState::receive_waiter, |state| match &state.receiving {
             Receiving::Eof => Poll::Ready(Ok(())),
             Receiving::Failed(error) => Poll::Ready(Err(error.to_error())),
-            _ => wait(&mut state.receive_waker, context),
+            _ => Poll::Pending,
         })
     }
 
     /// Ends the send under way early, if there is one; [`poll_sent`](Self::poll_sent) tells when it has ended.
     pub(crate) fn cancel_send(&mut self) {
-        self.with_all(|_, driver| driver.cancel_send(self.handle));
+        self.core.driver().cancel_send(self.handle);
     }
 
     /// So many bytes of the last send the kernel took, if it has failed.
     pub(crate) fn failed_send_size(&self) -> Option<usize> {
-        self.with(|state, _| match state.sending {
+        self.with(|state| match state.sending {
             Sending::Failed { sent_size, .. } => Some(sent_size),
             _ => None,
         })
@@ -206,24 +201,24 @@ impl Socket {
     /// When the last send was handed to the kernel, on the worker's clock; 0 before the first.
     #[inline]
     pub(crate) fn sent_at_ns(&self) -> u64 {
-        self.with(|state, _| state.sent_at_ns)
+        self.with(|state| state.sent_at_ns)
     }
 
     /// Whether something has arrived that nobody has read, and more may come.
     pub(crate) fn has_unread(&self) -> bool {
-        self.with(|state, _| {
+        self.with(|state| {
             !state.received.is_empty() && !matches!(state.receiving, Receiving::Eof | Receiving::Failed(_))
         })
     }
 
     /// Pieces that have arrived and that nobody has read.
     pub(crate) fn unread_count(&self) -> usize {
-        self.with(|state, _| state.received.len())
+        self.with(|state| state.received.len())
     }
 
     /// Whether a send has been started and not been handed to the kernel, which the worker's next turn does.
     pub(crate) fn is_unsent(&self) -> bool {
-        self.with_all(|sockets, _| sockets.is_unstamped(self.handle))
+        self.core.sockets().is_unstamped(self.handle)
     }
 
     /// Closes when the peer has closed, or after [`CLOSE_AFTER_PEER_NS`]; what still arrives is dropped. When more than
@@ -231,19 +226,21 @@ impl Socket {
     pub(crate) fn close_after_peer(mut self, count_max: usize) {
         let handle = self.handle;
         let deadline_ns = self.core.turn_time_ns() + CLOSE_AFTER_PEER_NS;
-        let waits = self.with_all(|sockets, driver| {
-            let Some(state) = sockets.state_mut(handle) else { return false };
+        let (waits, nobody_waits) = self.with_all(|sockets, driver| {
+            let Some(state) = sockets.state_mut(handle) else { return Default::default() };
             let receives = match state.receiving {
                 Receiving::Armed => true,
                 Receiving::Idle | Receiving::Paused => driver.receive(handle).is_ok(),
                 // Only one that is receiving learns of the end.
                 Receiving::Pausing | Receiving::Abandoned | Receiving::Eof | Receiving::Failed(_) => false,
             };
+            let waiters = [mem::take(&mut state.receive_waiter), mem::take(&mut state.send_waiter)];
             if receives {
                 sockets.abandon(handle, deadline_ns, count_max, driver);
             }
-            receives
+            (receives, waiters)
         });
+        drop(nobody_waits);
         if waits {
             // The socket's state and handle stay in the tables, and the turn that sees its end closes it. Forgetting the
             // whole socket would keep the worker's core, and with it the driver, for ever.
@@ -259,16 +256,15 @@ impl Socket {
 
     /// Ends the sending half. No send may be under way.
     pub(crate) fn shutdown(&mut self) -> io::Result<()> {
-        let handle = self.handle;
-        self.with_all(|_, driver| driver.shutdown(handle))
+        self.core.driver().shutdown(self.handle)
     }
 
     pub(crate) fn local_address(&self) -> io::Result<Address> {
-        self.with_all(|_, driver| driver.local_address(self.handle))
+        self.core.driver().local_address(self.handle)
     }
 
     pub(crate) fn peer_address(&self) -> io::Result<Address> {
-        self.with_all(|_, driver| driver.peer_address(self.handle))
+        self.core.driver().peer_address(self.handle)
     }
 
     #[inline]
@@ -278,10 +274,43 @@ impl Socket {
     }
 
     #[inline]
-    fn with<T>(&self, act: impl FnOnce(&mut SocketState, &mut AnyDriver) -> T) -> T {
-        let (mut sockets, mut driver) = self.core.io();
-        let state = sockets.state_mut(self.handle).expect("a socket's state lasts as long as the socket");
-        act(state, &mut driver)
+    fn with<T>(&self, act: impl FnOnce(&mut SocketState) -> T) -> T {
+        act(self.state(&mut self.core.sockets()))
+    }
+
+    #[inline]
+    fn state<'a>(&self, sockets: &'a mut Sockets) -> &'a mut SocketState {
+        sockets.state_mut(self.handle).expect("a socket's state lasts as long as the socket")
+    }
+
+    /// Starts to receive.
+    fn receive(&self, state: &mut SocketState) -> io::Result<()> {
+        state.receiving = Receiving::Armed;
+        self.core.driver().receive(self.handle)
+    }
+
+    /// Looks for an outcome; while there is none, whoever polls waits at `place`.
+    #[inline]
+    fn poll<T>(
+        &self,
+        context: &Context<'_>,
+        place: impl Fn(&mut SocketState) -> &mut Waiter,
+        look: impl FnOnce(&mut SocketState) -> Poll<T>,
+    ) -> Poll<T> {
+        let mut sockets = self.core.sockets();
+        let state = self.state(&mut sockets);
+        let outcome = look(state);
+        if outcome.is_pending() && !place(state).wait_task(context, self.core.worker()) {
+            drop(sockets);
+            self.wait_foreign(context, place);
+        }
+        outcome
+    }
+
+    #[cold]
+    fn wait_foreign(&self, context: &Context<'_>, place: impl Fn(&mut SocketState) -> &mut Waiter) {
+        let mut waiter = self.core.waiter(context);
+        self.with(|state| waiter.wait_at(place(state)));
     }
 }
 

@@ -6,13 +6,13 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
 
 use ringtide_driver::slots::reserve_sparingly;
 use ringtide_driver::{Completion, CutSend, Driver, Event, Handle, Lease, ReceiveEnd, SendBuffer};
 
 use super::driver::AnyDriver;
 use super::queue::InlineQueue;
+use super::waiter::{Waiter, Wakes};
 use crate::limits::{UNREAD_CHARGE_MIN, UNREAD_SIZE_MAX};
 
 /// The state of everything a worker has open, indexed by the driver's slots.
@@ -41,10 +41,22 @@ pub(super) struct SocketState {
     pub(super) unread_size: u32,
     pub(super) receiving: Receiving,
     pub(super) sending: Sending,
-    pub(super) receive_waker: Option<Waker>,
+    pub(super) receive_waiter: Waiter,
     /// Waits for the connect, then for sends.
-    pub(super) send_waker: Option<Waker>,
+    pub(super) send_waiter: Waiter,
     pub(super) sent_at_ns: u64,
+}
+
+impl SocketState {
+    #[inline]
+    pub(super) fn receive_waiter(&mut self) -> &mut Waiter {
+        &mut self.receive_waiter
+    }
+
+    #[inline]
+    pub(super) fn send_waiter(&mut self) -> &mut Waiter {
+        &mut self.send_waiter
+    }
 }
 
 #[derive(Default, PartialEq, Eq)]
@@ -105,13 +117,13 @@ pub(super) struct ListenerState {
     pub(super) accepted: VecDeque<Handle>,
     pub(super) accepting: bool,
     pub(super) error: Option<io::Error>,
-    pub(super) waker: Option<Waker>,
+    pub(super) waiter: Waiter,
 }
 
 #[derive(Default)]
 pub(super) struct PollState {
     pub(super) outcome: Option<io::Result<()>>,
-    pub(super) waker: Option<Waker>,
+    pub(super) waiter: Waiter,
 }
 
 impl Sockets {
@@ -153,8 +165,8 @@ impl Sockets {
         self.unstamped.push(handle);
     }
 
-    /// Leaves a socket that is receiving to its peer to close, until `deadline_ns`. Of more than `count_max` the oldest is closed
-    /// now.
+    /// Leaves a socket that is receiving, and that nobody waits for, to its peer to close, until `deadline_ns`. Of more than
+    /// `count_max` the oldest is closed now.
     pub(super) fn abandon(
         &mut self,
         handle: Handle,
@@ -240,6 +252,7 @@ pub(super) fn dispatch(
     sockets: &mut Sockets,
     driver: &mut AnyDriver,
     completions: impl Iterator<Item = Completion>,
+    wakes: &mut Wakes,
 ) -> bool {
     let buffer_size = driver.pool().buffer_size() as usize;
     let mut filled = false;
@@ -252,7 +265,7 @@ pub(super) fn dispatch(
             match sockets.get_mut(handle) {
                 Some(Resource::Listener(state)) => {
                     state.accepted.push_back(accepted);
-                    wake(&mut state.waker);
+                    wakes.wake(&mut state.waiter);
                     sockets.insert(accepted, Resource::Socket(SocketState::default()));
                 }
                 _ => driver.close(accepted),
@@ -265,30 +278,40 @@ pub(super) fn dispatch(
                     sockets.close_abandoned(handle, driver);
                 }
             }
-            Some(Resource::Socket(state)) => dispatch_to_socket(state, driver, handle, event),
+            Some(Resource::Socket(state)) => dispatch_to_socket(state, driver, handle, event, wakes),
             Some(Resource::Listener(state)) => {
                 if let Event::AcceptEnded(error) = event {
                     state.accepting = false;
                     state.error = error;
-                    wake(&mut state.waker);
+                    wakes.wake(&mut state.waiter);
                 }
             }
             Some(Resource::Descriptor(state)) => {
                 if let Event::Polled(outcome) = event {
                     let mut state = state.borrow_mut();
                     state.outcome = Some(outcome);
-                    wake(&mut state.waker);
+                    wakes.wake(&mut state.waiter);
                 }
             }
             // Dropped meanwhile: its last event, or one that crossed with the close.
-            None => {}
+            None => {
+                if let Event::Sent(_, buffer) = event {
+                    wakes.drop_later(buffer);
+                }
+            }
         }
     }
     filled
 }
 
 #[inline]
-fn dispatch_to_socket(state: &mut SocketState, driver: &mut AnyDriver, handle: Handle, event: Event) {
+fn dispatch_to_socket(
+    state: &mut SocketState,
+    driver: &mut AnyDriver,
+    handle: Handle,
+    event: Event,
+    wakes: &mut Wakes,
+) {
     match event {
         Event::Received(lease) => {
             state.unread_size += unread_charge(&lease);
@@ -298,7 +321,7 @@ fn dispatch_to_socket(state: &mut SocketState, driver: &mut AnyDriver, handle: H
                 state.receiving = Receiving::Pausing;
                 driver.cancel(handle);
             }
-            wake(&mut state.receive_waker);
+            wakes.wake(&mut state.receive_waiter);
         }
         Event::ReceiveEnded(end) => {
             state.receiving = match end {
@@ -313,21 +336,25 @@ fn dispatch_to_socket(state: &mut SocketState, driver: &mut AnyDriver, handle: H
                 }
                 ReceiveEnd::Cancelled => Receiving::Paused,
             };
-            wake(&mut state.receive_waker);
+            wakes.wake(&mut state.receive_waiter);
         }
         Event::Sent(Ok(()), buffer) => {
             state.sending = Sending::Done(match buffer {
                 SendBuffer::Owned(memory) => Some(memory),
-                SendBuffer::Static(_) | SendBuffer::Shared(_) => None,
+                buffer => {
+                    wakes.drop_later(buffer);
+                    None
+                }
             });
-            wake(&mut state.send_waker);
+            wakes.wake(&mut state.send_waiter);
         }
-        Event::Sent(Err(CutSend { sent_size, error }), _) => {
+        Event::Sent(Err(CutSend { sent_size, error }), buffer) => {
+            wakes.drop_later(buffer);
             let silent = !matches!(state.sending, Sending::Busy);
             state.sending = Sending::Failed { error: KeptError::of(&error), sent_size, silent };
-            wake(&mut state.send_waker);
+            wakes.wake(&mut state.send_waiter);
             // After a silent send nobody waits for its end, but for the answer to it.
-            wake(&mut state.receive_waker);
+            wakes.wake(&mut state.receive_waiter);
         }
         Event::SendWaits => state.sending = Sending::Busy,
         Event::Connected(outcome) => {
@@ -335,7 +362,7 @@ fn dispatch_to_socket(state: &mut SocketState, driver: &mut AnyDriver, handle: H
                 Ok(()) => Sending::Idle,
                 Err(error) => Sending::Failed { error: KeptError::of(&error), sent_size: 0, silent: false },
             };
-            wake(&mut state.send_waker);
+            wakes.wake(&mut state.send_waiter);
         }
         Event::Accepted(_) | Event::AcceptEnded(_) | Event::Polled(_) | Event::Closed => {}
     }
@@ -345,17 +372,4 @@ fn dispatch_to_socket(state: &mut SocketState, driver: &mut AnyDriver, handle: H
 #[inline]
 pub(super) fn unread_charge(lease: &Lease) -> u32 {
     (lease.len() as u32).max(UNREAD_CHARGE_MIN)
-}
-
-#[inline]
-fn wake(waker: &mut Option<Waker>) {
-    if let Some(waker) = waker.take() {
-        waker.wake();
-    }
-}
-
-#[inline]
-pub(super) fn wait<T>(place: &mut Option<Waker>, context: &mut Context<'_>) -> Poll<T> {
-    *place = Some(context.waker().clone());
-    Poll::Pending
 }

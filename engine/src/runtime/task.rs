@@ -1,47 +1,55 @@
 //! Tasks: futures that a worker polls when they are woken, and the handles to wait for them.
 
-use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::io;
 use std::pin::Pin;
-use std::rc::{Rc, Weak};
-use std::task::{Context, Poll, Waker};
+use std::rc::Rc;
+use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 use ringtide_driver::Handle;
 
-use super::core::Core;
+use super::contained::{contained, drop_contained};
+use super::run_queue::RunQueue;
+use super::waiter::Waiter;
 
 /// Starts a task on the worker. It runs until it ends, is aborted, or the worker is dropped.
 #[track_caller]
-pub(super) fn spawn<F>(core: &Rc<Core>, future: F) -> JoinHandle<F::Output>
+pub(super) fn spawn<F>(queue: &Rc<RunQueue>, future: F) -> JoinHandle<F::Output>
 where
     F: Future + 'static,
     F::Output: 'static,
 {
-    let outcome = Rc::new(RefCell::new(Outcome::Running(None)));
+    let outcome = Rc::new(RefCell::new(Outcome::Running(Waiter::default())));
     let completion = Completion { outcome: Rc::clone(&outcome) };
-    let task = core.queue().insert(Box::pin(Task { future, completion }));
-    JoinHandle { outcome, core: Rc::downgrade(core), task }
+    let task = queue.insert(Box::pin(Task { future, completion }));
+    JoinHandle { outcome, queue: Rc::clone(queue), task, aborted: Cell::new(false) }
 }
 
 /// Waits for a task's result. Dropping it leaves the task running. Cancel-safe.
+///
+/// # Panics
+/// When it is awaited on another worker of the same thread while the task has not ended: the task's own worker does not run meanwhile, so
+/// that would be for ever.
 pub struct JoinHandle<T> {
     outcome: Rc<RefCell<Outcome<T>>>,
-    core: Weak<Core>,
+    queue: Rc<RunQueue>,
     task: Handle,
+    aborted: Cell<bool>,
 }
 
 impl<T> JoinHandle<T> {
     /// Drops the task's future, at the latest when its current poll has ended. Waiting gives [`JoinError::Aborted`]
-    /// unless it had ended before.
+    /// unless it had ended before. A panic in the future's `Drop` is contained, as one of the task is.
     pub fn abort(&self) {
-        if let Some(core) = self.core.upgrade() {
-            // The future is dropped with no borrow held; one that is being polled is dropped when its poll has ended.
-            drop(core.queue().remove(self.task));
+        // The key of a task that is gone may be another's some day, as its generation wraps.
+        if self.is_finished() || self.aborted.replace(true) {
+            return;
         }
+        // The future is dropped with no borrow held; one that is being polled is dropped when its poll has ended.
+        drop_contained(self.queue.remove(self.task));
     }
 
     /// Whether the task has ended.
@@ -54,16 +62,17 @@ impl<T> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut outcome = self.outcome.borrow_mut();
-        match &mut *outcome {
-            Outcome::Running(waker) => {
-                *waker = Some(context.waker().clone());
-                Poll::Pending
+        if !self.is_finished() {
+            let mut waiter = Waiter::new(context, self.queue.worker());
+            if let Outcome::Running(place) = &mut *self.outcome.borrow_mut() {
+                waiter.wait_at(place);
             }
-            done => match std::mem::replace(done, Outcome::Taken) {
-                Outcome::Done(result) => Poll::Ready(result),
-                _ => panic!("a JoinHandle was polled after it had given its result"),
-            },
+            return Poll::Pending;
+        }
+        // The result of a task that has ended may be taken anywhere.
+        match self.outcome.replace(Outcome::Taken) {
+            Outcome::Done(result) => Poll::Ready(result),
+            _ => panic!("a JoinHandle was polled after it had given its result"),
         }
     }
 }
@@ -81,6 +90,8 @@ pub enum JoinError {
     Panicked(String),
     /// It was aborted, or its worker ended.
     Aborted,
+    /// The system gave no thread to do it on, for this reason; [`spawn_blocking`](super::spawn_blocking) alone. Nothing was done.
+    NoThread(io::ErrorKind),
 }
 
 impl fmt::Display for JoinError {
@@ -88,6 +99,7 @@ impl fmt::Display for JoinError {
         match self {
             Self::Panicked(message) => write!(f, "the task panicked: {message}"),
             Self::Aborted => f.write_str("the task was aborted"),
+            Self::NoThread(kind) => write!(f, "the system gave no thread to do it on: {kind}"),
         }
     }
 }
@@ -95,7 +107,7 @@ impl fmt::Display for JoinError {
 impl std::error::Error for JoinError {}
 
 enum Outcome<T> {
-    Running(Option<Waker>),
+    Running(Waiter),
     Done(Result<T, JoinError>),
     Taken,
 }
@@ -117,8 +129,8 @@ struct Completion<T> {
 impl<T> Completion<T> {
     fn complete(&self, result: Result<T, JoinError>) {
         let previous = std::mem::replace(&mut *self.outcome.borrow_mut(), Outcome::Done(result));
-        if let Outcome::Running(Some(waker)) = previous {
-            waker.wake();
+        if let Outcome::Running(waiter) = previous {
+            waiter.wake();
         }
     }
 }
@@ -139,21 +151,45 @@ impl<F: Future> Future for Task<F> {
         let this = self.project();
         let (future, completion) = (this.future, this.completion);
         // The future is not polled again after a panic, so nobody sees what state it was left in.
-        match catch_unwind(AssertUnwindSafe(|| future.poll(context))) {
+        match contained(|| future.poll(context)) {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(output)) => completion.complete(Ok(output)),
-            Err(panic) => completion.complete(Err(JoinError::Panicked(panic_message(&*panic)))),
+            Err(message) => completion.complete(Err(JoinError::Panicked(message))),
         }
         Poll::Ready(())
     }
 }
 
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    if let Some(message) = panic.downcast_ref::<&str>() {
-        (*message).to_owned()
-    } else if let Some(message) = panic.downcast_ref::<String>() {
-        message.clone()
-    } else {
-        "a value that is no message".to_owned()
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+    use crate::runtime::{Worker, WorkerOptions, spawn, yield_now};
+
+    /// A key of an ended task comes to be another's when its slot has been used 2²⁴ times, which here is done by hand.
+    #[test]
+    fn aborting_an_ended_task_leaves_whoever_has_its_key_alone() {
+        Worker::new(&WorkerOptions::default()).unwrap().block_on(async {
+            let mut ended = spawn(async {});
+            let aborted = spawn(pending::<()>());
+            yield_now().await;
+            let stranger = spawn(pending::<()>());
+            ended.task = stranger.task;
+            ended.abort();
+            assert!(!stranger.is_finished());
+
+            // One that aborts itself is gone from the table before it has ended.
+            let aborted = Rc::new(RefCell::new(aborted));
+            let itself = Rc::clone(&aborted);
+            let key = stranger.task;
+            *aborted.borrow_mut() = spawn(async move {
+                itself.borrow().abort();
+                itself.borrow_mut().task = key;
+                itself.borrow().abort();
+            });
+            yield_now().await;
+            assert!(aborted.borrow().is_finished() && !stranger.is_finished());
+        });
     }
 }

@@ -58,7 +58,22 @@ impl Timer {
     /// Ready when the deadline has come; it stays so until the timer is set again. Otherwise the task is woken then.
     #[inline]
     pub fn poll_elapsed(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        self.core.timers().poll(self.handle, context)
+        let waits = match self.core.timers().place_to_wait(self.handle) {
+            Some(place) => place.wait_task(context, self.core.worker()),
+            None => return Poll::Ready(()),
+        };
+        if !waits {
+            self.wait_foreign(context);
+        }
+        Poll::Pending
+    }
+
+    #[cold]
+    fn wait_foreign(&mut self, context: &Context<'_>) {
+        let mut waiter = self.core.waiter(context);
+        if let Some(place) = self.core.timers().place_to_wait(self.handle) {
+            waiter.wait_at(place);
+        }
     }
 
     /// Waits for the deadline. Cancel-safe.
@@ -82,6 +97,8 @@ impl fmt::Debug for Timer {
 
 impl Drop for Timer {
     fn drop(&mut self) {
-        self.core.timers().remove(self.handle);
+        let waiter = self.core.timers().remove(self.handle);
+        // It may be anybody's code, so the table is not borrowed any more.
+        drop(waiter);
     }
 }

@@ -5,10 +5,11 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::task::{Context, Poll, Waker};
 
 use ringtide_driver::Handle;
 use ringtide_driver::slots::Slots;
+
+use super::waiter::{Waiter, Wakes};
 
 /// Entries of the heap below which it is not worth a look whether they are stale.
 const HEAP_SIZE_MIN: usize = 64;
@@ -58,7 +59,7 @@ struct State {
     deadline_ns: u64,
     /// The due time of the heap entry that counts, or `NEVER`.
     queued_ns: u64,
-    waker: Option<Waker>,
+    waiter: Waiter,
     elapsed: bool,
     precise: bool,
 }
@@ -79,19 +80,21 @@ impl Timers {
         self.states.insert(State {
             deadline_ns: NEVER,
             queued_ns: NEVER,
-            waker: None,
+            waiter: Waiter::default(),
             elapsed: false,
             precise,
         })
     }
 
-    pub(super) fn remove(&mut self, timer: Handle) {
-        self.states.remove(timer);
+    /// Who waited for it comes back, to be dropped when the table is not borrowed any more.
+    pub(super) fn remove(&mut self, timer: Handle) -> Waiter {
+        let state = self.states.remove(timer);
         self.spinning.retain(|(_, other)| *other != timer);
         // What stays in the heap is recognised as stale when it comes up. A heap of nothing else is not kept.
         if self.states.is_empty() {
             self.heap.clear();
         }
+        state.map(|state| state.waiter).unwrap_or_default()
     }
 
     #[inline]
@@ -124,17 +127,11 @@ impl Timers {
         self.heap_size_max = HEAP_SIZE_MIN.max(2 * self.heap.len());
     }
 
+    /// Where to wait for the deadline; `None` when it has come since it was set.
     #[inline]
-    pub(super) fn poll(&mut self, timer: Handle, context: &mut Context<'_>) -> Poll<()> {
-        let Some(state) = self.states.get_mut(timer) else { return Poll::Pending };
-        if state.elapsed {
-            return Poll::Ready(());
-        }
-        match &mut state.waker {
-            Some(waker) => waker.clone_from(context.waker()),
-            none => *none = Some(context.waker().clone()),
-        }
-        Poll::Pending
+    pub(super) fn place_to_wait(&mut self, timer: Handle) -> Option<&mut Waiter> {
+        let state = self.states.get_mut(timer).expect("a timer's state lasts as long as the timer");
+        if state.elapsed { None } else { Some(&mut state.waiter) }
     }
 
     fn window_ns(&self) -> u64 {
@@ -171,13 +168,13 @@ impl Timers {
 
     /// Wakes the tasks whose deadlines have come.
     #[inline]
-    pub(super) fn expire(&mut self, now_ns: u64) {
+    pub(super) fn expire(&mut self, now_ns: u64, wakes: &mut Wakes) {
         while let Some(Reverse(entry)) = self.heap.peek() {
             if entry.due_ns > now_ns {
                 break;
             }
             let Some(Reverse(entry)) = self.heap.pop() else { break };
-            self.come_up(&entry, now_ns);
+            self.come_up(&entry, now_ns, wakes);
         }
         let mut index = 0;
         while let Some((deadline_ns, timer)) = self.spinning.get(index).copied() {
@@ -187,12 +184,12 @@ impl Timers {
             }
             self.spinning.swap_remove(index);
             if let Some(state) = self.states.get_mut(timer) {
-                state.fire();
+                state.fire(wakes);
             }
         }
     }
 
-    fn come_up(&mut self, entry: &Entry, now_ns: u64) {
+    fn come_up(&mut self, entry: &Entry, now_ns: u64, wakes: &mut Wakes) {
         let window_ns = self.window_ns();
         let Some(state) = self.states.get_mut(entry.timer) else { return };
         if state.queued_ns != entry.due_ns {
@@ -200,7 +197,7 @@ impl Timers {
         }
         state.queued_ns = NEVER;
         if state.deadline_ns <= now_ns {
-            state.fire();
+            state.fire(wakes);
             return;
         }
         let due_ns = state.due_ns(window_ns);
@@ -222,12 +219,10 @@ impl State {
         }
     }
 
-    fn fire(&mut self) {
+    fn fire(&mut self, wakes: &mut Wakes) {
         self.deadline_ns = NEVER;
         self.elapsed = true;
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
+        wakes.wake(&mut self.waiter);
     }
 }
 
@@ -243,7 +238,7 @@ mod tests {
             timers.set(moved, 1_000_000 - round);
             let short_lived = timers.insert(false);
             timers.set(short_lived, 2_000_000);
-            timers.remove(short_lived);
+            drop(timers.remove(short_lived));
         }
         assert!(timers.heap.len() <= HEAP_SIZE_MIN, "{} entries for one timer", timers.heap.len());
         assert_eq!(timers.next_ns(), Some(1_000_000 - 9_999));

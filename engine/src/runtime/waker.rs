@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code)] // A `RawWaker` cannot be made otherwise.
 
+use std::ptr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
@@ -29,8 +30,8 @@ pub(super) fn register_worker(inbox: Arc<Inbox>) -> Option<u16> {
     Some(number)
 }
 
-/// Gives the number back. Wakers that still carry it may wake a task of the number's next worker once too often, which
-/// every future must bear anyway.
+/// Gives the number back, once nothing of its worker is left. Wakers that still carry it may wake a task of the number's next
+/// worker once too often, which every future must bear anyway.
 pub(super) fn unregister_worker(number: u16) {
     WORKERS.write().unwrap_or_else(PoisonError::into_inner)[number as usize] = None;
 }
@@ -47,14 +48,40 @@ pub(super) fn task_waker(worker: u16, task: Handle) -> Waker {
     unsafe { Waker::from_raw(RawWaker::new(word as *const (), &TABLE)) }
 }
 
+/// A copy of a task's waker, with the number of its worker; `None` when it is anybody else's.
+#[inline]
+pub(super) fn copy_of_task_waker(waker: &Waker) -> Option<(u16, Waker)> {
+    is_task_waker(waker).then(|| {
+        let worker = (waker.data() as usize >> (SLOT_BITS + GENERATION_BITS)) as u16;
+        // SAFETY: as in `task_waker`.
+        (worker, unsafe { Waker::from_raw(RawWaker::new(waker.data(), &TABLE)) })
+    })
+}
+
+/// Whether it is a task's, of any worker.
+#[inline]
+pub(super) fn is_task_waker(waker: &Waker) -> bool {
+    ptr::eq(waker.vtable(), &raw const TABLE)
+}
+
+/// The task that a waker wakes; `None` when it is not a task's.
+#[inline]
+pub(super) fn task_of(waker: &Waker) -> Option<Handle> {
+    is_task_waker(waker).then(|| task_in(waker.data() as usize))
+}
+
+#[inline]
+fn task_in(word: usize) -> Handle {
+    Handle::new(word as u32 & SLOT_MASK, (word >> SLOT_BITS) as u32 & ((1 << GENERATION_BITS) - 1))
+}
+
 static TABLE: RawWakerVTable = RawWakerVTable::new(|word| RawWaker::new(word, &TABLE), wake, wake, |_| ());
 
 #[inline]
 fn wake(word: *const ()) {
     let word = word as usize;
     let worker = (word >> (SLOT_BITS + GENERATION_BITS)) as u16;
-    let generation = (word >> SLOT_BITS) as u32 & ((1 << GENERATION_BITS) - 1);
-    let task = Handle::new(word as u32 & SLOT_MASK, generation);
+    let task = task_in(word);
     if !RunQueue::wake_if_local(worker, task) {
         wake_from_elsewhere(worker, task);
     }

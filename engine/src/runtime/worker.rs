@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,14 +10,16 @@ use std::task::{Context, Poll};
 
 use ringtide_driver::{Completion, Driver, Handle};
 
+use super::contained::{contained, drop_contained};
 use super::core::{Core, Statistics};
 use super::driver::{AnyDriver, DriverChoice, SetupError};
-use super::inbox::{Message, Remote};
+use super::inbox::{Message, WorkerHandle};
 use super::run_queue::MAIN;
 use super::socket_table;
 use super::system;
 use super::timer_table::Spin;
-use super::waker::{task_waker, unregister_worker};
+use super::waiter::Wakes;
+use super::waker::task_waker;
 use crate::limits::BULK_SPIN_NS;
 
 /// A time that has passed on every clock: the driver does not wait.
@@ -46,6 +48,7 @@ pub struct Worker {
     core: Rc<Core>,
     fallback_reason: Option<String>,
     completions: Vec<Completion>,
+    wakes: Wakes,
     /// Whether the core may be spun on.
     spins: bool,
     /// Until when the next piece of a large transfer is waited for by spinning.
@@ -61,10 +64,11 @@ impl Worker {
     /// When the driver cannot be set up or the core is not this process's to use. Nothing is left behind, but the thread may be
     /// pinned already.
     pub fn new(options: &WorkerOptions) -> Result<Self, SetupError> {
-        if let Some(core) = options.core
-            && !core_affinity::set_for_current(core_affinity::CoreId { id: core })
-        {
-            return Err(SetupError::Pin(core));
+        if let Some(core) = options.core {
+            system::note_cores();
+            if !core_affinity::set_for_current(core_affinity::CoreId { id: core }) {
+                return Err(SetupError::Pin(core));
+            }
         }
         system::set_timer_slack_to_minimum();
         let (driver, fallback_reason) = AnyDriver::new(options.driver)?;
@@ -80,10 +84,13 @@ impl Worker {
     }
 
     fn over(driver: AnyDriver, spin: Spin, fallback_reason: Option<String>) -> Result<Self, SetupError> {
+        let core = Core::new(driver, spin)?;
+        let wakes = core.wakes();
         Ok(Self {
-            core: Core::new(driver, spin)?,
+            core,
             fallback_reason,
             completions: Vec::new(),
+            wakes,
             spins: spin != Spin::Off,
             bulk_until_ns: 0,
             spinning_since_ns: None,
@@ -101,14 +108,15 @@ impl Worker {
     }
 
     /// A way in for other threads.
-    pub fn remote(&self) -> Remote {
-        Remote::new(Arc::clone(self.core.inbox()))
+    pub fn handle(&self) -> WorkerHandle {
+        WorkerHandle::new(Arc::clone(self.core.inbox()))
     }
 
     /// Runs `main`, and the tasks that are spawned, until `main` has ended. Tasks that have not ended stay, and go on in the next `block_on`.
     ///
     /// # Panics
-    /// When `main` panics, when this thread is inside a `block_on` already, or when the driver breaks (its ring is gone).
+    /// When `main` panics, when this thread is inside a `block_on` already, or when the driver breaks (its ring is gone): then the worker
+    /// is good for nothing but to be dropped. Panics of tasks and of other threads' calls are contained.
     pub fn block_on<F: Future>(&mut self, main: F) -> F::Output {
         assert!(!Core::is_any_entered(), "this thread is inside a ringtide worker's block_on already");
         let core = Rc::clone(&self.core);
@@ -125,7 +133,9 @@ impl Worker {
                 return output;
             }
             self.run_ready_tasks(&core);
-            self.turn(&core);
+            if let Err(error) = self.turn(&core) {
+                driver_broke(&core, &error);
+            }
         }
     }
 
@@ -143,7 +153,7 @@ impl Worker {
     }
 
     /// Fires timers, reads the inbox, and lets the driver work; waits if there is nothing else to do.
-    fn turn(&mut self, core: &Core) {
+    fn turn(&mut self, core: &Core) -> io::Result<()> {
         let inbox = core.inbox();
         for message in inbox.take() {
             match message {
@@ -151,12 +161,13 @@ impl Worker {
                 Message::Call(function) => {
                     // It is another thread's: its panic, which the hook reports, is neither the main future's nor those of
                     // the messages behind it.
-                    let _ = catch_unwind(AssertUnwindSafe(function));
+                    let _ = contained(function);
                 }
             }
         }
         let now_ns = core.now_ns();
-        core.timers().expire(now_ns);
+        core.timers().expire(now_ns, &mut self.wakes);
+        self.wakes.finish();
         let busy = core.queue().is_ready();
         let due_ns = if busy {
             AT_ONCE
@@ -167,13 +178,10 @@ impl Worker {
         let expects_bulk = now_ns < self.bulk_until_ns;
         self.count_spinning(core, !busy && (expects_bulk || core.timers().is_spinning()), now_ns);
         let wait = due_ns.is_none_or(|due_ns| due_ns > now_ns) && !expects_bulk;
-        if !wait {
+        if !wait || !inbox.park() {
             return self.turn_driver(core, now_ns, AT_ONCE);
         }
-        if !inbox.park() {
-            return self.turn_driver(core, now_ns, AT_ONCE);
-        }
-        self.turn_driver(core, now_ns, due_ns);
+        let turned = self.turn_driver(core, now_ns, due_ns);
         inbox.unpark();
         // Only a wait that nothing but its deadline has ended tells how late wake-ups are.
         if let Some(due_ns) = due_ns
@@ -181,6 +189,7 @@ impl Worker {
         {
             core.timers().woken(due_ns, core.turn_time_ns());
         }
+        turned
     }
 
     #[inline]
@@ -191,19 +200,40 @@ impl Worker {
         }
     }
 
-    /// Hands everything started to the kernel, at `now_ns`, and waits until `deadline_ns` at most.
-    fn turn_driver(&mut self, core: &Core, now_ns: u64, deadline_ns: Option<u64>) {
+    /// Hands everything started to the kernel, at `now_ns`, and waits until `deadline_ns` at most. An error is the driver's end.
+    fn turn_driver(&mut self, core: &Core, now_ns: u64, deadline_ns: Option<u64>) -> io::Result<()> {
         let (mut sockets, mut driver) = core.io();
         sockets.stamp_sends(now_ns);
-        driver.turn(deadline_ns, &mut self.completions).expect("the driver works as long as its worker does");
+        driver.turn(deadline_ns, &mut self.completions)?;
         let now_ns = driver.now_ns();
         core.set_turn_time_ns(now_ns);
-        let filled = socket_table::dispatch(&mut sockets, &mut driver, self.completions.drain(..));
+        let completions = self.completions.drain(..);
+        let filled = socket_table::dispatch(&mut sockets, &mut driver, completions, &mut self.wakes);
         if filled && self.spins {
             self.bulk_until_ns = now_ns + BULK_SPIN_NS;
         }
         socket_table::close_abandoned(&mut sockets, &mut driver, now_ns);
+        drop((sockets, driver));
+        self.wakes.finish();
+        Ok(())
     }
+
+    /// Drops all tasks. Futures may spawn, wake and close as they are dropped, so no borrow is held meanwhile; what they spawn goes as well.
+    fn drop_tasks(&self) {
+        loop {
+            let tasks = self.core.queue().remove_all();
+            if tasks.is_empty() {
+                return;
+            }
+            tasks.into_iter().for_each(drop_contained);
+        }
+    }
+}
+
+#[cold]
+fn driver_broke(core: &Core, error: &io::Error) -> ! {
+    let driver = core.statistics().driver;
+    panic!("the {driver} driver of a ringtide worker has failed, and the worker ends with it: {error}");
 }
 
 #[inline]
@@ -212,9 +242,10 @@ fn poll_task(core: &Core, task: Handle) {
     let Some(mut future) = queue.begin_poll(task) else { return };
     let waker = task_waker(queue.worker(), task);
     let finished = future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
-    let ended = queue.end_poll(task, future, finished);
-    // Dropping what is left of it runs its owner's code, whose panic is no more the worker's than one of the future was.
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(ended)));
+    if let Some(ended) = queue.end_poll(task, future, finished) {
+        // Dropping what is left of it runs its owner's code, whose panic is no more the worker's than one of the future was.
+        drop_contained(ended);
+    }
 }
 
 impl fmt::Debug for Worker {
@@ -226,20 +257,18 @@ impl fmt::Debug for Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         let core = Rc::clone(&self.core);
-        unregister_worker(core.queue().worker());
-        // Futures may spawn, wake and close as they are dropped, so no borrow is held meanwhile. What they spawn goes as well.
-        drop(core.inbox().close());
         let _entered = core.enter();
-        loop {
-            let tasks = core.queue().remove_all();
-            if tasks.is_empty() {
-                break;
-            }
-            drop(tasks);
-        }
+        // From here on nobody's panic may keep the next from being dropped, nor this thread from having another worker.
+        core.inbox().close().into_iter().for_each(drop_contained);
+        self.drop_tasks();
         // Closing sockets may take the kernel a turn or two; what is left then is the driver's to end when it is dropped.
         for _ in 0..FAREWELL_TURNS {
-            self.turn_driver(&core, core.now_ns(), AT_ONCE);
+            if self.turn_driver(&core, core.now_ns(), AT_ONCE).is_err() {
+                // It has been reported by the `block_on` that it ended, or there is nothing left that it could have ended.
+                break;
+            }
         }
+        // What a waker has spawned meanwhile.
+        self.drop_tasks();
     }
 }

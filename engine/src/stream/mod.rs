@@ -8,7 +8,9 @@ use std::os::fd::OwnedFd;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use ringtide_driver::{Address, Lease, SendBuffer};
+use ringtide_driver::{Address, SendBuffer};
+
+pub use ringtide_driver::Lease;
 
 use crate::runtime;
 

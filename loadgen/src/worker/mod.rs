@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use ringtide::runtime::{self, Remote, SetupError, Spin, Statistics, Timer, Worker, WorkerOptions};
+use ringtide::runtime::{self, SetupError, Spin, Statistics, Timer, Worker, WorkerHandle, WorkerOptions};
 use ringtide::{Address, PreparedRequest};
 use ringtide_driver::allocator::CountingAllocator;
 
@@ -98,7 +98,7 @@ pub(crate) struct Outcome {
 /// Leads a worker from another thread.
 #[derive(Clone)]
 pub(crate) struct Controls {
-    remote: Remote,
+    remote: WorkerHandle,
 }
 
 impl Controls {
@@ -370,7 +370,7 @@ fn go_through_phases(
     PHASE.set(Some(Rc::clone(&phase)));
     let mut meter = ThreadMeter::of_this_thread();
     let reason = worker.fallback_reason().map(str::to_owned);
-    report(Report::SetUp(Controls { remote: worker.remote() }, reason));
+    report(Report::SetUp(Controls { remote: worker.handle() }, reason));
     worker.block_on(async {
         phase.until(|phase| phase.may_connect.get() || phase.stopped.get()).await;
         connect(&shared, &phase).await;

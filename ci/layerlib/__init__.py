@@ -1,0 +1,1 @@
+"""What ci/layers finds out about the files of a crate."""

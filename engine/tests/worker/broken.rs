@@ -1,0 +1,45 @@
+//! A driver that breaks under its worker: its system calls are refused, by a filter of this thread alone (seccomp(2)).
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
+
+use ringtide::runtime::{DriverChoice, Worker, WorkerOptions};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+
+/// The calls that the drivers wait in.
+const CALLS: &[i64] = &[
+    libc::SYS_io_uring_enter,
+    libc::SYS_epoll_pwait,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_epoll_wait,
+];
+
+/// Has them fail on this thread with an error that does not pass.
+fn forbid_waiting() {
+    let architecture = TargetArch::try_from(std::env::consts::ARCH).unwrap();
+    let rules = CALLS.iter().map(|call| (*call, Vec::new())).collect();
+    let refuse = SeccompAction::Errno(libc::EIO as u32);
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, architecture).unwrap();
+    let program: BpfProgram = filter.try_into().unwrap();
+    seccompiler::apply_filter(&program).expect("this system has seccomp, and this test needs it");
+}
+
+#[test]
+fn a_driver_that_breaks_ends_its_worker_and_says_why() {
+    for driver in [DriverChoice::Auto, DriverChoice::Fallback] {
+        let text = thread::spawn(move || {
+            let mut worker = Worker::new(&WorkerOptions { driver, ..WorkerOptions::default() }).unwrap();
+            forbid_waiting();
+            let wait = AssertUnwindSafe(|| worker.block_on(std::future::pending::<()>()));
+            let panic = catch_unwind(wait).unwrap_err();
+            // Ending it is no second panic, although its driver is broken still.
+            drop(worker);
+            *panic.downcast::<String>().unwrap()
+        });
+        let text = text.join().unwrap();
+        assert!(
+            text.contains("driver of a ringtide worker has failed") && text.contains("os error 5"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,105 @@
+//! What a worker does for connections when it idles, when it ends, and when a send is refused.
+
+use std::future::poll_fn;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc;
+use std::task::Poll;
+use std::time::Duration;
+
+use ringtide::runtime::{self, DriverChoice, Worker, WorkerOptions};
+use ringtide::stream::Stream;
+use ringtide::{Connection, ConnectionOptions, PreparedRequest};
+
+use super::worker;
+
+/// Has a connection answered over `ours`, and leaves it to the peer, who holds `theirs`, to close.
+async fn leave_to_peer(ours: UnixStream, mut theirs: &UnixStream) {
+    theirs.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let stream = Stream::adopt(OwnedFd::from(ours)).unwrap();
+    let mut connection = Connection::new(stream, &ConnectionOptions::default());
+    theirs.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+    let request = http::Request::get("http://localhost/").body(bytes::Bytes::new()).unwrap();
+    let request = PreparedRequest::new(&request).unwrap();
+    connection.send(&request).await.unwrap().discard().await.unwrap();
+    connection.close_after_peer();
+}
+
+#[test]
+fn a_connection_left_to_its_peer_goes_with_the_worker() {
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let mut worker = worker();
+    worker.block_on(leave_to_peer(ours, &theirs));
+    drop(worker);
+    theirs.read_to_end(&mut Vec::new()).expect("the end is seen when the worker has gone");
+}
+
+#[test]
+fn a_connection_left_to_its_peer_is_closed_in_time_by_an_idle_worker() {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let outcome = worker().block_on(async {
+        leave_to_peer(ours, &theirs).await;
+        let (sender, receiver) = mpsc::channel();
+        let mut reader = Some((theirs, sender));
+        poll_fn(|context| {
+            if let Some((mut theirs, sender)) = reader.take() {
+                let waker = context.waker().clone();
+                std::thread::spawn(move || {
+                    sender.send(theirs.read_to_end(&mut Vec::new())).unwrap();
+                    waker.wake();
+                });
+            }
+            // Nothing but this wake rouses the worker, and it comes when the end has been seen, or never was.
+            receiver.try_recv().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    });
+    outcome.expect("the end is seen although the worker has nothing else to do");
+}
+
+/// The peer has reset the connection before the request is started: the kernel takes none of it. Of one that it took, it tells when.
+#[test]
+fn a_request_that_was_refused_has_no_time_of_sending() {
+    for driver in [DriverChoice::Auto, DriverChoice::Fallback] {
+        for pipelining in [false, true] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap().into();
+            let request = http::Request::get("http://h/").body(bytes::Bytes::new()).unwrap();
+            let request = PreparedRequest::new(&request).unwrap().leak();
+            let mut worker = Worker::new(&WorkerOptions { driver, ..WorkerOptions::default() }).unwrap();
+            worker.block_on(async {
+                let options = ConnectionOptions { pipelining, ..ConnectionOptions::default() };
+                let mut connection = Connection::new(Stream::connect(&address).await.unwrap(), &options);
+                let (peer, _) = listener.accept().unwrap();
+                socket2::SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+                drop(peer);
+                connection.start(&request).unwrap();
+                connection.response().await.unwrap_err();
+                assert_eq!(connection.in_flight_sent_ns().collect::<Vec<_>>(), [None], "{driver}");
+
+                let mut connection = Connection::new(Stream::connect(&address).await.unwrap(), &options);
+                let (mut peer, _) = listener.accept().unwrap();
+                let before_ns = runtime::now_ns();
+                connection.start(&request).unwrap();
+                let mut bytes = vec![0; request.bytes().len()];
+                // Has it sent, and then ends.
+                poll_fn(|context| {
+                    assert!(connection.poll_exchange(context).is_pending());
+                    Poll::Ready(())
+                })
+                .await;
+                runtime::yield_now().await;
+                peer.read_exact(&mut bytes).unwrap();
+                drop(peer);
+                connection.response().await.unwrap_err();
+                let sent_ns: Vec<_> = connection.in_flight_sent_ns().collect();
+                assert!(
+                    sent_ns.len() == 1 && sent_ns[0].is_some_and(|sent_ns| sent_ns >= before_ns),
+                    "{sent_ns:?}"
+                );
+            });
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! The worker from outside.
+
+mod blocking;
+#[cfg(target_os = "linux")]
+mod broken;
+mod connections;
+mod descriptors;
+mod elsewhere;
+mod ending;
+mod foreign;
+mod misplaced;
+mod tasks;
+mod timers;
+
+use ringtide::runtime::{Worker, WorkerOptions};
+
+fn worker() -> Worker {
+    Worker::new(&WorkerOptions::default()).expect("a worker can be made")
+}
