@@ -195,8 +195,9 @@ impl Connection {
     /// when it is not [reusable](Self::is_reusable). Nothing has changed.
     #[inline]
     pub fn start(&mut self, request: &PreparedRequest) -> Result<(), Error> {
-        let room = if self.pipelining { PIPELINED_MAX } else { 1 };
-        if self.pending_body != BodyLength::None || self.in_flight.len() >= room {
+        let is_full =
+            if self.pipelining { self.in_flight.len() >= PIPELINED_MAX } else { !self.in_flight.is_empty() };
+        if is_full || self.pending_body != BodyLength::None {
             return Err(RequestError::Busy.into());
         }
         if !self.is_reusable() {
@@ -244,7 +245,7 @@ impl Connection {
         }
         ready!(self.poll_end(context))?;
         // A response that has ended had a head.
-        let Some(meta) = self.meta.take() else { return Poll::Ready(Err(h1::Error::Failed.into())) };
+        let Some(meta) = self.meta else { return Poll::Ready(Err(h1::Error::Failed.into())) };
         let timing = Timing { sent_ns: self.sent_ns, first_byte_ns: self.first_byte_ns };
         self.tidy();
         let end_ns = self.stream.turn_time_ns();

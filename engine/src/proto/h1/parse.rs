@@ -11,12 +11,6 @@ use super::framing::{Facts, is_authority, is_connect_target};
 use super::head::{Fields, RequestMeta, ResponseMeta, STATUS_LINE_SIZE_MIN, Version};
 use super::limits::{HEADER_COUNT_CEILING, Limits};
 
-/// Why there is no head in some bytes.
-enum Refusal {
-    Parser(httparse::Error),
-    Codec(Error),
-}
-
 /// The head of a response that `window` begins with, when all of it is there, and then what its fields say in `facts`, which is fresh. Folded lines
 /// are unfolded.
 #[inline]
@@ -25,22 +19,9 @@ pub(super) fn response(
     limits: &Limits,
     facts: &mut Facts,
 ) -> Result<Option<ResponseMeta>, Error> {
-    match parse_response(window, limits, facts) {
-        Ok(found) => Ok(found),
-        Err(Refusal::Codec(error)) => Err(error),
-        Err(Refusal::Parser(error)) => response_despite(error, window, limits, facts),
-    }
-}
-
-#[inline]
-fn parse_response(
-    window: &[u8],
-    limits: &Limits,
-    facts: &mut Facts,
-) -> Result<Option<ResponseMeta>, Refusal> {
     // httparse ignores empty lines here, as it does before requests; RFC 9112 §2.2 has them before requests only.
     if let Some(b'\r' | b'\n') = window.first() {
-        return Err(Refusal::Codec(syntax(SyntaxPart::StatusLine, 0)));
+        return Err(syntax(SyntaxPart::StatusLine, 0));
     }
     let mut headers = [const { MaybeUninit::uninit() }; HEADER_COUNT_CEILING as usize];
     let mut response = httparse::Response::new(&mut []);
@@ -49,10 +30,10 @@ fn parse_response(
         window,
         &mut headers[..header_count_max(limits)],
     );
-    let status = response.code.map(StatusCode::from_u16);
-    match (parsed, response.version, status) {
-        (_, _, Some(Err(_))) => Err(Refusal::Codec(syntax(SyntaxPart::StatusLine, STATUS_LINE_SIZE_MIN - 3))),
-        (Ok(Status::Complete(length)), Some(minor), Some(Ok(status))) => {
+    let bad_status = || Err(syntax(SyntaxPart::StatusLine, STATUS_LINE_SIZE_MIN - 3));
+    match (parsed, response.version, response.code) {
+        (Ok(Status::Complete(length)), Some(minor), Some(code)) => {
+            let Ok(status) = StatusCode::from_u16(code) else { return bad_status() };
             // httparse shows a reason beyond ASCII as empty; so a search begins behind what it shows.
             let reason_end = STATUS_LINE_SIZE_MIN + response.reason.map_or(0, str::len);
             let line_end = window[reason_end..length].iter().position(|&byte| byte == b'\n');
@@ -62,11 +43,12 @@ fn parse_response(
                 fields_offset: line_end.map_or(length, |at| reason_end + at + 1) as u32,
                 length: length as u32,
             };
-            facts.collect(response.headers).map_err(Refusal::Codec)?;
+            facts.collect(response.headers)?;
             Ok(Some(meta))
         }
+        (_, _, Some(code)) if StatusCode::from_u16(code).is_err() => bad_status(),
         (Ok(_), ..) => Ok(None),
-        (Err(error), ..) => Err(Refusal::Parser(error)),
+        (Err(error), ..) => response_despite(error, window, limits, facts),
     }
 }
 
@@ -78,36 +60,21 @@ fn response_despite(
     limits: &Limits,
     facts: &mut Facts,
 ) -> Result<Option<ResponseMeta>, Error> {
-    let mut refusal = Refusal::Parser(error);
     if error == httparse::Error::Version
         && let Some(mut known) = with_known_version(window, 0)
     {
-        // The copy is parsed, and the lines are unfolded in the original as well, which has the same length.
-        match parse_response(&known, limits, facts) {
-            Err(Refusal::Parser(error)) => {
-                let found = response_despite(error, &mut known, limits, facts);
-                unfold_head(window);
-                return found;
-            }
-            Err(Refusal::Codec(error)) => return Err(error),
-            Ok(found) => return Ok(found),
-        }
+        // The copy is parsed, and its lines are unfolded. Those of the original are as well, so that it can be shown.
+        let found = response(&mut known, limits, facts);
+        unfold_head(window);
+        return found;
     }
     if error == httparse::Error::HeaderName && unfold_head(window) {
-        match parse_response(window, limits, facts) {
-            Err(again) => refusal = again,
-            Ok(found) => return Ok(found),
-        }
+        return response(window, limits, facts);
     }
-    Err(match refusal {
-        Refusal::Codec(error) => error,
-        Refusal::Parser(error) => head_error(error, window, limits, |prefix, headers| {
-            let mut response = httparse::Response::new(&mut []);
-            ParserConfig::default()
-                .parse_response_with_uninit_headers(&mut response, prefix, headers)
-                .is_err()
-        }),
-    })
+    Err(head_error(error, window, limits, |prefix, headers| {
+        let mut response = httparse::Response::new(&mut []);
+        ParserConfig::default().parse_response_with_uninit_headers(&mut response, prefix, headers).is_err()
+    }))
 }
 
 /// As [`response`], of a request.
