@@ -30,7 +30,7 @@ struct Plan {
 }
 
 /// Carries out a plan; how many requests were completed.
-type Run = fn(Plan) -> u64;
+type Run = fn(&Plan) -> u64;
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = env::args().skip(1).collect();
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
         eprintln!("usage: client_cost reqwest|handle|client URL TASKS MILLISECONDS");
         return ExitCode::from(2);
     };
-    let requests = run(plan);
+    let requests = run(&plan);
     let requests_per_second = requests as f64 / duration.as_secs_f64();
     println!(r#"{{"requests": {requests}, "requests_per_second": {requests_per_second:.1}}}"#);
     ExitCode::SUCCESS

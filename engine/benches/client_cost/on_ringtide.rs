@@ -10,7 +10,7 @@ use super::Plan;
 /// More than any page here.
 const BODY_SIZE_MAX: usize = 16 * 1024 * 1024;
 
-pub(crate) fn client(plan: Plan) -> u64 {
+pub(crate) fn client(plan: &Plan) -> u64 {
     let mut worker = Worker::new(&WorkerOptions::default()).expect("a worker can be set up here");
     worker.block_on(async {
         let client = Client::default();

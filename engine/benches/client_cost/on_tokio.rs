@@ -13,9 +13,9 @@ use super::Plan;
 /// More than any page here.
 const BODY_SIZE_MAX: usize = 16 * 1024 * 1024;
 
-pub(crate) fn reqwest(plan: Plan) -> u64 {
+pub(crate) fn reqwest(plan: &Plan) -> u64 {
     let client = reqwest::Client::new();
-    repeat(&plan, move |url| {
+    repeat(plan, move |url| {
         let request = client.get(url);
         async {
             let response = request.send().await.expect("the request succeeds");
@@ -25,12 +25,11 @@ pub(crate) fn reqwest(plan: Plan) -> u64 {
     })
 }
 
-pub(crate) fn handle(plan: Plan) -> u64 {
+pub(crate) fn handle(plan: &Plan) -> u64 {
     let client = ClientHandle::spawn(ClientOptions::default(), WorkerOptions::default())
         .expect("a worker can be set up here");
-    repeat(&plan, move |url| {
-        let request = http::Request::get(url).body(Bytes::new()).expect("the request is sound");
-        let request = client.request(request);
+    repeat(plan, move |url| {
+        let request = client.get(url);
         async {
             let response = request.await.expect("the request succeeds");
             assert_eq!(response.status(), 200);

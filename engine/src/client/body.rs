@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::Timeouts;
 use super::exchange::{Exchange, deadline_ns};
+use super::options::Timeouts;
 use crate::conn::Piece;
 use crate::error::{Error, Phase};
 use crate::proto::h1::BodyLength;

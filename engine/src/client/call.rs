@@ -16,8 +16,10 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use http::Response;
 
-use super::handle::REMOTE_UNREAD_SIZE_MAX;
 use crate::error::Error;
+
+/// Bytes of a body that wait on the way to another thread. Beyond that the worker reads no further, and so holds the peer back.
+pub const REMOTE_UNREAD_SIZE_MAX: usize = 256 * 1024;
 
 /// The head of a response, with the size of its body if that is known.
 pub(super) type Head = Response<Option<u64>>;

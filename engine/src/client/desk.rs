@@ -14,10 +14,10 @@ use std::thread;
 
 use http::{Request, Response};
 
-use super::call::{Call, News, Relay, lock, wake};
-use super::handle::REMOTE_UNREAD_SIZE_MAX;
+use super::body::Body;
+use super::call::{Call, News, REMOTE_UNREAD_SIZE_MAX, Relay, lock, wake};
+use super::local::Client;
 use super::request_body::RemoteRequestBody;
-use super::{Body, Client};
 use crate::error::Error;
 use crate::runtime::{self, Timer};
 

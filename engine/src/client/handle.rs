@@ -17,13 +17,11 @@ use http_body::{Frame, SizeHint};
 
 use super::call::{Call, Receiving};
 use super::desk::{Desk, serve};
+use super::local::{Client, request_to};
+use super::options::ClientOptions;
 use super::request_body::RemoteRequestBody;
-use super::{Client, ClientOptions, request_to};
 use crate::error::{Error, RequestError};
 use crate::runtime::{self, SetupError, Worker, WorkerOptions};
-
-/// Bytes of a body that wait on the way to another thread. Beyond that the worker reads no further, and so holds the peer back.
-pub const REMOTE_UNREAD_SIZE_MAX: usize = 256 * 1024;
 
 /// Sends requests to a [`Client`] on another thread. Clones lead to the same client; any executor will do.
 ///
@@ -166,7 +164,7 @@ impl fmt::Debug for RemoteRequest {
     }
 }
 
-/// The body of a response on another thread than its client. Its pieces are copies. The worker reads at most [`REMOTE_UNREAD_SIZE_MAX`] bytes ahead, and
+/// The body of a response on another thread than its client. Its pieces are copies. The worker reads at most [`REMOTE_UNREAD_SIZE_MAX`](super::REMOTE_UNREAD_SIZE_MAX) bytes ahead, and
 /// one piece. Dropping it before its end is as with [`Body`](super::Body).
 pub struct RemoteBody {
     receiving: Option<Receiving>,

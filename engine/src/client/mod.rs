@@ -1,9 +1,11 @@
-//! The client: `http` types in and out, connections kept and shared, policies for what may go wrong.
+//! The client: `http` types in and out, connections kept and shared, limits for what may go wrong.
 //!
 //! [`Client`] lives on one worker, with its connections, and costs nothing to share there. [`ClientHandle`] is the way to it
-//! from other threads and other executors.
+//! from other threads and other runtimes, tokio's for instance.
 //!
 //! Not here, yet: TLS, HTTP/2, redirects, cookies, decompression, proxies.
+//!
+//! # A request and its response
 //!
 //! ```no_run
 //! use ringtide::Client;
@@ -13,37 +15,122 @@
 //!     let client = Client::default();
 //!     let response = client.get("http://127.0.0.1:8080/").await?;
 //!     println!("{} {:?}", response.status(), response.headers());
+//!     // At most 1 MiB of it.
 //!     println!("{}", response.into_body().text(1024 * 1024).await?);
-//!
-//!     let request = http::Request::put("http://127.0.0.1:8080/notes/1").header("content-type", "text/plain").body("tea, milk")?;
-//!     assert!(client.request(request).await?.status().is_success());
 //!     Ok::<(), Box<dyn std::error::Error>>(())
 //! })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Several requests at a time are tasks that share a client. How many connections they may open is [`PoolOptions`]'; the others wait.
+//! A status such as 404 is no error: it is a response. The examples below are inside such a `block_on`.
+//!
+//! # Fields, methods, JSON
+//!
+//! Everything else about a request is an [`http::Request`]. JSON is bytes that a crate of your choice has made.
 //!
 //! ```no_run
-//! use ringtide::Client;
-//! use ringtide::runtime::{self, Worker, WorkerOptions};
+//! # async fn example(client: ringtide::Client) -> Result<(), Box<dyn std::error::Error>> {
+//! let json = br#"{"title": "tea"}"#.to_vec(); // serde_json::to_vec(&note)?
+//! let request = http::Request::post("http://127.0.0.1:8080/notes").header("content-type", "application/json").body(json)?;
+//! let response = client.request(request).await?;
+//! assert!(response.status().is_success());
+//! let bytes = response.into_body().bytes(1024 * 1024).await?; // serde_json::from_slice(&bytes)?
+//! # Ok(())
+//! # }
+//! ```
 //!
-//! Worker::new(&WorkerOptions::default())?.block_on(async {
-//!     let client = Client::default();
-//!     let fetches = (1..=100).map(|number| {
-//!         let client = client.clone();
-//!         runtime::spawn(async move {
-//!             let response = client.get(&format!("http://127.0.0.1:8080/notes/{number}")).await?;
-//!             response.into_body().text(1024 * 1024).await
-//!         })
-//!     });
-//!     // All of them begin before the first is waited for.
-//!     for fetch in fetches.collect::<Vec<_>>() {
-//!         println!("{}", fetch.await??);
+//! # Time limits and errors
+//!
+//! Each part of a request has its own limit, see [`Timeouts`]. [`Error::culprit`] tells whose fault a failure is.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use ringtide::client::Timeouts;
+//! use ringtide::error::{Error, Phase};
+//! use ringtide::{Client, ClientOptions};
+//!
+//! # async fn example() {
+//! let timeouts = Timeouts::default().connect(Duration::from_secs(1)).head(Duration::from_secs(5));
+//! let client = Client::new(ClientOptions::default().timeouts(timeouts));
+//! match client.get("http://127.0.0.1:8080/").await {
+//!     Ok(response) => println!("{}", response.status()),
+//!     Err(Error::Timeout(Phase::Head)) => println!("no answer within 5 seconds"),
+//!     Err(error) => println!("{error}, by {:?}", error.culprit()),
+//! }
+//! # }
+//! ```
+//!
+//! # Many requests at a time
+//!
+//! They are tasks that share a client. How many connections they may open is [`PoolOptions`]'; the others wait.
+//!
+//! ```no_run
+//! use ringtide::runtime;
+//!
+//! # async fn example(client: ringtide::Client) -> Result<(), Box<dyn std::error::Error>> {
+//! let fetches = (1..=100).map(|number| {
+//!     let client = client.clone();
+//!     runtime::spawn(async move {
+//!         let response = client.get(&format!("http://127.0.0.1:8080/notes/{number}")).await?;
+//!         response.into_body().text(1024 * 1024).await
+//!     })
+//! });
+//! // All of them begin before the first is waited for.
+//! for fetch in fetches.collect::<Vec<_>>() {
+//!     println!("{}", fetch.await??);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Large bodies
+//!
+//! A body is received as it is read, and sent as it is made; neither is ever whole in memory.
+//!
+//! ```no_run
+//! use ringtide::client::RequestBody;
+//!
+//! # async fn example(client: ringtide::Client) -> Result<(), Box<dyn std::error::Error>> {
+//! // Down, piece by piece …
+//! let mut body = client.get("http://127.0.0.1:8080/events").await?.into_body();
+//! while let Some(piece) = body.chunk().await? {
+//!     println!("{} bytes", piece.len());
+//! }
+//! // … or into a file,
+//! client.get("http://127.0.0.1:8080/large.iso").await?.into_body().save("large.iso").await?;
+//! // and up from one.
+//! client.post("http://127.0.0.1:8080/photos", RequestBody::file("beach.jpg")).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A body that is made on the way is an [`http_body::Body`], see [`RequestBody::stream`], or written into a [`body_channel`].
+//!
+//! # From tokio, and from any other thread
+//!
+//! [`ClientHandle::spawn`] starts a client on a thread of its own; its futures are `Send`, and any executor can await them.
+//!
+//! ```no_run
+//! use ringtide::ClientOptions;
+//! use ringtide::client::{ClientHandle, RemoteRequestBody, body_channel};
+//! use ringtide::runtime::WorkerOptions;
+//!
+//! #[tokio::main(flavor = "current_thread")]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let client = ClientHandle::spawn(ClientOptions::default(), WorkerOptions::default())?;
+//!     let response = client.get("http://127.0.0.1:8080/").await?;
+//!     println!("{:?}", response.into_body().bytes(1024 * 1024).await?);
+//!
+//!     let (mut sender, body) = body_channel(None);
+//!     let upload = tokio::spawn(client.post("http://127.0.0.1:8080/lines", RemoteRequestBody::stream(body)));
+//!     for number in 0..1_000_000 {
+//!         sender.send(format!("line {number}\n")).await?;
 //!     }
-//!     Ok::<(), Box<dyn std::error::Error>>(())
-//! })?;
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//!     sender.finish();
+//!     println!("{}", upload.await??.status());
+//!     Ok(())
+//! }
 //! ```
 
 #![forbid(unsafe_code)]
@@ -56,203 +143,19 @@ mod desk;
 mod exchange;
 mod file;
 mod handle;
+mod local;
 mod options;
 mod outbound;
 mod request_body;
 
-use std::cell::Cell;
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
-use std::rc::Rc;
-use std::task::Poll;
-use std::time::Duration;
-
-use http::uri::InvalidUri;
-use http::{Method, Request, Response};
-use ringtide_driver::Address;
-
-use self::exchange::deadline_ns;
-use self::outbound::Outbound;
-use crate::conn::{Connection, ConnectionOptions};
-use crate::error::{Error, Phase, RequestError};
-use crate::pool::{Authority, Pool, Pooled};
-use crate::runtime::{Timer, WorkerId};
-use crate::{resolve, runtime};
-
 pub use self::body::{Body, DRAIN_SIZE_MAX};
+pub use self::call::REMOTE_UNREAD_SIZE_MAX;
 pub use self::channel::{
     BODY_CHANNEL_SIZE_MAX, BodyAborted, BodyClosed, BodyReceiver, BodySender, body_channel,
 };
-pub use self::handle::{ClientHandle, REMOTE_UNREAD_SIZE_MAX, RemoteBody, RemoteRequest};
+pub use self::handle::{ClientHandle, RemoteBody, RemoteRequest};
+pub use self::local::Client;
 pub use self::options::{ClientOptions, Timeouts};
 pub use self::request_body::{RemoteRequestBody, RequestBody};
 pub use crate::conn::Piece;
 pub use crate::pool::PoolOptions;
-
-/// An HTTP client on one worker. Clones share its connections.
-///
-/// Dropping the last clone closes idle connections; responses under way can be read to their end.
-#[derive(Clone, Debug)]
-pub struct Client {
-    inner: Rc<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    options: ClientOptions,
-    pool: Pool,
-    worker: WorkerId,
-}
-
-impl Client {
-    /// A client on the worker of this thread.
-    ///
-    /// # Panics
-    /// Outside a worker's [`block_on`](runtime::Worker::block_on).
-    #[track_caller]
-    pub fn new(options: ClientOptions) -> Self {
-        let pool = Pool::new(options.pool);
-        Self { inner: Rc::new(Inner { options, pool, worker: runtime::worker_id() }) }
-    }
-
-    /// Sends `GET uri`. See [`request`](Self::request).
-    ///
-    /// # Errors
-    /// As [`request`](Self::request); [`RequestError::Uri`] also when `uri` cannot be parsed.
-    pub async fn get(&self, uri: &str) -> Result<Response<Body>, Error> {
-        self.request(request_to(Method::GET, uri, ())?).await
-    }
-
-    /// Sends `POST uri` with `body`. See [`request`](Self::request).
-    ///
-    /// # Errors
-    /// As [`get`](Self::get).
-    pub async fn post(&self, uri: &str, body: impl Into<RequestBody>) -> Result<Response<Body>, Error> {
-        self.request(request_to(Method::POST, uri, body)?).await
-    }
-
-    /// Sends `request`, and returns the final response when its head is there. The URI is absolute, as `http://host:port/path`.
-    ///
-    /// `Host` and the framing of the body are set here, and whatever the request says about the latter is not sent.
-    /// The body is sent at the same time as the response is received, and goes on while the response's [`Body`] is read.
-    /// `Expect: 100-continue` does not hold it back (RFC 9110 §10.1.1 lets a client not wait). After a connection is closed by a
-    /// server the request may be sent again: see [`ClientOptions::replays_max`].
-    ///
-    /// Dropping the future ends everything: a connection on which anything was sent is closed, one that waits in the queue leaves it, and a
-    /// request that was sent may have been acted on.
-    ///
-    /// # Errors
-    /// No response can be had, and the connection of the request has been closed.
-    /// - [`Error::Request`]: the request cannot be sent as it is, or its body failed.
-    /// - [`Error::File`]: the file that is its body cannot be opened, in which case nothing was sent, or not be read.
-    /// - [`Error::Resolve`], [`Error::Connect`]: nothing was sent.
-    /// - [`Error::Timeout`]: see [`Timeouts`]; in the phases before [`Phase::Head`] nothing was sent.
-    /// - [`Error::Closed`], [`Error::Network`], [`Error::Incomplete`], [`Error::Protocol`]: the request may have been acted on.
-    pub async fn request<B: Into<RequestBody>>(&self, request: Request<B>) -> Result<Response<Body>, Error> {
-        assert!(
-            runtime::worker_id() == self.inner.worker,
-            "this Client belongs to another worker than the one whose block_on this thread is inside; that one does not run \
-             meanwhile. Make a client for each worker, or use a ClientHandle, whose client is on another thread"
-        );
-        let options = &self.inner.options;
-        let authority = Rc::new(Authority::of(request.uri())?);
-        let mut outbound = Outbound::new(request.map(Into::into)).await?;
-        let acquiring = pin!(async { Ok(self.inner.pool.acquire(&authority).await) });
-        let acquired = within(options.timeouts.pool, || Phase::Pool, acquiring).await?;
-        let mut idle = acquired.pooled;
-        if idle.is_some() && !outbound.is_replayable() {
-            // What cannot be sent twice is worth a look at the driver: the peer may have closed since the worker's last turn.
-            runtime::yield_now().await;
-            idle = idle.filter(|pooled| pooled.connection.is_reusable());
-        }
-        let mut permit = acquired.permit;
-        let mut replays_left = options.replays_max;
-        // Only a connection that was idle can have been closed by a server that has no objection to the request.
-        let may_replay = idle.is_some();
-        loop {
-            let pooled = match idle.take() {
-                Some(pooled) => pooled,
-                // In a box, as it is large and rare.
-                None => Pooled::new(Box::pin(self.connect(&authority)).await?),
-            };
-            let mut exchange = outbound.start(pooled, permit, options.timeouts.head)?;
-            let error = match poll_fn(|context| exchange.poll_head(context)).await {
-                Ok(()) => {
-                    let (head, length) = exchange.response()?;
-                    return Ok(head.map(|()| Body::new(exchange, length, &options.timeouts)));
-                }
-                Err(error) => error,
-            };
-            let unanswered = exchange.is_unanswered(&error);
-            let upload;
-            (permit, upload) = exchange.abandon();
-            outbound.take_back(upload);
-            if !(may_replay && unanswered && replays_left > 0 && outbound.is_replayable()) {
-                return Err(error);
-            }
-            replays_left -= 1;
-        }
-    }
-
-    async fn connect(&self, authority: &Authority) -> Result<Connection, Error> {
-        let options = &self.inner.options;
-        let phase = Cell::new(Phase::Connect);
-        let connecting = pin!(async {
-            let addresses = if let Some(address) = &options.connect_to {
-                vec![address.clone()]
-            } else {
-                phase.set(Phase::Resolve);
-                let addresses = resolve::lookup(&authority.host, authority.port).await?;
-                addresses.into_iter().map(Address::Tcp).collect()
-            };
-            phase.set(Phase::Connect);
-            connect::connect(&addresses).await
-        });
-        let stream = within(options.timeouts.connect, || phase.get(), connecting).await?;
-        Ok(Connection::new(stream, &ConnectionOptions { limits: options.limits, pipelining: false }))
-    }
-}
-
-impl Default for Client {
-    /// With the default options.
-    ///
-    /// # Panics
-    /// Outside a worker's [`block_on`](runtime::Worker::block_on).
-    #[track_caller]
-    fn default() -> Self {
-        Self::new(ClientOptions::default())
-    }
-}
-
-/// A request of `method` for `uri`.
-fn request_to<B>(method: Method, uri: &str, body: B) -> Result<Request<B>, RequestError> {
-    let mut request = Request::new(body);
-    *request.method_mut() = method;
-    *request.uri_mut() = uri.parse().map_err(|error: InvalidUri| RequestError::Uri {
-        uri: uri.to_owned(),
-        reason: format!("it cannot be parsed: {error}"),
-    })?;
-    Ok(request)
-}
-
-/// `future`, for at most `limit`; the error names the phase that it was in then. What is ready at once costs no timer.
-async fn within<T>(
-    limit: Option<Duration>,
-    phase: impl Fn() -> Phase,
-    mut future: Pin<&mut impl Future<Output = Result<T, Error>>>,
-) -> Result<T, Error> {
-    let mut timer = None;
-    poll_fn(|context| {
-        if let Poll::Ready(outcome) = future.as_mut().poll(context) {
-            return Poll::Ready(outcome);
-        }
-        let Some(limit) = limit else { return Poll::Pending };
-        let timer = timer.get_or_insert_with(|| {
-            let mut timer = Timer::new();
-            timer.set(deadline_ns(limit));
-            timer
-        });
-        timer.poll_elapsed(context).map(|()| Err(Error::Timeout(phase())))
-    })
-    .await
-}

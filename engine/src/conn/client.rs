@@ -32,13 +32,34 @@ use crate::stream::Stream;
 /// Pieces of a body below this size are copied rather than lent: a lease keeps a whole receive buffer from its worker.
 const PIECE_LENT_SIZE_MIN: usize = 2 * 1024;
 
-/// How a [`Connection`] is to be.
+/// How a [`Connection`] behaves.
+///
+/// ```
+/// let options = ringtide::ConnectionOptions::default().pipelining(true);
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 pub struct ConnectionOptions {
     /// What a response may be at most.
     pub limits: Limits,
-    /// Whether requests may be started before the responses to earlier ones have ended (RFC 9112 §9.3.2).
+    /// Whether requests may be started before the responses to earlier ones have ended (RFC 9112 §9.3.2). The default is false.
     pub pipelining: bool,
+}
+
+impl ConnectionOptions {
+    /// Sets [`limits`](Self::limits).
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets [`pipelining`](Self::pipelining).
+    #[must_use]
+    pub fn pipelining(mut self, pipelining: bool) -> Self {
+        self.pipelining = pipelining;
+        self
+    }
 }
 
 /// A client's HTTP/1.1 connection. It belongs to the worker it was made on.

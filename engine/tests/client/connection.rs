@@ -124,7 +124,7 @@ fn with_both_ends(main: impl AsyncFnOnce(Connection, Stream)) {
         let mut listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
         let address = listener.local_address().unwrap();
         let stream = Stream::connect(&address).await.unwrap();
-        let options = ConnectionOptions { pipelining: true, ..ConnectionOptions::default() };
+        let options = ConnectionOptions::default().pipelining(true);
         main(Connection::new(stream, &options), listener.accept().await.unwrap()).await;
     });
 }
@@ -186,7 +186,7 @@ fn nothing_is_sent_behind_the_head_of_the_last_response() {
         let mut listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
         let address = listener.local_address().unwrap();
         let stream = Stream::connect(&address).await.unwrap();
-        let options = ConnectionOptions { pipelining: true, ..ConnectionOptions::default() };
+        let options = ConnectionOptions::default().pipelining(true);
         let mut connection = Connection::new(stream, &options);
         let mut peer = listener.accept().await.unwrap();
         let large = Request::post("http://h/").body(Bytes::from(vec![b'x'; BODY_SIZE])).unwrap();
@@ -241,7 +241,7 @@ fn what_comes_before_the_first_request_is_no_response_to_it() {
             let mut listener = Listener::bind(&address, false).unwrap();
             let address = listener.local_address().unwrap();
             let stream = Stream::connect(&address).await.unwrap();
-            let options = ConnectionOptions { pipelining, ..ConnectionOptions::default() };
+            let options = ConnectionOptions::default().pipelining(pipelining);
             let mut connection = Connection::new(stream, &options);
             let mut peer = listener.accept().await.unwrap();
             assert!(connection.is_reusable());

@@ -51,7 +51,7 @@ fn receiver() -> (Server, Arc<Mutex<Vec<u8>>>) {
         let received = Arc::clone(&received);
         move |_, peer| {
             while let Some(request) = peer.request() {
-                *received.lock().unwrap() = request.body.clone();
+                received.lock().unwrap().clone_from(&request.body);
                 peer.respond(request.field("content-length").unwrap_or("chunked"));
             }
         }
@@ -202,7 +202,7 @@ fn a_body_is_saved_in_place_of_what_was_there() {
     for size in [SIZE, 0, 1, 256 * 1024] {
         let folder = Folder::new("saved");
         let (server, _sent) = sender(size);
-        let path = folder.file(&[7; SIZE + 1000]);
+        let path = folder.file(&vec![7; SIZE + 1000]);
         run(async {
             let client = Client::default();
             assert_eq!(save(&client, &server, &path).await.unwrap(), size as u64);

@@ -53,7 +53,7 @@ fn run(seed: u64, size_max: u64) -> Outcome {
                 }
             }
         });
-        let options = ConnectionOptions { pipelining: true, ..ConnectionOptions::default() };
+        let options = ConnectionOptions::default().pipelining(true);
         let mut connection = Connection::new(Stream::connect(&address).await.unwrap(), &options);
         let mut sizes = Vec::new();
         for _ in 0..40 {

@@ -12,6 +12,7 @@ mod remote;
 mod server;
 mod simulated;
 mod streams;
+mod wakes;
 
 use std::future::Future;
 use std::time::Duration;

@@ -145,8 +145,8 @@ fn run(seed: u64, faults: Faults) -> Outcome {
     Worker::simulated(sim).unwrap().block_on(async {
         let listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
         let address = listener.local_address().unwrap();
-        let seen = Rc::<Seen>::default();
-        let server = runtime::spawn(serve(listener, Rc::clone(&seen)));
+        let counted = Rc::<Seen>::default();
+        let server = runtime::spawn(serve(listener, Rc::clone(&counted)));
         let timeouts = Timeouts::none()
             .pool(Duration::from_mins(2))
             .connect(Duration::from_secs(20))
@@ -179,7 +179,7 @@ fn run(seed: u64, faults: Faults) -> Outcome {
             failures.extend(task.await.unwrap());
         }
         server.abort();
-        Outcome { failures, seen }
+        Outcome { failures, seen: counted }
     })
 }
 

@@ -121,6 +121,7 @@ fn tasks_of_the_worker_use_a_channel_as_well() {
 
 #[test]
 fn a_server_that_reads_nothing_holds_the_sender_back() {
+    const SIZE: usize = 64 * 1024 * 1024;
     let (go_on, order) = mpsc::channel::<()>();
     let order = Mutex::new(order);
     let server = Server::start(move |_, peer| {
@@ -135,7 +136,6 @@ fn a_server_that_reads_nothing_holds_the_sender_back() {
         }
         peer.respond(&size.to_string());
     });
-    const SIZE: usize = 64 * 1024 * 1024;
     let client = handle();
     let (mut sender, body) = body_channel(None);
     let url = server.url("/");

@@ -99,7 +99,7 @@ fn pipelined_responses_are_right_under_hidden_faults() {
         let options = SimOptions { seed, faults: Faults::hidden(0.1), ..SimOptions::default() };
         let handled = simulate(options, |client, address| async move {
             let stream = Stream::connect(&address).await.unwrap();
-            let options = ConnectionOptions { pipelining: true, ..ConnectionOptions::default() };
+            let options = ConnectionOptions::default().pipelining(true);
             let mut connection = Connection::new(stream, &options);
             let pieces: Bytes = PIECE.repeat(1000).into();
             for request in 0..REQUESTS {

@@ -70,7 +70,7 @@ fn a_request_that_was_refused_has_no_time_of_sending() {
             let request = PreparedRequest::new(&request).unwrap().leak();
             let mut worker = Worker::new(&WorkerOptions { driver, ..WorkerOptions::default() }).unwrap();
             worker.block_on(async {
-                let options = ConnectionOptions { pipelining, ..ConnectionOptions::default() };
+                let options = ConnectionOptions::default().pipelining(pipelining);
                 let mut connection = Connection::new(Stream::connect(&address).await.unwrap(), &options);
                 let (peer, _) = listener.accept().unwrap();
                 socket2::SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();

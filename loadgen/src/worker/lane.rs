@@ -247,8 +247,7 @@ impl Lane {
                         let time_ns = runtime::turn_time_ns().saturating_sub(begun_ns);
                         self.shared.recorder.borrow_mut().connected(time_ns);
                     }
-                    let options =
-                        ConnectionOptions { pipelining: plan.parallel > 1, ..ConnectionOptions::default() };
+                    let options = ConnectionOptions::default().pipelining(plan.parallel > 1);
                     return Ok(Connection::new(stream, &options));
                 }
                 Some(Err(error)) => {
