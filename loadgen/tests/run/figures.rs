@@ -219,7 +219,7 @@ fn a_latency_gate_alone_is_told_of_failures(driver: &str) {
     let count = Arc::new(AtomicU64::new(0));
     let server = Server::start(move |peer| {
         while peer.request().is_some() {
-            if count.fetch_add(1, SeqCst) % 4 != 0 {
+            if !count.fetch_add(1, SeqCst).is_multiple_of(4) {
                 return;
             }
             peer.send(HELLO);
