@@ -15,7 +15,7 @@ pub(super) struct Keyed {
 }
 
 impl Keyed {
-    /// Empty ones for the keys below `keys`. All memory is allocated here, and becomes real where times fall into it.
+    /// Empty ones for the keys below `keys`. All memory is allocated here, 300 kB for each but the usual one.
     pub(super) fn new(keys: usize, usual: usize) -> Self {
         Self { own: (0..keys).map(|key| (key != usual).then(histogram)).collect() }
     }

@@ -10,8 +10,7 @@ pub const TIME_MAX_NS: u64 = 24 * 3600 * 1_000_000_000;
 /// Significant digits of each time: within 0.1 %.
 const TIME_DIGITS: u8 = 3;
 
-/// An empty histogram of times. It never grows: its whole range is there from the start (about 300 kB of address space,
-/// of which only the pages become memory that times fall into).
+/// An empty histogram of times. It never grows: its whole range is there from the start, about 300 kB.
 ///
 /// # Panics
 /// Never: the bounds are valid.
@@ -19,14 +18,14 @@ pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, TIME_MAX_NS, TIME_DIGITS).expect("the bounds are valid")
 }
 
-/// Adds all of `from`. An empty one costs nothing, and no memory.
+/// Adds all of `from`. An empty one costs nothing.
 pub(super) fn add(to: &mut Histogram<u64>, from: &Histogram<u64>) {
     if !from.is_empty() {
         to.add(from).expect("all histograms have the same bounds");
     }
 }
 
-/// Empties it. One that is empty is left alone, as its pages would become memory.
+/// Empties it. One that is empty costs nothing.
 pub(super) fn reset(histogram: &mut Histogram<u64>) {
     if !histogram.is_empty() {
         histogram.reset();

@@ -30,6 +30,7 @@ on_both_drivers!(
     queue_waits_are_those_of_the_responses,
     a_percentile_of_a_thousand_is_exact,
     a_warm_ups_bytes_are_left_out,
+    what_comes_with_a_warm_ups_answer_is_counted,
     a_warm_up_that_times_out_is_counted_or_noted,
 );
 
@@ -219,7 +220,7 @@ fn a_latency_gate_alone_is_told_of_failures(driver: &str) {
     let count = Arc::new(AtomicU64::new(0));
     let server = Server::start(move |peer| {
         while peer.request().is_some() {
-            if count.fetch_add(1, SeqCst) % 4 != 0 {
+            if !count.fetch_add(1, SeqCst).is_multiple_of(4) {
                 return;
             }
             peer.send(HELLO);
@@ -455,6 +456,33 @@ fn a_warm_ups_bytes_are_left_out(driver: &str) {
         assert_eq!(number(&report["requests"]["completed"]), 50, "{report}");
         assert_eq!(number(&report["bytes_received"]), 50 * HELLO.len() as u64, "{report}");
     }
+}
+
+/// Eight are in flight when the measured part begins. Four are answered, so four of the measured part follow, and then all eight are
+/// answered with one send.
+fn what_comes_with_a_warm_ups_answer_is_counted(driver: &str) {
+    let server = Server::start(|peer| {
+        for _ in 0..8 {
+            if peer.request().is_none() {
+                return;
+            }
+        }
+        thread::sleep(Duration::from_millis(300));
+        peer.send(&HELLO.repeat(4));
+        for _ in 0..4 {
+            assert!(peer.request().is_some());
+        }
+        peer.send(&HELLO.repeat(8));
+        while peer.request().is_some() {
+            peer.send(HELLO);
+        }
+    });
+    let flags = ["--warmup", "100ms", "-n", "50", "-c", "1", "-p", "8"];
+    let report = report(driver, &server.url(), &flags);
+    let tally = server.finish();
+    assert_eq!(tally.requests(), 58, "{report}");
+    assert_eq!(number(&report["requests"]["completed"]), 50, "{report}");
+    assert_eq!(number(&report["bytes_received"]), 50 * HELLO.len() as u64, "{report}");
 }
 
 fn a_warm_up_that_times_out_is_counted_or_noted(driver: &str) {
