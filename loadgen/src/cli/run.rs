@@ -56,8 +56,8 @@ Exit codes:
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag, and they are independent")]
 #[command(after_help = AFTER_HELP)]
 pub struct RunArgs {
-    /// http://HOST[:PORT]/PATH, sent exactly as typed
-    // In `help`, as rustdoc would take the text for a link.
+    /// What to load, sent exactly as typed.
+    // In `help`, as rustdoc would take the brackets for a link.
     #[arg(value_hint = ValueHint::Url, help = "http://HOST[:PORT]/PATH, sent exactly as typed")]
     pub url: String,
 

@@ -124,16 +124,19 @@ fn a_signal_ends_the_connecting_too(driver: &str) {
     }
 }
 
+/// What a server does with each connection, and the flags of a run against it.
+type State<'f> = (fn(&mut Peer), &'f [&'f str]);
+
 fn a_signal_ends_a_run_in_any_state(driver: &str) {
     const NEVER: &str = "10h";
     let answers = |peer: &mut Peer| {
         while peer.request().is_some() {
-            peer.send(HELLO)
+            peer.send(HELLO);
         }
     };
     let hangs = |peer: &mut Peer| {
         peer.request();
-        peer.wait_for_end()
+        peer.wait_for_end();
     };
     let stops_midway = |peer: &mut Peer| {
         peer.request();
@@ -141,7 +144,7 @@ fn a_signal_ends_a_run_in_any_state(driver: &str) {
         peer.wait_for_end();
     };
     let closes = |peer: &mut Peer| drop(peer.request());
-    let states: [(fn(&mut Peer), &[&str]); 11] = [
+    let states: [State<'_>; 11] = [
         (answers, &["-d", NEVER]),
         (answers, &["-n", "9G"]),
         (answers, &["-n", "9G", "-d", NEVER, "-p", "16"]),
