@@ -68,6 +68,9 @@ impl Stream {
     /// Sends all of `bytes`, and returns when the kernel has taken them. Not cancel-safe in the sense that
     /// a dropped future does not take the bytes back: the send goes on, and the next one waits for it.
     ///
+    /// The memory is dropped when it has been sent, between two steps of the worker. Should the stream be closed before, an owner of it
+    /// (`Bytes::from_owner`) is dropped inside of one, and must not use the worker in its `Drop`.
+    ///
     /// # Errors
     /// When the connection has failed. How many bytes were taken is not known then, as with any stream.
     pub async fn send(&mut self, bytes: impl Into<Bytes>) -> io::Result<()> {
