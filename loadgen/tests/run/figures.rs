@@ -48,6 +48,20 @@ fn figure(summary: &Value, name: &str) -> (f64, bool) {
     (float(&summary[name]) / 1e3, bounds.iter().any(|bound| bound == name))
 }
 
+/// A busy machine can spoil any one run, and wrong arithmetic spoils each: `holds` has to, once in five runs.
+#[track_caller]
+fn once_in_five(measured: impl Fn() -> Value, holds: impl Fn(&Value) -> bool) -> Value {
+    let mut spoilt = Vec::new();
+    while spoilt.len() < 5 {
+        let report = measured();
+        if holds(&report) {
+            return report;
+        }
+        spoilt.push(report.to_string());
+    }
+    panic!("{spoilt:#?}");
+}
+
 fn notes(report: &Value) -> String {
     report["notes"].to_string()
 }
@@ -63,16 +77,22 @@ fn slow(time: Duration) -> impl Fn(&mut Peer) + Send + Sync {
 }
 
 fn what_the_end_cuts_off_does_not_bend_the_mean(driver: &str) {
-    let server = Server::start(slow(Duration::from_millis(400)));
-    let report = report(driver, &server.url(), &["-d", "1s", "-c", "4"]);
-    server.finish();
-    // Two answers on each, and the third is cut off after some 200 ms.
-    assert_eq!(number(&report["requests"]["completed"]), 8, "{report}");
-    assert_eq!(number(&report["latency_us"]["response"]["censored"]), 4, "{report}");
-    for name in ["min", "mean", "p50", "max"] {
-        let (ms, is_bound) = response(&report, name);
-        assert!((398.0..480.0).contains(&ms) && !is_bound, "{name} {ms}: {report}");
-    }
+    let measured = || {
+        let server = Server::start(slow(Duration::from_millis(400)));
+        let report = report(driver, &server.url(), &["-d", "1s", "-c", "4"]);
+        server.finish();
+        report
+    };
+    once_in_five(measured, |report| {
+        let near = |name| {
+            let (ms, is_bound) = response(report, name);
+            (398.0..480.0).contains(&ms) && !is_bound
+        };
+        // Two answers on each, and the third is cut off after some 200 ms.
+        number(&report["requests"]["completed"]) == 8
+            && number(&report["latency_us"]["response"]["censored"]) == 4
+            && ["min", "mean", "p50", "max"].into_iter().all(near)
+    });
 }
 
 fn timeouts_leave_open_what_is_beyond_them(driver: &str) {
@@ -127,7 +147,7 @@ fn a_hang_from_half_time_on_is_seen_in_the_tail_of_a_closed_loop(driver: &str) {
     let (p50, p50_is_bound) = response(&report, "p50");
     assert!(p50 < 100.0 && !p50_is_bound, "{report}");
     let (max, max_is_bound) = response(&report, "max");
-    assert!((400.0..600.0).contains(&max) && max_is_bound, "{report}");
+    assert!((400.0..800.0).contains(&max) && max_is_bound, "{report}");
     assert!(response(&report, "mean").1, "{report}");
 }
 
@@ -145,8 +165,8 @@ fn a_hang_from_half_time_on_bounds_all_of_an_open_loop(driver: &str) {
         assert!(response(&report, name).1, "{name}: {report}");
     }
     // Half of them came due when nobody answered, and waited from 0 to 500 ms.
-    assert!((200.0..300.0).contains(&response(&report, "p75").0), "{report}");
-    assert!((450.0..600.0).contains(&response(&report, "max").0), "{report}");
+    assert!((150.0..400.0).contains(&response(&report, "p75").0), "{report}");
+    assert!((400.0..800.0).contains(&response(&report, "max").0), "{report}");
     // How long answers took once they were asked for is known all the same.
     let (service, is_bound) = figure(&report["latency_us"]["service"], "p50");
     assert!(service < 100.0 && !is_bound, "{report}");
@@ -164,11 +184,16 @@ fn twice_the_capacity_bounds_every_response(driver: &str) {
         }
         assert!(figure(&report["latency_us"]["queue_wait"], "p50").1, "{report}");
         assert!(notes(&report).contains("ever more requests waited"), "{report}");
-        // Both those that were answered and those that were not had waited from 0 to a second, evenly spread.
-        let (p50, p90) = (response(&report, "p50").0, response(&report, "p90").0);
-        assert!((400.0..650.0).contains(&p50) && (800.0..1200.0).contains(&p90), "{p50} {p90}: {report}");
+        // Both those that were answered and those that were not had waited evenly, up to as long as the server is behind at the end.
+        let requests = &report["requests"];
+        let answered = number(&requests["completed"]) as f64 / number(&requests["scheduled"]) as f64;
+        let behind_ms = 2000.0 * (1.0 - answered);
+        for (name, share) in [("p50", 0.5), ("p90", 0.9)] {
+            let ms = response(&report, name).0;
+            assert!((ms / (behind_ms * share) - 1.0).abs() < 0.2, "{name} {ms} of {behind_ms}: {report}");
+        }
         let (service, is_bound) = figure(&report["latency_us"]["service"], "p50");
-        assert!((10.0..60.0).contains(&service) && !is_bound, "{report}");
+        assert!(service >= 9.9 && !is_bound, "{report}");
         // The whole of each request is the sum of its parts.
         let waits = &report["latency_us"]["queue_wait"];
         assert_eq!(waits["count"], report["latency_us"]["response"]["count"], "{report}");
@@ -178,18 +203,22 @@ fn twice_the_capacity_bounds_every_response(driver: &str) {
 
 /// A quarter of its requests are unanswered at the end, as they would be at any moment.
 fn a_slow_server_that_keeps_up_is_known(driver: &str) {
-    let server = Server::start(slow(Duration::from_millis(400)));
-    let report = report(driver, &server.url(), &["-R", "100", "-d", "1600ms", "-c", "60", "-t", "1"]);
-    server.finish();
-    let censored = number(&report["requests"]["censored"]);
-    assert!((35..=50).contains(&censored), "{report}");
-    for name in ["mean", "p50"] {
-        let (ms, is_bound) = response(&report, name);
-        assert!((399.0..460.0).contains(&ms), "{name} {ms}: {report}");
-        // The last answers may have come sooner than one that is cut off had waited.
-        assert!(!is_bound || name == "mean", "{report}");
-    }
-    assert!(!notes(&report).contains("ever more"), "{report}");
+    let measured = || {
+        let server = Server::start(slow(Duration::from_millis(400)));
+        let flags = ["-R", "100", "-d", "1600ms", "-c", "60", "-t", "1"];
+        let report = report(driver, &server.url(), &flags);
+        server.finish();
+        report
+    };
+    once_in_five(measured, |report| {
+        let near = |name| (399.0..460.0).contains(&response(report, name).0);
+        // One that is cut off may have waited longer than the last that was answered, so the mean may be open.
+        (35..=50).contains(&number(&report["requests"]["censored"]))
+            && near("mean")
+            && near("p50")
+            && !response(report, "p50").1
+            && !notes(report).contains("ever more")
+    });
 }
 
 fn without_an_answer_there_is_no_latency(driver: &str) {
@@ -378,21 +407,25 @@ fn latencies_are_told_apart_by_status(driver: &str) {
 }
 
 fn success_does_not_take_what_is_stalled_for_young(driver: &str) {
-    let count = Arc::new(AtomicU64::new(0));
-    let server = Server::start(move |peer| {
-        while peer.request().is_some() {
-            if count.fetch_add(1, SeqCst) < 10 {
-                peer.send(HELLO);
+    let measured = || {
+        let count = Arc::new(AtomicU64::new(0));
+        let server = Server::start(move |peer| {
+            while peer.request().is_some() {
+                if count.fetch_add(1, SeqCst) < 10 {
+                    peer.send(HELLO);
+                }
             }
-        }
-    });
-    let flags = ["-c", "10", "-t", "1", "-d", "1s", "--timeout", "400ms", "--threshold", "success>50%"];
-    let report = run(driver, &server.url(), &[&flags[..], &["--format", "json"]].concat()).report(3);
-    server.finish();
+        });
+        let flags = ["-c", "10", "-t", "1", "-d", "1s", "--timeout", "400ms", "--threshold", "success>50%"];
+        let report = run(driver, &server.url(), &[&flags[..], &["--format", "json"]].concat()).report(3);
+        server.finish();
+        report
+    };
     // All ten hang, time out twice, and are cut off the third time after 200 ms.
-    let requests = &report["requests"];
-    let counts = ["completed", "failed", "censored"].map(|name| number(&requests[name]));
-    assert_eq!(counts, [10, 20, 10], "{report}");
+    let report = once_in_five(measured, |report| {
+        let requests = &report["requests"];
+        ["completed", "failed", "censored"].map(|name| number(&requests[name])) == [10, 20, 10]
+    });
     assert!((float(&report["success"]) - 0.25).abs() < 1e-6, "{report}");
     assert!((float(&report["thresholds"][0]["observed"]) - 25.0).abs() < 1e-3, "{report}");
 }
@@ -486,8 +519,7 @@ fn what_comes_with_a_warm_ups_answer_is_counted(driver: &str) {
 }
 
 fn a_warm_up_that_times_out_is_counted_or_noted(driver: &str) {
-    for (mode, counted) in [(&["-d", "600ms"][..], 1), (&["-n", "20"], 0), (&["-d", "600ms", "-R", "50"], 0)]
-    {
+    for (mode, counted) in [(&["-d", "2s"][..], 1), (&["-n", "20"], 0), (&["-d", "2s", "-R", "50"], 0)] {
         let first = AtomicBool::new(true);
         let server = Server::start(move |peer| {
             let answers = !first.swap(false, SeqCst);

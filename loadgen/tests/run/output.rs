@@ -44,8 +44,8 @@ fn the_report_has_every_field_of_its_contract(driver: &str) {
     let flags = [
         "-R",
         "500",
-        "-d",
-        "200ms",
+        "-n",
+        "100",
         "-c",
         "4",
         "--threshold",
