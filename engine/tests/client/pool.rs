@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::net::TcpStream;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use http::Request;
@@ -195,6 +196,43 @@ fn idle_connections_are_closed_when_their_time_is_up() {
         }
         assert!(runtime::now_ns() - start_ns >= 30_000_000);
         read(client.get(&server.url("/")).await).await.unwrap();
+    });
+    assert_eq!(server.accepted(), 2);
+}
+
+#[test]
+fn a_connection_whose_time_is_up_is_not_used_though_nobody_has_closed_it_yet() {
+    let server = Server::start(echo_target);
+    run(async {
+        let pool = PoolOptions::default().idle_timeout(Duration::from_millis(30));
+        let client = Client::new(pooled(pool));
+        read(client.get(&server.url("/")).await).await.unwrap();
+        // The worker is kept from its tasks meanwhile; then this future is polled before them.
+        thread::sleep(Duration::from_millis(60));
+        runtime::yield_now().await;
+        read(client.get(&server.url("/")).await).await.unwrap();
+    });
+    assert_eq!(server.accepted(), 2);
+}
+
+#[test]
+fn a_connection_that_cannot_be_used_again_takes_no_place_of_one_that_can() {
+    let server = Server::start(|number, peer| {
+        while peer.request().is_some() {
+            if number == 0 {
+                peer.respond("kept");
+            } else {
+                peer.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\nlast");
+            }
+        }
+    });
+    run(async {
+        let client = Client::new(pooled(PoolOptions::default().idle_per_host_max(1)));
+        let kept = client.get(&server.url("/")).await;
+        let last = client.get(&server.url("/")).await;
+        assert_eq!(read(kept).await.unwrap().1, "kept");
+        assert_eq!(read(last).await.unwrap().1, "last");
+        assert_eq!(read(client.get(&server.url("/")).await).await.unwrap().1, "kept");
     });
     assert_eq!(server.accepted(), 2);
 }
