@@ -187,6 +187,12 @@ impl ServerConnection {
         self.fault
     }
 
+    /// Received bytes that are here, whatever of them has been worked on.
+    #[inline]
+    pub(crate) fn held_size(&self) -> usize {
+        self.input.buffer().len()
+    }
+
     /// What the last `poll_request` that was pending waits for.
     pub(crate) fn waiting(&self) -> Waiting {
         match self.stage {
@@ -228,8 +234,10 @@ impl ServerConnection {
             // A peer that does not read its answers is not given further ones.
             if self.wire.poll_room(context).map_err(Error::Network)?.is_pending() {
                 self.wire.note(|progress| progress.waits = true);
+                self.wire.hold(self.held_size());
                 return Poll::Pending;
             }
+            self.wire.hold(0);
             self.wire.note(|progress| progress.waits = false);
             if !self.input.bytes().is_empty() && self.decode_head()? {
                 return Poll::Ready(Ok(true));

@@ -366,9 +366,12 @@ impl Core {
 
     /// Hands everything started to the kernel, at `now_ns`, and waits until `deadline_ns` at most.
     fn turn_driver(&self, now_ns: u64, deadline_ns: Option<u64>) {
-        self.sockets.borrow_mut().stamp_sends(now_ns);
         let mut completions = self.completions.borrow_mut();
         let mut driver = self.driver.borrow_mut();
+        let mut sockets = self.sockets.borrow_mut();
+        sockets.stamp_sends(now_ns);
+        sockets.hold_back(&mut driver);
+        drop(sockets);
         driver.turn(deadline_ns, &mut completions).expect("the driver works as long as its worker does");
         let now_ns = driver.now_ns();
         self.turn_time_ns.set(now_ns);

@@ -30,6 +30,7 @@ mod socket;
 mod system;
 mod task;
 mod timer;
+mod unread;
 mod waker;
 
 use std::future::{Future, poll_fn};

@@ -19,7 +19,8 @@ use ringtide_driver::{
 use super::core::{self, Core};
 use super::driver::AnyDriver;
 use super::queue::InlineQueue;
-use crate::limits::{CLOSE_AFTER_PEER_NS, UNREAD_CHARGE_MIN, UNREAD_SIZE_MAX};
+use super::unread::{Change, Unread, charge};
+use crate::limits::CLOSE_AFTER_PEER_NS;
 
 /// A handle that no driver gives out (generations start at 1), which closing does nothing to.
 const NOBODY: Handle = Handle::new(u32::MAX, 0);
@@ -70,10 +71,13 @@ impl Socket {
     #[inline]
     pub(crate) fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Lease>>> {
         let handle = self.handle;
-        self.with(|state, driver| {
+        self.with_all(|sockets, driver| {
+            let (state, unread) = sockets.state_and_unread(handle);
             if let Some(lease) = state.received.pop_front() {
-                state.unread_size -= unread_charge(&lease);
-                if state.receiving == Receiving::Paused && state.unread_size < UNREAD_SIZE_MAX / 2 {
+                let charge = charge(&lease);
+                state.unread_size -= charge;
+                unread.taken(charge);
+                if state.receiving == Receiving::Paused && state.unread_size < unread.size_max() / 2 {
                     state.receiving = Receiving::Armed;
                     driver.receive(handle)?;
                 }
@@ -82,14 +86,25 @@ impl Socket {
             match &state.receiving {
                 Receiving::Eof => return Poll::Ready(Ok(None)),
                 Receiving::Failed(error) => return Poll::Ready(Err(error.to_error())),
-                Receiving::Idle => {
+                Receiving::Idle | Receiving::Paused => {
                     state.receiving = Receiving::Armed;
                     driver.receive(handle)?;
                 }
-                Receiving::Armed | Receiving::Pausing | Receiving::Paused | Receiving::Abandoned => {}
+                Receiving::Armed | Receiving::Pausing | Receiving::Abandoned => {}
             }
             wait(&mut state.receive_waker, context)
         })
+    }
+
+    /// Says that the reader has `size` bytes in hand that it cannot work on now. They count for the worker as if they were unread, until it
+    /// says otherwise.
+    pub(crate) fn hold(&mut self, size: u32) {
+        self.with_all(|sockets, _| {
+            let (state, unread) = sockets.state_and_unread(self.handle);
+            let before = std::mem::replace(&mut state.held_size, size);
+            unread.taken(before);
+            unread.held(size);
+        });
     }
 
     /// Whether the peer has closed, or failed, or sent something, as far as is known without asking the kernel: such a connection
@@ -230,6 +245,8 @@ impl Socket {
             if receives {
                 state.received = InlineQueue::default();
                 state.receiving = Receiving::Abandoned;
+                let unread_size = std::mem::take(&mut state.unread_size);
+                sockets.unread.taken(unread_size);
                 sockets.abandoned.push_back((deadline_ns, handle));
                 sockets.abandoned_count += 1;
                 while sockets.abandoned_count > count_max
@@ -308,6 +325,7 @@ impl Listener {
         let handle = {
             let (mut sockets, mut driver) = core.io();
             let handle = driver.listen(address, reuse_port)?;
+            sockets.unread.guard(&mut driver);
             sockets.insert(handle, Resource::Listener(Box::default()));
             handle
         };
@@ -425,12 +443,16 @@ pub(super) struct Sockets {
     entries: Vec<(u32, Option<Resource>)>,
     /// Sockets with a send that has not been handed to the kernel yet.
     unstamped: Vec<Handle>,
+    unread: Unread,
     /// Sockets that are to be closed by their peers, by the time at which that is not waited for any longer; also some that
     /// have been closed meanwhile.
     abandoned: VecDeque<(u64, Handle)>,
     /// Those that have not.
     abandoned_count: usize,
 }
+
+// One per connection, of which there may be tens of thousands.
+const _: () = assert!(size_of::<Resource>() <= 120);
 
 enum Resource {
     Socket(State),
@@ -443,6 +465,8 @@ enum Resource {
 struct State {
     received: InlineQueue<Lease>,
     unread_size: u32,
+    /// What the reader has taken and still holds; see [`Socket::hold`].
+    held_size: u32,
     receiving: Receiving,
     sending: Sending,
     receive_waker: Option<Waker>,
@@ -458,7 +482,7 @@ enum Receiving {
     Armed,
     /// Too much is unread; the cancellation is under way.
     Pausing,
-    /// Too much was unread; armed again when half of it has been read.
+    /// Too much was unread; armed again when half of it has been read, or all and more is asked for.
     Paused,
     /// Nobody will read; the socket is closed when the peer has closed.
     Abandoned,
@@ -516,6 +540,15 @@ struct PollState {
     waker: Option<Waker>,
 }
 
+impl State {
+    fn pause(&mut self, handle: Handle, driver: &mut AnyDriver) {
+        if self.receiving == Receiving::Armed {
+            self.receiving = Receiving::Pausing;
+            driver.cancel(handle);
+        }
+    }
+}
+
 impl Sockets {
     fn insert(&mut self, handle: Handle, resource: Resource) {
         let slot = handle.slot() as usize;
@@ -528,10 +561,7 @@ impl Sockets {
 
     #[inline]
     fn get_mut(&mut self, handle: Handle) -> Option<&mut Resource> {
-        match self.entries.get_mut(handle.slot() as usize) {
-            Some((generation, resource)) if *generation == handle.generation() => resource.as_mut(),
-            _ => None,
-        }
+        entry_mut(&mut self.entries, handle)
     }
 
     #[inline]
@@ -542,10 +572,66 @@ impl Sockets {
         }
     }
 
+    /// The state of a socket that is there, and what it shares with the others.
+    #[inline]
+    fn state_and_unread(&mut self, handle: Handle) -> (&mut State, &mut Unread) {
+        match entry_mut(&mut self.entries, handle) {
+            Some(Resource::Socket(state)) => (state, &mut self.unread),
+            _ => panic!("a socket's state lasts as long as the socket"),
+        }
+    }
+
     fn remove(&mut self, handle: Handle) -> Option<Resource> {
         match self.entries.get_mut(handle.slot() as usize) {
-            Some((generation, resource)) if *generation == handle.generation() => resource.take(),
+            Some((generation, resource)) if *generation == handle.generation() => {
+                if let Some(Resource::Socket(state)) = resource {
+                    self.unread.taken(state.unread_size + state.held_size);
+                }
+                resource.take()
+            }
             _ => None,
+        }
+    }
+
+    /// Ends the receives of those that hold too much unread, right before a turn.
+    #[inline]
+    pub(super) fn hold_back(&mut self, driver: &mut AnyDriver) {
+        if !self.unread.is_easy() {
+            self.hold_back_crowded(driver);
+        }
+    }
+
+    #[cold]
+    fn hold_back_crowded(&mut self, driver: &mut AnyDriver) {
+        let size_max = self.unread.size_max();
+        for handle in self.unread.take_crowded() {
+            if let Some(state) = self.state_mut(handle)
+                && state.unread_size > size_max
+            {
+                state.pause(handle, driver);
+            }
+        }
+        match self.unread.change(driver) {
+            None => {}
+            Some(Change::Strain) => {
+                for (slot, (generation, resource)) in self.entries.iter_mut().enumerate() {
+                    if let Some(Resource::Socket(state)) = resource {
+                        state.pause(Handle::new(slot as u32, *generation), driver);
+                    }
+                }
+            }
+            Some(Change::Relief(held_back)) => {
+                let size_max = self.unread.size_max();
+                for handle in held_back {
+                    if let Some(state) = self.state_mut(handle)
+                        && state.receiving == Receiving::Paused
+                        && state.unread_size < size_max / 2
+                        && driver.receive(handle).is_ok()
+                    {
+                        state.receiving = Receiving::Armed;
+                    }
+                }
+            }
         }
     }
 
@@ -592,6 +678,14 @@ impl Sockets {
     }
 }
 
+#[inline]
+fn entry_mut(entries: &mut [(u32, Option<Resource>)], handle: Handle) -> Option<&mut Resource> {
+    match entries.get_mut(handle.slot() as usize) {
+        Some((generation, resource)) if *generation == handle.generation() => resource.as_mut(),
+        _ => None,
+    }
+}
+
 /// Closes the abandoned sockets whose peers have not closed in time.
 #[inline]
 pub(super) fn close_abandoned(sockets: &mut Sockets, driver: &mut AnyDriver, now_ns: u64) {
@@ -632,13 +726,14 @@ pub(super) fn dispatch(
             }
             continue;
         }
-        match sockets.get_mut(handle) {
+        let Sockets { entries, unread, .. } = &mut *sockets;
+        match entry_mut(entries, handle) {
             Some(Resource::Socket(state)) if state.receiving == Receiving::Abandoned => {
                 if let Event::ReceiveEnded(_) = event {
                     sockets.close_abandoned(handle, driver);
                 }
             }
-            Some(Resource::Socket(state)) => dispatch_to_socket(state, driver, handle, event),
+            Some(Resource::Socket(state)) => dispatch_to_socket(state, unread, driver, handle, event),
             Some(Resource::Listener(state)) => {
                 if let Event::AcceptEnded(error) = event {
                     state.accepting = false;
@@ -661,16 +756,19 @@ pub(super) fn dispatch(
 }
 
 #[inline]
-fn dispatch_to_socket(state: &mut State, driver: &mut AnyDriver, handle: Handle, event: Event) {
+fn dispatch_to_socket(
+    state: &mut State,
+    unread: &mut Unread,
+    driver: &mut AnyDriver,
+    handle: Handle,
+    event: Event,
+) {
     match event {
         Event::Received(lease) => {
-            state.unread_size += unread_charge(&lease);
+            let before = state.unread_size;
+            state.unread_size += charge(&lease);
+            unread.received(handle, before, state.unread_size);
             state.received.push_back(lease);
-            if state.unread_size > UNREAD_SIZE_MAX && state.receiving == Receiving::Armed {
-                // A slow reader must not eat the buffers of all others; the peer will be held back by TCP.
-                state.receiving = Receiving::Pausing;
-                driver.cancel(handle);
-            }
             wake(&mut state.receive_waker);
         }
         Event::ReceiveEnded(end) => {
@@ -678,7 +776,8 @@ fn dispatch_to_socket(state: &mut State, driver: &mut AnyDriver, handle: Handle,
                 ReceiveEnd::Eof => Receiving::Eof,
                 ReceiveEnd::Error(error) => Receiving::Failed(KeptError::of(&error)),
                 // The reader may have caught up before the cancellation came through.
-                ReceiveEnd::Cancelled if state.unread_size < UNREAD_SIZE_MAX / 2 => {
+                ReceiveEnd::Cancelled if unread.ended_early(handle) => Receiving::Paused,
+                ReceiveEnd::Cancelled if state.unread_size < unread.size_max() / 2 => {
                     match driver.receive(handle) {
                         Ok(()) => Receiving::Armed,
                         Err(error) => Receiving::Failed(KeptError::of(&error)),
@@ -710,12 +809,6 @@ fn dispatch_to_socket(state: &mut State, driver: &mut AnyDriver, handle: Handle,
         }
         Event::Accepted(_) | Event::AcceptEnded(_) | Event::Polled(_) | Event::Closed => {}
     }
-}
-
-/// What an unread lease counts for. Not only its bytes: a peer that sends single ones would otherwise take a buffer with each.
-#[inline]
-fn unread_charge(lease: &Lease) -> u32 {
-    (lease.len() as u32).max(UNREAD_CHARGE_MIN)
 }
 
 #[inline]

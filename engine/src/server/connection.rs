@@ -103,9 +103,10 @@ pub(super) async fn serve_connection<H, E>(
             connection.fail(StatusCode::NOT_IMPLEMENTED, "this server is no proxy");
             break;
         }
+        let held_size = connection.held_size();
         let outcome = {
             let mut handling = pin!((service.handler)(connection.exchange()));
-            let mut supervision = Supervision::new();
+            let mut supervision = Supervision::new(held_size);
             poll_fn(|context| {
                 wire.note(|progress| progress.waits = false);
                 // The future is dropped after a panic, unpolled, so nobody sees what state it was left in.
@@ -252,14 +253,16 @@ enum Outcome {
 
 /// What is looked after while a handler waits for something.
 struct Supervision {
+    /// Received bytes that wait with the connection.
+    held_size: usize,
     begun_ns: Option<u64>,
     /// Since when the handler waits for the peer.
     stalled_ns: Option<u64>,
 }
 
 impl Supervision {
-    fn new() -> Self {
-        Self { begun_ns: None, stalled_ns: None }
+    fn new(held_size: usize) -> Self {
+        Self { held_size, begun_ns: None, stalled_ns: None }
     }
 
     fn check<H>(
@@ -274,6 +277,7 @@ impl Supervision {
             Stage::Finishing => wire.set_last(),
             Stage::Abandoning => return Poll::Ready(Outcome::Gone),
         }
+        wire.hold(self.held_size);
         // Earlier answers, and what the handler has queued of this one, do not wait for the handler.
         if let Poll::Ready(Err(_)) = wire.poll_push(context) {
             return Poll::Ready(Outcome::Gone);

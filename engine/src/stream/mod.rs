@@ -177,6 +177,11 @@ impl Stream {
         self.socket.has_unread()
     }
 
+    /// Says that the reader has `size` bytes in hand that it cannot work on now: they count as unread.
+    pub(crate) fn hold(&mut self, size: u32) {
+        self.socket.hold(size);
+    }
+
     /// Has the peer's end noticed although nobody reads.
     pub(crate) fn watch(&mut self) -> io::Result<()> {
         self.socket.watch()

@@ -10,6 +10,7 @@
 //! - user data = kind | generation | slot; a completion whose slot is gone only gives its buffer back.
 
 mod buffer_ring;
+mod receive_limit;
 mod setup;
 mod user_data;
 
@@ -36,6 +37,7 @@ use crate::limits::QUIET_SEND_SIZE_MAX;
 use crate::net;
 use crate::slots::Slots;
 
+use self::receive_limit::{RECEIVE_LIMIT, ReceiveLimit};
 pub use self::setup::{Unusable, probe};
 
 /// How long dropping a driver waits for the kernel to confirm its cancellations before it leaks what is left.
@@ -58,6 +60,7 @@ pub struct IoUring {
     features: Vec<&'static str>,
     multishot_accept: bool,
     syscalls: u64,
+    receive_limit: ReceiveLimit,
     /// Set while the driver is dropped: nothing is started again.
     tearing_down: bool,
 }
@@ -83,7 +86,7 @@ enum Multishot {
     Armed,
     /// In the kernel, with a cancellation under way.
     Cancelling,
-    /// Wanted, but not in the kernel for want of buffers.
+    /// Wanted, but not in the kernel before the next turn, or for want of buffers.
     Starved,
 }
 
@@ -177,6 +180,7 @@ impl IoUring {
             features,
             multishot_accept,
             syscalls: 0,
+            receive_limit: ReceiveLimit::None,
             tearing_down: false,
         };
         driver.arm_wake();
@@ -227,8 +231,7 @@ impl IoUring {
         let Some(slot) = self.slots.get_mut(handle) else { return };
         slot.multishot = Multishot::Armed;
         slot.in_flight += 1;
-        let entry =
-            opcode::RecvMulti::new(slot.fd(), BUFFER_GROUP).build().user_data(pack(Kind::Receive, handle));
+        let entry = self.receive_limit.entry(slot.fd()).user_data(pack(Kind::Receive, handle));
         // SAFETY: it writes only into buffers of the registered ring, which are not freed before the ring is gone.
         unsafe { self.push(&entry) };
     }
@@ -382,6 +385,8 @@ impl IoUring {
             _ if cancelling && (result > 0 || result == -libc::ECANCELED || result == -libc::ENOBUFS) => {
                 ReceiveEnd::Cancelled
             }
+            // It has delivered its share of this turn, and goes on with the next one unless it is cancelled before.
+            _ if result > 0 && self.receive_limit.ends_turn() => return self.starve(handle),
             // The kernel may end a multishot at any completion, for instance when its queue overflows.
             _ if result > 0 => return self.push_receive(handle),
             _ if result == -libc::ENOBUFS => return self.starve(handle),
@@ -413,7 +418,6 @@ impl IoUring {
         self.buffers.publish();
     }
 
-    #[cold]
     fn starve(&mut self, handle: Handle) {
         if let Some(slot) = self.slots.get_mut(handle) {
             slot.multishot = Multishot::Starved;
@@ -699,6 +703,13 @@ impl Driver for IoUring {
         self.syscalls += 1;
         // Called directly: IORING_OP_SHUTDOWN always goes through a kernel worker thread, which costs more than it spares.
         SockRef::from(&self.socket(socket)?).shutdown(std::net::Shutdown::Write)
+    }
+
+    fn limit_receives(&mut self, size_max: u32) {
+        self.receive_limit = ReceiveLimit::new(size_max, self.pool.buffer_size());
+        if matches!(self.receive_limit, ReceiveLimit::Total(_)) && !self.features.contains(&RECEIVE_LIMIT) {
+            self.features.push(RECEIVE_LIMIT);
+        }
     }
 
     fn cancel(&mut self, handle: Handle) {
