@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use ringtide::Address;
 use ringtide::limits::{STRAINED_RECEIVE_SIZE_MAX, UNREAD_SIZE_MAX, WORKER_UNREAD_SIZE_MAX};
 use ringtide::runtime::{self, Worker, WorkerOptions};
 use ringtide::server::{Exchange, PreparedResponse, Server, ServerOptions};
-use ringtide::{Address, Error};
 use ringtide_driver::allocator::CountingAllocator;
 
 #[global_allocator]
@@ -50,7 +50,7 @@ fn a_client_that_does_not_read_costs_a_bounded_amount_and_gets_all_in_the_end() 
     let any_port = Address::Tcp(([127, 0, 0, 1], 0).into());
     let handled = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&handled);
-    let options = ServerOptions { workers: 1, ..ServerOptions::default() };
+    let options = ServerOptions::default().workers(1);
     let server = Server::start(&[any_port], &options, async move |exchange: Exchange<'_>| {
         count.fetch_add(1, Ordering::SeqCst);
         exchange.answer(StatusCode::OK, [("X-Body", "constant")], &[b'x'; BODY_SIZE][..])
@@ -106,7 +106,7 @@ fn a_client_that_does_not_read_costs_a_bounded_amount_and_gets_all_in_the_end() 
 
 fn a_request_costs_no_allocation_and_an_idle_connection_no_buffer() {
     let any_port = Address::Tcp(([127, 0, 0, 1], 0).into());
-    let options = ServerOptions { workers: 1, ..ServerOptions::default() };
+    let options = ServerOptions::default().workers(1);
     let body = [b'x'; BODY_SIZE].as_slice();
     let response = PreparedResponse::new(StatusCode::OK, [("X-Body", "constant")], body).unwrap();
     let server = Server::start(&[any_port], &options, async move |exchange: Exchange<'_>| {
@@ -146,7 +146,7 @@ fn what_is_received_while_handlers_wait_is_bounded() {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, hard.min(4096), hard).unwrap();
     let any_port = Address::Tcp(([127, 0, 0, 1], 0).into());
-    let options = ServerOptions { workers: 1, ..ServerOptions::default() };
+    let options = ServerOptions::default().workers(1);
     let (release, waiting) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let server = Server::start(&[any_port], &options, {
         let (release, waiting) = (Arc::clone(&release), Arc::clone(&waiting));
@@ -162,7 +162,7 @@ fn what_is_received_while_handlers_wait_is_bounded() {
                     size += piece.len();
                 }
             }
-            Ok::<_, Error>(exchange.answer(StatusCode::OK, [], format!("{size:07}"))?)
+            exchange.answer(StatusCode::OK, [], format!("{size:07}"))
         }
     })
     .unwrap();
@@ -176,7 +176,7 @@ fn what_is_received_while_handlers_wait_is_bounded() {
         let flood = request.repeat(requests);
         while clients.len() < count {
             let mut stream = TcpStream::connect(address).unwrap();
-            stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+            stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
             // The socket's buffers take what the server does not.
             stream.write_all(flood.as_bytes()).unwrap();
             clients.push((stream, requests));
@@ -236,7 +236,7 @@ fn settle(done: impl Fn() -> bool) {
     let started = Instant::now();
     let mut last = 0;
     while !done() || ALLOCATOR.live_bytes() != last {
-        assert!(started.elapsed() < Duration::from_secs(60), "it does not settle");
+        assert!(started.elapsed() < Duration::from_mins(1), "it does not settle");
         last = ALLOCATOR.live_bytes();
         std::thread::sleep(Duration::from_millis(100));
     }

@@ -127,6 +127,11 @@ impl Wire {
         self.io.borrow_mut().stream.poll_ended(context)
     }
 
+    /// Whether the peer is known to have sent its last byte, whatever has not been read yet.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.io.borrow().stream.has_ended()
+    }
+
     /// Whether the peer has sent something that was not read, or its last byte.
     pub(super) fn has_news(&self) -> bool {
         self.io.borrow().stream.has_news()

@@ -115,6 +115,11 @@ impl Socket {
         })
     }
 
+    /// Whether the peer is known to have sent its last byte, whatever has not been read yet.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.with(|state, _| state.receiving == Receiving::Eof)
+    }
+
     /// Starts to receive if it has not yet, so that a peer's end is noticed while nobody reads.
     pub(crate) fn watch(&mut self) -> io::Result<()> {
         let handle = self.handle;
@@ -352,6 +357,16 @@ impl Listener {
             }
         };
         Poll::Ready(Ok(Socket { core: Rc::clone(&self.core), handle: accepted }))
+    }
+
+    /// A connection that was accepted already; accepts no further one.
+    pub(crate) fn poll_accepted(&mut self, context: &mut Context<'_>) -> Poll<Socket> {
+        let mut sockets = self.core.io().0;
+        let Some(Resource::Listener(state)) = sockets.get_mut(self.handle) else { return Poll::Pending };
+        match state.accepted.pop_front() {
+            Some(handle) => Poll::Ready(Socket { core: Rc::clone(&self.core), handle }),
+            None => wait(&mut state.waker, context),
+        }
     }
 
     /// Stops accepting until the next [`poll_accept`](Self::poll_accept) that finds no connection waiting. Further connections stay in the kernel's queue.
