@@ -21,15 +21,17 @@ pub(crate) struct Buffers {
     free: Vec<u16>,
     /// With fewer free buffers than this, data is delivered as a copy.
     reserve: usize,
+    /// Bytes that were delivered as copies in this turn.
+    copied_size: usize,
 }
 
 /// What one attempt to receive gave.
 pub(crate) enum Received {
-    /// Bytes; `full` when they fill a buffer, so that more may be waiting.
+    /// Bytes; `full` when they fill the room that was given, so that more may be waiting.
     Data { lease: Lease, full: bool },
     /// The peer has sent its last byte.
     Eof,
-    /// Every buffer is lent out. Nothing was read.
+    /// Every buffer is lent out, or as much as half of the pool holds was copied in this turn. Nothing was read.
     Starved,
     /// recv(2) failed; `WouldBlock` when there is nothing to read now.
     Failed(io::Error),
@@ -45,7 +47,7 @@ impl Buffers {
         // Reversed, so that the first pages of the pool are the first to be touched.
         let free = (0..pool.count()).rev().collect();
         let reserve = usize::from(pool.count() / RESERVE_SHARE);
-        Self { pool, free, reserve }
+        Self { pool, free, reserve, copied_size: 0 }
     }
 
     pub(crate) fn pool(&self) -> &BufferPool {
@@ -65,16 +67,29 @@ impl Buffers {
         self.pool.take_returned(|index| free.push(index));
     }
 
-    /// Receives once from a non-blocking socket. Adds its system call to `syscalls`.
+    /// Begins a turn, in which as much may be copied as half of the pool holds: what all sockets together bring in one is bounded.
+    pub(crate) fn begin_turn(&mut self) {
+        self.copied_size = 0;
+        self.take_back();
+    }
+
+    fn has_copied_enough(&self) -> bool {
+        self.copied_size >= usize::from(self.pool.count()) * self.pool.buffer_size() as usize / 2
+    }
+
+    /// Receives once from a non-blocking socket, at most `size_max` bytes, of which there is one at least. Adds its system call to `syscalls`.
     #[inline]
-    pub(crate) fn receive(&mut self, socket: &Socket, syscalls: &mut u64) -> Received {
+    pub(crate) fn receive(&mut self, socket: &Socket, size_max: usize, syscalls: &mut u64) -> Received {
+        if self.free.len() < self.reserve && self.has_copied_enough() {
+            return Received::Starved;
+        }
         let Some(index) = self.free.pop() else { return Received::Starved };
-        let size = self.pool.buffer_size();
+        let size = size_max.min(self.pool.buffer_size() as usize);
         let data = self.pool.address(index).as_ptr();
         // SAFETY: `address` is valid for `buffer_size` bytes while the pool lives, and `self.pool` keeps it alive here.
         // The index was on the free list, and leaves it before it is lent: no lease and no other slice shows this
         // buffer. `MaybeUninit` has no validity to uphold for memory that was never written.
-        let room = unsafe { slice::from_raw_parts_mut(data.cast::<MaybeUninit<u8>>(), size as usize) };
+        let room = unsafe { slice::from_raw_parts_mut(data.cast::<MaybeUninit<u8>>(), size) };
         *syscalls += 1;
         let length = match socket.recv(room) {
             Ok(length) if length > 0 => length,
@@ -83,7 +98,7 @@ impl Buffers {
                 return ended.map_or_else(Received::Failed, |_| Received::Eof);
             }
         };
-        let full = length == size as usize;
+        let full = length == size;
         // SAFETY: recv(2) wrote the first `length` bytes, and `room` is not used any more. The buffer is off the free
         // list and comes back to it only here below, or by `take_returned` once the lease is gone.
         let lease = unsafe { self.pool.lend(index, length as u32) };
@@ -93,6 +108,7 @@ impl Buffers {
             let copy = Lease::copied(&lease);
             drop(lease);
             self.take_back();
+            self.copied_size += length;
             return Received::Data { lease: copy, full };
         }
         Received::Data { lease, full }

@@ -83,6 +83,8 @@ pub struct Fallback {
     /// Unix connects that wait for room in the listener's backlog.
     refused: VecDeque<(Handle, SockAddr)>,
     retry_at_ns: u64,
+    /// Bytes that one socket may receive in one turn.
+    receive_size_max: usize,
     syscalls: u64,
 }
 
@@ -118,6 +120,7 @@ impl Fallback {
             starved: VecDeque::new(),
             refused: VecDeque::new(),
             retry_at_ns: 0,
+            receive_size_max: usize::MAX,
             syscalls: 0,
         })
     }
@@ -283,6 +286,10 @@ impl Driver for Fallback {
         Ok(())
     }
 
+    fn limit_receives(&mut self, size_max: u32) {
+        self.receive_size_max = size_max as usize;
+    }
+
     #[inline]
     fn send(&mut self, socket: Handle, buffer: SendBuffer) -> io::Result<()> {
         self.start_send(socket, buffer, false)
@@ -371,7 +378,7 @@ impl Driver for Fallback {
         if self.skipped_look {
             return Ok(());
         }
-        self.buffers.take_back();
+        self.buffers.begin_turn();
         if !self.starved.is_empty() {
             self.resume_starved();
         }

@@ -150,7 +150,12 @@ fn flaky_requests_fail_as_often_as_asked_for_and_the_seed_decides_which() {
 
 fn flaky_outcome(running: &Running) -> &'static str {
     let mut stream = running.connect();
+    let before = running.handle().requests().received;
     stream.write_all(request("GET", "/flaky?p=0.5", "").as_bytes()).unwrap();
+    // What is answered is answered as soon as it is received.
+    while running.handle().requests().received == before {
+        std::thread::yield_now();
+    }
     // One that stalls is given up by the server when the client is gone.
     stream.shutdown(Shutdown::Write).unwrap();
     let mut response = Vec::new();

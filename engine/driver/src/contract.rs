@@ -196,6 +196,14 @@ pub trait Driver {
     /// `NotFound` for a stale handle, `ResourceBusy` when receiving already.
     fn receive(&mut self, socket: Handle) -> io::Result<()>;
 
+    /// From now on, a receive that is started delivers about `size_max` bytes in one turn at most, and goes on with the next turn unless it
+    /// was [cancelled](Driver::cancel) meanwhile; `u32::MAX`, as at first, is no bound.
+    ///
+    /// io_uring delivers up to a buffer more, but not when `size_max` is less than a buffer. Before Linux 6.17 it can bound a receive to one
+    /// piece or not at all: a `size_max` above a buffer has no effect there. The fallback may deliver twice as much, if
+    /// more arrives while it looks. The simulated driver has no such bound.
+    fn limit_receives(&mut self, size_max: u32);
+
     /// Sends all of `buffer`; `Sent` follows. An empty buffer completes as well.
     ///
     /// # Errors

@@ -47,11 +47,6 @@ pub struct Exchange<'c> {
 pub struct Answered(());
 
 impl<'c> Exchange<'c> {
-    #[inline]
-    pub(super) fn new(connection: &'c mut ServerConnection) -> Self {
-        Self { connection }
-    }
-
     /// The head.
     #[inline]
     pub fn head(&self) -> RequestHead<'_> {
@@ -170,6 +165,27 @@ impl<'c> Exchange<'c> {
     pub fn disconnect(self) -> Answered {
         self.connection.disconnect();
         Answered(())
+    }
+}
+
+// Here, as an exchange knows its connection, and not the other way round.
+impl ServerConnection {
+    /// The next request; `None` when there will be none: the peer has ended between two requests, or was told that the last answer was the last, or the
+    /// exchange before was dropped unanswered. What is left of the request before is read and dropped first, up to
+    /// [`DISCARD_SIZE_MAX`]. Answers that are queued are sent when there is no further request to take. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`], and [`Error::Incomplete`] when the peer ended inside a head; [`refuse`](Self::refuse) can tell it.
+    /// [`Error::Network`]. No further request comes after any of them.
+    pub async fn request(&mut self) -> Result<Option<Exchange<'_>>, Error> {
+        let found = poll_fn(|context| self.poll_request(context)).await?;
+        Ok(found.then_some(Exchange { connection: self }))
+    }
+
+    /// The current request, after `poll_request` was ready with `true`.
+    #[inline]
+    pub(crate) fn exchange(&mut self) -> Exchange<'_> {
+        Exchange { connection: self }
     }
 }
 

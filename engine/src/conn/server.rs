@@ -14,7 +14,6 @@ use std::task::{Context, Poll, ready};
 use http::StatusCode;
 use ringtide_driver::Address;
 
-use super::exchange::Exchange;
 use super::input::Input;
 use super::response::{self, Ending, Persistence};
 use super::wire::{Answer, Progress, Wire};
@@ -58,7 +57,7 @@ pub struct ServerConnection {
     given: usize,
     meta: Option<RequestMeta>,
     head: HeadPlace,
-    stage: Stage,
+    stage: RequestStage,
     /// `100 Continue` has been asked for and not been sent.
     owes_continue: bool,
     /// The answer has said that the connection persists.
@@ -73,7 +72,7 @@ pub struct ServerConnection {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum RequestStage {
     /// No request has begun, or its head is not whole.
     Between,
     /// The head has been given out, the end not.
@@ -102,6 +101,13 @@ pub(crate) struct Fault {
     pub(crate) error: h1::Error,
 }
 
+impl Fault {
+    /// Whether the peer has ended in the middle of the request.
+    pub(crate) fn is_incomplete(self) -> bool {
+        matches!(self.error, h1::Error::Incomplete(_))
+    }
+}
+
 /// What a connection that is asked for the next request waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waiting {
@@ -123,7 +129,7 @@ impl ServerConnection {
             given: 0,
             meta: None,
             head: HeadPlace::Nowhere,
-            stage: Stage::Between,
+            stage: RequestStage::Between,
             owes_continue: false,
             persists: true,
             body_read: 0,
@@ -131,18 +137,6 @@ impl ServerConnection {
             fault: None,
             shut_down: false,
         }
-    }
-
-    /// The next request; `None` when there will be none: the peer has ended between two requests, or was told that the last answer was the last, or the
-    /// exchange before was dropped unanswered. What is left of the request before is read and dropped first, up to
-    /// [`DISCARD_SIZE_MAX`]. Answers that are queued are sent when there is no further request to take. Cancel-safe.
-    ///
-    /// # Errors
-    /// [`Error::Protocol`], and [`Error::Incomplete`] when the peer ended inside a head; [`refuse`](Self::refuse) can tell it.
-    /// [`Error::Network`]. No further request comes after any of them.
-    pub async fn request(&mut self) -> Result<Option<Exchange<'_>>, Error> {
-        let found = poll_fn(|context| self.poll_request(context)).await?;
-        Ok(found.then(|| Exchange::new(self)))
     }
 
     /// Answers a request that could not be read with the status that the error suggests; [`close`](Self::close) follows. Nothing
@@ -176,10 +170,9 @@ impl ServerConnection {
         Rc::clone(&self.wire)
     }
 
-    /// The current request, after `poll_request` was ready with `true`.
-    #[inline]
-    pub(crate) fn exchange(&mut self) -> Exchange<'_> {
-        Exchange::new(self)
+    /// The head of the current request, if there is one.
+    pub(crate) fn head(&self) -> Option<RequestHead<'_>> {
+        (!matches!(self.head, HeadPlace::Nowhere)).then(|| self.request_head())
     }
 
     /// What the current request was unreadable for.
@@ -187,12 +180,18 @@ impl ServerConnection {
         self.fault
     }
 
+    /// Received bytes that are here, whatever of them has been worked on.
+    #[inline]
+    pub(crate) fn held_size(&self) -> usize {
+        self.input.buffer().len()
+    }
+
     /// What the last `poll_request` that was pending waits for.
     pub(crate) fn waiting(&self) -> Waiting {
         match self.stage {
-            Stage::Between if self.wire.progress().waits => Waiting::Peer,
-            Stage::Between if self.input.bytes().is_empty() => Waiting::Request,
-            Stage::Between => Waiting::Head,
+            RequestStage::Between if self.wire.progress().waits => Waiting::Peer,
+            RequestStage::Between if self.input.bytes().is_empty() => Waiting::Request,
+            RequestStage::Between => Waiting::Head,
             _ => Waiting::Peer,
         }
     }
@@ -218,18 +217,20 @@ impl ServerConnection {
     fn poll_request_inner(&mut self, context: &mut Context<'_>) -> Poll<Result<bool, Error>> {
         loop {
             match self.stage {
-                Stage::Between => {}
-                Stage::Body | Stage::End { .. } => {
+                RequestStage::Between => {}
+                RequestStage::Body | RequestStage::End { .. } => {
                     ready!(self.poll_rest(context));
                     continue;
                 }
-                Stage::Closed { .. } => return Poll::Ready(Ok(false)),
+                RequestStage::Closed { .. } => return Poll::Ready(Ok(false)),
             }
             // A peer that does not read its answers is not given further ones.
             if self.wire.poll_room(context).map_err(Error::Network)?.is_pending() {
                 self.wire.note(|progress| progress.waits = true);
+                self.wire.hold(self.held_size());
                 return Poll::Pending;
             }
+            self.wire.hold(0);
             self.wire.note(|progress| progress.waits = false);
             if !self.input.bytes().is_empty() && self.decode_head()? {
                 return Poll::Ready(Ok(true));
@@ -238,7 +239,7 @@ impl ServerConnection {
                 self.input.extend(lease);
             } else {
                 self.codec.end_of_stream()?;
-                self.stage = Stage::Closed { lingers: false };
+                self.stage = RequestStage::Closed { lingers: false };
             }
         }
     }
@@ -258,7 +259,7 @@ impl ServerConnection {
         self.head = HeadPlace::Input(position + consumed - meta.length());
         self.meta = Some(meta);
         self.input.consume(consumed);
-        self.stage = Stage::Body;
+        self.stage = RequestStage::Body;
         self.body_read = 0;
         // Nearly always there is no body, and the request ends here.
         if self.codec.body_length() == BodyLength::None {
@@ -278,7 +279,7 @@ impl ServerConnection {
 
     #[inline]
     fn end(&mut self, reusable: bool) {
-        self.stage = Stage::End { reusable };
+        self.stage = RequestStage::End { reusable };
         self.wire.note(|progress| progress.received = true);
     }
 
@@ -286,13 +287,13 @@ impl ServerConnection {
     #[inline]
     fn poll_rest(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if self.wire.progress().answer != Answer::Whole {
-            self.stage = Stage::Closed { lingers: true };
+            self.stage = RequestStage::Closed { lingers: true };
             return Poll::Ready(());
         }
-        while self.stage == Stage::Body {
+        while self.stage == RequestStage::Body {
             // The peer was told to stop, or waits to be told to go on.
             if !self.persists || self.discarded > DISCARD_SIZE_MAX {
-                self.stage = Stage::Closed { lingers: true };
+                self.stage = RequestStage::Closed { lingers: true };
                 return Poll::Ready(());
             }
             match ready!(self.poll_body(context)) {
@@ -300,7 +301,7 @@ impl ServerConnection {
                 Ok(None) => {}
                 // The answer has been given, and is still to be sent.
                 Err(error) => {
-                    self.stage = Stage::Closed { lingers: matches!(error, Error::Protocol(_)) };
+                    self.stage = RequestStage::Closed { lingers: matches!(error, Error::Protocol(_)) };
                     return Poll::Ready(());
                 }
             }
@@ -311,8 +312,8 @@ impl ServerConnection {
         self.input.consume(mem::take(&mut self.given));
         self.input.release();
         self.stage = match self.stage {
-            Stage::End { reusable: true } if self.persists => Stage::Between,
-            _ => Stage::Closed { lingers: !self.input.bytes().is_empty() || self.wire.has_news() },
+            RequestStage::End { reusable: true } if self.persists => RequestStage::Between,
+            _ => RequestStage::Closed { lingers: !self.input.bytes().is_empty() || self.wire.has_news() },
         };
         Poll::Ready(())
     }
@@ -338,9 +339,11 @@ impl ServerConnection {
         self.input.consume(mem::take(&mut self.given));
         loop {
             match self.stage {
-                Stage::Body => {}
-                Stage::End { .. } => return Poll::Ready(Ok(None)),
-                Stage::Between | Stage::Closed { .. } => return Poll::Ready(Err(Error::Closed)),
+                RequestStage::Body => {}
+                RequestStage::End { .. } => return Poll::Ready(Ok(None)),
+                RequestStage::Between | RequestStage::Closed { .. } => {
+                    return Poll::Ready(Err(Error::Closed));
+                }
             }
             let position = self.input.position();
             let bytes = self.input.bytes();
@@ -408,7 +411,7 @@ impl ServerConnection {
             _ => None,
         };
         self.fault = fault.map(|error| Fault { status: error.status(), error });
-        self.stage = Stage::Closed { lingers: matches!(error, Error::Protocol(_)) };
+        self.stage = RequestStage::Closed { lingers: matches!(error, Error::Protocol(_)) };
         Poll::Ready(Err(error))
     }
 
@@ -416,13 +419,12 @@ impl ServerConnection {
     pub(crate) fn fail(&mut self, status: StatusCode, reason: &str) {
         self.wire.set_last();
         let lingers = !self.wire.progress().received || self.wire.has_news();
-        self.stage = Stage::Closed { lingers };
+        self.stage = RequestStage::Closed { lingers };
         if self.wire.progress().has_begun() {
             return;
         }
         let body = format!("{status}: {reason}\n");
-        let is_head =
-            self.meta.is_some() && !matches!(self.head, HeadPlace::Nowhere) && self.is_head_request();
+        let is_head = self.is_head_request_if_any();
         let ending = self.ending(Persistence::Close);
         let fields = [("Content-Type", "text/plain; charset=utf-8")];
         self.wire.write(|out| {
@@ -437,7 +439,7 @@ impl ServerConnection {
 
     /// Takes no further request.
     pub(crate) fn finish(&mut self) {
-        self.stage = Stage::Closed { lingers: false };
+        self.stage = RequestStage::Closed { lingers: false };
     }
 
     /// Whether the sending half was ended, and the peer is still to end its own.
@@ -448,7 +450,7 @@ impl ServerConnection {
     /// Ready when everything was sent and the peer has had the time to read it.
     pub(crate) fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.wire.poll_flushed(context))?;
-        if !matches!(self.stage, Stage::Closed { lingers: true }) {
+        if !matches!(self.stage, RequestStage::Closed { lingers: true }) {
             return Poll::Ready(Ok(()));
         }
         // RFC 9112 §9.6: closing while the peer sends would reset the connection, and the answer could be lost with it.
@@ -486,6 +488,20 @@ impl ServerConnection {
         self.request_head().bytes().starts_with(b"HEAD ")
     }
 
+    /// The same where the head may not have been understood, or not be whole: RFC 9110 §9.3.2 allows a response to HEAD no content,
+    /// whatever is wrong with the request.
+    fn is_head_request_if_any(&self) -> bool {
+        match self.head {
+            HeadPlace::Nowhere => {
+                let bytes = self.input.bytes();
+                // RFC 9112 §2.2: empty lines before a request are ignored.
+                let start = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+                bytes[start..].starts_with(b"HEAD ")
+            }
+            _ => self.is_head_request(),
+        }
+    }
+
     #[inline]
     pub(super) fn version(&self) -> Version {
         self.request_head().version()
@@ -498,12 +514,12 @@ impl ServerConnection {
         self.persists = delimited
             && !self.wire.is_last()
             && match self.stage {
-                Stage::End { reusable } => reusable,
+                RequestStage::End { reusable } => reusable,
                 // A peer that has not been told to go on may send the body or leave it out: nobody can tell.
-                Stage::Body => {
+                RequestStage::Body => {
                     self.codec.is_reusable() && !self.owes_continue && (reads_on || self.rest_is_small())
                 }
-                Stage::Between | Stage::Closed { .. } => false,
+                RequestStage::Between | RequestStage::Closed { .. } => false,
             };
         let persistence = match (self.persists, self.version()) {
             (false, _) => Persistence::Close,
@@ -528,7 +544,7 @@ impl ServerConnection {
 
     /// Ends the connection without an answer.
     pub(super) fn disconnect(&mut self) {
-        self.stage = Stage::Closed { lingers: false };
+        self.stage = RequestStage::Closed { lingers: false };
         self.wire.note(|progress| progress.answer = Answer::Whole);
     }
 }

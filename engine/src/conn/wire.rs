@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use ringtide_driver::{Address, Lease, SendBuffer};
 
-use crate::limits::COALESCED_SEND_SIZE_MAX;
+use crate::limits::{COALESCED_SEND_SIZE_MAX, STRAINED_RECEIVE_SIZE_MAX};
 use crate::runtime::InlineQueue;
 use crate::stream::Stream;
 
@@ -26,6 +26,8 @@ pub(crate) struct Wire {
     progress: Cell<Progress>,
     /// No request is taken after the current one.
     is_last: Cell<bool>,
+    /// Received bytes that wait with the connection.
+    held_size: Cell<u32>,
 }
 
 struct Io {
@@ -71,7 +73,12 @@ impl Progress {
 impl Wire {
     pub(super) fn new(stream: Stream) -> Self {
         let io = Io { stream, sealed: InlineQueue::default(), sealed_size: 0, open: Vec::new() };
-        Self { io: RefCell::new(io), progress: Cell::default(), is_last: Cell::new(false) }
+        Self {
+            io: RefCell::new(io),
+            progress: Cell::default(),
+            is_last: Cell::new(false),
+            held_size: Cell::new(0),
+        }
     }
 
     #[inline]
@@ -106,9 +113,23 @@ impl Wire {
         self.io.borrow_mut().stream.poll_receive(context)
     }
 
+    /// Has `size` received bytes count as unread, as they wait with the connection. Nothing happens for what a usual request takes.
+    #[inline]
+    pub(crate) fn hold(&self, size: usize) {
+        let size = if size > STRAINED_RECEIVE_SIZE_MAX as usize { size as u32 } else { 0 };
+        if self.held_size.replace(size) != size {
+            self.io.borrow_mut().stream.hold(size);
+        }
+    }
+
     /// Ready when the peer has sent its last byte, or the connection has failed.
     pub(crate) fn poll_ended(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.io.borrow_mut().stream.poll_ended(context)
+    }
+
+    /// Whether the peer is known to have sent its last byte, whatever has not been read yet.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.io.borrow().stream.has_ended()
     }
 
     /// Whether the peer has sent something that was not read, or its last byte.

@@ -198,6 +198,9 @@ impl Driver for AnyDriver {
     fn receive(&mut self, socket: Handle) -> io::Result<()> {
         each!(self, driver => driver.receive(socket))
     }
+    fn limit_receives(&mut self, size_max: u32) {
+        each!(self, driver => driver.limit_receives(size_max));
+    }
     #[inline]
     fn send(&mut self, socket: Handle, buffer: SendBuffer) -> io::Result<()> {
         each!(self, driver => driver.send(socket, buffer))

@@ -25,6 +25,7 @@ impl Listener {
         let handle = {
             let (mut sockets, mut driver) = core.io();
             let handle = driver.listen(address, reuse_port)?;
+            sockets.unread.guard(&mut driver);
             sockets.insert(handle, Resource::Listener(Box::default()));
             handle
         };
@@ -35,6 +36,22 @@ impl Listener {
     pub(crate) fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Socket>> {
         if let Some(accepted) = self.next_accepted() {
             return Poll::Ready(accepted.map(|accepted| Socket::accepted(Rc::clone(&self.core), accepted)));
+        }
+        let mut waiter = self.core.waiter(context);
+        if let Some(Resource::Listener(state)) = self.core.sockets().get_mut(self.handle) {
+            waiter.wait_at(&mut state.waiter);
+        }
+        Poll::Pending
+    }
+
+    /// A connection that was accepted already; accepts no further one.
+    pub(crate) fn poll_accepted(&mut self, context: &mut Context<'_>) -> Poll<Socket> {
+        let accepted = match self.core.sockets().get_mut(self.handle) {
+            Some(Resource::Listener(state)) => state.accepted.pop_front(),
+            _ => None,
+        };
+        if let Some(accepted) = accepted {
+            return Poll::Ready(Socket::accepted(Rc::clone(&self.core), accepted));
         }
         let mut waiter = self.core.waiter(context);
         if let Some(Resource::Listener(state)) = self.core.sockets().get_mut(self.handle) {

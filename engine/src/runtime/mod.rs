@@ -96,6 +96,7 @@ mod system;
 mod task;
 mod timer;
 mod timer_table;
+mod unread;
 mod waiter;
 mod waker;
 mod worker;

@@ -13,9 +13,10 @@ use ringtide_driver::{Address, Driver, Handle, Lease, SendBuffer};
 
 use super::core::{self, Core};
 use super::driver::AnyDriver;
-use super::socket_table::{Receiving, Resource, Sending, SocketState, Sockets, unread_charge};
+use super::socket_table::{Receiving, Resource, Sending, SocketState, Sockets};
+use super::unread::charge;
 use super::waiter::Waiter;
-use crate::limits::{CLOSE_AFTER_PEER_NS, UNREAD_SIZE_MAX};
+use crate::limits::CLOSE_AFTER_PEER_NS;
 
 /// A handle that no driver gives out (generations start at 1), which closing does nothing to.
 const NOBODY: Handle = Handle::new(u32::MAX, 0);
@@ -64,7 +65,9 @@ impl Socket {
     pub(crate) fn poll_connected(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll(context, SocketState::send_waiter, |state| match &state.sending {
             Sending::Connecting => Poll::Pending,
-            Sending::Failed { error, .. } => Poll::Ready(Err(error.to_error())),
+            Sending::Failed { error, .. } | Sending::FailedSilently { error, .. } => {
+                Poll::Ready(Err(error.to_error()))
+            }
             Sending::Idle | Sending::Busy | Sending::Done(_) => Poll::Ready(Ok(())),
         })
     }
@@ -74,10 +77,12 @@ impl Socket {
     pub(crate) fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Lease>>> {
         // As `poll` does it, written out: this is where a request spends its time, and returning early spares the moves of a lease.
         let mut sockets = self.core.sockets();
-        let state = self.state(&mut sockets);
+        let (state, unread) = sockets.state_and_unread(self.handle);
         if let Some(lease) = state.received.pop_front() {
-            state.unread_size -= unread_charge(&lease);
-            if state.receiving == Receiving::Paused && state.unread_size < UNREAD_SIZE_MAX / 2 {
+            let charge = charge(&lease);
+            state.unread_size -= charge;
+            unread.taken(charge);
+            if state.receiving == Receiving::Paused && state.unread_size < unread.size_max() / 2 {
                 self.receive(state)?;
             }
             return Poll::Ready(Ok(Some(lease)));
@@ -85,11 +90,11 @@ impl Socket {
         match &state.receiving {
             Receiving::Eof => return Poll::Ready(Ok(None)),
             Receiving::Failed(error) => return Poll::Ready(Err(error.to_error())),
-            Receiving::Idle => self.receive(state)?,
-            Receiving::Armed | Receiving::Pausing | Receiving::Paused | Receiving::Abandoned => {}
+            Receiving::Idle | Receiving::Paused => self.receive(state)?,
+            Receiving::Armed | Receiving::Pausing | Receiving::Abandoned => {}
         }
         // Nobody waits for the end of a silent send, but for what the peer says to it; of this one it has not got a byte.
-        if let Sending::Failed { error, silent: true, .. } = state.sending {
+        if let Sending::FailedSilently { error, .. } = state.sending {
             return Poll::Ready(Err(error.to_error()));
         }
         if !state.receive_waiter.wait_task(context, self.core.worker()) {
@@ -99,12 +104,27 @@ impl Socket {
         Poll::Pending
     }
 
+    /// Says that the reader has `size` bytes in hand that it cannot work on now. They count for the worker as if they were unread, until it
+    /// says otherwise.
+    pub(crate) fn hold(&mut self, size: u32) {
+        let mut sockets = self.core.sockets();
+        let (state, unread) = sockets.state_and_unread(self.handle);
+        let before = mem::replace(&mut state.held_size, size);
+        unread.taken(before);
+        unread.held(size);
+    }
+
     /// Whether the peer has closed, or failed, or sent something, as far as is known without asking the kernel: such a connection
     /// is not fit for a new request.
     pub(crate) fn has_news(&self) -> bool {
         self.with(|state| {
             !state.received.is_empty() || matches!(state.receiving, Receiving::Eof | Receiving::Failed(_))
         })
+    }
+
+    /// Whether the peer is known to have sent its last byte, whatever has not been read yet.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.with(|state| state.receiving == Receiving::Eof)
     }
 
     /// Starts to receive if it has not yet, so that a peer's end is noticed while nobody reads.
@@ -155,7 +175,7 @@ impl Socket {
                 state.sending = busy;
                 Poll::Pending
             }
-            failed @ Sending::Failed { error, .. } => {
+            failed @ (Sending::Failed { error, .. } | Sending::FailedSilently { error, .. }) => {
                 state.sending = failed;
                 Poll::Ready(Err(error.to_error()))
             }
@@ -193,7 +213,7 @@ impl Socket {
     /// So many bytes of the last send the kernel took, if it has failed.
     pub(crate) fn failed_send_size(&self) -> Option<usize> {
         self.with(|state| match state.sending {
-            Sending::Failed { sent_size, .. } => Some(sent_size),
+            Sending::Failed { sent_size, .. } | Sending::FailedSilently { sent_size, .. } => Some(sent_size),
             _ => None,
         })
     }

@@ -12,8 +12,8 @@ use ringtide_driver::{Completion, CutSend, Driver, Event, Handle, Lease, Receive
 
 use super::driver::AnyDriver;
 use super::queue::InlineQueue;
+use super::unread::{Change, Unread, charge};
 use super::waiter::{Waiter, Wakes};
-use crate::limits::{UNREAD_CHARGE_MIN, UNREAD_SIZE_MAX};
 
 /// The state of everything a worker has open, indexed by the driver's slots.
 #[derive(Default)]
@@ -21,12 +21,16 @@ pub(super) struct Sockets {
     entries: Vec<(u32, Option<Resource>)>,
     /// Sockets with a send that has not been handed to the kernel yet.
     unstamped: Vec<Handle>,
+    pub(super) unread: Unread,
     /// Sockets that are to be closed by their peers, by the time at which that is not waited for any longer; also some that
     /// have been closed meanwhile.
     abandoned: VecDeque<(u64, Handle)>,
     /// Those that have not.
     abandoned_count: usize,
 }
+
+// One per connection, of which there may be tens of thousands.
+const _: () = assert!(size_of::<Resource>() <= 120);
 
 pub(super) enum Resource {
     Socket(SocketState),
@@ -39,6 +43,8 @@ pub(super) enum Resource {
 pub(super) struct SocketState {
     pub(super) received: InlineQueue<Lease>,
     pub(super) unread_size: u32,
+    /// What the reader has taken and still holds; see `Socket::hold`.
+    pub(super) held_size: u32,
     pub(super) receiving: Receiving,
     pub(super) sending: Sending,
     pub(super) receive_waiter: Waiter,
@@ -48,6 +54,13 @@ pub(super) struct SocketState {
 }
 
 impl SocketState {
+    fn pause(&mut self, handle: Handle, driver: &mut AnyDriver) {
+        if self.receiving == Receiving::Armed {
+            self.receiving = Receiving::Pausing;
+            driver.cancel(handle);
+        }
+    }
+
     #[inline]
     pub(super) fn receive_waiter(&mut self) -> &mut Waiter {
         &mut self.receive_waiter
@@ -66,7 +79,7 @@ pub(super) enum Receiving {
     Armed,
     /// Too much is unread; the cancellation is under way.
     Pausing,
-    /// Too much was unread; armed again when half of it has been read.
+    /// Too much was unread; armed again when half of it has been read, or all and more is asked for.
     Paused,
     /// Nobody will read; the socket is closed when the peer has closed.
     Abandoned,
@@ -87,8 +100,11 @@ pub(super) enum Sending {
         error: KeptError,
         /// So many bytes of the send the kernel took.
         sent_size: usize,
-        /// It was a silent one, which nobody waits for.
-        silent: bool,
+    },
+    /// A silent send has failed, whose end nobody waits for.
+    FailedSilently {
+        error: KeptError,
+        sent_size: usize,
     },
 }
 
@@ -138,10 +154,7 @@ impl Sockets {
 
     #[inline]
     pub(super) fn get_mut(&mut self, handle: Handle) -> Option<&mut Resource> {
-        match self.entries.get_mut(handle.slot() as usize) {
-            Some((generation, resource)) if *generation == handle.generation() => resource.as_mut(),
-            _ => None,
-        }
+        entry_mut(&mut self.entries, handle)
     }
 
     #[inline]
@@ -152,10 +165,66 @@ impl Sockets {
         }
     }
 
+    /// The state of a socket that is there, and what it shares with the others.
+    #[inline]
+    pub(super) fn state_and_unread(&mut self, handle: Handle) -> (&mut SocketState, &mut Unread) {
+        match entry_mut(&mut self.entries, handle) {
+            Some(Resource::Socket(state)) => (state, &mut self.unread),
+            _ => panic!("a socket's state lasts as long as the socket"),
+        }
+    }
+
     pub(super) fn remove(&mut self, handle: Handle) -> Option<Resource> {
         match self.entries.get_mut(handle.slot() as usize) {
-            Some((generation, resource)) if *generation == handle.generation() => resource.take(),
+            Some((generation, resource)) if *generation == handle.generation() => {
+                if let Some(Resource::Socket(state)) = resource {
+                    self.unread.taken(state.unread_size + state.held_size);
+                }
+                resource.take()
+            }
             _ => None,
+        }
+    }
+
+    /// Ends the receives of those that hold too much unread, right before a turn.
+    #[inline]
+    pub(super) fn hold_back(&mut self, driver: &mut AnyDriver) {
+        if !self.unread.is_easy() {
+            self.hold_back_crowded(driver);
+        }
+    }
+
+    #[cold]
+    fn hold_back_crowded(&mut self, driver: &mut AnyDriver) {
+        let size_max = self.unread.size_max();
+        for handle in self.unread.take_crowded() {
+            if let Some(state) = self.state_mut(handle)
+                && state.unread_size > size_max
+            {
+                state.pause(handle, driver);
+            }
+        }
+        match self.unread.change(driver) {
+            None => {}
+            Some(Change::Strain) => {
+                for (slot, (generation, resource)) in self.entries.iter_mut().enumerate() {
+                    if let Some(Resource::Socket(state)) = resource {
+                        state.pause(Handle::new(slot as u32, *generation), driver);
+                    }
+                }
+            }
+            Some(Change::Relief(held_back)) => {
+                let size_max = self.unread.size_max();
+                for handle in held_back {
+                    if let Some(state) = self.state_mut(handle)
+                        && state.receiving == Receiving::Paused
+                        && state.unread_size < size_max / 2
+                        && driver.receive(handle).is_ok()
+                    {
+                        state.receiving = Receiving::Armed;
+                    }
+                }
+            }
         }
     }
 
@@ -177,6 +246,8 @@ impl Sockets {
         let Some(state) = self.state_mut(handle) else { return };
         state.received = InlineQueue::default();
         state.receiving = Receiving::Abandoned;
+        let unread_size = std::mem::take(&mut state.unread_size);
+        self.unread.taken(unread_size);
         self.abandoned.push_back((deadline_ns, handle));
         self.abandoned_count += 1;
         while self.abandoned_count > count_max
@@ -231,6 +302,14 @@ impl Sockets {
     }
 }
 
+#[inline]
+fn entry_mut(entries: &mut [(u32, Option<Resource>)], handle: Handle) -> Option<&mut Resource> {
+    match entries.get_mut(handle.slot() as usize) {
+        Some((generation, resource)) if *generation == handle.generation() => resource.as_mut(),
+        _ => None,
+    }
+}
+
 /// Closes the abandoned sockets whose peers have not closed in time.
 #[inline]
 pub(super) fn close_abandoned(sockets: &mut Sockets, driver: &mut AnyDriver, now_ns: u64) {
@@ -272,13 +351,14 @@ pub(super) fn dispatch(
             }
             continue;
         }
-        match sockets.get_mut(handle) {
+        let Sockets { entries, unread, .. } = &mut *sockets;
+        match entry_mut(entries, handle) {
             Some(Resource::Socket(state)) if state.receiving == Receiving::Abandoned => {
                 if let Event::ReceiveEnded(_) = event {
                     sockets.close_abandoned(handle, driver);
                 }
             }
-            Some(Resource::Socket(state)) => dispatch_to_socket(state, driver, handle, event, wakes),
+            Some(Resource::Socket(state)) => dispatch_to_socket(state, unread, driver, handle, event, wakes),
             Some(Resource::Listener(state)) => {
                 if let Event::AcceptEnded(error) = event {
                     state.accepting = false;
@@ -307,6 +387,7 @@ pub(super) fn dispatch(
 #[inline]
 fn dispatch_to_socket(
     state: &mut SocketState,
+    unread: &mut Unread,
     driver: &mut AnyDriver,
     handle: Handle,
     event: Event,
@@ -314,13 +395,10 @@ fn dispatch_to_socket(
 ) {
     match event {
         Event::Received(lease) => {
-            state.unread_size += unread_charge(&lease);
+            let before = state.unread_size;
+            state.unread_size += charge(&lease);
+            unread.received(handle, before, state.unread_size);
             state.received.push_back(lease);
-            if state.unread_size > UNREAD_SIZE_MAX && state.receiving == Receiving::Armed {
-                // A slow reader must not eat the buffers of all others; the peer will be held back by TCP.
-                state.receiving = Receiving::Pausing;
-                driver.cancel(handle);
-            }
             wakes.wake(&mut state.receive_waiter);
         }
         Event::ReceiveEnded(end) => {
@@ -328,7 +406,8 @@ fn dispatch_to_socket(
                 ReceiveEnd::Eof => Receiving::Eof,
                 ReceiveEnd::Error(error) => Receiving::Failed(KeptError::of(&error)),
                 // The reader may have caught up before the cancellation came through.
-                ReceiveEnd::Cancelled if state.unread_size < UNREAD_SIZE_MAX / 2 => {
+                ReceiveEnd::Cancelled if unread.ended_early(handle) => Receiving::Paused,
+                ReceiveEnd::Cancelled if state.unread_size < unread.size_max() / 2 => {
                     match driver.receive(handle) {
                         Ok(()) => Receiving::Armed,
                         Err(error) => Receiving::Failed(KeptError::of(&error)),
@@ -350,8 +429,11 @@ fn dispatch_to_socket(
         }
         Event::Sent(Err(CutSend { sent_size, error }), buffer) => {
             wakes.drop_later(buffer);
-            let silent = !matches!(state.sending, Sending::Busy);
-            state.sending = Sending::Failed { error: KeptError::of(&error), sent_size, silent };
+            let error = KeptError::of(&error);
+            state.sending = match state.sending {
+                Sending::Busy => Sending::Failed { error, sent_size },
+                _ => Sending::FailedSilently { error, sent_size },
+            };
             wakes.wake(&mut state.send_waiter);
             // After a silent send nobody waits for its end, but for the answer to it.
             wakes.wake(&mut state.receive_waiter);
@@ -360,16 +442,10 @@ fn dispatch_to_socket(
         Event::Connected(outcome) => {
             state.sending = match outcome {
                 Ok(()) => Sending::Idle,
-                Err(error) => Sending::Failed { error: KeptError::of(&error), sent_size: 0, silent: false },
+                Err(error) => Sending::Failed { error: KeptError::of(&error), sent_size: 0 },
             };
             wakes.wake(&mut state.send_waiter);
         }
         Event::Accepted(_) | Event::AcceptEnded(_) | Event::Polled(_) | Event::Closed => {}
     }
-}
-
-/// What an unread lease counts for. Not only its bytes: a peer that sends single ones would otherwise take a buffer with each.
-#[inline]
-pub(super) fn unread_charge(lease: &Lease) -> u32 {
-    (lease.len() as u32).max(UNREAD_CHARGE_MIN)
 }

@@ -204,6 +204,7 @@ impl Worker {
     fn turn_driver(&mut self, core: &Core, now_ns: u64, deadline_ns: Option<u64>) -> io::Result<()> {
         let (mut sockets, mut driver) = core.io();
         sockets.stamp_sends(now_ns);
+        sockets.hold_back(&mut driver);
         driver.turn(deadline_ns, &mut self.completions)?;
         let now_ns = driver.now_ns();
         core.set_turn_time_ns(now_ns);

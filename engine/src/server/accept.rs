@@ -1,21 +1,27 @@
 //! The accept loop of one listener.
 
+use std::collections::VecDeque;
+use std::fmt::Display;
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::connection::{Service, serve_connection};
-use super::hub::{Hub, Stage};
+use super::connection::{Service, nanoseconds, serve_connection};
+use super::connections::{Connections, Lifecycle};
+use super::failure::{FailureHook, FailureKind, report_unserved};
 use super::{ServiceOptions, Shutdown};
 use crate::conn::{Answered, Exchange};
-use crate::runtime;
+use crate::runtime::{self, Timer};
 use crate::stream::{Listener, Stream};
 
 /// How long the accept loop waits when the system cannot give it a connection (`EMFILE`, `ENOBUFS`): others have to end first.
 const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// How often the operator is told at most that there is no room: connections that come and go at the limit would tell it each time.
+const LIMIT_REPORT_INTERVAL_NS: u64 = 1_000_000_000;
 
 /// Accepts connections at `listener` and serves each of them, on the current worker, until `shutdown`; returns when the last connection has
 /// ended. Each connection is a task of its own. Not to be cancelled: the connections of a dropped future stay until they end by themselves.
@@ -38,52 +44,125 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 /// })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub async fn serve<H, E>(mut listener: Listener, options: ServiceOptions, shutdown: Shutdown, handler: H)
+pub async fn serve<H, E>(listener: Listener, options: ServiceOptions, shutdown: Shutdown, handler: H)
 where
     H: AsyncFn(Exchange<'_>) -> Result<Answered, E> + 'static,
-    E: 'static,
+    E: Display + 'static,
 {
-    let hub = Rc::new(Hub::default());
+    let connections = Rc::new(Connections::default());
     let shutdown_timeout = options.shutdown_timeout;
-    let connections_max = options.connections_max.max(1);
-    let service = Rc::new(Service::new(handler, &options, Rc::clone(&hub)));
+    let mut accepting = Accepting {
+        listener,
+        connections: Rc::clone(&connections),
+        connections_max: options.connections_max.max(1),
+        waiting: VecDeque::new(),
+        wait_ns: nanoseconds(options.head_timeout),
+        timer: Timer::new(),
+        on_error: options.on_error.clone(),
+        next_report_ns: 0,
+    };
+    let service = Rc::new(Service::new(handler, &options, Rc::clone(&connections)));
     loop {
         let next = {
-            let mut accepting = pin!(accept(&mut listener, &hub, connections_max));
+            let mut accepted = pin!(accepting.next());
             poll_fn(|context| {
                 if shutdown.poll_begun(context).is_ready() {
                     return Poll::Ready(None);
                 }
-                accepting.as_mut().poll(context).map(Some)
+                accepted.as_mut().poll(context).map(Some)
             })
             .await
         };
-        let Some(stream) = next else { break };
-        runtime::spawn(serve_connection(stream, hub.register(), Rc::clone(&service)));
+        let Some(Accepted { stream, at_ns }) = next else { break };
+        runtime::spawn(serve_connection(stream, at_ns, connections.register(), Rc::clone(&service)));
     }
-    drop(listener);
-    hub.enter(Stage::Finishing);
-    let all_ended = || poll_fn(|context| hub.poll_fewer_than(1, context));
+    drop(accepting);
+    connections.enter(Lifecycle::Draining);
+    let all_ended = || poll_fn(|context| connections.poll_fewer_than(1, context));
     if runtime::timeout(shutdown_timeout, all_ended()).await.is_none() {
-        hub.enter(Stage::Abandoning);
+        connections.enter(Lifecycle::Aborting);
         all_ended().await;
     }
 }
 
-/// The next connection. Cancel-safe.
-async fn accept(listener: &mut Listener, hub: &Hub, connections_max: usize) -> Stream {
-    loop {
-        let mut has_room = pin!(poll_fn(|context| hub.poll_fewer_than(connections_max, context)));
-        if poll_fn(|context| Poll::Ready(has_room.as_mut().poll(context))).await.is_pending() {
-            listener.pause();
-            has_room.await;
+/// A listener, and the connections that it gave before it could be stopped.
+struct Accepting {
+    listener: Listener,
+    connections: Rc<Connections>,
+    connections_max: usize,
+    /// Accepted, and not served yet for want of room; the oldest first.
+    waiting: VecDeque<Accepted>,
+    /// How long each of them may wait.
+    wait_ns: u64,
+    timer: Timer,
+    on_error: Option<FailureHook>,
+    /// The operator was told of the limit before, and is not again until then.
+    next_report_ns: u64,
+}
+
+struct Accepted {
+    stream: Stream,
+    /// On the worker's clock.
+    at_ns: u64,
+}
+
+impl Accepting {
+    /// The next connection to serve. Cancel-safe.
+    async fn next(&mut self) -> Accepted {
+        loop {
+            if !poll_fn(|context| Poll::Ready(self.poll_room(context).is_ready())).await {
+                self.listener.pause();
+                self.report_limit();
+                poll_fn(|context| self.poll_room_or_close(context)).await;
+            }
+            if let Some(accepted) = self.waiting.pop_front() {
+                return accepted;
+            }
+            match self.listener.accept().await {
+                Ok(stream) => return Accepted { stream, at_ns: runtime::turn_time_ns() },
+                // accept(2): the client has given up, or the network has failed; the next one may be fine.
+                Err(error) if is_the_clients(&error) => {}
+                Err(_) => runtime::sleep(BACK_OFF).await,
+            }
         }
-        match listener.accept().await {
-            Ok(stream) => return stream,
-            // accept(2): the client has given up, or the network has failed; the next one may be fine.
-            Err(error) if is_the_clients(&error) => {}
-            Err(_) => runtime::sleep(BACK_OFF).await,
+    }
+
+    fn report_limit(&mut self) {
+        let now_ns = runtime::turn_time_ns();
+        if now_ns >= self.next_report_ns {
+            self.next_report_ns = now_ns + LIMIT_REPORT_INTERVAL_NS;
+            report_unserved(self.on_error.as_ref(), FailureKind::ConnectionLimit(self.connections_max), None);
         }
+    }
+
+    fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.connections.poll_fewer_than(self.connections_max, context)
+    }
+
+    /// Ready when there is room. Until then, those that have waited for too long are closed.
+    fn poll_room_or_close(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let now_ns = runtime::turn_time_ns();
+        // What was accepted before the listener stopped.
+        while let Poll::Ready(stream) = self.listener.poll_accepted(context) {
+            self.waiting.push_back(Accepted { stream, at_ns: now_ns });
+        }
+        if self.poll_room(context).is_ready() {
+            return Poll::Ready(());
+        }
+        while let Some(Accepted { stream, at_ns }) = self.waiting.front() {
+            let deadline_ns = at_ns.saturating_add(self.wait_ns);
+            if deadline_ns > now_ns {
+                self.timer.set(deadline_ns);
+                // Woken by then at the latest; a deadline that has come meanwhile is seen at the next turn.
+                if self.timer.poll_elapsed(context).is_ready() {
+                    context.waker().wake_by_ref();
+                }
+                return Poll::Pending;
+            }
+            report_unserved(self.on_error.as_ref(), FailureKind::NotServed, stream.peer_address().ok());
+            self.waiting.pop_front();
+        }
+        Poll::Pending
     }
 }
 

@@ -3,7 +3,9 @@
 //! There is one timer, set when the connection has to wait and only then: a request that is answered at once costs one
 //! store, for the idle time that follows.
 
+use std::fmt::Display;
 use std::future::{Future, poll_fn};
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
@@ -13,7 +15,8 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::ServiceOptions;
-use super::hub::{Hub, Registration, Stage};
+use super::connections::{Connections, Lifecycle, Registration};
+use super::failure::{FailureHook, FailureKind, HandlerFailure, report};
 use crate::conn::{Answered, Exchange, ServerConnection, Waiting, Wire};
 use crate::error::Error;
 use crate::proto::h1::Limits;
@@ -29,36 +32,68 @@ const LINGER_NS: u64 = 2_000_000_000;
 /// What the connections of a listener share.
 pub(super) struct Service<H> {
     handler: H,
-    hub: Rc<Hub>,
+    connections: Rc<Connections>,
     limits: Limits,
     head_timeout_ns: u64,
     idle_timeout_ns: u64,
     stall_timeout_ns: u64,
     request_timeout_ns: u64,
+    half_close: bool,
+    on_error: Option<FailureHook>,
 }
 
 impl<H> Service<H> {
-    pub(super) fn new(handler: H, options: &ServiceOptions, hub: Rc<Hub>) -> Self {
-        let nanoseconds = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    pub(super) fn new(handler: H, options: &ServiceOptions, connections: Rc<Connections>) -> Self {
         Self {
             handler,
-            hub,
+            connections,
             limits: options.limits,
             head_timeout_ns: nanoseconds(options.head_timeout),
             idle_timeout_ns: nanoseconds(options.idle_timeout),
             stall_timeout_ns: nanoseconds(options.stall_timeout),
             request_timeout_ns: options.request_timeout.map_or(u64::MAX, nanoseconds),
+            half_close: options.half_close,
+            on_error: options.on_error.clone(),
         }
+    }
+
+    /// Tells the operator of `kind` on `connection`, answered with `status`.
+    fn report(&self, connection: &ServerConnection, kind: FailureKind<'_>, status: Option<StatusCode>) {
+        report(self.on_error.as_ref(), connection, kind, status);
+    }
+
+    /// Answers with `status`, if no answer has begun, and tells the operator.
+    #[cold]
+    fn fail(&self, connection: &mut ServerConnection, status: StatusCode, reason: &str) {
+        let begun = connection.wire().progress().has_begun();
+        self.report(connection, FailureKind::Refused(reason), (!begun).then_some(status));
+        connection.fail(status, reason);
+    }
+
+    /// Answers a request that could not be read, and tells the operator; or does neither, if nobody is taken to be there any more.
+    #[cold]
+    fn refuse(&self, connection: &mut ServerConnection) {
+        let Some(fault) = connection.fault() else { return };
+        if fault.is_incomplete() && !self.half_close {
+            return connection.finish();
+        }
+        self.fail(connection, fault.status, &fault.error.to_string());
     }
 }
 
-/// Serves one connection to its end.
+pub(super) fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Serves one connection, accepted at `accepted_ns`, to its end.
 pub(super) async fn serve_connection<H, E>(
     stream: Stream,
+    accepted_ns: u64,
     registration: Registration,
     service: Rc<Service<H>>,
 ) where
     H: AsyncFn(Exchange<'_>) -> Result<Answered, E>,
+    E: Display + 'static,
 {
     let mut connection = ServerConnection::new(stream, service.limits);
     let wire = connection.wire();
@@ -70,7 +105,8 @@ pub(super) async fn serve_connection<H, E>(
     .await;
     let mut is_first = true;
     loop {
-        let mut patience = Patience::new(is_first, wire.turn_time_ns());
+        let since_ns = if is_first { accepted_ns } else { wire.turn_time_ns() };
+        let mut patience = Patience::new(is_first, since_ns);
         let next = poll_fn(|context| match connection.poll_request(context) {
             Poll::Ready(found) => Poll::Ready(Next::Found(found)),
             Poll::Pending => patience.check(connection.waiting(), &wire, &service, &mut timer, context),
@@ -81,12 +117,13 @@ pub(super) async fn serve_connection<H, E>(
             Next::Found(Ok(false)) => break,
             // Earlier answers are still to be sent, whatever has gone wrong since.
             Next::Found(Err(_)) => {
-                connection.refuse();
+                service.refuse(&mut connection);
                 break;
             }
             Next::Gone => return,
             Next::HeadTooLate => {
-                connection.fail(StatusCode::REQUEST_TIMEOUT, "the head of the request did not come in time");
+                let reason = "the head of the request did not come in time";
+                service.fail(&mut connection, StatusCode::REQUEST_TIMEOUT, reason);
                 break;
             }
             Next::Idle => {
@@ -95,56 +132,78 @@ pub(super) async fn serve_connection<H, E>(
             }
         }
         is_first = false;
-        if service.hub.stage() != Stage::Serving {
+        if service.connections.lifecycle() != Lifecycle::Serving {
             wire.set_last();
         }
         // RFC 9110 §9.3.6: most servers do not implement CONNECT, and whoever gets 2xx to it takes what follows for the tunnel's.
         if connection.exchange().head().bytes().starts_with(b"CONNECT ") {
-            connection.fail(StatusCode::NOT_IMPLEMENTED, "this server is no proxy");
+            service.fail(&mut connection, StatusCode::NOT_IMPLEMENTED, "this server is no proxy");
             break;
         }
+        // As for a handler that waits: what is queued is not sent either.
+        if !service.half_close && wire.has_ended() {
+            return;
+        }
+        let held_size = connection.held_size();
         let outcome = {
             let mut handling = pin!((service.handler)(connection.exchange()));
-            let mut supervision = Supervision::new();
+            let mut supervision = Supervision::new(held_size);
             poll_fn(|context| {
                 wire.note(|progress| progress.waits = false);
                 // The future is dropped after a panic, unpolled, so nobody sees what state it was left in.
                 match catch_unwind(AssertUnwindSafe(|| handling.as_mut().poll(context))) {
                     Ok(Poll::Ready(Ok(Answered { .. }))) => Poll::Ready(Outcome::Answered),
-                    Ok(Poll::Ready(Err(_))) | Err(_) => Poll::Ready(Outcome::Failed),
+                    Ok(Poll::Ready(Err(error))) => Poll::Ready(Outcome::Failed(HandlerFailure::Error(error))),
+                    Err(payload) => Poll::Ready(Outcome::Failed(HandlerFailure::Panic(payload))),
                     Ok(Poll::Pending) => supervision.check(&wire, &service, &mut timer, context),
                 }
             })
             .await
         };
-        match outcome {
-            Outcome::Answered => {}
-            // Nobody waits for this answer; earlier ones may still be on their way.
-            Outcome::Gone => {
-                connection.finish();
-                break;
+        if let Outcome::Answered = outcome {
+            continue;
+        }
+        if settle(&mut connection, &service, outcome).is_break() {
+            return;
+        }
+        break;
+    }
+    close(connection, &service, timer).await;
+}
+
+/// Ends an exchange that its handler has not ended; `Break` if nothing more can be sent.
+#[cold]
+fn settle<H, E: Display + 'static>(
+    connection: &mut ServerConnection,
+    service: &Service<H>,
+    outcome: Outcome<E>,
+) -> ControlFlow<()> {
+    let has_begun = connection.wire().progress().has_begun();
+    match outcome {
+        Outcome::Answered => {}
+        // Nobody waits for this answer; earlier ones may still be on their way.
+        Outcome::Gone => connection.finish(),
+        // It is the request that failed, and the handler gave up over it.
+        Outcome::Failed(HandlerFailure::Error(_)) if connection.fault().is_some() && !has_begun => {
+            service.refuse(connection);
+        }
+        Outcome::Failed(failure) => {
+            let status = (!has_begun).then_some(StatusCode::INTERNAL_SERVER_ERROR);
+            service.report(connection, failure.kind(), status);
+            match status {
+                Some(status) => connection.fail(status, "the request could not be handled"),
+                // Part of an answer cannot be taken back; that its end is missing tells the client.
+                None => connection.finish(),
             }
-            // Part of an answer cannot be taken back; that its end is missing tells the client.
-            Outcome::Failed if wire.progress().has_begun() => {
-                connection.finish();
-                break;
-            }
-            Outcome::TooLate(_) if wire.progress().has_begun() => return,
-            Outcome::Failed => {
-                if connection.fault().is_some() {
-                    connection.refuse();
-                } else {
-                    connection.fail(StatusCode::INTERNAL_SERVER_ERROR, "the request could not be handled");
-                }
-                break;
-            }
-            Outcome::TooLate(status) => {
-                connection.fail(status, "the request took too long");
-                break;
+        }
+        Outcome::TooLate(status) => {
+            service.fail(connection, status, "the request took too long");
+            if has_begun {
+                return ControlFlow::Break(());
             }
         }
     }
-    close(connection, &service, timer).await;
+    ControlFlow::Continue(())
 }
 
 /// Ends a connection so that the client can read all that it was sent, within limits.
@@ -153,7 +212,8 @@ async fn close<H>(mut connection: ServerConnection, service: &Service<H>, mut ti
     let mut lingers = false;
     let mut deadline_ns = wire.turn_time_ns().saturating_add(service.stall_timeout_ns);
     poll_fn(|context| {
-        if connection.poll_close(context).is_ready() || service.hub.stage() == Stage::Abandoning {
+        if connection.poll_close(context).is_ready() || service.connections.lifecycle() == Lifecycle::Aborting
+        {
             return Poll::Ready(());
         }
         let now_ns = wire.turn_time_ns();
@@ -199,10 +259,10 @@ impl Patience {
         context: &mut Context<'_>,
     ) -> Poll<Next> {
         let now_ns = wire.turn_time_ns();
-        match service.hub.stage() {
-            Stage::Finishing if waiting == Waiting::Request => return Poll::Ready(Next::Idle),
-            Stage::Serving | Stage::Finishing => {}
-            Stage::Abandoning => return Poll::Ready(Next::Gone),
+        match service.connections.lifecycle() {
+            Lifecycle::Draining if waiting == Waiting::Request => return Poll::Ready(Next::Idle),
+            Lifecycle::Serving | Lifecycle::Draining => {}
+            Lifecycle::Aborting => return Poll::Ready(Next::Gone),
         }
         let moved = wire.progress().moved;
         if waiting != self.waiting || (moved && waiting == Waiting::Peer) {
@@ -241,10 +301,10 @@ impl Patience {
 }
 
 /// What came of a handler.
-enum Outcome {
+enum Outcome<E> {
     Answered,
     /// It gave an error, or panicked.
-    Failed,
+    Failed(HandlerFailure<E>),
     /// It was dropped, as nobody waits for the answer.
     Gone,
     TooLate(StatusCode),
@@ -252,28 +312,31 @@ enum Outcome {
 
 /// What is looked after while a handler waits for something.
 struct Supervision {
+    /// Received bytes that wait with the connection.
+    held_size: usize,
     begun_ns: Option<u64>,
     /// Since when the handler waits for the peer.
     stalled_ns: Option<u64>,
 }
 
 impl Supervision {
-    fn new() -> Self {
-        Self { begun_ns: None, stalled_ns: None }
+    fn new(held_size: usize) -> Self {
+        Self { held_size, begun_ns: None, stalled_ns: None }
     }
 
-    fn check<H>(
+    fn check<H, E>(
         &mut self,
         wire: &Wire,
         service: &Service<H>,
         timer: &mut Timer,
         context: &mut Context<'_>,
-    ) -> Poll<Outcome> {
-        match service.hub.stage() {
-            Stage::Serving => {}
-            Stage::Finishing => wire.set_last(),
-            Stage::Abandoning => return Poll::Ready(Outcome::Gone),
+    ) -> Poll<Outcome<E>> {
+        match service.connections.lifecycle() {
+            Lifecycle::Serving => {}
+            Lifecycle::Draining => wire.set_last(),
+            Lifecycle::Aborting => return Poll::Ready(Outcome::Gone),
         }
+        wire.hold(self.held_size);
         // Earlier answers, and what the handler has queued of this one, do not wait for the handler.
         if let Poll::Ready(Err(_)) = wire.poll_push(context) {
             return Poll::Ready(Outcome::Gone);
@@ -281,7 +344,7 @@ impl Supervision {
         let progress = wire.progress();
         match wire.poll_ended(context) {
             // A client that has closed and one that has only ended its sending half look the same until the first is sent something.
-            Poll::Ready(Ok(())) if progress.has_begun() => {}
+            Poll::Ready(Ok(())) if service.half_close => {}
             Poll::Ready(_) => return Poll::Ready(Outcome::Gone),
             Poll::Pending => {}
         }

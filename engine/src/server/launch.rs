@@ -16,7 +16,14 @@ use crate::runtime::{self, DriverChoice, SetupError, Worker, WorkerOptions};
 use crate::stream::Listener;
 
 /// How a [`Server`] is to be.
+///
+/// ```
+/// use ringtide::server::{ServerOptions, ServiceOptions};
+///
+/// let options = ServerOptions::default().workers(2).service(ServiceOptions::default().connections_max(1_000));
+/// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ServerOptions {
     /// Threads. As many as there are cores by default.
     pub workers: usize,
@@ -36,6 +43,33 @@ impl Default for ServerOptions {
             driver: DriverChoice::Auto,
             service: ServiceOptions::default(),
         }
+    }
+}
+
+/// Each of these sets the field of its name.
+impl ServerOptions {
+    /// Threads; 0 counts as 1.
+    #[must_use]
+    pub fn workers(self, workers: usize) -> Self {
+        Self { workers, ..self }
+    }
+
+    /// The cores to pin them to, in turn.
+    #[must_use]
+    pub fn cores(self, cores: impl Into<Vec<usize>>) -> Self {
+        Self { cores: cores.into(), ..self }
+    }
+
+    /// The driver.
+    #[must_use]
+    pub fn driver(self, driver: DriverChoice) -> Self {
+        Self { driver, ..self }
+    }
+
+    /// What clients are allowed.
+    #[must_use]
+    pub fn service(self, service: ServiceOptions) -> Self {
+        Self { service, ..self }
     }
 }
 
@@ -92,7 +126,7 @@ impl Server {
     pub fn start<H, E>(addresses: &[Address], options: &ServerOptions, handler: H) -> Result<Self, StartError>
     where
         H: AsyncFn(Exchange<'_>) -> Result<Answered, E> + Clone + Send + 'static,
-        E: 'static,
+        E: fmt::Display + 'static,
     {
         Self::start_with(addresses, options, move |_| handler.clone())
     }
@@ -128,7 +162,7 @@ impl Server {
     where
         F: Fn(usize) -> H + Clone + Send + 'static,
         H: AsyncFn(Exchange<'_>) -> Result<Answered, E> + 'static,
-        E: 'static,
+        E: fmt::Display + 'static,
     {
         let workers = options.workers.max(1);
         if workers > 1 {
@@ -222,7 +256,7 @@ impl ThreadPlan {
     where
         F: Fn(usize) -> H + Send + 'static,
         H: AsyncFn(Exchange<'_>) -> Result<Answered, E> + 'static,
-        E: 'static,
+        E: fmt::Display + 'static,
     {
         let (sender, receiver) = mpsc::sync_channel(1);
         let name = format!("ringtide-serve-{}", self.number);
@@ -239,7 +273,7 @@ impl ThreadPlan {
     where
         F: Fn(usize) -> H,
         H: AsyncFn(Exchange<'_>) -> Result<Answered, E> + 'static,
-        E: 'static,
+        E: fmt::Display + 'static,
     {
         let say = |outcome| started.send(outcome).expect("whoever starts a thread waits for it");
         let mut worker = match Worker::new(&self.worker) {

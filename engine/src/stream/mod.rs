@@ -167,6 +167,11 @@ impl Stream {
         self.socket.has_news()
     }
 
+    /// Whether the peer is known to have sent its last byte, whatever has not been read yet.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.socket.has_ended()
+    }
+
     /// Closes when the peer has, or after a second, or when more than `count_max` of this worker wait so.
     pub(crate) fn close_after_peer(self, count_max: usize) {
         self.socket.close_after_peer(count_max);
@@ -185,6 +190,11 @@ impl Stream {
     /// Pieces that have arrived and that nobody has read.
     pub(crate) fn unread_count(&self) -> usize {
         self.socket.unread_count()
+    }
+
+    /// Says that the reader has `size` bytes in hand that it cannot work on now: they count as unread.
+    pub(crate) fn hold(&mut self, size: u32) {
+        self.socket.hold(size);
     }
 
     /// Has the peer's end noticed although nobody reads.
@@ -220,6 +230,11 @@ impl Listener {
     pub async fn accept(&mut self) -> io::Result<Stream> {
         let socket = poll_fn(|context| self.listener.poll_accept(context)).await?;
         Ok(Stream { socket })
+    }
+
+    /// A connection that was accepted before [`pause`](Self::pause). The task is woken when there is another.
+    pub(crate) fn poll_accepted(&mut self, context: &mut Context<'_>) -> Poll<Stream> {
+        self.listener.poll_accepted(context).map(|socket| Stream { socket })
     }
 
     /// Leaves further connections in the kernel's queue until [`accept`](Self::accept) has none left and is called again.

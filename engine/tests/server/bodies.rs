@@ -97,6 +97,14 @@ fn a_client_is_told_to_go_on_when_its_body_is_wanted() {
         assert_eq!(peer.response().status, 100);
         assert_eq!(peer.ask("body").text(), "body");
     }
+    // RFC 9110 §10.1.1: a list, of which a server may ignore what it does not know.
+    for expectations in ["100-continue, x", "x, 100-Continue", "x=y,100-continue"] {
+        peer.send(format!(
+            "POST /whole HTTP/1.1\r\nHost: h\r\nExpect: {expectations}\r\nContent-Length: 4\r\n\r\n"
+        ));
+        assert_eq!(peer.response().status, 100, "{expectations}");
+        assert_eq!(peer.ask("body").text(), "body");
+    }
     // One that does not wait is not told.
     let response =
         peer.ask("POST /whole HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nbody");

@@ -1,6 +1,10 @@
 //! Heads in, answers out: keep-alive, pipelining, versions, methods, and what is refused.
 
-use crate::site::Running;
+use std::time::Duration;
+
+use ringtide::server::ServiceOptions;
+
+use crate::site::{PIECE, Running};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 
@@ -182,6 +186,89 @@ fn a_client_that_ends_its_half_is_answered() {
         (400, "400 Bad Request: the stream ended inside a head\n")
     );
     peer.expect_end();
+}
+
+#[test]
+fn a_client_that_ends_its_half_is_answered_whenever_the_handler_is_done() {
+    let running = Running::start();
+    let get = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
+    let post = |target: &str| format!("POST {target} HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody");
+    for (request, body) in [
+        (get("/"), b"hello world\n".to_vec()),
+        (get("/later"), b"later\n".to_vec()),
+        (get("/pieces"), PIECE.repeat(1000)),
+        (get("/later-pieces"), PIECE.repeat(3)),
+        (post("/echo"), b"body".to_vec()),
+        (post("/later-echo"), b"body".to_vec()),
+    ] {
+        let mut peer = running.peer();
+        // The second one is taken up when the end has been seen.
+        peer.send(format!("{request}{request}"));
+        peer.finish();
+        for _ in 0..2 {
+            let response = peer.response();
+            assert_eq!(
+                (response.status, response.body.escape_ascii().to_string()),
+                (200, body.escape_ascii().to_string())
+            );
+        }
+        peer.expect_end();
+    }
+}
+
+#[test]
+fn a_client_that_ends_its_half_can_be_taken_for_gone() {
+    let running = Running::with(ServiceOptions::default().half_close(false));
+    for target in ["/later", "/wait", "/begin-and-wait"] {
+        let mut peer = running.peer();
+        peer.send(format!("{GET}GET {target} HTTP/1.1\r\nHost: h\r\n\r\n{GET}"));
+        // The end comes when the second one waits.
+        assert_eq!(peer.response().status, 200);
+        if target == "/begin-and-wait" {
+            assert_eq!(peer.head().0, 200);
+        }
+        peer.finish();
+        let rest = peer.rest();
+        assert!(!rest.windows(4).any(|window| window == b"HTTP"), "{}", rest.escape_ascii());
+        assert!(!rest.ends_with(b"0\r\n\r\n"), "{}", rest.escape_ascii());
+    }
+    let dropped = running.dropped.recv_timeout(Duration::from_secs(20));
+    assert!(dropped.is_ok(), "the handler of /wait");
+    // Nobody is told of what is missing, either.
+    let mut peer = running.peer();
+    peer.send("GET / HT");
+    peer.finish();
+    peer.expect_end();
+}
+
+#[test]
+fn a_refused_head_request_has_no_content() {
+    let running = Running::with(ServiceOptions::default().head_timeout(Duration::from_millis(60)));
+    let long = "x".repeat(70_000);
+    let cases = [
+        ("HEAD / HTTP/1.1\r\n\r\n".to_owned(), 400),
+        ("\r\nHEAD / HTTP/1.1\r\nHost: h\r\nBad Name: x\r\n\r\n".to_owned(), 400),
+        (format!("HEAD / HTTP/1.1\r\nHost: h\r\nX: {long}"), 431),
+        ("HEAD / HTTP/2.0\r\nHost: h\r\n\r\n".to_owned(), 505),
+        ("HEAD / HTTP/1.1\r\nHost: h\r\n".to_owned(), 408),
+        ("HEAD /panic HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), 500),
+    ];
+    for (request, status) in cases {
+        for before in ["", GET] {
+            let mut peer = running.peer();
+            peer.send(format!("{before}{request}"));
+            if !before.is_empty() {
+                assert_eq!(peer.response().text(), "hello world\n");
+            }
+            let (found, head) = peer.head();
+            assert_eq!(found, status, "{head}");
+            assert!(head.contains("connection: close"), "{head}");
+            peer.expect_end();
+        }
+    }
+    // Only that method: there is content for one that begins like it.
+    let response = running.peer().ask("HEADER / HTTP/1.1\r\n\r\n");
+    assert!(response.status == 400 && !response.body.is_empty(), "{response:?}");
 }
 
 #[test]

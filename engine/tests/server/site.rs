@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use ringtide::Error;
 use ringtide::proto::h1::BodyLength;
 use ringtide::server::{
     Answered, Exchange, PreparedResponse, Server, ServerOptions, ServiceOptions, Shutdown,
 };
+use ringtide::{Error, runtime};
 
 pub(crate) const TEXT: [(&str, &str); 1] = [("Content-Type", "text/plain")];
 
@@ -19,6 +20,9 @@ pub(crate) const LARGE_SIZE: usize = 3_000_000;
 
 /// What each of the pieces of `/pieces` is.
 pub(crate) const PIECE: &[u8] = b"a piece of some bytes;";
+
+/// How long `/later` and its like wait.
+const PAUSE: Duration = Duration::from_millis(30);
 
 /// A server of one thread that ends with the test.
 pub(crate) struct Running {
@@ -35,7 +39,7 @@ impl Running {
     }
 
     pub(crate) fn with(service: ServiceOptions) -> Self {
-        Self::with_options(&ServerOptions { workers: 1, service, ..ServerOptions::default() })
+        Self::with_options(&ServerOptions::default().workers(1).service(service))
     }
 
     pub(crate) fn with_options(options: &ServerOptions) -> Self {
@@ -135,6 +139,22 @@ pub(crate) async fn answer(site: &Site, mut exchange: Exchange<'_>) -> Result<An
         b"/wait" => {
             let _tell = Tell(site.dropped.clone());
             std::future::pending().await
+        }
+        b"/later" => {
+            runtime::sleep(PAUSE).await;
+            exchange.answer(StatusCode::OK, TEXT, "later\n")
+        }
+        b"/later-pieces" => {
+            let mut responder = exchange.start(StatusCode::OK, TEXT, None)?;
+            for _ in 0..3 {
+                runtime::sleep(PAUSE).await;
+                responder.send(PIECE).await?;
+            }
+            responder.finish()
+        }
+        b"/later-echo" => {
+            runtime::sleep(PAUSE).await;
+            echo(exchange).await
         }
         b"/begin-and-wait" => {
             let mut responder = exchange.start(StatusCode::OK, [], None)?;

@@ -13,7 +13,7 @@ const SHORT: Duration = Duration::from_millis(60);
 #[test]
 fn a_head_that_drips_in_is_given_up() {
     let head_timeout = Duration::from_millis(300);
-    let running = Running::with(ServiceOptions { head_timeout, ..ServiceOptions::default() });
+    let running = Running::with(ServiceOptions::default().head_timeout(head_timeout));
     // From the accept on, and from the first byte of a later head on.
     for before in ["", GET] {
         let mut peer = running.peer();
@@ -43,14 +43,14 @@ fn a_head_that_drips_in_is_given_up() {
 
 #[test]
 fn a_connection_that_never_asks_is_closed() {
-    let running = Running::with(ServiceOptions { head_timeout: SHORT, ..ServiceOptions::default() });
+    let running = Running::with(ServiceOptions::default().head_timeout(SHORT));
     running.peer().expect_end();
 }
 
 #[test]
 fn an_idle_connection_is_closed_after_its_time() {
     let idle_timeout = Duration::from_millis(1200);
-    let running = Running::with(ServiceOptions { idle_timeout, ..ServiceOptions::default() });
+    let running = Running::with(ServiceOptions::default().idle_timeout(idle_timeout));
     let mut peer = running.peer();
     let started = Instant::now();
     assert_eq!(peer.ask(GET).status, 200);
@@ -60,7 +60,7 @@ fn an_idle_connection_is_closed_after_its_time() {
 
 #[test]
 fn a_body_that_stops_is_given_up() {
-    let running = Running::with(ServiceOptions { stall_timeout: SHORT, ..ServiceOptions::default() });
+    let running = Running::with(ServiceOptions::default().stall_timeout(SHORT));
     let mut peer = running.peer();
     let started = Instant::now();
     let response = peer.ask("POST /whole HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbo");
@@ -76,7 +76,7 @@ fn a_body_that_stops_is_given_up() {
 #[test]
 fn a_body_that_goes_on_is_not_given_up() {
     let stall_timeout = Duration::from_millis(500);
-    let running = Running::with(ServiceOptions { stall_timeout, ..ServiceOptions::default() });
+    let running = Running::with(ServiceOptions::default().stall_timeout(stall_timeout));
     let mut peer = running.peer();
     peer.send("POST /whole HTTP/1.1\r\nHost: h\r\nContent-Length: 12\r\n\r\n");
     for _ in 0..12 {
@@ -91,8 +91,9 @@ fn a_request_is_given_up_in_the_end_however_well_it_goes() {
     let request_timeout = Some(SHORT);
     // The last handler here would never end by itself.
     let shutdown_timeout = SHORT;
-    let running =
-        Running::with(ServiceOptions { request_timeout, shutdown_timeout, ..ServiceOptions::default() });
+    let running = Running::with(
+        ServiceOptions::default().request_timeout(request_timeout).shutdown_timeout(shutdown_timeout),
+    );
     let mut peer = running.peer();
     let response = peer.ask("GET /wait HTTP/1.1\r\nHost: h\r\n\r\n");
     assert_eq!((response.status, response.field("connection")), (503, Some("close")));
@@ -123,7 +124,7 @@ fn a_request_is_given_up_in_the_end_however_well_it_goes() {
 
 #[test]
 fn a_client_that_does_not_take_its_answer_is_given_up() {
-    let running = Running::with(ServiceOptions { stall_timeout: SHORT, ..ServiceOptions::default() });
+    let running = Running::with(ServiceOptions::default().stall_timeout(SHORT));
     let mut peer = running.peer();
     peer.send("GET /endless HTTP/1.1\r\nHost: h\r\n\r\n");
     // The end comes without our reading anything: it shows as a write that fails.

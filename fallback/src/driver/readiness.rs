@@ -73,9 +73,14 @@ impl Fallback {
 
     fn receive_ready(&mut self, handle: Handle, completions: &mut Vec<Completion>) {
         let Some(Entry::Socket(socket)) = self.entries.get_mut(handle) else { return };
+        let mut left = self.receive_size_max;
         for _ in 0..RECEIVES_PER_TURN {
-            let end = match self.buffers.receive(&socket.socket, &mut self.syscalls) {
+            if left == 0 {
+                break;
+            }
+            let end = match self.buffers.receive(&socket.socket, left, &mut self.syscalls) {
                 Received::Data { lease, full } => {
+                    left -= lease.len();
                     completions.push(Completion { handle, event: Event::Received(lease) });
                     if !full && socket.is_emptied_by_short_read() {
                         socket.flags.clear(Flags::READABLE);

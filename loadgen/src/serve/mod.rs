@@ -84,17 +84,14 @@ pub struct Requests {
 pub fn serve(options: &ServeOptions) -> Result<ServeHandle, ServeError> {
     let threads = options.threads.max(1);
     let counters: Vec<Arc<Counters>> = (0..threads).map(|_| Arc::default()).collect();
-    let server_options = ServerOptions {
-        workers: threads,
-        cores: options.cores.clone(),
-        driver: options.driver,
-        service: ServiceOptions {
-            // `/delay` and `/flaky` are as slow as they are asked to be.
-            request_timeout: None,
-            shutdown_timeout: SHUTDOWN_TIMEOUT,
-            ..ServiceOptions::default()
-        },
-    };
+    // `/delay` and `/flaky` are as slow as they are asked to be, so what nobody waits for any more has to end by itself.
+    let service =
+        ServiceOptions::default().request_timeout(None).half_close(false).shutdown_timeout(SHUTDOWN_TIMEOUT);
+    let server_options = ServerOptions::default()
+        .workers(threads)
+        .cores(options.cores.clone())
+        .driver(options.driver)
+        .service(service);
     let make = {
         let (counters, burn, seed) = (counters.clone(), options.burn, options.seed);
         let blocks = Blocks::new();

@@ -13,6 +13,7 @@
 
 mod buffer_ring;
 mod reap;
+mod receive_limit;
 mod setup;
 mod slot;
 #[cfg(test)]
@@ -43,6 +44,7 @@ use crate::limits::QUIET_SEND_SIZE_MAX;
 use crate::net;
 use crate::slots::Slots;
 
+use self::receive_limit::{RECEIVE_LIMIT, ReceiveLimit};
 pub use self::setup::{Unusable, probe};
 
 /// How long dropping a driver waits for the kernel to confirm its cancellations before it leaks what is left.
@@ -67,6 +69,7 @@ pub struct IoUring {
     features: Vec<&'static str>,
     multishot_accept: bool,
     syscalls: u64,
+    receive_limit: ReceiveLimit,
     /// Set while the driver is dropped: nothing is started again.
     tearing_down: bool,
 }
@@ -134,6 +137,7 @@ impl IoUring {
             features,
             multishot_accept,
             syscalls: 0,
+            receive_limit: ReceiveLimit::None,
             tearing_down: false,
         };
         driver.arm_wake();
@@ -252,6 +256,13 @@ impl Driver for IoUring {
         self.syscalls += 1;
         // Called directly: IORING_OP_SHUTDOWN always goes through a kernel worker thread, which costs more than it spares.
         SockRef::from(&self.socket(socket)?).shutdown(Shutdown::Write)
+    }
+
+    fn limit_receives(&mut self, size_max: u32) {
+        self.receive_limit = ReceiveLimit::new(size_max, self.pool.buffer_size());
+        if matches!(self.receive_limit, ReceiveLimit::Total(_)) && !self.features.contains(&RECEIVE_LIMIT) {
+            self.features.push(RECEIVE_LIMIT);
+        }
     }
 
     fn cancel(&mut self, handle: Handle) {

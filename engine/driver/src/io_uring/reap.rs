@@ -54,6 +54,11 @@ impl IoUring {
         let Some(slot) = self.slots.get_mut(handle) else { return };
         match slot.on_completion(kind, result, self.batch) {
             Action::Nothing => {}
+            // It has delivered its share of this turn, and goes on with the next one unless it is cancelled before.
+            Action::Submit(Kind::Receive) if result > 0 && self.receive_limit.ends_turn() => {
+                slot.await_turn();
+                self.starved.push(handle);
+            }
             Action::Submit(kind) => self.submit(kind, handle),
             Action::AwaitBuffers => self.starved.push(handle),
             Action::Tell(event) => completions.push(Completion { handle, event }),

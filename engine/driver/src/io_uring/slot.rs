@@ -129,7 +129,7 @@ enum Multishot {
     Armed,
     /// In the kernel, with a cancellation under way.
     Cancelling,
-    /// Wanted, but not in the kernel for want of buffers.
+    /// Wanted, but not in the kernel before the next turn, or for want of buffers.
     Starved,
     /// Ended by its cancellation while it was starved, which the caller has not been told yet.
     Ended,
@@ -203,6 +203,12 @@ impl Slot {
             self.arm(Kind::Receive);
         }
         starved
+    }
+
+    /// Books that the receive, which was to be submitted again, waits for the next turn as a starved one does.
+    pub(super) fn await_turn(&mut self) {
+        self.in_flight.remove(Kind::Receive);
+        self.multishot = Multishot::Starved;
     }
 
     /// Whether the last silent send is in `batch`, so that nobody knows yet whether the kernel takes all of it.

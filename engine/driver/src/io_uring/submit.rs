@@ -8,7 +8,6 @@ use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{opcode, squeue};
 
 use super::IoUring;
-use super::buffer_ring::BUFFER_GROUP;
 use super::slot::InFlight;
 use super::user_data::{Kind, pack};
 use crate::contract::{Driver, Handle};
@@ -149,8 +148,7 @@ impl IoUring {
 
     fn push_receive(&mut self, handle: Handle) {
         let Some(slot) = self.slots.get(handle) else { return };
-        let entry =
-            opcode::RecvMulti::new(slot.fd(), BUFFER_GROUP).build().user_data(pack(Kind::Receive, handle));
+        let entry = self.receive_limit.entry(slot.fd()).user_data(pack(Kind::Receive, handle));
         // SAFETY: it writes only into buffers of the registered ring, which are not freed before the ring is gone.
         unsafe { self.push(&entry) };
     }

@@ -316,6 +316,9 @@ impl Driver for Sim {
         Ok(())
     }
 
+    /// Does nothing: what arrives at one moment of virtual time comes in one turn.
+    fn limit_receives(&mut self, _size_max: u32) {}
+
     fn send(&mut self, socket: Handle, buffer: SendBuffer) -> io::Result<()> {
         self.start_send(socket, buffer, false)
     }

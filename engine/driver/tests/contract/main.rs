@@ -17,7 +17,8 @@ macro_rules! suite {
                     the_end_comes_after_the_last_byte, a_reset_ends_the_receive_with_an_error,
                     a_cancelled_receive_leaves_later_bytes_in_the_socket, cancelling_twice_ends_once,
                     cancelling_nothing_does_nothing, a_cancel_that_races_with_bytes_loses_none,
-                    a_cancel_that_races_with_the_end_ends_once, bytes_keep_their_order_both_ways;
+                    a_cancel_that_races_with_the_end_ends_once, bytes_keep_their_order_both_ways,
+                    a_limited_receive_brings_its_share_in_each_turn;
                 sending: an_empty_send_completes, a_second_send_is_busy, buffers_come_back, a_send_waits_for_its_reader,
                     a_blocked_send_fails_when_the_peer_closes, a_failed_send_tells_how_much_was_taken,
                     a_cancelled_send_tells_how_much_was_taken, cancelling_a_send_that_has_ended_does_nothing,

@@ -228,3 +228,43 @@ impl End {
         self.sent += len;
     }
 }
+
+pub(crate) fn a_limited_receive_brings_its_share_in_each_turn<S: Subject>() {
+    const SIZE: usize = 200_000;
+    for limit in [4 * 1024, 40 * 1024] {
+        let mut pump = S::pump();
+        let (client, server) = pump.pair();
+        let bytes = pattern(3, SIZE);
+        pump.send(server, owned(&bytes));
+        pump.pass(SETTLED_NS);
+        pump.driver.limit_receives(limit as u32);
+        pump.receive(client);
+        let known = pump.driver.name() == "fallback" || pump.driver.features().contains(&"receive_limit");
+        // What is not bounded at all would come in one turn or two.
+        let bounded = S::REAL && (known || limit < pump.driver.pool().buffer_size() as usize);
+        let (mut received, mut cancelled) = (Vec::new(), false);
+        while received.len() < SIZE {
+            let deadline_ns = pump.driver.now_ns() + SETTLED_NS;
+            pump.turn(Some(deadline_ns));
+            let before = received.len();
+            pump.take_received().iter().for_each(|(_, piece)| received.extend_from_slice(piece));
+            assert!(!bounded || received.len() - before <= 2 * limit, "{} bytes", received.len() - before);
+            // Between two turns the receive stands still, and can be ended.
+            if !cancelled && received.len() > SIZE / 2 {
+                cancelled = true;
+                pump.cancel(client);
+                let end = loop {
+                    match pump.piece(client) {
+                        Ok(piece) => received.extend_from_slice(&piece),
+                        Err(end) => break end,
+                    }
+                };
+                assert!(matches!(end, ReceiveEnd::Cancelled), "{end:?}");
+                pump.receive(client);
+            }
+        }
+        assert!(received == bytes, "all come in the end, and in order");
+        pump.sent(server).0.expect("sent");
+        pump.finish(&[client, server]);
+    }
+}

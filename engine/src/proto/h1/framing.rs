@@ -69,7 +69,7 @@ impl Facts {
             let is = |name: &str| header.name.eq_ignore_ascii_case(name);
             match header.name.len() {
                 4 if is("host") => self.host(header.value),
-                6 if is("expect") => self.expects_continue |= is_continue(header.value),
+                6 if is("expect") => self.expects_continue |= list(header.value).any(is_continue),
                 7 if is("upgrade") => self.upgrade = true,
                 10 if is("connection") => self.connection(header.value),
                 14 if is("content-length") => self.content_length(header.value).map_err(Error::Framing)?,
