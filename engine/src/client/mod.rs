@@ -94,7 +94,7 @@
 //! # async fn example(client: ringtide::Client) -> Result<(), Box<dyn std::error::Error>> {
 //! // Down, piece by piece …
 //! let mut body = client.get("http://127.0.0.1:8080/events").await?.into_body();
-//! while let Some(piece) = body.chunk().await? {
+//! while let Some(piece) = body.data().await? {
 //!     println!("{} bytes", piece.len());
 //! }
 //! // … or into a file,

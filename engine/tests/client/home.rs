@@ -14,11 +14,11 @@ fn worker() -> Worker {
 }
 
 /// What `main` panics with on a worker of its own.
-fn panic_on_another_worker(main: impl Future) -> String {
+fn panic_on_another_worker(main: impl Future) -> &'static str {
     let mut other = worker();
     let limited = runtime::timeout(Duration::from_secs(5), main);
     let panic = catch_unwind(AssertUnwindSafe(|| other.block_on(limited).expect("it hangs")));
-    *panic.err().expect("it panics").downcast::<String>().expect("with a text of its own")
+    *panic.err().expect("it panics").downcast::<&str>().expect("with a text of its own")
 }
 
 #[test]
