@@ -8,6 +8,7 @@ mod given_up;
 mod pool;
 mod remote;
 mod server;
+mod silent;
 mod simulated;
 
 use std::future::Future;

@@ -10,11 +10,12 @@ macro_rules! suite {
                 connecting: connect_v4, connect_v6, connect_unix, connect_is_refused,
                     connect_is_refused_at_an_abandoned_unix_socket, connect_fails_at_a_missing_unix_path,
                     a_unix_path_that_is_too_long_is_an_error_of_the_call, an_address_in_use_is_an_error_of_listen,
-                    an_abandoned_unix_socket_is_listened_at_again, listeners_share_an_address_when_all_want_to,
+                    an_abandoned_unix_socket_is_listened_at_again, a_unix_address_with_a_full_backlog_is_in_use,
+                    listeners_share_an_address_when_all_want_to,
                     accept_lasts_until_it_is_cancelled, a_connection_that_came_before_accept_is_accepted,
                     many_sockets_at_once;
                 receiving: echo, a_second_receive_is_busy, bytes_that_came_before_receive_are_received,
-                    the_end_comes_after_the_last_byte, a_reset_ends_the_receive_with_an_error,
+                    the_end_comes_after_the_last_byte, the_end_can_be_looked_for, a_reset_ends_the_receive_with_an_error,
                     a_cancelled_receive_leaves_later_bytes_in_the_socket, cancelling_twice_ends_once,
                     cancelling_nothing_does_nothing, a_cancel_that_races_with_bytes_loses_none,
                     a_cancel_that_races_with_the_end_ends_once, bytes_keep_their_order_both_ways;
