@@ -7,14 +7,14 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::mem;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use mio::unix::SourceFd;
 use mio::{Events, Poll, Token, Waker};
 use ringtide_driver::contract::{busy_handle, stale_handle};
 use ringtide_driver::limits::QUIET_SEND_SIZE_MAX;
-use ringtide_driver::net::{listening_socket, stream_socket};
+use ringtide_driver::net::{is_at_end, listening_socket, stream_socket};
 use ringtide_driver::slots::Slots;
 use ringtide_driver::{
     Address, BufferPool, Completion, Driver, Event, Handle, Interest, Notifier, ReceiveEnd, SendBuffer,
@@ -352,6 +352,12 @@ impl Driver for Fallback {
             *entry = Entry::Closing;
         }
         self.queue(handle, Event::Closed);
+    }
+
+    fn is_at_end(&mut self, socket: Handle) -> bool {
+        let Some(Entry::Socket(entry)) = self.entries.get(socket) else { return false };
+        self.syscalls += 1;
+        is_at_end(entry.socket.as_fd())
     }
 
     fn poll(&mut self, descriptor: RawFd, interest: Interest) -> io::Result<Handle> {

@@ -59,8 +59,8 @@ pub(crate) fn wait(
     Ok(())
 }
 
-/// One call to the selector. Says whether the wait is over: something is ready, or a signal came, for which whoever
-/// waits returns early.
+/// One call to the selector. Says whether the wait is over: something is ready, a signal came, for which whoever
+/// waits returns early, or the kernel is short of memory for the moment.
 fn look(
     selector: &mut Poll,
     events: &mut Events,
@@ -70,9 +70,17 @@ fn look(
     *syscalls += 1;
     match selector.poll(events, timeout) {
         Ok(()) => Ok(!events.is_empty()),
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
+        Err(error) if passes(&error) => Ok(true),
         Err(error) => Err(error),
     }
+}
+
+/// Whether the call will work again, so that whoever waits only has to go on.
+fn passes(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::Interrupted | io::ErrorKind::OutOfMemory | io::ErrorKind::WouldBlock
+    )
 }
 
 /// Waits less than a second until `descriptor` is readable, and says whether it may be.
@@ -101,4 +109,19 @@ fn wait_readable(descriptor: RawFd, timeout_ns: u64) -> bool {
     };
     // An error is a signal (EINTR), or a system that forbids the call; looking again is right for both.
     ready != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shortage_passes_and_a_broken_selector_does_not() {
+        for errno in [libc::EINTR, libc::ENOMEM, libc::EAGAIN] {
+            assert!(passes(&io::Error::from_raw_os_error(errno)), "{errno}");
+        }
+        for errno in [libc::EBADF, libc::EINVAL, libc::EFAULT] {
+            assert!(!passes(&io::Error::from_raw_os_error(errno)), "{errno}");
+        }
+    }
 }

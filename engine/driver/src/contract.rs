@@ -247,6 +247,10 @@ pub trait Driver {
     /// closing costs does not depend on how many handles are open.
     fn close(&mut self, handle: Handle);
 
+    /// Whether the end of the stream, or a failure, is what a receive would give next: a look at the socket itself, by a system call, that
+    /// may know it before the receive under way has told. False for a stale handle.
+    fn is_at_end(&mut self, socket: Handle) -> bool;
+
     /// Waits once until a foreign descriptor is ready; `Polled` follows, or `Closed` after [`close`](Driver::close).
     /// The descriptor stays the caller's, who keeps it open until one of the two has come.
     ///

@@ -1,10 +1,12 @@
 //! Making sockets: the part of connect and listen that every driver over real sockets shares.
 
 use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-use socket2::{Protocol, Socket, Type};
+use socket2::{Protocol, SockRef, Socket, Type};
 
 use crate::address::Address;
 use crate::limits::LISTEN_BACKLOG;
@@ -44,6 +46,15 @@ pub fn listening_socket(address: &Address, reuse_port: bool) -> io::Result<Socke
     Ok(socket)
 }
 
+/// Whether a receive would give the end of the stream, or an error, now. See [`Driver::is_at_end`](crate::Driver::is_at_end).
+pub fn is_at_end(socket: BorrowedFd<'_>) -> bool {
+    let mut byte = [MaybeUninit::uninit()];
+    match SockRef::from(&socket).recv_with_flags(&mut byte, libc::MSG_PEEK | libc::MSG_DONTWAIT) {
+        Ok(count) => count == 0,
+        Err(error) => !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
+    }
+}
+
 fn protocol(address: &Address) -> Option<Protocol> {
     match address {
         Address::Tcp(_) => Some(Protocol::TCP),
@@ -59,6 +70,8 @@ fn remove_abandoned_socket(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     let probe = Socket::new(socket2::Domain::UNIX, Type::STREAM, None)?;
+    // Where the owner's backlog is full it would wait for room (unix(7)); EAGAIN says as well that somebody is there.
+    probe.set_nonblocking(true)?;
     match probe.connect(&socket2::SockAddr::unix(path)?) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
         _ => Ok(()),

@@ -221,6 +221,9 @@ impl Driver for AnyDriver {
     fn close(&mut self, handle: Handle) {
         each!(self, driver => driver.close(handle));
     }
+    fn is_at_end(&mut self, socket: Handle) -> bool {
+        each!(self, driver => driver.is_at_end(socket))
+    }
     fn poll(&mut self, descriptor: RawFd, interest: Interest) -> io::Result<Handle> {
         each!(self, driver => driver.poll(descriptor, interest))
     }

@@ -249,7 +249,9 @@ impl Socket {
         let (waits, nobody_waits) = self.with_all(|sockets, driver| {
             let Some(state) = sockets.state_mut(handle) else { return Default::default() };
             let receives = match state.receiving {
-                Receiving::Armed => true,
+                // A peer's end follows its last bytes closely, but comes a turn later here: the next connection would be started before
+                // this one is closed, and a server that serves one at a time would wait for that.
+                Receiving::Armed => !driver.is_at_end(handle),
                 Receiving::Idle | Receiving::Paused => driver.receive(handle).is_ok(),
                 // Only one that is receiving learns of the end.
                 Receiving::Pausing | Receiving::Abandoned | Receiving::Eof | Receiving::Failed(_) => false,

@@ -10,6 +10,7 @@ mod home;
 mod pool;
 mod remote;
 mod server;
+mod silent;
 mod simulated;
 mod streams;
 mod wakes;

@@ -301,6 +301,11 @@ impl Driver for IoUring {
         }
     }
 
+    fn is_at_end(&mut self, socket: Handle) -> bool {
+        self.syscalls += 1;
+        self.socket(socket).is_ok_and(net::is_at_end)
+    }
+
     fn poll(&mut self, descriptor: RawFd, interest: Interest) -> io::Result<Handle> {
         let events = match interest {
             Interest::Readable => libc::POLLIN,

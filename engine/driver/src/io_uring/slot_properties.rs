@@ -498,6 +498,20 @@ impl World {
     fn tell(&mut self, handle: Handle, event: Event) {
         let completion = Completion { handle, event };
         self.ledger.observe(&completion);
+        // Only what concerns the caller: that the kernel has no buffers, or ends something for reasons of its own, is the driver's
+        // matter.
+        match &completion.event {
+            Event::ReceiveEnded(ReceiveEnd::Error(error)) => assert_os(error, &[libc::ECONNRESET]),
+            Event::AcceptEnded(Some(error)) => assert_os(error, &[libc::EMFILE]),
+            Event::Connected(Err(error)) | Event::Polled(Err(error)) => {
+                assert_os(error, &[libc::ECONNREFUSED])
+            }
+            // That it was cancelled is checked by the ledger.
+            Event::Sent(Err(cut), _) => {
+                assert_os(&cut.error, &[libc::ECONNRESET, libc::EPIPE, libc::ECANCELED]);
+            }
+            _ => {}
+        }
         if let Event::Sent(Err(CutSend { sent_size, .. }), _) = completion.event {
             let stream = self.streams.get_mut(&handle).expect("opened");
             stream.handed_in.truncate(stream.send_start + sent_size);
@@ -549,6 +563,10 @@ impl World {
         assert_eq!(self.ledger.len(), 0, "Closed has not come for every handle: {:?}", self.ledger);
         assert!(self.slots.is_empty() && self.in_kernel.is_empty(), "something was left");
     }
+}
+
+fn assert_os(error: &std::io::Error, expected: &[i32]) {
+    assert!(error.raw_os_error().is_some_and(|errno| expected.contains(&errno)), "{error}");
 }
 
 fn is_send(kind: Kind) -> bool {

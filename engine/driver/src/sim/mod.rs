@@ -375,6 +375,12 @@ impl Driver for Sim {
         }
     }
 
+    fn is_at_end(&mut self, socket: Handle) -> bool {
+        let Ok(stream) = self.live_stream(socket) else { return false };
+        stream.phase != Phase::Connected
+            || (stream.incoming.buffered.is_empty() && stream.incoming.end.is_some())
+    }
+
     /// # Errors
     /// Always `Unsupported`: nothing in the simulation knows when a real descriptor is ready.
     fn poll(&mut self, _descriptor: RawFd, _interest: Interest) -> io::Result<Handle> {

@@ -2,8 +2,11 @@
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
 
 use ringtide_driver::{Address, Driver};
+use socket2::{Domain, Socket, Type};
 
 use crate::pump::{Pump, SETTLED_NS, loopback, owned};
 use crate::subject::{Scratch, Subject};
@@ -120,6 +123,40 @@ pub(crate) fn an_abandoned_unix_socket_is_listened_at_again<S: Subject>() {
     let (mut pump, scratch) = (S::pump(), Scratch::new());
     let address = closed_address(&mut pump, &scratch.address("abandoned"));
     talk(&mut pump, &address);
+}
+
+/// Its owner is alive, but too busy to accept: looking for it must not wait until it has time.
+pub(crate) fn a_unix_address_with_a_full_backlog_is_in_use<S: Subject>() {
+    if !S::REAL {
+        return; // It has no files.
+    }
+    let scratch = Scratch::new();
+    let address = scratch.address("busy");
+    let system = address.to_system().expect("a short path");
+    let owner = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket can be made");
+    owner.bind(&system).expect("a fresh path");
+    owner.listen(0).expect("a bound socket can listen");
+    let waiting: Vec<_> = (0..4)
+        .map(|_| {
+            let client = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket can be made");
+            client.set_nonblocking(true).expect("a socket can be non-blocking");
+            // Connected, or told that there is no room.
+            let _ = client.connect(&system);
+            client
+        })
+        .collect();
+    // Ends a wait that should not be, so that it is a failure and not a hang.
+    let (done, waits) = std::sync::mpsc::channel::<()>();
+    let guard = std::thread::spawn(move || {
+        let hung = waits.recv_timeout(Duration::from_secs(5)) == Err(RecvTimeoutError::Timeout);
+        drop((owner, waiting));
+        hung
+    });
+    let mut pump = S::pump();
+    let outcome = pump.driver.listen(&address, false);
+    drop(done);
+    assert!(!guard.join().expect("it only waits"), "listen waited for the owner");
+    assert_eq!(outcome.expect_err("somebody is there").kind(), ErrorKind::AddrInUse);
 }
 
 pub(crate) fn listeners_share_an_address_when_all_want_to<S: Subject>() {

@@ -65,6 +65,25 @@ pub(crate) fn the_end_comes_after_the_last_byte<S: Subject>() {
     pump.finish(&[client]);
 }
 
+pub(crate) fn the_end_can_be_looked_for<S: Subject>() {
+    let mut pump = S::pump();
+    let (client, server) = pump.pair();
+    pump.receive(client);
+    pump.expect_nothing();
+    assert!(!pump.driver.is_at_end(client), "nothing has been sent");
+    pump.send(server, owned(b"bytes"));
+    pump.sent(server).0.expect("sent");
+    assert_eq!(pump.received(client, 5), b"bytes");
+    assert!(!pump.driver.is_at_end(client), "more may come");
+    pump.driver.shutdown(server).expect("connected");
+    assert!(matches!(pump.piece(client), Err(ReceiveEnd::Eof)));
+    assert!(pump.driver.is_at_end(client));
+    pump.close(client);
+    assert!(!pump.driver.is_at_end(client), "the handle is stale");
+    pump.closed(client);
+    pump.finish(&[server]);
+}
+
 pub(crate) fn a_reset_ends_the_receive_with_an_error<S: Subject>() {
     let mut pump = S::pump();
     let (client, server) = pump.pair();

@@ -1,0 +1,143 @@
+//! Constant requests, which are sent without a word on success: what becomes of one that the peer does not read, or refuses.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use ringtide::conn::{ConnectionOptions, GivenUp};
+use ringtide::runtime::{self, Worker};
+use ringtide::stream::{Listener, Stream};
+use ringtide::{Address, Connection, Error, PreparedRequest};
+use ringtide_driver::sim::{Sim, SimOptions};
+use socket2::SockRef;
+
+use super::run;
+
+/// A constant request of about so many bytes.
+fn constant(size: usize) -> PreparedRequest {
+    let request = Request::get("http://h/").header("x", "x".repeat(size)).body(Bytes::new()).unwrap();
+    PreparedRequest::new(&request).unwrap().leak()
+}
+
+/// An answer proves nothing: a server may give it before it has read the request.
+#[test]
+fn a_server_that_answers_before_it_reads_gets_whole_requests_in_order() {
+    const ANSWERS: usize = 60;
+    let request = constant(3_900);
+    let bytes = request.bytes().to_vec();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    SockRef::from(&listener).set_recv_buffer_size(4096).unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    SockRef::from(&client).set_send_buffer_size(4096).unwrap();
+    let size = bytes.len();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut read = vec![0; size];
+        stream.read_exact(&mut read).unwrap();
+        for _ in 0..ANSWERS {
+            if stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").is_err() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        // What has not come by then does not come.
+        stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        let mut piece = [0; 1_000];
+        while let Ok(count @ 1..) = stream.read(&mut piece) {
+            read.extend_from_slice(&piece[..count]);
+        }
+        read
+    });
+    let answered = run(async {
+        let stream = Stream::adopt(client.into()).unwrap();
+        let mut connection = Connection::new(stream, &ConnectionOptions::default());
+        let mut answered = 0;
+        while let Ok(mut response) = connection.send(&request).await {
+            response.discard().await.unwrap();
+            answered += 1;
+        }
+        answered
+    });
+    let read = server.join().unwrap();
+    assert!(answered >= 2, "the sockets were full at once, so nothing was tested");
+    for (number, piece) in read.chunks(size).enumerate() {
+        assert!(piece == &bytes[..piece.len()], "request {number} of {answered} has another inside");
+    }
+}
+
+#[test]
+fn a_request_that_cannot_be_sent_fails_at_once() {
+    for exchanges in [0, 1] {
+        let (client, mut server) = UnixStream::pair().unwrap();
+        let request = constant(10);
+        run(async {
+            let stream = Stream::adopt(client.into()).unwrap();
+            let mut connection = Connection::new(stream, &ConnectionOptions::default());
+            for _ in 0..exchanges {
+                server.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+                connection.send(&request).await.unwrap();
+            }
+            // It stays open, so neither an end nor a reset comes.
+            server.shutdown(Shutdown::Read).unwrap();
+            let outcome = runtime::timeout(Duration::from_secs(10), connection.send(&request)).await;
+            match outcome.expect("nobody told that the request could not be sent") {
+                Err(Error::Network(error)) => assert_eq!(error.kind(), ErrorKind::BrokenPipe),
+                other => panic!("{other:?}"),
+            }
+            assert!(!connection.is_reusable());
+        });
+    }
+}
+
+/// Runs `main` with a connection to a peer that answers once and reads nothing for a second, over sockets that hold less than a
+/// request, and then everything. Gives what it has read.
+fn with_late_reader(main: impl AsyncFnOnce(Connection, &PreparedRequest)) -> (Vec<u8>, PreparedRequest) {
+    let request = constant(3_000);
+    let sim = Sim::new(SimOptions { socket_buffer_size: 1_000, ..SimOptions::default() });
+    let read = Worker::simulated(sim).unwrap().block_on(async {
+        let mut listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
+        let address = listener.local_address().unwrap();
+        let peer = runtime::spawn(async move {
+            let mut stream = listener.accept().await.unwrap();
+            runtime::sleep(Duration::from_millis(10)).await;
+            stream.send(&b"HTTP/1.1 204 No Content\r\n\r\n"[..]).await.unwrap();
+            runtime::sleep(Duration::from_secs(1)).await;
+            let mut read = Vec::new();
+            while let Ok(Some(lease)) = stream.receive().await {
+                read.extend_from_slice(&lease);
+            }
+            read
+        });
+        main(Connection::connect(&address).await.unwrap(), &request).await;
+        peer.await.unwrap()
+    });
+    (read, request)
+}
+
+#[test]
+fn the_next_request_waits_for_one_that_was_answered_before_it_was_sent() {
+    let (read, request) = with_late_reader(async |mut connection, request| {
+        connection.send(request).await.unwrap();
+        connection.start(request).unwrap();
+        // There is no second answer; meanwhile both go out.
+        let waited = runtime::timeout(Duration::from_secs(3), connection.response()).await;
+        assert!(waited.is_none());
+    });
+    assert_eq!(read, [request.bytes(), request.bytes()].concat());
+}
+
+#[test]
+fn giving_up_a_request_that_waits_tells_how_much_was_taken() {
+    let (read, request) = with_late_reader(async |mut connection, request| {
+        connection.start(request).unwrap();
+        runtime::sleep(Duration::from_millis(1)).await;
+        let GivenUp { sent_ns, cut_size } = connection.give_up(0).await;
+        assert!(matches!(sent_ns[..], [Some(_)]), "{sent_ns:?}");
+        assert_eq!(cut_size, Some(1_000));
+    });
+    assert_eq!(read, request.bytes()[..1_000]);
+}
