@@ -15,8 +15,8 @@ use ringtide::stream::Stream;
 use ringtide::{CompletedExchange, Connection, ConnectionOptions, Error, GivenUp};
 use smallvec::SmallVec;
 
+use super::shared::{ConnectPermit, Shared};
 use super::source::{Draw, LaneNumber};
-use super::{ConnectPermit, Shared};
 use crate::metrics::{ErrorKind, Recorder, Sample, Unfinished};
 
 /// After a connect has failed, the next one waits this long,

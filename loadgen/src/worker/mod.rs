@@ -4,53 +4,34 @@
 //! connect → wait for the start → warm up → measure → end. Nothing is shared between workers but the progress snapshots.
 
 mod lane;
+mod phase;
+mod shared;
 mod source;
 
-use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::Poll;
 use std::time::Duration;
 
-use ringtide::runtime::{self, SetupError, Spin, Statistics, Timer, Worker, WorkerHandle, WorkerOptions};
-use ringtide::{Address, PreparedRequest};
+use ringtide::runtime::{self, SetupError, Spin, Statistics, Timer, Worker, WorkerOptions};
 use ringtide_driver::allocator::CountingAllocator;
 
 use self::lane::Lane;
+pub(crate) use self::phase::Controls;
+use self::phase::{PHASE, Phase};
+pub(crate) use self::shared::Assignment;
+use self::shared::Shared;
 use self::source::Source;
 use crate::environment::{ThreadMeter, ThreadUsage, online_cores};
 use crate::metrics::{Moment, Recorder, WorkerFacts};
-use crate::plan::{self, MaxErrors, Mode, Plan, Stop};
-use crate::progress::{PUBLISH_INTERVAL_NS, Snapshot};
+use crate::plan::{self, Mode, Plan, Stop};
+use crate::progress::PUBLISH_INTERVAL_NS;
 use crate::schedule::Schedule;
-
-/// Connections that one worker opens at the same time before a run: more would overflow the accept queues of most servers, and a SYN that
-/// is dropped there comes again after a second.
-const CONNECTS_AT_ONCE: usize = 128;
-
-/// How often a percentile is looked up for the progress: it takes tens of microseconds, in which nothing is sent.
-const PERCENTILE_INTERVAL_NS: u64 = 1_000_000_000;
 
 /// How long pipelined requests that were sent are left to be read by the server after the end. It is not part of the run.
 const LAST_READ_NS: u64 = 100_000_000;
-
-/// What a worker is told before it starts.
-pub(crate) struct Assignment {
-    /// What to do.
-    pub plan: Arc<Plan>,
-    /// Its number.
-    pub index: usize,
-    /// The addresses to connect to, tried in order.
-    pub addresses: Vec<Address>,
-    /// What to send.
-    pub request: PreparedRequest,
-    /// Where it tells how far it is.
-    pub snapshots: Arc<[Snapshot]>,
-    /// What counts the heap, if anything does.
-    pub heap: Option<&'static CountingAllocator>,
-}
 
 /// How a worker's connections came up.
 #[derive(Debug, Default)]
@@ -93,254 +74,6 @@ pub(crate) struct Outcome {
     pub heap_peak_bytes: Option<usize>,
     /// Why its usage could not be read.
     pub meter_error: Option<io::Error>,
-}
-
-/// Leads a worker from another thread.
-#[derive(Clone)]
-pub(crate) struct Controls {
-    remote: WorkerHandle,
-}
-
-impl Controls {
-    /// Has the connections be opened.
-    pub(crate) fn connect(&self) {
-        let _ = self.remote.call(|| with_phase(|phase| phase.may_connect.set(true)));
-    }
-
-    /// Has the requests begin at `start_ns` on the clock of all workers.
-    pub(crate) fn start(&self, start_ns: u64) {
-        // A worker that is gone has reported why.
-        let _ = self.remote.call(move || with_phase(|phase| phase.start_ns.set(Some(start_ns))));
-    }
-
-    /// Ends the run now.
-    pub(crate) fn stop(&self) {
-        let _ = self.remote.call(|| with_phase(|phase| phase.stopped.set(true)));
-    }
-}
-
-thread_local! {
-    /// The phases of the worker on this thread; messages from the coordinator arrive here.
-    static PHASE: RefCell<Option<Rc<Phase>>> = const { RefCell::new(None) };
-}
-
-fn with_phase(change: impl FnOnce(&Phase)) {
-    PHASE.with_borrow(|phase| {
-        if let Some(phase) = phase {
-            change(phase);
-            if let Some(waker) = phase.waker.take() {
-                waker.wake();
-            }
-        }
-    });
-}
-
-/// What the coordinator has said so far.
-#[derive(Default)]
-struct Phase {
-    may_connect: Cell<bool>,
-    start_ns: Cell<Option<u64>>,
-    stopped: Cell<bool>,
-    waker: Cell<Option<Waker>>,
-}
-
-impl Phase {
-    /// Waits until `condition` holds, which is looked at after each message.
-    async fn until(&self, condition: impl Fn(&Self) -> bool) {
-        poll_fn(|context| {
-            if condition(self) {
-                return Poll::Ready(());
-            }
-            self.waker.set(Some(context.waker().clone()));
-            Poll::Pending
-        })
-        .await;
-    }
-
-    /// Waits until `moment_ns`; false when the run is stopped before.
-    async fn comes_to(&self, moment_ns: u64) -> bool {
-        let mut timer = Timer::new();
-        timer.set(moment_ns);
-        poll_fn(|context| {
-            if self.stopped.get() {
-                return Poll::Ready(runtime::now_ns() >= moment_ns);
-            }
-            self.waker.set(Some(context.waker().clone()));
-            timer.poll_elapsed(context).map(|()| true)
-        })
-        .await
-    }
-}
-
-/// What all lanes of a worker share.
-pub(crate) struct Shared {
-    plan: Arc<Plan>,
-    index: usize,
-    snapshots: Arc<[Snapshot]>,
-    /// Whether each answer is published at once: whoever sees the next failure has to know of how many it is one.
-    counts_answers: bool,
-    addresses: Vec<Address>,
-    request: PreparedRequest,
-    recorder: RefCell<Recorder>,
-    source: RefCell<Source>,
-    /// Only requests that were due from here on are recorded.
-    measured_from_ns: Cell<u64>,
-    /// Connects are not recorded: they are the warm-up's. Those from before it are.
-    warming_up: Cell<bool>,
-    /// No further request is begun, and those that are under way are given up.
-    ended: Cell<bool>,
-    lanes_left: Cell<usize>,
-    /// Woken when the last lane has ended, or the last connect has been tried.
-    main_waker: Cell<Option<Waker>>,
-    connects: Connects,
-    in_flight: Cell<usize>,
-    in_flight_max: Cell<usize>,
-    /// When the progress gets another percentile.
-    next_percentile_ns: Cell<u64>,
-    /// As many requests have failed as the plan allows.
-    too_many_errors: Cell<bool>,
-    /// A lane has panicked: what is measured here is worth nothing.
-    panicked: Cell<bool>,
-}
-
-/// The connects before the run.
-#[derive(Default)]
-struct Connects {
-    tried: Cell<usize>,
-    connected: Cell<usize>,
-    first_error: RefCell<Option<String>>,
-    under_way: Cell<usize>,
-    waiting: RefCell<Vec<Waker>>,
-}
-
-/// The permission to make one of the connects before the run. It is given back, and the connect counts as tried, however it ends.
-struct ConnectPermit {
-    shared: Rc<Shared>,
-}
-
-impl ConnectPermit {
-    /// Waits until one more connect may be under way.
-    async fn acquire(shared: &Rc<Shared>) -> Self {
-        let connects = &shared.connects;
-        poll_fn(|context| {
-            if connects.under_way.get() < CONNECTS_AT_ONCE {
-                connects.under_way.set(connects.under_way.get() + 1);
-                return Poll::Ready(());
-            }
-            connects.waiting.borrow_mut().push(context.waker().clone());
-            Poll::Pending
-        })
-        .await;
-        Self { shared: Rc::clone(shared) }
-    }
-}
-
-impl Drop for ConnectPermit {
-    fn drop(&mut self) {
-        let connects = &self.shared.connects;
-        connects.under_way.set(connects.under_way.get() - 1);
-        connects.tried.set(connects.tried.get() + 1);
-        let next = connects.waiting.borrow_mut().pop();
-        if let Some(waker) = next {
-            waker.wake();
-        }
-        self.shared.wake_main();
-    }
-}
-
-impl Shared {
-    fn new(assignment: Assignment) -> Self {
-        let Assignment { plan, index, addresses, request, snapshots, heap: _ } = assignment;
-        Self {
-            recorder: RefCell::new(Recorder::new(plan.open_loop().is_some())),
-            source: RefCell::new(Source::waiting()),
-            counts_answers: matches!(plan.max_errors, Some(MaxErrors::Percent(_))),
-            plan,
-            index,
-            snapshots,
-            addresses,
-            request,
-            measured_from_ns: Cell::new(u64::MAX),
-            warming_up: Cell::new(false),
-            ended: Cell::new(false),
-            lanes_left: Cell::new(0),
-            main_waker: Cell::new(None),
-            connects: Connects::default(),
-            in_flight: Cell::new(0),
-            in_flight_max: Cell::new(0),
-            next_percentile_ns: Cell::new(0),
-            too_many_errors: Cell::new(false),
-            panicked: Cell::new(false),
-        }
-    }
-
-    fn wake_main(&self) {
-        if let Some(waker) = self.main_waker.take() {
-            waker.wake();
-        }
-    }
-
-    fn is_measured(&self, scheduled_ns: u64) -> bool {
-        scheduled_ns >= self.measured_from_ns.get()
-    }
-
-    fn is_measuring(&self) -> bool {
-        self.measured_from_ns.get() != u64::MAX
-    }
-
-    /// Whether a request counts that never has an answer: that times out, or that the end cuts off. In a closed loop that runs for a time,
-    /// that is also one from the warm-up: it has kept its place from being used in the measured part, and would otherwise be in no
-    /// figure. A schedule says what belongs to the measured part, and a number of requests has no place for more; there it
-    /// is only noted.
-    fn counts_unanswered(&self, scheduled_ns: u64) -> bool {
-        let kept_a_place = matches!((&self.plan.mode, self.plan.stop), (Mode::Closed, Stop::Duration { .. }));
-        self.is_measured(scheduled_ns) || (self.is_measuring() && kept_a_place)
-    }
-
-    fn sent_one(&self) {
-        let in_flight = self.in_flight.get() + 1;
-        self.in_flight.set(in_flight);
-        self.in_flight_max.set(self.in_flight_max.get().max(in_flight));
-    }
-
-    fn landed(&self, count: usize) {
-        self.in_flight.set(self.in_flight.get() - count);
-        // With the last answer to the last request the run is over; a lane that has places left was waiting already and
-        // would not say so.
-        if self.in_flight.get() == 0 {
-            self.source.borrow_mut().wake_pacer_at_the_end();
-        }
-    }
-
-    /// Publishes what the progress shows.
-    fn publish(&self, now_ns: u64) {
-        let recorder = self.recorder.borrow();
-        let is_due = now_ns >= self.next_percentile_ns.get();
-        let response_p99_ns = if is_due { recorder.response_p99_ns() } else { None };
-        if response_p99_ns.is_some() {
-            self.next_percentile_ns.set(now_ns + PERCENTILE_INTERVAL_NS);
-        }
-        self.snapshots[self.index].publish(recorder.counters(), response_p99_ns, now_ns);
-    }
-
-    /// Tells the other workers how many requests have failed, and ends this one's part if that makes too many of all.
-    #[cold]
-    fn count_errors(&self) {
-        let Some(max) = self.plan.max_errors else { return };
-        self.snapshots[self.index].count(self.recorder.borrow().counters());
-        let (failed, ended) = Snapshot::failed_and_ended(&self.snapshots);
-        if max.is_reached(failed, ended) {
-            self.too_many_errors.set(true);
-            with_phase(|phase| phase.stopped.set(true));
-        }
-    }
-
-    /// Ends this worker's part, because one of its tasks has panicked.
-    fn fail(&self) {
-        self.panicked.set(true);
-        with_phase(|phase| phase.stopped.set(true));
-        self.wake_main();
-    }
 }
 
 /// The body of a worker's thread. Everything that happens is told through `report`.
@@ -632,14 +365,17 @@ fn pace(shared: &Rc<Shared>, now_ns: u64) {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
     use std::io::{Read as _, Write as _};
     use std::net::{TcpListener, TcpStream};
     use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
     use std::thread;
 
+    use ringtide::{Address, PreparedRequest};
     use ringtide_driver::monotonic_ns;
 
     use super::*;
+    use crate::progress::Snapshot;
 
     /// No step here takes a hundredth of it.
     const PATIENCE: Duration = Duration::from_secs(30);

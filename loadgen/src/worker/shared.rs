@@ -1,0 +1,210 @@
+//! What the connections of a worker share with each other and with the task that paces them.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+use ringtide::{Address, PreparedRequest};
+use ringtide_driver::allocator::CountingAllocator;
+
+use super::phase::with_phase;
+use super::source::Source;
+use crate::metrics::Recorder;
+use crate::plan::{MaxErrors, Mode, Plan, Stop};
+use crate::progress::Snapshot;
+
+/// Connections that one worker opens at the same time before a run: more would overflow the accept queues of most servers, and a SYN that
+/// is dropped there comes again after a second.
+const CONNECTS_AT_ONCE: usize = 128;
+
+/// How often a percentile is looked up for the progress: it takes tens of microseconds, in which nothing is sent.
+const PERCENTILE_INTERVAL_NS: u64 = 1_000_000_000;
+
+/// What a worker is told before it starts.
+pub(crate) struct Assignment {
+    /// What to do.
+    pub plan: Arc<Plan>,
+    /// Its number.
+    pub index: usize,
+    /// The addresses to connect to, tried in order.
+    pub addresses: Vec<Address>,
+    /// What to send.
+    pub request: PreparedRequest,
+    /// Where it tells how far it is.
+    pub snapshots: Arc<[Snapshot]>,
+    /// What counts the heap, if anything does.
+    pub heap: Option<&'static CountingAllocator>,
+}
+
+/// What all lanes of a worker share.
+pub(super) struct Shared {
+    pub(super) plan: Arc<Plan>,
+    pub(super) index: usize,
+    pub(super) snapshots: Arc<[Snapshot]>,
+    /// Whether each answer is published at once: whoever sees the next failure has to know of how many it is one.
+    pub(super) counts_answers: bool,
+    pub(super) addresses: Vec<Address>,
+    pub(super) request: PreparedRequest,
+    pub(super) recorder: RefCell<Recorder>,
+    pub(super) source: RefCell<Source>,
+    /// Only requests that were due from here on are recorded.
+    pub(super) measured_from_ns: Cell<u64>,
+    /// Connects are not recorded: they are the warm-up's. Those from before it are.
+    pub(super) warming_up: Cell<bool>,
+    /// No further request is begun, and those that are under way are given up.
+    pub(super) ended: Cell<bool>,
+    pub(super) lanes_left: Cell<usize>,
+    /// Woken when the last lane has ended, or the last connect has been tried.
+    pub(super) main_waker: Cell<Option<Waker>>,
+    pub(super) connects: Connects,
+    pub(super) in_flight: Cell<usize>,
+    pub(super) in_flight_max: Cell<usize>,
+    /// When the progress gets another percentile.
+    pub(super) next_percentile_ns: Cell<u64>,
+    /// As many requests have failed as the plan allows.
+    pub(super) too_many_errors: Cell<bool>,
+    /// A lane has panicked: what is measured here is worth nothing.
+    pub(super) panicked: Cell<bool>,
+}
+
+impl Shared {
+    pub(super) fn new(assignment: Assignment) -> Self {
+        let Assignment { plan, index, addresses, request, snapshots, heap: _ } = assignment;
+        Self {
+            recorder: RefCell::new(Recorder::new(plan.open_loop().is_some())),
+            source: RefCell::new(Source::waiting()),
+            counts_answers: matches!(plan.max_errors, Some(MaxErrors::Percent(_))),
+            plan,
+            index,
+            snapshots,
+            addresses,
+            request,
+            measured_from_ns: Cell::new(u64::MAX),
+            warming_up: Cell::new(false),
+            ended: Cell::new(false),
+            lanes_left: Cell::new(0),
+            main_waker: Cell::new(None),
+            connects: Connects::default(),
+            in_flight: Cell::new(0),
+            in_flight_max: Cell::new(0),
+            next_percentile_ns: Cell::new(0),
+            too_many_errors: Cell::new(false),
+            panicked: Cell::new(false),
+        }
+    }
+
+    pub(super) fn wake_main(&self) {
+        if let Some(waker) = self.main_waker.take() {
+            waker.wake();
+        }
+    }
+
+    pub(super) fn is_measured(&self, scheduled_ns: u64) -> bool {
+        scheduled_ns >= self.measured_from_ns.get()
+    }
+
+    pub(super) fn is_measuring(&self) -> bool {
+        self.measured_from_ns.get() != u64::MAX
+    }
+
+    /// Whether a request counts that never has an answer: that times out, or that the end cuts off. In a closed loop that runs for a time,
+    /// that is also one from the warm-up: it has kept its place from being used in the measured part, and would otherwise be in no
+    /// figure. A schedule says what belongs to the measured part, and a number of requests has no place for more; there it
+    /// is only noted.
+    pub(super) fn counts_unanswered(&self, scheduled_ns: u64) -> bool {
+        let kept_a_place = matches!((&self.plan.mode, self.plan.stop), (Mode::Closed, Stop::Duration { .. }));
+        self.is_measured(scheduled_ns) || (self.is_measuring() && kept_a_place)
+    }
+
+    pub(super) fn sent_one(&self) {
+        let in_flight = self.in_flight.get() + 1;
+        self.in_flight.set(in_flight);
+        self.in_flight_max.set(self.in_flight_max.get().max(in_flight));
+    }
+
+    pub(super) fn landed(&self, count: usize) {
+        self.in_flight.set(self.in_flight.get() - count);
+        // With the last answer to the last request the run is over; a lane that has places left was waiting already and
+        // would not say so.
+        if self.in_flight.get() == 0 {
+            self.source.borrow_mut().wake_pacer_at_the_end();
+        }
+    }
+
+    /// Publishes what the progress shows.
+    pub(super) fn publish(&self, now_ns: u64) {
+        let recorder = self.recorder.borrow();
+        let is_due = now_ns >= self.next_percentile_ns.get();
+        let response_p99_ns = if is_due { recorder.response_p99_ns() } else { None };
+        if response_p99_ns.is_some() {
+            self.next_percentile_ns.set(now_ns + PERCENTILE_INTERVAL_NS);
+        }
+        self.snapshots[self.index].publish(recorder.counters(), response_p99_ns, now_ns);
+    }
+
+    /// Tells the other workers how many requests have failed, and ends this one's part if that makes too many of all.
+    #[cold]
+    pub(super) fn count_errors(&self) {
+        let Some(max) = self.plan.max_errors else { return };
+        self.snapshots[self.index].count(self.recorder.borrow().counters());
+        let (failed, ended) = Snapshot::failed_and_ended(&self.snapshots);
+        if max.is_reached(failed, ended) {
+            self.too_many_errors.set(true);
+            with_phase(|phase| phase.stopped.set(true));
+        }
+    }
+
+    /// Ends this worker's part, because one of its tasks has panicked.
+    pub(super) fn fail(&self) {
+        self.panicked.set(true);
+        with_phase(|phase| phase.stopped.set(true));
+        self.wake_main();
+    }
+}
+
+/// The connects before the run.
+#[derive(Default)]
+pub(super) struct Connects {
+    pub(super) tried: Cell<usize>,
+    pub(super) connected: Cell<usize>,
+    pub(super) first_error: RefCell<Option<String>>,
+    pub(super) under_way: Cell<usize>,
+    waiting: RefCell<Vec<Waker>>,
+}
+
+/// The permission to make one of the connects before the run. It is given back, and the connect counts as tried, however it ends.
+pub(super) struct ConnectPermit {
+    pub(super) shared: Rc<Shared>,
+}
+
+impl ConnectPermit {
+    /// Waits until one more connect may be under way.
+    pub(super) async fn acquire(shared: &Rc<Shared>) -> Self {
+        let connects = &shared.connects;
+        poll_fn(|context| {
+            if connects.under_way.get() < CONNECTS_AT_ONCE {
+                connects.under_way.set(connects.under_way.get() + 1);
+                return Poll::Ready(());
+            }
+            connects.waiting.borrow_mut().push(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+        Self { shared: Rc::clone(shared) }
+    }
+}
+
+impl Drop for ConnectPermit {
+    fn drop(&mut self) {
+        let connects = &self.shared.connects;
+        connects.under_way.set(connects.under_way.get() - 1);
+        connects.tried.set(connects.tried.get() + 1);
+        let next = connects.waiting.borrow_mut().pop();
+        if let Some(waker) = next {
+            waker.wake();
+        }
+        self.shared.wake_main();
+    }
+}
