@@ -3,7 +3,7 @@
 //! The coordinator (`run`) starts one of these per thread and leads it through its phases:
 //! connect → wait for the start → warm up → measure → end. Nothing is shared between workers but the progress snapshots.
 
-mod lane;
+mod connection;
 mod phase;
 mod shared;
 mod source;
@@ -18,7 +18,7 @@ use std::time::Duration;
 use ringtide::runtime::{self, SetupError, Spin, Statistics, Timer, Worker, WorkerOptions};
 use ringtide_driver::allocator::CountingAllocator;
 
-use self::lane::Lane;
+use self::connection::ConnectionTask;
 pub(crate) use self::phase::Controls;
 use self::phase::{PHASE, Phase};
 pub(crate) use self::shared::Assignment;
@@ -121,8 +121,8 @@ fn go_through_phases(
     if shared.panicked.get() {
         return;
     }
-    // All lanes have ended, and with them every other reference.
-    let shared = Rc::into_inner(shared).expect("lanes hold it, and they have ended");
+    // All connection tasks have ended, and with them every other reference.
+    let shared = Rc::into_inner(shared).expect("only the connection tasks hold it, and they have ended");
     let Measured { facts, ended_ns, heap_peak_bytes, meter_error } = measured;
     report(Report::Ended(Box::new(Outcome {
         recorder: shared.recorder.into_inner(),
@@ -148,15 +148,15 @@ fn spin(plan: &Plan) -> Spin {
     }
 }
 
-/// Starts the lanes, and waits until those connections that are opened beforehand have been tried.
+/// Starts the connection tasks, and waits until those connections that are opened beforehand have been tried.
 ///
 /// Without keep-alive each request makes its own; one is made all the same, to see whether anybody is there.
 async fn connect(shared: &Rc<Shared>, phase: &Phase) {
     let plan = &shared.plan;
-    let lanes = plan.part(shared.index).connections_of(plan.connections);
-    let connects = if plan.keepalive { lanes } else { 1 };
-    for lane in 0..lanes {
-        Lane::spawn(shared, lane < connects, None);
+    let connections = plan.part(shared.index).connections_of(plan.connections);
+    let connects = if plan.keepalive { connections } else { 1 };
+    for connection in 0..connections {
+        ConnectionTask::spawn(shared, connection < connects, None);
     }
     poll_fn(|context| {
         if shared.connects.tried.get() == connects || phase.stopped.get() {
@@ -195,7 +195,7 @@ async fn measure(
             Mode::Closed => Source::closed(start_ns, measured_ns, u64::MAX),
             Mode::Open(open) => {
                 let schedule = Schedule::new(&open.steady(), stop, plan.seed ^ 1, plan.part(index));
-                Source::open(start_ns, schedule, lanes_max(&plan, index))
+                Source::open(start_ns, schedule, connections_max(&plan, index))
             }
         };
         shared.warming_up.set(true);
@@ -218,7 +218,7 @@ async fn measure(
         }
         Mode::Open(open) => {
             let schedule = Schedule::new(open, plan.stop, plan.seed, plan.part(index));
-            Source::open(measured_ns, schedule, lanes_max(&plan, index))
+            Source::open(measured_ns, schedule, connections_max(&plan, index))
         }
     };
     let begins = phase.comes_to(measured_ns).await;
@@ -248,9 +248,9 @@ async fn measure(
     shared.recorder.borrow_mut().ends(measured_ns, ended_ns);
     // What is still under way ends here, and what was due and found no connection is not forgotten.
     shared.ended.set(true);
-    shared.source.borrow().wake_lanes();
+    shared.source.borrow().wake_connections();
     poll_fn(|context| {
-        if shared.lanes_left.get() == 0 {
+        if shared.tasks_left.get() == 0 {
             return Poll::Ready(());
         }
         shared.main_waker.set(Some(context.waker().clone()));
@@ -279,11 +279,11 @@ async fn measure(
     Measured { facts, ended_ns, heap_peak_bytes, meter_error }
 }
 
-fn lanes_max(plan: &Plan, index: usize) -> usize {
+fn connections_max(plan: &Plan, index: usize) -> usize {
     plan.part(index).connections_of(plan.connections_max())
 }
 
-/// Lets the lanes draw from `source` until `end_ns`, or until a number of requests has been taken and answered; or until the coordinator
+/// Lets the connections draw from `source` until `end_ns`, or until a number of requests has been taken and answered; or until the coordinator
 /// says so. A schedule without such a number that has sent its last request a while before the end still took the time to the end.
 async fn run_source(
     shared: &Rc<Shared>,
@@ -312,7 +312,7 @@ async fn run_source(
         }
         {
             let mut source = shared.source.borrow_mut();
-            if source.is_complete() && shared.in_flight.get() == 0 && source.all_idle(shared.lanes_left.get())
+            if source.is_complete() && shared.in_flight.get() == 0 && source.all_idle(shared.tasks_left.get())
             {
                 return Poll::Ready(());
             }
@@ -350,16 +350,18 @@ async fn run_source(
     }
 }
 
-/// Gives the requests that are due to lanes that wait for one, and starts further lanes as far as the plan allows.
+/// Gives the requests that are due to connections that wait for one, and starts further connections as far as the plan allows.
 fn pace(shared: &Rc<Shared>, now_ns: u64) {
     loop {
         let mut source = shared.source.borrow_mut();
         if source.assign(now_ns) {
             continue;
         }
-        let Some(scheduled_ns) = source.take_for_new_lane(now_ns, shared.lanes_left.get()) else { return };
+        let Some(scheduled_ns) = source.take_for_new_connection(now_ns, shared.tasks_left.get()) else {
+            return;
+        };
         drop(source);
-        Lane::spawn(shared, false, Some(scheduled_ns));
+        ConnectionTask::spawn(shared, false, Some(scheduled_ns));
     }
 }
 
@@ -438,7 +440,7 @@ mod tests {
             SHARED.set(Some(Rc::clone(&shared)));
             go_through_phases(&mut worker, Rc::clone(&shared), None, &|report| drop(sender.send(report)));
             let given_back =
-                (shared.lanes_left.get(), shared.in_flight.get(), shared.connects.under_way.get());
+                (shared.tasks_left.get(), shared.in_flight.get(), shared.connects.under_way.get());
             (shared.panicked.get(), given_back)
         });
         let next = || reports.recv_timeout(PATIENCE).expect("the worker says something");
@@ -465,14 +467,14 @@ mod tests {
                 Err(RecvTimeoutError::Timeout) => panic!("the worker goes on"),
             }
         }
-        let (panicked, given_back) = worker.join().expect("the panic is a lane's");
+        let (panicked, given_back) = worker.join().expect("the panic is a connection task's");
         assert!(panicked);
-        assert_eq!(given_back, (0, 0, 0), "lanes, requests in flight, connects under way");
+        assert_eq!(given_back, (0, 0, 0), "tasks, requests in flight, connects under way");
         told
     }
 
     #[test]
-    fn a_lane_that_panics_while_it_connects_ends_the_worker() {
+    fn a_connection_task_that_panics_while_it_connects_ends_the_worker() {
         let (address, seen) = server();
         // Each wants to note how long its connect took.
         let told =
@@ -481,7 +483,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_that_panics_at_an_answer_ends_the_worker_without_an_outcome() {
+    fn a_connection_task_that_panics_at_an_answer_ends_the_worker_without_an_outcome() {
         let (address, seen) = server();
         // More lands than has been sent: an overflow.
         let told = reports_after(address, &seen, true, |shared| shared.in_flight.set(0));

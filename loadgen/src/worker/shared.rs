@@ -38,7 +38,7 @@ pub(crate) struct Assignment {
     pub heap: Option<&'static CountingAllocator>,
 }
 
-/// What all lanes of a worker share.
+/// What all connections of a worker share.
 pub(super) struct Shared {
     pub(super) plan: Arc<Plan>,
     pub(super) index: usize,
@@ -55,8 +55,8 @@ pub(super) struct Shared {
     pub(super) warming_up: Cell<bool>,
     /// No further request is begun, and those that are under way are given up.
     pub(super) ended: Cell<bool>,
-    pub(super) lanes_left: Cell<usize>,
-    /// Woken when the last lane has ended, or the last connect has been tried.
+    pub(super) tasks_left: Cell<usize>,
+    /// Woken when the last connection task has ended, or the last connect has been tried.
     pub(super) main_waker: Cell<Option<Waker>>,
     pub(super) connects: Connects,
     pub(super) in_flight: Cell<usize>,
@@ -65,7 +65,7 @@ pub(super) struct Shared {
     pub(super) next_percentile_ns: Cell<u64>,
     /// As many requests have failed as the plan allows.
     pub(super) too_many_errors: Cell<bool>,
-    /// A lane has panicked: what is measured here is worth nothing.
+    /// A connection task has panicked: what is measured here is worth nothing.
     pub(super) panicked: Cell<bool>,
 }
 
@@ -84,7 +84,7 @@ impl Shared {
             measured_from_ns: Cell::new(u64::MAX),
             warming_up: Cell::new(false),
             ended: Cell::new(false),
-            lanes_left: Cell::new(0),
+            tasks_left: Cell::new(0),
             main_waker: Cell::new(None),
             connects: Connects::default(),
             in_flight: Cell::new(0),
@@ -126,7 +126,7 @@ impl Shared {
 
     pub(super) fn landed(&self, count: usize) {
         self.in_flight.set(self.in_flight.get() - count);
-        // With the last answer to the last request the run is over; a lane that has places left was waiting already and
+        // With the last answer to the last request the run is over; a connection that has places left was waiting already and
         // would not say so.
         if self.in_flight.get() == 0 {
             self.source.borrow_mut().wake_pacer_at_the_end();

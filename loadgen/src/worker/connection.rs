@@ -16,7 +16,7 @@ use ringtide::{CompletedExchange, Connection, ConnectionOptions, Error, GivenUp}
 use smallvec::SmallVec;
 
 use super::shared::{ConnectPermit, Shared};
-use super::source::{Draw, LaneNumber};
+use super::source::{ConnectionNumber, Draw};
 use crate::metrics::{ErrorKind, Recorder, Sample, Unfinished};
 
 /// After a connect has failed, the next one waits this long,
@@ -26,9 +26,9 @@ const RECONNECT_WAIT_MIN: Duration = Duration::from_millis(1);
 const RECONNECT_WAIT_MAX: Duration = Duration::from_millis(250);
 
 /// A connection's place in a worker.
-pub(super) struct Lane {
+pub(super) struct ConnectionTask {
     shared: Rc<Shared>,
-    number: LaneNumber,
+    number: ConnectionNumber,
     connection: Option<Connection>,
     /// Requests in flight, oldest first.
     tickets: SmallVec<[Ticket; 1]>,
@@ -66,12 +66,12 @@ enum Over {
     Failed(ErrorKind),
 }
 
-impl Lane {
-    /// Starts a lane, which connects at once if `connects_first`; `scheduled_ns` is a request that waits for it.
+impl ConnectionTask {
+    /// Starts the task, which connects at once if `connects_first`; `scheduled_ns` is a request that waits for it.
     pub(super) fn spawn(shared: &Rc<Shared>, connects_first: bool, scheduled_ns: Option<u64>) {
-        let number = shared.source.borrow_mut().add_lane();
-        shared.lanes_left.set(shared.lanes_left.get() + 1);
-        let lane = Self {
+        let number = shared.source.borrow_mut().add_connection();
+        shared.tasks_left.set(shared.tasks_left.get() + 1);
+        let task = Self {
             shared: Rc::clone(shared),
             number,
             connection: None,
@@ -80,11 +80,11 @@ impl Lane {
             reconnect_wait: Duration::ZERO,
             free_since_ns: 0,
         };
-        // The handle is not needed, as the lane reports its own end.
-        drop(runtime::spawn(lane.into_task(connects_first, scheduled_ns)));
+        // The handle is not needed, as the task reports its own end.
+        drop(runtime::spawn(task.into_task(connects_first, scheduled_ns)));
     }
 
-    #[expect(clippy::manual_async_fn, reason = "an async fn would have room for the lane twice")]
+    #[expect(clippy::manual_async_fn, reason = "an async fn would have room for the task twice")]
     fn into_task(mut self, connects_first: bool, scheduled_ns: Option<u64>) -> impl Future<Output = ()> {
         // Borrowed by the inner future and not moved into it, as it would then have room for it twice.
         async move { self.run(connects_first, scheduled_ns).await }
@@ -92,12 +92,12 @@ impl Lane {
 
     async fn run(&mut self, connects_first: bool, scheduled_ns: Option<u64>) {
         poll_fn(|context| {
-            self.shared.source.borrow_mut().set_lane_waker(self.number, context.waker());
+            self.shared.source.borrow_mut().set_connection_waker(self.number, context.waker());
             Poll::Ready(())
         })
         .await;
         let mut waiting = scheduled_ns;
-        // Connecting has a large state and is rare, so it is not kept inside the lane's own.
+        // Connecting has a large state and is rare, so it is not kept inside the task's own.
         if connects_first {
             // Nor is it made before its turn has come.
             let permit = ConnectPermit::acquire(&self.shared).await;
@@ -512,13 +512,13 @@ impl Lane {
     }
 }
 
-/// A lane's place is given back however it ends. When that is by a panic, so is the run: what it measures is not to be trusted, and a
+/// A connection's place is given back however it ends. When that is by a panic, so is the run: what it measures is not to be trusted, and a
 /// request that nobody answers for would keep it from ending.
-impl Drop for Lane {
+impl Drop for ConnectionTask {
     fn drop(&mut self) {
         let shared = &self.shared;
         shared.in_flight.set(shared.in_flight.get().saturating_sub(self.tickets.len()));
-        shared.lanes_left.set(shared.lanes_left.get() - 1);
+        shared.tasks_left.set(shared.tasks_left.get() - 1);
         if thread::panicking() {
             // Whoever panicked may have held it.
             if let Ok(mut source) = shared.source.try_borrow_mut() {
@@ -567,13 +567,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lane_is_small() {
-        fn size_of_future<F>(_: impl Fn(Lane) -> F) -> usize {
+    fn a_connection_task_is_small() {
+        fn size_of_future<F>(_: impl Fn(ConnectionTask) -> F) -> usize {
             size_of::<F>()
         }
         // There is one for each connection, of which there may be tens of thousands; the published figure is 1 KiB for all
         // that a connection has.
-        let size = size_of_future(|lane: Lane| lane.into_task(true, None));
+        let size = size_of_future(|task: ConnectionTask| task.into_task(true, None));
         assert!(size <= 512, "{size} bytes");
     }
 }
