@@ -1,7 +1,7 @@
 //! A worker thread of a run: it opens its connections, keeps them busy as the plan says, and counts.
 //!
-//! The coordinator (`run`) starts one of these per thread and leads it through its phases:
-//! connect → wait for the start → warm up → measure → end. Nothing is shared between workers but the progress snapshots.
+//! The coordinator (`run`) starts one of these per thread and leads it through its phases: connect → wait for the
+//! start → warm up → measure → end. Workers share only the progress snapshots.
 
 mod connection;
 mod phase;
@@ -30,35 +30,35 @@ use crate::plan::{self, Mode, Plan, Stop};
 use crate::progress::PUBLISH_INTERVAL_NS;
 use crate::schedule::Schedule;
 
-/// How long pipelined requests that were sent are left to be read by the server after the end. It is not part of the run.
+/// How long the server may still read pipelined requests after the end. This time is not part of the run.
 const LAST_READ_NS: u64 = 100_000_000;
 
-/// How a worker's connections came up.
+/// How opening the connections went.
 #[derive(Debug, Default)]
 pub(crate) struct Opened {
-    /// How many stand.
+    /// How many are open.
     pub connected: usize,
-    /// Why the first that does not does not.
+    /// Why the first one that failed did so.
     pub first_error: Option<String>,
 }
 
-/// What the coordinator is told.
+/// What a worker tells the coordinator.
 pub(crate) enum Report {
     /// The worker could not be set up. It has ended.
     NotSetUp(SetupError),
-    /// It stands, and this leads to it; why its driver is not io_uring, if not by choice.
+    /// The worker is set up, with its controls; and why its driver is not io_uring, unless the plan chose another.
     SetUp(Controls, Option<String>),
-    /// All connections that are opened beforehand have been tried.
+    /// The worker has tried to open each connection that should be open before the start.
     Opened(Opened),
     /// As many requests have failed as the plan allows.
     TooManyErrors,
     /// The measured part is over.
     Ended(Box<Outcome>),
-    /// The thread is over. It has not told an outcome if it, or one of its tasks, has panicked.
+    /// The thread has ended; without an outcome if it or one of its tasks panicked.
     Gone,
 }
 
-/// What a worker brings home.
+/// The result of one worker.
 pub(crate) struct Outcome {
     /// Its measurements.
     pub recorder: Recorder,
@@ -70,13 +70,13 @@ pub(crate) struct Outcome {
     pub ended_ns: u64,
     /// The most requests that were in flight at once.
     pub in_flight_max: usize,
-    /// The most that the heap has held, of all workers together, when this one's part was over.
+    /// The peak size of the heap, shared by all workers, read when this worker was done.
     pub heap_peak_bytes: Option<usize>,
-    /// Why its usage could not be read.
+    /// Why the CPU usage of its thread could not be read.
     pub meter_error: Option<io::Error>,
 }
 
-/// The body of a worker's thread. Everything that happens is told through `report`.
+/// The body of a worker's thread. It reports each step through `report`.
 pub(crate) fn work(assignment: Assignment, report: impl Fn(Report)) {
     let plan = &assignment.plan;
     let options = WorkerOptions {
@@ -92,7 +92,7 @@ pub(crate) fn work(assignment: Assignment, report: impl Fn(Report)) {
     go_through_phases(&mut worker, Rc::new(Shared::new(assignment)), heap, &report);
 }
 
-/// Stops before it has told an outcome when a task has panicked.
+/// Returns without an outcome if a task has panicked.
 fn go_through_phases(
     worker: &mut Worker,
     shared: Rc<Shared>,
@@ -121,7 +121,7 @@ fn go_through_phases(
     if shared.panicked.get() {
         return;
     }
-    // All connection tasks have ended, and with them every other reference.
+    // All connection tasks have ended and dropped their references.
     let shared = Rc::into_inner(shared).expect("only the connection tasks hold it, and they have ended");
     let Measured { facts, ended_ns, heap_peak_bytes, meter_error } = measured;
     report(Report::Ended(Box::new(Outcome {
@@ -135,10 +135,10 @@ fn go_through_phases(
     })));
 }
 
-/// Spinning takes a core that somebody else may need, such as the server: it is learnt only where the workers leave the machine a core
-/// that they may not or do not use.
+/// Spinning takes a core that others may need, such as the server. So `auto` spins only if the workers leave at least
+/// one core of the machine free.
 fn spin(plan: &Plan) -> Spin {
-    // A closed loop has no deadlines to spin for, but large bodies.
+    // A closed loop has no deadlines to spin for; `auto` helps it with large bodies.
     match plan.open_loop().map_or(plan::Spin::Auto, |open| open.spin) {
         plan::Spin::For { ns } => Spin::For(ns),
         plan::Spin::Auto if plan.threads < online_cores() && plan.threads <= runtime::available_cores() => {
@@ -148,9 +148,10 @@ fn spin(plan: &Plan) -> Spin {
     }
 }
 
-/// Starts the connection tasks, and waits until those connections that are opened beforehand have been tried.
+/// Starts the connection tasks and waits until they have tried to open the connections that the run starts with.
 ///
-/// Without keep-alive each request makes its own; one is made all the same, to see whether anybody is there.
+/// Without keep-alive each request opens its own connection. One is opened here all the same, to see whether the
+/// server is there.
 async fn connect(shared: &Rc<Shared>, phase: &Phase) {
     let plan = &shared.plan;
     let connections = plan.part(shared.index).connections_of(plan.connections);
@@ -223,7 +224,7 @@ async fn measure(
     };
     let begins = phase.comes_to(measured_ns).await;
     shared.recorder.borrow_mut().reset();
-    // Stopped before that, nothing is measured, and nothing that the schedule has for later comes due.
+    // If the run was stopped before the measured part, nothing is measured and no later arrival comes due.
     let source = if begins {
         shared.measured_from_ns.set(measured_ns);
         source
@@ -246,7 +247,7 @@ async fn measure(
     let heap_peak_bytes = heap.map(CountingAllocator::peak_bytes);
 
     shared.recorder.borrow_mut().ends(measured_ns, ended_ns);
-    // What is still under way ends here, and what was due and found no connection is not forgotten.
+    // Ends the requests in flight. Those that were due and found no connection are counted below.
     shared.ended.set(true);
     shared.source.borrow().wake_connections();
     poll_fn(|context| {
@@ -257,7 +258,7 @@ async fn measure(
         Poll::Pending
     })
     .await;
-    // What was sent shall be read before the connections go, as far as that is a matter of moments.
+    // Gives the server a moment to read what was sent before the connections close.
     let patience_ns = runtime::now_ns() + LAST_READ_NS;
     while runtime::sockets_closing() > 0 && plan.parallel > 1 && runtime::now_ns() < patience_ns {
         runtime::sleep(Duration::from_millis(1)).await;
@@ -283,8 +284,9 @@ fn connections_max(plan: &Plan, index: usize) -> usize {
     plan.part(index).connections_of(plan.connections_max())
 }
 
-/// Lets the connections draw from `source` until `end_ns`, or until a number of requests has been taken and answered; or until the coordinator
-/// says so. A schedule without such a number that has sent its last request a while before the end still took the time to the end.
+/// Lets the connections draw from `source` until `end_ns`, until the requested number is answered, or until the
+/// coordinator stops the run. A schedule without a number of requests runs to `end_ns` even if its last request was
+/// earlier.
 async fn run_source(
     shared: &Rc<Shared>,
     source: Source,
@@ -322,12 +324,13 @@ async fn run_source(
                 None => pacer.unset(),
             }
         }
-        // Set before it is polled: a deadline that has passed meanwhile comes up in the next turn.
+        // Set before it is polled: a deadline that has passed in the meantime fires in the next turn.
         let _ = pacer.poll_elapsed(context);
         if publish.poll_elapsed(context).is_ready() {
             if publishes {
                 shared.publish(now_ns);
-                // Answers alone make a share no worse, but they can make it one that is judged.
+                // Answers never raise the share of errors, but they can bring it to the minimum from which it is
+                // judged.
                 shared.count_errors();
             }
             publish.set(now_ns + PUBLISH_INTERVAL_NS);
@@ -350,7 +353,7 @@ async fn run_source(
     }
 }
 
-/// Gives the requests that are due to connections that wait for one, and starts further connections as far as the plan allows.
+/// Assigns due requests to idle connections, and opens further connections as far as the plan allows.
 fn pace(shared: &Rc<Shared>, now_ns: u64) {
     loop {
         let mut source = shared.source.borrow_mut();
@@ -379,15 +382,15 @@ mod tests {
     use super::*;
     use crate::progress::Snapshot;
 
-    /// No step here takes a hundredth of it.
+    /// Each step here takes less than a hundredth of this.
     const PATIENCE: Duration = Duration::from_secs(30);
 
     thread_local! {
-        /// What the worker on this thread works with, for its faults.
+        /// The state of the worker on this thread, so that a test can inject a fault.
         static SHARED: RefCell<Option<Rc<Shared>>> = const { RefCell::new(None) };
     }
 
-    /// A server, whose address is given, and which tells of each request.
+    /// Starts a server; returns its address and a channel with a message for each request.
     fn server() -> (Address, Receiver<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
         let address = listener.local_addr().expect("bound");
@@ -408,8 +411,8 @@ mod tests {
         (Address::Tcp(address), seen)
     }
 
-    /// A worker with three connections to `address`, which is led as `run` leads it; what it has told after `fault` has happened on its thread,
-    /// and whether it ended.
+    /// Leads a worker with three connections to `address` as `run` does and injects `fault` on its thread. Returns
+    /// what the worker reported, after checking that it ended and gave everything back.
     fn reports_after(
         address: Address,
         seen: &Receiver<()>,
@@ -476,7 +479,7 @@ mod tests {
     #[test]
     fn a_connection_task_that_panics_while_it_connects_ends_the_worker() {
         let (address, seen) = server();
-        // Each wants to note how long its connect took.
+        // Each task panics when it records how long its connect took.
         let told =
             reports_after(address, &seen, false, |shared| std::mem::forget(shared.recorder.borrow_mut()));
         assert!(told.is_empty(), "there is nothing to tell");
@@ -485,7 +488,7 @@ mod tests {
     #[test]
     fn a_connection_task_that_panics_at_an_answer_ends_the_worker_without_an_outcome() {
         let (address, seen) = server();
-        // More lands than has been sent: an overflow.
+        // More answers than requests in flight: the subtraction overflows.
         let told = reports_after(address, &seen, true, |shared| shared.in_flight.set(0));
         assert!(matches!(told[..], [Report::Opened(_)]), "it was open, and has no outcome");
     }

@@ -1,4 +1,4 @@
-//! The phases of a worker: the coordinator leads it through them from another thread, and the worker waits for each.
+//! The phases of a worker: the coordinator starts each from another thread, and the worker waits for it.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -14,14 +14,14 @@ pub(crate) struct Controls {
 }
 
 impl Controls {
-    /// Has the connections be opened.
+    /// Lets the worker open its connections.
     pub(crate) fn connect(&self) {
         let _ = self.remote.call(|| with_phase(|phase| phase.may_connect.set(true)));
     }
 
-    /// Has the requests begin at `start_ns` on the clock of all workers.
+    /// Starts the requests at `start_ns` on the clock of all workers.
     pub(crate) fn start(&self, start_ns: u64) {
-        // A worker that is gone has reported why.
+        // The call fails only if the worker is gone; it has then reported why.
         let _ = self.remote.call(move || with_phase(|phase| phase.start_ns.set(Some(start_ns))));
     }
 
@@ -32,11 +32,11 @@ impl Controls {
 }
 
 thread_local! {
-    /// The phases of the worker on this thread; messages from the coordinator arrive here.
+    /// The phase of the worker on this thread. The coordinator's messages arrive here.
     pub(super) static PHASE: RefCell<Option<Rc<Phase>>> = const { RefCell::new(None) };
 }
 
-/// Changes the phase of the worker on this thread, and has the worker look at it.
+/// Changes the phase of the worker on this thread and wakes the worker.
 pub(super) fn with_phase(change: impl FnOnce(&Phase)) {
     PHASE.with_borrow(|phase| {
         if let Some(phase) = phase {
@@ -58,7 +58,7 @@ pub(super) struct Phase {
 }
 
 impl Phase {
-    /// Waits until `condition` holds, which is looked at after each message.
+    /// Waits until `condition` holds. It is checked after each message.
     pub(super) async fn until(&self, condition: impl Fn(&Self) -> bool) {
         poll_fn(|context| {
             if condition(self) {
@@ -70,7 +70,7 @@ impl Phase {
         .await;
     }
 
-    /// Waits until `moment_ns`; false when the run is stopped before.
+    /// Waits until `moment_ns`; false if the run is stopped before that.
     pub(super) async fn comes_to(&self, moment_ns: u64) -> bool {
         let mut timer = Timer::new();
         timer.set(moment_ns);

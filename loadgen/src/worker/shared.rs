@@ -1,4 +1,4 @@
-//! What the connections of a worker share with each other and with the task that paces them.
+//! The state that a worker's connections share with each other and with the task that paces them.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -15,26 +15,26 @@ use crate::metrics::Recorder;
 use crate::plan::{MaxErrors, Mode, Plan, Stop};
 use crate::progress::Snapshot;
 
-/// Connections that one worker opens at the same time before a run: more would overflow the accept queues of most servers, and a SYN that
-/// is dropped there comes again after a second.
+/// Connections that one worker opens at the same time before a run. More would overflow the accept queue of most
+/// servers, and a SYN dropped there is sent again only after a second.
 const CONNECTS_AT_ONCE: usize = 128;
 
-/// How often a percentile is looked up for the progress: it takes tens of microseconds, in which nothing is sent.
+/// How often a percentile is computed for the progress. This takes tens of microseconds, in which nothing is sent.
 const PERCENTILE_INTERVAL_NS: u64 = 1_000_000_000;
 
-/// What a worker is told before it starts.
+/// What a worker needs to start.
 pub(crate) struct Assignment {
     /// What to do.
     pub plan: Arc<Plan>,
-    /// Its number.
+    /// The worker's number.
     pub index: usize,
     /// The addresses to connect to, tried in order.
     pub addresses: Vec<Address>,
     /// What to send.
     pub request: PreparedRequest,
-    /// Where it tells how far it is.
+    /// Where the workers publish their progress, one entry each.
     pub snapshots: Arc<[Snapshot]>,
-    /// What counts the heap, if anything does.
+    /// The allocator that counts the heap, if the program has one.
     pub heap: Option<&'static CountingAllocator>,
 }
 
@@ -43,7 +43,7 @@ pub(super) struct Shared {
     pub(super) plan: Arc<Plan>,
     pub(super) index: usize,
     pub(super) snapshots: Arc<[Snapshot]>,
-    /// Whether each answer is published at once: whoever sees the next failure has to know of how many it is one.
+    /// Whether each answer is published at once: a limit on the share of errors needs the number of ended requests.
     pub(super) counts_answers: bool,
     pub(super) addresses: Vec<Address>,
     pub(super) request: PreparedRequest,
@@ -51,21 +51,21 @@ pub(super) struct Shared {
     pub(super) source: RefCell<Source>,
     /// Only requests that were due from here on are recorded.
     pub(super) measured_from_ns: Cell<u64>,
-    /// Connects are not recorded: they are the warm-up's. Those from before it are.
+    /// Connects during the warm-up are not recorded. Those before it are.
     pub(super) warming_up: Cell<bool>,
-    /// No further request is begun, and those that are under way are given up.
+    /// The run is over: no request starts, and those in flight are given up.
     pub(super) ended: Cell<bool>,
     pub(super) tasks_left: Cell<usize>,
-    /// Woken when the last connection task has ended, or the last connect has been tried.
+    /// Woken when the last connection task has ended or the last connect has been tried.
     pub(super) main_waker: Cell<Option<Waker>>,
     pub(super) connects: Connects,
     pub(super) in_flight: Cell<usize>,
     pub(super) in_flight_max: Cell<usize>,
-    /// When the progress gets another percentile.
+    /// When to compute the next percentile for the progress.
     pub(super) next_percentile_ns: Cell<u64>,
     /// As many requests have failed as the plan allows.
     pub(super) too_many_errors: Cell<bool>,
-    /// A connection task has panicked: what is measured here is worth nothing.
+    /// A connection task has panicked, so this worker's measurements are worthless.
     pub(super) panicked: Cell<bool>,
 }
 
@@ -109,10 +109,10 @@ impl Shared {
         self.measured_from_ns.get() != u64::MAX
     }
 
-    /// Whether a request counts that never has an answer: that times out, or that the end cuts off. In a closed loop that runs for a time,
-    /// that is also one from the warm-up: it has kept its place from being used in the measured part, and would otherwise be in no
-    /// figure. A schedule says what belongs to the measured part, and a number of requests has no place for more; there it
-    /// is only noted.
+    /// Whether a request without an answer (timed out, or cut off by the end) counts. In a closed loop that runs for
+    /// a time, one from the warm-up counts too: it blocked its connection in the measured part and would otherwise
+    /// appear in no figure. With a schedule or a number of requests, the measured requests are fixed, so one from the
+    /// warm-up is only noted.
     pub(super) fn counts_unanswered(&self, scheduled_ns: u64) -> bool {
         let kept_a_place = matches!((&self.plan.mode, self.plan.stop), (Mode::Closed, Stop::Duration { .. }));
         self.is_measured(scheduled_ns) || (self.is_measuring() && kept_a_place)
@@ -126,14 +126,14 @@ impl Shared {
 
     pub(super) fn landed(&self, count: usize) {
         self.in_flight.set(self.in_flight.get() - count);
-        // With the last answer to the last request the run is over; a connection that has places left was waiting already and
-        // would not say so.
+        // The last answer to the last request ends the run. Its connection may already count as waiting, and would
+        // then not wake the pacer.
         if self.in_flight.get() == 0 {
             self.source.borrow_mut().wake_pacer_at_the_end();
         }
     }
 
-    /// Publishes what the progress shows.
+    /// Publishes the figures for the progress display.
     pub(super) fn publish(&self, now_ns: u64) {
         let recorder = self.recorder.borrow();
         let is_due = now_ns >= self.next_percentile_ns.get();
@@ -144,7 +144,8 @@ impl Shared {
         self.snapshots[self.index].publish(recorder.counters(), response_p99_ns, now_ns);
     }
 
-    /// Tells the other workers how many requests have failed, and ends this one's part if that makes too many of all.
+    /// Publishes how many requests have failed, and ends this worker's part if all workers together have reached the
+    /// limit.
     #[cold]
     pub(super) fn count_errors(&self) {
         let Some(max) = self.plan.max_errors else { return };
@@ -156,7 +157,7 @@ impl Shared {
         }
     }
 
-    /// Ends this worker's part, because one of its tasks has panicked.
+    /// Ends this worker's part because one of its tasks has panicked.
     pub(super) fn fail(&self) {
         self.panicked.set(true);
         with_phase(|phase| phase.stopped.set(true));
@@ -174,13 +175,14 @@ pub(super) struct Connects {
     waiting: RefCell<Vec<Waker>>,
 }
 
-/// The permission to make one of the connects before the run. It is given back, and the connect counts as tried, however it ends.
+/// Permission for one of the connects before the run. Dropping it gives it back and counts the connect as tried,
+/// however it ended.
 pub(super) struct ConnectPermit {
     pub(super) shared: Rc<Shared>,
 }
 
 impl ConnectPermit {
-    /// Waits until one more connect may be under way.
+    /// Waits until another connect may start.
     pub(super) async fn acquire(shared: &Rc<Shared>) -> Self {
         let connects = &shared.connects;
         poll_fn(|context| {
