@@ -4,6 +4,7 @@
 //! A flag is here when the program does what it says, and not before.
 
 mod contradictions;
+mod format;
 mod parse;
 mod run;
 mod serve;
@@ -12,8 +13,9 @@ mod targets;
 use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 
+pub use format::Format;
 pub use run::{Output, RunArgs, RunCommand};
 pub use serve::{ServeArgs, ServePlan};
 pub use targets::{TargetsArgs, TargetsPlan};
@@ -119,16 +121,6 @@ impl Command {
             Self::Targets(_) => "targets",
         }
     }
-}
-
-/// The form of a report.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For people.
-    #[default]
-    Text,
-    /// For programs.
-    Json,
 }
 
 #[cfg(test)]

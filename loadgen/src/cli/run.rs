@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use super::Format;
+use super::format::Format;
 use super::parse::{self, CpuList, RateArg};
 use crate::error::UsageError;
 use crate::input::BodySource;

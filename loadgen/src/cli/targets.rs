@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use super::{Format, parse};
+use super::format::Format;
+use super::parse;
 use crate::plan::DriverChoice;
 use crate::units::parse_positive_time_ns;
 

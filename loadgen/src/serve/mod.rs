@@ -12,17 +12,19 @@
 //! # Ok::<(), ringtide_loadgen::serve::ServeError>(())
 //! ```
 
+mod counters;
 mod site;
 mod target;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ringtide::Address;
 use ringtide::runtime::{DriverChoice, available_cores};
 use ringtide::server::{Server, ServerOptions, ServiceOptions, Shutdown};
 
+use self::counters::Counters;
+pub use self::counters::Requests;
 use self::site::{Blocks, Site};
 
 /// Why the server could not be started.
@@ -68,15 +70,6 @@ pub struct ServeHandle {
     counters: Vec<Arc<Counters>>,
 }
 
-/// Requests since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Requests {
-    /// Those whose head has arrived, and was fit to be answered.
-    pub received: u64,
-    /// Those of them whose answer was given to its end; it may not have reached the client.
-    pub answered: u64,
-}
-
 /// Starts the server; returns when it listens.
 ///
 /// # Errors
@@ -117,7 +110,7 @@ impl ServeHandle {
 
     /// How many requests there were until now, on all threads.
     pub fn requests(&self) -> Requests {
-        sum(&self.counters)
+        Counters::sum(&self.counters)
     }
 
     /// Has it end: requests in flight have a second for it. Returns at once.
@@ -137,45 +130,6 @@ impl ServeHandle {
     pub fn join(self) -> Requests {
         let Self { server, counters } = self;
         server.join();
-        sum(&counters)
+        Counters::sum(&counters)
     }
-}
-
-fn sum(counters: &[Arc<Counters>]) -> Requests {
-    let mut sum = Requests::default();
-    for counters in counters {
-        let Requests { received, answered } = counters.read();
-        sum.received += received;
-        sum.answered += answered;
-    }
-    sum
-}
-
-/// The counters of one worker, which alone writes them. Aligned so that no two workers share a cache line.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Counters {
-    received: AtomicU64,
-    answered: AtomicU64,
-}
-
-impl Counters {
-    fn count_received(&self) {
-        increment(&self.received);
-    }
-
-    fn count_answered(&self) {
-        increment(&self.answered);
-    }
-
-    fn read(&self) -> Requests {
-        // Whoever sees an answer counted sees its request counted.
-        let answered = self.answered.load(Ordering::Acquire);
-        Requests { received: self.received.load(Ordering::Acquire), answered }
-    }
-}
-
-/// There is one writer, so this needs no read-modify-write instruction.
-fn increment(counter: &AtomicU64) {
-    counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Release);
 }

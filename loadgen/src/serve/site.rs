@@ -12,7 +12,7 @@ use ringtide::proto::h1::BodyLength;
 use ringtide::runtime;
 use ringtide::server::{Answered, Exchange, PreparedResponse};
 
-use super::Counters;
+use super::counters::Counters;
 use super::target::Target;
 
 /// Bytes of the shared block that `/bytes` is sent from, and so of the largest single send.

@@ -1,83 +1,64 @@
 //! A worker thread of a run: it opens its connections, keeps them busy as the plan says, and counts.
 //!
-//! The coordinator (`run`) starts one of these per thread and leads it through its phases:
-//! connect → wait for the start → warm up → measure → end. Nothing is shared between workers but the progress snapshots.
+//! The coordinator (`run`) starts one of these per thread and leads it through its phases: connect → wait for the
+//! start → warm up → measure → end. Workers share only the progress snapshots.
 
-mod lane;
+mod connection;
+mod phase;
+mod shared;
 mod source;
 
-use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::Poll;
 use std::time::Duration;
 
-use ringtide::runtime::{self, SetupError, Spin, Statistics, Timer, Worker, WorkerHandle, WorkerOptions};
-use ringtide::{Address, PreparedRequest};
+use ringtide::runtime::{self, SetupError, Spin, Statistics, Timer, Worker, WorkerOptions};
 use ringtide_driver::allocator::CountingAllocator;
 
-use self::lane::Lane;
+use self::connection::ConnectionTask;
+pub(crate) use self::phase::Controls;
+use self::phase::{PHASE, Phase};
+pub(crate) use self::shared::Assignment;
+use self::shared::Shared;
 use self::source::Source;
 use crate::environment::{ThreadMeter, ThreadUsage, online_cores};
 use crate::metrics::{Moment, Recorder, WorkerFacts};
-use crate::plan::{self, MaxErrors, Mode, Plan, Stop};
-use crate::progress::{PUBLISH_INTERVAL_NS, Snapshot};
+use crate::plan::{self, Mode, Plan, Stop};
+use crate::progress::PUBLISH_INTERVAL_NS;
 use crate::schedule::Schedule;
 
-/// Connections that one worker opens at the same time before a run: more would overflow the accept queues of most servers, and a SYN that
-/// is dropped there comes again after a second.
-const CONNECTS_AT_ONCE: usize = 128;
-
-/// How often a percentile is looked up for the progress: it takes tens of microseconds, in which nothing is sent.
-const PERCENTILE_INTERVAL_NS: u64 = 1_000_000_000;
-
-/// How long pipelined requests that were sent are left to be read by the server after the end. It is not part of the run.
+/// How long the server may still read pipelined requests after the end. This time is not part of the run.
 const LAST_READ_NS: u64 = 100_000_000;
 
-/// What a worker is told before it starts.
-pub(crate) struct Assignment {
-    /// What to do.
-    pub plan: Arc<Plan>,
-    /// Its number.
-    pub index: usize,
-    /// The addresses to connect to, tried in order.
-    pub addresses: Vec<Address>,
-    /// What to send.
-    pub request: PreparedRequest,
-    /// Where it tells how far it is.
-    pub snapshots: Arc<[Snapshot]>,
-    /// What counts the heap, if anything does.
-    pub heap: Option<&'static CountingAllocator>,
-}
-
-/// How a worker's connections came up.
+/// How opening the connections went.
 #[derive(Debug, Default)]
 pub(crate) struct Opened {
-    /// How many stand.
+    /// How many are open.
     pub connected: usize,
-    /// Why the first that does not does not.
+    /// Why the first one that failed did so.
     pub first_error: Option<String>,
 }
 
-/// What the coordinator is told.
+/// What a worker tells the coordinator.
 pub(crate) enum Report {
     /// The worker could not be set up. It has ended.
     NotSetUp(SetupError),
-    /// It stands, and this leads to it; why its driver is not io_uring, if not by choice.
+    /// The worker is set up, with its controls; and why its driver is not io_uring, unless the plan chose another.
     SetUp(Controls, Option<String>),
-    /// All connections that are opened beforehand have been tried.
+    /// The worker has tried to open each connection that should be open before the start.
     Opened(Opened),
     /// As many requests have failed as the plan allows.
     TooManyErrors,
     /// The measured part is over.
     Ended(Box<Outcome>),
-    /// The thread is over. It has not told an outcome if it, or one of its tasks, has panicked.
+    /// The thread has ended; without an outcome if it or one of its tasks panicked.
     Gone,
 }
 
-/// What a worker brings home.
+/// The result of one worker.
 pub(crate) struct Outcome {
     /// Its measurements.
     pub recorder: Recorder,
@@ -89,261 +70,13 @@ pub(crate) struct Outcome {
     pub ended_ns: u64,
     /// The most requests that were in flight at once.
     pub in_flight_max: usize,
-    /// The most that the heap has held, of all workers together, when this one's part was over.
+    /// The peak size of the heap, shared by all workers, read when this worker was done.
     pub heap_peak_bytes: Option<usize>,
-    /// Why its usage could not be read.
+    /// Why the CPU usage of its thread could not be read.
     pub meter_error: Option<io::Error>,
 }
 
-/// Leads a worker from another thread.
-#[derive(Clone)]
-pub(crate) struct Controls {
-    remote: WorkerHandle,
-}
-
-impl Controls {
-    /// Has the connections be opened.
-    pub(crate) fn connect(&self) {
-        let _ = self.remote.call(|| with_phase(|phase| phase.may_connect.set(true)));
-    }
-
-    /// Has the requests begin at `start_ns` on the clock of all workers.
-    pub(crate) fn start(&self, start_ns: u64) {
-        // A worker that is gone has reported why.
-        let _ = self.remote.call(move || with_phase(|phase| phase.start_ns.set(Some(start_ns))));
-    }
-
-    /// Ends the run now.
-    pub(crate) fn stop(&self) {
-        let _ = self.remote.call(|| with_phase(|phase| phase.stopped.set(true)));
-    }
-}
-
-thread_local! {
-    /// The phases of the worker on this thread; messages from the coordinator arrive here.
-    static PHASE: RefCell<Option<Rc<Phase>>> = const { RefCell::new(None) };
-}
-
-fn with_phase(change: impl FnOnce(&Phase)) {
-    PHASE.with_borrow(|phase| {
-        if let Some(phase) = phase {
-            change(phase);
-            if let Some(waker) = phase.waker.take() {
-                waker.wake();
-            }
-        }
-    });
-}
-
-/// What the coordinator has said so far.
-#[derive(Default)]
-struct Phase {
-    may_connect: Cell<bool>,
-    start_ns: Cell<Option<u64>>,
-    stopped: Cell<bool>,
-    waker: Cell<Option<Waker>>,
-}
-
-impl Phase {
-    /// Waits until `condition` holds, which is looked at after each message.
-    async fn until(&self, condition: impl Fn(&Self) -> bool) {
-        poll_fn(|context| {
-            if condition(self) {
-                return Poll::Ready(());
-            }
-            self.waker.set(Some(context.waker().clone()));
-            Poll::Pending
-        })
-        .await;
-    }
-
-    /// Waits until `moment_ns`; false when the run is stopped before.
-    async fn comes_to(&self, moment_ns: u64) -> bool {
-        let mut timer = Timer::new();
-        timer.set(moment_ns);
-        poll_fn(|context| {
-            if self.stopped.get() {
-                return Poll::Ready(runtime::now_ns() >= moment_ns);
-            }
-            self.waker.set(Some(context.waker().clone()));
-            timer.poll_elapsed(context).map(|()| true)
-        })
-        .await
-    }
-}
-
-/// What all lanes of a worker share.
-pub(crate) struct Shared {
-    plan: Arc<Plan>,
-    index: usize,
-    snapshots: Arc<[Snapshot]>,
-    /// Whether each answer is published at once: whoever sees the next failure has to know of how many it is one.
-    counts_answers: bool,
-    addresses: Vec<Address>,
-    request: PreparedRequest,
-    recorder: RefCell<Recorder>,
-    source: RefCell<Source>,
-    /// Only requests that were due from here on are recorded.
-    measured_from_ns: Cell<u64>,
-    /// Connects are not recorded: they are the warm-up's. Those from before it are.
-    warming_up: Cell<bool>,
-    /// No further request is begun, and those that are under way are given up.
-    ended: Cell<bool>,
-    lanes_left: Cell<usize>,
-    /// Woken when the last lane has ended, or the last connect has been tried.
-    main_waker: Cell<Option<Waker>>,
-    connects: Connects,
-    in_flight: Cell<usize>,
-    in_flight_max: Cell<usize>,
-    /// When the progress gets another percentile.
-    next_percentile_ns: Cell<u64>,
-    /// As many requests have failed as the plan allows.
-    too_many_errors: Cell<bool>,
-    /// A lane has panicked: what is measured here is worth nothing.
-    panicked: Cell<bool>,
-}
-
-/// The connects before the run.
-#[derive(Default)]
-struct Connects {
-    tried: Cell<usize>,
-    connected: Cell<usize>,
-    first_error: RefCell<Option<String>>,
-    under_way: Cell<usize>,
-    waiting: RefCell<Vec<Waker>>,
-}
-
-/// The permission to make one of the connects before the run. It is given back, and the connect counts as tried, however it ends.
-struct ConnectPermit {
-    shared: Rc<Shared>,
-}
-
-impl ConnectPermit {
-    /// Waits until one more connect may be under way.
-    async fn acquire(shared: &Rc<Shared>) -> Self {
-        let connects = &shared.connects;
-        poll_fn(|context| {
-            if connects.under_way.get() < CONNECTS_AT_ONCE {
-                connects.under_way.set(connects.under_way.get() + 1);
-                return Poll::Ready(());
-            }
-            connects.waiting.borrow_mut().push(context.waker().clone());
-            Poll::Pending
-        })
-        .await;
-        Self { shared: Rc::clone(shared) }
-    }
-}
-
-impl Drop for ConnectPermit {
-    fn drop(&mut self) {
-        let connects = &self.shared.connects;
-        connects.under_way.set(connects.under_way.get() - 1);
-        connects.tried.set(connects.tried.get() + 1);
-        let next = connects.waiting.borrow_mut().pop();
-        if let Some(waker) = next {
-            waker.wake();
-        }
-        self.shared.wake_main();
-    }
-}
-
-impl Shared {
-    fn new(assignment: Assignment) -> Self {
-        let Assignment { plan, index, addresses, request, snapshots, heap: _ } = assignment;
-        Self {
-            recorder: RefCell::new(Recorder::new(plan.open_loop().is_some())),
-            source: RefCell::new(Source::waiting()),
-            counts_answers: matches!(plan.max_errors, Some(MaxErrors::Percent(_))),
-            plan,
-            index,
-            snapshots,
-            addresses,
-            request,
-            measured_from_ns: Cell::new(u64::MAX),
-            warming_up: Cell::new(false),
-            ended: Cell::new(false),
-            lanes_left: Cell::new(0),
-            main_waker: Cell::new(None),
-            connects: Connects::default(),
-            in_flight: Cell::new(0),
-            in_flight_max: Cell::new(0),
-            next_percentile_ns: Cell::new(0),
-            too_many_errors: Cell::new(false),
-            panicked: Cell::new(false),
-        }
-    }
-
-    fn wake_main(&self) {
-        if let Some(waker) = self.main_waker.take() {
-            waker.wake();
-        }
-    }
-
-    fn is_measured(&self, scheduled_ns: u64) -> bool {
-        scheduled_ns >= self.measured_from_ns.get()
-    }
-
-    fn is_measuring(&self) -> bool {
-        self.measured_from_ns.get() != u64::MAX
-    }
-
-    /// Whether a request counts that never has an answer: that times out, or that the end cuts off. In a closed loop that runs for a time,
-    /// that is also one from the warm-up: it has kept its place from being used in the measured part, and would otherwise be in no
-    /// figure. A schedule says what belongs to the measured part, and a number of requests has no place for more; there it
-    /// is only noted.
-    fn counts_unanswered(&self, scheduled_ns: u64) -> bool {
-        let kept_a_place = matches!((&self.plan.mode, self.plan.stop), (Mode::Closed, Stop::Duration { .. }));
-        self.is_measured(scheduled_ns) || (self.is_measuring() && kept_a_place)
-    }
-
-    fn sent_one(&self) {
-        let in_flight = self.in_flight.get() + 1;
-        self.in_flight.set(in_flight);
-        self.in_flight_max.set(self.in_flight_max.get().max(in_flight));
-    }
-
-    fn landed(&self, count: usize) {
-        self.in_flight.set(self.in_flight.get() - count);
-        // With the last answer to the last request the run is over; a lane that has places left was waiting already and
-        // would not say so.
-        if self.in_flight.get() == 0 {
-            self.source.borrow_mut().wake_pacer_at_the_end();
-        }
-    }
-
-    /// Publishes what the progress shows.
-    fn publish(&self, now_ns: u64) {
-        let recorder = self.recorder.borrow();
-        let is_due = now_ns >= self.next_percentile_ns.get();
-        let response_p99_ns = if is_due { recorder.response_p99_ns() } else { None };
-        if response_p99_ns.is_some() {
-            self.next_percentile_ns.set(now_ns + PERCENTILE_INTERVAL_NS);
-        }
-        self.snapshots[self.index].publish(recorder.counters(), response_p99_ns, now_ns);
-    }
-
-    /// Tells the other workers how many requests have failed, and ends this one's part if that makes too many of all.
-    #[cold]
-    fn count_errors(&self) {
-        let Some(max) = self.plan.max_errors else { return };
-        self.snapshots[self.index].count(self.recorder.borrow().counters());
-        let (failed, ended) = Snapshot::failed_and_ended(&self.snapshots);
-        if max.is_reached(failed, ended) {
-            self.too_many_errors.set(true);
-            with_phase(|phase| phase.stopped.set(true));
-        }
-    }
-
-    /// Ends this worker's part, because one of its tasks has panicked.
-    fn fail(&self) {
-        self.panicked.set(true);
-        with_phase(|phase| phase.stopped.set(true));
-        self.wake_main();
-    }
-}
-
-/// The body of a worker's thread. Everything that happens is told through `report`.
+/// The body of a worker's thread. It reports each step through `report`.
 pub(crate) fn work(assignment: Assignment, report: impl Fn(Report)) {
     let plan = &assignment.plan;
     let options = WorkerOptions {
@@ -359,7 +92,7 @@ pub(crate) fn work(assignment: Assignment, report: impl Fn(Report)) {
     go_through_phases(&mut worker, Rc::new(Shared::new(assignment)), heap, &report);
 }
 
-/// Stops before it has told an outcome when a task has panicked.
+/// Returns without an outcome if a task has panicked.
 fn go_through_phases(
     worker: &mut Worker,
     shared: Rc<Shared>,
@@ -388,8 +121,8 @@ fn go_through_phases(
     if shared.panicked.get() {
         return;
     }
-    // All lanes have ended, and with them every other reference.
-    let shared = Rc::into_inner(shared).expect("lanes hold it, and they have ended");
+    // All connection tasks have ended and dropped their references.
+    let shared = Rc::into_inner(shared).expect("only the connection tasks hold it, and they have ended");
     let Measured { facts, ended_ns, heap_peak_bytes, meter_error } = measured;
     report(Report::Ended(Box::new(Outcome {
         recorder: shared.recorder.into_inner(),
@@ -402,10 +135,10 @@ fn go_through_phases(
     })));
 }
 
-/// Spinning takes a core that somebody else may need, such as the server: it is learnt only where the workers leave the machine a core
-/// that they may not or do not use.
+/// Spinning takes a core that others may need, such as the server. So `auto` spins only if the workers leave at least
+/// one core of the machine free.
 fn spin(plan: &Plan) -> Spin {
-    // A closed loop has no deadlines to spin for, but large bodies.
+    // A closed loop has no deadlines to spin for; `auto` helps it with large bodies.
     match plan.open_loop().map_or(plan::Spin::Auto, |open| open.spin) {
         plan::Spin::For { ns } => Spin::For(ns),
         plan::Spin::Auto if plan.threads < online_cores() && plan.threads <= runtime::available_cores() => {
@@ -415,15 +148,16 @@ fn spin(plan: &Plan) -> Spin {
     }
 }
 
-/// Starts the lanes, and waits until those connections that are opened beforehand have been tried.
+/// Starts the connection tasks and waits until they have tried to open the connections that the run starts with.
 ///
-/// Without keep-alive each request makes its own; one is made all the same, to see whether anybody is there.
+/// Without keep-alive each request opens its own connection. One is opened here all the same, to see whether the
+/// server is there.
 async fn connect(shared: &Rc<Shared>, phase: &Phase) {
     let plan = &shared.plan;
-    let lanes = plan.part(shared.index).connections_of(plan.connections);
-    let connects = if plan.keepalive { lanes } else { 1 };
-    for lane in 0..lanes {
-        Lane::spawn(shared, lane < connects, None);
+    let connections = plan.part(shared.index).connections_of(plan.connections);
+    let connects = if plan.keepalive { connections } else { 1 };
+    for connection in 0..connections {
+        ConnectionTask::spawn(shared, connection < connects, None);
     }
     poll_fn(|context| {
         if shared.connects.tried.get() == connects || phase.stopped.get() {
@@ -462,7 +196,7 @@ async fn measure(
             Mode::Closed => Source::closed(start_ns, measured_ns, u64::MAX),
             Mode::Open(open) => {
                 let schedule = Schedule::new(&open.steady(), stop, plan.seed ^ 1, plan.part(index));
-                Source::open(start_ns, schedule, lanes_max(&plan, index))
+                Source::open(start_ns, schedule, connections_max(&plan, index))
             }
         };
         shared.warming_up.set(true);
@@ -485,12 +219,12 @@ async fn measure(
         }
         Mode::Open(open) => {
             let schedule = Schedule::new(open, plan.stop, plan.seed, plan.part(index));
-            Source::open(measured_ns, schedule, lanes_max(&plan, index))
+            Source::open(measured_ns, schedule, connections_max(&plan, index))
         }
     };
     let begins = phase.comes_to(measured_ns).await;
     shared.recorder.borrow_mut().reset();
-    // Stopped before that, nothing is measured, and nothing that the schedule has for later comes due.
+    // If the run was stopped before the measured part, nothing is measured and no later arrival comes due.
     let source = if begins {
         shared.measured_from_ns.set(measured_ns);
         source
@@ -513,18 +247,18 @@ async fn measure(
     let heap_peak_bytes = heap.map(CountingAllocator::peak_bytes);
 
     shared.recorder.borrow_mut().ends(measured_ns, ended_ns);
-    // What is still under way ends here, and what was due and found no connection is not forgotten.
+    // Ends the requests in flight. Those that were due and found no connection are counted below.
     shared.ended.set(true);
-    shared.source.borrow().wake_lanes();
+    shared.source.borrow().wake_connections();
     poll_fn(|context| {
-        if shared.lanes_left.get() == 0 {
+        if shared.tasks_left.get() == 0 {
             return Poll::Ready(());
         }
         shared.main_waker.set(Some(context.waker().clone()));
         Poll::Pending
     })
     .await;
-    // What was sent shall be read before the connections go, as far as that is a matter of moments.
+    // Gives the server a moment to read what was sent before the connections close.
     let patience_ns = runtime::now_ns() + LAST_READ_NS;
     while runtime::sockets_closing() > 0 && plan.parallel > 1 && runtime::now_ns() < patience_ns {
         runtime::sleep(Duration::from_millis(1)).await;
@@ -546,12 +280,13 @@ async fn measure(
     Measured { facts, ended_ns, heap_peak_bytes, meter_error }
 }
 
-fn lanes_max(plan: &Plan, index: usize) -> usize {
+fn connections_max(plan: &Plan, index: usize) -> usize {
     plan.part(index).connections_of(plan.connections_max())
 }
 
-/// Lets the lanes draw from `source` until `end_ns`, or until a number of requests has been taken and answered; or until the coordinator
-/// says so. A schedule without such a number that has sent its last request a while before the end still took the time to the end.
+/// Lets the connections draw from `source` until `end_ns`, until the requested number is answered, or until the
+/// coordinator stops the run. A schedule without a number of requests runs to `end_ns` even if its last request was
+/// earlier.
 async fn run_source(
     shared: &Rc<Shared>,
     source: Source,
@@ -579,7 +314,7 @@ async fn run_source(
         }
         {
             let mut source = shared.source.borrow_mut();
-            if source.is_complete() && shared.in_flight.get() == 0 && source.all_idle(shared.lanes_left.get())
+            if source.is_complete() && shared.in_flight.get() == 0 && source.all_idle(shared.tasks_left.get())
             {
                 return Poll::Ready(());
             }
@@ -589,12 +324,13 @@ async fn run_source(
                 None => pacer.unset(),
             }
         }
-        // Set before it is polled: a deadline that has passed meanwhile comes up in the next turn.
+        // Set before it is polled: a deadline that has passed in the meantime fires in the next turn.
         let _ = pacer.poll_elapsed(context);
         if publish.poll_elapsed(context).is_ready() {
             if publishes {
                 shared.publish(now_ns);
-                // Answers alone make a share no worse, but they can make it one that is judged.
+                // Answers never raise the share of errors, but they can bring it to the minimum from which it is
+                // judged.
                 shared.count_errors();
             }
             publish.set(now_ns + PUBLISH_INTERVAL_NS);
@@ -617,39 +353,44 @@ async fn run_source(
     }
 }
 
-/// Gives the requests that are due to lanes that wait for one, and starts further lanes as far as the plan allows.
+/// Assigns due requests to idle connections, and opens further connections as far as the plan allows.
 fn pace(shared: &Rc<Shared>, now_ns: u64) {
     loop {
         let mut source = shared.source.borrow_mut();
         if source.assign(now_ns) {
             continue;
         }
-        let Some(scheduled_ns) = source.take_for_new_lane(now_ns, shared.lanes_left.get()) else { return };
+        let Some(scheduled_ns) = source.take_for_new_connection(now_ns, shared.tasks_left.get()) else {
+            return;
+        };
         drop(source);
-        Lane::spawn(shared, false, Some(scheduled_ns));
+        ConnectionTask::spawn(shared, false, Some(scheduled_ns));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
     use std::io::{Read as _, Write as _};
     use std::net::{TcpListener, TcpStream};
     use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
     use std::thread;
 
+    use ringtide::{Address, PreparedRequest};
     use ringtide_driver::monotonic_ns;
 
     use super::*;
+    use crate::progress::Snapshot;
 
-    /// No step here takes a hundredth of it.
+    /// Each step here takes less than a hundredth of this.
     const PATIENCE: Duration = Duration::from_secs(30);
 
     thread_local! {
-        /// What the worker on this thread works with, for its faults.
+        /// The state of the worker on this thread, so that a test can inject a fault.
         static SHARED: RefCell<Option<Rc<Shared>>> = const { RefCell::new(None) };
     }
 
-    /// A server, whose address is given, and which tells of each request.
+    /// Starts a server; returns its address and a channel with a message for each request.
     fn server() -> (Address, Receiver<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
         let address = listener.local_addr().expect("bound");
@@ -670,8 +411,8 @@ mod tests {
         (Address::Tcp(address), seen)
     }
 
-    /// A worker with three connections to `address`, which is led as `run` leads it; what it has told after `fault` has happened on its thread,
-    /// and whether it ended.
+    /// Leads a worker with three connections to `address` as `run` does and injects `fault` on its thread. Returns
+    /// what the worker reported, after checking that it ended and gave everything back.
     fn reports_after(
         address: Address,
         seen: &Receiver<()>,
@@ -702,7 +443,7 @@ mod tests {
             SHARED.set(Some(Rc::clone(&shared)));
             go_through_phases(&mut worker, Rc::clone(&shared), None, &|report| drop(sender.send(report)));
             let given_back =
-                (shared.lanes_left.get(), shared.in_flight.get(), shared.connects.under_way.get());
+                (shared.tasks_left.get(), shared.in_flight.get(), shared.connects.under_way.get());
             (shared.panicked.get(), given_back)
         });
         let next = || reports.recv_timeout(PATIENCE).expect("the worker says something");
@@ -729,25 +470,25 @@ mod tests {
                 Err(RecvTimeoutError::Timeout) => panic!("the worker goes on"),
             }
         }
-        let (panicked, given_back) = worker.join().expect("the panic is a lane's");
+        let (panicked, given_back) = worker.join().expect("the panic is a connection task's");
         assert!(panicked);
-        assert_eq!(given_back, (0, 0, 0), "lanes, requests in flight, connects under way");
+        assert_eq!(given_back, (0, 0, 0), "tasks, requests in flight, connects under way");
         told
     }
 
     #[test]
-    fn a_lane_that_panics_while_it_connects_ends_the_worker() {
+    fn a_connection_task_that_panics_while_it_connects_ends_the_worker() {
         let (address, seen) = server();
-        // Each wants to note how long its connect took.
+        // Each task panics when it records how long its connect took.
         let told =
             reports_after(address, &seen, false, |shared| std::mem::forget(shared.recorder.borrow_mut()));
         assert!(told.is_empty(), "there is nothing to tell");
     }
 
     #[test]
-    fn a_lane_that_panics_at_an_answer_ends_the_worker_without_an_outcome() {
+    fn a_connection_task_that_panics_at_an_answer_ends_the_worker_without_an_outcome() {
         let (address, seen) = server();
-        // More lands than has been sent: an overflow.
+        // More answers than requests in flight: the subtraction overflows.
         let told = reports_after(address, &seen, true, |shared| shared.in_flight.set(0));
         assert!(matches!(told[..], [Report::Opened(_)]), "it was open, and has no outcome");
     }

@@ -1,8 +1,8 @@
-//! Where a worker's requests come from: its server's answers (closed loop) or a schedule (open loop).
+//! Where a worker's requests come from: the server's answers (closed loop) or a schedule (open loop).
 //!
-//! An open loop has one schedule for all connections of a worker. What is due goes to the connection that has been idle
-//! longest; what finds none idle waits in the schedule itself, which stores nothing, so a run takes constant memory however
-//! far its server falls behind.
+//! An open loop has one schedule for all connections of a worker. A due request goes to the connection that has been
+//! idle longest. If none is idle, it waits in the schedule, which stores nothing; so memory stays constant however
+//! far the server falls behind.
 
 use std::collections::VecDeque;
 use std::task::Waker;
@@ -11,45 +11,45 @@ use ringtide_driver::slots::reserve_sparingly;
 
 use crate::schedule::Schedule;
 
-/// A lane's place in the source.
-pub(super) type LaneNumber = usize;
+/// A connection's index in the source.
+pub(super) type ConnectionNumber = usize;
 
-/// What a lane gets when it asks for a request.
+/// What a connection gets when it asks for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Draw {
-    /// Send one that was due at this time, and is due still.
+    /// Send one now. It was due at this time.
     Now(u64),
-    /// Send one that came due at this time while the lane waited for it.
+    /// Send one now. It came due at this time, while the connection waited for it.
     Assigned(u64),
-    /// None is due; the lane is woken when one is.
+    /// None is due; the connection is woken when one is.
     Wait,
 }
 
 /// The source of one phase of a run.
 pub(super) struct Source {
     kind: Kind,
-    /// Lanes that wait, the longest first.
+    /// Waiting connections; the one that has waited longest comes first.
     idle: VecDeque<u32>,
-    lanes: Vec<LaneState>,
-    /// Of the task that paces; woken when a lane begins to wait.
+    connections: Vec<ConnectionState>,
+    /// The pacing task, woken when a connection begins to wait.
     pacer: Option<Waker>,
 }
 
 #[derive(Default)]
-struct LaneState {
+struct ConnectionState {
     waker: Option<Waker>,
     place: Place,
 }
 
-/// Where a lane is, as far as the source knows.
+/// Where a connection is, as far as the source knows.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Place {
     /// At work.
     #[default]
     Busy,
-    /// In the queue of those that wait.
+    /// In the queue of waiting connections.
     Idle,
-    /// Woken, with a request that was due at this time.
+    /// Woken for a request that was due at this time.
     Assigned(u64),
 }
 
@@ -64,8 +64,8 @@ enum Kind {
     Open {
         start_ns: u64,
         schedule: Schedule,
-        lanes_max: usize,
-        /// Requests that were taken.
+        connections_max: usize,
+        /// Requests taken so far.
         taken: u64,
     },
 }
@@ -76,93 +76,94 @@ impl Source {
         Self::new(Kind::Waiting)
     }
 
-    /// Requests whenever a lane asks, from `start_ns` to `end_ns`, `count` at most.
+    /// Gives a request whenever a connection asks, from `start_ns` to `end_ns`, at most `count` in all.
     pub(super) fn closed(start_ns: u64, end_ns: u64, count: u64) -> Self {
         Self::new(Kind::Closed { start_ns, end_ns, left: count })
     }
 
-    /// The requests of a schedule that begins at `start_ns`, for `lanes_max` lanes at most.
-    pub(super) fn open(start_ns: u64, schedule: Schedule, lanes_max: usize) -> Self {
-        Self::new(Kind::Open { start_ns, schedule, lanes_max, taken: 0 })
+    /// Gives the requests of a schedule that begins at `start_ns`, to at most `connections_max` connections.
+    pub(super) fn open(start_ns: u64, schedule: Schedule, connections_max: usize) -> Self {
+        Self::new(Kind::Open { start_ns, schedule, connections_max, taken: 0 })
     }
 
     fn new(kind: Kind) -> Self {
-        Self { kind, idle: VecDeque::new(), lanes: Vec::new(), pacer: None }
+        Self { kind, idle: VecDeque::new(), connections: Vec::new(), pacer: None }
     }
 
-    /// Goes on to the next phase; the lanes stay, and those that wait are served by it.
+    /// Switches to the next phase. The connections stay, and those that wait are served from it.
     pub(super) fn replace(&mut self, next: Self) {
         self.kind = next.kind;
         if let Kind::Closed { .. } = self.kind {
-            // Each asks for itself; that none is due before the start is for the pacer to see to.
+            // Connections ask by themselves. The pacer makes sure that none is served before the start.
             self.wake_pacer();
         }
     }
 
-    /// A place for a lane.
-    pub(super) fn add_lane(&mut self) -> LaneNumber {
-        let length = self.lanes.len() + 1;
-        reserve_sparingly(&mut self.lanes, length);
-        self.lanes.push(LaneState::default());
+    /// Adds a connection.
+    pub(super) fn add_connection(&mut self) -> ConnectionNumber {
+        let length = self.connections.len() + 1;
+        reserve_sparingly(&mut self.connections, length);
+        self.connections.push(ConnectionState::default());
         length - 1
     }
 
-    /// How to wake a lane: when it is given a request, and at the end.
-    pub(super) fn set_lane_waker(&mut self, lane: LaneNumber, waker: &Waker) {
-        self.lanes[lane].waker = Some(waker.clone());
+    /// Sets the waker of a connection, used when it is assigned a request and at the end.
+    pub(super) fn set_connection_waker(&mut self, connection: ConnectionNumber, waker: &Waker) {
+        self.connections[connection].waker = Some(waker.clone());
     }
 
-    /// Wakes all lanes, at the end.
-    pub(super) fn wake_lanes(&self) {
-        for waker in self.lanes.iter().filter_map(|lane| lane.waker.as_ref()) {
+    /// Wakes all connections at the end.
+    pub(super) fn wake_connections(&self) {
+        for waker in self.connections.iter().filter_map(|connection| connection.waker.as_ref()) {
             waker.wake_by_ref();
         }
     }
 
-    /// A request for `lane` at `now_ns`, if one is due.
+    /// A request for `connection` at `now_ns`, if one is due.
     #[inline]
-    pub(super) fn draw(&mut self, lane: LaneNumber, now_ns: u64) -> Draw {
-        if let Place::Assigned(scheduled_ns) = self.lanes[lane].place {
-            self.lanes[lane].place = Place::Busy;
+    pub(super) fn draw(&mut self, connection: ConnectionNumber, now_ns: u64) -> Draw {
+        if let Place::Assigned(scheduled_ns) = self.connections[connection].place {
+            self.connections[connection].place = Place::Busy;
             return Draw::Assigned(scheduled_ns);
         }
         if let Some(scheduled_ns) = self.take_due(now_ns) {
-            self.leave_queue(lane);
+            self.leave_queue(connection);
             return Draw::Now(scheduled_ns);
         }
-        if self.lanes[lane].place == Place::Busy {
-            self.lanes[lane].place = Place::Idle;
-            self.idle.push_back(lane as u32);
+        if self.connections[connection].place == Place::Busy {
+            self.connections[connection].place = Place::Idle;
+            self.idle.push_back(connection as u32);
             self.wake_pacer();
         }
         Draw::Wait
     }
 
-    /// The lane will not ask again. A request that was given to it meanwhile is given back.
-    pub(super) fn leave(&mut self, lane: LaneNumber) -> Option<u64> {
-        self.leave_queue(lane);
-        match std::mem::take(&mut self.lanes[lane].place) {
+    /// Says that the connection will not ask again. Returns a request that was assigned to it and not taken.
+    pub(super) fn leave(&mut self, connection: ConnectionNumber) -> Option<u64> {
+        self.leave_queue(connection);
+        match std::mem::take(&mut self.connections[connection].place) {
             Place::Assigned(scheduled_ns) => Some(scheduled_ns),
             Place::Busy | Place::Idle => None,
         }
     }
 
-    /// A lane that asks again while it waits, and is served, must not be given another request.
-    fn leave_queue(&mut self, lane: LaneNumber) {
-        if self.lanes[lane].place == Place::Idle {
-            self.lanes[lane].place = Place::Busy;
-            self.idle.retain(|other| *other as usize != lane);
+    /// A connection served while it waits must leave the queue, or it would be assigned another request.
+    fn leave_queue(&mut self, connection: ConnectionNumber) {
+        if self.connections[connection].place == Place::Idle {
+            self.connections[connection].place = Place::Busy;
+            self.idle.retain(|other| *other as usize != connection);
         }
     }
 
-    /// Gives the next request that is due to the lane that has waited longest; false when there is none of either.
+    /// Assigns the next due request to the connection that has waited longest; false if there is no such request or
+    /// connection.
     pub(super) fn assign(&mut self, now_ns: u64) -> bool {
         if self.idle.is_empty() {
             return false;
         }
         let Some(scheduled_ns) = self.take_due(now_ns) else { return false };
-        let Some(lane) = self.idle.pop_front() else { return false };
-        let state = &mut self.lanes[lane as usize];
+        let Some(connection) = self.idle.pop_front() else { return false };
+        let state = &mut self.connections[connection as usize];
         state.place = Place::Assigned(scheduled_ns);
         if let Some(waker) = &state.waker {
             waker.wake_by_ref();
@@ -170,15 +171,15 @@ impl Source {
         true
     }
 
-    /// A request that is due, for a lane that is yet to be made, if there are fewer than may be.
-    pub(super) fn take_for_new_lane(&mut self, now_ns: u64, lanes: usize) -> Option<u64> {
+    /// A due request for a connection that is yet to be opened, if fewer are open than may be.
+    pub(super) fn take_for_new_connection(&mut self, now_ns: u64, connections: usize) -> Option<u64> {
         match &self.kind {
-            Kind::Open { lanes_max, .. } if lanes < *lanes_max => self.take_due(now_ns),
+            Kind::Open { connections_max, .. } if connections < *connections_max => self.take_due(now_ns),
             _ => None,
         }
     }
 
-    /// Requests that were due before `end_ns` and that nobody has taken: when, or nearly so, and how many.
+    /// Requests due before `end_ns` that nobody has taken: roughly when they were due, and how many they are.
     pub(super) fn take_overdue(&mut self, end_ns: u64) -> Option<(u64, u64)> {
         match &mut self.kind {
             Kind::Open { start_ns, schedule, .. } => {
@@ -189,7 +190,7 @@ impl Source {
         }
     }
 
-    /// How many requests a schedule has had by `now_ns`, and how many of these nobody has taken yet.
+    /// How many requests of the schedule were due by `now_ns`, and how many of these nobody has taken yet.
     pub(super) fn due(&self, now_ns: u64) -> (u64, u64) {
         match &self.kind {
             Kind::Open { start_ns, schedule, taken, .. } => {
@@ -209,7 +210,7 @@ impl Source {
         }
     }
 
-    /// Whether the number of requests that the run is for has been taken; never when it is for a time alone.
+    /// Whether the run's number of requests has been taken; never true for a run limited by time alone.
     pub(super) fn is_complete(&self) -> bool {
         match &self.kind {
             Kind::Waiting => false,
@@ -218,24 +219,24 @@ impl Source {
         }
     }
 
-    /// Whether all of `lanes` wait.
-    pub(super) fn all_idle(&self, lanes: usize) -> bool {
-        self.idle.len() == lanes
+    /// Whether all `connections` are waiting.
+    pub(super) fn all_idle(&self, connections: usize) -> bool {
+        self.idle.len() == connections
     }
 
-    /// When the pacer has to look again; `None` when the lanes see to themselves.
+    /// When the pacer must look again; `None` if the connections need no pacing.
     pub(super) fn next_wake_ns(&self) -> Option<u64> {
         match &self.kind {
             Kind::Waiting => None,
             Kind::Closed { start_ns, left, .. } => (*left > 0 && !self.idle.is_empty()).then_some(*start_ns),
-            Kind::Open { start_ns, schedule, lanes_max, .. } => {
-                let wanted = !self.idle.is_empty() || self.lanes.len() < *lanes_max;
+            Kind::Open { start_ns, schedule, connections_max, .. } => {
+                let wanted = !self.idle.is_empty() || self.connections.len() < *connections_max;
                 schedule.peek_ns().filter(|_| wanted).map(|due_ns| start_ns.saturating_add(due_ns))
             }
         }
     }
 
-    /// Who is to be woken when a lane begins to wait.
+    /// Sets whom to wake when a connection begins to wait.
     pub(super) fn set_waker(&mut self, waker: &Waker) {
         self.pacer = Some(waker.clone());
     }

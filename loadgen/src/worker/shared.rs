@@ -1,0 +1,212 @@
+//! The state that a worker's connections share with each other and with the task that paces them.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+use ringtide::{Address, PreparedRequest};
+use ringtide_driver::allocator::CountingAllocator;
+
+use super::phase::with_phase;
+use super::source::Source;
+use crate::metrics::Recorder;
+use crate::plan::{MaxErrors, Mode, Plan, Stop};
+use crate::progress::Snapshot;
+
+/// Connections that one worker opens at the same time before a run. More would overflow the accept queue of most
+/// servers, and a SYN dropped there is sent again only after a second.
+const CONNECTS_AT_ONCE: usize = 128;
+
+/// How often a percentile is computed for the progress. This takes tens of microseconds, in which nothing is sent.
+const PERCENTILE_INTERVAL_NS: u64 = 1_000_000_000;
+
+/// What a worker needs to start.
+pub(crate) struct Assignment {
+    /// What to do.
+    pub plan: Arc<Plan>,
+    /// The worker's number.
+    pub index: usize,
+    /// The addresses to connect to, tried in order.
+    pub addresses: Vec<Address>,
+    /// What to send.
+    pub request: PreparedRequest,
+    /// Where the workers publish their progress, one entry each.
+    pub snapshots: Arc<[Snapshot]>,
+    /// The allocator that counts the heap, if the program has one.
+    pub heap: Option<&'static CountingAllocator>,
+}
+
+/// What all connections of a worker share.
+pub(super) struct Shared {
+    pub(super) plan: Arc<Plan>,
+    pub(super) index: usize,
+    pub(super) snapshots: Arc<[Snapshot]>,
+    /// Whether each answer is published at once: a limit on the share of errors needs the number of ended requests.
+    pub(super) counts_answers: bool,
+    pub(super) addresses: Vec<Address>,
+    pub(super) request: PreparedRequest,
+    pub(super) recorder: RefCell<Recorder>,
+    pub(super) source: RefCell<Source>,
+    /// Only requests that were due from here on are recorded.
+    pub(super) measured_from_ns: Cell<u64>,
+    /// Connects during the warm-up are not recorded. Those before it are.
+    pub(super) warming_up: Cell<bool>,
+    /// The run is over: no request starts, and those in flight are given up.
+    pub(super) ended: Cell<bool>,
+    pub(super) tasks_left: Cell<usize>,
+    /// Woken when the last connection task has ended or the last connect has been tried.
+    pub(super) main_waker: Cell<Option<Waker>>,
+    pub(super) connects: Connects,
+    pub(super) in_flight: Cell<usize>,
+    pub(super) in_flight_max: Cell<usize>,
+    /// When to compute the next percentile for the progress.
+    pub(super) next_percentile_ns: Cell<u64>,
+    /// As many requests have failed as the plan allows.
+    pub(super) too_many_errors: Cell<bool>,
+    /// A connection task has panicked, so this worker's measurements are worthless.
+    pub(super) panicked: Cell<bool>,
+}
+
+impl Shared {
+    pub(super) fn new(assignment: Assignment) -> Self {
+        let Assignment { plan, index, addresses, request, snapshots, heap: _ } = assignment;
+        Self {
+            recorder: RefCell::new(Recorder::new(plan.open_loop().is_some())),
+            source: RefCell::new(Source::waiting()),
+            counts_answers: matches!(plan.max_errors, Some(MaxErrors::Percent(_))),
+            plan,
+            index,
+            snapshots,
+            addresses,
+            request,
+            measured_from_ns: Cell::new(u64::MAX),
+            warming_up: Cell::new(false),
+            ended: Cell::new(false),
+            tasks_left: Cell::new(0),
+            main_waker: Cell::new(None),
+            connects: Connects::default(),
+            in_flight: Cell::new(0),
+            in_flight_max: Cell::new(0),
+            next_percentile_ns: Cell::new(0),
+            too_many_errors: Cell::new(false),
+            panicked: Cell::new(false),
+        }
+    }
+
+    pub(super) fn wake_main(&self) {
+        if let Some(waker) = self.main_waker.take() {
+            waker.wake();
+        }
+    }
+
+    pub(super) fn is_measured(&self, scheduled_ns: u64) -> bool {
+        scheduled_ns >= self.measured_from_ns.get()
+    }
+
+    pub(super) fn is_measuring(&self) -> bool {
+        self.measured_from_ns.get() != u64::MAX
+    }
+
+    /// Whether a request without an answer (timed out, or cut off by the end) counts. In a closed loop that runs for
+    /// a time, one from the warm-up counts too: it blocked its connection in the measured part and would otherwise
+    /// appear in no figure. With a schedule or a number of requests, the measured requests are fixed, so one from the
+    /// warm-up is only noted.
+    pub(super) fn counts_unanswered(&self, scheduled_ns: u64) -> bool {
+        let kept_a_place = matches!((&self.plan.mode, self.plan.stop), (Mode::Closed, Stop::Duration { .. }));
+        self.is_measured(scheduled_ns) || (self.is_measuring() && kept_a_place)
+    }
+
+    pub(super) fn sent_one(&self) {
+        let in_flight = self.in_flight.get() + 1;
+        self.in_flight.set(in_flight);
+        self.in_flight_max.set(self.in_flight_max.get().max(in_flight));
+    }
+
+    pub(super) fn landed(&self, count: usize) {
+        self.in_flight.set(self.in_flight.get() - count);
+        // The last answer to the last request ends the run. Its connection may already count as waiting, and would
+        // then not wake the pacer.
+        if self.in_flight.get() == 0 {
+            self.source.borrow_mut().wake_pacer_at_the_end();
+        }
+    }
+
+    /// Publishes the figures for the progress display.
+    pub(super) fn publish(&self, now_ns: u64) {
+        let recorder = self.recorder.borrow();
+        let is_due = now_ns >= self.next_percentile_ns.get();
+        let response_p99_ns = if is_due { recorder.response_p99_ns() } else { None };
+        if response_p99_ns.is_some() {
+            self.next_percentile_ns.set(now_ns + PERCENTILE_INTERVAL_NS);
+        }
+        self.snapshots[self.index].publish(recorder.counters(), response_p99_ns, now_ns);
+    }
+
+    /// Publishes how many requests have failed, and ends this worker's part if all workers together have reached the
+    /// limit.
+    #[cold]
+    pub(super) fn count_errors(&self) {
+        let Some(max) = self.plan.max_errors else { return };
+        self.snapshots[self.index].count(self.recorder.borrow().counters());
+        let (failed, ended) = Snapshot::failed_and_ended(&self.snapshots);
+        if max.is_reached(failed, ended) {
+            self.too_many_errors.set(true);
+            with_phase(|phase| phase.stopped.set(true));
+        }
+    }
+
+    /// Ends this worker's part because one of its tasks has panicked.
+    pub(super) fn fail(&self) {
+        self.panicked.set(true);
+        with_phase(|phase| phase.stopped.set(true));
+        self.wake_main();
+    }
+}
+
+/// The connects before the run.
+#[derive(Default)]
+pub(super) struct Connects {
+    pub(super) tried: Cell<usize>,
+    pub(super) connected: Cell<usize>,
+    pub(super) first_error: RefCell<Option<String>>,
+    pub(super) under_way: Cell<usize>,
+    waiting: RefCell<Vec<Waker>>,
+}
+
+/// Permission for one of the connects before the run. Dropping it gives it back and counts the connect as tried,
+/// however it ended.
+pub(super) struct ConnectPermit {
+    pub(super) shared: Rc<Shared>,
+}
+
+impl ConnectPermit {
+    /// Waits until another connect may start.
+    pub(super) async fn acquire(shared: &Rc<Shared>) -> Self {
+        let connects = &shared.connects;
+        poll_fn(|context| {
+            if connects.under_way.get() < CONNECTS_AT_ONCE {
+                connects.under_way.set(connects.under_way.get() + 1);
+                return Poll::Ready(());
+            }
+            connects.waiting.borrow_mut().push(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+        Self { shared: Rc::clone(shared) }
+    }
+}
+
+impl Drop for ConnectPermit {
+    fn drop(&mut self) {
+        let connects = &self.shared.connects;
+        connects.under_way.set(connects.under_way.get() - 1);
+        connects.tried.set(connects.tried.get() + 1);
+        let next = connects.waiting.borrow_mut().pop();
+        if let Some(waker) = next {
+            waker.wake();
+        }
+        self.shared.wake_main();
+    }
+}
