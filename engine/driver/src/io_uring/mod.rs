@@ -14,6 +14,7 @@
 mod buffer_ring;
 mod reap;
 mod receive_limit;
+mod send_entry;
 mod setup;
 mod slot;
 #[cfg(test)]

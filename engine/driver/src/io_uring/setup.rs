@@ -12,7 +12,7 @@ use io_uring::{IoUring, cqueue, opcode, types};
 use socket2::SockRef;
 
 use super::buffer_ring::{BUFFER_GROUP, BufferRing};
-use super::submit::quiet;
+use super::send_entry::quiet;
 use crate::buffer::BufferPool;
 
 /// Entries of the submission queue: one turn may start this many operations before it has to enter the kernel early.

@@ -412,13 +412,11 @@ impl World {
                 return self.done.push_back(Done { kind, handle, result: 1, more: true });
             }
             (Kind::Receive | Kind::Accept, Outcome::LostMore) => 1,
-            (Kind::Receive, Outcome::End) => 0,
             (Kind::Receive, Outcome::NoBuffers) => -libc::ENOBUFS,
             (Kind::Receive | Kind::Accept, Outcome::Cancelled) => -libc::ECANCELED,
-            (Kind::Receive, Outcome::Reset | Outcome::Aborted) => -libc::ECONNRESET,
+            (Kind::Receive | Kind::Send, Outcome::Reset | Outcome::Aborted) => -libc::ECONNRESET,
             (Kind::Accept, Outcome::Aborted) => -libc::ECONNABORTED,
             (Kind::Accept, _) => -libc::EMFILE,
-            (Kind::Send, Outcome::Reset | Outcome::Aborted) => -libc::ECONNRESET,
             (Kind::Send, Outcome::Part | Outcome::LostMore) => (len / 2).max(1),
             (Kind::Send, _) => len,
             (_, Outcome::Reset) => -libc::ECONNREFUSED,
@@ -504,7 +502,7 @@ impl World {
             Event::ReceiveEnded(ReceiveEnd::Error(error)) => assert_os(error, &[libc::ECONNRESET]),
             Event::AcceptEnded(Some(error)) => assert_os(error, &[libc::EMFILE]),
             Event::Connected(Err(error)) | Event::Polled(Err(error)) => {
-                assert_os(error, &[libc::ECONNREFUSED])
+                assert_os(error, &[libc::ECONNREFUSED]);
             }
             // That it was cancelled is checked by the ledger.
             Event::Sent(Err(cut), _) => {

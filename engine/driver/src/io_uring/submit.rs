@@ -8,6 +8,7 @@ use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{opcode, squeue};
 
 use super::IoUring;
+use super::send_entry::{SEND_FLAGS, quiet};
 use super::slot::InFlight;
 use super::user_data::{Kind, pack};
 use crate::contract::{Driver, Handle};
@@ -216,15 +217,6 @@ impl IoUring {
         // SAFETY: a fresh descriptor that nobody else knows.
         Ok(unsafe { OwnedFd::from_raw_fd(wake) })
     }
-}
-
-const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
-
-/// A send that completes only if it fails or is short, and which has ended in any case when the call that submits it returns:
-/// `MSG_DONTWAIT` forbids the kernel to keep it until there is room (`REQ_F_NOWAIT`). With `MSG_WAITALL` anything short of all of it counts
-/// as a failure, which is told in spite of `IOSQE_CQE_SKIP_SUCCESS`: with the number of bytes taken, or `EAGAIN` when that is none.
-pub(super) fn quiet(send: opcode::Send) -> squeue::Entry {
-    send.flags(SEND_FLAGS | libc::MSG_DONTWAIT).build().flags(squeue::Flags::SKIP_SUCCESS)
 }
 
 /// Whether io_uring_enter(2) will work again after this error, sooner or later, so that the caller only has to go on: the deadline came

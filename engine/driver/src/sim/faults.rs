@@ -1,5 +1,8 @@
 //! What may go wrong in the simulation, how often, and the seeded chance that decides it.
 
+/// How long a fault delays something at most.
+pub(super) const DELAY_NS_MAX: u64 = 2_000_000;
+
 /// How often each fault happens: a probability from 0 (never, the default) to 1 (at every opportunity).
 ///
 /// Those that a driver owes to hide come first: a caller notices at most that things take longer or come in other

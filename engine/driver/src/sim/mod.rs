@@ -42,8 +42,8 @@ use crate::limits::QUIET_SEND_SIZE_MAX;
 use crate::slots::Slots;
 use agenda::{Agenda, Bell, Step};
 pub use faults::Faults;
-use faults::Random;
-use socket::{Kind, Link, Listener, MultishotState, Phase, Send, Socket, Stream};
+use faults::{DELAY_NS_MAX, Random};
+use socket::{Kind, LATENCY_NS, Link, Listener, MultishotState, Phase, Send, Socket, Stream, not_connected};
 
 /// What one turn costs in virtual time, so that a caller who turns until a moment has come sees it come.
 const TURN_NS: u64 = 1_000;
@@ -485,13 +485,13 @@ impl Sim {
                 last_arrival_ns: 0,
             }
         } else {
-            Link { latency_ns: network::LATENCY_NS, ns_per_byte: 0, last_arrival_ns: 0 }
+            Link { latency_ns: LATENCY_NS, ns_per_byte: 0, last_arrival_ns: 0 }
         }
     }
 
     /// 0, or with `probability` a random time.
     fn random_delay_ns(&mut self, probability: f64) -> u64 {
-        if self.random.chance(probability) { self.random.up_to(network::DELAY_NS_MAX) } else { 0 }
+        if self.random.chance(probability) { self.random.up_to(DELAY_NS_MAX) } else { 0 }
     }
 
     /// Tells of the silent sends that have to wait; whether there was any. Nothing delays that.
@@ -540,8 +540,4 @@ impl Sim {
         }
         true
     }
-}
-
-fn not_connected() -> io::Error {
-    io::Error::from_raw_os_error(libc::ENOTCONN)
 }

@@ -2,19 +2,16 @@
 
 use std::io;
 
+use super::Sim;
 use super::agenda::Step;
-use super::socket::{End, Kind, Link, Listener, MultishotState, Phase, Segment, Send, Socket, Stream};
-use super::{Sim, not_connected};
+use super::faults::DELAY_NS_MAX;
+use super::socket::{
+    End, Kind, Link, Listener, MultishotState, Phase, Segment, Send, Socket, Stream, not_connected,
+};
 use crate::address::Address;
 use crate::buffer::Lease;
 use crate::contract::{Completion, CutSend, Event, Handle, ReceiveEnd, cancelled_send};
 use crate::limits::LISTEN_BACKLOG;
-
-/// From one end of a fast connection to the other, as on loopback.
-pub(super) const LATENCY_NS: u64 = 10_000;
-
-/// How long a fault delays something at most.
-pub(super) const DELAY_NS_MAX: u64 = 2_000_000;
 
 /// When a connection that is to fail does so at the latest.
 const RESET_NS_MAX: u64 = 100_000_000;

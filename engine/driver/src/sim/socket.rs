@@ -27,6 +27,11 @@ impl Socket {
     }
 }
 
+/// The error of what needs a connection, and has none.
+pub(super) fn not_connected() -> io::Error {
+    io::Error::from_raw_os_error(libc::ENOTCONN)
+}
+
 #[derive(Debug)]
 pub(super) enum Kind {
     Stream(Box<Stream>),
@@ -134,6 +139,9 @@ pub(super) enum Send {
     },
     Ended,
 }
+
+/// From one end of a fast connection to the other, as on loopback.
+pub(super) const LATENCY_NS: u64 = 10_000;
 
 /// One direction of a connection.
 #[derive(Clone, Copy, Debug, Default)]
