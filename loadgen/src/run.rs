@@ -82,7 +82,7 @@ impl Run {
     ///
     /// # Errors
     /// When the run failed as a whole: no address, no connection, no driver; or when a worker panicked. All its
-    /// threads have ended, except with [`Error::WorkerPanicked`].
+    /// threads have ended, except after [`Error::Unstoppable`].
     pub fn execute(mut self) -> Result<RunResult, Error> {
         let resolving = Instant::now();
         let (addresses, resolved) = self.addresses()?;
