@@ -1,6 +1,6 @@
-//! Facts about the machine, and about what this process and its threads have used of it.
+//! Facts about the machine and what this process and its threads have used of it.
 //!
-//! All of it is read-only. Where a system does not tell, the fact is `unknown` or 0, never invented.
+//! Everything here only reads. A fact that the system does not tell is `unknown` or 0, never invented.
 
 use std::fs;
 use std::io::{self, Read as _, Seek as _};
@@ -18,14 +18,14 @@ pub struct Environment {
     pub cpu: String,
     /// Cores that this process may use.
     pub cores: usize,
-    /// The driver that moved the bytes; `fallback and io_uring` when some workers could not have the latter.
+    /// The driver that moved the bytes; `fallback and io_uring` if only some workers could use io_uring.
     pub driver: String,
-    /// What of it, or of both, was in use.
+    /// Which features of the driver were in use.
     pub driver_features: Vec<String>,
 }
 
 impl Environment {
-    /// This machine, with what the run used to move its bytes.
+    /// Describes this machine and the driver that the run used.
     pub fn of_this_machine(driver: &str, driver_features: Vec<String>) -> Self {
         let unknown = || "unknown".to_owned();
         Self {
@@ -42,7 +42,7 @@ impl Environment {
     }
 }
 
-/// The most memory that this process ever held (`VmHWM`, proc(5)), in bytes.
+/// The peak resident memory of this process (`VmHWM`, proc(5)), in bytes.
 pub fn rss_peak_bytes() -> u64 {
     fs::read_to_string("/proc/self/status")
         .ok()
@@ -50,31 +50,31 @@ pub fn rss_peak_bytes() -> u64 {
         .map_or(0, |kibibytes| kibibytes * 1024)
 }
 
-/// Cores of the machine that are in use, whether or not this process may run on them; 1 when the system does not tell.
+/// Online cores of the machine, whether or not this process may run on them; 1 if the system does not tell.
 pub fn online_cores() -> usize {
     let count = sysconf(SysconfVar::_NPROCESSORS_ONLN).ok().flatten();
     count.and_then(|count| usize::try_from(count).ok()).unwrap_or(1)
 }
 
-/// What a thread has used so far, in nanoseconds. Differences between two readings are what counts.
+/// What a thread has used so far, in nanoseconds. Only the difference between two readings means anything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ThreadUsage {
     /// CPU time in user space.
     pub user_ns: u64,
-    /// CPU time in the kernel. 0 where the system does not tell the two apart: all of it is in `user_ns` then.
+    /// CPU time in the kernel. 0 where the system does not tell the two apart; `user_ns` then has it all.
     pub system_ns: u64,
-    /// Time ready to run without a core.
+    /// Time spent ready to run, waiting for a core.
     pub run_queue_wait_ns: u64,
 }
 
-/// Reads what the thread that opened it has used. The file stays open, so that reading costs few calls.
+/// Reads what one thread, the one that made it, has used. Its file stays open, so a reading costs few calls.
 #[derive(Debug)]
 pub struct ThreadMeter {
     schedstat: Option<fs::File>,
 }
 
 impl ThreadMeter {
-    /// A meter of the calling thread; reading it from another one mixes the two.
+    /// A meter of the calling thread. Read from another thread, it would mix the figures of both.
     pub fn of_this_thread() -> Self {
         Self { schedstat: fs::File::open("/proc/thread-self/schedstat").ok() }
     }
@@ -104,7 +104,7 @@ impl ThreadMeter {
     }
 }
 
-/// The kernel's part of `cpu_ns`: getrusage(2) tells both parts in whole microseconds, the clock their exact sum.
+/// The kernel's part of `cpu_ns`. getrusage(2) gives both parts in whole microseconds, the clock their exact sum.
 #[cfg(target_os = "linux")]
 fn split_of_this_thread(cpu_ns: u64) -> io::Result<u64> {
     use nix::sys::resource::{UsageWho, getrusage};
@@ -115,7 +115,7 @@ fn split_of_this_thread(cpu_ns: u64) -> io::Result<u64> {
     Ok(system_ns.min(cpu_ns))
 }
 
-/// Elsewhere a thread's times are not told apart.
+/// Other systems do not split a thread's CPU time.
 #[cfg(not(target_os = "linux"))]
 fn split_of_this_thread(_cpu_ns: u64) -> io::Result<u64> {
     Ok(0)
@@ -163,7 +163,7 @@ mod tests {
         assert!(after.run_queue_wait_ns >= before.run_queue_wait_ns);
     }
 
-    /// Until the thread's own clock has advanced by this.
+    /// Spins until the thread's CPU clock has advanced by this.
     fn burn_cpu_ns(time_ns: u64) {
         let now_ns = || {
             let now = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("readable");

@@ -1,6 +1,6 @@
-//! Everything that can keep a command from being done, by culprit.
+//! Everything that can make a command fail, by culprit.
 //!
-//! What happens to single requests is no error of this kind: it is counted, see `metrics::ErrorKind`.
+//! A failed request is not such an error: it is counted (`metrics::ErrorKind`).
 
 use std::io;
 use std::path::PathBuf;
@@ -11,13 +11,13 @@ use ringtide::runtime::SetupError;
 use crate::fd_limit::DescriptorLimitError;
 use crate::url::UrlError;
 
-/// Why a command could not be done.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// What was typed cannot be carried out. Nothing has been started.
+    /// The command line cannot be carried out. Nothing has been started.
     #[error(transparent)]
     Usage(#[from] UsageError),
-    /// The system does not allow as many descriptors as the plan needs. Nothing has been started.
+    /// The system allows fewer descriptors than the plan needs. Nothing has been started.
     #[error(transparent)]
     DescriptorLimit(#[from] DescriptorLimitError),
     /// No address was found for the host. Nothing has been started.
@@ -39,7 +39,7 @@ pub enum Error {
     /// A worker could not be set up.
     #[error(transparent)]
     Setup(SetupError),
-    /// The system gives no thread.
+    /// The system refused a thread.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
     /// The server could not be started.
@@ -48,7 +48,7 @@ pub enum Error {
     /// The user ended the run before there was anything to report.
     #[error("interrupted before the first connection")]
     Interrupted,
-    /// Interrupts cannot be caught.
+    /// The signal handler could not be installed.
     #[error("cannot handle signals: {0}")]
     Signals(io::Error),
     /// A worker, or one of its tasks, panicked, which is a defect; the message of the panic has been printed.
@@ -56,13 +56,13 @@ pub enum Error {
         "a worker thread panicked, so the run has no result; this is a bug in ringtide, please report it"
     )]
     WorkerPanicked,
-    /// Workers went on after they had been told to end, which is a defect. Their threads may still be running.
+    /// Workers went on after being told to end, which is a defect. Their threads may still be running.
     #[error("the run did not end within {} s of being stopped; this is a bug in ringtide, please report it", patience.as_secs())]
     Unstoppable {
-        /// How long they were waited for.
+        /// How long the run waited for them.
         patience: Duration,
     },
-    /// The method is none.
+    /// This is not an HTTP method.
     #[error("`{0}` is not an HTTP method")]
     Method(String),
     /// The request cannot be encoded.
@@ -78,13 +78,13 @@ pub enum Error {
     },
 }
 
-/// What is wrong with what was typed. Each message names the flag, its value, and what would be right.
+/// What is wrong with the command line. Each message names the flag, its value, and what would be right.
 #[derive(Debug, thiserror::Error)]
 pub enum UsageError {
     /// The URL.
     #[error(transparent)]
     Url(#[from] UrlError),
-    /// A flag that the program will have.
+    /// A flag that a later version will have.
     #[error("{flag} is not supported yet")]
     NotThereYet {
         /// The flag.
@@ -100,12 +100,12 @@ pub enum UsageError {
         /// What makes them incompatible.
         why: String,
     },
-    /// A flag means nothing without another.
+    /// A flag has no meaning without another.
     #[error("{flag} needs {missing}: {why}")]
     Needs {
         /// The flag that was given.
         flag: &'static str,
-        /// The flag that was not.
+        /// The missing flag.
         missing: &'static str,
         /// What the first one does.
         why: &'static str,

@@ -1,21 +1,23 @@
-//! What can be said about times when some of them were cut short: of these it is known only that they were longer than the time that was
-//! waited (right-censored observations).
+//! Statistics of times of which some were cut short: these are known only to be longer than the wait (right-censored
+//! observations).
 //!
-//! Percentiles follow the product-limit estimator (E. L. Kaplan and P. Meier, "Nonparametric Estimation from Incomplete
-//! Observations", 1958), and the mean is the area under its curve. What was cut short after the longest exact time leaves the rest of the
-//! curve open; there it counts with the time that was waited, so every figure from there is a lower bound.
+//! Percentiles follow the product-limit estimator (E. L. Kaplan and P. Meier, "Nonparametric Estimation from
+//! Incomplete Observations", 1958), and the mean is the area under its curve. Times cut short after the longest exact
+//! one leave the rest of the curve open. There they count with the time waited, so every figure from there on is a
+//! lower bound.
 //!
-//! Pure arithmetic over two histograms: no clock, no knowledge of what was timed.
+//! Pure arithmetic over two histograms, whatever they measured.
 
 use hdrhistogram::Histogram;
 
-/// More decimals of a percentile than this are not told apart.
+/// The most decimals that a percentile may have.
 pub const PERCENT_DECIMALS_MAX: usize = 15;
 
-/// Two shares that differ by less than this part are the same: the rounding of the divisions that led to them.
+/// Shares that differ by less than this part are equal: divisions have rounded them.
 const SHARE_ROUNDING: f64 = 1e-12;
 
-/// A quantile as an exact fraction, more than 0 and less than 1. In binary, 99.9 % of 1,000 is more than 999.
+/// A quantile as an exact fraction between 0 and 1, exclusive. In binary floating point, 99.9 % of 1,000 is more than
+/// 999.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quantile {
     part: u64,
@@ -32,7 +34,7 @@ impl Quantile {
         Self { part, whole }
     }
 
-    /// The quantile of a percentile in decimal digits, such as `99.9`. `None` for what is no such number, has more than
+    /// Parses a percentile in decimal digits, such as `99.9`. `None` if it is not such a number, has more than
     /// [`PERCENT_DECIMALS_MAX`] decimals, or is not between 0 and 100.
     pub fn of_percent(text: &str) -> Option<Self> {
         let (integer, decimals) = text.split_once('.').unwrap_or((text, ""));
@@ -51,7 +53,7 @@ impl Quantile {
         (0 < part && part < whole).then_some(Self { part, whole })
     }
 
-    /// Whether no more than the share above this quantile is left, when `left` of `of` are.
+    /// Whether `left` of `of` is at most the share above this quantile.
     fn is_reached(self, left: u64, of: u64) -> bool {
         u128::from(left) * u128::from(self.whole) <= u128::from(self.whole - self.part) * u128::from(of)
     }
@@ -62,22 +64,22 @@ impl Quantile {
     }
 }
 
-/// Whether times were cut short for reasons of their own.
+/// Whether times were cut short independently of their length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Censoring {
-    /// They were: those cut short would have gone on like the others that lasted so long.
+    /// They were: times cut short would have gone on like the others that lasted as long.
     Independent,
-    /// They were not; the long ones were cut short because they were long. Each counts with the time that was waited, and every figure is a
-    /// lower bound.
+    /// They were not: long times were cut short because they were long. Each counts with the time waited, and every
+    /// figure is a lower bound.
     Dependent,
 }
 
 /// One figure.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Reading {
-    /// Nanoseconds; 0 when there is nothing to see.
+    /// Nanoseconds; 0 without any times.
     pub ns: f64,
-    /// It is that or more.
+    /// Whether the true figure may be larger.
     pub is_lower_bound: bool,
 }
 
@@ -92,7 +94,7 @@ pub struct Curve {
     stdev: Reading,
 }
 
-/// A time at which the curve falls, and what is left after it: `base * left / of`.
+/// A time at which the curve falls, and the share left after it: `base * left / of`.
 #[derive(Clone, Copy, Debug)]
 struct Step {
     reading: Reading,
@@ -111,25 +113,25 @@ impl Step {
     }
 }
 
-/// As many times as one place of a histogram holds.
+/// The times in one bucket of a histogram.
 struct Group {
-    /// The last time that falls into the place.
+    /// The longest time of the bucket.
     highest_ns: u64,
     is_censored: bool,
     count: u64,
 }
 
 impl Curve {
-    /// The curve of times in nanoseconds, of which those in `censored` were cut short. Where both are equal, those that are exact go
-    /// before those that were cut short.
+    /// The curve of times in nanoseconds; those in `censored` were cut short. Exact times go before equal ones that
+    /// were cut short.
     ///
-    /// Values are as precise as the histograms, which have the same bounds: the last that falls into a place, for the shortest the
-    /// first, and for sums the middle.
+    /// Both histograms must have the same bounds, and values are as precise as their buckets: the upper end of a
+    /// bucket, for the shortest time the lower end, and for sums the middle.
     pub fn new(exact: &Histogram<u64>, censored: &Histogram<u64>, censoring: Censoring) -> Self {
         Self::of(exact, Some(censored), censoring)
     }
 
-    /// The curve of times of which none was cut short.
+    /// The curve of exact times only.
     pub fn exact(times: &Histogram<u64>) -> Self {
         Self::of(times, None, Censoring::Independent)
     }
@@ -138,7 +140,7 @@ impl Curve {
         let cut_short = censored.into_iter().flat_map(|times| groups(times, true));
         let mut groups: Vec<Group> = groups(exact, false).chain(cut_short).collect();
         groups.sort_unstable_by_key(|group| (group.highest_ns, group.is_censored));
-        // From here on, those cut short count with the time that was waited.
+        // From here on, times cut short count with the time waited.
         let open_from = match censoring {
             Censoring::Independent => {
                 groups.iter().rposition(|group| !group.is_censored).map_or(0, |at| at + 1)
@@ -190,10 +192,10 @@ impl Curve {
         self.censored
     }
 
-    /// The time that this share of them does not exceed: the first at which no more than the rest is left.
+    /// The time that this share of them does not exceed: the first after which no more than the rest is left.
     pub fn quantile(&self, quantile: Quantile) -> Reading {
         let at = self.steps.partition_point(|step| !step.reaches(quantile));
-        // The last one leaves none.
+        // After the last step nothing is left, so only an empty curve has no such step.
         self.steps.get(at).map_or(Reading::default(), |step| step.reading)
     }
 
@@ -212,7 +214,7 @@ impl Curve {
         self.mean
     }
 
-    /// The standard deviation. Where the curve is open, it is named a lower bound with the others, as it is not known.
+    /// The standard deviation. Where the curve is open it is unknown, and is marked as a lower bound like the others.
     pub fn stdev(&self) -> Reading {
         self.stdev
     }
@@ -257,7 +259,7 @@ mod tests {
 
     use super::*;
 
-    /// With a place for each value below 2,048.
+    /// With a bucket for each value below 2,048.
     fn histogram(values: impl IntoIterator<Item = u64>) -> Histogram<u64> {
         let mut histogram = Histogram::new_with_bounds(1, 1 << 24, 3).expect("valid bounds");
         values.into_iter().for_each(|value| histogram.saturating_record(value));
@@ -298,10 +300,10 @@ mod tests {
         }
     }
 
-    /// The estimator by its definition, one raw value after the other and in whole numbers: each time at which something ends, the
-    /// share that is left falls by one of those that are still there.
+    /// The estimator by its definition, over raw values and in integers: at each exact time, the share left falls by
+    /// one part of those still there.
     struct Naive {
-        /// A time, what is left after it, and whether it is a bound.
+        /// A time, the share left after it, and whether it is a bound.
         falls: Vec<(u64, Fraction, bool)>,
         mean: f64,
     }
@@ -410,7 +412,7 @@ mod tests {
         assert!(is(curve.quantile(P50), 10.0, false), "{curve:?}");
         assert!(is(curve.quantile(Quantile::new(501, 1000)), 1000.0, true), "{curve:?}");
         assert!(is(curve.mean(), 505.0, true) && is(curve.max(), 1000.0, true), "{curve:?}");
-        // One that has hung for long does not speak for others that have waited for a moment.
+        // One that has hung for long says nothing about others that have waited for a moment.
         let curve = independent(&[], &[[10; 99].as_slice(), &[2000]].concat());
         assert!(is(curve.quantile(P50), 10.0, true) && is(curve.max(), 2000.0, true), "{curve:?}");
     }
@@ -419,12 +421,12 @@ mod tests {
     fn what_ends_goes_before_what_is_cut_short_at_the_same_time() {
         assert!(is(independent(&[5], &[5]).quantile(P50), 5.0, false));
         assert!(is(independent(&[5], &[5]).max(), 5.0, true));
-        // Were it cut short before, there would be but one left to end, and p50 were 7.
+        // If it counted as cut short before, only one would be left to end, and p50 would be 7.
         assert!(is(independent(&[5, 7], &[5, 5]).quantile(Quantile::new(1, 4)), 5.0, false));
     }
 
-    /// Requests that queue behind each other are cut off because they would take long. At twice the capacity for 2,000, those due at
-    /// `t` are answered after `t` more, half of them before the end.
+    /// Requests that queue behind each other are cut off because they would take long. At twice the capacity for
+    /// 2,000, one due at `t` is answered `t` later, half of them before the end.
     #[test]
     fn where_censoring_depends_on_the_time_all_is_a_lower_bound() {
         let exact: Vec<u64> = (0..1000).collect();

@@ -12,19 +12,19 @@ pub enum Exit {
     Done = 0,
     /// Could not run: nothing connected, or an internal error.
     CouldNotRun = 1,
-    /// What was typed cannot be carried out.
+    /// The command line cannot be carried out.
     Usage = 2,
-    /// A threshold was missed, `--max-errors` was reached, or a target not met.
+    /// A threshold was missed, `--max-errors` was reached, or a target was not met.
     ThresholdMissed = 3,
     /// The generator was the bottleneck, or the run too short to judge, and `--require-valid` was given.
     NotValid = 4,
-    /// Stopped by the user. The report of what ran has been written.
+    /// Stopped by the user. The report covers what ran until then.
     Interrupted = 130,
 }
 
 impl Exit {
-    /// How a run ended that has a result. An invalid measurement goes before a missed threshold: what the figures are
-    /// worth comes before what they are. Too many errors go before both: they are a fact, and such a run may be too short to judge.
+    /// How a run with a result ended. An invalid measurement goes before a missed threshold, as its figures prove
+    /// nothing. Too many errors go before both: they are a fact, and such a run may be too short to judge.
     pub fn of_run(result: &RunResult, require_valid: bool) -> Self {
         if result.interrupted {
             Self::Interrupted
@@ -75,7 +75,7 @@ mod tests {
             met: false,
         });
         assert_eq!(Exit::of_run(&result, true), Exit::ThresholdMissed);
-        // Nor is a run valid that was too short to judge.
+        // A run too short to judge is not valid either.
         for valid in [Some(false), None] {
             result.verdict.valid = valid;
             assert_eq!(Exit::of_run(&result, false), Exit::ThresholdMissed);

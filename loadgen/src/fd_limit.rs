@@ -1,4 +1,5 @@
-//! The limit on open descriptors: raised as far as a plan needs, or refused before anything has started.
+//! The limit on open descriptors: raised as far as a plan needs; if it cannot be, the plan is refused before anything
+//! starts.
 
 use std::io;
 
@@ -7,11 +8,11 @@ use ringtide::limits::CLOSE_AFTER_PEER_MAX;
 
 /// Descriptors of the process itself: standard streams, report, progress, name resolution, and room for libraries.
 const PROCESS_DESCRIPTORS: u64 = 32;
-/// Descriptors of one worker: ring or epoll, event descriptor, clock and scheduler facts, and room; and connections that
-/// are done with and wait for their peers to close them.
+/// Descriptors of one worker: ring or epoll, event descriptor, clock and scheduler statistics, connections that wait
+/// for their peers to close, and some spare.
 const WORKER_DESCRIPTORS: u64 = 8 + CLOSE_AFTER_PEER_MAX as u64;
 
-/// The system does not allow as many descriptors as are needed.
+/// The system allows fewer descriptors than are needed.
 #[derive(Debug, thiserror::Error)]
 pub enum DescriptorLimitError {
     /// The hard limit is too low; only its owner can raise it.
@@ -32,7 +33,7 @@ pub enum DescriptorLimitError {
         /// What `ulimit -Hn` gives.
         hard: u64,
     },
-    /// The limit could not be read or raised, though it should.
+    /// The limit should have been raised, but it could not be read or set.
     #[error("cannot raise the limit on open files to {needed}: {source}")]
     System {
         /// Descriptors needed.
@@ -42,7 +43,7 @@ pub enum DescriptorLimitError {
     },
 }
 
-/// Makes sure that `connections` can be open at once, by raising the soft limit if need be. It is never lowered.
+/// Makes sure that `connections` can be open at once. Raises the soft limit if necessary and never lowers it.
 ///
 /// # Errors
 /// When the hard limit is too low, or the system refuses. The limit is then as it was.
@@ -59,12 +60,12 @@ pub fn ensure(connections: usize, threads: usize) -> Result<(), DescriptorLimitE
     setrlimit(Resource::RLIMIT_NOFILE, needed, hard).map_err(system)
 }
 
-/// Descriptors of all that is no connection.
+/// Descriptors for everything but the connections.
 fn overhead(threads: usize) -> u64 {
     PROCESS_DESCRIPTORS + WORKER_DESCRIPTORS * threads as u64
 }
 
-/// What would fit: fewer threads, if that alone suffices; else fewer connections; else both.
+/// What would fit: fewer threads if that suffices, else fewer connections, else fewer of both.
 fn advice(connections: usize, threads: usize, hard: u64) -> String {
     let left = |threads: usize| hard.saturating_sub(overhead(threads));
     let threads_possible = (left(0).saturating_sub(connections as u64) / WORKER_DESCRIPTORS) as usize;
@@ -74,7 +75,7 @@ fn advice(connections: usize, threads: usize, hard: u64) -> String {
             plural(threads_possible as u64, "thread")
         );
     }
-    // No worker is without a connection, so with fewer of them than threads there are fewer threads.
+    // Every worker has a connection, so fewer connections than threads also means fewer threads.
     let (connections, with) = match left(threads) {
         fit if fit >= threads as u64 => (fit, ""),
         _ => (left(1), " with 1 thread (-t 1)"),
@@ -89,7 +90,7 @@ fn plural(count: u64, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Raises the soft limit to the hard one, for a server that does not know how many clients will come.
+/// Raises the soft limit to the hard one, for a server that cannot know how many clients will come.
 ///
 /// # Errors
 /// When the system refuses. The limit is then as it was.
@@ -122,7 +123,7 @@ mod tests {
             ),
             (2, 1, 57, "use at most 1 connection (-c), or raise it"),
             (4, 1, 56, "the hard limit is 56; that is too low for even one; raise it"),
-            // The descriptors are the threads'.
+            // The threads take the descriptors.
             (
                 1000,
                 1000,

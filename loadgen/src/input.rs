@@ -1,6 +1,6 @@
-//! What a run takes from files and standard input: the body of its request, read in one step before anything else happens.
+//! What a run reads from files and standard input: the request's body, read before anything else happens.
 //!
-//! `cli` only notes where the body is; from here on the plan holds it.
+//! `cli` only notes where the body is; this module reads it into the plan.
 
 use std::fs;
 use std::io::{self, Read as _};
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use crate::error::UsageError;
 use crate::plan::Plan;
 
-/// Where the body of the request is.
+/// Where to find the request's body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BodySource {
     /// On the command line.
@@ -24,7 +24,7 @@ impl BodySource {
     /// Reads the body into `plan`.
     ///
     /// # Errors
-    /// When it cannot be read, or a `Content-Length` among the headers is not its size. The plan is then not to be used.
+    /// When the body cannot be read, or a `Content-Length` header differs from its size. Do not use the plan then.
     pub fn load(self, plan: &mut Plan) -> Result<(), UsageError> {
         plan.body = match self {
             Self::Text(text) => text.into_bytes(),

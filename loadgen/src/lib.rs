@@ -1,10 +1,10 @@
 //! Ringtide's load generator as a library: the `ringtide` command is a thin shell around it.
 //!
-//! A run goes one way: [`cli`] reads flags, a [`plan::Plan`] says what is to be done ([`input`] gives it its body), workers do it by a
-//! [`schedule::Schedule`] and count into [`metrics`], and a [`result::RunResult`] with its [`verdict`] comes out, which
-//! [`report`] shows.
+//! A run goes one way: [`cli`] reads the flags and makes a [`plan::Plan`]; [`input`] reads the request's body into
+//! it; workers carry it out by a [`schedule::Schedule`] and count into [`metrics`]; a [`result::RunResult`] with its
+//! [`verdict`] comes out, and [`report`] shows it.
 //!
-//! Not here: sockets, HTTP, timers. Those are the engine's (crate `ringtide`).
+//! Sockets, HTTP and timers belong to the engine (crate `ringtide`).
 
 #![forbid(unsafe_code)]
 

@@ -22,7 +22,7 @@ use ringtide_loadgen::targets;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// The heap figures of a report come from here.
+/// Source of the heap figures in a report.
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator::new();
 
@@ -56,7 +56,7 @@ fn execute(command: Command) -> Result<Exit, Error> {
 }
 
 fn run(plan: Plan, output: &Output) -> Result<Exit, Error> {
-    // Before the work: a report that cannot be written shall not cost a run.
+    // Before the run: a report that cannot be written must not waste it.
     let sink = Sink::open(output.file.as_deref())?;
     fd_limit::ensure(plan.connections_max(), plan.threads)?;
     let display = Display::choose(output.quiet, output.plain_progress);
@@ -77,7 +77,7 @@ fn run(plan: Plan, output: &Output) -> Result<Exit, Error> {
     Ok(Exit::of_run(&result, output.require_valid))
 }
 
-/// Says why a run fails where nobody may be looking at its report.
+/// Says on standard error why a run fails, as nobody may be looking at its report.
 fn explain_exit(result: &RunResult, require_valid: bool) {
     if let Some(why) = report::text::ended_early(result) {
         eprintln!("ringtide: {why}");
@@ -118,7 +118,7 @@ fn serve(plan: &ServePlan) -> Result<Exit, Error> {
     if plan.until_stdin_closes {
         let shutdown = shutdown.clone();
         let wait = move || {
-            // An error is an end as well.
+            // An error ends it as well.
             let _ = io::copy(&mut io::stdin(), &mut io::sink());
             shutdown.begin();
         };
@@ -157,8 +157,8 @@ fn targets(plan: &TargetsPlan) -> Result<Exit, Error> {
     Ok(if measured.all_met() { Exit::Done } else { Exit::ThresholdMissed })
 }
 
-/// Calls `stop` at the first SIGINT or SIGTERM. The second one ends the process as usual, and so does the first when `stop`
-/// says that there was nothing left to stop.
+/// Calls `stop` at the first SIGINT or SIGTERM. The second one ends the process as usual, and so does the first if
+/// `stop` finds nothing left to stop.
 fn on_interrupt(stop: impl FnOnce() -> bool + Send + 'static) -> Result<(), Error> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(Error::Signals)?;
     let wait = move || {
@@ -166,7 +166,7 @@ fn on_interrupt(stop: impl FnOnce() -> bool + Send + 'static) -> Result<(), Erro
         let Some(first) = signals.next() else { return };
         let last = if stop() { signals.next() } else { Some(first) };
         if let Some(signal) = last {
-            // Without the handler, as the user means it.
+            // The default action, as the user wants it to end.
             let _ = signal_hook::low_level::emulate_default_handler(signal);
         }
     };

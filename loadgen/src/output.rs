@@ -1,4 +1,4 @@
-//! Where a report goes: standard output, or a file that is known to be writable before the run starts.
+//! Where a report goes: standard output, or a file opened before the run starts, so that it is known to be writable.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal as _, Write as _};
@@ -17,8 +17,8 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// Opens `file`, or takes standard output. What the file holds stays until a report is written over it, so that a run
-    /// that fails does not cost the report before.
+    /// Opens `file`, or takes standard output. The file keeps its content until a report is written over it, so a
+    /// failed run does not destroy the previous report.
     ///
     /// # Errors
     /// When the file cannot be opened for writing.
@@ -30,7 +30,7 @@ impl Sink {
         }
     }
 
-    /// How text that is written here is to be set.
+    /// The style for text that is written here.
     pub fn style(&self) -> Style {
         if self.file.is_some() || !io::stdout().is_terminal() {
             return Style::PLAIN;
@@ -39,7 +39,7 @@ impl Sink {
         Style::for_terminal(columns.map_or(WIDTH_MAX, |(Width(columns), _)| usize::from(columns)))
     }
 
-    /// Writes a report, which ends with a newline. It is no error when the reader of standard output has gone away.
+    /// Writes a report, which ends with a newline. A closed standard output is no error.
     ///
     /// # Errors
     /// When not all of it could be written.
@@ -53,7 +53,7 @@ impl Sink {
                 _ => Ok(()),
             };
         };
-        // Pipes and devices cannot be cut; there is nothing in them to cut off either.
+        // Pipes and devices cannot be truncated and need not be.
         let is_plain = file.metadata().is_ok_and(|metadata| metadata.is_file());
         let cut = if is_plain { file.set_len(0) } else { Ok(()) };
         cut.and_then(|()| file.write_all(text.as_bytes())).map_err(|source| Error::Output { path, source })
@@ -65,7 +65,7 @@ impl Sink {
     /// As [`write_text`](Self::write_text).
     ///
     /// # Panics
-    /// When `value` has keys that are no strings; results have none.
+    /// When `value` has keys other than strings; results have none.
     pub fn write_json(self, value: &impl Serialize) -> Result<(), Error> {
         let mut text = serde_json::to_string_pretty(value).expect("results have only strings as keys");
         text.push('\n');

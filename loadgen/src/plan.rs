@@ -1,6 +1,6 @@
-//! What a run does, complete and serialisable, so that it can be kept with its result or travel to another machine.
+//! Everything that a run does, as plain data that can be stored with its result or sent to another machine.
 //!
-//! A plan has no effects and knows no flags: `cli` fills one and checks what was typed.
+//! A plan has no effects and knows no flags: `cli` checks the flags and fills it.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,35 +10,35 @@ use serde::{Deserialize, Serialize};
 use crate::threshold::Threshold;
 use crate::url::{Url, UrlError};
 
-/// Connections, unless said otherwise.
+/// Default number of connections.
 pub const CONNECTIONS_DEFAULT: usize = 50;
-/// Measured time, unless said otherwise.
+/// Default measured time.
 pub const DURATION_DEFAULT_NS: u64 = 10_000_000_000;
-/// Time for a request, unless said otherwise.
+/// Default timeout of a request.
 pub const TIMEOUT_DEFAULT_NS: u64 = 30_000_000_000;
-/// Time for a connection to be made, unless said otherwise.
+/// Default timeout of a connect.
 pub const CONNECT_TIMEOUT_DEFAULT_NS: u64 = 10_000_000_000;
 
-/// The most requests in flight on one connection: the cost of each grows beyond it, up to 40-fold at 100,000.
+/// The most requests in flight on one connection. Beyond this, each costs more: up to 40 times as much at 100,000.
 pub const PARALLEL_MAX: usize = 1_024;
 
-/// A share of errors is judged from this many ended requests on. Fewer would let a single failure end a run.
+/// A share of errors is judged only once this many requests have ended. Otherwise a single failure could end a run.
 pub const MAX_ERRORS_ENDED_MIN: u64 = 100;
 
 /// One load test.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// What is asked for; also whom, unless `connect` says otherwise.
+    /// What to request; and from whom, unless `connect` says otherwise.
     pub url: Url,
     /// Where to connect.
     pub connect: Connect,
     /// The method (RFC 9110 §9).
     pub method: String,
-    /// Further fields of the request, in order. A `Host` here takes the place of the URL's.
+    /// Further fields of the request, in order. A `Host` here replaces that of the URL.
     pub headers: Vec<Header>,
     /// The body; empty for none.
     pub body: Vec<u8>,
-    /// Connections that are open, in all. At least `threads`.
+    /// Open connections in all. At least `threads`.
     pub connections: usize,
     /// Worker threads. At least 1.
     pub threads: usize,
@@ -56,13 +56,13 @@ pub struct Plan {
     pub parallel: usize,
     /// Whether a connection serves more than one request.
     pub keepalive: bool,
-    /// For a request, from its actual send.
+    /// Timeout of a request, from its actual send.
     pub timeout_ns: u64,
-    /// For a connection to be made.
+    /// Timeout of a connect.
     pub connect_timeout_ns: u64,
     /// Which driver moves the bytes.
     pub driver: DriverChoice,
-    /// Every random choice follows from it.
+    /// The seed of all random choices.
     pub seed: u64,
     /// What the result must meet.
     pub thresholds: Vec<Threshold>,
@@ -105,7 +105,7 @@ impl Plan {
         }
     }
 
-    /// What worker `worker` has of the run.
+    /// Worker `worker`'s part of the run.
     pub fn part(&self, worker: usize) -> Part {
         Part { worker, workers: self.threads, connections: self.connections }
     }
@@ -154,7 +154,7 @@ pub struct Header {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// The server: each answer is followed by the next request.
+    /// The server: each answer triggers the next request.
     Closed,
     /// A schedule, whatever the server does.
     Open(OpenLoop),
@@ -163,20 +163,20 @@ pub enum Mode {
 /// The schedule of an open loop.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OpenLoop {
-    /// Requests per second in all, at the start. Finite, not negative; both rates are not 0.
+    /// Requests per second in all, at the start. Finite and not negative; not 0 if `rate_end` is.
     pub rate_start: f64,
-    /// And at the end; between them the rate changes linearly in time. Differs only when the run stops after a time.
+    /// And at the end. In between, the rate changes linearly in time. Differs only if the run stops after a time.
     pub rate_end: f64,
     /// How arrivals are spaced.
     pub arrival: Arrival,
     /// How a worker waits for the next send.
     pub spin: Spin,
-    /// How many connections may be open when the first ones are all busy. At least `Plan::connections`.
+    /// How many connections may be open while all are busy. At least `Plan::connections`.
     pub max_connections: usize,
 }
 
 impl OpenLoop {
-    /// The same at the starting rate, without a ramp: what a warm-up runs at (at the final rate if that starts at 0).
+    /// The same without a ramp, for a warm-up: at the starting rate, or at the final one if the ramp starts at 0.
     #[must_use]
     pub fn steady(&self) -> Self {
         let rate = if self.rate_start > 0.0 { self.rate_start } else { self.rate_end };
@@ -199,12 +199,12 @@ pub enum Arrival {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Spin {
-    /// By spinning for as long as wake-ups were seen to be late, and not at all when the core is shared.
+    /// Spins for as long as recent wake-ups were late, and not at all if the core is shared.
     #[default]
     Auto,
-    /// In the kernel to the last: costs no core, and the wake-up's lateness.
+    /// Sleeps in the kernel all the time: saves the core, but sends as late as the wake-up comes.
     Off,
-    /// By spinning for this long.
+    /// Spins for this long.
     For {
         /// Not 0.
         ns: u64,
@@ -220,7 +220,7 @@ pub enum Stop {
         /// Not 0.
         ns: u64,
     },
-    /// After so many requests, over all workers, or after a time, if there is one: whichever comes first.
+    /// After this many requests over all workers, or after a time if one is given, whichever comes first.
     Requests {
         /// Not 0.
         count: u64,
@@ -230,7 +230,7 @@ pub enum Stop {
 }
 
 impl Stop {
-    /// The time after which the measured part ends at the latest.
+    /// The time limit of the measured part.
     pub fn duration_ns(self) -> Option<u64> {
         match self {
             Self::Duration { ns } => Some(ns),
@@ -238,7 +238,7 @@ impl Stop {
         }
     }
 
-    /// The number of requests after which it ends.
+    /// Its limit on the number of requests.
     pub fn requests(self) -> Option<u64> {
         match self {
             Self::Duration { .. } => None,
@@ -251,14 +251,14 @@ impl Stop {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MaxErrors {
-    /// So many.
+    /// This many.
     Count(u64),
-    /// This share of the requests that have ended, in percent, once [`MAX_ERRORS_ENDED_MIN`] have.
+    /// This share of the ended requests, in percent, once at least [`MAX_ERRORS_ENDED_MIN`] have ended.
     Percent(f64),
 }
 
 impl MaxErrors {
-    /// Whether `failed` of `ended` requests are so many. None at all never is.
+    /// Whether `failed` of `ended` requests reach the limit. Zero failures never do.
     pub fn is_reached(self, failed: u64, ended: u64) -> bool {
         failed > 0
             && match self {
@@ -279,15 +279,15 @@ impl fmt::Display for MaxErrors {
     }
 }
 
-/// A worker's part of a run. Connections are dealt out to the workers in turn, and requests to the connections in turn, so that a
-/// worker with more connections has more of the requests.
+/// A worker's part of a run. Connections are dealt out to the workers in turn, and requests to the connections in
+/// turn, so a worker with more connections gets more requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// From 0.
+    /// The worker's number, from 0.
     pub worker: usize,
-    /// Of so many.
+    /// The number of workers.
     pub workers: usize,
-    /// Connections of all workers; not fewer than these.
+    /// Connections of all workers; at least as many as workers.
     pub connections: usize,
 }
 
@@ -297,12 +297,12 @@ impl Part {
         total / self.workers + usize::from(self.worker < total % self.workers)
     }
 
-    /// How many requests the worker may start: its part of the count, `u64::MAX` without a count. The parts add up to
-    /// the count.
+    /// How many requests the worker may start: its part of the count, or `u64::MAX` without a count. The parts of all
+    /// workers add up to the count.
     pub fn requests_of(self, stop: Stop) -> u64 {
         let Some(count) = stop.requests() else { return u64::MAX };
         let (rounds, rest) = (count / self.connections as u64, count % self.connections as u64);
-        // The rest is less than one for each connection.
+        // The remainder is less than one request per connection.
         rounds * self.connections_of(self.connections) as u64 + self.connections_of(rest as usize) as u64
     }
 }
@@ -365,7 +365,7 @@ mod tests {
                     part.requests_of(Stop::Requests { count, within_ns: None }),
                     part.connections_of(connections) as u64,
                 );
-                // As many for each connection, but for one more or less.
+                // Every connection gets the same number, give or take one.
                 let each = count / connections as u64;
                 assert!((own * each..=own * (each + 1)).contains(&requests), "{requests} for {own}");
                 (requests, own)

@@ -1,6 +1,8 @@
-//! What a run shows while it runs: a bar on a terminal, lines, a line a minute where nobody may be looking, or nothing.
+//! The progress of a run: a bar on a terminal, plain lines, a line per minute where nobody may be looking, or
+//! nothing.
 //!
-//! Workers publish a few numbers about four times a second; a thread of its own shows them. Nothing of it is measured.
+//! Workers publish a few numbers about four times a second, and a separate thread shows them. None of this is part of
+//! the measurement.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
@@ -23,32 +25,33 @@ const LINE_INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// and about so many in a run.
 const LINES_OF_A_RUN: u32 = 20;
 
-/// How often a run that shows nothing else says that it is still there, and how it fares.
+/// How often a run without other progress prints a line.
 const SIGN_OF_LIFE_INTERVAL: Duration = Duration::from_mins(1);
 
-/// A silence of the server that is worth a word.
+/// How long the server must be silent before the progress mentions it.
 const SILENCE_MIN: Duration = Duration::from_secs(5);
 
-/// What one worker has done so far in the measured part. Written by the worker, read by the progress display; a moment old, never wrong.
-// A cache line each, so that one worker's writing does not slow down another's.
+/// What one worker has done so far in the measured part. The worker writes it, the progress display reads it; it may
+/// be a moment old.
+// One cache line each, so that workers do not slow each other down.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Snapshot {
     completed: AtomicU64,
     failed: AtomicU64,
-    /// Completed with a status from 400 to 499, and from 500 on.
+    /// Completed with a status from 400 to 499, and with 500 or more.
     client_errors: AtomicU64,
     server_errors: AtomicU64,
     /// 0 without any.
     response_p99_ns: AtomicU64,
-    /// When the last answer came, on the workers' clock; 0 without one.
+    /// When the last answer came, on the workers' clock; 0 if none came.
     last_done_ns: AtomicU64,
-    /// When that was, on the same clock.
+    /// When this was published, on the same clock.
     at_ns: AtomicU64,
 }
 
 impl Snapshot {
-    /// Publishes what has been counted, as it is at `now_ns`. Without a percentile the last one stays.
+    /// Publishes the counts as of `now_ns`. Without a percentile the previous one stays.
     pub fn publish(&self, counters: &Counters, response_p99_ns: Option<u64>, now_ns: u64) {
         let sum = |statuses: &[u64]| statuses.iter().sum();
         self.at_ns.store(now_ns, Relaxed);
@@ -61,14 +64,14 @@ impl Snapshot {
         self.count(counters);
     }
 
-    /// Publishes how many requests have ended, and nothing else.
+    /// Publishes only how many requests have ended.
     #[inline]
     pub fn count(&self, counters: &Counters) {
         self.completed.store(counters.completed, Relaxed);
         self.failed.store(counters.failed, Relaxed);
     }
 
-    /// How many requests have failed, and how many have ended, of all workers.
+    /// How many requests of all workers have failed, and how many have ended.
     pub fn failed_and_ended(snapshots: &[Self]) -> (u64, u64) {
         let failed = sum(snapshots, |snapshot| &snapshot.failed);
         (failed, failed + sum(snapshots, |snapshot| &snapshot.completed))
@@ -97,7 +100,7 @@ pub enum Display {
 }
 
 impl Display {
-    /// What suits: nothing when asked for, lines when asked for, a bar when a person is looking on, and else a sign of life.
+    /// Chooses: nothing or lines if the flags say so, a bar on a terminal, else a line per minute.
     pub fn choose(quiet: bool, plain: bool) -> Self {
         if quiet {
             Self::Silent
@@ -120,8 +123,8 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Starts to show `snapshots`, one of each worker, until the returned value is dropped. The run starts now, warms up
-    /// for `warmup_ns`, and ends by `stop`.
+    /// Shows `snapshots`, one per worker, until the returned value is dropped. The run starts now, warms up for
+    /// `warmup_ns` and ends by `stop`.
     pub fn start(display: Display, stop: Stop, warmup_ns: u64, snapshots: Arc<[Snapshot]>) -> Self {
         if display == Display::Silent {
             return Self { running: None, thread: None };
@@ -136,7 +139,7 @@ impl Progress {
                 bar.finish_and_clear();
             }
         };
-        // A system that has no thread left for it can do without.
+        // If the system has no thread left, the run goes on without a display.
         let thread = thread::Builder::new().name("progress".to_owned()).spawn(shown).ok();
         Self { running: Some(running), thread }
     }
@@ -146,14 +149,14 @@ impl Drop for Progress {
     fn drop(&mut self) {
         self.running = None;
         if let Some(thread) = self.thread.take() {
-            // A display that panicked has said so already; the run goes on without it.
+            // A display that panicked has printed why; the run goes on without it.
             let _ = thread.join();
         }
     }
 }
 
 struct View {
-    /// What was shown last of each worker: its time, and how many it had completed.
+    /// Each worker's snapshot as last shown: its time and its completed requests.
     shown: Vec<(u64, u64)>,
     rate: f64,
     display: Display,
@@ -192,20 +195,20 @@ impl View {
         let elapsed = self.started.elapsed();
         self.measure(elapsed.saturating_sub(self.warmup), snapshots);
         let (position, line) = describe(self.stop, self.warmup, elapsed, self.rate, snapshots);
-        // It stands among the lines of other programs.
+        // Named, as it stands among the lines of other programs.
         let prefix = if self.display == Display::SignsOfLife { "ringtide: " } else { "" };
         match &self.bar {
             Some(bar) => {
                 bar.set_message(line);
                 bar.set_position(position);
             }
-            // Nobody is left to tell when standard error is gone.
+            // If standard error is gone, there is nobody to tell.
             None => drop(writeln!(std::io::stderr(), "{prefix}{line}")),
         }
     }
 
-    /// The rate since the last look, each worker's by its own clock; `elapsed` since the start for the first look at a worker that has
-    /// something to show. It stays when no worker has published since.
+    /// The rate since the last look, per worker by the times of its snapshots; for a worker's first snapshot over
+    /// `elapsed`, the time since the start. It stays if no worker has published since.
     fn measure(&mut self, elapsed: Duration, snapshots: &[Snapshot]) {
         self.shown.resize(snapshots.len(), (0, 0));
         let (mut any, mut sum) = (false, 0.0);
@@ -224,7 +227,7 @@ impl View {
     }
 }
 
-/// How far the run is, in nanoseconds or requests, and that in words.
+/// How far the run is, in nanoseconds or requests, and the same in words.
 fn describe(
     stop: Stop,
     warmup: Duration,
@@ -251,7 +254,7 @@ fn describe(
         }
     };
     let mut parts = vec![far, format!("{} req/s", show_rate(rate))];
-    // Of the worker whose is highest: that of all together is no higher.
+    // The highest of all workers: that of all requests together is not higher.
     let p99_ns = max(snapshots, |snapshot| &snapshot.response_p99_ns);
     if p99_ns > 0 {
         parts.push(format!("p99 {}", show_time_ns(p99_ns as f64)));

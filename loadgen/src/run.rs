@@ -1,6 +1,6 @@
-//! `ringtide run`: leads the workers through a run and makes one result of what they bring home.
+//! `ringtide run`: leads the workers through a run and merges their measurements into one result.
 //!
-//! Nothing is printed here but the progress; what the result looks like is `report`'s.
+//! Prints nothing but the progress; `report` shows the result.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -24,13 +24,13 @@ use crate::progress::{Display, Progress, Snapshot};
 use crate::result::{EndedEarly, Measured, RunResult};
 use crate::worker::{self, Assignment, Controls, Opened, Outcome, Report};
 
-/// Workers that have been told to end are waited for so long. Closing tens of thousands of connections takes seconds.
+/// How long to wait for workers that have been told to end. Closing tens of thousands of connections takes seconds.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
-/// From the moment when all connections stand to the first request, so that all workers are there in time.
+/// From the moment when all connections are open to the first request, so that all workers are ready in time.
 const START_DELAY_NS: u64 = 2_000_000;
 
-/// A run that has not begun.
+/// A run that has not started.
 #[derive(Debug)]
 pub struct Run {
     plan: Plan,
@@ -41,14 +41,14 @@ pub struct Run {
     messages: Receiver<Message>,
 }
 
-/// Ends a run early, from any thread. What ran by then is reported.
+/// Ends a run early, from any thread. The report covers what ran until then.
 #[derive(Clone, Debug)]
 pub struct Stopper {
     sender: Sender<Message>,
 }
 
 impl Stopper {
-    /// Ends the run at once; false when it is over already.
+    /// Ends the run at once; false if it is over already.
     pub fn stop(&self) -> bool {
         self.sender.send(Message::Stop).is_ok()
     }
@@ -61,8 +61,8 @@ enum Message {
 }
 
 impl Run {
-    /// A run of `plan`. `heap` is the program's global allocator if it counts, `notice` is told in a line what the user should know
-    /// while it runs.
+    /// A run of `plan`. `heap` is the program's global allocator if it counts; `notice` is called with each line that
+    /// the user should see during the run.
     pub fn new(
         plan: Plan,
         display: Display,
@@ -73,21 +73,21 @@ impl Run {
         Self { plan, display, heap, notice, sender, messages }
     }
 
-    /// What ends it early.
+    /// Returns the handle that ends the run early.
     pub fn stopper(&self) -> Stopper {
         Stopper { sender: self.sender.clone() }
     }
 
-    /// Does it, and waits for its end.
+    /// Runs the plan and waits for its end.
     ///
     /// # Errors
-    /// When it could not be done at all: no address, nobody there, no driver; or when a worker panicked. Threads that were started
-    /// have ended, but for those of a run that cannot be stopped.
+    /// When the run failed as a whole: no address, no connection, no driver; or when a worker panicked. All its
+    /// threads have ended, except after [`Error::Unstoppable`].
     pub fn execute(mut self) -> Result<RunResult, Error> {
         let resolving = Instant::now();
         let (addresses, resolved) = self.addresses()?;
         let dns_ns = resolved.then(|| resolving.elapsed().as_nanos() as u64);
-        // It can be large, and is in memory once: in the request.
+        // The body can be large, so only the request keeps it in memory.
         let body = std::mem::take(&mut self.plan.body);
         let body_size = body.len();
         let request = prepare(&self.plan, body)?;
@@ -131,7 +131,7 @@ impl Run {
             return Err(Error::Unstoppable { patience });
         }
         for thread in threads {
-            // A panic was told by its guard.
+            // The guard reports a panic.
             let _ = thread.join();
         }
         let led = outcome?;
@@ -140,8 +140,8 @@ impl Run {
         Ok(result)
     }
 
-    /// Where to connect, and whether a name had to be resolved for that. The system's resolver cannot be interrupted, so it has a
-    /// thread of its own, which is left behind when the user does not wait for it.
+    /// Where to connect, and whether a name had to be resolved. The system's resolver cannot be interrupted, so it
+    /// runs in a thread of its own, which is left behind if the user does not wait for it.
     fn addresses(&self) -> Result<(Vec<Address>, bool), Error> {
         let (host, port) = match &self.plan.connect {
             Connect::Unix { path } => return Ok((vec![Address::Unix(path.clone())], false)),
@@ -164,13 +164,13 @@ impl Run {
             }
             Ok(Message::Resolved(Ok(found))) => Ok((found, true)),
             Ok(Message::Resolved(Err(source))) => Err(failed(source)),
-            // No worker has been started, so nothing else can have been said.
+            // No worker has been started, so there can be no other message.
             Ok(Message::Stop | Message::Worker(_)) | Err(_) => Err(Error::Interrupted),
         }
     }
 }
 
-/// Tells the coordinator that a worker's thread is over, however it ended.
+/// Tells the coordinator that a worker's thread has ended, even by a panic.
 struct EndGuard {
     sender: Sender<Message>,
 }
@@ -181,27 +181,27 @@ impl Drop for EndGuard {
     }
 }
 
-/// Leads the workers, and keeps what they have told so far.
+/// Leads the workers and collects their reports.
 struct Coordinator {
     messages: Receiver<Message>,
     workers: usize,
     controls: Vec<Controls>,
     fallback_reason: Option<String>,
-    /// Workers that have tried all connections that are opened beforehand, and what came of it together.
+    /// How many workers have tried to open their first connections, and the outcome of all together.
     opened: usize,
     connections: Opened,
     outcomes: Vec<Outcome>,
     setup_error: Option<SetupError>,
-    /// Workers whose threads are over.
+    /// Workers whose threads have ended.
     gone: usize,
-    /// Why the run was ended before it would have ended by itself.
+    /// Why the run was ended early.
     ended_early: Option<EndedEarly>,
-    /// When those that have been told to end must have ended, and how long that was from then.
+    /// The deadline of workers that have been told to end, and how long they were given.
     deadline: Option<Instant>,
     patience: Duration,
 }
 
-/// What the coordinator has seen itself.
+/// What the coordinator itself has measured.
 struct Led {
     start_ns: u64,
     heap: Option<HeapBytes>,
@@ -212,9 +212,9 @@ struct Led {
 struct HeapBytes {
     /// Before the first connection.
     before: usize,
-    /// With all connections idle.
+    /// With all connections open and idle.
     idle: usize,
-    /// The same when the requests begin.
+    /// The same at the start of the requests.
     start: usize,
 }
 
@@ -273,7 +273,7 @@ impl Coordinator {
             controls.start(start_ns);
         }
         let progress = Progress::start(display, plan.stop, plan.warmup_ns, Arc::clone(snapshots));
-        // What shows the progress is no request's.
+        // The progress display takes memory too, which belongs to no request.
         let start = live_bytes();
         let heap =
             before.zip(idle).zip(start).map(|((before, idle), start)| HeapBytes { before, idle, start });
@@ -286,8 +286,8 @@ impl Coordinator {
         Ok(Led { start_ns: start_ns.saturating_add(plan.warmup_ns), heap, connected })
     }
 
-    /// Books what it is told until `condition` holds. A worker that is gone without an outcome ends the run for all, and is the
-    /// error when all are gone.
+    /// Books the workers' reports until `condition` holds. A worker that ends without an outcome ends the run for
+    /// all; once all have ended, it is the error.
     fn listen_until(&mut self, condition: impl Fn(&Self) -> bool) -> Result<(), Error> {
         while !condition(self) || self.has_failed() {
             if self.has_failed() && self.gone == self.workers {
@@ -295,11 +295,11 @@ impl Coordinator {
             }
             match self.next_message()? {
                 Message::Stop => self.end_early(EndedEarly::Interrupted),
-                // Taken before there were workers.
+                // Only taken before the workers started.
                 Message::Resolved(_) => {}
                 Message::Worker(Report::NotSetUp(error)) => self.setup_error = Some(error),
                 Message::Worker(Report::SetUp(controls, reason)) => {
-                    // The end of the run may have come before this worker.
+                    // The run may have been ended before this worker was set up.
                     if self.deadline.is_some() {
                         controls.stop();
                     }
@@ -324,9 +324,9 @@ impl Coordinator {
         Ok(())
     }
 
-    /// The next message; an error when there is none in time from workers that have been told to end.
+    /// The next message; an error if workers that have been told to end send none in time.
     fn next_message(&self) -> Result<Message, Error> {
-        // The sender of the run itself is alive for as long as this.
+        // The run itself keeps a sender alive, so the channel stays open.
         let Some(deadline) = self.deadline else {
             return self.messages.recv().map_err(|_| Error::WorkerPanicked);
         };
@@ -334,20 +334,20 @@ impl Coordinator {
         self.messages.recv_timeout(left).map_err(|_| Error::Unstoppable { patience: self.patience })
     }
 
-    /// Whether a worker is gone without an outcome. Each tells its outcome before it goes.
+    /// Whether a worker has ended without an outcome. Each reports its outcome before it ends.
     fn has_failed(&self) -> bool {
         self.gone > self.outcomes.len()
     }
 
-    /// Ends the first `workers`, as the others could not be started.
+    /// Ends the first `workers` after the next one could not be started.
     fn end(&mut self, workers: usize) {
         self.workers = workers;
         self.stop_all();
-        // What they have to say makes no difference.
+        // Their reports make no difference.
         let _ = self.listen_until(|this| this.gone == this.workers);
     }
 
-    /// Ends the run, of which the first reason is told.
+    /// Ends the run. Only the first reason counts.
     fn end_early(&mut self, why: EndedEarly) {
         self.ended_early.get_or_insert(why);
         self.stop_all();
@@ -386,7 +386,7 @@ fn result(
         workers: outcomes.iter().map(|outcome| outcome.facts).collect(),
     };
     let ended_ns = outcomes.iter().map(|outcome| outcome.ended_ns).max().unwrap_or(led.start_ns);
-    // Workers choose for themselves: the locked memory may suffice for the rings of some only.
+    // Each worker chooses for itself: the limit on locked memory may suffice for the rings of some only.
     let drivers: BTreeSet<_> = outcomes.iter().map(|outcome| outcome.statistics.driver).collect();
     let driver = drivers.into_iter().collect::<Vec<_>>().join(" and ");
     let features: BTreeSet<_> =
@@ -409,7 +409,8 @@ fn result(
     )
 }
 
-/// Encodes the one request of the plan, whose body is given. It is leaked, as it is sent until the program ends; a plan has one.
+/// Encodes the plan's one request with the given body. It is leaked: it is sent until the program ends, and a plan
+/// has only one.
 fn prepare(plan: &Plan, body: Vec<u8>) -> Result<PreparedRequest, Error> {
     let method =
         Method::from_bytes(plan.method.as_bytes()).map_err(|_| Error::Method(plan.method.clone()))?;
@@ -422,7 +423,7 @@ fn prepare(plan: &Plan, body: Vec<u8>) -> Result<PreparedRequest, Error> {
     let given = plan
         .headers
         .iter()
-        // It is added for the body, and was found to agree with it.
+        // The engine adds it for the body; `input` has checked that it agrees.
         .filter(|header| !header.name.eq_ignore_ascii_case("content-length"))
         .map(|header| (header.name.as_bytes(), header.value.as_bytes()));
     let fields = host.into_iter().chain(agent).chain(close).chain(given);
@@ -453,7 +454,7 @@ mod tests {
         assert!(!stopper.stop());
     }
 
-    /// What a coordinator of two workers makes of what they say, and then hears no more.
+    /// What a coordinator of two workers makes of these reports, with no more to come.
     fn listen_to(reports: Vec<Message>, patience: Duration) -> (Result<(), Error>, Option<EndedEarly>) {
         let (sender, messages) = channel();
         for report in reports {

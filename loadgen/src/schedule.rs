@@ -1,4 +1,4 @@
-//! When the requests of an open loop are due: one schedule for all workers, computed and never stored.
+//! When the requests of an open loop are due: one schedule for all workers, computed on demand and never stored.
 //!
 //! Nothing here waits or reads a clock; times are nanoseconds since the start of the measured part.
 
@@ -8,18 +8,18 @@ use crate::plan::{Arrival, OpenLoop, Part, Stop};
 
 /// The arrivals that one worker has to send, in order.
 ///
-/// Constant arrivals of all workers together are one even grid, of which each worker takes those that fall to its
-/// connections when they are dealt out in turn ([`Part`]). Arrival k is due when the integral of the rate reaches k, so
-/// a ramp is even with respect to its own rate. Poisson arrivals are independent seeded processes, one per worker, each
-/// with the share of the rate that its connections are of all.
+/// Constant arrivals form one even grid over all workers. They are dealt out to the connections in turn, and each
+/// worker takes those of its own connections ([`Part`]). Arrival k is due when the integral of the rate reaches k, so
+/// a ramp is even with respect to its own rate. Poisson arrivals are independent seeded processes, one per worker, at
+/// a rate proportional to its connections.
 ///
-/// Arrival k is computed from k and not from arrival k − 1, so nothing drifts, however long the run.
+/// Arrival k is computed from k, not from arrival k − 1, so nothing drifts, however long the run.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     rate: Rate,
     /// The arrivals end when the integral of the rate reaches this.
     integral_end: f64,
-    /// Arrivals of this worker that are left.
+    /// Remaining arrivals of this worker.
     left: u64,
     duration_ns: u64,
     process: Process,
@@ -30,12 +30,12 @@ pub struct Schedule {
 enum Process {
     /// The global index of this worker's next arrival.
     Grid { index: u64, part: Part },
-    /// The integral of the total rate at this worker's last arrival. Adding up loses less than one arrival in 10¹⁴,
-    /// far below the randomness of the process itself.
+    /// The integral of the total rate at this worker's last arrival. Summing loses less than one arrival in 10¹⁴, far
+    /// below the randomness of the process.
     Poisson { integral: f64, step: f64, random: Rng },
 }
 
-/// A rate that is linear in time, in requests per second.
+/// A rate in requests per second that changes linearly in time.
 #[derive(Clone, Copy, Debug)]
 struct Rate {
     start: f64,
@@ -65,14 +65,15 @@ impl Rate {
     }
 }
 
-/// Of the arrivals that nobody has sent, this part of those that are left is counted at once, so that it takes no time.
+/// Unsent arrivals are counted in batches of this part of the remaining ones, so that counting takes no time.
 const OVERDUE_PARTS: f64 = 8_192.0;
 
 impl Schedule {
     /// The arrivals of one worker.
     ///
     /// # Panics
-    /// When there is no such worker, or fewer connections than workers, both rates are 0, or they differ and the run has no duration.
+    /// When the worker does not exist, there are fewer connections than workers, both rates are 0, or they differ and
+    /// the run has no duration.
     pub fn new(open: &OpenLoop, stop: Stop, seed: u64, part: Part) -> Self {
         let Part { worker, workers, connections } = part;
         assert!(worker < workers && workers <= connections, "{part:?}");
@@ -111,15 +112,15 @@ impl Schedule {
         self.next_ns
     }
 
-    /// The next arrivals until `end_ns`, when nobody will send them: the time of one in their middle, and how many they are. One, unless there
-    /// are very many of them, which then lie close together.
+    /// Takes arrivals before `end_ns` that nobody will send: the time of one in their middle, and how many they are.
+    /// It takes one at a time, unless there are very many, which then lie close together.
     pub fn next_overdue(&mut self, end_ns: u64) -> Option<(u64, u64)> {
         let mut due_ns = self.next_ns.filter(|due_ns| *due_ns <= end_ns)?;
         let integral_end = self.rate.integral(end_ns).min(self.integral_end);
         let mut count = 0;
         match &mut self.process {
             Process::Grid { index, part } => {
-                // In whole rounds of the connections, of which each worker has as many in all.
+                // In whole rounds of all connections, which have the same number of this worker's arrivals.
                 let round = part.connections as f64;
                 let rounds = ((integral_end - *index as f64) / round / OVERDUE_PARTS).max(0.0) as u64;
                 let own = part.connections_of(part.connections) as u64;
@@ -144,12 +145,12 @@ impl Schedule {
         Some((due_ns.min(end_ns), count + 1))
     }
 
-    /// Whether all requests of the count have been taken; never without a count, and not when the time was up before.
+    /// Whether all requests of the count have been taken; false without a count, or if the time was up first.
     pub fn is_complete(&self) -> bool {
         self.next_ns.is_none() && self.left == 0
     }
 
-    /// How many arrivals there are until `end_ns` that have not been taken; nothing is taken by this.
+    /// How many arrivals before `end_ns` have not been taken. Takes none of them.
     pub fn overdue(&self, end_ns: u64) -> u64 {
         let mut rest = self.clone();
         std::iter::from_fn(|| rest.next_overdue(end_ns)).map(|(_, count)| count).sum()
@@ -168,7 +169,7 @@ impl Schedule {
                 *index += if connection + workers < connections {
                     workers
                 } else {
-                    // On to the worker's first connection.
+                    // Skips to the worker's first connection of the next round.
                     connections - connection + *worker as u64
                 };
                 integral
@@ -204,7 +205,7 @@ mod tests {
     use super::*;
     use crate::plan::Spin;
 
-    /// With as many connections as workers.
+    /// With one connection per worker.
     fn part(worker: usize, workers: usize) -> Part {
         Part { worker, workers, connections: workers }
     }
@@ -224,7 +225,7 @@ mod tests {
         arrivals
     }
 
-    /// Fewer cases than usual, as each is thousands of arrivals; the environment goes before, for `ci/fuzz-smoke`.
+    /// Fewer cases than usual, as each has thousands of arrivals. The environment overrides it, for `ci/fuzz-smoke`.
     fn few_cases() -> ProptestConfig {
         let usual = ProptestConfig::default();
         let cases = if std::env::var_os("PROPTEST_CASES").is_some() { usual.cases } else { 64 };

@@ -1,7 +1,7 @@
-//! `ringtide targets`: measures the engine against what is promised of it, on this machine.
+//! `ringtide targets`: checks on this machine that the engine meets its published targets.
 //!
-//! The server is a child process, this very program as `ringtide serve`, so that neither its memory nor its descriptors
-//! count. Each target is measured by an ordinary run, with the flags that a user could have typed.
+//! The server is a child process (this program as `ringtide serve`), so its memory and descriptors do not count. An
+//! ordinary run measures each target, with flags that a user could type.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -28,10 +28,10 @@ const CONNECTIONS_LARGE: usize = 4;
 /// The size of a large body.
 const BODY_SIZE: usize = 1024 * 1024;
 
-/// Measures all targets. `heap` is the program's global allocator, without which memory is not known.
+/// Measures all targets. `heap` is the program's global allocator, the source of the memory figures.
 ///
 /// # Errors
-/// When the server cannot be started, or a run cannot be done. The server has ended.
+/// When the server cannot be started or a run fails. The server has ended.
 pub fn measure(
     plan: &TargetsPlan,
     heap: &'static CountingAllocator,
@@ -44,7 +44,7 @@ pub fn measure(
         let mut run = Plan::for_url(&format!("http://{}{path}", server.address))
             .map_err(|error| Error::Server(error.to_string()))?;
         run.connections = CONNECTIONS;
-        // The other cores are the server's.
+        // The server has the other cores.
         run.threads = 1;
         run.driver = plan.driver;
         run.stop = Stop::Duration { ns: plan.duration_ns };
@@ -65,7 +65,7 @@ pub fn measure(
     let fresh = run("connects, 64 at a time", "/", &|plan| plan.keepalive = false)?;
 
     let bytes = |value: Option<u64>| value.map_or(f64::NAN, |bytes| bytes as f64);
-    // A run in which nothing was answered has measured nothing.
+    // A run without answers has measured nothing.
     let answered =
         |result: &RunResult, value: f64| if result.requests.completed > 0 { value } else { f64::NAN };
     let targets: Vec<Target> = vec![
@@ -81,7 +81,7 @@ pub fn measure(
     Ok(Targets { targets })
 }
 
-/// The descriptors that the generator needs at most.
+/// The most descriptors that the generator needs.
 pub fn connections_max() -> usize {
     CONNECTIONS_MANY
 }
@@ -111,7 +111,7 @@ impl Server {
                 driver,
                 "--until-stdin-closes",
             ])
-            // Closed when this process ends, however it ends, and with it the server.
+            // Closes when this process ends, even by a crash, and so ends the server.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -132,7 +132,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It holds nothing that is worth a graceful end.
+        // It holds nothing that needs a graceful end.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,6 +1,6 @@
-//! Gates such as `p99<10ms`: reading them, and holding a result against them.
+//! Thresholds such as `p99<10ms`: parsing them and checking a result against them.
 //!
-//! Latencies are those of `response`. Whether the figures are to be believed is the verdict's matter, not a threshold's.
+//! Latencies are those of `response`. Whether the figures can be trusted is for the verdict to say.
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,7 +21,7 @@ pub struct Threshold {
     bound: f64,
 }
 
-/// What a threshold speaks of.
+/// What a threshold limits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Metric {
     /// A quantile of the response time.
@@ -29,11 +29,11 @@ enum Metric {
     Mean,
     Min,
     Max,
-    /// Failed requests in all scheduled ones.
+    /// Failed requests as a share of all that were due.
     ErrorShare,
     /// Failed requests.
     Errors,
-    /// Successful requests in all scheduled ones, but for those that were cut off in good time.
+    /// Successful requests as a share of all that were due, except those that were cut off in good time.
     SuccessShare,
     RequestsPerSecond,
 }
@@ -46,39 +46,39 @@ enum Comparison {
     GreaterOrEqual,
 }
 
-/// What thresholds are held against.
+/// What thresholds are checked against.
 #[derive(Clone, Copy, Debug)]
 pub struct Observed<'a> {
     /// Response times.
     pub response: &'a Curve,
     /// Requests that were due.
     pub scheduled: u64,
-    /// Those with a complete answer.
+    /// Requests with a complete answer.
     pub completed: u64,
-    /// Those that failed.
+    /// Failed requests.
     pub failed: u64,
-    /// Those with a complete answer of a status below 400.
+    /// Requests with a complete answer and a status below 400.
     pub succeeded: u64,
-    /// Those that were on their way at the end, for no longer than others had taken.
+    /// Requests in flight at the end that had waited no longer than the slowest answer took.
     pub under_way: u64,
-    /// Completed ones per second.
+    /// Completed requests per second.
     pub requests_per_second: f64,
 }
 
-/// How a result did by one threshold, as the JSON of a result has it.
+/// How a result did against one threshold, as in its JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The threshold as it was typed.
     pub expression: String,
-    /// What was seen; 0 when there was nothing to see.
+    /// The measured value; 0 if nothing was measured.
     pub observed: f64,
     /// `us`, `%`, `requests` or `req/s`.
     pub unit: String,
-    /// What was seen is a lower bound: the figure is that or more.
+    /// Whether `observed` is a lower bound: the true figure is at least that.
     #[serde(default)]
     pub lower_bound: bool,
-    /// Whether it holds. A threshold on latency does not hold when nothing was completed, one on errors when nothing was due, and one on
-    /// a figure of which only a lower bound is known when that does not prove it.
+    /// Whether it holds. A threshold on latency fails if nothing was completed, one on errors if nothing was due, and
+    /// one on a figure with only a lower bound unless the bound proves it.
     pub met: bool,
 }
 
@@ -88,7 +88,7 @@ pub struct Outcome {
 pub struct ThresholdError(String);
 
 impl Threshold {
-    /// Holds `observed` against this.
+    /// Checks `observed` against this threshold.
     pub fn evaluate(&self, observed: Observed<'_>) -> Outcome {
         let latency = observed.response;
         let anything = match self.metric {
@@ -109,7 +109,7 @@ impl Threshold {
             Metric::Errors => exactly(observed.failed as f64),
             Metric::RequestsPerSecond => exactly(observed.requests_per_second),
         };
-        // 7 of 1000 are 0.7 %, whatever the last bits of either are.
+        // 7 of 1000 are 0.7 %, despite rounding in the last bits.
         let equal = (value - self.bound).abs() <= 1e-12 * self.bound;
         let holds = match self.comparison {
             // It may be more.
@@ -134,20 +134,20 @@ impl Threshold {
         }
     }
 
-    /// Whether it speaks of a response time.
+    /// Whether it limits a response time.
     pub fn is_on_latency(&self) -> bool {
         matches!(self.metric, Metric::Quantile(_) | Metric::Mean | Metric::Min | Metric::Max)
     }
 
-    /// Whether it speaks of the share of successes.
+    /// Whether it limits the share of successes.
     pub fn is_on_success(&self) -> bool {
         self.metric == Metric::SuccessShare
     }
 }
 
 impl Observed<'_> {
-    /// The share of the requests due that were answered with a status below 400, from 0 to 1; those are left out that the end cut off in
-    /// good time. `None` when there are no others.
+    /// The share of the due requests that were answered with a status below 400, from 0 to 1. Leaves out those that
+    /// the end cut off in good time; `None` if there are no others.
     pub fn success(&self) -> Option<f64> {
         let judged = self.scheduled.saturating_sub(self.under_way);
         (judged > 0).then(|| self.succeeded as f64 / judged as f64)
@@ -155,10 +155,10 @@ impl Observed<'_> {
 }
 
 impl Outcome {
-    /// Whether it does not hold only because a lower bound cannot show it.
+    /// Whether it fails only because a lower bound cannot prove it.
     pub fn is_undecided(&self) -> bool {
         let is_open = |threshold: Threshold| match threshold.comparison {
-            // More than the limit is not less, whatever it is.
+            // A figure above the limit is not below it, however large it is.
             Comparison::Less | Comparison::LessOrEqual => self.observed * 1e3 < threshold.bound,
             Comparison::Greater | Comparison::GreaterOrEqual => true,
         };
@@ -409,7 +409,7 @@ mod tests {
 
     #[test]
     fn a_lower_bound_meets_only_what_it_proves() {
-        // Half were answered in 10 ms, and the others had no answer within 2 s.
+        // Half were answered in 10 ms; the others got no answer within 2 s.
         let ms = |value: u64| value * 1_000_000;
         let half = Curve::new(&histogram([ms(10); 500]), &histogram([ms(2000); 500]), Censoring::Independent);
         for (expression, met, lower_bound) in [
@@ -428,14 +428,15 @@ mod tests {
         ] {
             let outcome = evaluate(expression, &half);
             assert_eq!((outcome.met, outcome.lower_bound), (met, lower_bound), "{outcome:?}");
-            // What waited for 2 s is not below 1 s.
+            // A wait of 2 s is not below 1 s.
             let is_undecided = lower_bound && !met && expression != "p99<1s";
             assert_eq!(outcome.is_undecided(), is_undecided, "{outcome:?}");
         }
         assert!((evaluate("p99<1s", &half).observed / 2e6 - 1.0).abs() < 0.001);
     }
 
-    /// Of 1,000, 3,000 or 10,000, so many tenths of a percent take less than the limit, and the others more.
+    /// Of 1,000, 3,000 or 10,000 requests, this many tenths of a percent take less than the limit, and the others
+    /// more.
     #[test]
     fn a_percentile_is_that_of_its_rank() {
         for times in [1, 3, 10] {

@@ -1,18 +1,18 @@
 //! Counts, rates and times as people type them, and quantities as people read them.
 //!
-//! Every error names the piece of text that is wrong and what would be right. Flags and plans are elsewhere.
+//! Every error names the piece of text that is wrong and what would be right.
 
 use std::fmt::Write as _;
 
-/// Why a count, rate or time could not be read. The text names the culprit and what would be right.
+/// Why a count, rate or time could not be read. The message names the culprit and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct UnitError(String);
 
-/// Counts beyond this are not exact in a JSON number, and none is needed.
+/// Counts above this are not exact in a JSON number, and nobody needs them.
 const COUNT_MAX: u64 = 1 << 53;
 
-/// The longest time that is accepted: 100 years. A few of them added to any clock stay within 64 bits of nanoseconds.
+/// The longest accepted time: 100 years. A few of them added to any clock fit into 64 bits of nanoseconds.
 pub const TYPED_TIME_MAX_NS: u64 = 100 * 365 * 24 * HOUR_NS;
 
 const _: () = assert!(TYPED_TIME_MAX_NS <= u64::MAX / 4);
@@ -34,7 +34,7 @@ const TIME_UNITS: [(&str, u64); 8] = [
 
 const TIME_EXAMPLE: &str = "250ms, 10s or 1m30s";
 
-/// A whole number: `64`, `10k`, `1.5M`, `1G`. The factors are decimal, and so is the arithmetic.
+/// A whole number: `64`, `10k`, `1.5M`, `1G`. The suffixes are decimal, and so is the arithmetic.
 ///
 /// # Errors
 /// When it is not a number, has an unknown suffix, is not whole, or is above 2⁵³.
@@ -67,7 +67,7 @@ pub fn parse_positive_count(text: &str) -> Result<u64, UnitError> {
 /// When it is not a number, has an unknown suffix, or is above 2⁵³.
 pub fn parse_rate(text: &str) -> Result<f64, UnitError> {
     let (number, exponent) = split_factor(text, "rate", "500, 20k or 0.5 (requests per second)")?;
-    // Scaled in decimal, and rounded once: 16.1k is 16,100.
+    // Scaled in decimal and rounded once: 16.1k is 16,100.
     let scaled = format!("{number}e{exponent}").parse::<f64>();
     let value = scaled.map_err(|_| not_a_number(text, number))?;
     if value > COUNT_MAX as f64 {
@@ -140,7 +140,7 @@ pub fn show_typed_time_ns(time_ns: u64) -> String {
     }
 }
 
-/// `value` with its last `decimals` digits behind a point, as far as they say anything.
+/// `value` with its last `decimals` digits behind a point, without trailing zeros.
 fn decimal(value: u64, decimals: usize) -> String {
     let scale = 10_u64.pow(decimals as u32);
     let fraction = format!("{:0decimals$}", value % scale);
@@ -166,7 +166,7 @@ pub fn show_bytes(bytes: f64) -> String {
     format!("{} TiB", three_digits(value))
 }
 
-/// A whole number with its thousands apart: `1,691,230`.
+/// A whole number with thousands separators: `1,691,230`.
 pub fn show_count(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -197,12 +197,12 @@ pub fn three_digits(value: f64) -> String {
     }
 }
 
-/// `value` with three decimals, as reports for programs have it; 0 for what is no number.
+/// `value` rounded to three decimals, as reports for programs have it; 0 for NaN and infinity.
 pub fn rounded(value: f64) -> f64 {
     if value.is_finite() { (value * 1e3).round() / 1e3 } else { 0.0 }
 }
 
-/// The leading digits and points, and what follows.
+/// Splits off the leading digits and points.
 fn split_number(text: &str) -> (&str, &str) {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     text.split_at(end)
@@ -247,17 +247,17 @@ fn split_factor<'t>(text: &'t str, what: &str, example: &str) -> Result<(&'t str
     Ok((number, exponent))
 }
 
-/// Digits behind the point that are kept. What is behind them is less than 10⁻⁵ of a nanosecond, of whatever unit.
+/// Decimals that are kept. In any unit, what is cut off is less than 10⁻⁵ of a nanosecond.
 const FRACTION_DIGITS: usize = 18;
 const FRACTION_ONE: u128 = 10_u128.pow(FRACTION_DIGITS as u32);
-/// Digits before the point that are told apart; more are too large for anything.
+/// Digits before the point that are kept; a number with more is too large for any use.
 const WHOLE_DIGITS: usize = 19;
 
-/// A number that is not negative, in decimal.
+/// A non-negative decimal number.
 #[derive(Clone, Copy)]
 struct Decimal {
     whole: u128,
-    /// In units of 10⁻¹⁸. Below one, and not 0 if any digit was not.
+    /// In units of 10⁻¹⁸. Below one, and 0 only if every digit was.
     fraction: u128,
 }
 
@@ -425,7 +425,7 @@ mod tests {
             ("-1s", "negative"),
             ("1..5s", "`1..5` in `1..5s` is not a number"),
             ("99999999999h", "too long"),
-            // More than 64 bits of nanoseconds hold, and what they do hold but cannot be added to a clock.
+            // Longer than 64 bits of nanoseconds; and within them, but too long to be added to a clock.
             ("18446744073.8", "`18446744073.8` is too long: the limit is 876000h (100 years)"),
             ("18446744073.7", "too long"),
             ("876000h1ns", "too long"),

@@ -1,7 +1,7 @@
-//! The URL of a load test, split into what the generator needs, with errors that show the place.
+//! The URL of a load test, split into the parts that the generator needs. Errors name the place.
 //!
-//! No general URL type: nothing is normalised, because the request target must go out as it was typed
-//! (percent-encoding and dot segments included), and that is why this is no crate.
+//! Nothing is normalised: the request target goes out as typed, percent-encoding and dot segments included. That is
+//! why no URL crate is used.
 
 use std::fmt::{self, Write as _};
 use std::net::Ipv6Addr;
@@ -48,7 +48,8 @@ impl Url {
     /// Reads `text`.
     ///
     /// # Errors
-    /// When it is no `http://` URL with a host; the message names the place and, where it can, what would be right.
+    /// When it is not an `http://` URL with a host. The message names the place and, where possible, what would be
+    /// right.
     ///
     /// ```
     /// let url = ringtide_loadgen::url::Url::parse("http://[::1]:8080/a%2Fb?x=1#top").unwrap();

@@ -1,7 +1,7 @@
-//! Whether the figures of a run are the server's or the generator's own.
+//! Whether the figures of a run describe the server or the generator.
 //!
-//! Judged by what the generator measured about itself. A slow server alone never makes a run invalid: nothing here looks
-//! at how long answers took, except to say which part of that time was the generator's.
+//! The verdict uses what the generator measured about itself. A slow server alone never makes a run invalid: response
+//! times matter only to tell which part of them was the generator's.
 
 use std::time::Duration;
 
@@ -11,36 +11,37 @@ use crate::estimate::{Curve, Quantile};
 use crate::metrics::{GeneratorFacts, Totals};
 use crate::units::{show_count, show_time_ns, show_typed_time_ns};
 
-/// A run that measured for less than this is not judged: starting, and the work of others, take too large a part of it.
+/// A run that measured for less than this is not judged: start-up and other processes take too large a part of it.
 pub const MEASURED_MIN: Duration = Duration::from_millis(200);
 
-/// A worker that works this share of its core has no time left: in a closed loop the requests per second are its own
-/// limit, in an open one it is about to fall behind.
+/// A worker that uses this share of its core has no time left: in a closed loop it limits the requests per second, in
+/// an open one it is about to fall behind.
 pub const BUSY_SHARE_MAX: f64 = 0.95;
 
-/// A worker that waits this share of the time for its core shares it with others, the server perhaps: their work is in
+/// A worker that waits this share of the time for its core shares it, perhaps with the server: the others' work is in
 /// every figure.
 pub const RUN_QUEUE_SHARE_MAX: f64 = 0.10;
 
-/// When the generator waits for its core for this part of the mean response time, per request, it is slow to see the answers.
-/// In an open loop that sleeps most of the time, this shows where the share of the time does not.
+/// A generator whose wait for its core, per request, is this part of the mean response time sees the answers late.
+/// This also catches an open loop that sleeps most of the time, which the share of the time does not.
 pub const RUN_QUEUE_PART_OF_RESPONSE_MAX: f64 = 0.25;
 
-/// Fewer requests than this do not tell how long they waited for the core, as the workers also wake for other things.
+/// With fewer requests, the wait for the core cannot be attributed to them, as workers also wake for other things.
 pub const RUN_QUEUE_REQUESTS_MIN: u64 = 50;
 
-/// When this part of a percentile of the response time is the generator's own lateness, it is no figure of the server.
+/// If the generator's own lateness is this part of a percentile of the response time, the percentile does not
+/// describe the server.
 pub const LAG_PART_OF_RESPONSE_MAX: f64 = 0.5;
 
-/// Lateness at the median that no one need judge: an idle core wakes up so late.
+/// Lateness at the median that is always accepted: an idle core wakes up this late.
 pub const LAG_P50_UNJUDGED_NS: f64 = 100_000.0;
 
-/// Lateness at the 99th percentile that no one need judge.
+/// Lateness at the 99th percentile that is always accepted.
 pub const LAG_P99_UNJUDGED_NS: f64 = 250_000.0;
 
-/// When one percent of the requests leaves later than this many intervals of the schedule (and than
-/// [`LAG_BUNCHED_MIN_NS`]), the server saw bunches and not the schedule, even if its answers took so long that the
-/// lateness is small beside them.
+/// If one percent of the requests is sent later than this many intervals of the schedule (and than
+/// [`LAG_BUNCHED_MIN_NS`]), the server saw bunches instead of the schedule, even if the lateness is small beside its
+/// response times.
 pub const LAG_INTERVALS_MAX: f64 = 10.0;
 
 /// The least lateness that counts as bunching.
@@ -52,15 +53,15 @@ const P99: Quantile = Quantile::new(99, 100);
 /// Whether the figures are the server's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// They are, as far as the generator can tell; `None`, in JSON null, when the run was too short to judge.
+    /// Whether they are, as far as the generator can tell; `None` (null in JSON) if the run was too short to judge.
     pub valid: Option<bool>,
-    /// Why they are not, or not judged; empty when valid. Each is a sentence, without a full stop.
+    /// Why they are not, or why the run was not judged; empty if valid. Each is a sentence without a full stop.
     pub reasons: Vec<String>,
 }
 
 impl Verdict {
-    /// Judges a run that measured for `elapsed` by its `totals` and by what the generator cost. `rate_mean` is the scheduled rate of an
-    /// open loop, per second over all workers; `None` for a closed one.
+    /// Judges a run that measured for `elapsed` by its `totals` and by what the generator cost. `rate_mean` is the
+    /// scheduled rate of an open loop, per second over all workers; `None` for a closed loop.
     pub fn judge(
         totals: &Totals,
         generator: &GeneratorFacts,
@@ -132,7 +133,7 @@ impl Verdict {
 fn judge_waits(totals: &Totals, generator: &GeneratorFacts, reasons: &mut Vec<String>) {
     let waited_ns: u64 = generator.workers.iter().map(|worker| worker.run_queue_wait_ns).sum();
     let requests = totals.counters.scheduled();
-    // A worker wakes to send and for the answer.
+    // A worker wakes twice per request: to send it, and for its answer.
     let wakes = 2 * requests + generator.workers.iter().map(|worker| worker.other_wakes).sum::<u64>();
     let per_request_ns = 2.0 * waited_ns as f64 / wakes.max(1) as f64;
     let response_ns = totals.response().mean().ns;
@@ -293,15 +294,15 @@ mod tests {
     #[test]
     fn lateness_counts_by_its_part_of_the_response() {
         let idle = worker(0.1, 0.0);
-        // As late as an idle core wakes: fine, however fast the server.
+        // As late as an idle core wakes: valid, however fast the server is.
         assert!(reasons(&open_loop(1000, 90_000, 20_000), &idle, Some(1000.0)).is_empty());
-        // Half of them 400 µs late, of 500: the generator's figure.
+        // Half of them 400 µs late, of 500 µs: the generator's figure.
         let late = reasons(&open_loop(600, 400_000, 100_000), &idle, Some(1000.0));
         assert!(late.len() == 1 && late[0].contains("half of the requests 400 µs late"), "{late:?}");
         // Only the tail is late.
         let tail = reasons(&open_loop(20, 2_000_000, 100_000), &idle, Some(1000.0));
         assert!(tail.len() == 1 && tail[0].contains("1 % of the requests 2.00 ms late"), "{tail:?}");
-        // The same lateness beside a response time of a second says nothing.
+        // The same lateness is negligible beside a response time of a second.
         assert!(reasons(&open_loop(20, 2_000_000, SECOND), &idle, Some(1000.0)).is_empty());
     }
 

@@ -1,4 +1,4 @@
-//! The command as its users meet it: what it refuses, what it says, and the codes it ends with. Nothing here connects.
+//! The command line from outside: what it refuses, what it says, and its exit codes. Nothing here connects.
 
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
@@ -130,7 +130,7 @@ fn a_value_that_cannot_be_used_is_named_with_its_flag() {
         let words: Vec<&str> = ["run", "http://127.0.0.1:1/"].iter().chain(flags).copied().collect();
         refused(&words, says);
     }
-    // A number below zero is one, and no flag.
+    // A negative number is a value, not a flag.
     for (flag, value) in [
         ("-R", "-5"),
         ("-n", "-5"),
@@ -163,10 +163,10 @@ fn what_is_not_built_is_not_accepted() {
         let words = [&["run", "http://127.0.0.1:1/"], words].concat();
         let flag = words[2].split('=').next().expect("one piece at least");
         refused(&words, &[&format!("error: {flag} is not supported yet\n")]);
-        // Nothing else is advised than to read the help.
+        // The only advice is to read the help.
         assert_eq!(String::from_utf8_lossy(&run(&words).stderr).lines().count(), 3);
     }
-    // What is only misspelt is still told what it may have meant.
+    // A misspelt flag still gets a suggestion.
     refused(&["run", "http://127.0.0.1:1/", "--conections", "1"], &["--conections", "'--connections'"]);
     refused(&["find", "http://127.0.0.1:1/"], &["find"]);
 }
@@ -213,7 +213,7 @@ fn too_low_a_hard_limit_on_descriptors_is_said_before_the_run() {
             "-c 1000 -t 1",
             &["1000 connections and 1 thread need 1056 open files", "at most 8 connections"][..],
         ),
-        // It is the threads that need so many.
+        // The threads need this many.
         (4096, "-c 1000 -t 1000", &["1000 connections and 1000 threads", "use at most 127 threads (-t)"]),
     ] {
         let output = Command::new("sh")

@@ -1,4 +1,4 @@
-//! The embedded server from outside: what is at each path, and that its counts are exact.
+//! The embedded server from outside: what each path answers, and that the counts are exact.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -26,7 +26,7 @@ impl Running {
         stream
     }
 
-    /// Sends requests on a connection of their own, the last of which closes it, and gives all that comes back.
+    /// Sends requests on a new connection, which the last of them closes; returns everything that comes back.
     fn ask(&self, requests: &str) -> Vec<u8> {
         let mut stream = self.connect();
         stream.write_all(requests.as_bytes()).unwrap();
@@ -156,7 +156,7 @@ fn flaky_outcome(running: &Running) -> &'static str {
     while running.handle().requests().received == before {
         std::thread::yield_now();
     }
-    // One that stalls is given up by the server when the client is gone.
+    // The server gives up a stalled request when its client is gone.
     stream.shutdown(Shutdown::Write).unwrap();
     let mut response = Vec::new();
     stream.read_to_end(&mut response).unwrap();
@@ -208,7 +208,7 @@ fn the_counts_are_exact_over_all_threads() {
         let expected = Requests { received: round * 100, answered: round * 100 };
         assert_eq!(running.handle().requests(), expected);
     }
-    // What is no request is not counted.
+    // Bytes that are no request are not counted.
     assert_eq!(split(&running.ask("nonsense\r\n\r\n")).0, 400);
     assert_eq!(running.get("/bytes/1").0, 200);
     assert_eq!(running.end(), Requests { received: 2001, answered: 2001 });

@@ -1,8 +1,9 @@
-//! The proof that everything works where io_uring is forbidden: the binary under a seccomp filter that really refuses the
-//! system calls, as containers do. Where the filter cannot be installed these tests fail; there is no way to leave them out.
-//! And where it is allowed, but not the memory for the rings.
+//! Everything works where io_uring is forbidden: these tests run the binary under a seccomp filter that refuses the
+//! system calls, as containers do. They fail where the filter cannot be installed; nothing skips them. Others run it
+//! where io_uring is allowed, but not the memory for its rings.
 //!
-//! A filter belongs to a thread and to all that it starts (seccomp(2)), so a thread of its own installs it, starts the binary and ends.
+//! A filter binds a thread and everything that it starts (seccomp(2)), so a separate thread installs it, starts the
+//! binary and ends.
 
 // Elsewhere there is no io_uring to forbid.
 #![cfg(target_os = "linux")]
@@ -24,14 +25,14 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nhello world\n";
 
-/// What a container's profile answers, and what a kernel without io_uring does, with the number of each.
+/// The errors of a container's profile and of a kernel without io_uring, with their numbers.
 const ERRNOS: [(&str, i32); 2] =
     [("EPERM", nix::errno::Errno::EPERM as i32), ("ENOSYS", nix::errno::Errno::ENOSYS as i32)];
 
 /// io_uring_setup, io_uring_enter, io_uring_register: the same numbers on every architecture.
 const CALLS: [i64; 3] = [425, 426, 427];
 
-/// Refuses io_uring to this thread and to what it starts.
+/// Refuses io_uring to this thread and everything that it starts.
 fn forbid_io_uring(errno: i32) {
     let architecture =
         TargetArch::try_from(std::env::consts::ARCH).expect("seccompiler knows this architecture");
@@ -59,7 +60,7 @@ fn forbidden(errno: i32, words: &[&str]) -> Output {
 fn ringtide(words: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_ringtide"))
         .args(words)
-        // It would be a choice, and no fallback.
+        // The fallback would then be the user's choice.
         .env_remove("RINGTIDE_DRIVER")
         .stdin(Stdio::null())
         .output()
@@ -92,7 +93,7 @@ fn with_locked_memory(kib: u32, words: &[&str]) -> (Output, bool) {
     (output, is_root && limit >= u64::from(kib) * 1024)
 }
 
-/// Why io_uring by force has failed; `None` when it has not, as not every kernel counts rings as locked memory.
+/// Why forcing io_uring failed; `None` if it did not, as not every kernel counts rings as locked memory.
 fn refusal(output: &Output) -> Option<&str> {
     if output.status.success() {
         println!("nothing to fall back from: this kernel does not count rings as locked memory");
@@ -107,7 +108,7 @@ fn refusal(output: &Output) -> Option<&str> {
     Some(reason)
 }
 
-/// A server that answers everybody, for as long as the test runs.
+/// A server that answers every client as long as the test runs.
 fn server() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
     let address = listener.local_addr().expect("bound");
@@ -213,7 +214,7 @@ fn io_uring_by_force_fails_with_the_reason() {
     }
 }
 
-/// The little ring of the probe fits in, the worker's does not.
+/// The probe's small ring fits the limit, the worker's does not.
 #[test]
 fn a_ring_that_does_not_fit_into_the_locked_memory_is_a_reason_to_fall_back() {
     let url = format!("http://{}/", server());
@@ -282,13 +283,13 @@ fn the_server_tells_of_a_later_worker_too() {
     assert_eq!(text(&output.stderr), told + "ringtide: 0 requests received, 0 answered\n");
 }
 
-/// The filter is what makes the difference: without it the same command runs on io_uring.
+/// Without the filter the same command runs on io_uring.
 #[test]
 fn without_the_filter_io_uring_is_used() {
     if let Err(reason) = DriverChoice::IoUring.resolve()
         && std::env::var_os("RINGTIDE_WITHOUT_IO_URING").is_some_and(|value| value == "1")
     {
-        // To standard error itself: of what a test prints, nothing is shown when it passes.
+        // Written to standard error directly: what a passing test prints is not shown.
         let line =
             format!("NOT CHECKED: io_uring without a filter (RINGTIDE_WITHOUT_IO_URING=1): {reason}\n");
         let _ = std::io::stderr().write_all(line.as_bytes());

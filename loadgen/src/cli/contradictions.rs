@@ -1,4 +1,4 @@
-//! Which flags of `run` cannot stand together, and why.
+//! Which flags of `run` contradict each other, and why.
 
 use super::run::RunArgs;
 use crate::error::UsageError;
@@ -13,7 +13,7 @@ fn contradiction(
 }
 
 impl RunArgs {
-    /// Contradictions that show without any default.
+    /// Contradictions between flags as given, whatever the defaults.
     pub(super) fn check_contradictions(&self) -> Result<(), UsageError> {
         if self.unix.is_some() && self.connect_to.is_some() {
             return contradiction("--unix", "--connect-to", "a connection goes to one address");

@@ -1,8 +1,8 @@
-//! The form of a report, which several commands can be told.
+//! The format of a report, a flag that several commands share.
 
 use clap::ValueEnum;
 
-/// The form of a report.
+/// The format of a report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// For people.

@@ -1,7 +1,7 @@
-//! The command line: what was typed, without effects. [`RunArgs::plan`] and its sisters turn it into validated plans;
-//! files that were named are read later (`input`).
+//! The command line: what was typed, without effects. [`RunArgs::plan`] and the like turn it into validated plans;
+//! `input` reads the named files later.
 //!
-//! A flag is here when the program does what it says, and not before.
+//! A flag is added only when the program does what it says.
 
 mod contradictions;
 mod format;
@@ -22,7 +22,7 @@ pub use targets::{TargetsArgs, TargetsPlan};
 
 use crate::error::UsageError;
 
-/// Flags of `run` that have their names already. clap would take each for a typing error, and suggest another.
+/// Flags that `run` will have. clap would take them for typing errors and suggest others.
 const NOT_THERE_YET: [&str; 22] = [
     "--stages",
     "--http2",
@@ -71,7 +71,7 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// What was typed. Ends the process by itself for `--help` and `--version` (0), and for most of what cannot be read (2).
+    /// Parses the command line. Ends the process itself for `--help` and `--version` (0), and for most errors (2).
     ///
     /// # Errors
     /// When a flag of `run` is not supported yet, or a value is negative. For these, clap's own advice would be wrong.

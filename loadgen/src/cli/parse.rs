@@ -1,4 +1,4 @@
-//! Values of single flags, as clap calls for them. What several flags mean together is not decided here.
+//! Parsers for the values of single flags, called by clap. Combinations of flags are checked elsewhere.
 
 use crate::input::BodySource;
 use crate::plan::{Arrival, DriverChoice, Header, MaxErrors, PARALLEL_MAX, Spin};
@@ -17,7 +17,7 @@ pub struct RateArg {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CpuList(pub Vec<usize>);
 
-/// No system has more; it also bounds what a range may expand to.
+/// No system has more cores; this also limits how far a range expands.
 const CPU_MAX: usize = 65_535;
 
 pub(super) fn count(text: &str) -> Result<usize, String> {
@@ -46,7 +46,7 @@ pub(super) fn max_errors(text: &str) -> Result<MaxErrors, String> {
             Err(error) => Err(format!("{error} (a number of requests, or a share such as 5%)")),
         };
     };
-    // A number such as 5, 0.5 or .5; what else `f64` reads (inf, 1e1) is no share that people type.
+    // Only numbers such as 5, 0.5 or .5. `f64` also reads others (inf, 1e1), which nobody types as a share.
     let is_plain = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     match number.parse::<f64>() {
         Ok(percent) if is_plain && percent > 0.0 && percent <= 100.0 => Ok(MaxErrors::Percent(percent)),

@@ -156,43 +156,43 @@ pub struct RunArgs {
     pub seed: Option<u64>,
 }
 
-/// What was typed, checked as far as that goes without touching anything.
+/// The command line, checked as far as possible without touching files or the network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunCommand {
-    /// What to do. Its body is empty: it is still to be read.
+    /// What to do. The body is still empty: `body` says where to read it.
     pub plan: Plan,
-    /// Where that is.
+    /// Where to find the body.
     pub body: BodySource,
-    /// What becomes of the result.
+    /// What to do with the result.
     pub output: Output,
 }
 
-/// What becomes of the result of a run, beside its plan.
+/// What to do with the result of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
     /// A file, or standard output.
     pub file: Option<PathBuf>,
-    /// The form of the report.
+    /// The format of the report.
     pub format: Format,
-    /// No progress at all.
+    /// Whether to show no progress.
     pub quiet: bool,
-    /// Plain lines instead of a bar.
+    /// Whether to show plain lines instead of a bar.
     pub plain_progress: bool,
-    /// Whether an invalid measurement is a failure.
+    /// Whether an invalid measurement fails the command.
     pub require_valid: bool,
 }
 
 impl RunArgs {
-    /// The plan, and what becomes of its result.
+    /// The plan, and what to do with its result.
     ///
     /// # Errors
-    /// When something typed cannot be carried out; the message names it.
+    /// When a flag cannot be carried out; the message names it.
     pub fn plan(self) -> Result<RunCommand, UsageError> {
         self.check_contradictions()?;
         let mut plan = Plan::for_url(&self.url)?;
         plan.connections = match (self.connections, self.requests) {
             (Some(connections), _) => connections,
-            // More connections than requests would be opened for nothing.
+            // More connections than requests would be useless.
             (None, Some(requests)) => {
                 CONNECTIONS_DEFAULT.min(usize::try_from(requests).unwrap_or(CONNECTIONS_DEFAULT))
             }
@@ -246,7 +246,7 @@ impl RunArgs {
     }
 }
 
-/// The headers that must fit the rest of the plan, its body apart.
+/// Checks the headers against the rest of the plan, except its body.
 fn check_headers(plan: &Plan) -> Result<(), UsageError> {
     let mut hosts = 0;
     for header in &plan.headers {

@@ -65,7 +65,7 @@ pub struct ServePlan {
     pub burn_ns: u64,
     /// Which driver moves the bytes.
     pub driver: DriverChoice,
-    /// What the choices of `/flaky` follow from.
+    /// The seed of the choices of `/flaky`.
     pub seed: u64,
     /// Whether the end of standard input ends the server.
     pub until_stdin_closes: bool,

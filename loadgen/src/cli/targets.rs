@@ -7,7 +7,7 @@ use super::parse;
 use crate::plan::DriverChoice;
 use crate::units::parse_positive_time_ns;
 
-/// How long each target is measured, unless said otherwise.
+/// Default time to measure each target.
 const DURATION_DEFAULT_NS: u64 = 3_000_000_000;
 
 /// What `targets --help` says after the flags.
@@ -41,13 +41,13 @@ pub struct TargetsArgs {
 /// How to measure the targets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetsPlan {
-    /// For each target.
+    /// How long to measure each target.
     pub duration_ns: u64,
     /// Which driver moves the bytes, at both ends.
     pub driver: DriverChoice,
-    /// The form of the table.
+    /// The format of the table.
     pub format: Format,
-    /// No progress at all.
+    /// Whether to show no progress.
     pub quiet: bool,
 }
 

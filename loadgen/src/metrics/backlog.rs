@@ -1,38 +1,38 @@
-//! Whether the backlog of an open loop grows: whether ever more of the requests that are due wait for their answers.
+//! Whether the backlog of an open loop grows: whether more and more of the due requests wait for their answers.
 //!
-//! A server that cannot keep up answers each request later than the one before. Those that the end cuts off are then the late ones, and the
-//! answers that came by then tell too little about them. A server that is only slow has as many requests before it at the end
-//! as it had before, and what is cut off is like the rest.
+//! A server that cannot keep up answers each request later than the one before. The end then cuts off the late ones,
+//! and the answers until then say too little about them. A server that is merely slow has no more requests waiting at
+//! the end than before, and those cut off are like the rest.
 
-/// Moments that are kept. When there are as many, every second one is dropped, and they come half as often.
+/// Moments that are kept. When there are this many, every second one is dropped and their interval doubles.
 const MOMENTS_MAX: usize = 16;
 
-/// How soon the first one comes.
+/// When the first one is taken.
 const INTERVAL_MIN_NS: u64 = 25_000_000;
 
-/// When a smaller part of the requests due is unanswered at the end, the figures are bent by about as little.
+/// If a smaller part of the due requests is unanswered at the end, it distorts the figures by about as little.
 const UNANSWERED_SHARE_MIN: f64 = 0.05;
 
-/// What has grown is so many times what it was,
+/// A backlog that grows is at least this many times what it was,
 const GROWTH_MIN: f64 = 1.5;
 
-/// and larger by so many standard deviations.
+/// and larger by this many standard deviations.
 const DEVIATIONS_MIN: f64 = 3.0;
 
-/// How far a worker was at one moment of the measured part.
+/// A worker's progress at one moment of the measured part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moment {
     /// On the workers' clock.
     pub at_ns: u64,
-    /// Requests that had been due by then.
+    /// Requests due by then.
     pub due: u64,
-    /// Those of them that had been answered, or had failed.
+    /// Those of them that had been answered or had failed.
     pub ended: u64,
-    /// Those that no connection had been free for.
+    /// Those for which no connection had been free.
     pub waiting: u64,
 }
 
-/// The course of a run in a few moments, evenly spread over it, however long it is.
+/// The course of a run: a few moments, evenly spread over it, however long it is.
 #[derive(Clone, Debug)]
 pub(super) struct Course {
     moments: Vec<Moment>,
@@ -41,22 +41,22 @@ pub(super) struct Course {
 }
 
 impl Course {
-    /// Nothing has happened.
+    /// A course without moments.
     pub(super) fn new() -> Self {
         Self { moments: Vec::with_capacity(MOMENTS_MAX), interval_ns: INTERVAL_MIN_NS, told: 0 }
     }
 
-    /// How long after the last moment, or the start, the next one comes.
+    /// How long after the last moment (or the start) to take the next one.
     pub(super) fn interval_ns(&self) -> u64 {
         self.interval_ns
     }
 
-    /// How many moments were told, those included that are not kept.
+    /// How many moments were added, including those that were not kept.
     pub(super) fn told(&self) -> u64 {
         self.told
     }
 
-    /// One more moment.
+    /// Adds a moment.
     pub(super) fn tell(&mut self, moment: Moment) {
         if self.moments.len() == MOMENTS_MAX {
             let mut index = 0;
@@ -70,20 +70,20 @@ impl Course {
         self.told += 1;
     }
 
-    /// Forgets all.
+    /// Forgets all moments.
     pub(super) fn reset(&mut self) {
         self.moments.clear();
         self.interval_ns = INTERVAL_MIN_NS;
         self.told = 0;
     }
 
-    /// The moment nearest to `time_ns`; all zeros when there is none.
+    /// The moment nearest to `time_ns`; all zeros if there is none.
     pub(super) fn nearest(&self, time_ns: u64) -> Moment {
         self.moments.iter().min_by_key(|moment| moment.at_ns.abs_diff(time_ns)).copied().unwrap_or_default()
     }
 }
 
-/// Half of a run: what came due in it, and how that stood at its end.
+/// Half of a run: what came due in it, and the state at its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Half {
     /// Requests that came due in this half.
@@ -102,7 +102,7 @@ impl Half {
     }
 }
 
-/// How the two halves of a run of an open loop compare.
+/// The two halves of an open loop's run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
     /// The first half.
@@ -112,13 +112,13 @@ pub struct Backlog {
 }
 
 impl Backlog {
-    /// Whether it grew, when `unanswered` of all requests due were without an answer at the end. It did when these are at least 5 % of all,
-    /// and one of two things was half as large again at the end as at half-time, and larger by more than chance (three standard
-    /// deviations):
+    /// Whether the backlog grew, with `unanswered` of all due requests at the end. It did if these are at least 5 %
+    /// of all and one of two figures was at least half as large again at the end as at half-time, by more than chance
+    /// (three standard deviations):
     ///
-    /// - the odds that a request was unanswered at the end of the half in which it came due. With latencies that do not change they
-    ///   are the same in both halves, however long answers take;
-    /// - the requests that no connection was free for.
+    /// - the odds that a request was unanswered at the end of the half in which it came due. With constant latencies
+    ///   they are the same in both halves, however long answers take;
+    /// - the requests for which no connection was free.
     pub fn grew(&self, unanswered: u64) -> bool {
         let due = (self.first.due + self.second.due) as f64;
         self.first.due > 0
@@ -134,7 +134,7 @@ impl Backlog {
         let pooled = (self.first.unanswered + self.second.unanswered) as f64
             / (self.first.due + self.second.due) as f64;
         let variance = pooled * (1.0 - pooled) * (1.0 / self.first.due as f64 + 1.0 / self.second.due as f64);
-        // Multiplied out, as there may be none that is answered.
+        // Multiplied out, as the number of answered ones may be 0.
         after * (1.0 - before) >= GROWTH_MIN * before * (1.0 - after)
             && after - before > DEVIATIONS_MIN * variance.max(0.0).sqrt()
     }
@@ -181,7 +181,8 @@ mod tests {
         assert_eq!((course.told(), course.interval_ns()), (0, INTERVAL_MIN_NS));
     }
 
-    /// Requests are due evenly, and each is answered `k − 1` times as late as it came due: `k` is the load by the capacity.
+    /// Requests are due evenly; one due at `t` is answered `(k − 1)·t` later, where `k` is the load divided by the
+    /// capacity.
     #[test]
     fn a_load_beyond_the_capacity_is_growth() {
         for (count, load) in
@@ -191,7 +192,7 @@ mod tests {
             let first = unanswered(0.0, 1.0) as u64;
             let second = unanswered(1.0, 2.0) as u64;
             let all = unanswered(0.0, 2.0) as u64;
-            // As many connections as it takes, or none to speak of.
+            // With as many connections as needed, or almost none.
             let grew = backlog(count, [first, second], [0, 0]).grew(all);
             assert!(grew || load > 10.0, "{load} times its capacity");
             assert!(backlog(count, [first, second], [first, all]).grew(all), "{load} times its capacity");
@@ -206,10 +207,10 @@ mod tests {
 
     #[test]
     fn a_slow_server_is_none() {
-        // Answers take half of the half, or three quarters of it.
+        // Answers take half of a half, or three quarters of it.
         assert!(!backlog(100, [50, 50], [0, 0]).grew(50));
         assert!(!backlog(100, [75, 77], [0, 0]).grew(77));
-        // None comes before the end.
+        // No answer comes before the end.
         assert!(!backlog(100, [100, 100], [0, 0]).grew(200));
         // A queue that comes and goes.
         assert!(!backlog(100, [10, 14], [8, 12]).grew(14));

@@ -1,14 +1,14 @@
-//! What is counted.
+//! The counters of a run.
 
 use super::error_kind::ErrorKind;
 
 /// Status codes have three digits (RFC 9112 §4).
 pub const STATUS_CODES: usize = 1000;
 
-/// What is counted.
+/// The counters of a run.
 #[derive(Clone, Debug)]
 pub struct Counters {
-    /// Requests of which the kernel took at least a byte.
+    /// Requests of which the kernel took at least one byte.
     pub sent: u64,
     /// Requests with a complete answer.
     pub completed: u64,
@@ -16,13 +16,14 @@ pub struct Counters {
     pub failed: u64,
     /// Requests that were due and unanswered when the run ended.
     pub censored: u64,
-    /// Those of them that were sent, and had not waited longer than the slowest answer took: nothing speaks against these.
+    /// Those of them that were sent and had waited no longer than the slowest answer took: nothing suggests that they
+    /// would have failed.
     pub under_way: u64,
-    /// When the last of the complete answers was.
+    /// When the last complete answer ended.
     pub last_done_ns: u64,
-    /// Failed requests by kind: indexed by [`ErrorKind`].
+    /// Failed requests by kind, indexed by [`ErrorKind`].
     pub errors: [u64; ErrorKind::ALL.len()],
-    /// What the first error of each kind said, where it said more than its kind.
+    /// The message of the first error of each kind, if it says more than the kind.
     pub error_examples: [Option<Box<str>>; ErrorKind::ALL.len()],
     /// Completed requests by status code.
     pub status: Box<[u64; STATUS_CODES]>,
@@ -30,9 +31,10 @@ pub struct Counters {
     pub bytes_received: u64,
     /// Bytes that the kernel took.
     pub bytes_sent: u64,
-    /// Connections that were made in the measured part.
+    /// Connections opened in the measured part.
     pub connects: u64,
-    /// Requests of the warm-up that had no answer in the measured part either, in time or before its end, and do not belong to it.
+    /// Requests of the warm-up that timed out in the measured part or were unanswered at its end. They do not belong
+    /// to it.
     pub warmup_unanswered: u64,
     /// How often the generator's own descriptors ran out.
     pub descriptors_ran_out: u64,
@@ -63,7 +65,7 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// Requests that were due: each has completed, failed, or been censored.
+    /// Requests that were due: each has completed, failed or been censored.
     pub fn scheduled(&self) -> u64 {
         self.completed + self.failed + self.censored
     }

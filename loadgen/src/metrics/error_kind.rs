@@ -20,7 +20,7 @@ pub enum ErrorKind {
     Closed,
     /// The connection ended after some bytes of the answer, before its end.
     Incomplete,
-    /// The peer sent something that is not HTTP, or not an answer to this.
+    /// The peer sent something that is not HTTP, or not an answer to this request.
     Protocol,
     /// The answer was not what was expected.
     Expect,

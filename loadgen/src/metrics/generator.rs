@@ -3,29 +3,29 @@
 /// What one worker cost over the measured part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WorkerFacts {
-    /// How long it was.
+    /// The length of the measured part.
     pub wall_ns: u64,
     /// CPU time in user space.
     pub user_ns: u64,
     /// CPU time in the kernel.
     pub system_ns: u64,
-    /// Of `user_ns`, time spent spinning before scheduled sends: it was free for work.
+    /// The part of `user_ns` spent spinning before scheduled sends, and so available for work.
     pub spin_ns: u64,
-    /// Time ready to run without getting the core.
+    /// Time spent ready to run, waiting for the core.
     pub run_queue_wait_ns: u64,
-    /// How often it woke for other things than its requests.
+    /// How often it woke for something other than its requests.
     pub other_wakes: u64,
     /// Calls into the kernel.
     pub syscalls: u64,
 }
 
 impl WorkerFacts {
-    /// The share of the core that work took, spinning left out. From 0, and 1 at most but for rounding.
+    /// The share of the core used for work, without spinning. Between 0 and 1, apart from rounding.
     pub fn busy_share(&self) -> f64 {
         share((self.user_ns + self.system_ns).saturating_sub(self.spin_ns), self.wall_ns)
     }
 
-    /// The share of the time in which it was ready to run and another had the core.
+    /// The share of the time in which it was ready to run while another thread had the core.
     pub fn run_queue_share(&self) -> f64 {
         share(self.run_queue_wait_ns, self.wall_ns)
     }
@@ -41,7 +41,7 @@ pub struct GeneratorFacts {
     pub heap_bytes_per_request: Option<u64>,
     /// (Heap with all connections open and idle − before the first) / connections. `None` where nothing counts the heap.
     pub heap_bytes_per_connection: Option<u64>,
-    /// The most memory that the process ever held.
+    /// The process's peak resident memory.
     pub rss_peak_bytes: u64,
 }
 
@@ -56,12 +56,12 @@ impl GeneratorFacts {
         self.user_ns() + self.workers.iter().map(|worker| worker.system_ns).sum::<u64>()
     }
 
-    /// CPU time of all workers in what they could have had, spinning included.
+    /// CPU time of all workers, with spinning, as a share of what they could have had.
     pub fn utilisation(&self) -> f64 {
         share(self.cpu_ns(), self.wall_ns())
     }
 
-    /// The part of [`utilisation`](Self::utilisation) in which they only waited, spinning.
+    /// The part of [`utilisation`](Self::utilisation) that was spinning.
     pub fn spin_utilisation(&self) -> f64 {
         share(self.workers.iter().map(|worker| worker.spin_ns).sum(), self.wall_ns())
     }

@@ -1,13 +1,14 @@
-//! Times by what they belong to: a histogram for each key.
+//! Times by key: one histogram per key.
 //!
-//! The keys are numbers from 0, how many is said at the start, and what they mean is the caller's: today classes of status codes.
+//! Keys are numbers from 0, their count is fixed at the start, and the caller gives them a meaning: today the classes
+//! of status codes.
 
 use hdrhistogram::Histogram;
 
 use super::times::{add, histogram, reset};
 
-/// A histogram for each key, but for the usual one: its times are all that there are, less those of the others. So a usual answer is
-/// recorded once and not twice, and costs nothing here.
+/// A histogram for each key except the usual one, whose times are all times minus those of the others. So a usual
+/// answer is recorded only once and costs nothing here.
 #[derive(Clone, Debug)]
 pub(super) struct Keyed {
     /// The usual key has none.
@@ -15,19 +16,19 @@ pub(super) struct Keyed {
 }
 
 impl Keyed {
-    /// Empty ones for the keys below `keys`. All memory is allocated here, 300 kB for each but the usual one.
+    /// Empty histograms for the keys below `keys`. Allocates all memory: 300 kB for each key but the usual one.
     pub(super) fn new(keys: usize, usual: usize) -> Self {
         Self { own: (0..keys).map(|key| (key != usual).then(histogram)).collect() }
     }
 
-    /// Records a time. Of the usual key, nothing is kept.
+    /// Records a time; keeps nothing for the usual key.
     pub(super) fn record(&mut self, key: usize, time_ns: u64) {
         if let Some(histogram) = &mut self.own[key] {
             histogram.saturating_record(time_ns);
         }
     }
 
-    /// Adds all of `other`, which has the same keys.
+    /// Adds all of `other`, which must have the same keys.
     pub(super) fn add(&mut self, other: &Self) {
         for (mine, others) in self.own.iter_mut().flatten().zip(other.own.iter().flatten()) {
             add(mine, others);
@@ -39,7 +40,7 @@ impl Keyed {
         self.own.iter_mut().flatten().for_each(reset);
     }
 
-    /// The times of each key that has any, when `all` are the times of all keys.
+    /// The times of each key that has any; `all` holds the times of all keys.
     pub(super) fn split(&self, all: &Histogram<u64>) -> Vec<(usize, Histogram<u64>)> {
         let mut usual = all.clone();
         for histogram in self.own.iter().flatten().filter(|histogram| !histogram.is_empty()) {
@@ -53,7 +54,7 @@ impl Keyed {
 /// The class of a status code (RFC 9110 §15), as a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StatusClass {
-    /// 1xx. The only one that ends a request is 101.
+    /// 1xx. Of these, only 101 ends a request.
     Informational,
     /// 2xx: the usual one.
     Successful,
@@ -61,7 +62,7 @@ pub enum StatusClass {
     Redirection,
     /// 4xx.
     ClientError,
-    /// 5xx, and with them all codes from 600, as RFC 9110 §15 has it.
+    /// 5xx, and all codes from 600, as RFC 9110 §15 requires.
     ServerError,
 }
 

@@ -1,7 +1,7 @@
-//! What a worker counts and times, in constant memory, and how the workers' parts become one.
+//! What a worker counts and times, in constant memory, and how the workers' parts are merged.
 //!
-//! Nothing here reads a clock; all times are given, in nanoseconds on one clock. What is made of the numbers is decided
-//! in `result` and `verdict`.
+//! Nothing here reads a clock: callers pass all times, in nanoseconds on one clock. `result` and `verdict` interpret
+//! the numbers.
 
 mod backlog;
 mod counters;

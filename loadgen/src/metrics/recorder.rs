@@ -1,4 +1,4 @@
-//! One worker's part of the measurement: a few additions and one to four histogram entries per request.
+//! One worker's measurements: a few additions and one to four histogram entries per request.
 
 use hdrhistogram::Histogram;
 
@@ -8,61 +8,65 @@ use super::error_kind::ErrorKind;
 use super::keyed::{Keyed, StatusClass};
 use super::times::{Times, histogram, reset};
 
-/// The moments of a completed request, in nanoseconds on one clock, not decreasing in this order.
+/// The times of a completed request, in nanoseconds on one clock, never decreasing in this order.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
-    /// When it was due. In a closed loop: as `sent_ns`, or when the connect began that it needed.
+    /// When it was due. In a closed loop: `sent_ns`, or when the connect that it needed began.
     pub scheduled_ns: u64,
-    /// When it was due and a connection was free for it. In a closed loop: as `sent_ns`, or when it was connected.
+    /// When it was due and a connection was free for it. In a closed loop: `sent_ns`, or when its connection was
+    /// open.
     pub ready_ns: u64,
     /// Right before the call that hands it to the kernel.
     pub sent_ns: u64,
-    /// When the first bytes of the answer were here.
+    /// When the first bytes of the answer arrived.
     pub first_byte_ns: u64,
-    /// When the last bytes of the answer were here. Equals `first_byte_ns` when they came in one piece.
+    /// When the last bytes of the answer arrived. Equals `first_byte_ns` if it came in one piece.
     pub done_ns: u64,
     /// The status code.
     pub status: u16,
 }
 
-/// The moments of a request that did not complete.
+/// The times of a request that did not complete.
 #[derive(Clone, Copy, Debug)]
 pub struct Unfinished {
     /// When it was due.
     pub scheduled_ns: u64,
-    /// When a connection was free for it, if that came.
+    /// When a connection was free for it, if one ever was.
     pub ready_ns: Option<u64>,
-    /// Right before the call that handed it to the kernel, if the kernel took a byte of it.
+    /// Right before the call that handed it to the kernel, if the kernel took any of it.
     pub sent_ns: Option<u64>,
     /// When it failed, or when the run ended.
     pub ended_ns: u64,
 }
 
-/// Counts and times the requests of one worker. Recording never allocates, but for the text of the first error of each kind.
+/// Counts and times the requests of one worker. Recording allocates only for the text of the first error of each
+/// kind.
 ///
-/// Each request that was due is told exactly once: [`completed`](Self::completed), [`failed`](Self::failed) or
+/// Each due request must be recorded exactly once: [`completed`](Self::completed), [`failed`](Self::failed) or
 /// [`censored`](Self::censored).
 ///
 /// What enters which histogram:
-/// - completed requests enter all, with times that are exact;
-/// - timeouts and those that the end cut off enter `response` and `service` with the time that they had waited, as times that would have
-///   been longer. A server cannot improve its percentiles by not answering;
-/// - requests that failed otherwise (refused, reset, …) enter neither: they are in the errors;
-/// - `queue_wait` is over the same requests as `response`; `schedule_lag`, the generator's own, over all that were sent.
+/// - completed requests enter all, with exact times;
+/// - requests that timed out or were cut off by the end enter `response` and `service` with the time waited, marked
+///   as cut short. So a server cannot improve its percentiles by not answering;
+/// - requests that failed otherwise (refused, reset, …) enter neither: they count as errors;
+/// - `queue_wait` covers the same requests as `response`; `schedule_lag`, the generator's own, covers all that were
+///   sent.
 #[derive(Clone, Debug)]
 pub struct Recorder {
     pub(super) open_loop: bool,
     pub(super) counters: Counters,
-    /// Exact ones: in an open loop all; in a closed one those of requests that needed a connection, as all others equal their service.
+    /// Exact response times: in an open loop all; in a closed loop only those of requests that needed a connection,
+    /// as the others equal their service times.
     pub(super) response: Times,
-    /// Service times of answers that came in one piece. They are times to the first byte as well, and their transfer
-    /// took none, so one entry tells all three.
+    /// Service times of answers that came in one piece. They equal the times to the first byte, and the transfer took
+    /// no time, so one entry records all three.
     pub(super) service_one_piece: Histogram<u64>,
-    /// Other service times, and those that were cut short.
+    /// Other service times, including those cut short.
     pub(super) service: Times,
-    /// In a closed loop: those of requests that needed a connection, in one piece or not.
+    /// In a closed loop: service times of requests that needed a connection, in one piece or not.
     pub(super) service_connected: Histogram<u64>,
-    /// Waits for a connection, but for those of 0.
+    /// Waits for a connection, except those of 0.
     pub(super) queue_wait: Times,
     pub(super) queue_wait_none: u64,
     /// The longest service time of an answer when the run ended.
@@ -70,22 +74,23 @@ pub struct Recorder {
     pub(super) schedule_lag: Histogram<u64>,
     pub(super) dns: Histogram<u64>,
     pub(super) connect: Histogram<u64>,
-    /// Times to the first byte, but for those in `service_one_piece`,
+    /// Times to the first byte, except those in `service_one_piece`,
     pub(super) first_byte: Histogram<u64>,
-    /// and from there to the last.
+    /// and from there to the last byte.
     pub(super) transfer: Histogram<u64>,
     /// Response times of answers by the class of their status.
     pub(super) by_status: Keyed,
     course: Course,
-    /// How it stood at half-time, known at the end.
+    /// The state at half-time, which is known only at the end.
     half: Moment,
-    /// Requests from the second half that the end cut off, and those from both that no connection was free for.
+    /// Requests from the second half that the end cut off, and requests from both halves for which no connection was
+    /// free.
     late_unanswered: u64,
     overdue: u64,
 }
 
 impl Recorder {
-    /// An empty one, for an open or a closed loop. All of its memory is allocated here.
+    /// An empty recorder for an open or a closed loop. Allocates all of its memory.
     pub fn new(open_loop: bool) -> Self {
         Self {
             open_loop,
@@ -129,8 +134,8 @@ impl Recorder {
         self.schedule_lag.saturating_record(sent_ns.saturating_sub(ready_ns.max(scheduled_ns)));
     }
 
-    /// The same of a closed loop's request that was due when it was sent, as a connection was there: its service is its response, and it waited
-    /// for nothing. When it was due and ready is not looked at.
+    /// The same for a closed loop's request that was due when it was sent, over an open connection: its response time
+    /// is its service time, and it did not wait. Ignores `scheduled_ns` and `ready_ns`.
     #[inline]
     pub fn completed_at_once(&mut self, sample: Sample) {
         let Sample { sent_ns, first_byte_ns, done_ns, status, .. } = sample;
@@ -145,40 +150,41 @@ impl Recorder {
         self.unfinished(request, kind == ErrorKind::Timeout);
     }
 
-    /// What an error of this kind says. The first of each kind is kept.
+    /// The message of an error of this kind. Only the first of each kind is kept.
     #[cold]
     pub fn error_said(&mut self, kind: ErrorKind, text: impl FnOnce() -> String) {
         self.counters.error_examples[kind as usize].get_or_insert_with(|| text().into());
     }
 
-    /// Requests of the warm-up had no answer in the measured part either, and are not to be counted among those measured.
+    /// Requests of the warm-up had no answer in the measured part either. They do not count as measured.
     pub fn unanswered_since_warmup(&mut self, count: usize) {
         self.counters.warmup_unanswered += count as u64;
     }
 
-    /// In an open loop: how far the worker is, [`next_moment_ns`](Self::next_moment_ns) after the last time.
+    /// In an open loop: the worker's progress. To be called [`next_moment_ns`](Self::next_moment_ns) after the last
+    /// call.
     pub fn passed(&mut self, moment: Moment) {
         self.course.tell(moment);
     }
 
-    /// How long after the start, or the last time, [`passed`](Self::passed) is to be told.
+    /// How long after the start or the last call to call [`passed`](Self::passed).
     pub fn next_moment_ns(&self) -> u64 {
         self.course.interval_ns()
     }
 
-    /// How often it was told.
+    /// How often `passed` was called.
     pub fn moments(&self) -> u64 {
         self.course.told()
     }
 
-    /// The measured part, from `from_ns` on, ends now; what is told from here on is what its end has cut off.
+    /// The measured part, which began at `from_ns`, ends now. What is recorded after this was cut off by the end.
     pub fn ends(&mut self, from_ns: u64, now_ns: u64) {
         self.slowest_ns =
             self.service.exact.max().max(self.service_one_piece.max()).max(self.service_connected.max());
         self.half = self.course.nearest(u64::midpoint(from_ns, now_ns));
     }
 
-    /// The run ended before a request that was due had an answer. It enters with the time that it has waited.
+    /// The run ended before a due request had an answer. It enters with the time waited.
     pub fn censored(&mut self, request: Unfinished) {
         self.counters.censored += 1;
         let in_time = |sent_ns| request.ended_ns.saturating_sub(sent_ns) <= self.slowest_ns;
@@ -187,7 +193,7 @@ impl Recorder {
         self.unfinished(request, true);
     }
 
-    /// The run ended before `count` requests, which were due at `scheduled_ns` or nearly so, had found a connection.
+    /// The run ended before `count` requests, due at about `scheduled_ns`, had found a connection.
     pub fn overdue(&mut self, scheduled_ns: u64, ended_ns: u64, count: u64) {
         let waited_ns = ended_ns.saturating_sub(scheduled_ns);
         self.counters.censored += count;
@@ -199,7 +205,7 @@ impl Recorder {
         self.queue_wait.censored.saturating_record_n(waited_ns, count);
     }
 
-    /// Bytes that arrived, of answers complete or not.
+    /// Bytes of answers that arrived, complete or not.
     #[inline]
     pub fn received_bytes(&mut self, count: u64) {
         self.counters.bytes_received += count;
@@ -233,8 +239,8 @@ impl Recorder {
         self.counters.ports_ran_out += 1;
     }
 
-    /// About the 99th percentile of the response times so far, rather too high than too low; `None` without any. It goes through the
-    /// histograms (some ten microseconds each), so it is for a look now and then.
+    /// Roughly the 99th percentile of the response times so far, too high rather than too low; `None` if there are
+    /// none. It scans the histograms (some ten microseconds each), so call it rarely.
     pub fn response_p99_ns(&self) -> Option<u64> {
         if self.open_loop {
             highest_p99_ns(&[&self.response.exact, &self.response.censored])
@@ -254,8 +260,8 @@ impl Recorder {
         &self.counters
     }
 
-    /// Forgets all requests, without giving memory back or taking any: the measured part begins. How the connections came up that they
-    /// went over stays, as those that follow go over the same.
+    /// Forgets all requests as the measured part begins, without allocating or freeing. The connect times of the open
+    /// connections stay, as the next requests use the same connections.
     pub fn reset(&mut self) {
         self.counters = Counters::default();
         self.queue_wait_none = 0;
@@ -298,7 +304,7 @@ impl Recorder {
         }
     }
 
-    /// An answer with a status that is not the usual one.
+    /// Records an answer with an unusual status.
     #[cold]
     fn unusual(&mut self, status: u16, response_ns: u64) {
         self.by_status.record(StatusClass::of(status) as usize, response_ns);
@@ -350,7 +356,8 @@ impl Recorder {
     }
 }
 
-/// The highest 99th percentile of those `parts` that have at least one in a hundred of all: what is in the others does not reach it.
+/// The highest 99th percentile of those `parts` that hold at least 1 % of all times: the others are too small to
+/// raise it.
 fn highest_p99_ns(parts: &[&Histogram<u64>]) -> Option<u64> {
     let all: u64 = parts.iter().map(|part| part.len()).sum();
     let parts = parts.iter().filter(|part| part.len() * 100 >= all.max(1));

@@ -1,16 +1,16 @@
-//! Where times are kept: histograms in constant memory.
+//! Histograms of times, in constant memory.
 
 use hdrhistogram::Histogram;
 
 use crate::estimate::{Censoring, Curve};
 
-/// The longest time that is told apart; longer ones count as this.
+/// The longest time that a histogram can hold; longer ones count as this.
 pub const TIME_MAX_NS: u64 = 24 * 3600 * 1_000_000_000;
 
-/// Significant digits of each time: within 0.1 %.
+/// Significant digits of each time: precise to 0.1 %.
 const TIME_DIGITS: u8 = 3;
 
-/// An empty histogram of times. It never grows: its whole range is there from the start, about 300 kB.
+/// An empty histogram of times. It never grows: its whole range is allocated at once, about 300 kB.
 ///
 /// # Panics
 /// Never: the bounds are valid.
@@ -18,26 +18,26 @@ pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, TIME_MAX_NS, TIME_DIGITS).expect("the bounds are valid")
 }
 
-/// Adds all of `from`. An empty one costs nothing.
+/// Adds all of `from`. Costs nothing if that is empty.
 pub(super) fn add(to: &mut Histogram<u64>, from: &Histogram<u64>) {
     if !from.is_empty() {
         to.add(from).expect("all histograms have the same bounds");
     }
 }
 
-/// Empties it. One that is empty costs nothing.
+/// Empties the histogram. Costs nothing if it is empty already.
 pub(super) fn reset(histogram: &mut Histogram<u64>) {
     if !histogram.is_empty() {
         histogram.reset();
     }
 }
 
-/// Times in nanoseconds, those of which it is known only that they were longer apart from the others.
+/// Times in nanoseconds: exact ones, and apart from them those known only to be longer than the wait.
 #[derive(Clone, Debug)]
 pub struct Times {
-    /// Those that are known.
+    /// Exact times.
     pub exact: Histogram<u64>,
-    /// How long those were that were cut short, until then.
+    /// Times cut short: how long each had lasted until then.
     pub censored: Histogram<u64>,
 }
 
@@ -47,7 +47,7 @@ impl Times {
         Self { exact: histogram(), censored: histogram() }
     }
 
-    /// How they are distributed.
+    /// The distribution of all.
     pub fn curve(&self, censoring: Censoring) -> Curve {
         Curve::new(&self.exact, &self.censored, censoring)
     }

@@ -1,4 +1,4 @@
-//! The workers' parts, merged once at the end of a run.
+//! All workers' measurements, merged once at the end of a run.
 
 use hdrhistogram::Histogram;
 
@@ -16,7 +16,7 @@ pub struct Latencies {
     pub response: Times,
     /// From the actual send.
     pub service: Times,
-    /// From when they were due until a connection was free. Over the same requests as `response`.
+    /// From when they were due until a connection was free. Covers the same requests as `response`.
     pub queue_wait: Times,
     /// From then until the generator sent them.
     pub schedule_lag: Histogram<u64>,
@@ -46,13 +46,13 @@ pub struct Totals {
     pub latencies: Latencies,
     /// Parts.
     pub phases: Phases,
-    /// How the halves of an open loop compare.
+    /// The two halves of an open loop's run.
     pub backlog: Backlog,
     by_status: Keyed,
 }
 
 impl Totals {
-    /// The sum of `recorders`, which are all of one run.
+    /// Merges `recorders`, which must all belong to one run.
     ///
     /// # Panics
     /// When open and closed loops are mixed.
@@ -83,8 +83,8 @@ impl Totals {
         totals
     }
 
-    /// Whether ever more requests waited for their answers, so that the end has cut off those that would have taken longest. Only an open
-    /// loop can have that.
+    /// Whether more and more requests waited for their answers, so that the end cut off those that would have taken
+    /// longest. This happens only in an open loop.
     pub fn backlog_grew(&self) -> bool {
         self.open_loop && self.backlog.grew(self.counters.censored)
     }
@@ -94,7 +94,7 @@ impl Totals {
         self.latencies.response.curve(self.waiting())
     }
 
-    /// The service times. What a request waits for before it is sent does not change them.
+    /// The service times. Waits before the send do not change them.
     pub fn service(&self) -> Curve {
         self.latencies.service.curve(Censoring::Independent)
     }
@@ -125,7 +125,8 @@ impl Totals {
         queue_wait.exact.saturating_record_n(0, part.queue_wait_none);
         add(schedule_lag, &part.schedule_lag);
         if !part.open_loop {
-            // Most requests of a closed loop are due when they are sent: service is response, and nothing waits before it.
+            // Most requests of a closed loop are due when they are sent: their response time is their service time,
+            // and they do not wait.
             for own in [&part.service_one_piece, &part.service.exact] {
                 add(&mut response.exact, own);
                 queue_wait.exact.saturating_record_n(0, own.len());
@@ -205,7 +206,7 @@ mod tests {
         // Connected from 100 to 400, sent at 410, answered in one piece or in two.
         recorder.completed(sample([100, 400, 410, 710, 710]));
         recorder.completed(sample([100, 400, 410, 710, 910]));
-        // Timed out, and cut off while it connected.
+        // One timed out; one was cut off while it connected.
         recorder.failed(
             Unfinished { scheduled_ns: 0, ready_ns: Some(300), sent_ns: Some(310), ended_ns: 1310 },
             ErrorKind::Timeout,
@@ -260,7 +261,7 @@ mod tests {
         assert_eq!(recorder.counters().under_way, 1);
     }
 
-    /// At twice the capacity of one connection: half of the requests are answered, each later than the one before.
+    /// At twice the capacity of one connection, half of the requests are answered, each later than the one before.
     #[test]
     fn a_backlog_that_grows_makes_every_response_a_lower_bound() {
         for (load, grew) in [(2, true), (1, false)] {
@@ -298,12 +299,12 @@ mod tests {
         recorder.completed(sample([100, 50, 130, 230, 230]));
         // Never got a connection.
         recorder.censored(Unfinished { scheduled_ns: 100, ready_ns: None, sent_ns: None, ended_ns: 1000 });
-        // Got one and was sent; the timeout counts from the send.
+        // Got a connection and was sent; the timeout counts from the send.
         recorder.failed(
             Unfinished { scheduled_ns: 100, ready_ns: Some(200), sent_ns: Some(210), ended_ns: 710 },
             ErrorKind::Timeout,
         );
-        // Waited for long, and was reset: that is no part of any response.
+        // Waited for long and was reset: no response time includes it.
         recorder.failed(
             Unfinished { scheduled_ns: 100, ready_ns: Some(2000), sent_ns: Some(2200), ended_ns: 2210 },
             ErrorKind::Reset,
@@ -316,7 +317,7 @@ mod tests {
         assert_eq!(values(&service.censored), [(500, 1)]);
         assert_eq!(values(&queue_wait.exact), [(0, 1), (50, 1), (100, 1)]);
         assert_eq!(values(&queue_wait.censored), [(900, 1)]);
-        // It was late for the one that was reset as well.
+        // The request that was reset was sent late as well.
         assert_eq!(values(schedule_lag), [(10, 2), (30, 1), (200, 1)]);
         assert_eq!((totals.counters.sent, totals.counters.scheduled()), (4, 5));
     }
@@ -365,7 +366,7 @@ mod tests {
                 recorder.completed(sample([0, 0, 0, service_ns, service_ns]));
             }
             assert_eq!(recorder.response_p99_ns(), Some(198));
-            // One in two hundred is no percentile.
+            // One in two hundred does not reach the 99th percentile.
             recorder.completed(sample([0, 0, 0, 1, 1000]));
             assert_eq!(recorder.response_p99_ns(), Some(if open_loop { 199 } else { 198 }));
             for _ in 0..50 {
@@ -375,7 +376,8 @@ mod tests {
         }
     }
 
-    /// Fewer cases than usual, as each has dozens of large histograms; the environment goes before, for `ci/fuzz-smoke`.
+    /// Fewer cases than usual, as each has dozens of large histograms. The environment overrides it, for
+    /// `ci/fuzz-smoke`.
     fn few_cases() -> ProptestConfig {
         let usual = ProptestConfig::default();
         let cases = if std::env::var_os("PROPTEST_CASES").is_some() { usual.cases } else { 48 };
@@ -393,7 +395,7 @@ mod tests {
             let (mut waited_for, mut sent, mut connected) = (0, 0, 0);
             for (index, (fate, mut moments)) in requests.iter().copied().enumerate() {
                 moments.sort_unstable();
-                // Each second one goes over a connection that is there.
+                // Every second one goes over an open connection.
                 if !open_loop && index % 2 == 0 {
                     moments[0] = moments[2];
                     moments[1] = moments[2];
@@ -431,7 +433,7 @@ mod tests {
             }
         }
 
-        /// The parts of each request add up to its whole, and so do their means.
+        /// The parts of each request add up to its total, and so do their means.
         #[test]
         fn the_parts_add_up_to_the_response(
             open_loop: bool, requests in proptest::collection::vec(proptest::array::uniform5(0_u64..1_000_000), 1..100),

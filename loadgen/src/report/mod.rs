@@ -10,7 +10,7 @@ pub const WIDTH_MIN: usize = 60;
 /// and the longest line that is easy to read; also where there is no terminal.
 pub const WIDTH_MAX: usize = 80;
 
-/// How a report is set.
+/// The style of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Style {
     /// Whether it may use colour.
@@ -41,12 +41,13 @@ impl Style {
     /// Plain text in lines of [`WIDTH_MAX`]: for files and pipes.
     pub const PLAIN: Self = Self { colour: Colour::None, width: WIDTH_MAX };
 
-    /// For a terminal with so many columns. Beyond [`WIDTH_MAX`] they are left empty; below [`WIDTH_MIN`] the terminal breaks the lines.
+    /// For a terminal with this many columns. Those beyond [`WIDTH_MAX`] stay empty; below [`WIDTH_MIN`] the terminal
+    /// breaks the lines.
     pub fn for_terminal(columns: usize) -> Self {
         Self { colour: Colour::for_output(true), width: columns.clamp(WIDTH_MIN, WIDTH_MAX) }
     }
 
-    /// Whether a table has to save columns.
+    /// Whether tables must save columns.
     fn is_narrow(self) -> bool {
         self.width < WIDTH_MAX
     }
@@ -70,14 +71,14 @@ impl Style {
         }
     }
 
-    /// `parts` with dots between them, broken only between parts so that no line goes beyond the width; see
+    /// `parts` with dots between them, broken only between parts so that no line exceeds the width; see
     /// [`wrapped`](Self::wrapped).
     fn listed(self, parts: &[String], indent: usize) -> String {
         self.broken(parts.iter().map(String::as_str), " · ", indent)
     }
 
-    /// `text` broken at spaces so that no line goes beyond the width, with the further lines indented by `indent` columns,
-    /// which the first one is assumed to have.
+    /// `text` broken at spaces so that no line exceeds the width. Further lines are indented by `indent` columns; the
+    /// first is assumed to start there.
     fn wrapped(self, text: &str, indent: usize) -> String {
         self.broken(text.split_whitespace(), " ", indent)
     }

@@ -1,4 +1,4 @@
-//! The published targets: their goals, how a measurement does by them, and the table.
+//! The published targets: their goals, how a measurement compares with them, and the table.
 
 use std::fmt::Write as _;
 
@@ -22,9 +22,9 @@ pub enum Better {
 pub struct Goal {
     /// Its name in reports.
     pub name: &'static str,
-    /// For `Higher` the least that meets it, for `Lower` the least that does not.
+    /// For `Higher` the lowest value that meets it, for `Lower` the lowest that does not.
     pub goal: f64,
-    /// Of the goal and of what is measured.
+    /// The unit of the goal and of the measurement.
     pub unit: &'static str,
     /// The direction.
     pub better: Better,
@@ -36,9 +36,9 @@ pub const REQUESTS_PER_SECOND: Goal = goal("requests_per_second", 1000.0, "req/s
 pub const LATENCY_P99: Goal = goal("latency_p99_ms", 10.0, "ms", Better::Lower);
 /// Bytes of bodies per second, in 10⁶.
 pub const THROUGHPUT: Goal = goal("throughput_mb_per_s", 100.0, "MB/s", Better::Higher);
-/// Heap for a request in flight.
+/// Heap per request in flight.
 pub const HEAP_PER_REQUEST: Goal = goal("heap_bytes_per_request", 1024.0, "bytes", Better::Lower);
-/// Heap for an open, idle connection, of 10,000.
+/// Heap per open, idle connection, with 10,000 of them.
 pub const HEAP_PER_CONNECTION: Goal = goal("heap_bytes_per_connection", 1024.0, "bytes", Better::Lower);
 /// The median of the time to connect.
 pub const CONNECT_P50: Goal = goal("connect_p50_ms", 1.0, "ms", Better::Lower);
@@ -56,9 +56,9 @@ pub struct Target {
     pub name: String,
     /// What is promised.
     pub goal: f64,
-    /// What was seen, to three decimals.
+    /// The measurement, to three decimals.
     pub measured: f64,
-    /// Of both.
+    /// The unit of both.
     pub unit: String,
     /// The direction.
     pub better: Better,
@@ -74,7 +74,7 @@ pub struct Targets {
 }
 
 impl Goal {
-    /// Holds `measured` against the goal. What is no number (nothing could be measured) meets nothing.
+    /// Compares `measured` with the goal. NaN (nothing could be measured) meets no goal.
     pub fn judge(self, measured: f64) -> Target {
         let met = match self.better {
             Better::Higher => measured >= self.goal,
@@ -92,7 +92,7 @@ impl Goal {
 }
 
 impl Targets {
-    /// Whether every one is met.
+    /// Whether all are met.
     pub fn all_met(&self) -> bool {
         self.targets.iter().all(|target| target.met)
     }

@@ -10,7 +10,7 @@ use crate::units::{show_bytes, show_count, show_rate, show_time_ns, show_typed_t
 
 /// Where values start,
 const LABEL: usize = 15;
-/// and what is said beside a value.
+/// and remarks beside a value.
 const DETAIL: usize = LABEL + 15;
 
 /// The report of a run.
@@ -29,7 +29,7 @@ fn write_report(out: &mut String, result: &RunResult, style: Style) -> fmt::Resu
     }
     writeln!(out)?;
     write_counts(out, result, style)?;
-    // What is known of requests that did not complete is how long they waited, and that is no latency.
+    // Of requests that did not complete only the wait is known, which is no latency.
     if result.requests.completed > 0 {
         writeln!(out)?;
         write_latencies(out, result, style)?;
@@ -140,9 +140,9 @@ fn write_counts(out: &mut String, result: &RunResult, style: Style) -> fmt::Resu
     Ok(())
 }
 
-/// A share, never shown as all or as nothing when it is not.
+/// A share. It never shows 100 % or 0 % unless it is exactly that.
 fn show_percent(share: f64) -> String {
-    // Cut off and not rounded: 99.996 % is not 100 %. One part in 10¹² is what the division may have lost.
+    // Cut off, not rounded: 99.996 % is not 100 %. The division may have lost one part in 10¹².
     let hundredths = (share * 1e4 * (1.0 + 1e-12)).floor() / 100.0;
     match hundredths {
         _ if share >= 1.0 => "100 %".to_owned(),
@@ -195,7 +195,7 @@ fn time(summary: &SummaryUs, figure: Figure) -> String {
     format!("{sign}{}", show_time_ns(summary.figure(figure) * 1e3))
 }
 
-/// Of the run's connects, when the measured part had some.
+/// The times of the connects, if the measured part had any.
 fn write_connects(out: &mut String, result: &RunResult, style: Style) -> fmt::Result {
     if result.connections_opened == 0 {
         return Ok(());
@@ -304,7 +304,7 @@ fn write_verdict(out: &mut String, result: &RunResult, style: Style) -> fmt::Res
     Ok(())
 }
 
-/// What a threshold of `result` was held against, with its unit.
+/// The figure that a threshold of `result` was checked against, with its unit.
 pub fn observed(result: &RunResult, outcome: &Outcome) -> String {
     let seen = match outcome.unit.as_str() {
         "us" => result.requests.completed,

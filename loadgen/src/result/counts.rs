@@ -1,4 +1,4 @@
-//! How many requests there were, and what became of them.
+//! How many requests there were, and how they ended.
 
 use std::collections::BTreeMap;
 
@@ -88,7 +88,7 @@ impl Errors {
     }
 }
 
-/// Only of what is counted: an error of a request from the warm-up is not.
+/// Only for kinds that were counted: errors of the warm-up are not.
 pub(super) fn error_examples(counters: &Counters) -> BTreeMap<String, String> {
     ErrorKind::ALL
         .into_iter()

@@ -1,4 +1,4 @@
-//! What ended a run, as a result has it.
+//! What ended a run, as in its result.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,13 +13,13 @@ pub enum EndedBy {
     Duration,
     /// Its number of requests was reached.
     Requests,
-    /// As many requests had failed as the plan allows.
+    /// The limit on failed requests was reached.
     MaxErrors,
     /// The user.
     Interrupt,
 }
 
-/// What ended a run before its plan was done.
+/// What ended a run early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndedEarly {
     /// The user.

@@ -1,4 +1,4 @@
-//! What the generator cost, as a result has it.
+//! What the generator cost, as in the result.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,25 +6,26 @@ use super::numbers::{ratio, us};
 use crate::metrics::GeneratorFacts;
 use crate::units::rounded;
 
-/// What the generator cost, its workers over the measured part.
+/// What the generator's workers cost over the measured part.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Generator {
     /// CPU time per completed request, in user space and in the kernel.
     pub cpu_us_per_request: f64,
-    /// Of it, in user space.
+    /// The part of it in user space.
     pub user_us_per_request: f64,
-    /// CPU time in what its threads could have had: 1 is all.
+    /// CPU time as a share of what its threads could have had; 1 is all of it.
     pub cpu_utilisation: f64,
-    /// The part of it in which they only waited, spinning, so as to send in time. It is no work, and the verdict leaves it out.
+    /// The part of it that they spent spinning, so as to send in time. The verdict does not count it as work.
     #[serde(default)]
     pub spin_utilisation: f64,
     /// Calls into the kernel per completed request.
     pub syscalls_per_request: f64,
-    /// (Peak of the heap − heap with all connections idle) / requests in flight at most. Null where nothing counts it.
+    /// (Peak of the heap − heap with all connections idle) / most requests in flight at once. Null if the heap is not
+    /// counted.
     pub heap_bytes_per_request: Option<u64>,
-    /// (Heap with all connections idle − before the first) / connections. Null where nothing counts it.
+    /// (Heap with all connections idle − heap before the first) / connections. Null if the heap is not counted.
     pub heap_bytes_per_connection: Option<u64>,
-    /// The most memory that the process ever held.
+    /// The process's peak resident memory.
     pub rss_peak_bytes: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Times as a result has them: a few figures of each distribution, in microseconds, rounded to the nanosecond.
+//! Times as in the result: a few figures per distribution, in microseconds, rounded to the nanosecond.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,17 +6,18 @@ use super::numbers::us;
 use crate::estimate::{Curve, Quantile, Reading};
 use crate::metrics::Totals;
 
-/// Times of whole requests, in microseconds. In `response` and `service`, requests that timed out or were cut off count as such that would have
-/// taken longer ([`estimate`](crate::estimate)).
+/// Times of whole requests, in microseconds. In `response` and `service`, requests that timed out or were cut off
+/// count as having taken longer than they waited ([`estimate`](crate::estimate)).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LatenciesUs {
     /// From the scheduled send.
     pub response: SummaryUs,
     /// From the actual send.
     pub service: SummaryUs,
-    /// From the scheduled send until a connection was free: the server's doing. Over the same requests as `response`.
+    /// From the scheduled send until a connection was free: the server's part. Covers the same requests as
+    /// `response`.
     pub queue_wait: SummaryUs,
-    /// From then until the actual send: the generator's own. Over all requests that were sent.
+    /// From then until the actual send: the generator's own part. Covers all requests that were sent.
     pub schedule_lag: SummaryUs,
 }
 
@@ -62,15 +63,15 @@ pub struct SummaryUs {
     pub p99_99: f64,
     /// The longest.
     pub max: f64,
-    /// Those of these figures of which it is known only that they are so large or larger.
+    /// The figures that are only lower bounds.
     #[serde(default)]
     pub lower_bounds: Vec<Figure>,
-    /// How many of `count` were cut short: they would have taken longer.
+    /// How many of `count` were cut short and would have taken longer.
     #[serde(default)]
     pub censored: u64,
 }
 
-/// A figure of a [`SummaryUs`], by the name that it has in JSON.
+/// A figure of a [`SummaryUs`], by its name in JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Figure {
@@ -175,14 +176,14 @@ impl SummaryUs {
         }
     }
 
-    /// Whether a figure is only known to be so large or larger.
+    /// Whether a figure is only a lower bound.
     pub fn is_lower_bound(&self, figure: Figure) -> bool {
         self.lower_bounds.contains(&figure)
     }
 }
 
 impl LatenciesUs {
-    /// Those of a run, whose `response` has been read already.
+    /// The times of a run, whose curve of `response` has been computed already.
     pub(super) fn of(totals: &Totals, response: &Curve) -> Self {
         Self {
             response: SummaryUs::of(response),

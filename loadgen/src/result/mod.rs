@@ -1,4 +1,5 @@
-//! The result of a run, field by field the JSON that others read. Names and order are a contract: add, never rename.
+//! The result of a run: its fields are those of the JSON that other programs read. Names and order are a contract:
+//! add fields, never rename any.
 //!
 //! Times are microseconds, rounded to the nanosecond; no field is ever NaN or infinite.
 
@@ -30,7 +31,7 @@ use crate::threshold::{Observed, Outcome};
 use crate::units::rounded;
 use crate::verdict::Verdict;
 
-/// The version of this form.
+/// The version of this format.
 pub const SCHEMA: u32 = 1;
 
 /// The result of one run.
@@ -40,7 +41,7 @@ pub struct RunResult {
     pub schema: u32,
     /// What measured.
     pub tool: Tool,
-    /// What was to be done.
+    /// What the run was told to do.
     pub plan: PlanSummary,
     /// Where.
     pub environment: Environment,
@@ -56,10 +57,10 @@ pub struct RunResult {
     pub bytes_sent: u64,
     /// How long the measured part was.
     pub duration_s: f64,
-    /// When the last complete answer came, from the start of the measured part; null without one.
+    /// When the last complete answer came, from the start of the measured part; null if none came.
     #[serde(default)]
     pub last_answer_s: Option<f64>,
-    /// Connections that were opened in the measured part; those from before it are not among them.
+    /// Connections opened in the measured part, not before it.
     #[serde(default)]
     pub connections_opened: u64,
     /// Whether the user stopped it early.
@@ -71,25 +72,25 @@ pub struct RunResult {
     pub latency_us: LatenciesUs,
     /// Times of parts of the work.
     pub phases_us: PhasesUs,
-    /// Completed requests by status code; codes that were not seen are left out.
+    /// Completed requests by status code; codes without requests are left out.
     pub status: BTreeMap<String, u64>,
     /// Failed requests by kind.
     pub errors: Errors,
-    /// What the first error of a kind said, where it said more than its kind.
+    /// The message of the first error of each kind, if it says more than the kind.
     #[serde(default)]
     pub error_examples: BTreeMap<String, String>,
     /// What the generator cost.
     pub generator: Generator,
     /// Whether the figures are the server's.
     pub verdict: Verdict,
-    /// The share of the requests due that were answered with a status below 400, from 0 to 1, but for those that the end cut off in good
-    /// time. Null when there are no others.
+    /// The share of the due requests that were answered with a status below 400, from 0 to 1. Leaves out those that
+    /// the end cut off in good time; null if there are no others.
     #[serde(default)]
     pub success: Option<f64>,
     /// What a reader should know.
     #[serde(default)]
     pub notes: Vec<String>,
-    /// Response times of answers by the class of their status: `1xx` to `5xx`; classes that were not seen are left out.
+    /// Response times of answers by the class of their status, `1xx` to `5xx`; classes without answers are left out.
     #[serde(default)]
     pub latency_by_status_us: BTreeMap<String, SummaryUs>,
     /// How the thresholds did.
@@ -123,7 +124,7 @@ pub struct Measured {
 }
 
 impl RunResult {
-    /// The result of `plan`, judged and held against its thresholds.
+    /// Makes the result of `plan`: judges the run and checks its thresholds.
     pub fn new(plan: &Plan, measured: Measured) -> Self {
         let Measured { totals, measured_from_ns, elapsed, ended_early, generator, environment } = measured;
         let counters = &totals.counters;
@@ -328,7 +329,7 @@ pub(crate) mod tests {
         assert_eq!(result.latency_us.response, SummaryUs::default());
         let json = serde_json::to_string(&result).expect("serialisable");
         assert!(json.contains("\"requests_per_second\":0.0") && json.contains("\"status\":{}"), "{json}");
-        // What is no number would be null; only these eight are meant to be.
+        // NaN and infinity would become null; only these eight fields may be.
         assert_eq!(json.matches("null").count(), 8, "{json}");
     }
 }

@@ -1,16 +1,16 @@
-//! What is easily overlooked among figures that look well: one source for the text and for the JSON.
+//! Notes on what is easily overlooked among good figures; the text report and the JSON share them.
 
 use super::counts::{Errors, Requests};
 use super::plan::{LoopName, PlanSummary};
 use crate::threshold::Threshold;
 use crate::units::{show_count, show_time_ns};
 
-/// A silence at the end of a run that is worth a note is longer than this,
+/// A silence at the end of a run gets a note if it is longer than this,
 const SILENCE_MIN_S: f64 = 1.0;
-/// and than this part of it.
+/// and than this part of the run.
 const SILENCE_PART: f64 = 0.1;
 
-/// So are requests that could not be sent until the end, when they are more than this part of all.
+/// Requests not sent by the end get a note if they are more than this part of all.
 const UNSENT_PART: f64 = 0.05;
 
 /// What the notes are about.
@@ -30,7 +30,7 @@ pub(super) struct Facts<'a> {
     pub has_lower_bounds: bool,
 }
 
-/// Sentences, without a full stop.
+/// The notes: sentences without a full stop.
 pub(super) fn notes(facts: &Facts<'_>) -> Vec<String> {
     let all = [nothing_completed, silence, rate_not_kept, lower_bounds, failures_ungated, warmup_unanswered];
     all.into_iter().filter_map(|note| note(facts)).collect()
@@ -44,7 +44,7 @@ fn nothing_completed(facts: &Facts<'_>) -> Option<String> {
 
 fn silence(facts: &Facts<'_>) -> Option<String> {
     let silent_s = facts.duration_s - facts.last_answer_s.unwrap_or(facts.duration_s);
-    // How far apart requests are at the end; a ramp may end with none.
+    // The interval between requests at the end; a ramp may end at a rate of 0.
     let interval_s = facts.plan.rate_end.map_or(0.0, |rate| 1.0 / rate);
     let is_long = silent_s > SILENCE_MIN_S.max(SILENCE_PART * facts.duration_s).max(2.0 * interval_s);
     is_long.then(|| format!("there was no answer in the last {}", show_time_ns(silent_s * 1e9)))
@@ -52,7 +52,7 @@ fn silence(facts: &Facts<'_>) -> Option<String> {
 
 fn rate_not_kept(facts: &Facts<'_>) -> Option<String> {
     let Requests { scheduled, sent, .. } = *facts.requests;
-    // Those that could not connect are in the errors.
+    // Those that could not connect count as errors.
     let unsent = scheduled.saturating_sub(sent + facts.errors.connect);
     let many = facts.plan.mode == LoopName::Open && unsent as f64 > UNSENT_PART * scheduled as f64;
     many.then(|| {

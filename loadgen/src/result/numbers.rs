@@ -1,4 +1,4 @@
-//! Numbers as the JSON of a result has them.
+//! Numbers as in the JSON of a result.
 
 use crate::units::rounded;
 
@@ -10,12 +10,12 @@ pub(super) fn seconds(ns: u64) -> f64 {
     ns as f64 / 1e9
 }
 
-/// 0 by nothing.
+/// A quotient; 0 if the divisor is 0.
 pub(super) fn ratio(value: f64, by: f64) -> f64 {
     if by > 0.0 { value / by } else { 0.0 }
 }
 
-/// With nine decimals: one in a thousand million is still seen.
+/// With nine decimals, so that one in a thousand million still shows.
 pub(super) fn share(value: f64) -> f64 {
     (value * 1e9).round() / 1e9
 }

@@ -1,11 +1,11 @@
-//! What was to be done, as a result has it.
+//! The plan of a run, as in its result.
 
 use serde::{Deserialize, Serialize};
 
 use super::numbers::seconds;
 use crate::plan::{Arrival, Mode, OpenLoop, Plan};
 
-/// What was to be done.
+/// The plan of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlanSummary {
     /// As typed.
@@ -16,13 +16,13 @@ pub struct PlanSummary {
     pub body_bytes: usize,
     /// Open connections.
     pub connections: usize,
-    /// How many there could have been.
+    /// The most connections that there could have been.
     pub max_connections: usize,
     /// Worker threads.
     pub threads: usize,
     /// Requests in flight per connection.
     pub parallel: usize,
-    /// Whether connections were used again.
+    /// Whether connections carried more than one request.
     pub keepalive: bool,
     /// `closed` or `open`.
     pub mode: LoopName,
@@ -32,22 +32,22 @@ pub struct PlanSummary {
     pub rate_end: Option<f64>,
     /// How they were spaced; null in a closed loop.
     pub arrival: Option<Arrival>,
-    /// Measured time at most; null when a number of requests alone was to end the run.
+    /// The limit on the measured time; null if only a number of requests limited the run.
     pub duration_s: Option<f64>,
-    /// The number of requests that was to end the run; null without one.
+    /// The limit on the number of requests; null without one.
     pub requests: Option<u64>,
-    /// How many failed requests were to end it early: a number, or a share such as `5%`; null for any number.
+    /// The limit on failed requests: a number, or a share such as `5%`; null without one.
     #[serde(default)]
     pub max_errors: Option<String>,
-    /// Time run before it.
+    /// Warm-up time before it.
     pub warmup_s: f64,
-    /// Per request.
+    /// Timeout of a request.
     pub timeout_s: f64,
-    /// Per connection.
+    /// Timeout of a connect.
     pub connect_timeout_s: f64,
     /// The version of HTTP.
     pub http: String,
-    /// What every random choice followed from.
+    /// The seed of all random choices.
     pub seed: u64,
 }
 

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Requests since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Requests {
-    /// Those whose head has arrived, and was fit to be answered.
+    /// Those whose head arrived and was valid.
     pub received: u64,
-    /// Those of them whose answer was given to its end; it may not have reached the client.
+    /// Those of them whose answer was sent completely; it may not have reached the client.
     pub answered: u64,
 }
 
-/// The counters of one worker, which alone writes them. Aligned so that no two workers share a cache line.
+/// The counters of one worker; only that worker writes them. Aligned so that no two workers share a cache line.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(super) struct Counters {
@@ -41,13 +41,13 @@ impl Counters {
     }
 
     fn read(&self) -> Requests {
-        // Whoever sees an answer counted sees its request counted.
+        // Read in this order, so that an answer never counts without its request.
         let answered = self.answered.load(Ordering::Acquire);
         Requests { received: self.received.load(Ordering::Acquire), answered }
     }
 }
 
-/// There is one writer, so this needs no read-modify-write instruction.
+/// With one writer, this needs no read-modify-write instruction.
 fn increment(counter: &AtomicU64) {
     counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Release);
 }

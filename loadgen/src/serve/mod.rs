@@ -1,6 +1,6 @@
 //! The embedded server to test against: `ringtide serve`, `targets`, and tests.
 //!
-//! It is an ordinary user of [`ringtide::server`]: what it answers at which path is in `site`.
+//! It uses [`ringtide::server`] like any other program; `site` has its answers.
 //!
 //! ```
 //! use ringtide_loadgen::serve::{ServeOptions, serve};
@@ -30,10 +30,10 @@ use self::site::{Blocks, Site};
 /// Why the server could not be started.
 pub type ServeError = ringtide::server::StartError;
 
-/// How long requests may take to end after [`ServeHandle::shutdown`].
+/// How long requests in flight may take to end after [`ServeHandle::shutdown`].
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How the server is to be.
+/// The settings of the server.
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
     /// Where to listen. Port 0 is a free port. `127.0.0.1:0` by default.
@@ -44,9 +44,9 @@ pub struct ServeOptions {
     pub cores: Vec<usize>,
     /// The driver.
     pub driver: DriverChoice,
-    /// How long to spin on each request. 0 by default.
+    /// How long to spin for each request. 0 by default.
     pub burn: Duration,
-    /// What the choices of `/flaky` follow from.
+    /// The seed of the choices of `/flaky`.
     pub seed: u64,
 }
 
@@ -73,11 +73,11 @@ pub struct ServeHandle {
 /// Starts the server; returns when it listens.
 ///
 /// # Errors
-/// When an address cannot be listened at, or a worker cannot be made. Nothing is left running.
+/// When the server cannot listen at an address, or a worker cannot be set up. Nothing is left running.
 pub fn serve(options: &ServeOptions) -> Result<ServeHandle, ServeError> {
     let threads = options.threads.max(1);
     let counters: Vec<Arc<Counters>> = (0..threads).map(|_| Arc::default()).collect();
-    // `/delay` and `/flaky` are as slow as they are asked to be, so what nobody waits for any more has to end by itself.
+    // `/delay` and `/flaky` are as slow as the client asks, so a request that nobody waits for any more has to end.
     let service =
         ServiceOptions::default().request_timeout(None).half_close(false).shutdown_timeout(SHUTDOWN_TIMEOUT);
     let server_options = ServerOptions::default()
@@ -89,7 +89,7 @@ pub fn serve(options: &ServeOptions) -> Result<ServeHandle, ServeError> {
         let (counters, burn, seed) = (counters.clone(), options.burn, options.seed);
         let blocks = Blocks::new();
         move |worker: usize| {
-            // Each worker has choices of its own.
+            // Each worker makes its own random choices.
             let random_seed = seed.wrapping_add(worker as u64);
             Site::new(blocks.clone(), Arc::clone(&counters[worker]), burn, random_seed).into_handler()
         }
@@ -98,32 +98,32 @@ pub fn serve(options: &ServeOptions) -> Result<ServeHandle, ServeError> {
 }
 
 impl ServeHandle {
-    /// Where it listens, in the order that was asked for, with the ports that the system chose.
+    /// Where it listens, in the order of the options, with the ports that the system chose.
     pub fn addresses(&self) -> &[Address] {
         self.server.addresses()
     }
 
-    /// In one line, why the driver is not io_uring although it was to be if possible.
+    /// In one line, why `auto` did not choose io_uring; `None` if it did, or was not asked to.
     pub fn fallback_reason(&self) -> Option<&str> {
         self.server.fallback_reason()
     }
 
-    /// How many requests there were until now, on all threads.
+    /// How many requests there have been so far, on all threads.
     pub fn requests(&self) -> Requests {
         Counters::sum(&self.counters)
     }
 
-    /// Has it end: requests in flight have a second for it. Returns at once.
+    /// Ends the server; requests in flight have one second. Returns at once.
     pub fn shutdown(&self) {
         self.server.shutdown().begin();
     }
 
-    /// A way to have it end while somebody waits in [`join`](Self::join).
+    /// A handle to end it while another thread waits in [`join`](Self::join).
     pub fn shutdown_handle(&self) -> Shutdown {
         self.server.shutdown()
     }
 
-    /// Waits until it has ended, and tells how many requests there were.
+    /// Waits until it has ended; returns how many requests there were.
     ///
     /// # Panics
     /// When a worker has panicked.

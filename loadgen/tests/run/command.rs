@@ -1,4 +1,4 @@
-//! Running the binary: with a limit on its time, so that a hang is a failure, and its report read back.
+//! Runs the binary, with a time limit so that a hang fails the test, and parses its report.
 
 use std::fmt;
 use std::io::{Read, Write as _};
@@ -13,11 +13,11 @@ use nix::unistd::Pid;
 use ringtide::runtime::DriverChoice;
 use serde_json::Value;
 
-/// No run in these tests takes a tenth of it.
+/// Every run in these tests takes less than a tenth of this.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Whether to test on io_uring. Where it cannot be used the test fails, so that nobody takes silence for success;
-/// `RINGTIDE_WITHOUT_IO_URING=1` says that one knows.
+/// Whether to test on io_uring. Where io_uring is unavailable the test fails, so that nobody takes a skipped test for
+/// a passed one; `RINGTIDE_WITHOUT_IO_URING=1` skips it on purpose.
 pub(crate) fn is_io_uring_usable() -> bool {
     static SAID: Once = Once::new();
     let Err(reason) = DriverChoice::IoUring.resolve() else { return true };
@@ -27,12 +27,13 @@ pub(crate) fn is_io_uring_usable() -> bool {
     false
 }
 
-/// Says what this machine cannot be tested for. To standard error itself: of what a test prints, nothing is shown when it passes.
+/// Says what cannot be tested on this machine. Writes to standard error directly: what a passing test prints is not
+/// shown.
 pub(crate) fn not_checked(what: &str) {
     let _ = std::io::stderr().write_all(format!("NOT CHECKED: {what}\n").as_bytes());
 }
 
-/// A run that has begun.
+/// A running command.
 pub(crate) struct Running {
     child: Child,
     /// The pipes of the child, each read to its end.
@@ -41,7 +42,7 @@ pub(crate) struct Running {
     words: String,
 }
 
-/// A run that is over.
+/// A command that has ended.
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
@@ -49,19 +50,19 @@ pub(crate) struct Ended {
     words: String,
 }
 
-/// `ringtide run URL --driver DRIVER FLAGS`, begun.
+/// Starts `ringtide run URL --driver DRIVER FLAGS`.
 pub(crate) fn begin(driver: &str, url: &str, flags: &[&str]) -> Running {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringtide"));
     command.args(["run", url, "--driver", driver]).args(flags);
     begin_command(command)
 }
 
-/// The same, to its end.
+/// Runs the same to its end.
 pub(crate) fn run(driver: &str, url: &str, flags: &[&str]) -> Ended {
     begin(driver, url, flags).wait()
 }
 
-/// The same with `--format json`; it has to end well, and gives its report.
+/// Runs the same with `--format json`, which must succeed; returns its report.
 #[track_caller]
 pub(crate) fn report(driver: &str, url: &str, flags: &[&str]) -> Value {
     let mut flags = flags.to_vec();
@@ -69,7 +70,7 @@ pub(crate) fn report(driver: &str, url: &str, flags: &[&str]) -> Value {
     run(driver, url, &flags).report(0)
 }
 
-/// A run by any command line.
+/// Starts any command line.
 pub(crate) fn begin_command(mut command: Command) -> Running {
     let words = format!("{command:?}");
     let mut child = command
@@ -139,7 +140,7 @@ impl fmt::Debug for Ended {
 }
 
 impl Ended {
-    /// Its JSON, after it has ended with `code`.
+    /// Checks that it ended with `code`; returns its JSON.
     #[track_caller]
     pub(crate) fn report(&self, code: i32) -> Value {
         assert_eq!(self.code, Some(code), "{self:?}");
@@ -149,7 +150,7 @@ impl Ended {
         report
     }
 
-    /// It ended with `code` before it had anything to report, and said each of `says` on one line.
+    /// Checks that it ended with `code`, reported nothing, and said each of `says` on one line.
     #[track_caller]
     pub(crate) fn refused(&self, code: i32, says: &[&str]) {
         assert_eq!(self.code, Some(code), "{self:?}");
@@ -162,7 +163,7 @@ impl Ended {
     }
 }
 
-/// What holds for every report.
+/// Checks what holds for every report.
 #[track_caller]
 fn check(report: &Value) {
     let count = |name: &str| report["requests"][name].as_u64().unwrap_or_else(|| panic!("{name}: {report}"));
@@ -202,8 +203,8 @@ impl Running {
         });
     }
 
-    /// Waits until nothing but its main thread and the one for signals is left, and the main thread sleeps: the workers are gone and joined, so
-    /// it does not wait for them (proc(5), `task` and the third field of `stat`).
+    /// Waits until only the main thread and the signal thread are left and the main thread sleeps: it has joined the
+    /// workers, so it does not wait for them (proc(5), `task` and the third field of `stat`).
     pub(crate) fn wait_until_it_waits_alone(&self) {
         self.wait_until("it never waits", |process| {
             let threads = std::fs::read_dir(format!("{process}/task")).expect("it runs").count();

@@ -1,4 +1,4 @@
-//! What a run says it sent is what the server has received, however the run goes and ends.
+//! The counts of a run match what the server received, however the run goes and ends.
 
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
@@ -37,7 +37,7 @@ on_both_drivers!(
     more_connections_are_opened_when_all_are_busy,
 );
 
-/// Both ends tell the same, of a run without a warm-up.
+/// Both ends count the same in a run without a warm-up.
 #[track_caller]
 fn agree(report: &Value, tally: &Tally) {
     assert_eq!(number(&report["requests"]["sent"]), tally.requests(), "{report} {tally:?}");
@@ -361,7 +361,7 @@ fn a_poisson_schedule_is_sent_exactly(driver: &str) {
         let count = number(&report["requests"]["scheduled"]);
         // 400 on average, with a deviation of 20.
         assert!((300..=500).contains(&count), "{report}");
-        // The seed alone decides.
+        // Only the seed decides.
         assert_eq!(*scheduled.get_or_insert(count), count);
     }
 }

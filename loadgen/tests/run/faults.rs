@@ -1,5 +1,5 @@
-//! Servers that misbehave: the run goes on, each failure is counted by its kind, and the time that a client waited for
-//! nothing is in the percentiles.
+//! Servers that misbehave: the run goes on, counts each failure by its kind, and includes time waited in vain in the
+//! percentiles.
 
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};

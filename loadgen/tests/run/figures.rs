@@ -1,4 +1,5 @@
-//! Figures against servers whose times are known, where requests are cut short, fail, or have to connect first: the arithmetic must agree.
+//! Figures for servers with known times, where requests are cut short, fail, or have to connect first: the arithmetic
+//! must agree.
 
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};

@@ -1,7 +1,7 @@
-//! `ringtide run` as its users meet it: the binary against servers of the standard library that do what a test says, on
-//! both drivers. What the library's parts do by themselves is tested beside them.
+//! `ringtide run` from outside: the binary against scripted servers on the standard library, with both drivers. Unit
+//! tests of the library's parts are beside their code.
 
-/// Makes two tests of each function: one on each driver. A function gets the name of its driver.
+/// Makes two tests of each function, one per driver. The function gets the name of the driver.
 macro_rules! on_both_drivers {
     ($($case:ident),+ $(,)?) => {
         mod io_uring {

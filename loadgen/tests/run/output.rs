@@ -1,4 +1,4 @@
-//! What a run prints, where, and with which code it ends.
+//! What a run prints, where it prints it, and its exit code.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;

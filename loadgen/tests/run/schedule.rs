@@ -1,4 +1,4 @@
-//! The open loop: one even schedule whatever the server does, and where its times go.
+//! The open loop: one even schedule whatever the server does, and how its times are attributed.
 
 use std::sync::Mutex;
 use std::sync::atomic::Ordering::SeqCst;

@@ -1,4 +1,4 @@
-//! A server that does what a test says, a thread for each connection, and counts what it has received.
+//! A server scripted by a test, with a thread per connection, that counts what it receives.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,13 +11,13 @@ use socket2::SockRef;
 /// An answer of 12 bytes, and its size on the wire.
 pub(crate) const HELLO: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nhello world\n";
 
-/// What arrived, over all connections.
+/// What arrived over all connections.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) connections: AtomicU64,
     /// Requests that arrived whole,
     pub(crate) whole: AtomicU64,
-    /// and those of which only a part did.
+    /// and those that arrived only in part.
     pub(crate) parts: AtomicU64,
     pub(crate) bytes_received: AtomicU64,
     /// Bytes of answers that the kernel took.
@@ -25,7 +25,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Requests of which at least a byte arrived.
+    /// Requests of which at least one byte arrived.
     pub(crate) fn requests(&self) -> u64 {
         self.whole.load(SeqCst) + self.parts.load(SeqCst)
     }
@@ -40,7 +40,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Has `serve` care for each connection, in a thread of its own.
+    /// Runs `serve` for each connection, in a thread of its own.
     pub(crate) fn start(serve: impl Fn(&mut Peer) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
         let address = listener.local_addr().expect("bound");
@@ -83,7 +83,8 @@ impl Server {
         format!("http://{}/", self.address)
     }
 
-    /// Waits until all connections have been served to their ends, and gives what arrived. To be called when the clients are gone.
+    /// Waits until all connections have been served to their ends; returns what arrived. Call it when the clients are
+    /// gone.
     pub(crate) fn finish(self) -> Arc<Tally> {
         // Connections are accepted in their order: this one is the last.
         let end = {
@@ -134,14 +135,14 @@ impl Peer {
         request
     }
 
-    /// Sends all of `bytes`; a client that has gone is nothing to mind.
+    /// Sends all of `bytes`; ignores that a client may have gone.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         if self.stream.write_all(bytes).is_ok() {
             self.tally.bytes_sent.fetch_add(bytes.len() as u64, SeqCst);
         }
     }
 
-    /// Has the connection end with a reset.
+    /// Makes the connection end with a reset.
     pub(crate) fn reset(&mut self) {
         SockRef::from(&self.stream).set_linger(Some(std::time::Duration::ZERO)).expect("it is TCP");
     }
@@ -153,7 +154,7 @@ impl Peer {
         }
     }
 
-    /// Waits until the client closes; whatever else it sends is counted as bytes alone.
+    /// Waits until the client closes; counts only the bytes of what else it sends.
     pub(crate) fn wait_for_end(&mut self) {
         let mut bytes = [0; 4096];
         while let Ok(size @ 1..) = self.stream.read(&mut bytes) {

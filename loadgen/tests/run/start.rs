@@ -1,4 +1,4 @@
-//! What keeps a run from starting: a clear line, the right code, and nothing else. And what does not.
+//! What keeps a run from starting (with one clear line and the right exit code), and what does not.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! What goes over the wire: the request as it was asked for, and every form of answer that HTTP/1.1 has.
+//! What goes over the wire: the request as the flags ask for it, and every form of answer in HTTP/1.1.
 
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
