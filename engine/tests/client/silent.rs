@@ -26,30 +26,36 @@ fn constant(size: usize) -> PreparedRequest {
 /// An answer proves nothing: a server may give it before it has read the request.
 #[test]
 fn a_server_that_answers_before_it_reads_gets_whole_requests_in_order() {
-    const ANSWERS: usize = 60;
+    const ANSWERS: usize = 2_000;
     let request = constant(3_900);
     let bytes = request.bytes().to_vec();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     SockRef::from(&listener).set_recv_buffer_size(4096).unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    SockRef::from(&client).set_send_buffer_size(4096).unwrap();
+    // The smallest that there is: a request goes in more than one piece.
+    SockRef::from(&client).set_send_buffer_size(1).unwrap();
     let size = bytes.len();
     let server = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let mut read = vec![0; size];
         stream.read_exact(&mut read).unwrap();
-        for _ in 0..ANSWERS {
-            if stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").is_err() {
-                break;
+        let mut answering = stream.try_clone().unwrap();
+        let answers = thread::spawn(move || {
+            for _ in 0..ANSWERS {
+                if answering.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").is_err() {
+                    break;
+                }
+                thread::sleep(Duration::from_micros(200));
             }
-            thread::sleep(Duration::from_millis(1));
-        }
-        // What has not come by then does not come.
+        });
+        // Reads begin when nothing more fits, and go on beside the answers: room appears just as the next request is sent.
+        thread::sleep(Duration::from_millis(20));
         stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
         let mut piece = [0; 1_000];
         while let Ok(count @ 1..) = stream.read(&mut piece) {
             read.extend_from_slice(&piece[..count]);
         }
+        answers.join().unwrap();
         read
     });
     let answered = run(async {
@@ -121,7 +127,7 @@ fn with_late_reader(main: impl AsyncFnOnce(Connection, &PreparedRequest)) -> (Ve
 #[test]
 fn the_next_request_waits_for_one_that_was_answered_before_it_was_sent() {
     let (read, request) = with_late_reader(async |mut connection, request| {
-        connection.send(request).await.unwrap();
+        connection.send(request).await.unwrap().discard().await.unwrap();
         connection.start(request).unwrap();
         // There is no second answer; meanwhile both go out.
         let waited = runtime::timeout(Duration::from_secs(3), connection.response()).await;
