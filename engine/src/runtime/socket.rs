@@ -466,9 +466,6 @@ pub(super) struct Sockets {
     abandoned_count: usize,
 }
 
-// One per connection, of which there may be tens of thousands.
-const _: () = assert!(size_of::<Resource>() <= 120);
-
 enum Resource {
     Socket(State),
     Listener(Box<ListenerState>),
