@@ -51,7 +51,7 @@ impl Body {
             }
             return Self { exchange: None, remaining, limit: TimeLimit::default() };
         }
-        Self { limit: TimeLimit::new(timeouts, &mut exchange), exchange: Some(exchange), remaining }
+        Self { exchange: Some(exchange), remaining, limit: TimeLimit::new(timeouts) }
     }
 
     /// The next piece, never empty; `None` at the end. Cancel-safe.
@@ -187,9 +187,7 @@ struct TimeLimit {
 }
 
 impl TimeLimit {
-    fn new(timeouts: &Timeouts, exchange: &mut Exchange) -> Self {
-        // It may still be set for the head.
-        exchange.timer().unset();
+    fn new(timeouts: &Timeouts) -> Self {
         Self { idle: timeouts.body_idle, total_deadline_ns: timeouts.body.map(deadline_ns), waiting: None }
     }
 

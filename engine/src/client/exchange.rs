@@ -70,7 +70,7 @@ impl Exchange {
         }
     }
 
-    /// The timer of the exchange. It is that of the head until the head is there, and the body's then.
+    /// The timer of the exchange. It is that of the head until the body is waited for, and the body's then.
     pub(super) fn timer(&mut self) -> &mut Timer {
         &mut self.pooled.timer
     }

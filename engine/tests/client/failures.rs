@@ -222,6 +222,26 @@ fn a_body_that_is_read_too_slowly_has_an_end_as_well() {
 }
 
 #[test]
+fn a_limit_of_one_request_is_none_of_the_next_on_its_connection() {
+    let server = Server::start(|_, peer| {
+        peer.request();
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n");
+        std::thread::sleep(Duration::from_millis(20));
+        peer.send("body");
+        peer.request();
+        std::thread::sleep(Duration::from_millis(400));
+        peer.respond("late");
+        peer.drain();
+    });
+    run(async {
+        let client = Client::new(with_timeouts(Timeouts::none().body_idle(Duration::from_millis(200))));
+        assert_eq!(read(client.get(&server.url("/")).await).await.unwrap(), (200, "body".into()));
+        assert_eq!(read(client.get(&server.url("/")).await).await.unwrap(), (200, "late".into()));
+    });
+    assert_eq!(server.accepted(), 1);
+}
+
+#[test]
 fn time_that_the_reader_takes_is_not_idling() {
     let server = Server::start(|_, peer| {
         peer.request();

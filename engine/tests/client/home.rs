@@ -14,11 +14,13 @@ fn worker() -> Worker {
 }
 
 /// What `main` panics with on a worker of its own.
-fn panic_on_another_worker(main: impl Future) -> &'static str {
+fn panic_on_another_worker(main: impl Future) -> String {
     let mut other = worker();
     let limited = runtime::timeout(Duration::from_secs(5), main);
     let panic = catch_unwind(AssertUnwindSafe(|| other.block_on(limited).expect("it hangs")));
-    *panic.err().expect("it panics").downcast::<&str>().expect("with a text of its own")
+    let panic = panic.err().expect("it panics");
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).expect("with a text")
 }
 
 #[test]

@@ -275,6 +275,33 @@ fn no_more_stay_idle_than_may() {
     }
 }
 
+#[test]
+fn those_that_were_used_last_stay_idle() {
+    let server = Server::start(|number, peer| {
+        while peer.request().is_some() {
+            peer.respond(&number.to_string());
+        }
+    });
+    run(async {
+        let client = Client::new(pooled(PoolOptions::default().idle_per_host_max(2)));
+        let mut responses = Vec::new();
+        for _ in 0..3 {
+            responses.push(client.get(&server.url("/")).await);
+        }
+        for response in responses.drain(..) {
+            read(response).await.unwrap();
+        }
+        for _ in 0..2 {
+            responses.push(client.get(&server.url("/")).await);
+        }
+        let mut numbers = Vec::new();
+        for response in responses {
+            numbers.push(read(response).await.unwrap().1);
+        }
+        assert_eq!(numbers, ["2", "1"]);
+    });
+}
+
 /// Serves one request, closes when it is told to, and tells when that is done; from the second connection on it goes on.
 fn closes_once_idle() -> (Server, mpsc::Sender<()>, mpsc::Receiver<()>) {
     let (close, order) = mpsc::channel();
@@ -305,6 +332,25 @@ fn a_connection_that_was_closed_while_idle_is_not_used() {
         closed.recv().unwrap();
         runtime::yield_now().await;
         read(client.get(&server.url("/")).await).await.unwrap();
+    });
+    assert_eq!(server.accepted(), 2);
+}
+
+#[test]
+fn a_connection_that_closes_on_its_way_to_who_waits_for_it_is_not_used() {
+    let (server, close, closed) = closes_once_idle();
+    run(async {
+        let pool = PoolOptions::default().connections_per_host_max(1);
+        let client = Client::new(pooled(pool).replays_max(0));
+        let first = client.get(&server.url("/")).await;
+        runtime::spawn(async move {
+            // At its end the connection is given to the request below, which the worker comes to only after its next turn.
+            read(first).await.unwrap();
+            close.send(()).unwrap();
+            closed.recv().unwrap();
+        });
+        let answer = read(client.get(&server.url("/second")).await).await;
+        assert_eq!(answer.unwrap(), (200, "/second".into()));
     });
     assert_eq!(server.accepted(), 2);
 }
