@@ -22,7 +22,7 @@ pub const PUBLISH_INTERVAL_NS: u64 = 250_000_000;
 
 /// Plain lines come at most this often,
 const LINE_INTERVAL_MIN: Duration = Duration::from_secs(1);
-/// and about so many in a run.
+/// and about this many in a run.
 const LINES_OF_A_RUN: u32 = 20;
 
 /// How often a run without other progress prints a line.

@@ -26,7 +26,7 @@ pub(super) enum Target {
     Flaky(f64),
 }
 
-/// Why a target is none.
+/// Why a target is not valid.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum TargetError<'t> {
     /// Nothing is at this path.
