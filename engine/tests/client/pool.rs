@@ -207,6 +207,8 @@ fn a_connection_whose_time_is_up_is_not_used_though_nobody_has_closed_it_yet() {
         let pool = PoolOptions::default().idle_timeout(Duration::from_millis(30));
         let client = Client::new(pooled(pool));
         read(client.get(&server.url("/")).await).await.unwrap();
+        // The task that closes idle connections sleeps until it is time.
+        runtime::yield_now().await;
         // The worker is kept from its tasks meanwhile; then this future is polled before them.
         thread::sleep(Duration::from_millis(60));
         runtime::yield_now().await;
