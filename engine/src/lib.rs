@@ -9,8 +9,8 @@
 //! let address = "127.0.0.1:8080".parse()?;
 //! let server = Server::start(&[address], &ServerOptions::default(), async |exchange: Exchange<'_>| {
 //!     match exchange.head().path() {
-//!         "/" => exchange.answer(StatusCode::OK, [], "hello world\n"),
-//!         _ => exchange.answer(StatusCode::NOT_FOUND, [], "no such page\n"),
+//!         "/" => exchange.respond(StatusCode::OK, &[], "hello world\n"),
+//!         _ => exchange.respond(StatusCode::NOT_FOUND, &[], "no such page\n"),
 //!     }
 //! })?;
 //! server.join();

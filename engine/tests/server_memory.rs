@@ -53,7 +53,7 @@ fn a_client_that_does_not_read_costs_a_bounded_amount_and_gets_all_in_the_end() 
     let options = ServerOptions::default().workers(1);
     let server = Server::start(&[any_port], &options, async move |exchange: Exchange<'_>| {
         count.fetch_add(1, Ordering::SeqCst);
-        exchange.answer(StatusCode::OK, [("X-Body", "constant")], &[b'x'; BODY_SIZE][..])
+        exchange.respond(StatusCode::OK, &[("X-Body", "constant")], &[b'x'; BODY_SIZE][..])
     })
     .unwrap();
     let Address::Tcp(address) = server.addresses()[0] else { unreachable!() };
@@ -110,7 +110,7 @@ fn a_request_costs_no_allocation_and_an_idle_connection_no_buffer() {
     let body = [b'x'; BODY_SIZE].as_slice();
     let response = PreparedResponse::new(StatusCode::OK, [("X-Body", "constant")], body).unwrap();
     let server = Server::start(&[any_port], &options, async move |exchange: Exchange<'_>| {
-        Ok::<_, Infallible>(exchange.respond(&response))
+        Ok::<_, Infallible>(exchange.respond_with(&response))
     })
     .unwrap();
     let Address::Tcp(address) = server.addresses()[0] else { unreachable!() };
@@ -162,7 +162,7 @@ fn what_is_received_while_handlers_wait_is_bounded() {
                     size += piece.len();
                 }
             }
-            exchange.answer(StatusCode::OK, [], format!("{size:07}"))
+            exchange.respond(StatusCode::OK, &[], format!("{size:07}"))
         }
     })
     .unwrap();

@@ -51,7 +51,7 @@ fn failures_are_events() {
     tracing::subscriber::set_global_default(Lines(sender)).unwrap();
     let any_port = Address::Tcp(([127, 0, 0, 1], 0).into());
     let handler = async |exchange: Exchange<'_>| match exchange.head().path() {
-        "/" => exchange.answer(StatusCode::OK, [], "fine").map_err(|error| error.to_string()),
+        "/" => exchange.respond(StatusCode::OK, &[], "fine").map_err(|error| error.to_string()),
         _ => Err("as planned".to_owned()),
     };
     let server = Server::start(&[any_port], &ServerOptions::default().workers(1), handler).unwrap();

@@ -113,7 +113,7 @@ impl Body {
     /// ```
     ///
     /// # Errors
-    /// [`Error::File`] when the file cannot be made or written; otherwise as [`chunk`](Self::chunk). The connection has been closed.
+    /// [`Error::File`] when the file cannot be made or written; otherwise as [`data`](Self::data). The connection has been closed.
     pub async fn save(mut self, path: impl AsRef<Path>) -> Result<u64, Error> {
         let path = path.as_ref().to_owned();
         let failed = |source| Error::File { path: path.clone(), source };

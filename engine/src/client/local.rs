@@ -83,7 +83,7 @@ impl Client {
     /// - [`Error::Request`]: the request cannot be sent as it is, or its body failed.
     /// - [`Error::File`]: the file that is its body cannot be opened, in which case nothing was sent, or not be read.
     /// - [`Error::Resolve`], [`Error::Connect`]: nothing was sent.
-    /// - [`Error::Timeout`]: see [`Timeouts`]; in the phases before [`Phase::Head`] nothing was sent.
+    /// - [`Error::Timeout`]: see [`Timeouts`](super::Timeouts); in the phases before [`Phase::Head`] nothing was sent.
     /// - [`Error::Closed`], [`Error::Network`], [`Error::Incomplete`], [`Error::Protocol`]: the request may have been acted on.
     pub async fn request<B: Into<RequestBody>>(&self, request: Request<B>) -> Result<Response<Body>, Error> {
         assert!(

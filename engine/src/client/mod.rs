@@ -41,7 +41,7 @@
 //!
 //! # Time limits and errors
 //!
-//! Each part of a request has its own limit, see [`Timeouts`]. [`Error::culprit`] tells whose fault a failure is.
+//! Each part of a request has its own limit, see [`Timeouts`]. [`Error::culprit`](crate::Error::culprit) tells whose fault a failure is.
 //!
 //! ```no_run
 //! use std::time::Duration;

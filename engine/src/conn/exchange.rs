@@ -6,10 +6,10 @@ use std::io;
 use std::num::NonZeroU64;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
 use http::StatusCode;
 use ringtide_driver::Address;
 
+use super::content::Content;
 use super::response::{self, PreparedResponse};
 use super::server::ServerConnection;
 use super::wire::Answer;
@@ -18,8 +18,8 @@ use crate::proto::h1::{self, BodyLength, ChunkHeader, RequestHead, Version};
 
 /// A request that wants an answer: its head, and its body piece by piece, both in the buffers that they arrived in.
 ///
-/// It is answered by [`respond`](Self::respond) or [`answer`](Self::answer), at once and whole, or by [`start`](Self::start) and piece by
-/// piece. The body need not be read before; what is left of it is read and dropped if it is little, and ends the connection if
+/// It is answered by [`respond`](Self::respond) or [`respond_with`](Self::respond_with), at once and whole, or by
+/// [`stream`](Self::stream) and piece by piece. The body need not be read before; what is left of it is read and dropped if it is little, and ends the connection if
 /// it is much. Dropped without an answer, it ends the connection.
 ///
 /// A handler that takes an upload of any size, with no more of it in memory than what has just arrived:
@@ -34,7 +34,7 @@ use crate::proto::h1::{self, BodyLength, ChunkHeader, RequestHead, Version};
 ///     while let Some(piece) = exchange.data().await? {
 ///         count += piece.iter().filter(|byte| **byte == b'\n').count();
 ///     }
-///     exchange.answer(StatusCode::OK, [], format!("{count} lines\n"))
+///     exchange.respond(StatusCode::OK, &[], format!("{count} lines\n"))
 /// }
 /// ```
 pub struct Exchange<'c> {
@@ -92,38 +92,36 @@ impl<'c> Exchange<'c> {
         Ok(Some(body))
     }
 
-    /// Answers with a response that was encoded before. It leaves when the handler has ended, together with those to the pipelined requests
-    /// around it. A response to HEAD is sent without its body.
-    #[inline]
-    pub fn respond(self, response: &PreparedResponse) -> Answered {
-        let connection = self.connection;
-        let is_head = connection.is_head_request();
-        let ending = connection.begin_answer(true, false);
-        connection.wire.write(|out| response.encode_head(out, ending));
-        if !is_head {
-            connection.wire.write_data(response.body().clone());
-        }
-        connection.wire.note(|progress| progress.answer = Answer::Whole);
-        Answered(())
-    }
-
-    /// Answers with a status, fields and a body. `Date`, `Connection` and `Content-Length` are added; the last is not with status 204 and
-    /// 304. It leaves as that of [`respond`](Self::respond).
+    /// Answers with a status, fields and a body, at once and whole. `Date`, `Connection` and `Content-Length` are added; the last is not
+    /// with status 204 and 304. It leaves when the handler has ended, together with those to the pipelined requests around
+    /// it. A response to HEAD is sent without its body.
     ///
-    /// Names and values are text here, so that `[]` means no field. Those of other types go into a [`PreparedResponse`].
+    /// ```
+    /// use ringtide::Error;
+    /// use ringtide::http::StatusCode;
+    /// use ringtide::server::{Answered, Exchange};
+    ///
+    /// async fn greet(exchange: Exchange<'_>) -> Result<Answered, Error> {
+    ///     let language = String::from("en");
+    ///     let name = exchange.head().query().unwrap_or("world").to_owned();
+    ///     exchange.respond(StatusCode::OK, &[("Content-Language", &language)], format!("hello {name}\n"))
+    /// }
+    /// ```
+    ///
+    /// Names and values are text here. Those of other types go into a [`PreparedResponse`].
     ///
     /// # Errors
     /// [`RequestError::Head`] when a field holds what would be read as something else, or frames the message, or when a `body` that is
     /// not empty is given with a status that has none (204, 205, 304): it is not dropped silently. Nothing was answered; a handler that
     /// returns the error has the client answered with 500.
-    pub fn answer<'f>(
+    pub fn respond<'b>(
         self,
         status: StatusCode,
-        fields: impl IntoIterator<Item = (&'f str, &'f str)>,
-        body: impl Into<Bytes>,
+        fields: &[(&str, &str)],
+        body: impl Into<Content<'b>>,
     ) -> Result<Answered, Error> {
         let body = body.into();
-        let length = response::length_of(status, body.len()).map_err(RequestError::Head)?;
+        let length = response::length_of(status, body.as_bytes().len()).map_err(RequestError::Head)?;
         let connection = self.connection;
         let is_head = connection.is_head_request();
         let ending = connection.begin_answer(true, false);
@@ -135,17 +133,30 @@ impl<'c> Exchange<'c> {
         Ok(Answered(()))
     }
 
+    /// Answers with a response that was encoded before. It leaves as that of [`respond`](Self::respond).
+    #[inline]
+    pub fn respond_with(self, response: &PreparedResponse) -> Answered {
+        let connection = self.connection;
+        let is_head = connection.is_head_request();
+        let ending = connection.begin_answer(true, false);
+        connection.wire.write(|out| response.encode_head(out, ending));
+        if !is_head {
+            connection.wire.write_data(response.body().into());
+        }
+        connection.wire.note(|progress| progress.answer = Answer::Whole);
+        Answered(())
+    }
+
     /// Begins an answer whose body follows through [`Responder::send`]: `length` bytes of it, or chunked when that is `None`. A client of
-    /// HTTP/1.0, which knows no chunks, is told the end by the end of the connection. Names and values are text, as for
-    /// [`answer`](Self::answer).
+    /// HTTP/1.0, which knows no chunks, is told the end by the end of the connection. Fields are as with [`respond`](Self::respond).
     ///
     /// # Errors
     /// [`RequestError::Head`] when a field holds what would be read as something else, or the status is one that has no body (204, 205,
     /// 304), whatever `length` is. The exchange is dropped unanswered.
-    pub fn start<'f>(
+    pub fn stream(
         self,
         status: StatusCode,
-        fields: impl IntoIterator<Item = (&'f str, &'f str)>,
+        fields: &[(&str, &str)],
         length: Option<u64>,
     ) -> Result<Responder<'c>, Error> {
         let connection = self.connection;
@@ -172,7 +183,7 @@ impl<'c> Exchange<'c> {
 impl ServerConnection {
     /// The next request; `None` when there will be none: the peer has ended between two requests, or was told that the last answer was the last, or the
     /// exchange before was dropped unanswered. What is left of the request before is read and dropped first, up to
-    /// [`DISCARD_SIZE_MAX`]. Answers that are queued are sent when there is no further request to take. Cancel-safe.
+    /// [`DISCARD_SIZE_MAX`](super::server::DISCARD_SIZE_MAX). Answers that are queued are sent when there is no further request to take. Cancel-safe.
     ///
     /// # Errors
     /// [`Error::Protocol`], and [`Error::Incomplete`] when the peer ended inside a head; [`refuse`](Self::refuse) can tell it.
@@ -202,7 +213,7 @@ impl ServerConnection {
 /// use ringtide::{Error, runtime};
 ///
 /// async fn count_down(exchange: Exchange<'_>) -> Result<Answered, Error> {
-///     let mut responder = exchange.start(StatusCode::OK, [("Content-Type", "text/plain")], None)?;
+///     let mut responder = exchange.stream(StatusCode::OK, &[("Content-Type", "text/plain")], None)?;
 ///     for seconds in (1..=10).rev() {
 ///         responder.send(format!("{seconds}\n")).await?;
 ///         runtime::sleep(Duration::from_secs(1)).await;
@@ -223,7 +234,7 @@ impl Responder<'_> {
     ///
     /// # Errors
     /// [`RequestError::BodyLength`] for more than was announced, of which nothing is sent. [`Error::Network`] when the peer is gone.
-    pub async fn send(&mut self, data: impl Into<Bytes>) -> Result<(), Error> {
+    pub async fn send<'b>(&mut self, data: impl Into<Content<'b>>) -> Result<(), Error> {
         let data = data.into();
         poll_fn(|context| self.poll_room(context)).await?;
         self.queue(data)
@@ -263,8 +274,8 @@ impl Responder<'_> {
         Poll::Ready(Ok(()))
     }
 
-    fn queue(&mut self, data: Bytes) -> Result<(), Error> {
-        let Some(size) = NonZeroU64::new(data.len() as u64) else { return Ok(()) };
+    fn queue(&mut self, data: Content<'_>) -> Result<(), Error> {
+        let Some(size) = NonZeroU64::new(data.as_bytes().len() as u64) else { return Ok(()) };
         match &mut self.left {
             BodyLength::Length(left) if size.get() > *left => {
                 return Err(RequestError::BodyLength { announced: *left, given: size.get() }.into());
@@ -292,14 +303,16 @@ async fn data(connection: &mut ServerConnection) -> Result<Option<&[u8]>, Error>
     Ok(range.map(|range| &connection.input.buffer()[range]))
 }
 
-fn encode<N: AsRef<[u8]>, V: AsRef<[u8]>>(
+fn encode(
     connection: &ServerConnection,
     status: StatusCode,
-    fields: impl IntoIterator<Item = (N, V)>,
+    fields: &[(&str, &str)],
     length: BodyLength,
     ending: response::Ending,
 ) -> Result<(), Error> {
-    let encoded = connection.wire.write(|out| response::encode_head(out, status, fields, length, ending));
+    let encoded = connection
+        .wire
+        .write(|out| response::encode_head(out, status, fields.iter().copied(), length, ending));
     encoded.map_err(|error| {
         // Nothing was written, so another answer is possible.
         connection.wire.note(|progress| progress.answer = Answer::None);

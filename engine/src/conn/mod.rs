@@ -3,6 +3,7 @@
 //! [`Connection`] is the client's and [`ServerConnection`] the server's, HTTP/1.1 for now; the latter is driven by [`crate::server`].
 
 mod client;
+mod content;
 mod date;
 mod exchange;
 mod fence;
@@ -15,6 +16,7 @@ mod times;
 mod wire;
 
 pub use self::client::{Connection, ConnectionOptions, Response};
+pub use self::content::Content;
 pub use self::exchange::{Answered, Exchange, Responder};
 pub use self::piece::Piece;
 pub use self::request::PreparedRequest;

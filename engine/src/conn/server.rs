@@ -42,7 +42,7 @@ pub const DISCARD_SIZE_MAX: u64 = 256 * 1024;
 ///     let mut connection = ServerConnection::new(listener.accept().await?, Default::default());
 ///     while let Some(exchange) = connection.request().await? {
 ///         println!("{:?}", exchange.head());
-///         exchange.respond(&hello);
+///         exchange.respond_with(&hello);
 ///     }
 ///     connection.close().await?;
 ///     Ok::<(), Box<dyn std::error::Error>>(())

@@ -8,9 +8,9 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
 use ringtide_driver::{Address, Lease, SendBuffer};
 
+use super::content::Content;
 use crate::limits::{COALESCED_SEND_SIZE_MAX, STRAINED_RECEIVE_SIZE_MAX};
 use crate::runtime::InlineQueue;
 use crate::stream::Stream;
@@ -151,16 +151,16 @@ impl Wire {
     }
 
     /// Appends `data`: a copy of little, and much as it is.
-    pub(super) fn write_data(&self, data: Bytes) {
-        if data.len() <= COALESCED_SEND_SIZE_MAX {
-            return self.write(|out| out.extend_from_slice(&data));
+    pub(super) fn write_data(&self, data: Content<'_>) {
+        if data.as_bytes().len() <= COALESCED_SEND_SIZE_MAX {
+            return self.write(|out| out.extend_from_slice(data.as_bytes()));
         }
         let mut io = self.io.borrow_mut();
         if !io.open.is_empty() {
             let open = std::mem::take(&mut io.open);
             io.seal(SendBuffer::Owned(open));
         }
-        io.seal(SendBuffer::Shared(data));
+        io.seal(SendBuffer::Shared(data.into_owned()));
     }
 
     /// Ready when so little is queued that more may be.

@@ -36,7 +36,7 @@ const LIMIT_REPORT_INTERVAL_NS: u64 = 1_000_000_000;
 ///     let listener = Listener::bind(&"127.0.0.1:0".parse()?, false)?;
 ///     let shutdown = Shutdown::new();
 ///     let server = runtime::spawn(serve(listener, ServiceOptions::default(), shutdown.clone(), {
-///         async |exchange: Exchange<'_>| exchange.answer(StatusCode::OK, [("Server", "mine")], "hello world\n")
+///         async |exchange: Exchange<'_>| exchange.respond(StatusCode::OK, &[("Server", "mine")], "hello world\n")
 ///     }));
 ///     shutdown.begin();
 ///     server.await?;

@@ -84,7 +84,7 @@ impl ServerOptions {
 /// use signal_hook::iterator::Signals;
 ///
 /// let address = "127.0.0.1:8080".parse()?;
-/// let handler = async |exchange: Exchange<'_>| exchange.answer(StatusCode::OK, [], "hello world\n");
+/// let handler = async |exchange: Exchange<'_>| exchange.respond(StatusCode::OK, &[], "hello world\n");
 /// let server = Server::start(&[address], &ServerOptions::default(), handler)?;
 /// Signals::new([SIGINT, SIGTERM])?.forever().next();
 /// server.shutdown().begin();
@@ -144,7 +144,7 @@ impl Server {
     ///     let count = Cell::new(0);
     ///     async move |exchange: Exchange<'_>| {
     ///         count.set(count.get() + 1);
-    ///         exchange.answer(StatusCode::OK, [], format!("request {} of thread {thread}\n", count.get()))
+    ///         exchange.respond(StatusCode::OK, &[], format!("request {} of thread {thread}\n", count.get()))
     ///     }
     /// })?;
     /// # server.shutdown().begin();

@@ -15,8 +15,8 @@
 //! let any_port = "127.0.0.1:0".parse()?;
 //! let server = Server::start(&[any_port], &ServerOptions::default(), async |exchange| {
 //!     match exchange.head().path() {
-//!         "/" => exchange.answer(StatusCode::OK, [("Content-Type", "text/plain")], "hello world\n"),
-//!         _ => exchange.answer(StatusCode::NOT_FOUND, [], ""),
+//!         "/" => exchange.respond(StatusCode::OK, &[("Content-Type", "text/plain")], "hello world\n"),
+//!         _ => exchange.respond(StatusCode::NOT_FOUND, &[], ""),
 //!     }
 //! })?;
 //! println!("listening at {}", server.addresses()[0]);
@@ -34,7 +34,7 @@
 //! ```
 //! # use http::StatusCode;
 //! # use ringtide::server::{Exchange, Server, ServerOptions};
-//! let handler = async |exchange: Exchange<'_>| exchange.answer(StatusCode::OK, [], "hello world\n");
+//! let handler = async |exchange: Exchange<'_>| exchange.respond(StatusCode::OK, &[], "hello world\n");
 //! # let server = Server::start(&["127.0.0.1:0".parse()?], &ServerOptions::default(), handler)?;
 //! # server.shutdown().begin();
 //! # server.join();
@@ -49,7 +49,7 @@
 //! # use http::StatusCode;
 //! # use ringtide::server::{Exchange, Server, ServerOptions};
 //! let handler = |exchange: Exchange<'_>| async move {
-//!     exchange.answer(StatusCode::OK, [], "hello world\n")
+//!     exchange.respond(StatusCode::OK, &[], "hello world\n")
 //! };
 //! # let server = Server::start(&["127.0.0.1:0".parse()?], &ServerOptions::default(), handler)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -80,4 +80,6 @@ pub use self::failure::{Failure, FailureKind, HandlerError};
 pub use self::launch::{Server, ServerOptions, StartError};
 pub use self::options::ServiceOptions;
 pub use self::shutdown::Shutdown;
-pub use crate::conn::{Answered, DISCARD_SIZE_MAX, Exchange, PreparedResponse, Responder, ServerConnection};
+pub use crate::conn::{
+    Answered, Content, DISCARD_SIZE_MAX, Exchange, PreparedResponse, Responder, ServerConnection,
+};

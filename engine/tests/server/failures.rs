@@ -103,7 +103,7 @@ fn a_failure_is_a_line_and_a_hook_that_panics_harms_nobody() {
     // Any error that can be shown will do.
     let server =
         Server::start(&[any_port], &options, async |exchange: Exchange<'_>| match exchange.head().path() {
-            "/" => exchange.answer(StatusCode::OK, [], "fine").map_err(|error| error.to_string()),
+            "/" => exchange.respond(StatusCode::OK, &[], "fine").map_err(|error| error.to_string()),
             path => Err(format!("nothing is at {path}")),
         })
         .unwrap();

@@ -164,7 +164,7 @@ fn an_address_that_is_taken_is_refused_whatever_the_number_of_threads() {
     let running = Running::with_options(&ServerOptions::default().workers(2));
     for workers in [1, 2] {
         let options = ServerOptions::default().workers(workers);
-        let handler = async |exchange: Exchange<'_>| exchange.answer(StatusCode::OK, TEXT, "other\n");
+        let handler = async |exchange: Exchange<'_>| exchange.respond(StatusCode::OK, &TEXT, "other\n");
         let error = Server::start(&[running.address().clone()], &options, handler).unwrap_err();
         assert!(matches!(error, StartError::Listen { .. }), "{error}");
         assert!(error.to_string().starts_with("cannot listen at 127.0.0.1:"), "{error}");
@@ -179,7 +179,7 @@ fn a_handler_may_belong_to_its_thread() {
         let count = std::rc::Rc::new(std::cell::Cell::new(0));
         async move |exchange: Exchange<'_>| {
             count.set(count.get() + 1);
-            exchange.answer(StatusCode::OK, TEXT, format!("{worker} {}", count.get()))
+            exchange.respond(StatusCode::OK, &TEXT, format!("{worker} {}", count.get()))
         }
     })
     .unwrap();
@@ -197,7 +197,7 @@ fn a_unix_socket_is_served_and_removed() {
     let options = ServerOptions::default().workers(2);
     let server = Server::start(&addresses, &options, async |exchange: Exchange<'_>| {
         let peer = exchange.peer_address().map_err(Error::Network)?;
-        exchange.answer(StatusCode::OK, TEXT, format!("{peer}"))
+        exchange.respond(StatusCode::OK, &TEXT, format!("{peer}"))
     })
     .unwrap();
     for _ in 0..3 {

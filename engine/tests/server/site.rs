@@ -88,23 +88,23 @@ pub(crate) struct Site {
 pub(crate) async fn answer(site: &Site, mut exchange: Exchange<'_>) -> Result<Answered, Error> {
     site.handled.fetch_add(1, Ordering::SeqCst);
     match exchange.head().target() {
-        b"/" => exchange.answer(StatusCode::OK, TEXT, "hello world\n"),
+        b"/" => exchange.respond(StatusCode::OK, &TEXT, "hello world\n"),
         b"/prepared" => {
             let response = PreparedResponse::new(StatusCode::OK, TEXT, "prepared\n")?;
-            Ok(exchange.respond(&response))
+            Ok(exchange.respond_with(&response))
         }
-        b"/empty" => exchange.answer(StatusCode::NO_CONTENT, TEXT, ""),
-        b"/impossible" => exchange.answer(StatusCode::NO_CONTENT, TEXT, "a body"),
-        b"/large" => exchange.answer(StatusCode::OK, TEXT, large()),
+        b"/empty" => exchange.respond(StatusCode::NO_CONTENT, &TEXT, ""),
+        b"/impossible" => exchange.respond(StatusCode::NO_CONTENT, &TEXT, "a body"),
+        b"/large" => exchange.respond(StatusCode::OK, &TEXT, large()),
         b"/pieces" => {
-            let mut responder = exchange.start(StatusCode::OK, TEXT, None)?;
+            let mut responder = exchange.stream(StatusCode::OK, &TEXT, None)?;
             for _ in 0..1000 {
                 responder.send(PIECE).await?;
             }
             responder.finish()
         }
         b"/announced" => {
-            let mut responder = exchange.start(StatusCode::OK, TEXT, Some(LARGE_SIZE as u64))?;
+            let mut responder = exchange.stream(StatusCode::OK, &TEXT, Some(LARGE_SIZE as u64))?;
             let body = large();
             for piece in [0..1, 1..70_000, 70_000..70_001, 70_001..LARGE_SIZE] {
                 responder.send(body.slice(piece)).await?;
@@ -112,12 +112,12 @@ pub(crate) async fn answer(site: &Site, mut exchange: Exchange<'_>) -> Result<An
             responder.finish()
         }
         b"/short" => {
-            let mut responder = exchange.start(StatusCode::OK, TEXT, Some(100))?;
+            let mut responder = exchange.stream(StatusCode::OK, &TEXT, Some(100))?;
             responder.send("only this").await?;
             responder.finish()
         }
         b"/endless" => {
-            let mut responder = exchange.start(StatusCode::OK, TEXT, None)?;
+            let mut responder = exchange.stream(StatusCode::OK, &TEXT, None)?;
             loop {
                 site.handled.fetch_add(1, Ordering::SeqCst);
                 responder.send(large()).await?;
@@ -125,27 +125,27 @@ pub(crate) async fn answer(site: &Site, mut exchange: Exchange<'_>) -> Result<An
         }
         b"/echo" => echo(exchange).await,
         b"/whole" => match exchange.body(1000).await? {
-            Some(body) => exchange.answer(StatusCode::OK, TEXT, body),
-            None => exchange.answer(StatusCode::PAYLOAD_TOO_LARGE, TEXT, "too large\n"),
+            Some(body) => exchange.respond(StatusCode::OK, &TEXT, body),
+            None => exchange.respond(StatusCode::PAYLOAD_TOO_LARGE, &TEXT, "too large\n"),
         },
         // The head stays readable when the body has been.
         b"/head-after-body" => {
             while exchange.data().await?.is_some() {}
             let name = exchange.head().fields().get("x-name").unwrap_or_default().to_vec();
-            exchange.answer(StatusCode::OK, TEXT, name)
+            exchange.respond(StatusCode::OK, &TEXT, name)
         }
         // Reads nothing.
-        b"/early" => exchange.answer(StatusCode::FORBIDDEN, TEXT, "no\n"),
+        b"/early" => exchange.respond(StatusCode::FORBIDDEN, &TEXT, "no\n"),
         b"/wait" => {
             let _tell = Tell(site.dropped.clone());
             std::future::pending().await
         }
         b"/later" => {
             runtime::sleep(PAUSE).await;
-            exchange.answer(StatusCode::OK, TEXT, "later\n")
+            exchange.respond(StatusCode::OK, &TEXT, "later\n")
         }
         b"/later-pieces" => {
-            let mut responder = exchange.start(StatusCode::OK, TEXT, None)?;
+            let mut responder = exchange.stream(StatusCode::OK, &TEXT, None)?;
             for _ in 0..3 {
                 runtime::sleep(PAUSE).await;
                 responder.send(PIECE).await?;
@@ -157,19 +157,19 @@ pub(crate) async fn answer(site: &Site, mut exchange: Exchange<'_>) -> Result<An
             echo(exchange).await
         }
         b"/begin-and-wait" => {
-            let mut responder = exchange.start(StatusCode::OK, [], None)?;
+            let mut responder = exchange.stream(StatusCode::OK, &TEXT, None)?;
             responder.send(PIECE).await?;
             std::future::pending().await
         }
         b"/panic" => panic!("as planned"),
         b"/begin-and-panic" => {
-            let mut responder = exchange.start(StatusCode::OK, TEXT, None)?;
+            let mut responder = exchange.stream(StatusCode::OK, &TEXT, None)?;
             responder.send(PIECE).await?;
             panic!("as planned")
         }
         b"/fail" => Err(Error::Closed),
         b"/disconnect" => Ok(exchange.disconnect()),
-        _ => exchange.answer(StatusCode::NOT_FOUND, TEXT, "no such page\n"),
+        _ => exchange.respond(StatusCode::NOT_FOUND, &TEXT, "no such page\n"),
     }
 }
 
@@ -183,7 +183,7 @@ async fn echo(mut exchange: Exchange<'_>) -> Result<Answered, Error> {
         _ => None,
     };
     let first = exchange.data().await?.map(Bytes::copy_from_slice);
-    let mut responder = exchange.start(StatusCode::OK, TEXT, length)?;
+    let mut responder = exchange.stream(StatusCode::OK, &TEXT, length)?;
     responder.send(first.unwrap_or_default()).await?;
     while let Some(piece) = responder.data().await? {
         let piece = Bytes::copy_from_slice(piece);

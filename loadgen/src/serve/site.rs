@@ -69,27 +69,27 @@ impl Site {
     async fn answer(&self, exchange: Exchange<'_>) -> Result<Answered, Error> {
         let target = Target::parse(exchange.head().target());
         let answered = match target.map_err(|error| (error.status(), format!("{error}\n"))) {
-            Ok(Target::Hello) => exchange.respond(&self.blocks.hello),
+            Ok(Target::Hello) => exchange.respond_with(&self.blocks.hello),
             Ok(Target::Bytes(count)) => self.bytes(exchange, count).await?,
             Ok(Target::Delay(delay)) => {
                 runtime::sleep(delay).await;
-                exchange.respond(&self.blocks.hello)
+                exchange.respond_with(&self.blocks.hello)
             }
             Ok(Target::Status(status)) => status_only(exchange, status)?,
             Ok(Target::Echo) => echo(exchange).await?,
             Ok(Target::Headers) => headers(exchange)?,
             Ok(Target::Stream(count)) => stream(exchange, count).await?,
             Ok(Target::Flaky(share)) => match self.fate(share) {
-                Fate::Fine => exchange.respond(&self.blocks.hello),
+                Fate::Fine => exchange.respond_with(&self.blocks.hello),
                 // Not counted: it is no answer.
                 Fate::Closed => return Ok(exchange.disconnect()),
                 Fate::Error => {
-                    exchange.answer(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "flaky, as asked\n")?
+                    exchange.respond(StatusCode::INTERNAL_SERVER_ERROR, &TEXT, "flaky, as asked\n")?
                 }
                 // Until the client gives up.
                 Fate::Stalled => std::future::pending().await,
             },
-            Err((status, reason)) => exchange.answer(status, TEXT, reason)?,
+            Err((status, reason)) => exchange.respond(status, &TEXT, reason)?,
         };
         self.counters.count_answered();
         Ok(answered)
@@ -112,10 +112,10 @@ impl Site {
     async fn bytes(&self, exchange: Exchange<'_>, count: u64) -> Result<Answered, Error> {
         let block = &self.blocks.block;
         if count <= BLOCK_SIZE as u64 {
-            return exchange.answer(StatusCode::OK, BINARY, block.slice(..count as usize));
+            return exchange.respond(StatusCode::OK, &BINARY, block.slice(..count as usize));
         }
         let is_head = exchange.head().method() == Method::HEAD;
-        let mut responder = exchange.start(StatusCode::OK, BINARY, Some(count))?;
+        let mut responder = exchange.stream(StatusCode::OK, &BINARY, Some(count))?;
         let mut left = if is_head { 0 } else { count };
         while left > 0 {
             let size = left.min(BLOCK_SIZE as u64);
@@ -136,9 +136,9 @@ enum Fate {
 fn status_only(exchange: Exchange<'_>, status: StatusCode) -> Result<Answered, Error> {
     match status {
         StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED => {
-            exchange.answer(status, [("", ""); 0], Bytes::new())
+            exchange.respond(status, &[], Bytes::new())
         }
-        _ => exchange.answer(status, TEXT, format!("{status}\n")),
+        _ => exchange.respond(status, &TEXT, format!("{status}\n")),
     }
 }
 
@@ -154,7 +154,7 @@ async fn echo(mut exchange: Exchange<'_>) -> Result<Answered, Error> {
     let head = exchange.head().keep();
     let content_type = head.head().fields().get("content-type").and_then(|value| str::from_utf8(value).ok());
     let fields = content_type.map(|value| ("Content-Type", value));
-    let mut responder = exchange.start(StatusCode::OK, fields, length)?;
+    let mut responder = exchange.stream(StatusCode::OK, fields.as_slice(), length)?;
     if let Some(first) = first {
         responder.send(first).await?;
     }
@@ -172,13 +172,13 @@ fn headers(exchange: Exchange<'_>) -> Result<Answered, Error> {
         let (name, value) = (String::from_utf8_lossy(name), String::from_utf8_lossy(value));
         writeln!(text, "{name}: {value}").expect("a String takes everything");
     }
-    exchange.answer(StatusCode::OK, TEXT, text)
+    exchange.respond(StatusCode::OK, &TEXT, text)
 }
 
 /// `count` pieces, each a chunk.
 async fn stream(exchange: Exchange<'_>, count: u64) -> Result<Answered, Error> {
     let is_head = exchange.head().method() == Method::HEAD;
-    let mut responder = exchange.start(StatusCode::OK, TEXT, None)?;
+    let mut responder = exchange.stream(StatusCode::OK, &TEXT, None)?;
     for _ in 0..if is_head { 0 } else { count } {
         responder.send(PIECE).await?;
     }

@@ -124,7 +124,9 @@ fn timeouts_leave_open_what_is_beyond_them(driver: &str) {
     let met: Vec<_> =
         report["thresholds"].as_array().expect("a list").iter().map(|gate| &gate["met"]).collect();
     assert_eq!(met, [true, false, true], "{report}");
-    assert!(ended.stderr.contains("p75<10s (observed ≥ 200 ms: cannot be shown)"), "{ended:?}");
+    // 200 ms, or as late as the machine has noticed it.
+    let missed = ended.stderr.lines().find(|line| line.contains("p75<10s (observed ≥ "));
+    assert!(missed.is_some_and(|line| line.contains(": cannot be shown)")), "{ended:?}");
     assert!(notes(&report).contains("lower bounds"), "{report}");
 }
 

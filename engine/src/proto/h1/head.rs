@@ -195,7 +195,7 @@ impl<'b> RequestHead<'b> {
     ///     if head.head().method() == Method::PUT {
     ///         println!("{}: {} bytes", head.head().path(), body.len());
     ///     }
-    ///     exchange.answer(StatusCode::OK, [], "stored\n")
+    ///     exchange.respond(StatusCode::OK, &[], "stored\n")
     /// }
     /// ```
     pub fn keep(&self) -> KeptRequestHead {
