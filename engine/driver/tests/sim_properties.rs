@@ -264,7 +264,15 @@ impl World {
             Operation::Shutdown(at) => {
                 let Some(stream) = self.stream(at) else { return };
                 let result = self.sim.shutdown(stream);
-                if result.is_ok() {
+                if result.as_ref().is_err_and(|error| error.kind() == ErrorKind::ResourceBusy) {
+                    let account = self.ledger.at(stream);
+                    assert!(
+                        account.sending || account.quiet > 0,
+                        "{stream:?}: a shutdown was refused for nothing"
+                    );
+                    // A quiet send waits then, which is still to be told.
+                    account.quiet_refused |= !account.sending;
+                } else if result.is_ok() {
                     let account = self.ledger.at(stream);
                     assert!(!account.closing && !account.sending, "shut in the middle of a send");
                     self.ends.get_mut(&stream).expect("every stream has an end").finished = true;
@@ -615,6 +623,22 @@ fn a_run_without_faults_moves_bytes() {
     let received: Vec<_> = world.streams.iter().map(|stream| world.ends[stream].received).collect();
     assert_eq!(received, [20_000, 10_000]);
     world.finish();
+}
+
+#[test]
+fn a_quiet_send_that_a_shutdown_has_met_can_be_cancelled_before_it_is_told_to_wait() {
+    let setting =
+        Setting { seed: 1, faults: Faults::default(), buffers: 4, buffer_size: 100, socket_buffer_size: 100 };
+    let operations = [
+        Operation::Turn(1_000_000),
+        Operation::Turn(1_000_000),
+        Operation::SendQuiet(0, 3_921),
+        Operation::Shutdown(0),
+        Operation::CancelSend(0),
+        Operation::Turn(1_000_000),
+        Operation::Turn(1_000_000),
+    ];
+    run(&setting, &operations).abandon();
 }
 
 /// A drought that every waiting socket could begin anew once multiplied the steps of the simulation without end.
