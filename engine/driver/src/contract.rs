@@ -243,8 +243,8 @@ pub trait Driver {
     /// Nothing happens when it is stale or closing already.
     ///
     /// A send that is under way is not taken back: what there is room for goes out before the end of the stream, and the rest is dropped.
-    /// The end of the stream goes to the peer no later than with the next turn. What closing costs does not depend on how many handles are
-    /// open.
+    /// The end of the stream goes to the peer before this returns, or with the next turn when a send is under way. What closing costs does
+    /// not depend on how many handles are open.
     fn close(&mut self, handle: Handle);
 
     /// Whether the end of the stream, or a failure, is what a receive would give next: a look at the socket itself, by a system call, that

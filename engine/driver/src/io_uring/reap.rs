@@ -74,11 +74,19 @@ impl IoUring {
         }
     }
 
-    /// Frees the slot, hands the descriptor to the kernel to close, and announces `Closed`.
+    /// Frees the slot, closes its descriptor, and announces `Closed`.
     pub(super) fn free(&mut self, handle: Handle) {
-        let Some(slot) = self.slots.remove(handle) else { return };
-        if let Some(descriptor) = slot.descriptor {
-            self.push_close(descriptor, handle);
+        let Some(mut slot) = self.slots.remove(handle) else { return };
+        if let Some(descriptor) = slot.descriptor.take() {
+            if slot.is_unsettled(self.batch) {
+                // A silent send may be queued, which knows the descriptor by its number.
+                self.push_close(descriptor, handle);
+            } else {
+                self.syscalls += 1;
+                // Called directly: IORING_OP_CLOSE leaves the last reference to be dropped on the way out of the kernel, so that the end
+                // of the stream would be sent behind whatever else is submitted with it.
+                drop(descriptor);
+            }
         }
         self.pending.push(Completion { handle, event: Event::Closed });
     }

@@ -197,7 +197,7 @@ impl IoUring {
         }
     }
 
-    /// Has the kernel close `descriptor` behind everything that is queued, and before everything that follows.
+    /// Has the kernel close `descriptor` behind everything that is queued and may know it by its number.
     pub(super) fn push_close(&mut self, descriptor: OwnedFd, handle: Handle) {
         let entry = opcode::Close::new(Fd(descriptor.into_raw_fd()))
             .build()

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -92,27 +92,31 @@ pub(crate) fn close_ends_an_armed_receive_and_sends_the_end<S: Subject>() {
     pump.finish(&[server]);
 }
 
-/// A server with one thread must see it before it sees the next connection, so a second turn would be too late.
-pub(crate) fn the_end_leaves_with_the_turn_that_follows_the_close<S: Subject>() {
+/// A server with one thread must see it before it sees the next connection, so the next turn would be too late.
+pub(crate) fn the_end_leaves_before_close_returns<S: Subject>() {
     if !S::REAL {
         return; // Nobody else could look.
     }
     let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has free ports");
     let address = Address::Tcp(listener.local_addr().expect("a bound socket has an address"));
     let mut pump = S::pump();
-    let client = pump.connect(&address);
-    pump.connected(client).expect("it listens");
-    let (mut server, _) = listener.accept().expect("it has connected");
-    pump.receive(client);
-    pump.expect_nothing();
-    pump.close(client);
-    let next = pump.connect(&address);
-    pump.turn(Some(0));
-    server.set_read_timeout(Some(Duration::from_secs(5))).expect("settable");
-    assert_eq!(server.read(&mut [0]).expect("no end came"), 0);
-    pump.closed(client);
-    pump.connected(next).expect("it listens");
-    pump.finish(&[next]);
+    for server_ends_first in [false, true] {
+        let client = pump.connect(&address);
+        pump.connected(client).expect("it listens");
+        let (mut server, _) = listener.accept().expect("it has connected");
+        pump.receive(client);
+        if server_ends_first {
+            server.shutdown(Shutdown::Write).expect("it is connected");
+            let (bytes, end) = pump.received_all(client);
+            assert!(bytes.is_empty() && matches!(end, ReceiveEnd::Eof), "{bytes:?} {end:?}");
+        } else {
+            pump.expect_nothing();
+        }
+        pump.close(client);
+        server.set_read_timeout(Some(Duration::from_secs(5))).expect("settable");
+        assert_eq!(server.read(&mut [0]).expect("no end came"), 0, "server_ends_first: {server_ends_first}");
+        pump.closed(client);
+    }
 }
 
 pub(crate) fn what_was_sent_before_the_close_goes_before_the_end<S: Subject>() {
