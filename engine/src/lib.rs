@@ -69,6 +69,6 @@ pub use ringtide_driver::{Address, AddressError};
 
 pub use self::client::{Client, ClientOptions};
 pub use self::conn::{
-    CompletedExchange, Connection, ConnectionOptions, GivenUp, PreparedRequest, Response, Timing,
+    Aborted, CompletedExchange, Connection, ConnectionOptions, PreparedRequest, Response, Timing,
 };
 pub use self::error::Error;

@@ -39,7 +39,7 @@ pub async fn lookup(host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
     let failed = |source| Error::Resolve { host: host.to_owned(), source };
     let question = (host.to_owned(), port);
     let lookup = LOOKUPS.spawn(move || question.to_socket_addrs().map(Vec::from_iter));
-    let addresses = GivenUpOnDrop(lookup).outcome().await.map_err(failed)?;
+    let addresses = AbortedOnDrop(lookup).outcome().await.map_err(failed)?;
     if addresses.is_empty() {
         return Err(failed(io::Error::new(io::ErrorKind::NotFound, "the host has no address")));
     }
@@ -67,9 +67,9 @@ fn alternate(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
 static LOOKUPS: BlockingPool = BlockingPool::new("ringtide-lookup", LOOKUP_THREADS_MAX);
 
 /// A look-up that is not begun any more once nobody waits for it.
-struct GivenUpOnDrop(BlockingHandle<io::Result<Vec<SocketAddr>>>);
+struct AbortedOnDrop(BlockingHandle<io::Result<Vec<SocketAddr>>>);
 
-impl GivenUpOnDrop {
+impl AbortedOnDrop {
     async fn outcome(&mut self) -> io::Result<Vec<SocketAddr>> {
         match (&mut self.0).await {
             Ok(outcome) => outcome,
@@ -79,7 +79,7 @@ impl GivenUpOnDrop {
     }
 }
 
-impl Drop for GivenUpOnDrop {
+impl Drop for AbortedOnDrop {
     fn drop(&mut self) {
         self.0.abort();
     }

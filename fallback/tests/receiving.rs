@@ -59,10 +59,10 @@ fn a_request_and_its_response_cost_one_send_one_receive_and_one_wait() {
     let mut rig = Rig::new();
     let (socket, mut peer) = rig.connection();
     rig.driver.receive(socket).unwrap();
-    for quiet in [false, true] {
+    for skip_success in [false, true] {
         let before = rig.driver.syscalls();
-        if quiet {
-            rig.driver.send_quiet(socket, b"request").unwrap();
+        if skip_success {
+            rig.driver.send_skip_success(socket, b"request").unwrap();
         } else {
             rig.driver.send(socket, SendBuffer::Static(b"request")).unwrap();
             rig.turn();

@@ -10,7 +10,7 @@
 //!
 //! | variant | µs | requests/s |
 //! |---|---|---|
-//! | as it is: deferred task runs, registered ring, quiet sends, one wait a turn | 3.08 | 322 k |
+//! | as it is: deferred task runs, registered ring, skip-success sends, one wait a turn | 3.08 | 322 k |
 //! | sockets as registered files | 3.17 | 309 k |
 //! | ring descriptor not registered | 3.21 | 308 k |
 //! | without deferred task runs (cooperative ones) | 3.17 | 312 k |

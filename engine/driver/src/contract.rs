@@ -78,7 +78,7 @@ pub enum Event {
     /// [`Driver::send`] has ended: the kernel took all of the buffer, or less. The buffer comes back so that it can be
     /// used again.
     Sent(Result<(), CutSend>, SendBuffer),
-    /// A [`Driver::send_quiet`] could not be taken whole at once. It goes on as an ordinary send, whose [`Event::Sent`] follows.
+    /// A [`Driver::send_skip_success`] could not be taken whole at once. It goes on as an ordinary send, whose [`Event::Sent`] follows.
     SendWaits,
     /// [`Driver::poll`] has ended: the descriptor is ready (or in error, which the next call on it will tell).
     /// The handle is gone.
@@ -216,18 +216,18 @@ pub trait Driver {
     /// When there is no room for all of them, that turn gives `SendWaits`, and the rest goes out as an ordinary send's does: `Sent`
     /// follows, however it ends. When they cannot be sent at all, that turn gives `Sent` with the error, alone.
     ///
-    /// The caller need not know whether the bytes of an earlier silent send have left the socket's buffer; an answer of the peer would
+    /// The caller need not know whether the bytes of an earlier skip-success send have left the socket's buffer; an answer of the peer would
     /// not prove it. Nothing that is sent or shut down afterwards overtakes them. What follows on the same socket before the next
     /// turn costs a system call of its own, by which the driver finds out, and is answered with `ResourceBusy` if they have to wait.
     ///
     /// # Errors
-    /// As `send`; also `InvalidInput` for more than [`QUIET_SEND_SIZE_MAX`](crate::limits::QUIET_SEND_SIZE_MAX) bytes.
-    fn send_quiet(&mut self, socket: Handle, bytes: &'static [u8]) -> io::Result<()>;
+    /// As `send`; also `InvalidInput` for more than [`SKIP_SUCCESS_SEND_SIZE_MAX`](crate::limits::SKIP_SUCCESS_SEND_SIZE_MAX) bytes.
+    fn send_skip_success(&mut self, socket: Handle, bytes: &'static [u8]) -> io::Result<()>;
 
     /// Ends the sending half (FIN) behind everything sent before. Takes effect before it returns.
     ///
     /// # Errors
-    /// `ResourceBusy` while a send is under way, a silent one that has to wait included; `NotFound` for a stale handle, otherwise as shutdown(2).
+    /// `ResourceBusy` while a send is under way, a skip-success one that has to wait included; `NotFound` for a stale handle, otherwise as shutdown(2).
     fn shutdown(&mut self, socket: Handle) -> io::Result<()>;
 
     /// Ends a receive or an accept early; `ReceiveEnded(Cancelled)` or `AcceptEnded(None)` follows unless it was ending
@@ -235,7 +235,7 @@ pub trait Driver {
     fn cancel(&mut self, handle: Handle);
 
     /// Ends a [`send`](Driver::send) early: its `Sent` follows with what the kernel took until then, unless it was ending by itself.
-    /// Nothing happens when none is under way, or the handle is stale; nor to a silent send that is not known to wait,
+    /// Nothing happens when none is under way, or the handle is stale; nor to a skip-success send that is not known to wait,
     /// by `SendWaits` or by the `ResourceBusy` of another.
     fn cancel_send(&mut self, socket: Handle);
 

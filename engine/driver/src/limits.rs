@@ -20,11 +20,11 @@ pub const LISTEN_BACKLOG: i32 = 4096;
 /// Bits of a slot's generation that travel in an operation's user data.
 pub const GENERATION_BITS: u32 = 24;
 
-/// The longest constant request that is sent without a completion of its own ([`send_quiet`]). An empty socket takes
+/// The longest constant request that is sent without a completion of its own ([`send_skip_success`]). An empty socket takes
 /// this much at once (`net.ipv4.tcp_wmem` starts at 16 KiB by default).
 ///
-/// [`send_quiet`]: crate::Driver::send_quiet
-pub const QUIET_SEND_SIZE_MAX: usize = 4 * 1024;
+/// [`send_skip_success`]: crate::Driver::send_skip_success
+pub const SKIP_SUCCESS_SEND_SIZE_MAX: usize = 4 * 1024;
 
 const _: () = assert!(RECEIVE_BUFFERS.is_power_of_two());
 const _: () = assert!(RECEIVE_BUFFERS_RESERVE < RECEIVE_BUFFERS);

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicIsize, Ordering};
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use ringtide_driver::limits::QUIET_SEND_SIZE_MAX;
+use ringtide_driver::limits::SKIP_SUCCESS_SEND_SIZE_MAX;
 use ringtide_driver::sim::{Faults, Sim, SimOptions};
 use ringtide_driver::{
     Address, BufferPool, Completion, CutSend, Driver, Event, Handle, Lease, ReceiveEnd, SendBuffer,
@@ -34,7 +34,7 @@ enum Operation {
     Accept(usize),
     Receive(usize),
     Send(usize, usize),
-    SendQuiet(usize, usize),
+    SendSkipSuccess(usize, usize),
     Shutdown(usize),
     Cancel(usize),
     CancelSend(usize),
@@ -53,7 +53,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         4 => any::<usize>().prop_map(Operation::Accept),
         10 => any::<usize>().prop_map(Operation::Receive),
         10 => (any::<usize>(), 0..6_000_usize).prop_map(|(at, len)| Operation::Send(at, len)),
-        4 => (any::<usize>(), 0..=QUIET_SEND_SIZE_MAX).prop_map(|(at, len)| Operation::SendQuiet(at, len)),
+        4 => (any::<usize>(), 0..=SKIP_SUCCESS_SEND_SIZE_MAX).prop_map(|(at, len)| Operation::SendSkipSuccess(at, len)),
         3 => any::<usize>().prop_map(Operation::Shutdown),
         6 => any::<usize>().prop_map(Operation::Cancel),
         3 => any::<usize>().prop_map(Operation::CancelSend),
@@ -247,19 +247,19 @@ impl World {
                 let result = self.sim.send(stream, SendBuffer::Shared(Bytes::from_owner(counted)));
                 self.send_answered(stream, &result, &bytes, |account| account.sending = true);
             }
-            Operation::SendQuiet(at, len) => {
-                static BYTES: [u8; QUIET_SEND_SIZE_MAX] = {
-                    let mut bytes = [0; QUIET_SEND_SIZE_MAX];
+            Operation::SendSkipSuccess(at, len) => {
+                static BYTES: [u8; SKIP_SUCCESS_SEND_SIZE_MAX] = {
+                    let mut bytes = [0; SKIP_SUCCESS_SEND_SIZE_MAX];
                     let mut index = 0;
-                    while index < QUIET_SEND_SIZE_MAX {
+                    while index < SKIP_SUCCESS_SEND_SIZE_MAX {
                         bytes[index] = (index * 7 + index / 256) as u8;
                         index += 1;
                     }
                     bytes
                 };
                 let Some(stream) = self.stream(at) else { return };
-                let result = self.sim.send_quiet(stream, &BYTES[..len]);
-                self.send_answered(stream, &result, &BYTES[..len], |account| account.quiet += 1);
+                let result = self.sim.send_skip_success(stream, &BYTES[..len]);
+                self.send_answered(stream, &result, &BYTES[..len], |account| account.skip_success += 1);
             }
             Operation::Shutdown(at) => {
                 let Some(stream) = self.stream(at) else { return };
@@ -267,11 +267,11 @@ impl World {
                 if result.as_ref().is_err_and(|error| error.kind() == ErrorKind::ResourceBusy) {
                     let account = self.ledger.at(stream);
                     assert!(
-                        account.sending || account.quiet > 0,
+                        account.sending || account.skip_success > 0,
                         "{stream:?}: a shutdown was refused for nothing"
                     );
-                    // A quiet send waits then, which is still to be told.
-                    account.quiet_refused |= !account.sending;
+                    // A skip-success send waits then, which is still to be told.
+                    account.skip_success_refused |= !account.sending;
                 } else if result.is_ok() {
                     let account = self.ledger.at(stream);
                     assert!(!account.closing && !account.sending, "shut in the middle of a send");
@@ -357,13 +357,13 @@ impl World {
         bytes: &[u8],
         book: impl FnOnce(&mut Account),
     ) {
-        let (sending, quiet) =
-            self.ledger.get(stream).map_or((false, 0), |account| (account.sending, account.quiet));
-        // An earlier quiet send may have been taken or not; if not, that has to be told.
+        let (sending, skip_success) =
+            self.ledger.get(stream).map_or((false, 0), |account| (account.sending, account.skip_success));
+        // An earlier skip-success send may have been taken or not; if not, that has to be told.
         let refused = result.as_ref().is_err_and(|error| error.kind() == ErrorKind::ResourceBusy);
-        self.answered(stream, result, sending || (quiet > 0 && refused));
+        self.answered(stream, result, sending || (skip_success > 0 && refused));
         if refused && !sending {
-            self.ledger.at(stream).quiet_refused = true;
+            self.ledger.at(stream).skip_success_refused = true;
         }
         if result.is_ok() {
             book(self.ledger.at(stream));
@@ -432,7 +432,7 @@ impl World {
                     // Whatever was handed in before it went before it.
                     Ok(()) => {
                         end.sent = end.handed_in.len();
-                        self.ledger.at(handle).quiet = 0;
+                        self.ledger.at(handle).skip_success = 0;
                     }
                     Err(CutSend { sent_size, error }) => {
                         // What the kernel did not take never comes.
@@ -442,7 +442,7 @@ impl World {
                             // The next send goes on from here.
                             Some(libc::ECANCELED) => {
                                 end.sent = end.handed_in.len();
-                                self.ledger.at(handle).quiet = 0;
+                                self.ledger.at(handle).skip_success = 0;
                             }
                             // It came before the connection.
                             Some(libc::ENOTCONN) => {}
@@ -512,7 +512,7 @@ impl World {
                 continue;
             }
             assert!(!account.sending, "{stream:?}: Sent has not come");
-            assert!(!account.quiet_refused, "{stream:?}: a send was refused for nothing");
+            assert!(!account.skip_success_refused, "{stream:?}: a send was refused for nothing");
             assert_eq!(end.received, peer_end.handed_in.len(), "{stream:?}: bytes are missing");
         }
     }
@@ -626,13 +626,13 @@ fn a_run_without_faults_moves_bytes() {
 }
 
 #[test]
-fn a_quiet_send_that_a_shutdown_has_met_can_be_cancelled_before_it_is_told_to_wait() {
+fn a_skip_success_send_that_a_shutdown_has_met_can_be_cancelled_before_it_is_told_to_wait() {
     let setting =
         Setting { seed: 1, faults: Faults::default(), buffers: 4, buffer_size: 100, socket_buffer_size: 100 };
     let operations = [
         Operation::Turn(1_000_000),
         Operation::Turn(1_000_000),
-        Operation::SendQuiet(0, 3_921),
+        Operation::SendSkipSuccess(0, 3_921),
         Operation::Shutdown(0),
         Operation::CancelSend(0),
         Operation::Turn(1_000_000),

@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::exchange::{Exchange, deadline_ns};
 use super::options::Timeouts;
+use super::round_trip::{RoundTrip, deadline_ns};
 use crate::conn::Piece;
 use crate::error::{Error, Phase};
 use crate::proto::h1::BodyLength;
@@ -30,15 +30,15 @@ pub const DRAIN_SIZE_MAX: usize = 64 * 1024;
 ///
 /// It belongs to the worker it was made on.
 pub struct Body {
-    exchange: Option<Exchange>,
+    round_trip: Option<RoundTrip>,
     /// What is missing, if that is known.
     remaining: Option<u64>,
     limit: TimeLimit,
 }
 
 impl Body {
-    /// The body that follows the head that `exchange` has read.
-    pub(super) fn new(mut exchange: Exchange, length: BodyLength, timeouts: &Timeouts) -> Self {
+    /// The body that follows the head that `round_trip` has read.
+    pub(super) fn new(mut round_trip: RoundTrip, length: BodyLength, timeouts: &Timeouts) -> Self {
         let remaining = match length {
             BodyLength::None => Some(0),
             BodyLength::Length(size) => Some(size),
@@ -46,12 +46,12 @@ impl Body {
         };
         if remaining == Some(0) {
             // Its end needs no further byte.
-            if let Poll::Ready(Ok(None)) = exchange.poll_piece(&mut Context::from_waker(Waker::noop())) {
-                exchange.finish();
+            if let Poll::Ready(Ok(None)) = round_trip.poll_piece(&mut Context::from_waker(Waker::noop())) {
+                round_trip.finish();
             }
-            return Self { exchange: None, remaining, limit: TimeLimit::default() };
+            return Self { round_trip: None, remaining, limit: TimeLimit::default() };
         }
-        Self { exchange: Some(exchange), remaining, limit: TimeLimit::new(timeouts) }
+        Self { round_trip: Some(round_trip), remaining, limit: TimeLimit::new(timeouts) }
     }
 
     /// The next piece, never empty; `None` at the end. Cancel-safe.
@@ -109,22 +109,22 @@ impl Body {
             }
             Ok(Some(_)) => {}
             Ok(None) => self.finish(),
-            Err(_) => self.exchange = None,
+            Err(_) => self.round_trip = None,
         }
         Poll::Ready(outcome)
     }
 
     fn poll_inner(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Piece>, Error>> {
-        let Some(exchange) = &mut self.exchange else { return Poll::Ready(Ok(None)) };
-        match exchange.poll_piece(context) {
-            Poll::Pending => self.limit.poll(exchange, context).map(Err),
+        let Some(round_trip) = &mut self.round_trip else { return Poll::Ready(Ok(None)) };
+        match round_trip.poll_piece(context) {
+            Poll::Pending => self.limit.poll(round_trip, context).map(Err),
             ready @ Poll::Ready(_) => self.limit.check_total().map_or(ready, |error| Poll::Ready(Err(error))),
         }
     }
 
     fn finish(&mut self) {
-        if let Some(exchange) = self.exchange.take() {
-            exchange.finish();
+        if let Some(round_trip) = self.round_trip.take() {
+            round_trip.finish();
         }
     }
 }
@@ -143,7 +143,7 @@ impl http_body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.exchange.is_none()
+        self.round_trip.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -154,7 +154,7 @@ impl http_body::Body for Body {
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Body")
-            .field("ended", &self.exchange.is_none())
+            .field("ended", &self.round_trip.is_none())
             .field("remaining", &self.remaining)
             .finish_non_exhaustive()
     }
@@ -162,22 +162,22 @@ impl fmt::Debug for Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        let Some(mut exchange) = self.exchange.take() else { return };
+        let Some(mut round_trip) = self.round_trip.take() else { return };
         if self.remaining.is_some_and(|remaining| remaining > DRAIN_SIZE_MAX as u64) {
             return;
         }
         let mut size = 0;
         while size <= DRAIN_SIZE_MAX {
-            match exchange.poll_piece(&mut Context::from_waker(Waker::noop())) {
+            match round_trip.poll_piece(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(Ok(Some(piece))) => size += piece.len(),
-                Poll::Ready(Ok(None)) => return exchange.finish(),
+                Poll::Ready(Ok(None)) => return round_trip.finish(),
                 Poll::Ready(Err(_)) | Poll::Pending => return,
             }
         }
     }
 }
 
-/// How long a body may take, in all and between two signs of life. The timer for it is the exchange's.
+/// How long a body may take, in all and between two signs of life. The timer for it is the round trip's.
 #[derive(Default)]
 struct TimeLimit {
     idle: Option<Duration>,
@@ -192,18 +192,18 @@ impl TimeLimit {
     }
 
     /// Nothing has come: ready when that has been so for too long.
-    fn poll(&mut self, exchange: &mut Exchange, context: &mut Context<'_>) -> Poll<Error> {
-        let steps_now = exchange.upload_steps();
+    fn poll(&mut self, round_trip: &mut RoundTrip, context: &mut Context<'_>) -> Poll<Error> {
+        let steps_now = round_trip.upload_steps();
         let idle_deadline_ns = match self.waiting {
             Some((deadline_ns, steps)) if steps == steps_now => deadline_ns,
             _ => {
                 let idle_deadline_ns = self.idle.map_or(u64::MAX, deadline_ns);
                 self.waiting = Some((idle_deadline_ns, steps_now));
-                exchange.timer().set(idle_deadline_ns.min(self.total_deadline_ns.unwrap_or(u64::MAX)));
+                round_trip.timer().set(idle_deadline_ns.min(self.total_deadline_ns.unwrap_or(u64::MAX)));
                 idle_deadline_ns
             }
         };
-        exchange.timer().poll_elapsed(context).map(|()| {
+        round_trip.timer().poll_elapsed(context).map(|()| {
             let total = self.total_deadline_ns.is_some_and(|total_ns| total_ns <= idle_deadline_ns);
             Error::Timeout(if total { Phase::Body } else { Phase::BodyIdle })
         })

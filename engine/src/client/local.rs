@@ -13,10 +13,10 @@ use ringtide_driver::Address;
 
 use super::body::Body;
 use super::connect;
-use super::exchange::deadline_ns;
 use super::options::ClientOptions;
 use super::outbound::Outbound;
 use super::request_body::RequestBody;
+use super::round_trip::deadline_ns;
 use crate::conn::{Connection, ConnectionOptions};
 use crate::error::{Error, Phase, RequestError};
 use crate::pool::{Authority, Pool, Pooled};
@@ -112,17 +112,17 @@ impl Client {
                 // In a box, as it is large and rare.
                 None => Pooled::new(Box::pin(self.connect(&authority)).await?),
             };
-            let mut exchange = outbound.start(pooled, permit, options.timeouts.head)?;
-            let error = match poll_fn(|context| exchange.poll_head(context)).await {
+            let mut round_trip = outbound.start(pooled, permit, options.timeouts.head)?;
+            let error = match poll_fn(|context| round_trip.poll_head(context)).await {
                 Ok(()) => {
-                    let (head, length) = exchange.response()?;
-                    return Ok(head.map(|()| Body::new(exchange, length, &options.timeouts)));
+                    let (head, length) = round_trip.response()?;
+                    return Ok(head.map(|()| Body::new(round_trip, length, &options.timeouts)));
                 }
                 Err(error) => error,
             };
-            let unanswered = exchange.is_unanswered(&error);
+            let unanswered = round_trip.is_unanswered(&error);
             let upload;
-            (permit, upload) = exchange.abandon();
+            (permit, upload) = round_trip.abandon();
             outbound.take_back(upload);
             if !(may_replay && unanswered && replays_left > 0 && outbound.is_replayable()) {
                 return Err(error);

@@ -140,13 +140,13 @@ mod call;
 mod channel;
 mod connect;
 mod desk;
-mod exchange;
 mod file;
 mod handle;
 mod local;
 mod options;
 mod outbound;
 mod request_body;
+mod round_trip;
 
 pub use self::body::{Body, DRAIN_SIZE_MAX};
 pub use self::call::REMOTE_UNREAD_SIZE_MAX;

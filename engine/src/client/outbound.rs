@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::Request;
 use http::request::Parts;
 
-use super::exchange::{Exchange, Upload};
 use super::request_body::{Content, RequestBody, StreamedBody};
+use super::round_trip::{RoundTrip, Upload};
 use crate::conn::PreparedRequest;
 use crate::error::{Error, RequestError};
 use crate::limits::COALESCED_SEND_SIZE_MAX;
@@ -26,7 +26,7 @@ enum Body {
     /// Beside them.
     Bytes(Bytes),
     Streamed(StreamedBody),
-    /// With the exchange, or begun.
+    /// With the round trip, or begun.
     Gone,
 }
 
@@ -67,13 +67,13 @@ impl Outbound {
         self.idempotent && !matches!(self.body, Body::Gone)
     }
 
-    /// Starts it on a connection; see [`Exchange::start`].
+    /// Starts it on a connection; see [`RoundTrip::start`].
     pub(super) fn start(
         &mut self,
         pooled: Box<Pooled>,
         permit: Permit,
         head_limit: Option<Duration>,
-    ) -> Result<Exchange, Error> {
+    ) -> Result<RoundTrip, Error> {
         let (data, upload) = match &self.body {
             Body::Sent => (None, Upload::Given),
             Body::Bytes(bytes) => (Some(bytes.clone()), Upload::Given),
@@ -82,7 +82,7 @@ impl Outbound {
                 _ => unreachable!("a request whose body has begun is not started again"),
             },
         };
-        Exchange::start(pooled, permit, &self.prepared, data, upload, head_limit)
+        RoundTrip::start(pooled, permit, &self.prepared, data, upload, head_limit)
     }
 
     /// Keeps the body of a failed attempt, if none of it was used.

@@ -12,14 +12,14 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::StatusCode;
-use ringtide_driver::limits::QUIET_SEND_SIZE_MAX;
+use ringtide_driver::limits::SKIP_SUCCESS_SEND_SIZE_MAX;
 use ringtide_driver::{Address, SendBuffer};
 
 use super::fence::Fence;
 use super::input::Input;
 use super::piece::Piece;
 use super::request::PreparedRequest;
-use super::times::{CompletedExchange, GivenUp, Timing};
+use super::times::{Aborted, CompletedExchange, Timing};
 use crate::error::{Error, LastResponse, RequestError};
 use crate::limits::{CLOSE_AFTER_PEER_MAX, COALESCED_SEND_SIZE_MAX, PIPELINED_MAX};
 use crate::proto::h1::{
@@ -93,7 +93,7 @@ pub struct Connection {
     given: usize,
     outgoing: InlineQueue<SendBuffer>,
     in_flight: InlineQueue<InFlight>,
-    stage: Stage,
+    stage: ResponseStage,
     meta: Option<ResponseMeta>,
     head: HeadPlace,
     first_byte_ns: u64,
@@ -110,7 +110,7 @@ pub struct Connection {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum ResponseStage {
     /// No response has begun.
     Between,
     /// A head is expected.
@@ -178,7 +178,7 @@ impl Connection {
             given: 0,
             outgoing: InlineQueue::default(),
             in_flight: InlineQueue::default(),
-            stage: Stage::Between,
+            stage: ResponseStage::Between,
             meta: None,
             head: HeadPlace::Nowhere,
             first_byte_ns: 0,
@@ -201,7 +201,7 @@ impl Connection {
     /// [`RequestError::Busy`] and [`RequestError::NotReusable`] leave everything as it was. After any other the connection
     /// is to be dropped.
     pub async fn send(&mut self, request: &PreparedRequest) -> Result<Response<'_>, Error> {
-        if self.stage == Stage::Body {
+        if self.stage == ResponseStage::Body {
             self.poll_discard_rest().await?;
         }
         self.start(request)?;
@@ -228,8 +228,10 @@ impl Connection {
         let mut in_flight = InFlight { kind: request.kind(), begun_at: NOT_BEGUN, queued: 0, sent_ns: 0 };
         match request.as_static() {
             // Alone on the wire, so the response is the proof that it arrived.
-            Some(bytes) if !self.pipelining && bytes.len() <= QUIET_SEND_SIZE_MAX && self.is_drained() => {
-                self.stream.start_send_quiet(bytes).map_err(Error::Network)?;
+            Some(bytes)
+                if !self.pipelining && bytes.len() <= SKIP_SUCCESS_SEND_SIZE_MAX && self.is_drained() =>
+            {
+                self.stream.start_send_skip_success(bytes).map_err(Error::Network)?;
                 in_flight.begun_at = 0;
             }
             _ => {
@@ -261,7 +263,7 @@ impl Connection {
     /// As [`response`](Self::response).
     #[inline]
     pub fn poll_exchange(&mut self, context: &mut Context<'_>) -> Poll<Result<CompletedExchange, Error>> {
-        if self.stage != Stage::Body {
+        if self.stage != ResponseStage::Body {
             ready!(self.poll_head(context))?;
         }
         ready!(self.poll_end(context))?;
@@ -274,7 +276,7 @@ impl Connection {
     }
 
     /// When each request that is in flight was handed to the kernel, in order; `None` for those of which it has not taken a byte.
-    /// Of a send that is still under way, all counts as taken; [`give_up`](Self::give_up) knows better.
+    /// Of a send that is still under way, all counts as taken; [`abort`](Self::abort) knows better.
     pub fn in_flight_sent_ns(&self) -> impl Iterator<Item = Option<u64>> {
         let last_ns = self.stream.sent_at_ns();
         let taken_size = self.stream.failed_send_size().unwrap_or(usize::MAX);
@@ -292,7 +294,7 @@ impl Connection {
     /// after a second ([`runtime::sockets_closing`](crate::runtime::sockets_closing)), or when more than `closing_max` of the worker wait so.
     /// Closing with answers unread would reset the connection, and the peer's kernel then drops what it has not read yet
     /// (RFC 9112 §9.6).
-    pub async fn give_up(mut self, closing_max: usize) -> GivenUp {
+    pub async fn abort(mut self, closing_max: usize) -> Aborted {
         if self.stream.is_unsent() {
             // It has no time before that.
             crate::runtime::yield_now().await;
@@ -314,7 +316,7 @@ impl Connection {
         if self.pipelining && !self.in_flight.is_empty() && self.stream.shutdown().is_ok() {
             self.stream.close_after_peer(closing_max);
         }
-        GivenUp { sent_ns, cut_size }
+        Aborted { sent_ns, cut_size }
     }
 
     /// Bytes that have been received so far, heads and framing included.
@@ -431,7 +433,7 @@ impl Connection {
 
     pub(crate) fn queue_data(&mut self, data: Bytes) -> Result<(), Error> {
         if let Some(last) = self.last
-            && self.in_flight.len() > usize::from(self.stage == Stage::Body)
+            && self.in_flight.len() > usize::from(self.stage == ResponseStage::Body)
         {
             return Err(Error::Unanswered(last));
         }
@@ -563,10 +565,10 @@ impl Connection {
     /// Ready with the head of the next response in place.
     #[inline]
     pub(crate) fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if self.stage == Stage::Body {
+        if self.stage == ResponseStage::Body {
             ready!(self.poll_end(context))?;
         }
-        if self.in_flight.is_empty() || self.stage == Stage::Failed {
+        if self.in_flight.is_empty() || self.stage == ResponseStage::Failed {
             return Poll::Ready(Err(RequestError::NotReusable.into()));
         }
         if let Some(last) = self.last {
@@ -582,7 +584,7 @@ impl Connection {
     /// Ready at the end of the response, whose body is dropped.
     #[inline]
     fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        while self.stage == Stage::Body {
+        while self.stage == ResponseStage::Body {
             ready!(self.poll_event(context))?;
         }
         Poll::Ready(Ok(()))
@@ -591,7 +593,7 @@ impl Connection {
     /// The next piece of the body; `None` at the end of the response.
     #[inline]
     fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Range<usize>>, Error>> {
-        if self.stage != Stage::Body {
+        if self.stage != ResponseStage::Body {
             return Poll::Ready(Ok(None));
         }
         match ready!(self.poll_event(context))? {
@@ -608,7 +610,7 @@ impl Connection {
         let outcome = self.poll_event_inner(context);
         if matches!(outcome, Poll::Ready(Err(_))) {
             self.reusable = false;
-            self.stage = Stage::Failed;
+            self.stage = ResponseStage::Failed;
         }
         outcome
     }
@@ -621,10 +623,10 @@ impl Connection {
         }
         self.input.consume(mem::take(&mut self.given));
         loop {
-            if self.stage == Stage::Between && !self.input.bytes().is_empty() {
+            if self.stage == ResponseStage::Between && !self.input.bytes().is_empty() {
                 self.begin()?;
             }
-            if self.stage != Stage::Between {
+            if self.stage != ResponseStage::Between {
                 let position = self.input.position();
                 let bytes = self.input.bytes_mut();
                 let start = bytes.as_ptr().addr();
@@ -636,7 +638,7 @@ impl Connection {
                             self.note_last();
                         }
                         self.head = HeadPlace::Input(position);
-                        self.stage = Stage::Body;
+                        self.stage = ResponseStage::Body;
                         self.input.consume(consumed);
                         return Poll::Ready(Ok(Event::Head));
                     }
@@ -670,12 +672,12 @@ impl Connection {
                     self.input.extend(lease);
                 }
                 Ok(None) => {
-                    if self.stage == Stage::Between {
+                    if self.stage == ResponseStage::Between {
                         self.begin()?;
                     }
                     self.codec.end_of_stream()?;
                     self.reusable = false;
-                    if self.stage != Stage::Body {
+                    if self.stage != ResponseStage::Body {
                         return Poll::Ready(Err(Error::Closed));
                     }
                 }
@@ -693,7 +695,7 @@ impl Connection {
                 self.sent_ns = if request.sent_ns == 0 { self.stream.sent_at_ns() } else { request.sent_ns };
                 self.first_byte_ns = self.stream.turn_time_ns();
                 self.codec.begin(request.kind);
-                self.stage = Stage::Head;
+                self.stage = ResponseStage::Head;
                 Ok(())
             }
             // A response to what had not been asked.
@@ -704,7 +706,7 @@ impl Connection {
 
     #[inline]
     fn end(&mut self, reusable: bool) {
-        self.stage = Stage::Between;
+        self.stage = ResponseStage::Between;
         self.in_flight.pop_front();
         self.fence.answered();
         if !reusable {
@@ -744,7 +746,9 @@ impl Connection {
     /// Copies the current head aside before its buffer goes.
     #[inline]
     fn keep_head(&mut self) {
-        if let (HeadPlace::Input(position), Stage::Body, Some(meta)) = (&self.head, self.stage, self.meta) {
+        if let (HeadPlace::Input(position), ResponseStage::Body, Some(meta)) =
+            (&self.head, self.stage, self.meta)
+        {
             let bytes = &self.input.buffer()[*position..*position + meta.length()];
             self.head = HeadPlace::Kept(bytes.into());
         }
@@ -753,7 +757,7 @@ impl Connection {
     /// Gives buffers back once a response is done with.
     #[inline]
     fn tidy(&mut self) {
-        if matches!(self.stage, Stage::Between | Stage::Failed) {
+        if matches!(self.stage, ResponseStage::Between | ResponseStage::Failed) {
             self.head = HeadPlace::Nowhere;
             self.input.consume(mem::take(&mut self.given));
             self.input.release();

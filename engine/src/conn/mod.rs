@@ -23,5 +23,5 @@ pub use self::request::PreparedRequest;
 pub use self::response::PreparedResponse;
 pub(crate) use self::server::Waiting;
 pub use self::server::{DISCARD_SIZE_MAX, ServerConnection};
-pub use self::times::{CompletedExchange, GivenUp, Timing};
+pub use self::times::{Aborted, CompletedExchange, Timing};
 pub(crate) use self::wire::Wire;

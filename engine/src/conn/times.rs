@@ -22,9 +22,9 @@ pub struct CompletedExchange {
     pub end_ns: u64,
 }
 
-/// What a connection has sent of the requests that were in flight when it was [given up](crate::Connection::give_up).
+/// What a connection has sent of the requests that were in flight when it was [aborted](crate::Connection::abort).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct GivenUp {
+pub struct Aborted {
     /// When each was handed to the kernel, in order; `None` for those of which it has not taken a byte.
     pub sent_ns: Vec<Option<u64>>,
     /// Of the last one that has a time, the kernel has taken so many bytes at most. `None` when it has taken all that was handed to it along

@@ -206,8 +206,8 @@ impl Driver for AnyDriver {
         each!(self, driver => driver.send(socket, buffer))
     }
     #[inline]
-    fn send_quiet(&mut self, socket: Handle, bytes: &'static [u8]) -> io::Result<()> {
-        each!(self, driver => driver.send_quiet(socket, bytes))
+    fn send_skip_success(&mut self, socket: Handle, bytes: &'static [u8]) -> io::Result<()> {
+        each!(self, driver => driver.send_skip_success(socket, bytes))
     }
     fn shutdown(&mut self, socket: Handle) -> io::Result<()> {
         each!(self, driver => driver.shutdown(socket))

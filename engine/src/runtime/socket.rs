@@ -65,7 +65,7 @@ impl Socket {
     pub(crate) fn poll_connected(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll(context, SocketState::send_waiter, |state| match &state.sending {
             Sending::Connecting => Poll::Pending,
-            Sending::Failed { error, .. } | Sending::FailedSilently { error, .. } => {
+            Sending::Failed { error, .. } | Sending::SkipSuccessFailed { error, .. } => {
                 Poll::Ready(Err(error.to_error()))
             }
             Sending::Idle | Sending::Busy | Sending::Done(_) => Poll::Ready(Ok(())),
@@ -93,8 +93,8 @@ impl Socket {
             Receiving::Idle | Receiving::Paused => self.receive(state)?,
             Receiving::Armed | Receiving::Pausing | Receiving::Abandoned => {}
         }
-        // Nobody waits for the end of a silent send, but for what the peer says to it; of this one it has not got a byte.
-        if let Sending::FailedSilently { error, .. } = state.sending {
+        // Nobody waits for the end of a skip-success send, but for what the peer says to it; of this one it has not got a byte.
+        if let Sending::SkipSuccessFailed { error, .. } = state.sending {
             return Poll::Ready(Err(error.to_error()));
         }
         if !state.receive_waiter.wait_task(context, self.core.worker()) {
@@ -146,14 +146,14 @@ impl Socket {
         })
     }
 
-    /// Starts a send that says nothing when it succeeds at once; see [`Driver::send_quiet`]. While it has to wait,
+    /// Starts a send that says nothing when it succeeds at once; see [`Driver::send_skip_success`]. While it has to wait,
     /// [`is_sending`](Self::is_sending) and [`poll_sent`](Self::poll_sent) are about it. When it fails at once, so does the next
     /// [`poll_receive`](Self::poll_receive) that finds nothing.
     #[inline]
-    pub(crate) fn send_quiet(&mut self, bytes: &'static [u8]) -> io::Result<()> {
+    pub(crate) fn send_skip_success(&mut self, bytes: &'static [u8]) -> io::Result<()> {
         let handle = self.handle;
         self.with_all(|sockets, driver| {
-            driver.send_quiet(handle, bytes)?;
+            driver.send_skip_success(handle, bytes)?;
             sockets.note_send(handle);
             Ok(())
         })
@@ -165,7 +165,7 @@ impl Socket {
         self.with(|state| matches!(state.sending, Sending::Busy | Sending::Done(..)))
     }
 
-    /// The end of the send under way, with the memory of its buffer if that was the sender's own. A silent send that failed shows its error here as well.
+    /// The end of the send under way, with the memory of its buffer if that was the sender's own. A skip-success send that failed shows its error here as well.
     #[inline]
     pub(crate) fn poll_sent(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Vec<u8>>>> {
         self.poll(context, SocketState::send_waiter, |state| match mem::take(&mut state.sending) {
@@ -175,7 +175,7 @@ impl Socket {
                 state.sending = busy;
                 Poll::Pending
             }
-            failed @ (Sending::Failed { error, .. } | Sending::FailedSilently { error, .. }) => {
+            failed @ (Sending::Failed { error, .. } | Sending::SkipSuccessFailed { error, .. }) => {
                 state.sending = failed;
                 Poll::Ready(Err(error.to_error()))
             }
@@ -213,7 +213,9 @@ impl Socket {
     /// So many bytes of the last send the kernel took, if it has failed.
     pub(crate) fn failed_send_size(&self) -> Option<usize> {
         self.with(|state| match state.sending {
-            Sending::Failed { sent_size, .. } | Sending::FailedSilently { sent_size, .. } => Some(sent_size),
+            Sending::Failed { sent_size, .. } | Sending::SkipSuccessFailed { sent_size, .. } => {
+                Some(sent_size)
+            }
             _ => None,
         })
     }

@@ -101,8 +101,8 @@ pub(super) enum Sending {
         /// So many bytes of the send the kernel took.
         sent_size: usize,
     },
-    /// A silent send has failed, whose end nobody waits for.
-    FailedSilently {
+    /// A skip-success send has failed, whose end nobody waits for.
+    SkipSuccessFailed {
         error: KeptError,
         sent_size: usize,
     },
@@ -432,10 +432,10 @@ fn dispatch_to_socket(
             let error = KeptError::of(&error);
             state.sending = match state.sending {
                 Sending::Busy => Sending::Failed { error, sent_size },
-                _ => Sending::FailedSilently { error, sent_size },
+                _ => Sending::SkipSuccessFailed { error, sent_size },
             };
             wakes.wake(&mut state.send_waiter);
-            // After a silent send nobody waits for its end, but for the answer to it.
+            // After a skip-success send nobody waits for its end, but for the answer to it.
             wakes.wake(&mut state.receive_waiter);
         }
         Event::SendWaits => state.sending = Sending::Busy,

@@ -113,8 +113,8 @@ impl Stream {
 
     /// Starts a send whose success the peer's answer will tell.
     #[inline]
-    pub(crate) fn start_send_quiet(&mut self, bytes: &'static [u8]) -> io::Result<()> {
-        self.socket.send_quiet(bytes)
+    pub(crate) fn start_send_skip_success(&mut self, bytes: &'static [u8]) -> io::Result<()> {
+        self.socket.send_skip_success(bytes)
     }
 
     /// Ready when no send is under way, with the memory of the one that has just ended, if it was an owned one.

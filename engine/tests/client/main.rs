@@ -1,17 +1,17 @@
 //! The client from outside, against scripted servers. Each test holds with every driver: `RINGTIDE_DRIVER=fallback`.
 
+mod aborted;
 mod bodies;
 mod cancel;
 mod connection;
 mod failures;
 mod files;
-mod given_up;
 mod home;
 mod pool;
 mod remote;
 mod server;
-mod silent;
 mod simulated;
+mod skip_success;
 mod streams;
 mod wakes;
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use mio::unix::SourceFd;
 use mio::{Events, Poll, Token, Waker};
 use ringtide_driver::contract::{busy_handle, stale_handle};
-use ringtide_driver::limits::QUIET_SEND_SIZE_MAX;
+use ringtide_driver::limits::SKIP_SUCCESS_SEND_SIZE_MAX;
 use ringtide_driver::net::{is_at_end, listening_socket, stream_socket};
 use ringtide_driver::slots::Slots;
 use ringtide_driver::{
@@ -176,18 +176,18 @@ impl Fallback {
     }
 
     #[inline]
-    fn start_send(&mut self, handle: Handle, buffer: SendBuffer, quiet: bool) -> io::Result<()> {
+    fn start_send(&mut self, handle: Handle, buffer: SendBuffer, skip_success: bool) -> io::Result<()> {
         let mut syscalls = 0;
         let socket = self.idle_socket(handle, Flags::SENDING)?;
         match socket.send(buffer, &mut syscalls) {
-            Sending::Ended { result: Ok(()), .. } if quiet => {}
+            Sending::Ended { result: Ok(()), .. } if skip_success => {}
             Sending::Ended { result, buffer } => {
                 socket.flags.set(Flags::SENDING);
                 self.queue(handle, Event::Sent(result, buffer));
             }
             Sending::Waits => {
                 socket.flags.set(Flags::SENDING);
-                if quiet {
+                if skip_success {
                     self.queue(handle, Event::SendWaits);
                 }
             }
@@ -296,9 +296,9 @@ impl Driver for Fallback {
     }
 
     #[inline]
-    fn send_quiet(&mut self, socket: Handle, bytes: &'static [u8]) -> io::Result<()> {
-        if bytes.len() > QUIET_SEND_SIZE_MAX {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "too long to be sent quietly"));
+    fn send_skip_success(&mut self, socket: Handle, bytes: &'static [u8]) -> io::Result<()> {
+        if bytes.len() > SKIP_SUCCESS_SEND_SIZE_MAX {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "too long for a skip-success send"));
         }
         self.start_send(socket, SendBuffer::Static(bytes), true)
     }

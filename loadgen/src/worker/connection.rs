@@ -12,7 +12,7 @@ use std::time::Duration;
 use ringtide::limits::CLOSE_AFTER_PEER_MAX;
 use ringtide::runtime::{self, Timer};
 use ringtide::stream::Stream;
-use ringtide::{CompletedExchange, Connection, ConnectionOptions, Error, GivenUp};
+use ringtide::{Aborted, CompletedExchange, Connection, ConnectionOptions, Error};
 use smallvec::SmallVec;
 
 use super::shared::{ConnectPermit, Shared};
@@ -168,7 +168,7 @@ impl ConnectionTask {
             let wait = self.reconnect_wait;
             let ended = self.sleep_or_end(wait).await;
             if ended {
-                self.give_up(scheduled_ns);
+                self.censor_unstarted(scheduled_ns);
                 return false;
             }
         }
@@ -180,7 +180,7 @@ impl ConnectionTask {
         }
         match self.connect_or_end().await {
             None => {
-                self.give_up(scheduled_ns);
+                self.censor_unstarted(scheduled_ns);
                 false
             }
             Some(Ok(connection)) => {
@@ -455,12 +455,12 @@ impl ConnectionTask {
         if let Some(scheduled_ns) = drawn
             && self.shared.plan.open_loop().is_some()
         {
-            self.give_up(scheduled_ns);
+            self.censor_unstarted(scheduled_ns);
         }
     }
 
     /// Books a request that was drawn but not started before the end.
-    fn give_up(&self, scheduled_ns: u64) {
+    fn censor_unstarted(&self, scheduled_ns: u64) {
         if self.shared.counts_unanswered(scheduled_ns) {
             let ended_ns = runtime::now_ns();
             let request = Unfinished { scheduled_ns, ready_ns: None, sent_ns: None, ended_ns };
@@ -488,9 +488,9 @@ impl ConnectionTask {
     ) {
         let ended_ns = runtime::now_ns();
         self.free_since_ns = ended_ns;
-        let GivenUp { sent_ns, cut_size } = match self.connection.take() {
-            Some(connection) => connection.give_up(closing_max).await,
-            None => GivenUp::default(),
+        let Aborted { sent_ns, cut_size } = match self.connection.take() {
+            Some(connection) => connection.abort(closing_max).await,
+            None => Aborted::default(),
         };
         let sent_count = sent_ns.iter().flatten().count();
         let request_size = self.shared.request.bytes().len();

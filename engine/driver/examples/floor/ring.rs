@@ -81,16 +81,16 @@ impl Ring {
         unsafe { self.push(&receive) }
     }
 
-    /// Sends `bytes`; all of them, unless the completion says otherwise. When `quiet`, only a failure or a short send
+    /// Sends `bytes`; all of them, unless the completion says otherwise. When `skip_success`, only a failure or a short send
     /// completes at all: `MSG_WAITALL` makes the kernel take a short send for a failure, and failures are not skipped.
     pub(crate) fn send(
         &mut self,
         socket: RawFd,
         bytes: &'static [u8],
         operation: u64,
-        quiet: bool,
+        skip_success: bool,
     ) -> io::Result<()> {
-        let flags = if quiet { squeue::Flags::SKIP_SUCCESS } else { squeue::Flags::empty() };
+        let flags = if skip_success { squeue::Flags::SKIP_SUCCESS } else { squeue::Flags::empty() };
         let send = opcode::Send::new(Fd(socket), bytes.as_ptr(), bytes.len() as u32)
             .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
             .build()

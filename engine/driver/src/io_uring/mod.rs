@@ -1,12 +1,12 @@
-//! The io_uring driver: one ring per worker, multishot receives into shared buffers, silent sends.
+//! The io_uring driver: one ring per worker, multishot receives into shared buffers, skip-success sends.
 //!
-//! The path of a request's bytes: `send_quiet` writes a submission entry; [`turn`](Driver::turn) enters the kernel once,
+//! The path of a request's bytes: `send_skip_success` writes a submission entry; [`turn`](Driver::turn) enters the kernel once,
 //! for all entries of all sockets; the answer comes as a completion that names a buffer, which is lent out as it is.
 //!
 //! Invariants:
 //! - A slot knows the operations whose last completion has not been seen, and is freed only when there is none.
 //! - Memory shown to the kernel lives in the slot (send buffer, address) or in the pool until then.
-//! - A silent send has ended when its submission has: it is never in flight, and nothing overtakes it.
+//! - A skip-success send has ended when its submission has: it is never in flight, and nothing overtakes it.
 //! - user data = kind | generation | slot; a completion whose slot is gone only gives its buffer back.
 //!
 //! `slot` holds the rules, `submit` the way into the kernel, `reap` the way out, `setup` the making of rings.
@@ -41,7 +41,7 @@ use crate::buffer::{BufferPool, SendBuffer};
 use crate::contract::{
     Completion, Driver, Event, Handle, Interest, Notifier, busy_handle, monotonic_ns, stale_handle,
 };
-use crate::limits::QUIET_SEND_SIZE_MAX;
+use crate::limits::SKIP_SUCCESS_SEND_SIZE_MAX;
 use crate::net;
 use crate::slots::Slots;
 
@@ -226,22 +226,22 @@ impl Driver for IoUring {
     }
 
     #[inline]
-    fn send_quiet(&mut self, socket: Handle, bytes: &'static [u8]) -> io::Result<()> {
-        if bytes.len() > QUIET_SEND_SIZE_MAX {
+    fn send_skip_success(&mut self, socket: Handle, bytes: &'static [u8]) -> io::Result<()> {
+        if bytes.len() > SKIP_SUCCESS_SEND_SIZE_MAX {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let batch = self.batch;
         let slot = self.open_slot(socket)?;
         if slot.is_unsettled(batch) {
             self.settle(socket)?;
-            return self.send_quiet(socket, bytes);
+            return self.send_skip_success(socket, bytes);
         }
         if slot.is_sending() {
             return Err(busy_handle());
         }
         if !bytes.is_empty() {
-            slot.start_quiet_send(bytes, batch);
-            self.submit(Kind::QuietSend, socket);
+            slot.start_skip_success_send(bytes, batch);
+            self.submit(Kind::SkipSuccessSend, socket);
         }
         Ok(())
     }
@@ -327,7 +327,7 @@ impl Driver for IoUring {
         let wait = self.pending.is_empty() && self.stash.is_empty() && self.ring.completion().is_empty();
         self.enter(wait, deadline_ns)?;
         self.reap(completions);
-        // What did not fit into the queue is part of the turn as well: a silent send that has to wait, for one. It comes to an end, as
+        // What did not fit into the queue is part of the turn as well: a skip-success send that has to wait, for one. It comes to an end, as
         // no buffer goes back to the kernel meanwhile.
         while self.ring.submission().cq_overflow() {
             self.enter(false, None)?;

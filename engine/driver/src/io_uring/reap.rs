@@ -46,7 +46,7 @@ impl IoUring {
             Kind::Ignored => return,
             Kind::Receive => self.take_bytes(handle, result, flags, completions),
             Kind::Accept => self.take_connection(handle, result, completions),
-            Kind::Send | Kind::QuietSend | Kind::Connect | Kind::Poll => {}
+            Kind::Send | Kind::SkipSuccessSend | Kind::Connect | Kind::Poll => {}
         }
         if cqueue::more(flags) {
             return;
@@ -79,7 +79,7 @@ impl IoUring {
         let Some(mut slot) = self.slots.remove(handle) else { return };
         if let Some(descriptor) = slot.descriptor.take() {
             if slot.is_unsettled(self.batch) {
-                // A silent send may be queued, which knows the descriptor by its number.
+                // A skip-success send may be queued, which knows the descriptor by its number.
                 self.push_close(descriptor, handle);
             } else {
                 self.syscalls += 1;

@@ -12,7 +12,7 @@ use io_uring::{IoUring, cqueue, opcode, types};
 use socket2::SockRef;
 
 use super::buffer_ring::{BUFFER_GROUP, BufferRing};
-use super::send_entry::quiet;
+use super::send_entry::skip_success;
 use crate::buffer::BufferPool;
 
 /// Entries of the submission queue: one turn may start this many operations before it has to enter the kernel early.
@@ -217,7 +217,7 @@ fn disabled_sysctl() -> Option<u32> {
 
 static TRIAL_BYTE: u8 = 1;
 
-/// Sends a byte to itself through a multishot receive and a buffer ring, with a silent send, and another where there is no room: all that
+/// Sends a byte to itself through a multishot receive and a buffer ring, with a skip-success send, and another where there is no room: all that
 /// the driver stands on.
 fn try_what_is_needed(mut ring: IoUring) -> Result<(), Unusable> {
     let failed = |step| move |error: io::Error| Unusable::failed(step, &error);
@@ -242,7 +242,8 @@ fn try_what_is_needed(mut ring: IoUring) -> Result<(), Unusable> {
     let (one, other) = std::os::unix::net::UnixStream::pair().map_err(failed("socketpair"))?;
 
     let receive = opcode::RecvMulti::new(types::Fd(one.as_raw_fd()), BUFFER_GROUP).build().user_data(1);
-    let send = quiet(opcode::Send::new(types::Fd(other.as_raw_fd()), &raw const TRIAL_BYTE, 1)).user_data(2);
+    let send =
+        skip_success(opcode::Send::new(types::Fd(other.as_raw_fd()), &raw const TRIAL_BYTE, 1)).user_data(2);
     // SAFETY: the byte is static; the receive writes only into the pool, which outlives the ring (dropped below); both
     // descriptors stay open until after the wait.
     unsafe { ring.submission().push_multiple(&[receive, send]) }.expect("the queue is empty");
@@ -270,14 +271,15 @@ fn try_what_is_needed(mut ring: IoUring) -> Result<(), Unusable> {
     outcome
 }
 
-/// A silent send must not be kept by the kernel until there is room: what follows on the socket would overtake it.
+/// A skip-success send must not be kept by the kernel until there is room: what follows on the socket would overtake it.
 fn try_a_send_without_room(ring: &mut IoUring) -> Result<(), Unusable> {
     let failed = |step| move |error: io::Error| Unusable::failed(step, &error);
     let (full, _peer) = std::os::unix::net::UnixStream::pair().map_err(failed("socketpair"))?;
     let socket = SockRef::from(&full);
     socket.set_send_buffer_size(1).map_err(failed("SO_SNDBUF"))?;
     while socket.send_with_flags(&[0; 4096], libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL).is_ok() {}
-    let send = quiet(opcode::Send::new(types::Fd(full.as_raw_fd()), &raw const TRIAL_BYTE, 1)).user_data(3);
+    let send =
+        skip_success(opcode::Send::new(types::Fd(full.as_raw_fd()), &raw const TRIAL_BYTE, 1)).user_data(3);
     // SAFETY: the byte is static, and the descriptor stays open until after the wait.
     unsafe { ring.submission().push(&send) }.expect("the queue is empty");
     let timeout = types::Timespec::new().sec(2);

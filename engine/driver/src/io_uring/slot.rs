@@ -149,7 +149,7 @@ enum Sending {
         cancelling: bool,
     },
     /// The kernel takes it while its batch is submitted, and tells only if it did not take all.
-    Quiet {
+    SkipSuccess {
         bytes: &'static [u8],
         batch: Batch,
     },
@@ -211,10 +211,10 @@ impl Slot {
         self.multishot = Multishot::Starved;
     }
 
-    /// Whether the last silent send is in `batch`, so that nobody knows yet whether the kernel takes all of it.
+    /// Whether the last skip-success send is in `batch`, so that nobody knows yet whether the kernel takes all of it.
     #[inline]
     pub(super) fn is_unsettled(&self, batch: Batch) -> bool {
-        matches!(self.send, Sending::Quiet { batch: own, .. } if own == batch)
+        matches!(self.send, Sending::SkipSuccess { batch: own, .. } if own == batch)
     }
 
     /// Whether a send is under way that will end with `Sent`.
@@ -245,10 +245,10 @@ impl Slot {
         !self.closing
     }
 
-    /// Books a silent send, which the caller submits. None is under way.
+    /// Books a skip-success send, which the caller submits. None is under way.
     #[inline]
-    pub(super) fn start_quiet_send(&mut self, bytes: &'static [u8], batch: Batch) {
-        self.send = Sending::Quiet { bytes, batch };
+    pub(super) fn start_skip_success_send(&mut self, bytes: &'static [u8], batch: Batch) {
+        self.send = Sending::SkipSuccess { bytes, batch };
     }
 
     /// What is to be submitted of the send under way.
@@ -256,7 +256,7 @@ impl Slot {
     pub(super) fn unsent(&self) -> &[u8] {
         match &self.send {
             Sending::Whole { buffer, sent, .. } => &buffer[*sent..],
-            Sending::Quiet { bytes, .. } => bytes,
+            Sending::SkipSuccess { bytes, .. } => bytes,
             Sending::Idle | Sending::Empty => &[],
         }
     }
@@ -296,7 +296,7 @@ impl Slot {
         }
         // A shutdown takes effect at once, so it would overtake a send that has not been submitted.
         let unsubmitted = match self.send {
-            Sending::Whole { batch: own, .. } | Sending::Quiet { batch: own, .. } => own == batch,
+            Sending::Whole { batch: own, .. } | Sending::SkipSuccess { batch: own, .. } => own == batch,
             Sending::Idle | Sending::Empty => false,
         };
         let shuts = self.role == Role::Own
@@ -310,8 +310,8 @@ impl Slot {
     #[inline]
     pub(super) fn on_completion(&mut self, kind: Kind, result: i32, batch: Batch) -> Action {
         // It was never in flight.
-        if kind == Kind::QuietSend {
-            return self.on_quiet_send(result, batch);
+        if kind == Kind::SkipSuccessSend {
+            return self.on_skip_success_send(result, batch);
         }
         self.in_flight.remove(kind);
         if kind == Kind::Connect {
@@ -326,7 +326,7 @@ impl Slot {
             Kind::Send => self.on_send(result, batch),
             Kind::Connect => Action::Tell(Event::Connected(outcome(result))),
             Kind::Poll => Action::FreeAndTell(Event::Polled(outcome(result))),
-            Kind::QuietSend | Kind::Wake | Kind::Ignored => Action::Nothing,
+            Kind::SkipSuccessSend | Kind::Wake | Kind::Ignored => Action::Nothing,
         }
     }
 
@@ -404,8 +404,8 @@ impl Slot {
 
     /// Only what did not go as it should gets here: the kernel clears `IOSQE_CQE_SKIP_SUCCESS` on an error and on a short send.
     #[cold]
-    fn on_quiet_send(&mut self, result: i32, batch: Batch) -> Action {
-        let Sending::Quiet { bytes, .. } = self.send else { return Action::Nothing };
+    fn on_skip_success_send(&mut self, result: i32, batch: Batch) -> Action {
+        let Sending::SkipSuccess { bytes, .. } = self.send else { return Action::Nothing };
         if self.closing {
             return Action::Nothing;
         }

@@ -33,7 +33,7 @@ enum Step {
     Receive(usize),
     Accept(usize),
     Send(usize, usize),
-    SendQuiet(usize, usize),
+    SendSkipSuccess(usize, usize),
     Cancel(usize),
     CancelSend(usize),
     Close(usize),
@@ -41,7 +41,7 @@ enum Step {
     Happen(usize, Outcome),
     /// Buffers come back.
     Recycle,
-    /// The kernel is entered, and takes silent sends so.
+    /// The kernel is entered, and takes skip-success sends so.
     Turn(Taken),
 }
 
@@ -63,7 +63,7 @@ enum Outcome {
     Aborted,
 }
 
-/// How much of a silent send the kernel takes.
+/// How much of a skip-success send the kernel takes.
 #[derive(Clone, Copy, Debug)]
 enum Taken {
     All,
@@ -93,7 +93,7 @@ fn step() -> impl Strategy<Value = Step> {
         5 => at().prop_map(Step::Receive),
         1 => at().prop_map(Step::Accept),
         5 => (at(), 1..9_usize).prop_map(|(at, len)| Step::Send(at, len)),
-        5 => (at(), 1..9_usize).prop_map(|(at, len)| Step::SendQuiet(at, len)),
+        5 => (at(), 1..9_usize).prop_map(|(at, len)| Step::SendSkipSuccess(at, len)),
         2 => at().prop_map(Step::Cancel),
         2 => at().prop_map(Step::CancelSend),
         1 => at().prop_map(Step::Close),
@@ -210,7 +210,8 @@ impl World {
                 }
             }
             Step::Accept(at) => {
-                let idle = |account: &Account| !account.receiving && !account.sending && account.quiet == 0;
+                let idle =
+                    |account: &Account| !account.receiving && !account.sending && account.skip_success == 0;
                 let Some(handle) = self.socket(at, idle) else { return };
                 let busy = self.ledger.at(handle).accepting;
                 let started = self.slots.get_mut(handle).expect("open").start_multishot(Kind::Accept);
@@ -221,7 +222,7 @@ impl World {
                 }
             }
             Step::Send(at, len) => self.send(at, len),
-            Step::SendQuiet(at, len) => self.send_quiet(at, len),
+            Step::SendSkipSuccess(at, len) => self.send_skip_success(at, len),
             Step::Cancel(at) => {
                 let Some(handle) = self.at(at) else { return };
                 self.ledger.cancel(handle);
@@ -295,16 +296,16 @@ impl World {
         self.submit(Kind::Send, handle);
     }
 
-    fn send_quiet(&mut self, at: usize, len: usize) {
+    fn send_skip_success(&mut self, at: usize, len: usize) {
         let Some(handle) = self.socket(at, |account| !account.accepting) else { return };
         if !self.may_send(handle) {
             return;
         }
         let bytes: &'static [u8] = self.fresh_bytes(handle, len).leak();
         self.streams.get_mut(&handle).expect("opened").gone = None;
-        self.slots.get_mut(handle).expect("open").start_quiet_send(bytes, self.batch);
-        self.ledger.at(handle).quiet += 1;
-        self.submit(Kind::QuietSend, handle);
+        self.slots.get_mut(handle).expect("open").start_skip_success_send(bytes, self.batch);
+        self.ledger.at(handle).skip_success += 1;
+        self.submit(Kind::SkipSuccessSend, handle);
     }
 
     fn close(&mut self, handle: Handle) {
@@ -349,8 +350,8 @@ impl World {
     fn turn(&mut self, taken: Taken) {
         for entry in std::mem::take(&mut self.queue) {
             match entry {
-                Entry::Start(operation) if operation.kind == Kind::QuietSend => {
-                    self.take_quietly(&operation, taken);
+                Entry::Start(operation) if operation.kind == Kind::SkipSuccessSend => {
+                    self.take_skip_success(&operation, taken);
                 }
                 Entry::Start(operation) => self.in_kernel.push(operation),
                 Entry::Cancel(kind, handle) => {
@@ -370,7 +371,7 @@ impl World {
         self.reap();
     }
 
-    fn take_quietly(&mut self, operation: &Operation, taken: Taken) {
+    fn take_skip_success(&mut self, operation: &Operation, taken: Taken) {
         let len = operation.bytes.len();
         let result = match taken {
             Taken::Part if len > 1 => len as i32 / 2,
@@ -482,7 +483,8 @@ impl World {
     }
 
     fn free(&mut self, handle: Handle) {
-        let has = |operation: &Operation| operation.handle == handle && operation.kind != Kind::QuietSend;
+        let has =
+            |operation: &Operation| operation.handle == handle && operation.kind != Kind::SkipSuccessSend;
         assert!(!self.in_kernel.iter().any(has), "the kernel has something of {handle:?}");
         assert!(
             !self.queue.iter().any(|entry| matches!(entry, Entry::Start(start) if has(start))),
@@ -568,7 +570,7 @@ fn assert_os(error: &std::io::Error, expected: &[i32]) {
 }
 
 fn is_send(kind: Kind) -> bool {
-    matches!(kind, Kind::Send | Kind::QuietSend)
+    matches!(kind, Kind::Send | Kind::SkipSuccessSend)
 }
 
 fn run(steps: &[Step]) -> World {

@@ -8,7 +8,7 @@ use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{opcode, squeue};
 
 use super::IoUring;
-use super::send_entry::{SEND_FLAGS, quiet};
+use super::send_entry::{SEND_FLAGS, skip_success};
 use super::slot::InFlight;
 use super::user_data::{Kind, pack};
 use crate::contract::{Driver, Handle};
@@ -83,7 +83,7 @@ impl IoUring {
         Ok(())
     }
 
-    /// Finds out how the silent send in the current batch has gone, so that what follows on its socket cannot overtake it.
+    /// Finds out how the skip-success send in the current batch has gone, so that what follows on its socket cannot overtake it.
     #[cold]
     pub(super) fn settle(&mut self, handle: Handle) -> io::Result<()> {
         loop {
@@ -96,7 +96,7 @@ impl IoUring {
         }
         self.batch = self.batch.wrapping_add(1);
         // It was submitted before anything that completes after it, and so is in front of what its socket may do now.
-        let key = pack(Kind::QuietSend, handle);
+        let key = pack(Kind::SkipSuccessSend, handle);
         if let Some(at) = self.stash.iter().position(|entry| entry.user_data() == key)
             && let Some(entry) = self.stash.remove(at)
         {
@@ -130,7 +130,7 @@ impl IoUring {
     #[inline]
     pub(super) fn submit(&mut self, kind: Kind, handle: Handle) {
         match kind {
-            Kind::Send | Kind::QuietSend => self.push_send(kind, handle),
+            Kind::Send | Kind::SkipSuccessSend => self.push_send(kind, handle),
             Kind::Receive => self.push_receive(handle),
             Kind::Accept => self.push_accept(handle),
             Kind::Connect => self.push_connect(handle),
@@ -174,9 +174,10 @@ impl IoUring {
         // One entry takes up to 2 GiB (MAX_RW_COUNT); a longer rest is continued like any short send.
         let len = rest.len().min(1 << 30) as u32;
         let send = opcode::Send::new(slot.fd(), rest.as_ptr(), len);
-        let entry = if kind == Kind::QuietSend { quiet(send) } else { send.flags(SEND_FLAGS).build() };
+        let entry =
+            if kind == Kind::SkipSuccessSend { skip_success(send) } else { send.flags(SEND_FLAGS).build() };
         let entry = entry.user_data(pack(kind, handle));
-        // SAFETY: a whole send's buffer stays in the slot, on the heap or static, until its completion; a silent one's is
+        // SAFETY: a whole send's buffer stays in the slot, on the heap or static, until its completion; a skip-success one's is
         // static.
         unsafe { self.push(&entry) };
     }

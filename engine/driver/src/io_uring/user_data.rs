@@ -21,7 +21,7 @@ pub(super) enum Kind {
     /// A send that completes.
     Send = 4,
     /// A send that completes only if it failed or was short.
-    QuietSend = 5,
+    SkipSuccessSend = 5,
     /// A poll of a foreign descriptor.
     Poll = 6,
     /// The poll of the driver's own eventfd.
@@ -37,7 +37,7 @@ impl Kind {
             2 => Self::Accept,
             3 => Self::Receive,
             4 => Self::Send,
-            5 => Self::QuietSend,
+            5 => Self::SkipSuccessSend,
             6 => Self::Poll,
             7 => Self::Wake,
             8 => Self::Ignored,

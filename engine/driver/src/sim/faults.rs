@@ -9,7 +9,7 @@ pub(super) const DELAY_NS_MAX: u64 = 2_000_000;
 /// pieces. The others are failures of the world, and a caller sees them as it would see the real ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Faults {
-    /// Hidden. The kernel takes only a part of a send; the driver continues it. A silent send is told to wait then.
+    /// Hidden. The kernel takes only a part of a send; the driver continues it. A skip-success send is told to wait then.
     pub short_send: f64,
     /// Hidden. A receive gives fewer bytes than have arrived.
     pub cut_receive: f64,

@@ -38,7 +38,7 @@ use crate::buffer::{BufferPool, SendBuffer};
 use crate::contract::{
     Completion, Driver, Event, Handle, Interest, Notifier, ReceiveEnd, busy_handle, stale_handle,
 };
-use crate::limits::QUIET_SEND_SIZE_MAX;
+use crate::limits::SKIP_SUCCESS_SEND_SIZE_MAX;
 use crate::slots::Slots;
 use agenda::{Agenda, Bell, Step};
 pub use faults::Faults;
@@ -98,9 +98,9 @@ pub struct Sim {
     ready: Vec<Completion>,
     /// For so many turns nothing is handed out.
     overflow_turns: u64,
-    /// Silent sends that the next turn hands over.
-    quiet: Vec<Handle>,
-    /// Silent sends that were found to have to wait, of which the next turn tells.
+    /// Skip-success sends that the next turn hands over.
+    skip_success: Vec<Handle>,
+    /// Skip-success sends that were found to have to wait, of which the next turn tells.
     waiting: Vec<Handle>,
     bell: Arc<Bell>,
 }
@@ -136,7 +136,7 @@ impl Sim {
             agenda: Agenda::default(),
             ready: Vec::new(),
             overflow_turns: 0,
-            quiet: Vec::new(),
+            skip_success: Vec::new(),
             waiting: Vec::new(),
             bell: Arc::default(),
         }
@@ -174,17 +174,17 @@ impl Sim {
         }
     }
 
-    fn start_send(&mut self, socket: Handle, buffer: SendBuffer, quiet: bool) -> io::Result<()> {
-        self.hand_over_quiet(socket);
+    fn start_send(&mut self, socket: Handle, buffer: SendBuffer, skip_success: bool) -> io::Result<()> {
+        self.hand_over_skip_success(socket);
         let stream = self.live_stream(socket)?;
         if stream.send.is_some() {
             return Err(busy_handle());
         }
         stream.sends += 1;
         let number = stream.sends;
-        stream.send = Some(Send::UnderWay { buffer, taken: 0, quiet, scheduled: true, number });
-        if quiet {
-            self.quiet.push(socket);
+        stream.send = Some(Send::UnderWay { buffer, taken: 0, skip_success, scheduled: true, number });
+        if skip_success {
+            self.skip_success.push(socket);
         } else {
             self.agenda.at(self.now_ns, Step::Send(socket));
         }
@@ -323,15 +323,15 @@ impl Driver for Sim {
         self.start_send(socket, buffer, false)
     }
 
-    fn send_quiet(&mut self, socket: Handle, bytes: &'static [u8]) -> io::Result<()> {
-        if bytes.len() > QUIET_SEND_SIZE_MAX {
+    fn send_skip_success(&mut self, socket: Handle, bytes: &'static [u8]) -> io::Result<()> {
+        if bytes.len() > SKIP_SUCCESS_SEND_SIZE_MAX {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         self.start_send(socket, SendBuffer::Static(bytes), true)
     }
 
     fn shutdown(&mut self, socket: Handle) -> io::Result<()> {
-        self.hand_over_quiet(socket);
+        self.hand_over_skip_success(socket);
         let stream = self.live_stream(socket)?;
         if stream.send.is_some() {
             return Err(busy_handle());
@@ -359,7 +359,7 @@ impl Driver for Sim {
 
     fn cancel_send(&mut self, socket: Handle) {
         let Ok(stream) = self.live_stream(socket) else { return };
-        let Some(Send::UnderWay { number, quiet: false, .. }) = stream.send else { return };
+        let Some(Send::UnderWay { number, skip_success: false, .. }) = stream.send else { return };
         let late_ns = self.random_delay_ns(self.faults.cancel_race);
         if late_ns > 0 {
             self.agenda.at(self.now_ns + late_ns, Step::CancelSend { handle: socket, number });
@@ -398,8 +398,8 @@ impl Driver for Sim {
     fn turn(&mut self, deadline_ns: Option<u64>, completions: &mut Vec<Completion>) -> io::Result<()> {
         self.now_ns += TURN_NS;
         self.buffers_back();
-        for socket in std::mem::take(&mut self.quiet) {
-            self.hand_over_quiet(socket);
+        for socket in std::mem::take(&mut self.skip_success) {
+            self.hand_over_skip_success(socket);
         }
         if self.tell_who_waits(completions) {
             return Ok(());
@@ -494,7 +494,7 @@ impl Sim {
         if self.random.chance(probability) { self.random.up_to(DELAY_NS_MAX) } else { 0 }
     }
 
-    /// Tells of the silent sends that have to wait; whether there was any. Nothing delays that.
+    /// Tells of the skip-success sends that have to wait; whether there was any. Nothing delays that.
     fn tell_who_waits(&mut self, completions: &mut Vec<Completion>) -> bool {
         let before = completions.len();
         for handle in std::mem::take(&mut self.waiting) {

@@ -389,17 +389,17 @@ impl Sim {
         }
     }
 
-    /// The kernel takes a silent send now, and if that is not all of it, the rest becomes an ordinary send.
-    pub(super) fn hand_over_quiet(&mut self, handle: Handle) {
+    /// The kernel takes a skip-success send now, and if that is not all of it, the rest becomes an ordinary send.
+    pub(super) fn hand_over_skip_success(&mut self, handle: Handle) {
         let send = self.stream_mut(handle).and_then(|stream| stream.send.as_ref());
-        if !matches!(send, Some(Send::UnderWay { quiet: true, .. })) {
+        if !matches!(send, Some(Send::UnderWay { skip_success: true, .. })) {
             return;
         }
         self.carry_on_send(handle);
-        if let Some(Send::UnderWay { quiet, .. }) =
+        if let Some(Send::UnderWay { skip_success, .. }) =
             self.stream_mut(handle).and_then(|stream| stream.send.as_mut())
         {
-            *quiet = false;
+            *skip_success = false;
             self.waiting.push(handle);
         }
     }
@@ -466,9 +466,9 @@ impl Sim {
 
     fn end_send(&mut self, handle: Handle, result: io::Result<()>) {
         let Some(stream) = self.stream_mut(handle) else { return };
-        let Some(Send::UnderWay { buffer, taken, quiet, .. }) = stream.send.take() else { return };
+        let Some(Send::UnderWay { buffer, taken, skip_success, .. }) = stream.send.take() else { return };
         let result = result.map_err(|error| CutSend { sent_size: taken, error });
-        if quiet && result.is_ok() {
+        if skip_success && result.is_ok() {
             return;
         }
         stream.send = Some(Send::Ended);

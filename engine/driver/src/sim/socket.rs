@@ -129,11 +129,11 @@ impl Stream {
 /// A send, which lasts from the call until its `Sent` is in the caller's hands.
 #[derive(Debug)]
 pub(super) enum Send {
-    /// `quiet` until it has been found that the kernel does not take all of it at once.
+    /// `skip_success` until it has been found that the kernel does not take all of it at once.
     UnderWay {
         buffer: SendBuffer,
         taken: usize,
-        quiet: bool,
+        skip_success: bool,
         scheduled: bool,
         number: u64,
     },

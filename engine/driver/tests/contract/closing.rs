@@ -25,7 +25,7 @@ fn refuses<D: Driver>(pump: &mut Pump<D>, handle: Handle) {
     not_found(pump.driver.accept(handle));
     not_found(pump.driver.receive(handle));
     not_found(pump.driver.send(handle, owned(b"stale")));
-    not_found(pump.driver.send_quiet(handle, b"stale"));
+    not_found(pump.driver.send_skip_success(handle, b"stale"));
     not_found(pump.driver.shutdown(handle));
     not_found(pump.driver.local_address(handle));
     not_found(pump.driver.peer_address(handle));
@@ -124,14 +124,14 @@ pub(crate) fn what_was_sent_before_the_close_goes_before_the_end<S: Subject>() {
         return; // A part of it goes.
     }
     for turn_between in [false, true] {
-        for quiet in [false, true] {
+        for skip_success in [false, true] {
             let mut pump = S::pump();
             let (client, server) = pump.pair();
             pump.receive(client);
             pump.receive(server);
             pump.expect_nothing();
-            if quiet {
-                pump.send_quiet(client, b"last");
+            if skip_success {
+                pump.send_skip_success(client, b"last");
             } else {
                 pump.send(client, owned(b"last"));
             }

@@ -22,10 +22,10 @@ pub(crate) struct Account {
     pub(crate) receiving: bool,
     pub(crate) accepting: bool,
     pub(crate) sending: bool,
-    /// Quiet sends of which nothing has been told: each may fail once, or have to wait and go on as an ordinary send.
-    pub(crate) quiet: u32,
-    /// A send was refused because of a quiet one, of which something has to be told then.
-    pub(crate) quiet_refused: bool,
+    /// Skip-success sends of which nothing has been told: each may fail once, or have to wait and go on as an ordinary send.
+    pub(crate) skip_success: u32,
+    /// A send was refused because of a skip-success one, of which something has to be told then.
+    pub(crate) skip_success_refused: bool,
     pub(crate) polling: bool,
     pub(crate) closing: bool,
     /// The receive or accept under way was cancelled.
@@ -78,7 +78,7 @@ impl Ledger {
     /// `cancel_send` was called.
     pub(crate) fn cancel_send(&mut self, handle: Handle) {
         if let Some(account) = self.accounts.get_mut(&handle) {
-            account.send_cancelled = account.sending || account.quiet_refused;
+            account.send_cancelled = account.sending || account.skip_success_refused;
         }
     }
 
@@ -93,7 +93,7 @@ impl Ledger {
             "after close comes Closed alone: {completion:?}"
         );
         if matches!(completion.event, Event::SendWaits | Event::Sent(..)) {
-            account.quiet_refused = false;
+            account.skip_success_refused = false;
         }
         let expected = match &completion.event {
             Event::Connected(_) => std::mem::take(&mut account.connecting),
@@ -105,10 +105,10 @@ impl Ledger {
                 account.cancelled && std::mem::take(&mut account.receiving)
             }
             Event::ReceiveEnded(_) => std::mem::take(&mut account.receiving),
-            // A quiet send that succeeded has told nobody, so it stays on the account. When both kinds may have failed, it is
-            // the buffer that tells: quiet sends have constant ones.
-            Event::Sent(Err(_), SendBuffer::Static(_)) if account.quiet > 0 => {
-                account.quiet -= 1;
+            // A skip-success send that succeeded has told nobody, so it stays on the account. When both kinds may have failed, it is
+            // the buffer that tells: skip-success sends have constant ones.
+            Event::Sent(Err(_), SendBuffer::Static(_)) if account.skip_success > 0 => {
+                account.skip_success -= 1;
                 true
             }
             Event::Sent(result, buffer) => {
@@ -120,9 +120,9 @@ impl Ledger {
                 cut_well && std::mem::take(&mut account.sending)
             }
             Event::SendWaits => {
-                let waits = account.quiet > 0 && !account.sending;
+                let waits = account.skip_success > 0 && !account.sending;
                 // Those before it were taken.
-                account.quiet = 0;
+                account.skip_success = 0;
                 account.sending = true;
                 waits
             }

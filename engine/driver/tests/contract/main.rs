@@ -24,11 +24,11 @@ macro_rules! suite {
                     a_blocked_send_fails_when_the_peer_closes, a_failed_send_tells_how_much_was_taken,
                     a_cancelled_send_tells_how_much_was_taken, cancelling_a_send_that_has_ended_does_nothing,
                     shutdown_ends_one_half,
-                    a_quiet_send_says_nothing_when_it_succeeds, a_quiet_send_reports_failure,
-                    a_quiet_send_that_is_too_large_is_an_error_of_the_call,
-                    a_quiet_send_that_has_to_wait_arrives_whole, nothing_overtakes_a_quiet_send_that_waits,
-                    quiet_sends_into_little_room_keep_their_order, a_quiet_send_that_waits_can_be_cancelled,
-                    a_quiet_send_that_is_cut_short_is_reported;
+                    a_skip_success_send_says_nothing_when_it_succeeds, a_skip_success_send_reports_failure,
+                    a_skip_success_send_that_is_too_large_is_an_error_of_the_call,
+                    a_skip_success_send_that_has_to_wait_arrives_whole, nothing_overtakes_a_skip_success_send_that_waits,
+                    skip_success_sends_into_little_room_keep_their_order, a_skip_success_send_that_waits_can_be_cancelled,
+                    a_skip_success_send_that_is_cut_short_is_reported;
                 closing: a_stale_handle_is_refused_by_every_call,
                     a_stale_handle_never_reaches_the_next_socket_in_its_slot,
                     close_ends_an_armed_receive_and_sends_the_end, the_end_leaves_before_close_returns,

@@ -73,13 +73,13 @@ impl<D: Driver> Pump<D> {
         self.ledger.at(socket).sending = true;
     }
 
-    pub(crate) fn send_quiet(&mut self, socket: Handle, bytes: &'static [u8]) {
-        self.try_send_quiet(socket, bytes).expect("sending can start");
+    pub(crate) fn send_skip_success(&mut self, socket: Handle, bytes: &'static [u8]) {
+        self.try_send_skip_success(socket, bytes).expect("sending can start");
     }
 
-    pub(crate) fn try_send_quiet(&mut self, socket: Handle, bytes: &'static [u8]) -> io::Result<()> {
-        self.driver.send_quiet(socket, bytes)?;
-        self.ledger.at(socket).quiet += 1;
+    pub(crate) fn try_send_skip_success(&mut self, socket: Handle, bytes: &'static [u8]) -> io::Result<()> {
+        self.driver.send_skip_success(socket, bytes)?;
+        self.ledger.at(socket).skip_success += 1;
         Ok(())
     }
 

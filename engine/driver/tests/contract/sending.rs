@@ -1,11 +1,11 @@
-//! Send, `send_quiet` and shutdown.
+//! Send, `send_skip_success` and shutdown.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ringtide_driver::limits::QUIET_SEND_SIZE_MAX;
+use ringtide_driver::limits::SKIP_SUCCESS_SEND_SIZE_MAX;
 use ringtide_driver::{Driver, ReceiveEnd, SendBuffer};
 use socket2::SockRef;
 
@@ -33,7 +33,7 @@ pub(crate) fn a_second_send_is_busy<S: Subject>() {
     pump.send(client, owned(b"first"));
     let error = pump.driver.send(client, owned(b"second")).expect_err("sending");
     assert_eq!(error.kind(), ErrorKind::ResourceBusy);
-    let error = pump.driver.send_quiet(client, b"third").expect_err("sending");
+    let error = pump.driver.send_skip_success(client, b"third").expect_err("sending");
     assert_eq!(error.kind(), ErrorKind::ResourceBusy);
     let error = pump.driver.shutdown(client).expect_err("sending");
     assert_eq!(error.kind(), ErrorKind::ResourceBusy);
@@ -151,8 +151,8 @@ pub(crate) fn cancelling_a_send_that_has_ended_does_nothing<S: Subject>() {
     pump.cancel_send(client);
     let expected = [&b"first"[..sent_size], b"second"].concat();
     assert_eq!(pump.received(server, expected.len()), expected);
-    // A silent one is beyond recall.
-    pump.send_quiet(client, b"third");
+    // A skip-success one is beyond recall.
+    pump.send_skip_success(client, b"third");
     pump.cancel_send(client);
     assert_eq!(pump.received(server, 5), b"third");
     pump.expect_nothing();
@@ -182,7 +182,7 @@ pub(crate) fn shutdown_ends_one_half<S: Subject>() {
     pump.finish(&[client, server]);
 }
 
-pub(crate) fn a_quiet_send_says_nothing_when_it_succeeds<S: Subject>() {
+pub(crate) fn a_skip_success_send_says_nothing_when_it_succeeds<S: Subject>() {
     if S::CUTS_SENDS {
         return; // Then it says something, and the property tests know what.
     }
@@ -191,7 +191,7 @@ pub(crate) fn a_quiet_send_says_nothing_when_it_succeeds<S: Subject>() {
     pump.receive(client);
     pump.receive(server);
     for _ in 0..10 {
-        pump.send_quiet(client, b"request");
+        pump.send_skip_success(client, b"request");
         assert_eq!(pump.received(server, 7), b"request");
         // The answer says that the request has arrived.
         pump.send(server, owned(b"answer"));
@@ -200,9 +200,9 @@ pub(crate) fn a_quiet_send_says_nothing_when_it_succeeds<S: Subject>() {
     }
     // No answer has to come in between, nor a turn.
     for _ in 0..3 {
-        pump.send_quiet(client, &[7; QUIET_SEND_SIZE_MAX]);
+        pump.send_skip_success(client, &[7; SKIP_SUCCESS_SEND_SIZE_MAX]);
     }
-    assert_eq!(pump.received(server, 3 * QUIET_SEND_SIZE_MAX), [7; 3 * QUIET_SEND_SIZE_MAX]);
+    assert_eq!(pump.received(server, 3 * SKIP_SUCCESS_SEND_SIZE_MAX), [7; 3 * SKIP_SUCCESS_SEND_SIZE_MAX]);
     pump.expect_nothing();
     // An ordinary send may follow.
     pump.send(client, owned(b"loud"));
@@ -211,32 +211,32 @@ pub(crate) fn a_quiet_send_says_nothing_when_it_succeeds<S: Subject>() {
     pump.finish(&[client, server]);
 }
 
-pub(crate) fn a_quiet_send_reports_failure<S: Subject>() {
+pub(crate) fn a_skip_success_send_reports_failure<S: Subject>() {
     let mut pump = S::pump();
     let (client, server) = pump.pair();
     pump.driver.shutdown(client).expect("connected");
-    pump.send_quiet(client, b"request");
+    pump.send_skip_success(client, b"request");
     let (result, buffer) = pump.sent(client);
     assert_eq!(result.expect_err("this half is shut").kind(), ErrorKind::BrokenPipe);
     assert!(matches!(buffer, SendBuffer::Static(b"request")), "{buffer:?}");
     pump.finish(&[client, server]);
 }
 
-pub(crate) fn a_quiet_send_that_is_too_large_is_an_error_of_the_call<S: Subject>() {
-    static TOO_LARGE: [u8; QUIET_SEND_SIZE_MAX + 1] = [0; QUIET_SEND_SIZE_MAX + 1];
+pub(crate) fn a_skip_success_send_that_is_too_large_is_an_error_of_the_call<S: Subject>() {
+    static TOO_LARGE: [u8; SKIP_SUCCESS_SEND_SIZE_MAX + 1] = [0; SKIP_SUCCESS_SEND_SIZE_MAX + 1];
     let mut pump = S::pump();
     let (client, server) = pump.pair();
     pump.receive(server);
-    let error = pump.driver.send_quiet(client, &TOO_LARGE).expect_err("too large");
+    let error = pump.driver.send_skip_success(client, &TOO_LARGE).expect_err("too large");
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     pump.expect_nothing();
     pump.finish(&[client, server]);
 }
 
-/// As large as a quiet send may be.
-static REQUEST: [u8; QUIET_SEND_SIZE_MAX] = [b'q'; QUIET_SEND_SIZE_MAX];
+/// As large as a skip-success send may be.
+static REQUEST: [u8; SKIP_SUCCESS_SEND_SIZE_MAX] = [b'q'; SKIP_SUCCESS_SEND_SIZE_MAX];
 
-static OTHER_REQUEST: [u8; QUIET_SEND_SIZE_MAX] = [b'r'; QUIET_SEND_SIZE_MAX];
+static OTHER_REQUEST: [u8; SKIP_SUCCESS_SEND_SIZE_MAX] = [b'r'; SKIP_SUCCESS_SEND_SIZE_MAX];
 
 /// A TCP connection whose sending end is full: not one more byte fits before the peer reads. Gives the number of bytes in it.
 fn full_connection() -> (TcpStream, TcpStream, usize) {
@@ -282,7 +282,7 @@ fn read_by_peer<D: Driver>(pump: &mut Pump<D>, peer: &mut TcpStream, len: usize)
     arrived
 }
 
-pub(crate) fn a_quiet_send_that_has_to_wait_arrives_whole<S: Subject>() {
+pub(crate) fn a_skip_success_send_that_has_to_wait_arrives_whole<S: Subject>() {
     if !S::REAL {
         return; // It adopts no sockets; its own are filled by the property tests.
     }
@@ -290,7 +290,7 @@ pub(crate) fn a_quiet_send_that_has_to_wait_arrives_whole<S: Subject>() {
     let mut pump = S::pump();
     let socket = pump.driver.adopt(sender.into()).expect("adopted");
     pump.own(socket);
-    pump.send_quiet(socket, &REQUEST);
+    pump.send_skip_success(socket, &REQUEST);
     // The turn that hands it over tells.
     pump.turn(Some(0));
     pump.send_waits(socket);
@@ -305,7 +305,7 @@ pub(crate) fn a_quiet_send_that_has_to_wait_arrives_whole<S: Subject>() {
 }
 
 /// Whether the peer has answered meanwhile is not the driver's business.
-pub(crate) fn nothing_overtakes_a_quiet_send_that_waits<S: Subject>() {
+pub(crate) fn nothing_overtakes_a_skip_success_send_that_waits<S: Subject>() {
     if !S::REAL {
         return;
     }
@@ -314,13 +314,13 @@ pub(crate) fn nothing_overtakes_a_quiet_send_that_waits<S: Subject>() {
         let mut pump = S::pump();
         let socket = pump.driver.adopt(sender.into()).expect("adopted");
         pump.own(socket);
-        pump.send_quiet(socket, &REQUEST);
+        pump.send_skip_success(socket, &REQUEST);
         if turn_between {
             pump.turn(Some(0));
         }
         for error in [
             pump.driver.send(socket, owned(b"next")),
-            pump.driver.send_quiet(socket, b"next"),
+            pump.driver.send_skip_success(socket, b"next"),
             pump.driver.shutdown(socket),
         ] {
             assert_eq!(error.expect_err("one is under way").kind(), ErrorKind::ResourceBusy);
@@ -329,7 +329,7 @@ pub(crate) fn nothing_overtakes_a_quiet_send_that_waits<S: Subject>() {
         let arrived = read_by_peer(&mut pump, &mut peer, full + REQUEST.len());
         assert!(arrived[full..] == REQUEST, "something came in between");
         pump.sent(socket).0.expect("there was room at last");
-        pump.send_quiet(socket, b"next");
+        pump.send_skip_success(socket, b"next");
         pump.driver.shutdown(socket).expect("nothing is under way");
         assert_eq!(read_by_peer(&mut pump, &mut peer, 4), b"next");
         peer.set_read_timeout(None).expect("settable");
@@ -339,7 +339,7 @@ pub(crate) fn nothing_overtakes_a_quiet_send_that_waits<S: Subject>() {
 }
 
 /// There is room for a part of it, or for all: in whatever pieces, everything comes in order.
-pub(crate) fn quiet_sends_into_little_room_keep_their_order<S: Subject>() {
+pub(crate) fn skip_success_sends_into_little_room_keep_their_order<S: Subject>() {
     if !S::REAL {
         return;
     }
@@ -352,14 +352,14 @@ pub(crate) fn quiet_sends_into_little_room_keep_their_order<S: Subject>() {
         let mut expected = vec![b'f'; full];
         let mut arrived = read_by_peer(&mut pump, &mut peer, room.min(full));
         for request in [&REQUEST, &OTHER_REQUEST, &REQUEST, &OTHER_REQUEST] {
-            if let Err(error) = pump.try_send_quiet(socket, request) {
+            if let Err(error) = pump.try_send_skip_success(socket, request) {
                 assert_eq!(error.kind(), ErrorKind::ResourceBusy);
                 waited += 1;
                 let unread = expected.len() - arrived.len();
                 arrived.extend(read_by_peer(&mut pump, &mut peer, unread));
                 pump.send_waits(socket);
                 pump.sent(socket).0.expect("there is room");
-                pump.send_quiet(socket, request);
+                pump.send_skip_success(socket, request);
             }
             expected.extend_from_slice(request);
         }
@@ -374,7 +374,7 @@ pub(crate) fn quiet_sends_into_little_room_keep_their_order<S: Subject>() {
     assert!(waited > 0, "there was room for all of it, always");
 }
 
-pub(crate) fn a_quiet_send_that_waits_can_be_cancelled<S: Subject>() {
+pub(crate) fn a_skip_success_send_that_waits_can_be_cancelled<S: Subject>() {
     if !S::REAL {
         return;
     }
@@ -382,20 +382,20 @@ pub(crate) fn a_quiet_send_that_waits_can_be_cancelled<S: Subject>() {
     let mut pump = S::pump();
     let socket = pump.driver.adopt(sender.into()).expect("adopted");
     pump.own(socket);
-    pump.send_quiet(socket, &REQUEST);
+    pump.send_skip_success(socket, &REQUEST);
     pump.turn(Some(0));
     pump.send_waits(socket);
     pump.cancel_send(socket);
     let cut = pump.send_ended(socket).0.expect_err("there was no room");
     assert_eq!((cut.sent_size, cut.error.raw_os_error()), (0, Some(libc::ECANCELED)), "{cut:?}");
     read_by_peer(&mut pump, &mut peer, full);
-    pump.send_quiet(socket, b"next");
+    pump.send_skip_success(socket, b"next");
     assert_eq!(read_by_peer(&mut pump, &mut peer, 4), b"next");
     pump.expect_nothing();
     pump.finish(&[socket]);
 }
 
-pub(crate) fn a_quiet_send_that_is_cut_short_is_reported<S: Subject>() {
+pub(crate) fn a_skip_success_send_that_is_cut_short_is_reported<S: Subject>() {
     if !S::REAL {
         return;
     }
@@ -403,7 +403,7 @@ pub(crate) fn a_quiet_send_that_is_cut_short_is_reported<S: Subject>() {
     let mut pump = S::pump();
     let socket = pump.driver.adopt(sender.into()).expect("adopted");
     pump.own(socket);
-    pump.send_quiet(socket, &REQUEST);
+    pump.send_skip_success(socket, &REQUEST);
     pump.turn(Some(0));
     pump.send_waits(socket);
     pump.expect_nothing();

@@ -1,7 +1,7 @@
 //! One request and its response on one connection, both under way at the same time.
 //!
-//! There is no task behind it: whoever waits for the response moves the request's body on as well. Dropping an
-//! exchange anywhere closes its connection, and gives its permit to the next in the queue.
+//! There is no task behind it: whoever waits for the response moves the request's body on as well. Dropping a
+//! round trip anywhere closes its connection, and gives its permit to the next in the queue.
 
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::pool::{Acquired, Permit, Pooled};
 use crate::proto::h1::{self, BodyLength, ResponseHead};
 use crate::runtime::{self, Timer};
 
-pub(super) struct Exchange {
+pub(super) struct RoundTrip {
     // In this order: the next holder of the permit makes its connection after this one is closed.
     pooled: Box<Pooled>,
     permit: Permit,
@@ -37,7 +37,7 @@ pub(super) enum Upload {
     Refused,
 }
 
-impl Exchange {
+impl RoundTrip {
     /// Starts `request` on a connection, with `data` as its whole body unless that is in the request itself, or is `upload`'s to
     /// give. The head of the response is to come within `head_limit`.
     pub(super) fn start(
@@ -70,7 +70,7 @@ impl Exchange {
         }
     }
 
-    /// The timer of the exchange. It is that of the head until the body is waited for, and the body's then.
+    /// The timer of the round trip. It is that of the head until the body is waited for, and the body's then.
     pub(super) fn timer(&mut self) -> &mut Timer {
         &mut self.pooled.timer
     }

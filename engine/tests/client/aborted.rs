@@ -10,12 +10,12 @@ use bytes::Bytes;
 use ringtide::limits::CLOSE_AFTER_PEER_MAX;
 use ringtide::runtime::{self, Worker};
 use ringtide::stream::{Listener, Stream};
-use ringtide::{Address, Connection, ConnectionOptions, GivenUp, PreparedRequest};
+use ringtide::{Aborted, Address, Connection, ConnectionOptions, PreparedRequest};
 use ringtide_driver::sim::{Faults, Sim, SimOptions};
 
 /// What happened in one world.
 struct Outcome {
-    given_up: GivenUp,
+    aborted: Aborted,
     /// Sizes of the requests, in order.
     sizes: Vec<usize>,
     arrived: usize,
@@ -68,9 +68,9 @@ fn run(seed: u64, size_max: u64) -> Outcome {
             Poll::<()>::Pending
         });
         assert!(runtime::timeout(patience, wait).await.is_none());
-        let given_up = connection.give_up(usize::MAX).await;
+        let aborted = connection.abort(usize::MAX).await;
         over.set(true);
-        Outcome { given_up, sizes, arrived: server.await.unwrap() }
+        Outcome { aborted, sizes, arrived: server.await.unwrap() }
     })
 }
 
@@ -80,7 +80,7 @@ fn what_a_connection_says_it_has_sent_arrives_and_nothing_else() {
     // Requests that go together in one send, those that sometimes do, and those that never do.
     for size_max in [300, 6_000, 40_000] {
         for seed in 0..150 {
-            let Outcome { given_up: GivenUp { sent_ns, cut_size }, sizes, arrived } = run(seed, size_max);
+            let Outcome { aborted: Aborted { sent_ns, cut_size }, sizes, arrived } = run(seed, size_max);
             assert_eq!(sent_ns.len(), sizes.len());
             let sent = sent_ns.iter().flatten().count();
             assert!(sent_ns[..sent].iter().all(Option::is_some), "sent in order: {sent_ns:?}");
@@ -119,7 +119,7 @@ fn a_request_that_was_just_started_has_its_own_time() {
         runtime::sleep(Duration::from_secs(5)).await;
         connection.start(&request).unwrap();
         let started_ns = runtime::now_ns();
-        let GivenUp { sent_ns, cut_size } = connection.give_up(usize::MAX).await;
+        let Aborted { sent_ns, cut_size } = connection.abort(usize::MAX).await;
         assert!(cut_size.is_none() && sent_ns[0].is_some_and(|sent_ns| sent_ns >= started_ns), "{sent_ns:?}");
         assert_eq!(server.await.unwrap(), request.bytes().len());
     });

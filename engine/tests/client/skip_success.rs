@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
-use ringtide::conn::{ConnectionOptions, GivenUp};
+use ringtide::conn::{Aborted, ConnectionOptions};
 use ringtide::runtime::{self, Worker};
 use ringtide::stream::{Listener, Stream};
 use ringtide::{Address, Connection, Error, PreparedRequest};
@@ -141,7 +141,7 @@ fn giving_up_a_request_that_waits_tells_how_much_was_taken() {
     let (read, request) = with_late_reader(async |mut connection, request| {
         connection.start(request).unwrap();
         runtime::sleep(Duration::from_millis(1)).await;
-        let GivenUp { sent_ns, cut_size } = connection.give_up(0).await;
+        let Aborted { sent_ns, cut_size } = connection.abort(0).await;
         assert!(matches!(sent_ns[..], [Some(_)]), "{sent_ns:?}");
         assert_eq!(cut_size, Some(1_000));
     });
