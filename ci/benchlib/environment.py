@@ -21,10 +21,6 @@ HOW_TO_GET = {
     "taskset": "the Debian package util-linux",
 }
 
-# The 9,000 connections of the subject `memory`, and a few files.
-OPEN_FILES_NEEDED = 9_100
-
-
 def find_tool(name):
     """The path of a tool. Also looks into sbin and cargo's folder, which are not on every PATH."""
     places = [os.environ.get("PATH", ""), "/usr/sbin", str(Path.home() / ".cargo" / "bin")]
@@ -40,16 +36,17 @@ def require_tools():
     return tools
 
 
-def require_open_files():
-    """Raises the soft limit of open files. Processes started later inherit it."""
+def require_open_files(needed):
+    """Raises the soft limit of open files to what the subjects need, a count by name. Processes started later inherit it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = max(soft, OPEN_FILES_NEEDED) if soft != resource.RLIM_INFINITY else soft
-    if hard != resource.RLIM_INFINITY and hard < wanted:
+    if soft == resource.RLIM_INFINITY:
+        return
+    if hard != resource.RLIM_INFINITY and (short := {name: count for name, count in needed.items() if count > hard}):
+        wants = " and ".join(f"`{name}` needs {count}" for name, count in short.items())
         raise BenchError(
-            f"the limit of open files is {hard}, and 9,000 connections need {OPEN_FILES_NEEDED}: "
-            f"raise it (ulimit -Hn), or leave out the subject `memory` (--only)"
+            f"the limit of open files is {hard}, but {wants}: raise the limit (ulimit -Hn), or leave the subject out (--only)"
         )
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, *needed.values()), hard))
 
 
 def two_cores():

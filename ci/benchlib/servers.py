@@ -38,6 +38,10 @@ def floor(core):
     return Server("floor_server", [str(RELEASE / "examples" / "floor_server")], core)
 
 
+def lingering(core):
+    return Server("lingering_server", [str(RELEASE / "examples" / "lingering_server")], core)
+
+
 def grid(core, rate):
     return Server("grid_server", [str(RELEASE / "examples" / "grid_server"), "--rate", str(rate)], core)
 

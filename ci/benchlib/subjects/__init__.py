@@ -1,10 +1,13 @@
-"""The subjects, in the order of measuring. Each has an INTENT, which opens its summary, and a `measure(settings)`."""
+"""The subjects, in the order of measuring. Each has an INTENT, which opens its summary, and a `measure(settings)`; some
+have OPEN_FILES_NEEDED."""
 
 from . import (
     arrivals,
     client_handle,
+    early_close,
     fallback,
     heap,
+    idle_connections,
     large_bodies,
     memory,
     new_connections,
@@ -19,6 +22,8 @@ ALL = {
     "memory": memory,
     "heap": heap,
     "new-connections": new_connections,
+    "early-close": early_close,
+    "idle-connections": idle_connections,
     "large-bodies": large_bodies,
     "open-loop": open_loop,
     "arrivals": arrivals,

@@ -15,8 +15,8 @@ def measure(settings):
     ratio = results.ratio("ringtide serve", "nginx", "requests_per_second")
     cpu = results.ratio("ringtide serve", "nginx", "server_cpu_us_per_request")
     bars = [
-        Bar("requests/s relative to nginx", ratio, "≥", 1.10),
-        Bar("server CPU per request relative to nginx", cpu, "≤", 0.85),
+        Bar("requests/s relative to nginx", ratio, "≥", 1.25),
+        Bar("server CPU per request relative to nginx", cpu, "≤", 0.80),
     ]
     metrics = ["requests_per_second", "server_cpu_us_per_request", "cpu_us_per_request"]
     return Subject(results.records, bars, metrics), results

@@ -25,9 +25,9 @@ def measure(settings):
         ]
         results = Results(measure_cases(settings, "throughput", cases))
     bars = [
-        Bar("requests/s relative to wrk", results.ratio("ringtide", "wrk", "requests_per_second"), "≥", 1.25),
+        Bar("requests/s relative to wrk", results.ratio("ringtide", "wrk", "requests_per_second"), "≥", 1.40),
         Bar("CPU per request relative to wrk", results.ratio("ringtide", "wrk", "cpu_us_per_request"), "≤", 0.80),
-        Bar("CPU per request relative to the floor", results.ratio("ringtide", "floor", "cpu_us_per_request"), "≤", 1.12),
+        Bar("CPU per request relative to the floor", results.ratio("ringtide", "floor", "cpu_us_per_request"), "≤", 1.10),
         Bar("user time per request", results.median("ringtide", "user_us_per_request"), "≤", 0.4, " µs"),
     ]
     metrics = ["requests_per_second", "cpu_us_per_request", "user_us_per_request", "system_us_per_request",
