@@ -76,6 +76,8 @@ pub enum RequestError {
     Busy,
     /// The connection cannot be used for another request: the peer has closed it, has announced that it will, has sent
     /// data that belongs to no request, or was asked to close it. Nothing was sent, and the connection is unchanged.
+    ///
+    /// Waiting for a response also returns this, if no request is in flight or an earlier response has failed.
     NotReusable,
     /// The head cannot be encoded, because the peer would parse it as something else. Nothing of it was sent. On the
     /// client side the connection is unchanged. On the server side the request remains without a response.

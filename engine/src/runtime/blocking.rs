@@ -232,7 +232,7 @@ impl BlockingPool {
             if let Some(job) = queue.jobs.pop_front() {
                 drop(queue);
                 job.run();
-                // If the result has no owner any more, it is dropped here, and its `Drop` may panic.
+                // If the handle was dropped, the result is dropped here, and its `Drop` may panic.
                 drop_contained(job);
                 queue = lock(&self.queue);
                 continue;

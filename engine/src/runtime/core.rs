@@ -25,7 +25,7 @@ thread_local! {
 pub(super) fn current() -> Rc<Core> {
     // This panics outside the closure, because `#[track_caller]` does not work inside it.
     CURRENT.with_borrow(Option::clone).expect(
-        "this thread is not inside a ringtide worker's block_on; from other threads and runtimes, use a client::ClientHandle, or a \
+        "this thread is not inside a ringtide worker's block_on; from other threads and runtimes, use a client::ClientHandle or a \
          runtime::WorkerHandle",
     )
 }

@@ -53,8 +53,8 @@ impl fmt::Display for DriverChoice {
 }
 
 impl DriverChoice {
-    /// Returns the driver that a new worker would try first. If that is not io_uring and nobody chose it, also returns
-    /// the reason, on one line.
+    /// Returns the driver that a new worker would try first. If this is the fallback although it was not asked for,
+    /// also returns the reason on one line.
     ///
     /// This function tests io_uring with a ring that is smaller than a worker's ring, and closes it at once. All rings
     /// of a user share the allowed locked memory (`RLIMIT_MEMLOCK`). So a worker may still find that its own ring does

@@ -175,8 +175,7 @@ pub fn statistics() -> Statistics {
     self::core::current().statistics()
 }
 
-/// Returns how many sockets of this thread's worker have no owner any more and stay open only until their peers close
-/// them.
+/// Returns how many sockets of this thread's worker have no owner and stay open only until their peers close them.
 ///
 /// # Panics
 /// Outside a worker's [`block_on`](Worker::block_on).

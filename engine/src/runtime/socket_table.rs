@@ -84,7 +84,7 @@ pub(super) enum Receiving {
     /// Too much was unread. Receiving resumes when half of it has been read, or when the reader has read everything and
     /// waits for more.
     Paused,
-    /// The socket has no reader any more. It is closed when the peer has closed it.
+    /// The socket no longer has a reader. It is closed when the peer has closed it.
     Abandoned,
     Eof,
     Failed(KeptError),
