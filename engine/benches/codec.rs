@@ -1,16 +1,17 @@
-//! The HTTP/1.1 codec by itself: nanoseconds per message, in memory, on warm caches.
+//! The HTTP/1.1 codec alone: nanoseconds per message, in memory, with warm caches.
 //!
-//! | group | what is measured | against |
+//! | group | what is measured | compared with |
 //! |---|---|---|
-//! | `response` | a 136-byte head and 12 bytes of body, from `begin` to `End` | httparse on the same head |
+//! | `response` | a 136-byte head and a 12-byte body, from `begin` to `End` | httparse on the same head |
 //! | `chunked response` | a head and eight chunks of 128 bytes, from `begin` to `End` | httparse on the same head and on each chunk size |
-//! | `request` | the server's side of a request of five fields, from `Head` to `End` | httparse on the same head |
-//! | `encode` | the head of the first group's response, and that of the request, into a vector that has room | a copy of the finished bytes |
+//! | `request` | a server's decoding of a request with five fields, from `Head` to `End` | httparse on the same head |
+//! | `encode` | the heads of the first group's response and of the request, into a vector with enough room | a copy of the encoded bytes |
 //!
-//! A fair reading: httparse is what the codec calls for its heads, so the difference to it is the price of framing by RFC 9112 (which
-//! fields rule the body), of limits, and of knowing where one message ends and the next begins. httparse by itself does none of
-//! that, and the peer here trusts the chunk sizes it is told. The copy is the floor of encoding: what a prepared request costs.
-//! These are not the figures of a connection, on which the kernel's share is far larger; see `round_trip`.
+//! How to read the figures: the codec uses httparse for its heads. The difference between the two is the cost of
+//! framing by RFC 9112 (which fields determine the body), of the limits, and of finding the boundary between two
+//! messages. httparse alone does none of this, and its chunk loop here trusts the chunk sizes. The copy is the minimum
+//! for encoding, and is what a prepared request costs. These figures are not those of a connection, where the kernel's
+//! share is much larger; see `round_trip`.
 
 use std::hint::black_box;
 use std::mem::MaybeUninit;
@@ -22,7 +23,7 @@ use ringtide::proto::h1::{
     encode_request_head, encode_response_head,
 };
 
-/// What a small response of a common server looks like.
+/// A small response as a common server sends it.
 const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\n\
     Server: example/1.26\r\n\
     Date: Tue, 01 Jul 2025 12:00:00 GMT\r\n\
@@ -36,7 +37,7 @@ const RESPONSE_HEAD_SIZE: usize = 136;
 const RESPONSE_BODY_SIZE: usize = 12;
 const _: () = assert!(RESPONSE.len() == RESPONSE_HEAD_SIZE + RESPONSE_BODY_SIZE);
 
-/// The same without the fields that frame it, for the encoder.
+/// The same fields for the encoder, without those that frame the message.
 const RESPONSE_FIELDS: [(&str, &str); 4] = [
     ("Server", "example/1.26"),
     ("Date", "Tue, 01 Jul 2025 12:00:00 GMT"),
@@ -65,7 +66,7 @@ const REQUEST_FIELDS: [(&str, &str); 5] = [
     ("Accept-Language", "en"),
 ];
 
-/// As many fields as httparse is given room for: more than any message here has.
+/// Field slots for httparse. No message here has more fields.
 const FIELDS_MAX: usize = 16;
 
 fn main() {
@@ -179,7 +180,7 @@ fn chunked_message() -> Vec<u8> {
     message
 }
 
-/// The whole response, as a connection would read it; how many bytes of body it had.
+/// Decodes a whole response as a connection does. Returns the size of its body.
 fn decode_response(codec: &mut ClientCodec, input: &mut [u8]) -> usize {
     let (mut position, mut body_size) = (0, 0);
     codec.begin(RequestKind::Other);
@@ -197,7 +198,7 @@ fn decode_response(codec: &mut ClientCodec, input: &mut [u8]) -> usize {
     }
 }
 
-/// The whole request; its size.
+/// Decodes a whole request. Returns its size.
 fn decode_request(codec: &mut ServerCodec, input: &[u8]) -> usize {
     let mut position = 0;
     loop {
@@ -213,7 +214,7 @@ fn decode_request(codec: &mut ServerCodec, input: &[u8]) -> usize {
     }
 }
 
-/// The size of the head.
+/// Parses a response head. Returns its size.
 fn parse_response_head(input: &[u8]) -> usize {
     let mut fields = [MaybeUninit::uninit(); FIELDS_MAX];
     let mut response = httparse::Response::new(&mut []);
@@ -224,7 +225,7 @@ fn parse_response_head(input: &[u8]) -> usize {
     status.unwrap()
 }
 
-/// The size of the head.
+/// Parses a request head. Returns its size.
 fn parse_request_head(input: &[u8]) -> usize {
     let mut fields = [MaybeUninit::uninit(); FIELDS_MAX];
     let mut request = httparse::Request::new(&mut []);
@@ -233,7 +234,7 @@ fn parse_request_head(input: &[u8]) -> usize {
     status.unwrap()
 }
 
-/// The size of the body.
+/// Parses a head and all chunk sizes. Returns the size of the body.
 fn walk_chunks(input: &[u8]) -> usize {
     let mut position = parse_response_head(input);
     let mut body_size = 0;

@@ -1,7 +1,8 @@
-//! Crawls a site from one URL, some pages at a time: `cargo run -p ringtide-examples --example crawl -- http://127.0.0.1:8080/ 8`
+//! Crawls a site from one URL, several pages at a time: `cargo run -p ringtide-examples --example crawl --
+//! http://127.0.0.1:8080/ 8`
 //!
-//! The concurrency is bounded by the number of tasks; all of them share one thread, one client and its connections, so what they
-//! share needs no lock.
+//! The number of tasks bounds the concurrency. All tasks share one thread, one client and its connections, so their
+//! shared state needs no lock.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
@@ -18,7 +19,7 @@ use ringtide::runtime::{self, Worker, WorkerOptions};
 /// Larger pages are not read.
 const PAGE_SIZE_MAX: usize = 4 * 1024 * 1024;
 
-/// When to stop.
+/// Maximum of different pages to visit.
 const PAGES_MAX: usize = 1_000;
 
 #[derive(Default)]
@@ -47,7 +48,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// How many pages were fetched.
+/// Crawls from `start`. Returns how many pages were fetched.
 fn crawl(start: String, tasks: usize) -> Result<usize, Box<dyn Error>> {
     Worker::new(&WorkerOptions::default())?.block_on(async {
         let client = Client::default();
@@ -64,7 +65,7 @@ fn crawl(start: String, tasks: usize) -> Result<usize, Box<dyn Error>> {
     })
 }
 
-/// One task: fetches pages until there are none left and nobody can find more.
+/// The body of one task: fetches pages until the queue is empty and no page in flight can add to it.
 async fn work(client: Client, frontier: Rc<RefCell<Frontier>>) {
     while let Some(url) = poll_fn(|context| frontier.borrow_mut().poll_take(context)).await {
         match fetch(&client, &url).await {
@@ -94,7 +95,7 @@ impl Frontier {
         }
     }
 
-    /// The next page to fetch; `None` when there is none and nobody can find more.
+    /// Takes the next page to fetch. Returns `None` if there is none and no page in flight can add one.
     fn poll_take(&mut self, context: &mut Context<'_>) -> Poll<Option<String>> {
         if let Some(url) = self.queue.pop_front() {
             self.in_flight += 1;
@@ -113,7 +114,7 @@ impl Frontier {
     }
 }
 
-/// The links of a page that lead to the same site, as far as a look for `href="` finds them.
+/// Returns the links of a page to the same site, as found by a simple search for `href="`.
 fn links(base: &str, page: &str) -> Vec<String> {
     let Ok(base) = base.parse::<Uri>() else { return Vec::new() };
     let Some(authority) = base.authority() else { return Vec::new() };

@@ -1,4 +1,4 @@
-//! Prints what is at a URL: `cargo run -p ringtide-examples --example get -- http://127.0.0.1:8080/`
+//! Fetches a URL and prints the response: `cargo run -p ringtide-examples --example get -- http://127.0.0.1:8080/`
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -14,7 +14,8 @@ fn main() -> ExitCode {
     };
     match get(&url) {
         Ok(()) => ExitCode::SUCCESS,
-        // Only printing fails as an `io::Error`: whoever reads has seen enough, as `head` does.
+        // Only printing fails with an `io::Error`. The reader of a pipe, such as `head`, may close it early; this is no
+        // failure.
         Err(error) if error.downcast_ref().map(io::Error::kind) == Some(io::ErrorKind::BrokenPipe) => {
             ExitCode::SUCCESS
         }

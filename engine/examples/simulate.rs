@@ -1,4 +1,5 @@
-//! A client and a server on one worker, over a network that is simulated and slow: `cargo run -p ringtide-examples --example simulate`
+//! A client and a server on one worker, over a simulated slow network: `cargo run -p ringtide-examples --example
+//! simulate`
 
 use std::error::Error;
 use std::time::Duration;

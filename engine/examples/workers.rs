@@ -1,4 +1,5 @@
-//! Two workers, each on a thread of its own: the first asks, the second answers. `cargo run -p ringtide-examples --example workers`
+//! Two workers, each on its own thread. The first asks, the second answers: `cargo run -p ringtide-examples --example
+//! workers`
 
 use std::error::Error;
 use std::sync::mpsc;
@@ -10,9 +11,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (ready, second) = mpsc::channel::<WorkerHandle>();
     let (end, ended) = mpsc::channel::<()>();
     let thread = thread::spawn(move || {
-        let mut worker = Worker::new(&WorkerOptions::default()).expect("a worker can be made");
-        ready.send(worker.handle()).expect("the first thread waits for it");
-        // It answers as long as it is inside `block_on`; waiting for a channel of the standard library would block it.
+        let mut worker = Worker::new(&WorkerOptions::default()).expect("the worker is created");
+        ready.send(worker.handle()).expect("the first thread receives the handle");
+        // The worker runs tasks while it is inside `block_on`. A standard library channel would block it, so wait on
+        // another thread.
         let _ = worker.block_on(runtime::spawn_blocking(move || ended.recv()));
     });
     let second = second.recv()?;
@@ -25,8 +27,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             second.call(move || {
                 runtime::spawn(async move {
                     runtime::yield_now().await;
-                    // Over here again, on the first worker.
-                    back.call(move || _ = answer.send(number * number)).expect("the first worker waits");
+                    // This closure runs on the first worker again.
+                    back.call(move || _ = answer.send(number * number)).expect("the first worker is running");
                 });
             })?;
             let square = runtime::spawn_blocking(move || answered.recv()).await??;

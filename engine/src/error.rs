@@ -1,8 +1,8 @@
-//! What can go wrong with a request, nested by who is at fault.
+//! Errors of a request, grouped by who caused them.
 //!
-//! The text of every error of this crate is the whole story in one line, with what the system or a callee said at its end. So
-//! `source()` skips what the text holds already, and gives what lies behind that: printing an error with all its sources
-//! repeats nothing. The fields of a variant give each part by itself.
+//! Every error of this crate prints as one complete line that ends with the text of its cause, such as an operating
+//! system error. `source()` skips that cause and returns the cause's own source. So a program that prints an error and
+//! all its sources repeats nothing. The fields of a variant hold each part separately.
 
 use std::fmt;
 use std::io;
@@ -12,143 +12,156 @@ use ringtide_driver::Address;
 
 use crate::proto::h1;
 
-/// Why a request has no (whole) response.
+/// The reason why a request has no response, or only part of one.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The caller asked for something that cannot be sent. Whether any of it was sent, and how the connection is left, depends on what it
-    /// was: see each kind.
+    /// The caller asked for something that cannot be sent. Each [`RequestError`] says whether some of it was sent, and
+    /// in which state it leaves the connection.
     Request(RequestError),
-    /// No address was found for the host. Nothing was sent; trying again may help.
+    /// No address was found for the host. Nothing was sent. A retry may help.
     Resolve {
         /// The host.
         host: String,
-        /// What the resolver said.
+        /// The error of the resolver.
         source: io::Error,
     },
-    /// No connection could be made. Nothing was sent; trying again may help.
+    /// The connection could not be established. Nothing was sent. A retry may help.
     Connect {
-        /// Where to.
+        /// The address.
         address: Address,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// A time limit was reached. In the phases after the connect the request may have been received and acted on.
+    /// A time limit was reached. In the phases after the connect, the peer may have received the request and acted on
+    /// it.
     Timeout(Phase),
-    /// The peer ended the connection before the first byte of the response. It may or may not have acted on the request.
+    /// The peer closed the connection before the first byte of the response. It may have acted on the request.
     Closed,
-    /// The response to an earlier request on the same connection was the last one, so there is none to this pipelined request. Whether the peer
-    /// may have acted on it: see [`LastResponse`]. The connection is to be dropped.
+    /// There is no response to this pipelined request, because the response to an earlier request was the last one on
+    /// the connection. [`LastResponse`] says whether the peer may have acted on this request. Drop the connection.
     Unanswered(LastResponse),
-    /// The peer ended the connection inside the response.
+    /// The peer closed the connection in the middle of the response.
     Incomplete(h1::Incomplete),
-    /// The peer sent something that is not HTTP, or more than the limits allow.
+    /// The peer sent something that is not HTTP, or that exceeds the limits.
     Protocol(h1::Error),
-    /// The connection failed, for instance by a reset, in the middle of the exchange.
+    /// The connection failed during the exchange, for example because of a reset.
     Network(io::Error),
-    /// The body of the response is larger than the caller wanted to keep. The connection has been closed.
+    /// The response body is larger than the caller's limit. The connection has been closed.
     BodyTooLarge {
         /// The caller's limit, in bytes.
         size_max: usize,
     },
-    /// A file that the caller named, as the body of a request or as the place of a response's, could not be opened, read or written. A
-    /// request whose file could not be opened has not been sent; otherwise the connection has been closed.
+    /// A file that the caller named could not be opened, read or written. It is the body of a request or the
+    /// destination of a response body. If the file of a request body could not be opened, nothing was sent. Otherwise
+    /// the connection has been closed.
     File {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The worker that a [`ClientHandle`](crate::client::ClientHandle) leads to has ended. The request may have been received and acted on.
+    /// The worker behind a [`ClientHandle`](crate::client::ClientHandle) has ended. The peer may have received the
+    /// request and acted on it.
     WorkerEnded,
 }
 
-/// What a caller can ask for that no request can be.
+/// A request of the caller that cannot be sent.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// A request is in flight already on a connection that does not pipeline, or [`PIPELINED_MAX`](crate::limits::PIPELINED_MAX) of them
-    /// on one that does, or the body of the one before has not been finished. Nothing was sent, and the connection is as it was.
+    /// The connection cannot take another request yet. A connection without pipelining has a request in flight; a
+    /// pipelining one has [`PIPELINED_MAX`](crate::limits::PIPELINED_MAX) of them, or the body of its previous request
+    /// is not finished. Nothing was sent, and the connection is unchanged.
     Busy,
-    /// The connection cannot be used for another request: the peer has closed it, or said that it will, or has sent what nobody
-    /// asked for, or was asked to close it. Nothing was sent, and the connection is
-    /// as it was.
+    /// The connection cannot be used for another request: the peer has closed it, has announced that it will, has sent
+    /// data that belongs to no request, or was asked to close it. Nothing was sent, and the connection is unchanged.
+    ///
+    /// Waiting for a response also returns this, if no request is in flight or an earlier response has failed.
     NotReusable,
-    /// The head cannot be encoded without being read as something else. Nothing of it was sent. A client's connection is as it was; on
-    /// a server's, the request is without an answer.
+    /// The head cannot be encoded, because the peer would parse it as something else. Nothing of it was sent. On the
+    /// client side the connection is unchanged. On the server side the request remains without a response.
     Head(h1::EncodeError),
-    /// The URI lacks something, or has a scheme that is not supported. Nothing was sent, and no connection was touched.
+    /// The URI is incomplete, or its scheme is not supported. Nothing was sent, and no connection was used.
     Uri {
         /// The URI.
         uri: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// The body that was given ended with an error of its own. The head and what the body gave before may have been sent and acted on;
-    /// the connection has been closed.
+    /// The body that the caller supplied returned an error. The head and the earlier parts of the body may have been
+    /// sent and acted on. The connection has been closed.
     Body(Box<dyn std::error::Error + Send + Sync>),
-    /// The body gave more or fewer bytes than its announced length. The head and what came before may have been sent and acted on; of a
-    /// piece that is too much, nothing was.
+    /// The body has more or fewer bytes than its announced length. The head and the earlier pieces may have been sent
+    /// and acted on. If a piece is too long, nothing of that piece was sent.
     ///
-    /// A peer would misread what follows a body that is too short. So a [`Client`](crate::client::Client) has closed the connection, a
-    /// [`Connection`](crate::conn::Connection) is to be dropped, and a server's ends with the answer that cannot be finished. After
-    /// a piece that was too much, a [`Responder`](crate::conn::Responder) can go on.
+    /// If a body is too short, the peer misreads what follows it on the connection. Therefore:
+    ///
+    /// - A [`Client`](crate::client::Client) has closed the connection.
+    /// - The caller must drop a [`Connection`](crate::conn::Connection).
+    /// - A server closes its connection after the response that cannot be finished.
+    ///
+    /// After a piece that was too long, a [`Responder`](crate::conn::Responder) can continue.
     BodyLength {
-        /// What was announced. Where the caller sends the pieces, what was still to come of it.
+        /// The announced length in bytes. If the caller sends the body in pieces, the part of it that was still
+        /// missing.
         announced: u64,
-        /// What was given, at least. Where the caller sends the pieces, the size of the last one, and 0 at the end.
+        /// The length of the supplied body in bytes, or a lower bound. If the caller sends the body in pieces, the size
+        /// of the last piece, or 0 if the body ended too early.
         given: u64,
     },
 }
 
-/// Why a response was the last one on its connection, and what that says of the requests behind it.
+/// The reason why a response was the last one on its connection. It decides whether the requests after it can be sent
+/// again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LastResponse {
-    /// It said so (`Connection: close`). The peer processes no request behind it (RFC 9112 §9.6): any of them can be sent again on another
-    /// connection, whatever its method.
+    /// The response contained `Connection: close`. The peer does not process any later request (RFC 9112 §9.6). Every
+    /// one of them can be sent again on another connection, whatever its method.
     Announced,
-    /// It ended with the connection, was of an HTTP/1.0 peer that does not keep its connections, or left open where the next one would begin. As after
-    /// [`Error::Closed`], the peer may have acted on a request behind it: only an idempotent one can be sent again (RFC 9112 §9.3.2).
+    /// The response ended with the connection, came from an HTTP/1.0 peer without keep-alive, or left unclear where the
+    /// next response begins. As after [`Error::Closed`], the peer may have acted on a later request. Only an idempotent
+    /// one can be sent again (RFC 9112 §9.3.2).
     Implied,
-    /// It switched to another protocol (101, or success of CONNECT), of which the requests behind it have become a part. What the peer has
-    /// made of them is not known.
+    /// The response switched the connection to another protocol (status 101, or a successful CONNECT). The requests
+    /// after it became part of that protocol's data. It is not known how the peer interpreted them.
     SwitchedProtocols,
 }
 
 /// The part of a request in which a time limit was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Waiting for one of the connections that a host may have at most. Nothing was sent.
+    /// Waiting for a free connection, while the host has its maximum number of connections. Nothing was sent.
     Pool,
-    /// Finding the address.
+    /// Looking up the address.
     Resolve,
-    /// Making the connection.
+    /// Establishing the connection.
     Connect,
     /// From the start of the request to the end of the response.
     Request,
-    /// From the start of the request to the end of the response's head.
+    /// From the start of the request to the end of the response head.
     Head,
-    /// Between two pieces of the response's body.
+    /// Between two pieces of the response body.
     BodyIdle,
-    /// From the response's head to the end of its body.
+    /// From the end of the response head to the end of the body.
     Body,
 }
 
-/// Who is at fault.
+/// The party that caused an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Culprit {
-    /// Whoever called.
+    /// The caller.
     Caller,
-    /// The peer broke the protocol.
+    /// The peer, which violated the protocol.
     Peer,
     /// The network, or the peer's host.
     Network,
-    /// Nobody kept to the time.
+    /// A time limit. It is not known who was slow.
     Time,
 }
 
 impl Error {
-    /// Who is at fault.
+    /// Returns who caused the error.
     pub fn culprit(&self) -> Culprit {
         match self {
             Self::Request(_) | Self::BodyTooLarge { .. } | Self::File { .. } | Self::WorkerEnded => {
@@ -164,7 +177,7 @@ impl Error {
         }
     }
 
-    /// Whether the failure is that of a connection which the peer reset.
+    /// Returns whether the request failed because the peer reset the connection.
     pub fn is_reset(&self) -> bool {
         matches!(
             self,
@@ -184,29 +197,29 @@ impl fmt::Display for Error {
             Self::Timeout(Phase::Resolve) => f.write_str("timed out looking up the host"),
             Self::Timeout(Phase::Connect) => f.write_str("timed out connecting"),
             Self::Timeout(Phase::Request) => f.write_str("timed out waiting for the response"),
-            Self::Timeout(Phase::Head) => f.write_str("timed out waiting for the head of the response"),
+            Self::Timeout(Phase::Head) => f.write_str("timed out waiting for the response head"),
             Self::Timeout(Phase::BodyIdle) => {
-                f.write_str("timed out: the peer stopped in the middle of the response's body")
+                f.write_str("timed out: the peer stopped in the middle of the response body")
             }
-            Self::Timeout(Phase::Body) => f.write_str("timed out reading the response's body"),
+            Self::Timeout(Phase::Body) => f.write_str("timed out reading the response body"),
             Self::Closed => f.write_str("the peer closed the connection before it answered"),
-            Self::Unanswered(LastResponse::Announced) => f.write_str(
-                "no response: an earlier one on the connection announced its end (Connection: close)",
-            ),
+            Self::Unanswered(LastResponse::Announced) => {
+                f.write_str("no response: an earlier response said 'Connection: close'")
+            }
             Self::Unanswered(LastResponse::Implied) => {
-                f.write_str("no response: an earlier one on the connection was the last that it could carry")
+                f.write_str("no response: an earlier response was the last one on the connection")
             }
             Self::Unanswered(LastResponse::SwitchedProtocols) => {
-                f.write_str("no response: an earlier one on the connection switched to another protocol")
+                f.write_str("no response: an earlier response switched the connection to another protocol")
             }
             Self::Incomplete(incomplete) => write!(f, "{incomplete}"),
             Self::Protocol(error) => write!(f, "the peer broke the protocol: {error}"),
             Self::Network(error) => write!(f, "the connection failed: {error}"),
             Self::BodyTooLarge { size_max } => {
-                write!(f, "the response's body is larger than the {size_max} bytes that were allowed")
+                write!(f, "the response body is larger than the limit of {size_max} bytes")
             }
             Self::File { path, source } => write!(f, "the file '{}': {source}", path.display()),
-            Self::WorkerEnded => f.write_str("the worker that carries requests out has ended"),
+            Self::WorkerEnded => f.write_str("the worker of this client handle has ended"),
         }
     }
 }
@@ -214,7 +227,7 @@ impl fmt::Display for Error {
 impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Busy => f.write_str("as many requests are in flight on this connection as may be"),
+            Self::Busy => f.write_str("the connection cannot take another request yet"),
             Self::NotReusable => f.write_str("the connection cannot be used for another request"),
             Self::Head(error) => write!(f, "the head cannot be encoded: {error}"),
             Self::Uri { uri, reason } => write!(f, "'{uri}': {reason}"),

@@ -1,6 +1,6 @@
 //! Ringtide: an io_uring-first, thread-per-core HTTP engine.
 //!
-//! A server, with a thread per core:
+//! A server with one thread per core:
 //!
 //! ```no_run
 //! use ringtide::http::StatusCode;
@@ -17,7 +17,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! And a client of it:
+//! A client that sends a request to it:
 //!
 //! ```no_run
 //! use ringtide::Client;
@@ -31,19 +31,24 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The public layers:
-//! - [`server`]: handlers, run on the worker that accepted the connection.
-//! - [`Client`]: `http` types, a pool, policies; and [`ClientHandle`](client::ClientHandle) for other threads.
-//! - [`Connection`] below it: a [`PreparedRequest`] out, a borrowed head and a body in place back; no allocation per request. It is
-//!   what the load generator measures with.
+//! The public layers, from the top:
 //!
-//! Below them [`stream`] gives byte streams, [`runtime`] the worker that everything runs on, and [`proto`] the codec by itself.
-//! [`sim`] stands in for the network in tests. [`bytes`], [`http`] and [`http_body`] are the crates whose types stand in signatures. Whole programs are in
+//! - [`server`]: calls your handler on the worker that accepted the connection.
+//! - [`Client`]: takes and returns `http` types, pools connections and applies time limits. Other threads use it
+//!   through a [`ClientHandle`](client::ClientHandle).
+//! - [`Connection`]: sends a [`PreparedRequest`] and returns a response whose head and body borrow from the receive
+//!   buffer. It does not allocate per request. The load generator measures with it.
+//! - [`stream`]: byte streams and listeners.
+//! - [`runtime`]: the worker that runs everything else.
+//! - [`proto`]: the HTTP/1.1 codec, without I/O.
+//!
+//! For tests, [`sim`] replaces the network by a simulation. [`bytes`], [`http`] and [`http_body`] re-export the crates
+//! whose types appear in public signatures. For complete programs, see
 //! [`engine/examples`](https://github.com/ringtide/ringtide/tree/main/engine/examples).
 //!
-//! The path of a request: [`Connection::start`] hands a prepared buffer to the stream; the worker's next turn hands it, and those of
-//! all other connections, to the kernel in one call; the answer arrives in a buffer of the worker's shared pool, and is parsed where
-//! it lies.
+//! The path of a request: [`Connection::start`] passes a prepared buffer to the stream. On its next turn, the worker
+//! submits the sends of all connections to the kernel in one call. The response arrives in a buffer of the worker's
+//! shared pool, and the codec parses it there without copying it.
 
 pub mod client;
 pub mod conn;

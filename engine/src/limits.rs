@@ -1,39 +1,41 @@
-//! The named limits of the engine, in one place; those of the drivers are in `ringtide_driver::limits`, those of HTTP
-//! in [`proto`](crate::proto).
+//! The named limits of the engine, in one place.
+//!
+//! The limits of the drivers are in `ringtide_driver::limits`, those of HTTP in [`proto`](crate::proto).
 
-/// Received bytes that a connection may hold unread on a worker that listens: its peers are strangers. What a handler holds while
-/// it works (the head, and the piece of the body that it reads) is not in it.
+/// Maximum of unread received bytes on one connection of a worker that listens. Its peers are not trusted. The data
+/// that a handler works on (the head, and the piece of the body that it reads) does not count.
 ///
-/// io_uring before Linux 6.17 cannot be told where to stop: a multishot receive there delivers up to 32 buffers (`MULTISHOT_MAX_RETRY`) on
-/// top before the connection is held back.
+/// Before Linux 6.17, io_uring has no way to stop a multishot receive at a size. There it delivers up to 32 buffers
+/// (`MULTISHOT_MAX_RETRY`) more before the worker can pause the connection.
 pub const UNREAD_SIZE_MAX: u32 = 64 * 1024;
 
-/// What one turn may bring of it, after which up to a buffer may come on top: three buffers where they are full. Large enough for uploads
-/// to go on at full speed.
+/// Received bytes after which one turn stops receiving on a connection. The buffer that crosses this limit is still
+/// delivered, so a turn brings at most three full buffers. This is enough for uploads at full speed.
 pub const RECEIVE_SIZE_MAX: u32 = 40 * 1024;
 
-/// What may be unread when a turn begins, for that to fit.
+/// Maximum of unread bytes at the beginning of a turn, so that the turn stays within [`UNREAD_SIZE_MAX`].
 pub const UNREAD_BEFORE_TURN_SIZE_MAX: u32 =
     UNREAD_SIZE_MAX - RECEIVE_SIZE_MAX - ringtide_driver::limits::RECEIVE_BUFFER_SIZE;
 
 const _: () = assert!(UNREAD_BEFORE_TURN_SIZE_MAX >= UNREAD_CHARGE_MIN);
 
-/// Received bytes that the connections of a worker may hold unread together. When as much is held that one more turn could exceed it, each
-/// connection is given [`STRAINED_RECEIVE_SIZE_MAX`] at a time, and only when it has nothing unread. That much of each comes
-/// on top.
+/// Maximum of unread received bytes on all connections of a worker together. When one more turn could exceed it, the
+/// worker receives at most [`STRAINED_RECEIVE_SIZE_MAX`] at a time for each connection, and only if that connection has
+/// nothing unread. These bytes come on top of the maximum.
 pub const WORKER_UNREAD_SIZE_MAX: usize = 64 * 1024 * 1024;
 
-/// Where that begins: what one turn can bring at most, by the buffers that drivers have for it, is left free.
+/// Unread bytes of a worker above which it restricts its connections. The difference to [`WORKER_UNREAD_SIZE_MAX`]
+/// leaves room for all receive buffers of a driver, which is the most that one turn can bring.
 pub const STRAINED_WORKER_UNREAD_SIZE: usize = WORKER_UNREAD_SIZE_MAX - 24 * 1024 * 1024;
 
-/// What one connection is given at a time on a worker that holds too much: a usual request.
+/// Received bytes that a connection gets at a time while its worker has too much unread. A typical request fits.
 pub const STRAINED_RECEIVE_SIZE_MAX: u32 = 4 * 1024;
 
-/// Received bytes that a connection may hold unread on a worker that does not listen. A multishot receive delivers up to 32 buffers in
-/// a turn, so a reader that keeps up sees at most half of this.
+/// Maximum of unread received bytes on one connection of a worker that does not listen. A multishot receive delivers up
+/// to 32 buffers in a turn, so a reader that keeps up uses at most half of this.
 pub const UPSTREAM_UNREAD_SIZE_MAX: u32 = 1024 * 1024;
 
-/// What each received piece counts for at least in these sums, in bytes.
+/// The minimum, in bytes, that each received piece counts in these sums.
 pub const UNREAD_CHARGE_MIN: u32 = 4 * 1024;
 
 const _: () = assert!(
@@ -48,20 +50,21 @@ const _: () = assert!(
             / 2
 );
 
-/// Buffers that wait to be sent on one connection are sent together up to this size; a larger one goes by itself, uncopied.
+/// Queued buffers of one connection are joined into one send up to this size. A larger buffer is sent alone, without a
+/// copy.
 pub const COALESCED_SEND_SIZE_MAX: usize = 16 * 1024;
 
-/// Requests that one connection may have in flight. Each answer is matched with the oldest of them, and what a connection keeps for them is
-/// walked with every send, so that more would cost more and gain nothing: it is the batch of one send many times over.
+/// Maximum of requests in flight on one connection. The connection walks its records of them on every send, so a larger
+/// limit would cost time. It would not gain anything, because one send carries a small part of this number.
 pub const PIPELINED_MAX: usize = 1_024;
 
-/// How long a worker that may spin looks for the next piece of a large transfer before it waits in the kernel. About what a wake-up takes: the sender, who
-/// would have to cause it, is spared its cost.
+/// Time that a worker may spin for the next piece of a large transfer before it waits in the kernel. A wake-up takes
+/// about as long. While the worker spins, the sender does not have to wake it, which saves the sender that cost.
 pub const BULK_SPIN_NS: u64 = 50_000;
 
-/// How long a connection that the peer is to close is kept for that.
+/// Time that a worker waits for the peer to close a connection before it closes the connection itself.
 pub const CLOSE_AFTER_PEER_NS: u64 = 1_000_000_000;
 
-/// How many connections of a worker are kept for their peers to close. Peers that do as they say need a moment for it; those
-/// that do not shall not take up descriptors.
+/// Maximum of connections on a worker that wait for their peers to close. A peer that closes as announced needs only a
+/// moment. The limit keeps other peers from using up descriptors.
 pub const CLOSE_AFTER_PEER_MAX: usize = 16;

@@ -1,7 +1,7 @@
-//! From a host's name to its addresses: getaddrinfo(3), which blocks, on a few threads beside the workers.
+//! Host name look-up with getaddrinfo(3), on a few threads beside the workers because it blocks.
 //!
-//! No cache and no resolver of our own: what the system is configured to do is what happens, and how long an answer
-//! may be kept is not told by it.
+//! There is no cache and no resolver of our own. The system's configuration decides how names are resolved, and
+//! getaddrinfo(3) does not report how long a result may be cached.
 
 use std::collections::VecDeque;
 use std::io;
@@ -10,16 +10,25 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use crate::error::Error;
 use crate::runtime::{BlockingHandle, BlockingPool, JoinError};
 
-/// Threads that look hosts up at the same time. Further look-ups wait; those that nobody waits for any more are skipped.
+/// Maximum of concurrent look-ups, each on its own thread. Further look-ups wait. A waiting look-up whose future is
+/// dropped is skipped.
 pub const LOOKUP_THREADS_MAX: usize = 8;
 
-/// The addresses of `host` with `port`, in the order to try them: the system's (RFC 6724), with the families
-/// alternating (RFC 8305 §4). An IP address, an IPv6 one with or without its brackets, is its own answer and
-/// costs nothing.
+/// Looks up the addresses of `host` and returns them with `port`, in the order to try them.
 ///
-/// Works on any executor. Cancel-safe. There is no timeout of its own but the system's; a dropped look-up that has begun
-/// occupies one of [`LOOKUP_THREADS_MAX`] threads until the system has given up.
+/// The order is that of the system (RFC 6724), with the address families alternating (RFC 8305 §4). If `host` is an IP
+/// address, it is returned without a look-up. An IPv6 address may be in brackets.
 ///
+/// This works on any executor. There is no timeout except the system's.
+///
+/// # Cancel safety
+/// Cancel-safe. A dropped look-up that has already begun occupies one of [`LOOKUP_THREADS_MAX`] threads until the
+/// system returns.
+///
+/// # Errors
+/// [`Error::Resolve`] with the system's error. A host without addresses is an error too, so the result is never empty.
+///
+/// # Examples
 /// ```
 /// use ringtide::resolve;
 /// use ringtide::runtime::{Worker, WorkerOptions};
@@ -28,9 +37,6 @@ pub const LOOKUP_THREADS_MAX: usize = 8;
 /// assert_eq!(addresses, ["127.0.0.1:80".parse()?]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-///
-/// # Errors
-/// [`Error::Resolve`], with what the system said; never an empty answer.
 pub async fn lookup(host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
     let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     if let Ok(address) = literal.parse::<IpAddr>() {
@@ -46,14 +52,14 @@ pub async fn lookup(host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
     Ok(alternate(&addresses))
 }
 
-/// One family after the other, beginning with that of the first address; the order within each stays.
+/// Alternates between the families, starting with that of the first address. Keeps the order within each family.
 fn alternate(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (mut preferred, mut other): (VecDeque<_>, VecDeque<_>) =
         addresses.iter().copied().partition(|address| address.is_ipv6() == first_is_v6);
     let mut alternating = Vec::with_capacity(addresses.len());
     while let Some(address) = preferred.pop_front() {
-        // getaddrinfo may name an address once for each of the host's names.
+        // getaddrinfo may return the same address once for each name of the host.
         if !alternating.contains(&address) {
             alternating.push(address);
         }
@@ -66,7 +72,7 @@ fn alternate(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
 
 static LOOKUPS: BlockingPool = BlockingPool::new("ringtide-lookup", LOOKUP_THREADS_MAX);
 
-/// A look-up that is not begun any more once nobody waits for it.
+/// A look-up that is skipped if this is dropped before it begins.
 struct AbortedOnDrop(BlockingHandle<io::Result<Vec<SocketAddr>>>);
 
 impl AbortedOnDrop {

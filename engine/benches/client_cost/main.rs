@@ -1,18 +1,19 @@
-//! What a client library costs: tasks that GET one page over and over and read its body, for some time. `ci/bench` runs it
-//! pinned to a core and counts the processor time of the whole process, so that all threads of a client are paid for.
+//! The cost of a client library: several tasks GET one page again and again for a given time, and read its body.
+//! `ci/bench` runs this program pinned to a core and counts the CPU time of the whole process, so that it includes all
+//! threads of a client.
 //!
 //! ```text
 //! client_cost CLIENT URL TASKS MILLISECONDS
 //! ```
 //!
-//! | CLIENT | who asks | who does the work |
+//! | CLIENT | who sends requests | who does the work |
 //! |---|---|---|
 //! | `reqwest` | tasks of a tokio current-thread runtime | reqwest, on the same thread |
-//! | `handle` | tasks of a tokio current-thread runtime | a ringtide worker on a thread of its own, through `ClientHandle` |
+//! | `handle` | tasks of a tokio current-thread runtime | a ringtide worker on its own thread, through `ClientHandle` |
 //! | `client` | tasks of a ringtide worker | ringtide's `Client`, on the same thread |
 //!
-//! Each client has its defaults, parses the URL for each request, checks the status and reads the whole body. One line of
-//! JSON is printed at the end. A request that fails ends the program.
+//! Each client uses its defaults, parses the URL for each request, checks the status and reads the whole body. The
+//! program prints one line of JSON at the end. It ends early if a request fails.
 
 mod on_ringtide;
 mod on_tokio;
@@ -21,7 +22,7 @@ use std::env;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// What the tasks of a run share.
+/// The parameters that the tasks of a run share.
 #[derive(Clone)]
 struct Plan {
     url: String,
@@ -29,7 +30,7 @@ struct Plan {
     end: Instant,
 }
 
-/// Carries out a plan; how many requests were completed.
+/// Runs a plan. Returns how many requests were completed.
 type Run = fn(&Plan) -> u64;
 
 fn main() -> ExitCode {

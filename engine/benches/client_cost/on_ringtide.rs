@@ -1,4 +1,4 @@
-//! Ringtide's client on the worker that its callers are on.
+//! Ringtide's client on the same worker as its callers.
 
 use std::time::Instant;
 
@@ -7,11 +7,11 @@ use ringtide::runtime::{self, Worker, WorkerOptions};
 
 use super::Plan;
 
-/// More than any page here.
+/// Larger than any page of this benchmark.
 const BODY_SIZE_MAX: usize = 16 * 1024 * 1024;
 
 pub(crate) fn client(plan: &Plan) -> u64 {
-    let mut worker = Worker::new(&WorkerOptions::default()).expect("a worker can be set up here");
+    let mut worker = Worker::new(&WorkerOptions::default()).expect("the worker is created");
     worker.block_on(async {
         let client = Client::default();
         let tasks: Vec<_> = (0..plan.tasks)
@@ -22,7 +22,7 @@ pub(crate) fn client(plan: &Plan) -> u64 {
                     while Instant::now() < plan.end {
                         let response = client.get(&plan.url).await.expect("the request succeeds");
                         assert_eq!(response.status(), 200);
-                        response.into_body().bytes(BODY_SIZE_MAX).await.expect("the body comes");
+                        response.into_body().bytes(BODY_SIZE_MAX).await.expect("the body is received");
                         count += 1;
                     }
                     count

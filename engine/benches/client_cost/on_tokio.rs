@@ -1,4 +1,4 @@
-//! The clients that tokio's tasks use: reqwest, and ringtide's through its handle.
+//! The clients for tokio tasks: reqwest, and ringtide's `ClientHandle`.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use tokio::runtime::Builder;
 
 use super::Plan;
 
-/// More than any page here.
+/// Larger than any page of this benchmark.
 const BODY_SIZE_MAX: usize = 16 * 1024 * 1024;
 
 pub(crate) fn reqwest(plan: &Plan) -> u64 {
@@ -38,7 +38,7 @@ pub(crate) fn handle(plan: &Plan) -> u64 {
     })
 }
 
-/// Has so many tasks call `fetch` until the time is up.
+/// Makes all tasks call `fetch` until the time is up. Returns the number of calls.
 fn repeat<F: Future<Output = Bytes> + Send>(
     plan: &Plan,
     fetch: impl Fn(&str) -> F + Clone + Send + 'static,

@@ -2,21 +2,25 @@
 //!
 //! | group | one iteration | subjects |
 //! |---|---|---|
-//! | `64 bytes, 1 connection` | 64 bytes there, then 64 back | ringtide on io_uring and on the fallback, tokio, monoio, tokio-uring |
+//! | `64 bytes, 1 connection` | 64 bytes to the peer, then 64 bytes back | ringtide on io_uring and on the fallback, tokio, monoio, tokio-uring |
 //! | `64 bytes, 64 connections` | the same on each of 64 connections at once | the same |
 //! | `HTTP, 64 connections` | a GET and its 148-byte response, body read, on each of 64 connections at once | ringtide's `Connection`, hyper's HTTP/1 client connection on tokio, and the same bytes unparsed on both |
 //!
-//! A fair reading: every figure holds both ends, hence two sends and two receives, and most of it is the kernel's TCP. One
-//! connection shows what a turn of the loop costs when there is nothing to batch; 64 show what batching gains. The far end
-//! is the same script for all, written in the subject's own runtime: it counts bytes and answers from constant memory, so
-//! no figure holds the parsing of a request. The price of HTTP in a client is therefore the difference between its line and
-//! that of the same bytes on the same runtime, and that difference is what compares `Connection` with hyper. Ringtide's is
-//! too small by one completion: that of a send which a constant request spares, and the stream's own `send` waits for. Each
-//! is used as it is meant to be: ringtide sends one prepared request over and over, hyper is given a `Request` each time
-//! and gives a `Response` with its map of fields. Neither is asked for a field. Ringtide is there on the driver that
-//! `RINGTIDE_DRIVER` names, else on io_uring.
+//! How to read the figures:
 //!
-//! Not shown: two machines, or two cores. There the ends work at once, and the generator's `ci/bench` measures that.
+//! - Every figure includes both ends, so two sends and two receives. Most of it is the kernel's TCP.
+//! - One connection shows the cost of a turn of the loop without batching. 64 connections show what batching gains.
+//! - The server end is the same script for all subjects, written for each runtime. It counts bytes and sends a constant
+//!   response, so no figure includes the parsing of a request.
+//! - The cost of HTTP in a client is the difference between its line and the line of the same bytes on the same
+//!   runtime. Compare `Connection` and hyper by this difference. Ringtide's difference is too small by one completion:
+//!   `Connection` sends a constant request without a completion, while the stream's own `send` waits for one.
+//! - Each client is used as intended. Ringtide sends one prepared request again and again. hyper gets a new `Request`
+//!   each time and returns a `Response` with a map of its fields. No field is read from either.
+//! - In the HTTP group, ringtide runs on the driver that `RINGTIDE_DRIVER` names, or else on io_uring.
+//!
+//! Not measured: two machines or two cores, where both ends work at the same time. The load generator's `ci/bench`
+//! measures that.
 
 mod on_ringtide;
 mod on_tokio;
@@ -30,17 +34,17 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
 
-/// What goes over each connection: this request, then this response, and so on.
+/// The messages of each connection: this request, then this response, again and again.
 #[derive(Clone, Copy)]
 struct Script {
     request: &'static [u8],
     response: &'static [u8],
 }
 
-/// Does so many iterations, and says how long they took.
+/// Runs the given number of iterations. Returns how long they took.
 type Run = Box<dyn FnMut(u64) -> Duration>;
 
-/// A subject, and how to set it up with a script and a number of connections.
+/// The name of a subject, and its setup function for a script and a number of connections.
 type Subject = (&'static str, fn(Script, usize) -> Run);
 
 const SMALL: Script = Script { request: &[b'>'; 64], response: &[b'<'; 64] };
@@ -59,7 +63,7 @@ const HTTP: Script = Script {
 
 const _: () = assert!(HTTP.response.len() == 148);
 
-/// What one read of a peer takes at most.
+/// Maximum size of one read by a peer.
 const READ_SIZE: usize = 4096;
 
 #[cfg(target_os = "linux")]
@@ -94,7 +98,7 @@ fn compare(criterion: &mut Criterion, name: &str, script: Script, connections: u
     let mut group = criterion.benchmark_group(name);
     group.throughput(Throughput::Elements(connections as u64));
     for (subject, start) in subjects {
-        // Set up when it is first run: those that a filter leaves out are not.
+        // Each subject is set up at its first run, so those that a filter skips are not set up.
         let mut run = None;
         group.bench_function(*subject, |bencher| {
             bencher.iter_custom(run.get_or_insert_with(|| start(script, connections)));

@@ -1,4 +1,4 @@
-//! Monoio's side, on its io_uring driver.
+//! The monoio subject, on its io_uring driver.
 
 use std::io;
 use std::mem;
@@ -11,7 +11,7 @@ use monoio::{IoUringDriver, RuntimeBuilder, spawn};
 
 use super::{READ_SIZE, Run, Script};
 
-/// A run has every client ask `count` times, all at once.
+/// In each run, all clients make `count` requests concurrently.
 pub(crate) fn bytes(script: Script, connections: usize) -> Run {
     let mut runtime =
         RuntimeBuilder::<IoUringDriver>::new().build().expect("monoio's io_uring driver can be set up here");

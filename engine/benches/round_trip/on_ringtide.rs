@@ -1,4 +1,4 @@
-//! Ringtide's side: streams for the bare bytes, [`Connection`] for the exchange.
+//! The ringtide subjects: streams for the plain bytes, [`Connection`] for the HTTP exchange.
 
 use std::io;
 use std::mem;
@@ -27,7 +27,7 @@ pub(crate) fn bytes_on_fallback(script: Script, connections: usize) -> Run {
 
 pub(crate) fn exchange(script: Script, connections: usize) -> Run {
     let request = http::Request::get("http://127.0.0.1/").body(Bytes::new()).expect("the request is sound");
-    // In memory that is never freed, as whoever sends one request for as long as the program runs has it.
+    // The memory is never freed, as in a program that sends the same request as long as it runs.
     let request = PreparedRequest::new(&request).expect("the request is sound").leak();
     assert_eq!(request.bytes(), script.request);
     start(
@@ -74,7 +74,7 @@ async fn answer(mut stream: Stream, script: Script) -> io::Result<()> {
     Ok(())
 }
 
-/// A run has `work` done on all connections at once, and keeps them for the next run.
+/// In each run, does `work` on all connections concurrently, and keeps the connections for the next run.
 fn start<C, F>(
     driver: DriverChoice,
     script: Script,

@@ -1,4 +1,5 @@
-//! Tokio's side, one thread with tasks of a `LocalSet`: its streams for the bare bytes, hyper's client connection for the exchange.
+//! The tokio subjects, on one thread with a `LocalSet`: tokio's streams for the plain bytes, hyper's client connection
+//! for the HTTP exchange.
 
 use std::io;
 use std::mem;
@@ -80,7 +81,7 @@ async fn answer(mut stream: TcpStream, script: Script) -> io::Result<()> {
     }
 }
 
-/// A run has `work` done on all connections at once, and keeps them for the next run.
+/// In each run, does `work` on all connections concurrently, and keeps the connections for the next run.
 fn repeat<C, F>(
     runtime: Runtime,
     local: LocalSet,

@@ -1,4 +1,4 @@
-//! The side of tokio-uring: an io_uring whose completions tokio's epoll waits for.
+//! The tokio-uring subject: an io_uring whose completions tokio waits for with epoll.
 
 use std::io;
 use std::mem;
@@ -10,7 +10,7 @@ use tokio_uring::{Runtime, builder, spawn};
 
 use super::{READ_SIZE, Run, Script};
 
-/// A run has every client ask `count` times, all at once.
+/// In each run, all clients make `count` requests concurrently.
 pub(crate) fn bytes(script: Script, connections: usize) -> Run {
     let runtime = Runtime::new(&builder()).expect("tokio-uring can be set up here");
     let mut clients = runtime.block_on(connect(script, connections)).expect("loopback works");

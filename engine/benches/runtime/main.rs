@@ -1,22 +1,27 @@
-//! The executor and the timers of a worker by themselves, without a socket.
+//! The executor and the timers of a worker alone, without sockets.
 //!
-//! | group | one iteration | against |
+//! | group | one iteration | compared with |
 //! |---|---|---|
 //! | `wake` | one of two tasks wakes the other, which is polled and registers its own waker | tokio (current thread, `LocalSet`), monoio |
 //! | `spawn and join` | a task spawns an empty one and waits for its end | the same |
-//! | `yield` | a task lets I/O have a turn: the least that a turn of the loop costs | tokio |
-//! | `timer, later` | a deadline that is set already moves into the future, as each request does with its connection's | tokio, monoio |
-//! | `timer, given up` | a timeout of 10 ms is made, polled once and dropped, as by a request that is answered in time | tokio, monoio |
-//! | `timer, elapsed` | one of a batch of timers is set, waited for, and comes up | nobody |
-//! | `sleep 100 µs` | a sleep, which is longer by as much as the wake-up is late | tokio, monoio |
+//! | `yield` | a task yields to I/O: the minimum cost of a turn of the loop | tokio |
+//! | `timer, later` | a deadline moves to a later time, as each request moves the deadline of its connection | tokio, monoio |
+//! | `timer, given up` | a 10 ms timeout is created, polled once and dropped, as for a request with a response in time | tokio, monoio |
+//! | `timer, elapsed` | one of a batch of timers is set, waited for, and elapses | none |
+//! | `sleep 100 µs` | a sleep, which is longer by the delay of the wake-up | tokio, monoio |
 //!
-//! A fair reading: all subjects run the same futures on one thread, and their bookkeeping is what differs. In `yield` tokio
-//! and the fallback ask epoll each time; io_uring shows in shared memory that there is nothing to enter the kernel for, so
-//! no call is made, and that is the difference. Monoio has no yield, and a task there that wakes itself runs again before
-//! I/O does. Timers of tokio and monoio count in milliseconds: their `sleep 100 µs` shows that and no inefficiency, while
-//! their wheels have the easier task in the other groups. In `timer, given up` they forget a timer with its drop, whereas
-//! ringtide's heap keeps 16 bytes of it until its time is up: with longer timeouts than this the heap is larger and the
-//! figure worse. `timer, elapsed` has no peer, as a deadline in the past is over there before it enters the wheel.
+//! How to read the figures: all subjects run the same futures on one thread, so the figures differ by the bookkeeping
+//! of the runtimes.
+//!
+//! - `yield`: tokio and the fallback call epoll each time. io_uring shows in shared memory that there is nothing to do
+//!   in the kernel, so ringtide makes no system call. This is the difference. Monoio has no yield: a task that wakes
+//!   itself runs again before I/O.
+//! - `sleep 100 µs`: the timers of tokio and monoio have a resolution of one millisecond. The figure shows this, and no
+//!   inefficiency. In the other groups, the coarse resolution makes the work of their timer wheels easier.
+//! - `timer, given up`: tokio and monoio remove a timer when it is dropped. Ringtide's heap keeps 16 bytes of it until
+//!   its deadline. With longer timeouts, the heap is larger and the figure is worse.
+//! - `timer, elapsed`: there is no comparison, because the other runtimes complete a deadline in the past before it
+//!   enters their wheel.
 
 mod on_ringtide;
 mod on_tokio;
@@ -29,10 +34,10 @@ use std::time::Duration;
 
 use criterion::Criterion;
 
-/// Does so many iterations, and says how long they took.
+/// Runs the given number of iterations. Returns how long they took.
 type Run = Box<dyn FnMut(u64) -> Duration>;
 
-/// A group, a subject in it, and how to set it up.
+/// A group, a subject in it, and the subject's setup function.
 type Measurement = (&'static str, &'static str, fn() -> Run);
 
 const GROUPS: [&str; 7] =
@@ -54,7 +59,7 @@ fn main() {
     for group in GROUPS {
         let mut benchmarks = criterion.benchmark_group(group);
         for (_, subject, start) in SUBJECTS.iter().copied().flatten().filter(|(of, ..)| *of == group) {
-            // Set up when it is first run: those that a filter leaves out are not.
+            // Each subject is set up at its first run, so those that a filter skips are not set up.
             let mut run = None;
             benchmarks.bench_function(*subject, |bencher| bencher.iter_custom(run.get_or_insert_with(start)));
         }

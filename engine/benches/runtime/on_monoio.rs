@@ -1,4 +1,4 @@
-//! Monoio's side, on its io_uring driver with timers.
+//! The monoio subjects, on its io_uring driver with timers.
 
 use std::future::{Future, poll_fn};
 use std::task::Poll;

@@ -1,4 +1,5 @@
-//! Ringtide's side. Only `yield` and the sleeps reach the driver often enough for its choice to matter.
+//! The ringtide subjects. The choice of driver matters only for `yield` and the sleeps, because the others rarely call
+//! the driver.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -72,7 +73,7 @@ fn timer_later() -> Run {
 
 fn timer_given_up() -> Run {
     measure(DriverChoice::Auto, async |count| {
-        // A worker that is at work has other timers; with none, there would be nothing to keep in order.
+        // A busy worker has other timers. Without any, the heap would have no order to maintain.
         let mut bystander = Timer::new();
         bystander.set(runtime::now_ns() + FAR.as_nanos() as u64);
         let start = Instant::now();
@@ -90,7 +91,7 @@ fn timer_elapsed() -> Run {
             let batch = &mut timers[..left.min(BATCH) as usize];
             let now_ns = runtime::now_ns();
             for (number, timer) in batch.iter_mut().enumerate() {
-                // In no order, and all of them over by the next turn: an odd factor makes a permutation of the batch.
+                // In mixed order, and all elapsed by the next turn. An odd factor makes a permutation of the batch.
                 timer.set(now_ns + (number as u64 * 389) % BATCH);
             }
             for timer in batch.iter_mut() {
@@ -112,7 +113,8 @@ fn sleep(driver: DriverChoice) -> Run {
     })
 }
 
-/// Runs `body` in a task: the future of `block_on` itself is polled once a turn, and that would be what is measured.
+/// Runs `body` in a task. As the future of `block_on` itself, it would be polled once a turn, and the turns would be
+/// measured.
 fn measure<B>(driver: DriverChoice, body: B) -> Run
 where
     B: AsyncFn(u64) -> Duration + Copy + 'static,

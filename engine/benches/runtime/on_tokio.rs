@@ -1,4 +1,4 @@
-//! Tokio's side: one thread, and tasks of a `LocalSet`, which need no `Send` either.
+//! The tokio subjects: one thread, and tasks of a `LocalSet`, which do not have to be `Send` either.
 
 use std::future::{Future, poll_fn};
 use std::task::Poll;
@@ -67,7 +67,7 @@ fn timer_later() -> Run {
 fn timer_given_up() -> Run {
     measure(async |count| {
         let start = Instant::now();
-        // Unconstrained, as a task that has used up its budget has its timers not even registered.
+        // Unconstrained, because tokio does not even register the timers of a task that has used up its budget.
         unconstrained(give_up(count, |pending| time::timeout(TIMEOUT, pending))).await;
         start.elapsed()
     })

@@ -1,4 +1,4 @@
-//! Futures that every subject runs: they know no runtime but the waker that they are polled with.
+//! The futures that all subjects run. They depend on no runtime, only on the waker with which they are polled.
 
 use std::cell::RefCell;
 use std::future::{Future, pending, poll_fn};
@@ -7,19 +7,20 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-/// Timers of a batch.
+/// The number of timers in a batch.
 pub(crate) const BATCH: u64 = 1024;
 
-/// The timeout that is given up. Short, so that what a timer may leave behind until its time is up stays bounded.
+/// The timeout of the group `timer, given up`. It is short, so that the timers that a runtime keeps until their
+/// deadline are few.
 pub(crate) const TIMEOUT: Duration = Duration::from_millis(10);
 
-/// Further away than any measurement lasts.
+/// Later than the end of any measurement.
 pub(crate) const FAR: Duration = Duration::from_hours(1);
 
-/// What is asked of a sleep.
+/// The requested duration of a sleep.
 pub(crate) const SLEEP: Duration = Duration::from_micros(100);
 
-/// Two futures, one for each of two tasks, that hand `count` turns to each other by waking.
+/// Returns two futures, one for each of two tasks. They wake each other in turn, `count` times in total.
 pub(crate) fn ping_pong(count: u64) -> (impl Future<Output = ()>, impl Future<Output = ()>) {
     let table = Rc::new(RefCell::new(Table { left: count, turn: 0, wakers: [None, None] }));
     (play(Rc::clone(&table), 0), play(table, 1))
@@ -55,7 +56,7 @@ async fn play(table: Rc<RefCell<Table>>, player: usize) {
     .await;
 }
 
-/// `count` timeouts, each polled once and dropped; after each batch other tasks and I/O have their turn.
+/// Creates `count` timeouts, polls each once and drops it. Yields to other tasks and I/O after each batch.
 pub(crate) async fn give_up<F: Future>(count: u64, timeout: impl Fn(std::future::Pending<()>) -> F) {
     for number in 0..count {
         let mut waiting = pin!(timeout(pending()));
@@ -67,7 +68,7 @@ pub(crate) async fn give_up<F: Future>(count: u64, timeout: impl Fn(std::future:
     }
 }
 
-/// Pending once.
+/// Returns `Pending` once.
 async fn pass() {
     let mut passed = false;
     poll_fn(|context| {

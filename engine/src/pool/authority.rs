@@ -1,4 +1,4 @@
-//! What makes two requests share connections: the host and the port that they are for.
+//! The host and port of a request. Requests with the same authority can share connections.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::error::RequestError;
 /// The port of `http://` (RFC 9110 §4.2.1).
 const HTTP_PORT: u16 = 80;
 
-/// A host, in lower case as it is the same in any case (RFC 9110 §4.2.3), and a port.
+/// A host and a port. The host is in lower case, because its case does not matter (RFC 9110 §4.2.3).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Authority {
     pub(crate) host: Box<str>,
@@ -18,7 +18,7 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
-    /// The authority that `uri` names.
+    /// Returns the authority of `uri`.
     pub(crate) fn of(uri: &Uri) -> Result<Self, RequestError> {
         let refused = |reason: &str| RequestError::Uri { uri: uri.to_string(), reason: reason.to_owned() };
         match uri.scheme() {
@@ -27,7 +27,7 @@ impl Authority {
                 return Err(refused("https:// needs TLS, which is not built yet"));
             }
             Some(_) => return Err(refused("the scheme is not http")),
-            None => return Err(refused("it has no scheme; http:// is the one that is known")),
+            None => return Err(refused("it has no scheme; only http:// is supported")),
         }
         let authority = uri.authority().ok_or_else(|| refused("it has no host"))?;
         let host = authority.host();
@@ -37,10 +37,10 @@ impl Authority {
         let behind_user = authority.as_str().rsplit('@').next().unwrap_or_default();
         let port = match behind_user.get(host.len()..).unwrap_or_default() {
             "" | ":" => HTTP_PORT,
-            _ => authority.port_u16().ok_or_else(|| refused("its port is not one"))?,
+            _ => authority.port_u16().ok_or_else(|| refused("its port is not a number up to 65535"))?,
         };
         if port == 0 {
-            return Err(refused("nobody can be at port 0"));
+            return Err(refused("port 0 cannot be connected to"));
         }
         Ok(Self { host: host.to_ascii_lowercase().into(), port })
     }

@@ -1,10 +1,12 @@
-//! Connections that wait for their next request, and the queue for those there may be no more of.
+//! A connection pool: idle connections, and a queue for requests that wait for one.
 //!
-//! A pool belongs to one worker. It makes no connection: it gives a [`Permit`] for one, with an idle connection if there
-//! is one. A permit that is dropped, wherever its holder was, goes to whoever has waited longest, so that none is lost.
+//! A pool belongs to one worker. It does not connect. It grants a [`Permit`] for one connection, together with an idle
+//! connection if there is one. When a permit is dropped, at any point, it goes to the request that has waited longest.
+//! So no permit is lost.
 //!
-//! Idle connections are taken last in, first out: the one used last is the least likely to have been closed by its peer,
-//! and what a peak has left behind is not kept alive by turns but reaches its idle timeout.
+//! Idle connections are taken last in, first out. The connection that was used last is the least likely to have been
+//! closed by its peer. Surplus connections after a peak stay unused until they reach their idle timeout, instead of
+//! being kept alive in turn.
 
 mod authority;
 
@@ -21,11 +23,13 @@ pub(crate) use self::authority::Authority;
 use crate::conn::Connection;
 use crate::runtime::{self, JoinHandle, Timer};
 
-/// How long a connection that its peer has closed may stay unnoticed in a pool, where it holds a descriptor.
+/// Interval of the check for idle connections that their peers have closed. Until then, such a connection occupies a
+/// descriptor.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How many connections there may be to one host and port, and how long those that are idle are kept.
+/// Limits on the connections to one host and port, and on how long they stay idle.
 ///
+/// # Examples
 /// ```
 /// use std::time::Duration;
 ///
@@ -37,14 +41,15 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct PoolOptions {
-    /// Connections to one host and port, idle ones included. Further requests wait for their turn, in the order in which they
-    /// came and for at most [`Timeouts::pool`](crate::client::Timeouts::pool). 0 is taken as 1. The default is 128.
+    /// Maximum of connections to one host and port, idle ones included. Further requests wait in the order in which
+    /// they came, for at most [`Timeouts::pool`](crate::client::Timeouts::pool). 0 means 1. The default is 128.
     pub connections_per_host_max: usize,
-    /// Idle connections to one host and port. `None`, the default, keeps as many as may be open; 0 closes every connection after its
-    /// response. A limit below the number of requests that are in flight together has connections closed and opened all the time.
+    /// Maximum of idle connections to one host and port. `None`, the default, means no separate limit; 0 closes every
+    /// connection after its response. With a limit below the number of concurrent requests, connections are closed and
+    /// reopened all the time.
     pub idle_per_host_max: Option<usize>,
-    /// How long a connection stays idle before it is closed. Servers commonly allow between 5 and 75 seconds. The default is 30 seconds;
-    /// 0 closes a connection soon after its response.
+    /// Time after which an idle connection is closed. Servers commonly allow between 5 and 75 seconds. The default is
+    /// 30 seconds; 0 closes a connection soon after its response.
     pub idle_timeout: Duration,
 }
 
@@ -62,7 +67,7 @@ impl PoolOptions {
         self
     }
 
-    /// Sets [`idle_per_host_max`](Self::idle_per_host_max): a number, or `None`.
+    /// Sets [`idle_per_host_max`](Self::idle_per_host_max). Takes a number or `None`.
     #[must_use]
     pub fn idle_per_host_max(mut self, max: impl Into<Option<usize>>) -> Self {
         self.idle_per_host_max = max.into();
@@ -85,17 +90,17 @@ pub(crate) struct Pool {
 
 struct Shared {
     options: PoolOptions,
-    /// Borrowed within a method only, never while a waker is woken or a permit dropped.
+    /// Borrowed only within a method, never while a waker is called or a permit is dropped.
     hosts: RefCell<HashMap<Rc<Authority>, Host>>,
     sweeper_waker: Cell<Option<Waker>>,
 }
 
-/// Nobody waits while there is an idle connection, or while `busy` is below its limit.
+/// The state of one host and port. Requests wait only if there is no idle connection and `busy` is at its limit.
 #[derive(Default)]
 struct Host {
-    /// Permits that are out.
+    /// The number of granted permits.
     busy: usize,
-    /// The one that became idle last is at the back.
+    /// The idle connections. The one that became idle last is at the back.
     idle: VecDeque<Idle>,
     waiting: VecDeque<Rc<Seat>>,
 }
@@ -105,10 +110,10 @@ struct Idle {
     since_ns: u64,
 }
 
-/// A connection, with what its users need one after the other. In a box from its first request on, as it goes from hand to hand.
+/// A connection and its timer, which are passed from request to request. It is boxed before its first request.
 pub(crate) struct Pooled {
     pub(crate) connection: Connection,
-    /// For the time limits of the request: setting it once more costs next to nothing, making one does not.
+    /// Measures the time limits of a request. Setting it again is much cheaper than creating a new one.
     pub(crate) timer: Timer,
 }
 
@@ -118,21 +123,21 @@ impl Pooled {
     }
 }
 
-/// The right to have one connection to a host.
+/// Permission to have one connection to a host.
 pub(crate) struct Permit {
     shared: Weak<Shared>,
     authority: Rc<Authority>,
 }
 
-/// A permit, and a connection that can be used at once if there is one.
+/// A permit, and an idle connection if there was one.
 pub(crate) struct Acquired {
-    // In this order: the next holder of the permit makes its connection after this one is closed.
+    // The order matters: this connection is closed before the next holder of the permit connects.
     pub(crate) pooled: Option<Box<Pooled>>,
     pub(crate) permit: Permit,
 }
 
 impl Pool {
-    /// An empty pool on this worker.
+    /// Creates an empty pool on this worker.
     #[track_caller]
     pub(crate) fn new(options: PoolOptions) -> Self {
         let shared = Rc::new(Shared { options, hosts: RefCell::default(), sweeper_waker: Cell::default() });
@@ -140,7 +145,8 @@ impl Pool {
         Self { shared, sweeper }
     }
 
-    /// Waits for the right to a connection to `authority`. Cancel-safe: what was granted to a dropped future goes to the next.
+    /// Waits for a permit for a connection to `authority`. Cancel-safe: a permit that was granted to a dropped future
+    /// goes to the next waiting request.
     pub(crate) async fn acquire(&self, authority: &Rc<Authority>) -> Acquired {
         let seat = match self.shared.take_or_queue(authority) {
             Ok(acquired) => return acquired,
@@ -148,7 +154,7 @@ impl Pool {
         };
         let wait = Wait { shared: &self.shared, authority, seat };
         let mut acquired = poll_fn(|context| wait.seat.poll(context)).await;
-        // It may have been closed since it was granted.
+        // The peer may have closed it since it was granted.
         if acquired.pooled.as_ref().is_some_and(|pooled| !pooled.connection.is_reusable()) {
             acquired.pooled = None;
         }
@@ -169,7 +175,8 @@ impl fmt::Debug for Pool {
 }
 
 impl Acquired {
-    /// Gives the connection back for the next request, or only the permit if there is none or it cannot be used again.
+    /// Returns the connection to the pool for the next request. If there is no connection, or it cannot be reused, only
+    /// returns the permit.
     pub(crate) fn give_back(self) {
         let Self { pooled, permit } = self;
         let (Some(mut pooled), Some(shared)) = (pooled, permit.shared.upgrade()) else { return };
@@ -196,7 +203,7 @@ impl Acquired {
         host.idle.push_back(Idle { pooled, since_ns });
         drop(hosts);
         drop(superfluous);
-        // Dropped after the connection is in its place; nobody waits, so this only counts.
+        // The connection is already in its place. No request waits, so this only changes the count.
         drop(permit);
         if let Some(waker) = shared.sweeper_waker.take() {
             waker.wake();
@@ -223,7 +230,8 @@ impl Drop for Permit {
 }
 
 impl Shared {
-    /// An idle connection, a permit for a new one, or a place in the queue.
+    /// Takes an idle connection or a permit for a new one. If there is neither, queues the request and returns its
+    /// seat.
     fn take_or_queue(self: &Rc<Self>, authority: &Rc<Authority>) -> Result<Acquired, Rc<Seat>> {
         let mut hosts = self.hosts.borrow_mut();
         let host = hosts.entry(Rc::clone(authority)).or_default();
@@ -248,7 +256,8 @@ impl Shared {
         })
     }
 
-    /// Closes the idle connections whose time is up or whose peer has gone; the time until the next look, if any is left.
+    /// Closes idle connections that have timed out or that their peers have closed. Returns the time until the next
+    /// check, or `None` if no idle connection is left.
     fn sweep(&self, now_ns: u64) -> Option<Duration> {
         let timeout_ns = u64::try_from(self.options.idle_timeout.as_nanos()).unwrap_or(u64::MAX);
         let mut next_ns = None;
@@ -267,7 +276,7 @@ impl Shared {
     }
 }
 
-/// The task that closes idle connections. It sleeps without a timer while there is none, and ends with its pool.
+/// The task that closes idle connections. It waits without a timer while there are none, and ends with its pool.
 async fn sweep(shared: Weak<Shared>) {
     loop {
         let pause = poll_fn(|context| {
@@ -295,12 +304,13 @@ enum SeatState {
     Queued,
     Waiting(Waker),
     Granted(Box<Acquired>),
-    /// Nobody sits here any more.
+    /// The request no longer waits.
     Left,
 }
 
 impl Seat {
-    /// Gives `acquired` to whoever waits here; only a seat that has been taken off the queue is given anything, once.
+    /// Grants `acquired` to the request that waits here. Must be called only once, after the seat was removed from the
+    /// queue.
     fn grant(&self, acquired: Acquired) {
         let before = mem::replace(&mut *self.0.borrow_mut(), SeatState::Granted(Box::new(acquired)));
         if let SeatState::Waiting(waker) = before {
@@ -318,7 +328,7 @@ impl Seat {
     }
 }
 
-/// Leaves the queue when the future that waits is dropped.
+/// Removes the seat from the queue if the waiting future is dropped.
 struct Wait<'p> {
     shared: &'p Shared,
     authority: &'p Authority,

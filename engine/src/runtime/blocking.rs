@@ -1,7 +1,7 @@
-//! Work that blocks, on a few threads beside the workers.
+//! Blocking work, on a few threads beside the workers.
 //!
-//! The threads are started when they are needed, and end when there is nothing to do. They serve all workers of the process, and
-//! other executors as well.
+//! The threads start on demand and end when they are idle. They serve all workers of the process, and other executors
+//! too.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -18,29 +18,32 @@ use super::contained::{contained, drop_contained};
 use super::system;
 use super::task::JoinError;
 
-/// Threads that [`spawn_blocking`] uses at the same time, in the whole process. Further work waits for one of them.
+/// Maximum of threads that [`spawn_blocking`] uses in the whole process. Further work waits in a queue.
 pub const BLOCKING_THREADS_MAX: usize = 64;
 
-/// How long a thread stays when there is nothing to do.
+/// Time after which an idle thread ends.
 const THREAD_IDLE_MAX: Duration = Duration::from_secs(10);
 
 static POOL: BlockingPool = BlockingPool::new("ringtide-blocking", BLOCKING_THREADS_MAX);
 
-/// Has `work`, which may block, done on a thread beside the workers, and gives a handle to wait for what comes of it.
+/// Runs `work`, which may block, on a thread beside the workers. Returns a handle to wait for its result.
 ///
-/// At most [`BLOCKING_THREADS_MAX`] pieces of work are done at a time, and what has to wait is begun in order. How many may wait is up to
-/// the callers. The threads are not bound to the core of the worker that started them.
+/// At most [`BLOCKING_THREADS_MAX`] pieces of work run at the same time. The others wait, and begin in the order of the
+/// calls. The queue has no limit, so the callers must bound it. The threads are not pinned to the core of the worker
+/// that started them.
 ///
-/// Nothing ends work that has begun. It goes on when its handle is dropped, when the task that waits for it is, and when the
-/// worker of that task is; its result is dropped on its thread then. The end of the process does not wait for it.
+/// Work that has begun cannot be stopped. It continues after its handle, the waiting task or that task's worker is
+/// dropped. Its result is then dropped on its own thread. The process can exit without waiting for it.
 ///
-/// Works on any thread and with any executor. `work` that panics ends alone, with [`JoinError::Panicked`].
+/// This function works on any thread and with any executor. If `work` panics, the handle returns
+/// [`JoinError::Panicked`], and nothing else is affected.
 ///
+/// # Examples
 /// ```
 /// use ringtide::runtime::{self, Worker, WorkerOptions};
 ///
 /// let size = Worker::new(&WorkerOptions::default())?.block_on(async {
-///     // Reading a file may wait for a disk, and all connections of the worker with it.
+///     // Reading a file may wait for a disk. On the worker's thread it would stop all connections of the worker.
 ///     runtime::spawn_blocking(|| std::fs::read("Cargo.toml").map(|bytes| bytes.len())).await
 /// })??;
 /// assert!(size > 0);
@@ -54,17 +57,20 @@ where
     POOL.spawn(work)
 }
 
-/// Waits for work that was given to [`spawn_blocking`], on any executor. Dropping it leaves the work to be done. Cancel-safe.
+/// Waits for the result of [`spawn_blocking`], on any executor. Dropping the handle does not stop the work.
+///
+/// # Cancel safety
+/// Cancel-safe.
 ///
 /// # Panics
-/// When it is polled after it has given its result.
+/// When it is polled after it has returned its result.
 pub struct BlockingHandle<T> {
     job: Arc<Job<T>>,
 }
 
 impl<T> BlockingHandle<T> {
-    /// Gives up work that has not begun: it is dropped here, and waiting gives [`JoinError::Aborted`]. Work that has begun goes on, and has
-    /// its result.
+    /// Cancels work that has not begun. The work is dropped here, and the handle returns [`JoinError::Aborted`]. Work
+    /// that has begun continues, and the handle returns its result.
     pub fn abort(&self) {
         let (work, waker) = {
             let mut state = lock(&self.job.state);
@@ -78,7 +84,7 @@ impl<T> BlockingHandle<T> {
         wake(waker);
     }
 
-    /// Whether the work is done, or was given up.
+    /// Returns whether the work is finished or was cancelled.
     pub fn is_finished(&self) -> bool {
         matches!(lock(&self.job.state).stage, Stage::Done(_) | Stage::Taken)
     }
@@ -88,7 +94,7 @@ impl<T> Future for BlockingHandle<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        // Wakers may be anybody's code, which no lock is held for.
+        // Cloning and dropping a waker may run foreign code, so the lock is not held then.
         let waker = context.waker().clone();
         let mut state = lock(&self.job.state);
         if matches!(state.stage, Stage::Queued(_) | Stage::Running) {
@@ -101,7 +107,7 @@ impl<T> Future for BlockingHandle<T> {
         drop(state);
         match done {
             Stage::Done(outcome) => Poll::Ready(outcome),
-            _ => panic!("a BlockingHandle was polled after it had given its result"),
+            _ => panic!("a BlockingHandle was polled after it had returned its result"),
         }
     }
 }
@@ -139,9 +145,9 @@ impl<T> Job<T> {
     }
 }
 
-/// A job of any result.
+/// A job with any type of result.
 trait Run: Send + Sync {
-    /// Does the work, unless it was given up.
+    /// Runs the work, unless it was cancelled.
     fn run(&self);
 }
 
@@ -161,7 +167,7 @@ impl<T: Send> Run for Job<T> {
     }
 }
 
-/// Threads that do one kind of work, which begins in the order in which it comes.
+/// A pool of threads for one kind of work. Jobs begin in the order in which they were queued.
 pub(crate) struct BlockingPool {
     name: &'static str,
     threads_max: usize,
@@ -176,7 +182,7 @@ struct Queue {
 }
 
 impl BlockingPool {
-    /// No threads yet. `name` is theirs.
+    /// Creates a pool without threads. The threads will be called `name`.
     pub(crate) const fn new(name: &'static str, threads_max: usize) -> Self {
         Self {
             name,
@@ -186,7 +192,7 @@ impl BlockingPool {
         }
     }
 
-    /// As [`spawn_blocking`], here.
+    /// Does what [`spawn_blocking`] does, on this pool.
     pub(crate) fn spawn<T, F>(&'static self, work: F) -> BlockingHandle<T>
     where
         T: Send + 'static,
@@ -202,13 +208,13 @@ impl BlockingPool {
         BlockingHandle { job }
     }
 
-    /// Queues a job, and starts a thread if none is free and there may be one more.
+    /// Queues a job. Starts a thread if none is free and the limit allows one more.
     fn push(&'static self, job: Arc<dyn Run>) -> io::Result<()> {
         let mut queue = lock(&self.queue);
         if queue.idle <= queue.jobs.len() && queue.threads < self.threads_max {
             match thread::Builder::new().name(self.name.to_owned()).spawn(|| self.work()) {
                 Ok(_) => queue.threads += 1,
-                // Those that run will come to it.
+                // The running threads will take the job.
                 Err(_) if queue.threads > 0 => {}
                 Err(error) => return Err(error),
             }
@@ -218,7 +224,7 @@ impl BlockingPool {
         Ok(())
     }
 
-    /// What a thread does: it ends after some time without work.
+    /// Runs jobs until there is none for [`THREAD_IDLE_MAX`]. This is the main function of a thread.
     fn work(&self) {
         system::leave_worker_core();
         let mut queue = lock(&self.queue);
@@ -226,7 +232,7 @@ impl BlockingPool {
             if let Some(job) = queue.jobs.pop_front() {
                 drop(queue);
                 job.run();
-                // Nobody may want the result any more, and dropping it is its owner's code.
+                // If the handle was dropped, the result is dropped here, and its `Drop` may panic.
                 drop_contained(job);
                 queue = lock(&self.queue);
                 continue;

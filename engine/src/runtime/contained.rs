@@ -1,19 +1,19 @@
-//! The bounds of a panic: code that is not the worker's own ends by itself, and nothing else does.
+//! Catching panics: a panic in foreign code ends only that code.
 
 use std::any::Any;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// What `code` gives, or the message of its panic, which the hook has reported. What `code` has left half-done must be nothing
-/// that is used again.
+/// Calls `code`. Returns its result, or the message of its panic, which the panic hook has reported. Nothing may be
+/// used again that `code` may have left in a broken state.
 #[inline]
 pub(super) fn contained<T>(code: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(code)).map_err(message_of)
 }
 
-/// Drops a value whose `Drop` may be anybody's code.
+/// Drops a value whose `Drop` may run foreign code.
 pub(super) fn drop_contained<T>(value: T) {
-    // The hook has reported a panic in it, and there is nobody else to tell.
+    // The panic hook has reported a panic, and there is no caller to report it to.
     let _ = contained(|| drop(value));
 }
 
@@ -24,9 +24,10 @@ fn message_of(panic: Box<dyn Any + Send>) -> String {
     } else if let Some(message) = panic.downcast_ref::<String>() {
         message.clone()
     } else {
-        "a value that is no message".to_owned()
+        "a panic value that is not a string".to_owned()
     };
-    // A value that somebody panics with may panic in turn when it is dropped, and so on; two are enough.
+    // The panic value may itself panic when it is dropped, and so may the value of that panic. Drop the first and leak
+    // the second.
     if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
         mem::forget(second);
     }

@@ -1,4 +1,4 @@
-//! The state of a worker that its tasks' sockets, timers and handles reach into, and which worker this thread is in.
+//! The state that a worker shares with its tasks' sockets, timers and handles, and the current worker of each thread.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;
@@ -20,19 +20,20 @@ thread_local! {
     static CURRENT: RefCell<Option<Rc<Core>>> = const { RefCell::new(None) };
 }
 
-/// The core of the worker whose `block_on` this thread is in.
+/// Returns the core of the worker whose `block_on` this thread is in.
 #[track_caller]
 pub(super) fn current() -> Rc<Core> {
-    // The panic is outside the closure, which would not know the caller.
+    // This panics outside the closure, because `#[track_caller]` does not work inside it.
     CURRENT.with_borrow(Option::clone).expect(
-        "this thread is not inside a ringtide worker's block_on; from other threads and runtimes, use a client::ClientHandle, or a \
+        "this thread is not inside a ringtide worker's block_on; from other threads and runtimes, use a client::ClientHandle or a \
          runtime::WorkerHandle",
     )
 }
 
-/// Which worker something belongs to: equal for the same worker, and for no other of the process before or after it.
+/// The identity of a worker. Two values are equal only if they belong to the same worker; the process never reuses one.
 ///
-/// For what is made on one worker and must not be used on another, as two workers of one thread may take turns.
+/// It helps to detect a value that was created on one worker and is used on another. Two workers of one thread may run
+/// in turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WorkerId(u64);
 
@@ -43,20 +44,20 @@ impl WorkerId {
     }
 }
 
-/// What a worker has done so far.
+/// What a worker has done since its start.
 #[derive(Clone, Debug, Default)]
 pub struct Statistics {
     /// The name of the driver.
     pub driver: &'static str,
-    /// What the driver uses of its kernel.
+    /// The kernel features that the driver uses.
     pub driver_features: Vec<&'static str>,
-    /// System calls that the driver has made.
+    /// The number of system calls that the driver has made.
     pub syscalls: u64,
-    /// Time spent spinning with nothing else to do, in nanoseconds.
+    /// Time spent spinning while there was nothing else to do, in nanoseconds.
     pub spin_ns: u64,
 }
 
-/// The state of a worker. Fields are borrowed for the time of a method only, never while a task is polled or dropped.
+/// The state of a worker. Each field is borrowed only within a method, never while a task is polled or dropped.
 pub(super) struct Core {
     id: WorkerId,
     worker: u16,
@@ -87,7 +88,7 @@ impl Core {
         }))
     }
 
-    /// Makes this the worker of the thread, in place of the one that is, until what it gives is dropped.
+    /// Makes this the current worker of the thread, until the returned guard is dropped and restores the previous one.
     pub(super) fn enter(self: &Rc<Self>) -> Entered {
         Entered {
             queue: RunQueue::set_local(Some(Rc::clone(&self.queue))),
@@ -95,7 +96,7 @@ impl Core {
         }
     }
 
-    /// Whether this thread is inside a `block_on`.
+    /// Returns whether this thread is inside a `block_on`.
     pub(super) fn is_any_entered() -> bool {
         CURRENT.with_borrow(Option::is_some)
     }
@@ -105,7 +106,7 @@ impl Core {
         self.id
     }
 
-    /// Its number, which is another's when nothing of this worker is left.
+    /// The number of this worker. Another worker can get it only when nothing of this worker is left.
     #[inline]
     pub(super) fn worker(&self) -> u16 {
         self.worker
@@ -116,12 +117,12 @@ impl Core {
         &self.queue
     }
 
-    /// Whom `context` wakes, to wait in one of the tables here. See [`Waiter::new`].
+    /// Creates a waiter for one of the tables here, from the waker of `context`. See [`Waiter::new`].
     pub(super) fn waiter(&self, context: &Context<'_>) -> Waiter {
         Waiter::new(context, self.worker)
     }
 
-    /// Wakes those who wait in the tables here.
+    /// Creates a list of waiters to wake in the tables here.
     pub(super) fn wakes(&self) -> Wakes {
         Wakes::new(Rc::clone(&self.queue))
     }
@@ -164,20 +165,20 @@ impl Core {
         self.driver.borrow_mut()
     }
 
-    /// The sockets and the driver under them.
+    /// Borrows the sockets and their driver.
     #[inline]
     pub(super) fn io(&self) -> (RefMut<'_, Sockets>, RefMut<'_, AnyDriver>) {
         (self.sockets.borrow_mut(), self.driver.borrow_mut())
     }
 
-    /// Closes a socket, a listener or a foreign wait.
+    /// Closes a socket, a listener or a wait for a foreign descriptor.
     pub(super) fn close(&self, handle: Handle) {
         let resource = {
             let (mut sockets, mut driver) = self.io();
             driver.close(handle);
             sockets.remove(handle)
         };
-        // Who waits for it may be anybody's code, so nothing is borrowed any more.
+        // Dropping a waiter may run foreign code, so nothing is borrowed here.
         drop(resource);
     }
 
@@ -193,14 +194,16 @@ impl Core {
 }
 
 impl Drop for Core {
-    /// Its handles keep a core beyond its worker, and its number stays taken as long: one that another worker had meanwhile would
-    /// make either take the other's wakes and handles for its own.
+    /// Frees the worker's number. Handles, such as sockets, keep a core alive after its worker has ended, and the
+    /// number stays in use until then. Otherwise a new worker could get the same number, and each of the two would
+    /// accept wakes and handles of the other.
     fn drop(&mut self) {
         unregister_worker(self.worker);
     }
 }
 
-/// While it lasts, this thread is inside a worker. Dropping it, also in a panic, restores what was before.
+/// A guard: while it exists, this thread is inside a worker. Dropping it restores the previous state, also during a
+/// panic.
 pub(super) struct Entered {
     queue: Option<Rc<RunQueue>>,
     core: Option<Rc<Core>>,

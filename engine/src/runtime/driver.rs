@@ -1,4 +1,4 @@
-//! Which driver a worker runs on: chosen at run time by trying, and a closed enum from there on.
+//! The driver of a worker. It is chosen at run time by trying, and stored in a closed enum.
 
 use std::env;
 use std::fmt;
@@ -12,17 +12,18 @@ use ringtide_fallback::Fallback;
 
 use super::system;
 
-/// The environment variable that stands in for [`DriverChoice::Auto`].
+/// The environment variable that replaces [`DriverChoice::Auto`].
 const DRIVER_VARIABLE: &str = "RINGTIDE_DRIVER";
 
-/// Which driver to use.
+/// The driver to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DriverChoice {
-    /// io_uring where it is usable, the fallback elsewhere; the environment variable `RINGTIDE_DRIVER` may name one. Each worker finds
-    /// out for itself: one whose ring does not fit into the locked memory that is left runs on the fallback, beside others on io_uring.
+    /// io_uring where it is usable, the fallback elsewhere. The environment variable `RINGTIDE_DRIVER` can name a
+    /// driver instead. Each worker tries for itself: a worker whose ring does not fit into the remaining locked memory
+    /// runs on the fallback, even while others run on io_uring.
     #[default]
     Auto,
-    /// io_uring or an error.
+    /// io_uring, or an error if it is not usable.
     IoUring,
     /// The fallback over epoll or kqueue.
     Fallback,
@@ -52,20 +53,21 @@ impl fmt::Display for DriverChoice {
 }
 
 impl DriverChoice {
-    /// The driver that a worker made now would try first, and in one line why it is not io_uring, if it is not by choice.
+    /// Returns the driver that a new worker would try first. If this is the fallback although it was not asked for,
+    /// also returns the reason on one line.
     ///
-    /// It is found out with a ring that is smaller than a worker's and given back at once. So a worker may still find that its own does not
-    /// fit into the locked memory allowed (`RLIMIT_MEMLOCK`), which all rings of a user share; see
-    /// [`Worker::fallback_reason`](super::Worker::fallback_reason).
+    /// This function tests io_uring with a ring that is smaller than a worker's ring, and closes it at once. All rings
+    /// of a user share the allowed locked memory (`RLIMIT_MEMLOCK`). So a worker may still find that its own ring does
+    /// not fit; see [`Worker::fallback_reason`](super::Worker::fallback_reason).
     ///
     /// # Errors
-    /// When io_uring was asked for and is not usable, or the environment variable names no driver.
+    /// If io_uring was asked for and is not usable, or if the environment variable does not name a driver.
     pub fn resolve(self) -> Result<(Self, Option<String>), SetupError> {
         self.or_named()?
             .try_io_uring(|| system::io_uring_usable().map(|()| Self::IoUring), || Ok(Self::Fallback))
     }
 
-    /// The choice that the environment variable makes in place of [`Auto`](Self::Auto).
+    /// Replaces [`Auto`](Self::Auto) by the choice in the environment variable, if it is set.
     fn or_named(self) -> Result<Self, SetupError> {
         match (self, env::var(DRIVER_VARIABLE)) {
             (Self::Auto, Ok(name)) => name.parse().map_err(|_| SetupError::UnknownDriverInVariable(name)),
@@ -73,7 +75,8 @@ impl DriverChoice {
         }
     }
 
-    /// What `io_uring` gives if that is wanted and works, else what `fallback` does, with the reason if it is not by choice.
+    /// Calls `io_uring` unless the choice is the fallback, and calls `fallback` if `io_uring` was not wanted or failed.
+    /// If it failed, also returns the reason.
     fn try_io_uring<T>(
         self,
         io_uring: impl FnOnce() -> Result<T, String>,
@@ -93,22 +96,22 @@ impl DriverChoice {
     }
 }
 
-/// Why a worker could not be made. Nothing is left behind.
+/// The reason why a worker could not be created. No resources are left behind.
 #[derive(Debug)]
 pub enum SetupError {
-    /// io_uring was asked for and is not usable, for the reason given.
+    /// io_uring was asked for and is not usable, for this reason.
     IoUring(String),
     /// The fallback could not be set up.
     Fallback(io::Error),
-    /// No driver has this name.
+    /// There is no driver of this name.
     UnknownDriver(String),
-    /// No driver has the name that the environment variable gives.
+    /// The environment variable names this driver, which does not exist.
     UnknownDriverInVariable(String),
     /// The worker could not be pinned to this core.
     Pin(usize),
-    /// More workers than a process can have: 65,535.
+    /// The process has 65,535 workers already, which is the maximum.
     TooManyWorkers,
-    /// The system gave no thread for the worker.
+    /// The system could not start a thread for the worker.
     Thread(io::Error),
 }
 
@@ -118,16 +121,16 @@ impl fmt::Display for SetupError {
             Self::IoUring(reason) => write!(f, "io_uring is not usable here: {reason}"),
             Self::Fallback(error) => write!(f, "the fallback driver could not be set up: {error}"),
             Self::UnknownDriver(name) => {
-                write!(f, "no driver is called '{name}': there are auto, io_uring and fallback")
+                write!(f, "no driver is called '{name}': use auto, io_uring or fallback")
             }
             Self::UnknownDriverInVariable(name) => {
-                write!(f, "{DRIVER_VARIABLE} is '{name}': there are auto, io_uring and fallback")
+                write!(f, "{DRIVER_VARIABLE} is '{name}': use auto, io_uring or fallback")
             }
             Self::Pin(core) => {
                 write!(f, "could not pin a worker to core {core}: this process may not run there")
             }
             Self::Thread(error) => write!(f, "could not start a worker's thread: {error}"),
-            Self::TooManyWorkers => f.write_str("a process has at most 65,535 workers"),
+            Self::TooManyWorkers => f.write_str("a process can have at most 65,535 workers"),
         }
     }
 }
@@ -141,7 +144,7 @@ impl std::error::Error for SetupError {
     }
 }
 
-/// The drivers there are. Each call costs one predictable branch.
+/// One of the drivers. Each call costs one predictable branch.
 pub(super) enum AnyDriver {
     #[cfg(target_os = "linux")]
     IoUring(ringtide_driver::io_uring::IoUring),
@@ -166,7 +169,7 @@ impl AnyDriver {
     }
 }
 
-/// Calls the same method of whichever driver it is.
+/// Calls the same method on each kind of driver.
 macro_rules! each {
     ($self:ident, $driver:ident => $call:expr) => {
         match $self {

@@ -1,4 +1,4 @@
-//! The way into a worker from other threads: a queue, and the question whether the worker must be woken to look at it.
+//! A worker's inbox for other threads: a queue, and the flags that decide whether the worker must be woken.
 
 use std::fmt;
 use std::mem;
@@ -11,7 +11,7 @@ use loom::sync::atomic::{AtomicBool, Ordering};
 #[cfg(not(ringtide_loom))]
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Sends work to one worker from any thread. Cheap to clone; outlives the worker without harm.
+/// Sends work to one worker from any thread. It is cheap to clone, and may outlive the worker.
 #[derive(Clone)]
 pub struct WorkerHandle {
     inbox: Arc<Inbox>,
@@ -22,12 +22,12 @@ impl WorkerHandle {
         Self { inbox }
     }
 
-    /// Has the worker call `function` between two tasks. What it makes need not be `Send`: it is called over there. A panic in
-    /// it ends it alone.
+    /// Makes the worker call `function` between two tasks. What `function` creates does not have to be `Send`, because
+    /// it runs on the worker's thread. A panic in it is caught there.
     ///
     /// # Errors
-    /// When the worker is gone; `function` has been dropped. `Ok` means that the worker had not gone yet: should it go before
-    /// it gets there, `function` is dropped uncalled.
+    /// If the worker has ended; `function` has been dropped. After `Ok` the worker may still end before it makes the
+    /// call. It then drops `function` without calling it.
     pub fn call(&self, function: impl FnOnce() + Send + 'static) -> Result<(), WorkerEnded> {
         if self.inbox.post(Message::Call(Box::new(function))) { Ok(()) } else { Err(WorkerEnded) }
     }
@@ -39,7 +39,7 @@ impl fmt::Debug for WorkerHandle {
     }
 }
 
-/// The worker that a [`WorkerHandle`] leads to is gone.
+/// The worker of a [`WorkerHandle`] has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkerEnded;
 
@@ -51,13 +51,13 @@ impl fmt::Display for WorkerEnded {
 
 impl std::error::Error for WorkerEnded {}
 
-/// What other threads can ask of a worker.
+/// A message from another thread to a worker.
 pub(super) enum Message {
     Wake(Handle),
     Call(Box<dyn FnOnce() + Send>),
 }
 
-/// The queue of one worker. It is bounded by its senders: a wake is posted by whoever was given a waker, a call by a caller.
+/// The queue of one worker. It has no limit of its own: its length depends on how many wakers and callers exist.
 pub(super) struct Inbox {
     queue: Mutex<Option<Vec<Message>>>,
     parking: Parking,
@@ -69,7 +69,7 @@ impl Inbox {
         Self { queue: Mutex::new(Some(Vec::new())), parking: Parking::new(), notifier }
     }
 
-    /// Queues a message, and wakes the worker if it is parked; false when the worker is gone.
+    /// Queues a message, and wakes the worker if it is parked. Returns `false` if the worker has ended.
     pub(super) fn post(&self, message: Message) -> bool {
         match self.queue.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
             Some(queue) => queue.push(message),
@@ -81,7 +81,7 @@ impl Inbox {
         true
     }
 
-    /// Takes what has been queued. Costs one load when there is nothing.
+    /// Takes all queued messages. Costs one load if there are none.
     #[inline]
     pub(super) fn take(&self) -> Vec<Message> {
         if !self.parking.take_announcement() {
@@ -90,29 +90,32 @@ impl Inbox {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).as_mut().map(mem::take).unwrap_or_default()
     }
 
-    /// Whether the worker may wait in its driver; if so it is parked until [`unpark`](Self::unpark).
+    /// Returns whether the worker may wait in its driver. If so, it is parked until [`unpark`](Self::unpark).
     #[inline]
     pub(super) fn park(&self) -> bool {
         self.parking.park()
     }
 
-    /// The worker is awake again.
+    /// Notes that the worker is awake again.
     #[inline]
     pub(super) fn unpark(&self) {
         self.parking.unpark();
     }
 
-    /// Refuses all messages from now on, and gives those that nobody has read.
+    /// Closes the inbox. It refuses all further messages. Returns the unread ones.
     pub(super) fn close(&self) -> Vec<Message> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
     }
 }
 
-/// Two flags that see to it that no announcement is slept through: the sender announces, then looks whether the worker is
-/// parked; the worker parks, then looks whether something was announced. In a single total order one of them sees the other.
+/// Two flags that keep a worker from sleeping while there is a message.
 ///
-/// Every change is a read-modify-write, so that each flag's changes form one chain which the later one always sees the end of; with
-/// plain stores the argument would need more of the memory model than loom checks.
+/// The sender sets `announced`, then checks `parked`. The worker sets `parked`, then checks `announced`. All these
+/// operations are `SeqCst`, so they have a single total order, and in it at least one of the two sees the flag of the
+/// other.
+///
+/// Every change is a read-modify-write. So the changes of each flag form one chain, and each change sees the one before
+/// it. With plain stores, the argument would need more of the memory model than loom checks.
 struct Parking {
     announced: AtomicBool,
     parked: AtomicBool,
@@ -123,19 +126,19 @@ impl Parking {
         Self { announced: AtomicBool::new(false), parked: AtomicBool::new(false) }
     }
 
-    /// After queueing; true when the worker is parked and this caller has to wake it.
+    /// Announces a message, after it was queued. Returns `true` if the worker is parked and this caller has to wake it.
     fn announce(&self) -> bool {
         self.announced.swap(true, Ordering::SeqCst);
         self.parked.swap(false, Ordering::SeqCst)
     }
 
-    /// Before reading the queue; true when there may be something in it.
+    /// Clears the announcement, before the queue is read. Returns `true` if the queue may contain messages.
     #[inline]
     fn take_announcement(&self) -> bool {
         self.announced.load(Ordering::Relaxed) && self.announced.swap(false, Ordering::SeqCst)
     }
 
-    /// True when the worker may wait.
+    /// Parks the worker. Returns `true` if it may wait.
     #[inline]
     fn park(&self) -> bool {
         self.parked.swap(true, Ordering::SeqCst);
@@ -158,7 +161,7 @@ mod loom_tests {
     use loom::sync::{Arc, Condvar, Mutex};
     use loom::thread;
 
-    /// A driver's wake-up: it lasts until the next wait, as an eventfd's does.
+    /// The wake-up of a driver. Like that of an eventfd, it lasts until the next wait.
     struct Wake {
         woken: Mutex<bool>,
         changed: Condvar,
@@ -192,7 +195,7 @@ mod loom_tests {
                 if parking.park() {
                     let mut woken = wake.woken.lock().unwrap();
                     while !*woken {
-                        // Waiting here for ever is what loom reports as a deadlock.
+                        // If this wait never ends, loom reports a deadlock.
                         woken = wake.changed.wait(woken).unwrap();
                     }
                     *woken = false;

@@ -1,4 +1,4 @@
-//! A listening socket as its task holds it.
+//! A listening socket, as its task uses it.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,7 +12,7 @@ use super::core::{self, Core};
 use super::socket::Socket;
 use super::socket_table::Resource;
 
-/// A listening socket. Closed when it is dropped; connections that nobody took are closed with it.
+/// A listening socket. Dropping it closes it, together with its connections that were not accepted yet.
 pub(crate) struct Listener {
     core: Rc<Core>,
     handle: Handle,
@@ -32,7 +32,8 @@ impl Listener {
         Ok(Self { core, handle })
     }
 
-    /// The next connection. Starts accepting if need be; after an error (such as `EMFILE`) the caller decides when to ask again.
+    /// Accepts the next connection. Starts accepting if necessary. After an error such as `EMFILE`, the caller decides
+    /// when to try again.
     pub(crate) fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Socket>> {
         if let Some(accepted) = self.next_accepted() {
             return Poll::Ready(accepted.map(|accepted| Socket::accepted(Rc::clone(&self.core), accepted)));
@@ -44,7 +45,7 @@ impl Listener {
         Poll::Pending
     }
 
-    /// A connection that was accepted already; accepts no further one.
+    /// Takes a connection that was already accepted. Does not start accepting.
     pub(crate) fn poll_accepted(&mut self, context: &mut Context<'_>) -> Poll<Socket> {
         let accepted = match self.core.sockets().get_mut(self.handle) {
             Some(Resource::Listener(state)) => state.accepted.pop_front(),
@@ -60,7 +61,7 @@ impl Listener {
         Poll::Pending
     }
 
-    /// A connection, or why there is none; `None` when one has to be waited for.
+    /// Returns an accepted connection or an error, or `None` if the caller has to wait.
     fn next_accepted(&self) -> Option<io::Result<Handle>> {
         let (mut sockets, mut driver) = self.core.io();
         let Some(Resource::Listener(state)) = sockets.get_mut(self.handle) else {
@@ -81,7 +82,8 @@ impl Listener {
         None
     }
 
-    /// Stops accepting until the next [`poll_accept`](Self::poll_accept) that finds no connection waiting. Further connections stay in the kernel's queue.
+    /// Stops accepting until [`poll_accept`](Self::poll_accept) is called and finds no accepted connection. Until then,
+    /// further connections stay in the kernel's queue.
     pub(crate) fn pause(&mut self) {
         self.core.io().1.cancel(self.handle);
     }

@@ -1,10 +1,12 @@
-//! One worker per core: a driver, a local executor, timers, and a way in for other threads.
+//! The runtime: one worker per core, with a driver, a local executor, timers, and an inbox for other threads.
 //!
-//! A [`Worker`] belongs to the thread that made it. Its tasks never move, so they need no `Send`, no lock and no atomic;
-//! other threads reach it through a [`WorkerHandle`] alone. Nothing here knows HTTP.
+//! A [`Worker`] belongs to the thread that created it. Its tasks never move to another thread, so they need no `Send`,
+//! no locks and no atomics. Other threads reach the worker only through a [`WorkerHandle`]. This module knows nothing
+//! about HTTP.
 //!
-//! A task's waker may be called from any thread. A waker of another kind, as combinators and other executors make them, may use the
-//! worker in all that it does: it is cloned, woken and dropped between the worker's steps.
+//! Any thread may call the waker of a task. Wakers of other kinds, such as those of combinators and other executors,
+//! may use every part of the worker: the worker clones, wakes and drops them only while it borrows none of its own
+//! state.
 //!
 //! ```
 //! use ringtide::runtime::{self, Worker, WorkerOptions};
@@ -22,10 +24,10 @@
 //! # Ok::<(), ringtide::runtime::SetupError>(())
 //! ```
 //!
-//! # Between workers
+//! # Communication between workers
 //!
-//! Workers share nothing by themselves. What has to be said now and then goes through a [`WorkerHandle`], which has a closure called over
-//! there; what it spawns there need not be `Send`:
+//! Workers share nothing. For occasional messages, use a [`WorkerHandle`]: it makes the other worker call a closure.
+//! What the closure spawns there does not have to be `Send`:
 //!
 //! ```
 //! use ringtide::runtime::{self, Worker, WorkerHandle, WorkerOptions};
@@ -35,8 +37,8 @@
 //! let (ready, other) = mpsc::channel::<WorkerHandle>();
 //! let (done, finished) = mpsc::channel();
 //! let thread = thread::spawn(move || {
-//!     let mut worker = Worker::new(&WorkerOptions::default()).expect("a worker can be made");
-//!     ready.send(worker.handle()).expect("the other thread waits");
+//!     let mut worker = Worker::new(&WorkerOptions::default()).expect("the worker is created");
+//!     ready.send(worker.handle()).expect("the other thread receives the handle");
 //!     // Tasks run while the worker is inside block_on.
 //!     worker.block_on(runtime::spawn_blocking(move || finished.recv())).expect("nothing panics");
 //! });
@@ -44,35 +46,35 @@
 //! other.call(move || {
 //!     runtime::spawn(async move {
 //!         runtime::yield_now().await;
-//!         done.send("from the other worker").expect("it is waited for");
+//!         done.send("from the other worker").expect("the other thread receives the message");
 //!     });
 //! })?;
 //! thread.join().expect("the worker ends");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! For a stream of messages, take any asynchronous channel that is `Send`: the wakers of tasks work from every thread, and a worker that
-//! waits in the kernel is woken by them. Channels of the standard library block, and a worker with them. With those of tokio, which
-//! need no tokio runtime:
+//! For a stream of messages, use any asynchronous channel that is `Send`. Wakers of tasks work from every thread, and
+//! they wake a worker that waits in the kernel. Do not use the channels of the standard library in a task: they block
+//! the whole worker. The channels of tokio work, and they do not need a tokio runtime:
 //!
 //! ```
 //! use ringtide::runtime::{Worker, WorkerOptions};
 //! use std::thread;
 //! use tokio::sync::{mpsc, oneshot};
 //!
-//! // One worker asks, each time with the way back for the answer.
+//! // Each question carries the channel for its answer.
 //! let (ask, mut questions) = mpsc::channel::<(u32, oneshot::Sender<u32>)>(16);
 //! let squares = thread::spawn(move || {
-//!     Worker::new(&WorkerOptions::default()).expect("a worker can be made").block_on(async {
+//!     Worker::new(&WorkerOptions::default()).expect("the worker is created").block_on(async {
 //!         while let Some((number, answer)) = questions.recv().await {
-//!             // Whoever has asked may have gone.
+//!             // Fails if the sender of the question no longer waits.
 //!             let _ = answer.send(number * number);
 //!         }
 //!     });
 //! });
 //! let answer = Worker::new(&WorkerOptions::default())?.block_on(async {
 //!     let (answer, answered) = oneshot::channel();
-//!     ask.send((7, answer)).await.expect("the other worker listens");
+//!     ask.send((7, answer)).await.expect("the other worker receives questions");
 //!     answered.await
 //! });
 //! assert_eq!(answer, Ok(49));
@@ -119,11 +121,12 @@ pub use self::timer::Timer;
 pub use self::timer_table::Spin;
 pub use self::worker::{Worker, WorkerOptions};
 
-/// Starts a task on the worker of this thread. It runs until it ends, is aborted, or the worker is dropped; dropping the handle
-/// leaves it running.
+/// Spawns a task on the worker of this thread.
+///
+/// The task runs until it ends, is aborted, or the worker is dropped. Dropping the handle does not stop the task.
 ///
 /// # Panics
-/// Outside a worker's [`block_on`](Worker::block_on).
+/// Outside a worker's [`block_on`](Worker::block_on), or if the worker has 16,777,215 tasks already.
 #[track_caller]
 pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
 where
@@ -133,8 +136,10 @@ where
     self::task::spawn(self::core::current().queue(), future)
 }
 
-/// The time on the worker's clock, in nanoseconds from an arbitrary start: that of the last look at the clock, which is
-/// taken at each return from the kernel. All completions of one turn so carry the same time, that of their arrival.
+/// Returns the time of the current turn on the worker's clock, in nanoseconds from an arbitrary start.
+///
+/// The worker reads the clock each time it returns from the kernel. So all completions of one turn have the same time:
+/// the time of their arrival.
 ///
 /// # Panics
 /// Outside a worker's [`block_on`](Worker::block_on).
@@ -143,7 +148,7 @@ pub fn turn_time_ns() -> u64 {
     self::core::current().turn_time_ns()
 }
 
-/// The time on the worker's clock, in nanoseconds from an arbitrary start, read now.
+/// Reads the worker's clock: nanoseconds from an arbitrary start.
 ///
 /// # Panics
 /// Outside a worker's [`block_on`](Worker::block_on).
@@ -152,7 +157,7 @@ pub fn now_ns() -> u64 {
     self::core::current().now_ns()
 }
 
-/// Which worker this thread is inside of. Costs a look at a thread-local variable.
+/// Returns the identity of the worker that this thread is inside of. The cost is one thread-local access.
 ///
 /// # Panics
 /// Outside a worker's [`block_on`](Worker::block_on).
@@ -161,7 +166,7 @@ pub fn worker_id() -> WorkerId {
     self::core::current().id()
 }
 
-/// What the worker of this thread has done so far.
+/// Returns the statistics of this thread's worker, counted since its start.
 ///
 /// # Panics
 /// Outside a worker's [`block_on`](Worker::block_on).
@@ -170,7 +175,7 @@ pub fn statistics() -> Statistics {
     self::core::current().statistics()
 }
 
-/// How many sockets of this thread's worker nobody holds any more, and stay open only until their peers close them.
+/// Returns how many sockets of this thread's worker have no owner and stay open only until their peers close them.
 ///
 /// # Panics
 /// Outside a worker's [`block_on`](Worker::block_on).
@@ -179,7 +184,10 @@ pub fn sockets_closing() -> usize {
     self::core::current().io().0.abandoned()
 }
 
-/// Waits for `duration`. Cancel-safe.
+/// Waits for `duration`.
+///
+/// # Cancel safety
+/// Cancel-safe.
 ///
 /// # Panics
 /// Outside a worker's [`block_on`](Worker::block_on).
@@ -189,7 +197,10 @@ pub async fn sleep(duration: Duration) {
     timer.elapsed().await;
 }
 
-/// Runs `future` for at most `duration`; `None` when the time was up, and the future has been dropped. Cancel-safe if `future` is.
+/// Runs `future` for at most `duration`. Returns `None` after that time, when it has dropped the future.
+///
+/// # Cancel safety
+/// Cancel-safe if `future` is.
 ///
 /// # Panics
 /// Outside a worker's [`block_on`](Worker::block_on).
@@ -206,7 +217,10 @@ pub async fn timeout<F: Future>(duration: Duration, future: F) -> Option<F::Outp
     .await
 }
 
-/// Lets the other ready tasks, and the kernel, have a turn. Cancel-safe.
+/// Yields to the other ready tasks and to the kernel, once.
+///
+/// # Cancel safety
+/// Cancel-safe.
 pub async fn yield_now() {
     let mut yielded = false;
     poll_fn(|context| {
@@ -220,7 +234,7 @@ pub async fn yield_now() {
     .await;
 }
 
-/// How many cores this process may run on, and so how many workers make sense.
+/// Returns how many cores this process may run on. This is a good number of workers.
 pub fn available_cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }

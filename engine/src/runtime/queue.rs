@@ -1,13 +1,13 @@
-//! A queue whose first element needs no allocation: nearly always there is at most one.
+//! A queue that stores its first element inline, because it nearly always has at most one.
 
 use std::collections::VecDeque;
 
-/// First in, first out. An empty queue that never held two elements owns no heap memory.
+/// A first-in, first-out queue. It has no heap memory unless it holds two or more elements.
 #[derive(Debug)]
 pub(crate) struct InlineQueue<T> {
     first: Option<T>,
     #[expect(clippy::box_collection, reason = "8 bytes instead of 32 in every idle connection")]
-    /// There only while there are two or more.
+    /// `Some` only while the queue has two or more elements.
     rest: Option<Box<VecDeque<T>>>,
 }
 
@@ -33,7 +33,7 @@ impl<T> InlineQueue<T> {
         if let Some(rest) = &mut self.rest {
             self.first = rest.pop_front();
             if rest.is_empty() {
-                // A burst is over; an idle connection shall own no memory.
+                // Free the memory, so that an idle connection owns none.
                 self.rest = None;
             }
         }

@@ -1,4 +1,4 @@
-//! Waiting for descriptors that are not the engine's.
+//! Readiness of descriptors that do not belong to the engine.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -12,12 +12,15 @@ use ringtide_driver::{Driver, Handle, Interest};
 use super::core::{self, Core};
 use super::socket_table::{PollState, Resource};
 
-/// Waits until a read from a descriptor that is not the engine's would not block. Cancel-safe: dropping the future ends the wait.
+/// Waits until a read from `descriptor` would not block. The descriptor must not belong to the engine.
 ///
-/// A descriptor in error counts as ready: the next call on it tells.
+/// A descriptor in an error state counts as ready. The next call on it returns the error.
+///
+/// # Cancel safety
+/// Cancel-safe. Dropping the future ends the wait.
 ///
 /// # Errors
-/// When the descriptor cannot be waited for, as a plain file under epoll.
+/// If the system cannot wait for this descriptor. An example is a regular file under epoll.
 ///
 /// # Panics
 /// Outside a worker's [`block_on`](super::Worker::block_on).
@@ -25,13 +28,13 @@ pub async fn readable(descriptor: BorrowedFd<'_>) -> io::Result<()> {
     ready(descriptor, Interest::Readable).await
 }
 
-/// As [`readable`], until a write would not block.
+/// Waits until a write to `descriptor` would not block. Otherwise like [`readable`].
 ///
 /// # Errors
-/// As [`readable`].
+/// See [`readable`].
 ///
 /// # Panics
-/// As [`readable`].
+/// See [`readable`].
 pub async fn writable(descriptor: BorrowedFd<'_>) -> io::Result<()> {
     ready(descriptor, Interest::Writable).await
 }

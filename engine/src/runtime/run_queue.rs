@@ -1,6 +1,7 @@
-//! The tasks of a worker, and which of them are ready: what a wake changes.
+//! The run queue of a worker: its tasks, and which of them are ready.
 //!
-//! It is apart from the rest of the worker's state because wakers reach it from anywhere on the thread, at any time.
+//! It is separate from the rest of the worker's state, because a waker may access it at any time on the worker's
+//! thread.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -12,29 +13,30 @@ use ringtide_driver::Handle;
 use ringtide_driver::limits::GENERATION_BITS;
 use ringtide_driver::slots::Slots;
 
-/// Bits of a task's slot in its waker's word, beside [`GENERATION_BITS`] of its generation and 16 of its worker.
+/// Number of bits for a task's slot in its waker's word. The rest holds [`GENERATION_BITS`] of its generation and 16
+/// bits of its worker.
 pub(super) const SLOT_BITS: u32 = 24;
 
-/// What those bits can hold.
+/// The largest value of those bits.
 pub(super) const SLOT_MASK: u32 = (1 << SLOT_BITS) - 1;
 
-/// The future of `block_on` itself, in a slot that no task has.
+/// The future of `block_on`. Its slot is never used for a task.
 pub(super) const MAIN: Handle = Handle::new(SLOT_MASK, 0);
 
-/// Tasks that one worker can have.
+/// Maximum of tasks on one worker.
 const TASKS_MAX: usize = SLOT_MASK as usize;
 
 const _: () =
     assert!(16 + GENERATION_BITS + SLOT_BITS == usize::BITS, "wakers pack all of them into one 64-bit word");
 
-/// A task as the queue has it: its result goes elsewhere.
+/// The future of a task. It has no output, because the task stores its result elsewhere.
 pub(super) type TaskFuture = Pin<Box<dyn Future<Output = ()>>>;
 
 thread_local! {
     static LOCAL: RefCell<Option<Rc<RunQueue>>> = const { RefCell::new(None) };
 }
 
-/// The tasks of one worker. Its fields are borrowed for the time of a method only, and no method runs a future's code.
+/// The tasks of one worker. Each field is borrowed only within a method, and no method runs the code of a future.
 pub(super) struct RunQueue {
     worker: u16,
     main_ready: Cell<bool>,
@@ -45,13 +47,13 @@ pub(super) struct RunQueue {
 }
 
 struct TaskState {
-    /// `None` while it is being polled.
+    /// `None` while the task is being polled.
     future: Option<TaskFuture>,
     scheduled: bool,
 }
 
 impl RunQueue {
-    /// No tasks yet, for the worker of this number.
+    /// Creates an empty queue for the worker with this number.
     pub(super) fn new(worker: u16) -> Self {
         Self {
             worker,
@@ -62,26 +64,26 @@ impl RunQueue {
         }
     }
 
-    /// The number of the worker.
+    /// Returns the number of the worker.
     #[inline]
     pub(super) fn worker(&self) -> u16 {
         self.worker
     }
 
-    /// Has the wakes of this worker's tasks on this thread come here from now on. Gives whose came until now.
+    /// Makes `queue` the queue for wakes on this thread. Returns the previous one.
     pub(super) fn set_local(queue: Option<Rc<Self>>) -> Option<Rc<Self>> {
         LOCAL.replace(queue)
     }
 
-    /// The number of the worker whose `block_on` this thread is in.
+    /// Returns the number of the worker whose `block_on` this thread is in.
     pub(super) fn local_worker() -> Option<u16> {
         LOCAL.with_borrow(|local| local.as_ref().map(|queue| queue.worker))
     }
 
-    /// Wakes the task if this thread is inside `block_on` of that worker.
+    /// Wakes the task if this thread is inside `block_on` of that worker. Returns whether it is.
     #[inline]
     pub(super) fn wake_if_local(worker: u16, task: Handle) -> bool {
-        // A waker may be dropped or woken while the thread's locals are being destroyed; then it is no local wake.
+        // The thread's locals may already be destroyed when a waker is called. Then the wake is not local.
         LOCAL
             .try_with(|local| match &*local.borrow() {
                 Some(queue) if queue.worker == worker => {
@@ -93,7 +95,7 @@ impl RunQueue {
             .unwrap_or(false)
     }
 
-    /// Enters a task, which is ready.
+    /// Adds a task, which is ready at once.
     #[track_caller]
     pub(super) fn insert(&self, future: TaskFuture) -> Handle {
         let mut tasks = self.tasks.borrow_mut();
@@ -103,12 +105,13 @@ impl RunQueue {
         task
     }
 
-    /// Takes a task out. Its future comes back unless it is being polled: then it goes when the poll has ended.
+    /// Removes a task. Returns its future, unless the task is being polled. In that case the future is dropped at the
+    /// end of the poll.
     pub(super) fn remove(&self, task: Handle) -> Option<TaskFuture> {
         self.tasks.borrow_mut().remove(task).and_then(|state| state.future)
     }
 
-    /// Takes all tasks out.
+    /// Removes all tasks and returns their futures.
     pub(super) fn remove_all(&self) -> Vec<TaskFuture> {
         let mut tasks = self.tasks.borrow_mut();
         let handles = tasks.handles();
@@ -124,37 +127,37 @@ impl RunQueue {
             && !state.scheduled
         {
             state.scheduled = true;
-            // A task without its future is the one that is being polled: it has woken itself.
+            // A task without a future is being polled, so it has woken itself.
             let queue = if state.future.is_some() { &self.ready } else { &self.yielded };
             queue.borrow_mut().push_back(task);
         }
     }
 
-    /// Whether the future of `block_on` is ready; it is not any more.
+    /// Returns whether the future of `block_on` is ready, and clears that state.
     #[inline]
     pub(super) fn take_main_ready(&self) -> bool {
         self.main_ready.replace(false)
     }
 
-    /// Whether anything is ready.
+    /// Returns whether anything is ready.
     #[inline]
     pub(super) fn is_ready(&self) -> bool {
         self.main_ready.get() || self.has_ready_task()
     }
 
-    /// Whether a task is ready.
+    /// Returns whether a task is ready.
     #[inline]
     pub(super) fn has_ready_task(&self) -> bool {
         !self.ready.borrow().is_empty()
     }
 
-    /// How many tasks are ready.
+    /// Returns how many tasks are ready.
     #[inline]
     pub(super) fn ready_count(&self) -> usize {
         self.ready.borrow().len()
     }
 
-    /// The next task that is ready.
+    /// Takes the next ready task from the queue.
     #[inline]
     pub(super) fn next_ready(&self) -> Option<Handle> {
         self.ready.borrow_mut().pop_front()
@@ -166,7 +169,7 @@ impl RunQueue {
         self.ready.borrow_mut().append(&mut self.yielded.borrow_mut());
     }
 
-    /// The future of a task, to be polled; `None` when the task is gone.
+    /// Takes the future of a task to poll it. Returns `None` if the task no longer exists.
     #[inline]
     pub(super) fn begin_poll(&self, task: Handle) -> Option<TaskFuture> {
         self.tasks.borrow_mut().get_mut(task).and_then(|state| {
@@ -175,7 +178,8 @@ impl RunQueue {
         })
     }
 
-    /// Gives a future back that has been polled. It comes back to be dropped if the task has ended, or was taken out meanwhile.
+    /// Returns a future to its task after a poll. If the task has ended or was removed meanwhile, gives the future back
+    /// to the caller, who drops it.
     #[inline]
     pub(super) fn end_poll(&self, task: Handle, future: TaskFuture, finished: bool) -> Option<TaskFuture> {
         let mut tasks = self.tasks.borrow_mut();

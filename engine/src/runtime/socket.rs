@@ -1,6 +1,7 @@
-//! A connected socket as its task holds it.
+//! A connected socket, as its task uses it.
 //!
-//! Dropping a [`Socket`] in the middle of anything is sound: the driver cancels, waits for the kernel, and closes.
+//! A [`Socket`] may be dropped at any time: the driver cancels its operations, waits for the kernel, and then closes
+//! it.
 
 use std::fmt;
 use std::io;
@@ -18,17 +19,17 @@ use super::unread::charge;
 use super::waiter::Waiter;
 use crate::limits::CLOSE_AFTER_PEER_NS;
 
-/// A handle that no driver gives out (generations start at 1), which closing does nothing to.
+/// A handle that no driver uses, because generations start at 1. Closing it does nothing.
 const NOBODY: Handle = Handle::new(u32::MAX, 0);
 
-/// A connected stream socket, or one on its way there. Closed when it is dropped.
+/// A stream socket that is connected or is connecting. Dropping it closes it.
 pub(crate) struct Socket {
     core: Rc<Core>,
     handle: Handle,
 }
 
 impl Socket {
-    /// Starts to connect; see [`poll_connected`](Self::poll_connected).
+    /// Starts to connect. [`poll_connected`](Self::poll_connected) reports the result.
     pub(crate) fn connect(address: &Address) -> io::Result<Self> {
         let core = core::current();
         let handle = {
@@ -43,7 +44,7 @@ impl Socket {
         Ok(Self { core, handle })
     }
 
-    /// Takes over a connected socket that was made elsewhere.
+    /// Creates a socket from a connected descriptor.
     #[track_caller]
     pub(crate) fn adopt(socket: OwnedFd) -> io::Result<Self> {
         let core = core::current();
@@ -56,12 +57,12 @@ impl Socket {
         Ok(Self { core, handle })
     }
 
-    /// One that a listener has accepted, and that is in the table.
+    /// Creates a socket that a listener has accepted and entered in the table.
     pub(super) fn accepted(core: Rc<Core>, handle: Handle) -> Self {
         Self { core, handle }
     }
 
-    /// Whether the connection stands, or why it does not.
+    /// Waits for the result of the connect.
     pub(crate) fn poll_connected(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll(context, SocketState::send_waiter, |state| match &state.sending {
             Sending::Connecting => Poll::Pending,
@@ -72,10 +73,11 @@ impl Socket {
         })
     }
 
-    /// The next bytes, or `None` at the end of the stream. Starts receiving if need be.
+    /// Receives the next bytes; `None` at the end of the stream. Starts to receive if necessary.
     #[inline]
     pub(crate) fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Lease>>> {
-        // As `poll` does it, written out: this is where a request spends its time, and returning early spares the moves of a lease.
+        // This repeats the code of `poll`, because requests spend most of their time here. Returning early avoids moves
+        // of the lease.
         let mut sockets = self.core.sockets();
         let (state, unread) = sockets.state_and_unread(self.handle);
         if let Some(lease) = state.received.pop_front() {
@@ -93,7 +95,8 @@ impl Socket {
             Receiving::Idle | Receiving::Paused => self.receive(state)?,
             Receiving::Armed | Receiving::Pausing | Receiving::Abandoned => {}
         }
-        // Nobody waits for the end of a skip-success send, but for what the peer says to it; of this one it has not got a byte.
+        // The sender of a skip-success send waits for the response, not for the end of the send. The send has failed,
+        // so no response comes.
         if let Sending::SkipSuccessFailed { error, .. } = state.sending {
             return Poll::Ready(Err(error.to_error()));
         }
@@ -104,8 +107,8 @@ impl Socket {
         Poll::Pending
     }
 
-    /// Says that the reader has `size` bytes in hand that it cannot work on now. They count for the worker as if they were unread, until it
-    /// says otherwise.
+    /// Reports that the reader holds `size` bytes that it cannot process now. The worker counts them as unread until
+    /// the next call.
     pub(crate) fn hold(&mut self, size: u32) {
         let mut sockets = self.core.sockets();
         let (state, unread) = sockets.state_and_unread(self.handle);
@@ -114,25 +117,25 @@ impl Socket {
         unread.held(size);
     }
 
-    /// Whether the peer has closed, or failed, or sent something, as far as is known without asking the kernel: such a connection
-    /// is not fit for a new request.
+    /// Returns whether the peer has closed, the connection has failed, or data has arrived, as far as known without a
+    /// system call. Such a connection must not be used for a new request.
     pub(crate) fn has_news(&self) -> bool {
         self.with(|state| {
             !state.received.is_empty() || matches!(state.receiving, Receiving::Eof | Receiving::Failed(_))
         })
     }
 
-    /// Whether the peer is known to have sent its last byte, whatever has not been read yet.
+    /// Returns whether the peer is known to have sent its last byte, even if bytes are still unread.
     pub(crate) fn has_ended(&self) -> bool {
         self.with(|state| state.receiving == Receiving::Eof)
     }
 
-    /// Starts to receive if it has not yet, so that a peer's end is noticed while nobody reads.
+    /// Starts to receive if necessary, so that the end of the stream is noticed without a reader.
     pub(crate) fn watch(&mut self) -> io::Result<()> {
         self.with(|state| if state.receiving == Receiving::Idle { self.receive(state) } else { Ok(()) })
     }
 
-    /// Starts a send of all of `buffer`; see [`poll_sent`](Self::poll_sent). One at a time.
+    /// Starts a send of all of `buffer`; see [`poll_sent`](Self::poll_sent). Only one send can be in flight.
     #[inline]
     pub(crate) fn send(&mut self, buffer: SendBuffer) -> io::Result<()> {
         let handle = self.handle;
@@ -146,9 +149,10 @@ impl Socket {
         })
     }
 
-    /// Starts a send that says nothing when it succeeds at once; see [`Driver::send_skip_success`]. While it has to wait,
-    /// [`is_sending`](Self::is_sending) and [`poll_sent`](Self::poll_sent) are about it. When it fails at once, so does the next
-    /// [`poll_receive`](Self::poll_receive) that finds nothing.
+    /// Starts a send without a completion on success; see [`Driver::send_skip_success`].
+    ///
+    /// If the send has to wait, [`is_sending`](Self::is_sending) and [`poll_sent`](Self::poll_sent) report on it. If it
+    /// fails at once, the next [`poll_receive`](Self::poll_receive) that finds no data returns the error.
     #[inline]
     pub(crate) fn send_skip_success(&mut self, bytes: &'static [u8]) -> io::Result<()> {
         let handle = self.handle;
@@ -159,13 +163,15 @@ impl Socket {
         })
     }
 
-    /// Whether a send is under way whose end has not been taken by [`poll_sent`](Self::poll_sent).
+    /// Returns whether a send is in flight, or has ended and [`poll_sent`](Self::poll_sent) has not returned its result
+    /// yet.
     #[inline]
     pub(crate) fn is_sending(&self) -> bool {
         self.with(|state| matches!(state.sending, Sending::Busy | Sending::Done(..)))
     }
 
-    /// The end of the send under way, with the memory of its buffer if that was the sender's own. A skip-success send that failed shows its error here as well.
+    /// Waits for the end of the send. Returns the memory of its buffer if the sender owned it. Also returns the error
+    /// of a failed skip-success send.
     #[inline]
     pub(crate) fn poll_sent(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Vec<u8>>>> {
         self.poll(context, SocketState::send_waiter, |state| match mem::take(&mut state.sending) {
@@ -182,7 +188,8 @@ impl Socket {
         })
     }
 
-    /// The memory of a send that has ended, if it was the sender's own; nobody is woken for one that has not.
+    /// Returns the memory of a send that has ended, if the sender owned it. Does not register for a wake-up if a send
+    /// is in flight.
     #[inline]
     pub(crate) fn take_sent(&mut self) -> Option<Vec<u8>> {
         self.with(|state| match mem::take(&mut state.sending) {
@@ -194,8 +201,8 @@ impl Socket {
         })
     }
 
-    /// Ready when the peer has sent its last byte, or the connection has failed, whatever has not been read yet. Starts to receive
-    /// if it has not yet.
+    /// Waits until the peer has sent its last byte, or the connection has failed, even if bytes are still unread.
+    /// Starts to receive if necessary.
     pub(crate) fn poll_ended(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.watch()?;
         self.poll(context, SocketState::receive_waiter, |state| match &state.receiving {
@@ -205,12 +212,12 @@ impl Socket {
         })
     }
 
-    /// Ends the send under way early, if there is one; [`poll_sent`](Self::poll_sent) tells when it has ended.
+    /// Cancels the send in flight, if there is one. [`poll_sent`](Self::poll_sent) reports when it has ended.
     pub(crate) fn cancel_send(&mut self) {
         self.core.driver().cancel_send(self.handle);
     }
 
-    /// So many bytes of the last send the kernel took, if it has failed.
+    /// Returns how many bytes of the last send the kernel accepted, if that send failed.
     pub(crate) fn failed_send_size(&self) -> Option<usize> {
         self.with(|state| match state.sending {
             Sending::Failed { sent_size, .. } | Sending::SkipSuccessFailed { sent_size, .. } => {
@@ -220,42 +227,43 @@ impl Socket {
         })
     }
 
-    /// When the last send was handed to the kernel, on the worker's clock; 0 before the first.
+    /// The time at which the last send was submitted, on the worker's clock. 0 before the first send.
     #[inline]
     pub(crate) fn sent_at_ns(&self) -> u64 {
         self.with(|state| state.sent_at_ns)
     }
 
-    /// Whether something has arrived that nobody has read, and more may come.
+    /// Returns whether unread bytes have arrived while the stream is still open for more.
     pub(crate) fn has_unread(&self) -> bool {
         self.with(|state| {
             !state.received.is_empty() && !matches!(state.receiving, Receiving::Eof | Receiving::Failed(_))
         })
     }
 
-    /// Pieces that have arrived and that nobody has read.
+    /// Returns how many received pieces are unread.
     pub(crate) fn unread_count(&self) -> usize {
         self.with(|state| state.received.len())
     }
 
-    /// Whether a send has been started and not been handed to the kernel, which the worker's next turn does.
+    /// Returns whether a send was started but not yet submitted. The worker's next turn submits it.
     pub(crate) fn is_unsent(&self) -> bool {
         self.core.sockets().is_unstamped(self.handle)
     }
 
-    /// Closes when the peer has closed, or after [`CLOSE_AFTER_PEER_NS`]; what still arrives is dropped. When more than
-    /// `count_max` wait so on the worker, the oldest does no longer.
+    /// Closes the socket after the peer has closed it, or after [`CLOSE_AFTER_PEER_NS`]. Data that arrives until then
+    /// is dropped. When more than `count_max` sockets of the worker wait like this, the oldest is closed at once.
     pub(crate) fn close_after_peer(mut self, count_max: usize) {
         let handle = self.handle;
         let deadline_ns = self.core.turn_time_ns() + CLOSE_AFTER_PEER_NS;
         let (waits, nobody_waits) = self.with_all(|sockets, driver| {
             let Some(state) = sockets.state_mut(handle) else { return Default::default() };
             let receives = match state.receiving {
-                // A peer's end follows its last bytes closely, but comes a turn later here: the next connection would be started before
-                // this one is closed, and a server that serves one at a time would wait for that.
+                // The peer's end often arrives right after its last bytes, but is reported a turn later. By then the
+                // next connection would have been started, before this one is closed. A server that serves one
+                // connection at a time would not serve it before. So ask the driver now.
                 Receiving::Armed => !driver.is_at_end(handle),
                 Receiving::Idle | Receiving::Paused => driver.receive(handle).is_ok(),
-                // Only one that is receiving learns of the end.
+                // A socket that does not receive would not notice the end.
                 Receiving::Pausing | Receiving::Abandoned | Receiving::Eof | Receiving::Failed(_) => false,
             };
             let waiters = [mem::take(&mut state.receive_waiter), mem::take(&mut state.send_waiter)];
@@ -266,19 +274,19 @@ impl Socket {
         });
         drop(nobody_waits);
         if waits {
-            // The socket's state and handle stay in the tables, and the turn that sees its end closes it. Forgetting the
-            // whole socket would keep the worker's core, and with it the driver, for ever.
+            // The socket's state and handle stay in the tables, and the turn that sees the end closes it.
+            // `mem::forget(self)` would leak the worker's core and its driver.
             self.handle = NOBODY;
         }
     }
 
-    /// See [`turn_time_ns`](super::turn_time_ns).
+    /// Returns [`turn_time_ns`](super::turn_time_ns).
     #[inline]
     pub(crate) fn turn_time_ns(&self) -> u64 {
         self.core.turn_time_ns()
     }
 
-    /// Ends the sending half. No send may be under way.
+    /// Closes the sending side. No send may be in flight.
     pub(crate) fn shutdown(&mut self) -> io::Result<()> {
         self.core.driver().shutdown(self.handle)
     }
@@ -313,7 +321,7 @@ impl Socket {
         self.core.driver().receive(self.handle)
     }
 
-    /// Looks for an outcome; while there is none, whoever polls waits at `place`.
+    /// Calls `look`. If it returns `Pending`, registers the waker of `context` at `place`.
     #[inline]
     fn poll<T>(
         &self,

@@ -1,6 +1,7 @@
-//! All sockets, listeners and foreign descriptors of a worker: what has arrived for them, who waits, and what they may hold back.
+//! The table of a worker's sockets, listeners and foreign descriptors: what they received, their waiters, and their
+//! back-pressure.
 //!
-//! It is one table beside the driver's; an idle socket owns no buffer.
+//! It complements the driver's own table. An idle socket owns no buffer.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -15,27 +16,28 @@ use super::queue::InlineQueue;
 use super::unread::{Change, Unread, charge};
 use super::waiter::{Waiter, Wakes};
 
-/// The state of everything a worker has open, indexed by the driver's slots.
+/// The state of everything that a worker has open, indexed by the driver's slots.
 #[derive(Default)]
 pub(super) struct Sockets {
     entries: Vec<(u32, Option<Resource>)>,
-    /// Sockets with a send that has not been handed to the kernel yet.
+    /// Sockets with a send that was not submitted yet.
     unstamped: Vec<Handle>,
     pub(super) unread: Unread,
-    /// Sockets that are to be closed by their peers, by the time at which that is not waited for any longer; also some that
-    /// have been closed meanwhile.
+    /// Sockets that wait for their peers to close them, each with the time at which the worker closes it instead. Some
+    /// of them may have been closed since.
     abandoned: VecDeque<(u64, Handle)>,
-    /// Those that have not.
+    /// The number of sockets in `abandoned` that are still open.
     abandoned_count: usize,
 }
 
-// One per connection, of which there may be tens of thousands.
+// Each connection has one, and there may be tens of thousands.
 const _: () = assert!(size_of::<Resource>() <= 120);
 
 pub(super) enum Resource {
     Socket(SocketState),
     Listener(Box<ListenerState>),
-    /// Shared with who waits: the driver frees the handle as it reports, and its slot may be another's before they look.
+    /// Shared with the waiting future: the driver frees the handle when it reports, and the slot may be in use again
+    /// before the future is polled.
     Descriptor(Rc<RefCell<PollState>>),
 }
 
@@ -43,12 +45,12 @@ pub(super) enum Resource {
 pub(super) struct SocketState {
     pub(super) received: InlineQueue<Lease>,
     pub(super) unread_size: u32,
-    /// What the reader has taken and still holds; see `Socket::hold`.
+    /// Bytes that the reader has taken but still holds; see `Socket::hold`.
     pub(super) held_size: u32,
     pub(super) receiving: Receiving,
     pub(super) sending: Sending,
     pub(super) receive_waiter: Waiter,
-    /// Waits for the connect, then for sends.
+    /// Waits for the connect, later for sends.
     pub(super) send_waiter: Waiter,
     pub(super) sent_at_ns: u64,
 }
@@ -77,11 +79,12 @@ pub(super) enum Receiving {
     #[default]
     Idle,
     Armed,
-    /// Too much is unread; the cancellation is under way.
+    /// Too much is unread. The receive is being cancelled.
     Pausing,
-    /// Too much was unread; armed again when half of it has been read, or all and more is asked for.
+    /// Too much was unread. Receiving resumes when half of it has been read, or when the reader has read everything and
+    /// waits for more.
     Paused,
-    /// Nobody will read; the socket is closed when the peer has closed.
+    /// The socket no longer has a reader. It is closed when the peer has closed it.
     Abandoned,
     Eof,
     Failed(KeptError),
@@ -91,24 +94,24 @@ pub(super) enum Receiving {
 pub(super) enum Sending {
     #[default]
     Idle,
-    /// Not connected yet.
+    /// The connect is in flight.
     Connecting,
     Busy,
     Done(Option<Vec<u8>>),
-    /// The connect, or a send, has failed.
+    /// The connect or a send has failed.
     Failed {
         error: KeptError,
-        /// So many bytes of the send the kernel took.
+        /// The number of bytes of the send that the kernel accepted.
         sent_size: usize,
     },
-    /// A skip-success send has failed, whose end nobody waits for.
+    /// A skip-success send has failed. Its sender does not wait for its end.
     SkipSuccessFailed {
         error: KeptError,
         sent_size: usize,
     },
 }
 
-/// An error that can be reported more than once, as `io::Error` cannot.
+/// An error that can be reported more than once. `io::Error` cannot be cloned.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum KeptError {
     Os(i32),
@@ -165,7 +168,7 @@ impl Sockets {
         }
     }
 
-    /// The state of a socket that is there, and what it shares with the others.
+    /// Returns the state of an existing socket, and the count of unread bytes that all sockets share.
     #[inline]
     pub(super) fn state_and_unread(&mut self, handle: Handle) -> (&mut SocketState, &mut Unread) {
         match entry_mut(&mut self.entries, handle) {
@@ -186,7 +189,7 @@ impl Sockets {
         }
     }
 
-    /// Ends the receives of those that hold too much unread, right before a turn.
+    /// Cancels the receives of sockets with too many unread bytes. Called right before a turn.
     #[inline]
     pub(super) fn hold_back(&mut self, driver: &mut AnyDriver) {
         if !self.unread.is_easy() {
@@ -228,14 +231,14 @@ impl Sockets {
         }
     }
 
-    /// Notes that the socket has a send which the coming turn hands to the kernel.
+    /// Notes that the socket has a send which the next turn submits.
     #[inline]
     pub(super) fn note_send(&mut self, handle: Handle) {
         self.unstamped.push(handle);
     }
 
-    /// Leaves a socket that is receiving, and that nobody waits for, to its peer to close, until `deadline_ns`. Of more than
-    /// `count_max` the oldest is closed now.
+    /// Keeps a receiving socket without an owner open until its peer closes it, or until `deadline_ns`. If there are
+    /// more than `count_max` such sockets, closes the oldest now.
     pub(super) fn abandon(
         &mut self,
         handle: Handle,
@@ -259,7 +262,7 @@ impl Sockets {
         }
     }
 
-    /// Whether it still waits for its peer to close.
+    /// Returns whether the socket still waits for its peer to close it.
     fn is_abandoned(&mut self, handle: Handle) -> bool {
         self.state_mut(handle).is_some_and(|state| state.receiving == Receiving::Abandoned)
     }
@@ -270,23 +273,23 @@ impl Sockets {
         drop(self.remove(handle));
     }
 
-    /// How many sockets wait to be closed by their peers.
+    /// Returns how many sockets wait for their peers to close them.
     pub(super) fn abandoned(&self) -> usize {
         self.abandoned_count
     }
 
-    /// Whether a send has been started and not been handed to the kernel yet.
+    /// Returns whether a send was started but not submitted yet.
     pub(super) fn is_unstamped(&self, handle: Handle) -> bool {
         self.unstamped.contains(&handle)
     }
 
-    /// When the next abandoned socket is to be closed.
+    /// Returns the time at which the next abandoned socket has to be closed.
     #[inline]
     pub(super) fn next_close_ns(&self) -> Option<u64> {
         self.abandoned.front().map(|(deadline_ns, _)| *deadline_ns)
     }
 
-    /// Notes the time for every send that the coming turn hands to the kernel.
+    /// Stores the time of submission for every send that the next turn submits.
     #[inline]
     pub(super) fn stamp_sends(&mut self, now_ns: u64) {
         if self.unstamped.is_empty() {
@@ -310,11 +313,11 @@ fn entry_mut(entries: &mut [(u32, Option<Resource>)], handle: Handle) -> Option<
     }
 }
 
-/// Closes the abandoned sockets whose peers have not closed in time.
+/// Closes the abandoned sockets whose peers have not closed them in time.
 #[inline]
 pub(super) fn close_abandoned(sockets: &mut Sockets, driver: &mut AnyDriver, now_ns: u64) {
     while let Some((deadline_ns, handle)) = sockets.abandoned.front().copied() {
-        // Those whose peers did close are gone from the table, and only their entries here are left to drop.
+        // Sockets that their peers closed are no longer in the table. Only the entries here have to be dropped.
         let stands = sockets.is_abandoned(handle);
         if stands && deadline_ns > now_ns {
             return;
@@ -326,7 +329,8 @@ pub(super) fn close_abandoned(sockets: &mut Sockets, driver: &mut AnyDriver, now
     }
 }
 
-/// Books what the driver reports, and wakes whom it concerns. Tells whether a receive has filled its buffer.
+/// Stores the completions of a turn in the table and wakes the waiters. Returns whether a receive has filled its
+/// buffer.
 pub(super) fn dispatch(
     sockets: &mut Sockets,
     driver: &mut AnyDriver,
@@ -339,7 +343,7 @@ pub(super) fn dispatch(
         if let Event::Received(lease) = &event {
             filled |= lease.len() == buffer_size;
         }
-        // Accepted sockets are known to the driver alone until they are entered here.
+        // Only the driver knows an accepted socket until it is entered here.
         if let Event::Accepted(accepted) = event {
             match sockets.get_mut(handle) {
                 Some(Resource::Listener(state)) => {
@@ -373,7 +377,7 @@ pub(super) fn dispatch(
                     wakes.wake(&mut state.waiter);
                 }
             }
-            // Dropped meanwhile: its last event, or one that crossed with the close.
+            // The handle was closed meanwhile. This is its last event, or one that was under way when it was closed.
             None => {
                 if let Event::Sent(_, buffer) = event {
                     wakes.drop_later(buffer);
@@ -405,7 +409,7 @@ fn dispatch_to_socket(
             state.receiving = match end {
                 ReceiveEnd::Eof => Receiving::Eof,
                 ReceiveEnd::Error(error) => Receiving::Failed(KeptError::of(&error)),
-                // The reader may have caught up before the cancellation came through.
+                // The reader may have caught up while the receive was being cancelled.
                 ReceiveEnd::Cancelled if unread.ended_early(handle) => Receiving::Paused,
                 ReceiveEnd::Cancelled if state.unread_size < unread.size_max() / 2 => {
                     match driver.receive(handle) {
@@ -435,7 +439,7 @@ fn dispatch_to_socket(
                 _ => Sending::SkipSuccessFailed { error, sent_size },
             };
             wakes.wake(&mut state.send_waiter);
-            // After a skip-success send nobody waits for its end, but for the answer to it.
+            // The sender of a skip-success send does not wait for its end, but for the response.
             wakes.wake(&mut state.receive_waiter);
         }
         Event::SendWaits => state.sending = Sending::Busy,

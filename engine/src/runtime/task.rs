@@ -1,4 +1,4 @@
-//! Tasks: futures that a worker polls when they are woken, and the handles to wait for them.
+//! Tasks: futures that a worker polls when they are woken, and the handles that wait for their results.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -15,7 +15,7 @@ use super::contained::{contained, drop_contained};
 use super::run_queue::RunQueue;
 use super::waiter::Waiter;
 
-/// Starts a task on the worker. It runs until it ends, is aborted, or the worker is dropped.
+/// Spawns a task on the worker. The task runs until it ends, is aborted, or the worker is dropped.
 #[track_caller]
 pub(super) fn spawn<F>(queue: &Rc<RunQueue>, future: F) -> JoinHandle<F::Output>
 where
@@ -28,11 +28,15 @@ where
     JoinHandle { outcome, queue: Rc::clone(queue), task, aborted: Cell::new(false) }
 }
 
-/// Waits for a task's result. Dropping it leaves the task running. Cancel-safe.
+/// Waits for the result of a task. Dropping the handle does not stop the task.
+///
+/// # Cancel safety
+/// Cancel-safe.
 ///
 /// # Panics
-/// When it is awaited on another worker of the same thread while the task has not ended: the task's own worker does not run meanwhile, so
-/// that would be for ever.
+/// - When it is awaited on another worker of the same thread before the task has ended. The task's own worker does not
+///   run meanwhile, so the wait would never end.
+/// - When it is polled after it has returned its result.
 pub struct JoinHandle<T> {
     outcome: Rc<RefCell<Outcome<T>>>,
     queue: Rc<RunQueue>,
@@ -41,18 +45,19 @@ pub struct JoinHandle<T> {
 }
 
 impl<T> JoinHandle<T> {
-    /// Drops the task's future, at the latest when its current poll has ended. Waiting gives [`JoinError::Aborted`]
-    /// unless it had ended before. A panic in the future's `Drop` is contained, as one of the task is.
+    /// Aborts the task: drops its future now, or at the end of the current poll if it is being polled. The handle then
+    /// returns [`JoinError::Aborted`], unless the task had already ended. A panic in the future's `Drop` is caught.
     pub fn abort(&self) {
-        // The key of a task that is gone may be another's some day, as its generation wraps.
+        // An ended task's key may belong to another task, because generations wrap around.
         if self.is_finished() || self.aborted.replace(true) {
             return;
         }
-        // The future is dropped with no borrow held; one that is being polled is dropped when its poll has ended.
+        // Nothing is borrowed while the future is dropped. A future that is being polled is dropped at the end of its
+        // poll.
         drop_contained(self.queue.remove(self.task));
     }
 
-    /// Whether the task has ended.
+    /// Returns whether the task has ended.
     pub fn is_finished(&self) -> bool {
         !matches!(*self.outcome.borrow(), Outcome::Running(_))
     }
@@ -69,10 +74,10 @@ impl<T> Future for JoinHandle<T> {
             }
             return Poll::Pending;
         }
-        // The result of a task that has ended may be taken anywhere.
+        // The result of an ended task may be taken on any worker.
         match self.outcome.replace(Outcome::Taken) {
             Outcome::Done(result) => Poll::Ready(result),
-            _ => panic!("a JoinHandle was polled after it had given its result"),
+            _ => panic!("a JoinHandle was polled after it had returned its result"),
         }
     }
 }
@@ -83,14 +88,15 @@ impl<T> fmt::Debug for JoinHandle<T> {
     }
 }
 
-/// Why a task has no result.
+/// The reason why a task has no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JoinError {
-    /// It panicked, with this message. The worker and its other tasks go on.
+    /// The task panicked with this message. The worker and its other tasks continue.
     Panicked(String),
-    /// It was aborted, or its worker ended.
+    /// The task was aborted, or its worker ended.
     Aborted,
-    /// The system gave no thread to do it on, for this reason; [`spawn_blocking`](super::spawn_blocking) alone. Nothing was done.
+    /// The system could not start a thread, for this reason. Only [`spawn_blocking`](super::spawn_blocking) returns
+    /// this. The work was not started.
     NoThread(io::ErrorKind),
 }
 
@@ -99,7 +105,7 @@ impl fmt::Display for JoinError {
         match self {
             Self::Panicked(message) => write!(f, "the task panicked: {message}"),
             Self::Aborted => f.write_str("the task was aborted"),
-            Self::NoThread(kind) => write!(f, "the system gave no thread to do it on: {kind}"),
+            Self::NoThread(kind) => write!(f, "the system could not start a thread: {kind}"),
         }
     }
 }
@@ -113,7 +119,7 @@ enum Outcome<T> {
 }
 
 pin_project! {
-    /// A future with the place for its result, and panics contained.
+    /// A future with the place for its result. It catches panics.
     struct Task<F: Future> {
         #[pin]
         future: F,
@@ -121,7 +127,7 @@ pin_project! {
     }
 }
 
-/// Stores the result; when it is dropped without one, that is the result.
+/// Stores the result. If it is dropped without one, it stores [`JoinError::Aborted`].
 struct Completion<T> {
     outcome: Rc<RefCell<Outcome<T>>>,
 }
@@ -150,7 +156,7 @@ impl<F: Future> Future for Task<F> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
         let (future, completion) = (this.future, this.completion);
-        // The future is not polled again after a panic, so nobody sees what state it was left in.
+        // The future is not polled again after a panic, so its broken state cannot be observed.
         match contained(|| future.poll(context)) {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(output)) => completion.complete(Ok(output)),
@@ -167,9 +173,9 @@ mod tests {
     use super::*;
     use crate::runtime::{Worker, WorkerOptions, spawn, yield_now};
 
-    /// A key of an ended task comes to be another's when its slot has been used 2²⁴ times, which here is done by hand.
+    /// A new task gets the key of an ended one after 2²⁴ uses of the slot. This test sets the key by hand.
     #[test]
-    fn aborting_an_ended_task_leaves_whoever_has_its_key_alone() {
+    fn aborting_an_ended_task_does_not_affect_the_new_task_with_its_key() {
         Worker::new(&WorkerOptions::default()).unwrap().block_on(async {
             let mut ended = spawn(async {});
             let aborted = spawn(pending::<()>());
@@ -179,7 +185,7 @@ mod tests {
             ended.abort();
             assert!(!stranger.is_finished());
 
-            // One that aborts itself is gone from the table before it has ended.
+            // A task that aborts itself leaves the table before it has ended.
             let aborted = Rc::new(RefCell::new(aborted));
             let itself = Rc::clone(&aborted);
             let key = stranger.task;

@@ -1,4 +1,4 @@
-//! One deadline of a task.
+//! Timers: the public handle of one deadline.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -10,14 +10,18 @@ use ringtide_driver::Handle;
 use super::core::{self, Core};
 use super::timer_table::NEVER;
 
-/// One deadline, which can be set again and again. It belongs to the worker that made it.
+/// A deadline that can be set again and again. It belongs to the worker that created it.
+///
+/// # Panics
+/// Waiting for a timer panics on another worker of the same thread. Its own worker does not run meanwhile, so the wait
+/// would never end.
 pub struct Timer {
     core: Rc<Core>,
     handle: Handle,
 }
 
 impl Timer {
-    /// A timer that is not set.
+    /// Creates a timer without a deadline.
     ///
     /// # Panics
     /// Outside a worker's [`block_on`](super::Worker::block_on).
@@ -26,7 +30,8 @@ impl Timer {
         Self::with_precision(false)
     }
 
-    /// A timer that is not set, for whose deadlines the worker spins as [`WorkerOptions::spin`](super::WorkerOptions::spin) allows.
+    /// Creates a timer without a deadline. Before its deadlines, the worker spins as
+    /// [`WorkerOptions::spin`](super::WorkerOptions::spin) allows.
     ///
     /// # Panics
     /// Outside a worker's [`block_on`](super::Worker::block_on).
@@ -42,20 +47,21 @@ impl Timer {
         Self { core, handle }
     }
 
-    /// Sets the deadline, on the clock of [`now_ns`](super::now_ns); [`u64::MAX`] is never. One in the past elapses at the next
-    /// turn.
+    /// Sets the deadline, in nanoseconds on the clock of [`now_ns`](super::now_ns). [`u64::MAX`] means never. A
+    /// deadline in the past elapses at the next turn.
     #[inline]
     pub fn set(&mut self, deadline_ns: u64) {
         self.core.timers().set(self.handle, deadline_ns);
     }
 
-    /// Unsets the deadline.
+    /// Removes the deadline.
     #[inline]
     pub fn unset(&mut self) {
         self.set(NEVER);
     }
 
-    /// Ready when the deadline has come; it stays so until the timer is set again. Otherwise the task is woken then.
+    /// Polls for the deadline. Returns `Ready` once it has passed, and again until the timer is set anew. Otherwise
+    /// wakes the task at the deadline.
     #[inline]
     pub fn poll_elapsed(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let waits = match self.core.timers().place_to_wait(self.handle) {
@@ -76,7 +82,10 @@ impl Timer {
         }
     }
 
-    /// Waits for the deadline. Cancel-safe.
+    /// Waits for the deadline.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe.
     pub async fn elapsed(&mut self) {
         poll_fn(|context| self.poll_elapsed(context)).await;
     }
@@ -98,7 +107,7 @@ impl fmt::Debug for Timer {
 impl Drop for Timer {
     fn drop(&mut self) {
         let waiter = self.core.timers().remove(self.handle);
-        // It may be anybody's code, so the table is not borrowed any more.
+        // The waker may run foreign code when it is dropped, so the table must not be borrowed here.
         drop(waiter);
     }
 }

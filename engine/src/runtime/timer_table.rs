@@ -1,7 +1,8 @@
-//! All timers of a worker: deadlines in nanoseconds, kept in user space; the nearest is handed to the driver's wait.
+//! The timers of a worker: deadlines in nanoseconds, kept in user space. The driver waits until the nearest one.
 //!
-//! Setting a timer that is set already to a later time, as each request does with its connection's timeout, costs a store: the entry in
-//! the heap stays, and when it comes up the timer is moved to where it was set to. Only an earlier time needs a new entry.
+//! Moving a deadline to a later time costs one store. Each request does so with the timeout of its connection. The old
+//! heap entry stays, and when its time comes, the timer gets a new entry for its actual deadline. Only an earlier
+//! deadline needs a new entry at once.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -11,39 +12,41 @@ use ringtide_driver::slots::Slots;
 
 use super::waiter::{Waiter, Wakes};
 
-/// Entries of the heap below which it is not worth a look whether they are stale.
+/// Size of the heap below which it is not searched for stale entries.
 const HEAP_SIZE_MIN: usize = 64;
 
-/// A deadline that is no deadline.
+/// The deadline of a timer that is not set.
 pub(super) const NEVER: u64 = u64::MAX;
 
-/// The most that a learnt spin window may be: waking later than this is the machine's overload, not its latency.
+/// Maximum of a learnt spin window. A wake-up that is later than this shows an overloaded machine, not its latency.
 const SPIN_LEARNT_MAX_NS: u64 = 200_000;
 
-/// Where a learnt spin window starts, before any wake-up has been seen.
+/// Initial value of a learnt spin window, before any wake-up was measured.
 const SPIN_LEARNT_START_NS: u64 = 60_000;
 
-/// Whether a worker may spin on its core, as a wake-up from the kernel comes tens of microseconds late; and for how long before its
-/// precise deadlines.
+/// Whether a worker may spin, and for how long before its precise deadlines.
+///
+/// Without spinning, a wake-up from the kernel comes tens of microseconds late.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Spin {
-    /// Never: the core is for others.
+    /// Never spin. The core is left to others.
     #[default]
     Off,
-    /// The last so many nanoseconds.
+    /// Spin for this many nanoseconds before a deadline.
     For(u64),
-    /// As long as recent wake-ups were late, at most 200 µs.
+    /// Spin for as long as recent wake-ups were late, at most 200 µs.
     Learnt,
 }
 
 /// All timers of a worker.
 pub(super) struct Timers {
     states: Slots<State>,
-    /// When to look at a timer. A timer may have several entries; only the one at `State::queued_ns` counts.
+    /// The times at which to look at a timer. A timer may have several entries. Only the one at `State::queued_ns` is
+    /// valid.
     heap: BinaryHeap<Reverse<Entry>>,
-    /// The size at which the heap is freed of stale entries: twice what the last such look left.
+    /// The size at which stale entries are removed from the heap: twice the size after the last removal.
     heap_size_max: usize,
-    /// Precise timers whose spin window has begun, with their deadlines.
+    /// Precise timers whose spin window has begun, and their deadlines.
     spinning: Vec<(u64, Handle)>,
     spin: Spin,
     learnt_ns: u64,
@@ -57,7 +60,7 @@ struct Entry {
 
 struct State {
     deadline_ns: u64,
-    /// The due time of the heap entry that counts, or `NEVER`.
+    /// The due time of the valid heap entry, or `NEVER`.
     queued_ns: u64,
     waiter: Waiter,
     elapsed: bool,
@@ -86,11 +89,11 @@ impl Timers {
         })
     }
 
-    /// Who waited for it comes back, to be dropped when the table is not borrowed any more.
+    /// Removes a timer. Returns its waiter, which the caller must drop when the table is no longer borrowed.
     pub(super) fn remove(&mut self, timer: Handle) -> Waiter {
         let state = self.states.remove(timer);
         self.spinning.retain(|(_, other)| *other != timer);
-        // What stays in the heap is recognised as stale when it comes up. A heap of nothing else is not kept.
+        // The heap entry becomes stale and is dropped when its time comes. If no timer is left, all entries are stale.
         if self.states.is_empty() {
             self.heap.clear();
         }
@@ -116,8 +119,8 @@ impl Timers {
         }
     }
 
-    /// Timers that are made for one wait, or set to ever earlier times, leave an entry each time, which would otherwise stay
-    /// until it is due.
+    /// Removes the stale entries. A timer leaves one behind when it is dropped or set to an earlier time. Otherwise
+    /// such an entry would stay until it is due.
     #[cold]
     fn drop_stale_entries(&mut self) {
         let states = &self.states;
@@ -127,7 +130,7 @@ impl Timers {
         self.heap_size_max = HEAP_SIZE_MIN.max(2 * self.heap.len());
     }
 
-    /// Where to wait for the deadline; `None` when it has come since it was set.
+    /// Returns the place to wait for the deadline, or `None` if the deadline has passed since it was set.
     #[inline]
     pub(super) fn place_to_wait(&mut self, timer: Handle) -> Option<&mut Waiter> {
         let state = self.states.get_mut(timer).expect("a timer's state lasts as long as the timer");
@@ -142,7 +145,7 @@ impl Timers {
         }
     }
 
-    /// When the worker has to be awake: a moment that has passed while it spins, `None` when no timer is set.
+    /// Returns when the worker has to be awake: a time in the past while it spins, `None` if no timer is set.
     #[inline]
     pub(super) fn next_ns(&self) -> Option<u64> {
         if !self.spinning.is_empty() {
@@ -151,13 +154,13 @@ impl Timers {
         self.heap.peek().map(|Reverse(entry)| entry.due_ns)
     }
 
-    /// Whether the spin window of a precise timer has begun.
+    /// Returns whether the spin window of a precise timer has begun.
     pub(super) fn is_spinning(&self) -> bool {
         !self.spinning.is_empty()
     }
 
-    /// Learns from a wait that was to end at `due_ns` and ended, for no other reason, at `now_ns`. The window grows at once and shrinks
-    /// slowly, so that nearly all wake-ups fall into it.
+    /// Learns from a wait that its deadline `due_ns` ended, and that returned at `now_ns`. The window grows at once and
+    /// shrinks slowly, so that it covers nearly all wake-ups.
     #[inline]
     pub(super) fn woken(&mut self, due_ns: u64, now_ns: u64) {
         if self.spin == Spin::Learnt && now_ns > due_ns {
@@ -166,7 +169,7 @@ impl Timers {
         }
     }
 
-    /// Wakes the tasks whose deadlines have come.
+    /// Wakes the tasks whose deadlines have passed.
     #[inline]
     pub(super) fn expire(&mut self, now_ns: u64, wakes: &mut Wakes) {
         while let Some(Reverse(entry)) = self.heap.peek() {

@@ -1,8 +1,9 @@
-//! How much the sockets of a worker hold unread, and when they are held back.
+//! Back-pressure: counts the unread bytes of a worker's sockets, and decides which sockets stop receiving.
 //!
-//! Whether a reader keeps up shows when its task has had its turn, so that is when sockets are looked at: right before the
-//! driver's next turn. Those with too much have their receive cancelled, and TCP holds their peers back. A socket whose reader asks for
-//! more and has nothing is always received from, so nobody waits for what another one holds.
+//! Only after a task had its turn is it clear whether its reader keeps up. So the worker checks the sockets right
+//! before the driver's next turn. It cancels the receives of sockets with too many unread bytes, and TCP slows down
+//! their peers. A socket always receives while its reader waits and has nothing unread. So no reader has to wait
+//! because of another socket's unread bytes.
 
 use ringtide_driver::{Driver, Handle, Lease};
 
@@ -12,27 +13,28 @@ use crate::limits::{
     UNREAD_CHARGE_MIN, UPSTREAM_UNREAD_SIZE_MAX,
 };
 
-/// What is held unread on a worker.
+/// The unread bytes of a worker.
 pub(super) struct Unread {
-    /// By all sockets.
+    /// The sum over all sockets.
     total_size: usize,
-    /// What a socket may hold when a turn begins: what that turn may add comes on top.
+    /// Maximum for one socket at the beginning of a turn. The turn may add to it.
     size_max: u32,
-    /// Peers are strangers, as those of a listener's connections are.
+    /// The worker listens, so its peers are not trusted.
     guarded: bool,
-    /// More than [`STRAINED_WORKER_UNREAD_SIZE`] is held, or was a moment ago.
+    /// The total exceeds [`STRAINED_WORKER_UNREAD_SIZE`], or did so and has not fallen to half of it yet.
     strained: bool,
-    /// Sockets that came to hold more than they may, to be looked at before the next turn.
+    /// Sockets that exceeded their maximum. They are checked before the next turn.
     crowded: Vec<Handle>,
-    /// Sockets whose receives have ended because of the strain; some may have begun again since.
+    /// Sockets whose receives were cancelled because of the strain. Some may have resumed since.
     held_back: Vec<Handle>,
 }
 
-/// What changes with the coming turn.
+/// A change of state before the next turn.
 pub(super) enum Change {
-    /// All receives are to end.
+    /// The worker comes under strain: all receives have to be cancelled.
     Strain,
-    /// Those of these sockets may go on, so that their peers' ends are noticed again.
+    /// The strain is over: the receives of these sockets may resume, so that the ends of their streams are noticed
+    /// again.
     Relief(Vec<Handle>),
 }
 
@@ -50,7 +52,7 @@ impl Default for Unread {
 }
 
 impl Unread {
-    /// Has the limits hold that are meant for strangers.
+    /// Applies the limits for peers that are not trusted.
     pub(super) fn guard(&mut self, driver: &mut AnyDriver) {
         if !self.guarded {
             self.guarded = true;
@@ -58,13 +60,13 @@ impl Unread {
         }
     }
 
-    /// What a socket may hold unread when a turn begins.
+    /// Returns how many unread bytes a socket may have at the beginning of a turn.
     #[inline]
     pub(super) fn size_max(&self) -> u32 {
         self.size_max
     }
 
-    /// A socket that held `before` holds `after`.
+    /// Notes that the unread bytes of `socket` have grown from `before` to `after`.
     #[inline]
     pub(super) fn received(&mut self, socket: Handle, before: u32, after: u32) {
         self.total_size += (after - before) as usize;
@@ -73,18 +75,19 @@ impl Unread {
         }
     }
 
-    /// So much is held beside what sockets have unread.
+    /// Adds bytes that a reader holds in addition to the unread ones.
     pub(super) fn held(&mut self, size: u32) {
         self.total_size += size as usize;
     }
 
-    /// So much is no longer held.
+    /// Subtracts bytes that are no longer held.
     #[inline]
     pub(super) fn taken(&mut self, size: u32) {
         self.total_size -= size as usize;
     }
 
-    /// Notes that the receive of `socket` has ended although nobody asked for it; whether that is so because of the strain.
+    /// Notes that the receive of `socket` was cancelled. Returns whether the worker is under strain; the socket then
+    /// has to stay paused.
     pub(super) fn ended_early(&mut self, socket: Handle) -> bool {
         if self.strained {
             self.held_back.push(socket);
@@ -92,7 +95,7 @@ impl Unread {
         self.strained
     }
 
-    /// Whether there is nothing to do before the coming turn.
+    /// Returns whether there is nothing to do before the next turn.
     #[inline]
     pub(super) fn is_easy(&self) -> bool {
         self.crowded.is_empty() && !self.strained && self.total_size <= STRAINED_WORKER_UNREAD_SIZE
@@ -102,8 +105,8 @@ impl Unread {
         std::mem::take(&mut self.crowded)
     }
 
-    /// Sees whether the worker has come under strain or out of it. The latter at half of what makes it, so that a walk over all
-    /// sockets is paid for by what was received meanwhile.
+    /// Returns whether strain begins or ends. It ends at half of the size at which it begins. So each walk over all
+    /// sockets is paid for by the many bytes received in between.
     pub(super) fn change(&mut self, driver: &mut AnyDriver) -> Option<Change> {
         if !self.strained && self.total_size > STRAINED_WORKER_UNREAD_SIZE {
             self.strained = true;
@@ -129,7 +132,8 @@ impl Unread {
     }
 }
 
-/// What an unread lease counts for. Not only its bytes: a peer that sends single ones would otherwise take a buffer with each.
+/// Returns how many bytes an unread lease counts. There is a minimum, because a peer that sends single bytes would
+/// otherwise occupy a buffer with each.
 #[inline]
 pub(super) fn charge(lease: &Lease) -> u32 {
     (lease.len() as u32).max(UNREAD_CHARGE_MIN)

@@ -1,8 +1,9 @@
-//! Who waits, as a worker's tables have it, and who is to be woken once they are not borrowed any more.
+//! Waiters in a worker's tables, and the list of waiters to wake when the tables are no longer borrowed.
 //!
-//! The waker of a task is a number, but one that a combinator has made may be anybody's code: it may poll, spawn or close when it
-//! is cloned, woken or dropped. So none of that is done while a table is borrowed. A task waits at once; whoever is none makes a
-//! [`Waiter`] first, swaps it into the table, and drops what it has displaced after. [`Wakes`] wakes in the same two ways.
+//! The waker of a task is a number. A waker of another kind may run foreign code when it is cloned, woken or dropped,
+//! and that code may poll, spawn or close. So this must not happen while a table is borrowed. A task's waker is stored
+//! directly. For any other waker, the caller first creates a [`Waiter`], then swaps it into the table, and drops the
+//! displaced one after the borrow. [`Wakes`] also treats the two kinds differently.
 
 use std::mem;
 use std::rc::Rc;
@@ -14,15 +15,16 @@ use super::contained::{contained, drop_contained};
 use super::run_queue::RunQueue;
 use super::waker;
 
-/// Somebody who waits for something in a worker's table, or nobody.
+/// A place in a worker's table for one waker.
 #[derive(Default)]
 pub(super) struct Waiter(Option<Waker>);
 
 impl Waiter {
-    /// Whom `context` wakes, to wait in a table of the worker of this number. No table may be borrowed.
+    /// Creates a waiter from the waker of `context`, for a table of the worker with this number. No table may be
+    /// borrowed.
     ///
     /// # Panics
-    /// When another worker polls, as this one does not run meanwhile: the wait would last for ever.
+    /// If another worker is polling. This worker does not run meanwhile, so the wait would never end.
     #[cold]
     pub(super) fn new(context: &Context<'_>, worker: u16) -> Self {
         let waker = context.waker();
@@ -30,15 +32,16 @@ impl Waiter {
             waker::copy_of_task_waker(waker).map_or_else(RunQueue::local_worker, |(home, _)| Some(home));
         assert!(
             polling.is_none_or(|polling| polling == worker),
-            "this future waits for something of another ringtide worker of this thread, which does not run meanwhile: use streams, \
-             timers, clients and join handles inside the block_on of the worker that they were made on, and from elsewhere a \
+            "this future belongs to another ringtide worker of this thread, which does not run meanwhile: use streams, \
+             timers, clients and join handles inside the block_on of the worker that created them; elsewhere, use a \
              ClientHandle or a WorkerHandle"
         );
         Self(Some(waker.clone()))
     }
 
-    /// Has the task that polls, of the worker of this number, wait here; false when it must be done with [`new`](Self::new) and
-    /// [`wait_at`](Self::wait_at), as somebody else polls, or waits here.
+    /// Stores the waker of a task of the worker with this number. Returns `false` if it did not, because `context` or
+    /// this place has another kind of waker. The caller must then use [`new`](Self::new) and
+    /// [`wait_at`](Self::wait_at).
     #[inline]
     pub(super) fn wait_task(&mut self, context: &Context<'_>, worker: u16) -> bool {
         if !self.0.as_ref().is_none_or(waker::is_task_waker) {
@@ -46,7 +49,7 @@ impl Waiter {
         }
         match waker::copy_of_task_waker(context.waker()) {
             Some((home, waker)) if home == worker => {
-                // A task's waker has nothing to drop.
+                // The waker of a task needs no drop.
                 mem::forget(self.0.replace(waker));
                 true
             }
@@ -54,13 +57,13 @@ impl Waiter {
         }
     }
 
-    /// Waits at `place`. Who waited there before is left here, to be dropped after the borrow.
+    /// Swaps this waiter into `place`. The previous one ends up in `self`, and the caller drops it after the borrow.
     #[inline]
     pub(super) fn wait_at(&mut self, place: &mut Self) {
         mem::swap(self, place);
     }
 
-    /// Wakes whoever waits. No table may be borrowed.
+    /// Wakes the waiter, if there is one. No table may be borrowed.
     pub(super) fn wake(self) {
         if let Some(waker) = self.0 {
             wake_contained(waker);
@@ -68,7 +71,7 @@ impl Waiter {
     }
 }
 
-/// Wakes those who wait in the tables of one worker.
+/// Wakes the waiters in the tables of one worker.
 pub(super) struct Wakes {
     queue: Rc<RunQueue>,
     foreign: Vec<Waker>,
@@ -80,7 +83,7 @@ impl Wakes {
         Self { queue, foreign: Vec::new(), buffers: Vec::new() }
     }
 
-    /// Wakes whoever waits at `place`: a task now, anybody else in [`finish`](Self::finish).
+    /// Wakes the waiter at `place`: a task at once, any other in [`finish`](Self::finish).
     #[inline]
     pub(super) fn wake(&mut self, place: &mut Waiter) {
         if let Some(waker) = place.0.take() {
@@ -93,7 +96,8 @@ impl Wakes {
         }
     }
 
-    /// Drops a buffer that has been sent in [`finish`](Self::finish), as the memory of a shared one may have an owner with code of its own.
+    /// Keeps a sent buffer until [`finish`](Self::finish), which drops it. The owner of shared memory may have a `Drop`
+    /// of its own.
     #[inline]
     pub(super) fn drop_later(&mut self, buffer: SendBuffer) {
         if let SendBuffer::Shared(_) = buffer {
@@ -101,7 +105,7 @@ impl Wakes {
         }
     }
 
-    /// Does what had to wait until no table was borrowed any more.
+    /// Does the work that was postponed until no table is borrowed.
     #[inline]
     pub(super) fn finish(&mut self) {
         if !self.foreign.is_empty() || !self.buffers.is_empty() {
@@ -116,7 +120,7 @@ impl Wakes {
     }
 }
 
-/// A panic in it, which the hook reports, must not keep others from being woken.
+/// Catches a panic in the waker, so that the others are still woken. The panic hook has reported it.
 fn wake_contained(waker: Waker) {
     let _ = contained(|| waker.wake());
 }

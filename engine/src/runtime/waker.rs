@@ -1,8 +1,8 @@
-//! Wakers without a reference count: a task's worker, generation and slot packed into the waker's one word.
+//! Wakers without a reference count: the worker, generation and slot of a task, packed into the waker's data word.
 //!
-//! `Waker` is `Send + Sync` by contract even when tasks are not, so a wake may come from any thread. One from the worker's own
-//! thread puts the task into its queue; any other goes through the worker's inbox. A waker that outlives its task, or its
-//! worker, wakes nobody: the generation tells.
+//! A `Waker` is `Send + Sync`, even if the task is not, so any thread may wake a task. On the worker's own thread, the
+//! wake puts the task into the run queue. From any other thread, it goes through the worker's inbox. A waker that
+//! outlives its task or its worker wakes nothing, because the generation no longer matches.
 
 #![allow(unsafe_code)] // A `RawWaker` cannot be made otherwise.
 
@@ -18,7 +18,7 @@ use super::run_queue::{RunQueue, SLOT_BITS, SLOT_MASK};
 
 static WORKERS: RwLock<Vec<Option<Arc<Inbox>>>> = RwLock::new(Vec::new());
 
-/// Takes a number for a worker with this inbox, or `None` when all 65,535 are taken.
+/// Assigns a number to the worker with this inbox. Returns `None` if all 65,535 numbers are in use.
 pub(super) fn register_worker(inbox: Arc<Inbox>) -> Option<u16> {
     let mut workers = WORKERS.write().unwrap_or_else(PoisonError::into_inner);
     let free = workers.iter().position(Option::is_none).unwrap_or(workers.len());
@@ -30,41 +30,41 @@ pub(super) fn register_worker(inbox: Arc<Inbox>) -> Option<u16> {
     Some(number)
 }
 
-/// Gives the number back, once nothing of its worker is left. Wakers that still carry it may wake a task of the number's next
-/// worker once too often, which every future must bear anyway.
+/// Frees a worker's number when nothing of the worker is left. An old waker with this number may then wake a task of
+/// the next worker by mistake. This is harmless: every future must expect spurious wakes.
 pub(super) fn unregister_worker(number: u16) {
     WORKERS.write().unwrap_or_else(PoisonError::into_inner)[number as usize] = None;
 }
 
-/// A waker for the task behind `task` on worker `worker`.
+/// Creates a waker for `task` on worker `worker`.
 #[inline]
 pub(super) fn task_waker(worker: u16, task: Handle) -> Waker {
     debug_assert!(task.slot() <= SLOT_MASK);
     let word = (worker as usize) << (SLOT_BITS + GENERATION_BITS)
         | (task.generation() as usize) << SLOT_BITS
         | task.slot() as usize;
-    // SAFETY: the data word is a plain number, never dereferenced, so the functions of the table are sound for any value and on any thread;
-    // clone copies it, drop has nothing to do, and wake only touches the queues.
+    // SAFETY: the data word is a number and is never dereferenced. So the functions of the table are sound for every
+    // value and on every thread: clone copies the word, drop does nothing, and wake only accesses the queues.
     unsafe { Waker::from_raw(RawWaker::new(word as *const (), &TABLE)) }
 }
 
-/// A copy of a task's waker, with the number of its worker; `None` when it is anybody else's.
+/// Returns a copy of a task's waker, and the number of its worker. Returns `None` for any other kind of waker.
 #[inline]
 pub(super) fn copy_of_task_waker(waker: &Waker) -> Option<(u16, Waker)> {
     is_task_waker(waker).then(|| {
         let worker = (waker.data() as usize >> (SLOT_BITS + GENERATION_BITS)) as u16;
-        // SAFETY: as in `task_waker`.
+        // SAFETY: see `task_waker`.
         (worker, unsafe { Waker::from_raw(RawWaker::new(waker.data(), &TABLE)) })
     })
 }
 
-/// Whether it is a task's, of any worker.
+/// Returns whether this is the waker of a task, on any worker.
 #[inline]
 pub(super) fn is_task_waker(waker: &Waker) -> bool {
     ptr::eq(waker.vtable(), &raw const TABLE)
 }
 
-/// The task that a waker wakes; `None` when it is not a task's.
+/// Returns the task that a waker wakes, or `None` for any other kind of waker.
 #[inline]
 pub(super) fn task_of(waker: &Waker) -> Option<Handle> {
     is_task_waker(waker).then(|| task_in(waker.data() as usize))

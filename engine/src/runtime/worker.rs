@@ -1,4 +1,4 @@
-//! The worker: the loop that runs ready tasks, fires timers and takes turns with the driver.
+//! The worker: a loop that runs ready tasks, fires timers and takes turns of the driver.
 
 use std::fmt;
 use std::future::Future;
@@ -22,47 +22,48 @@ use super::waiter::Wakes;
 use super::waker::task_waker;
 use crate::limits::BULK_SPIN_NS;
 
-/// A time that has passed on every clock: the driver does not wait.
+/// A deadline that has passed on every clock, so that the driver does not wait.
 const AT_ONCE: Option<u64> = Some(0);
 
-/// Turns that a worker takes at its end to let the driver close what its tasks left open.
+/// Turns that an ending worker takes so that the driver can close what its tasks left open.
 const FAREWELL_TURNS: usize = 4;
 
-/// Polls of tasks that others woke, beyond those that were ready at the start, before I/O has its turn again.
+/// Polls of tasks that other tasks woke, in addition to those that were ready at the start, before I/O gets its turn.
 const WOKEN_POLLS_MAX: usize = 1024;
 
-/// How a [`Worker`] is to be.
+/// Configures a [`Worker`].
 #[derive(Clone, Debug, Default)]
 pub struct WorkerOptions {
     /// The driver.
     pub driver: DriverChoice,
-    /// The core to pin the calling thread to; `None` leaves it where the system puts it.
+    /// The core to pin the calling thread to. `None` leaves the choice to the system.
     pub core: Option<usize>,
-    /// Whether to spin: before the deadlines of [precise](super::Timer::precise) timers, and for some microseconds when a receive has filled its
-    /// buffer, as more is to come.
+    /// Whether and how long to spin. A worker that may spin does so before the deadlines of
+    /// [precise](super::Timer::precise) timers. It also spins for some microseconds after a receive has filled its
+    /// buffer, because more data is likely to follow.
     pub spin: Spin,
 }
 
-/// A thread's executor, with its driver. It stays on the thread that made it.
+/// An executor and its driver. It stays on the thread that created it.
 pub struct Worker {
     core: Rc<Core>,
     fallback_reason: Option<String>,
     completions: Vec<Completion>,
     wakes: Wakes,
-    /// Whether the core may be spun on.
+    /// Whether the worker may spin.
     spins: bool,
-    /// Until when the next piece of a large transfer is waited for by spinning.
+    /// The time until which the worker spins for the next piece of a large transfer.
     bulk_until_ns: u64,
-    /// Since when nothing but spinning has been done.
+    /// The time since which the worker has only been spinning.
     spinning_since_ns: Option<u64>,
 }
 
 impl Worker {
-    /// A worker for the calling thread.
+    /// Creates a worker for the calling thread.
     ///
     /// # Errors
-    /// When the driver cannot be set up or the core is not this process's to use. Nothing is left behind, but the thread may be
-    /// pinned already.
+    /// If the driver cannot be set up, or the process may not run on the core. No resources are left behind, but the
+    /// thread may already be pinned.
     pub fn new(options: &WorkerOptions) -> Result<Self, SetupError> {
         if let Some(core) = options.core {
             system::note_cores();
@@ -75,10 +76,11 @@ impl Worker {
         Self::over(driver, options.spin, fallback_reason)
     }
 
-    /// A worker over a simulated network, for tests of whole clients and servers under faults and virtual time.
+    /// Creates a worker on a simulated network. Use it to test whole clients and servers under faults and in virtual
+    /// time.
     ///
     /// # Errors
-    /// When the process has too many workers.
+    /// If the process has too many workers.
     pub fn simulated(sim: ringtide_driver::sim::Sim) -> Result<Self, SetupError> {
         Self::over(AnyDriver::Sim(sim), Spin::Off, None)
     }
@@ -97,28 +99,34 @@ impl Worker {
         })
     }
 
-    /// In one line, why the driver is not io_uring although it was to be if possible.
+    /// Returns on one line why the worker uses the fallback although it tried io_uring first, or `None` if that is not
+    /// the case.
     pub fn fallback_reason(&self) -> Option<&str> {
         self.fallback_reason.as_deref()
     }
 
-    /// What the worker has done so far.
+    /// Returns the worker's statistics, counted since its start.
     pub fn statistics(&self) -> Statistics {
         self.core.statistics()
     }
 
-    /// A way in for other threads.
+    /// Returns a handle through which other threads reach this worker.
     pub fn handle(&self) -> WorkerHandle {
         WorkerHandle::new(Arc::clone(self.core.inbox()))
     }
 
-    /// Runs `main`, and the tasks that are spawned, until `main` has ended. Tasks that have not ended stay, and go on in the next `block_on`.
+    /// Runs `main`, and all spawned tasks, until `main` ends. The remaining tasks are kept and continue in the next
+    /// `block_on`.
+    ///
+    /// Panics in tasks and in calls from other threads are caught and do not reach the caller.
     ///
     /// # Panics
-    /// When `main` panics, when this thread is inside a `block_on` already, or when the driver breaks (its ring is gone): then the worker
-    /// is good for nothing but to be dropped. Panics of tasks and of other threads' calls are contained.
+    /// - If `main` panics.
+    /// - If this thread is already inside a `block_on`.
+    /// - If the driver fails, for example because its ring is gone. The worker is then unusable and can only be
+    ///   dropped.
     pub fn block_on<F: Future>(&mut self, main: F) -> F::Output {
-        assert!(!Core::is_any_entered(), "this thread is inside a ringtide worker's block_on already");
+        assert!(!Core::is_any_entered(), "this thread is already inside a ringtide worker's block_on");
         let core = Rc::clone(&self.core);
         let _entered = core.enter();
         let queue = core.queue();
@@ -139,8 +147,11 @@ impl Worker {
         }
     }
 
-    /// Polls the tasks that are ready, and those that they wake: what one task has another do leaves with the same turn. Tasks that
-    /// woke themselves wait for the next one, and so does everything beyond a bound, so that I/O is not starved.
+    /// Polls the ready tasks, and the tasks that these wake. So the work that one task causes in another leaves with
+    /// the same turn.
+    ///
+    /// Tasks that woke themselves wait until the next turn. So does everything beyond [`WOKEN_POLLS_MAX`], so that I/O
+    /// is not starved.
     fn run_ready_tasks(&mut self, core: &Core) {
         let queue = core.queue();
         let count_max = queue.ready_count() + WOKEN_POLLS_MAX;
@@ -152,15 +163,15 @@ impl Worker {
         queue.resume_yielded();
     }
 
-    /// Fires timers, reads the inbox, and lets the driver work; waits if there is nothing else to do.
+    /// Fires timers, reads the inbox and takes a turn of the driver. Waits if no task is ready.
     fn turn(&mut self, core: &Core) -> io::Result<()> {
         let inbox = core.inbox();
         for message in inbox.take() {
             match message {
                 Message::Wake(task) => core.queue().wake(task),
                 Message::Call(function) => {
-                    // It is another thread's: its panic, which the hook reports, is neither the main future's nor those of
-                    // the messages behind it.
+                    // The function comes from another thread. The panic hook has reported its panic. The panic must not
+                    // affect the main future or the messages that follow.
                     let _ = contained(function);
                 }
             }
@@ -183,7 +194,7 @@ impl Worker {
         }
         let turned = self.turn_driver(core, now_ns, due_ns);
         inbox.unpark();
-        // Only a wait that nothing but its deadline has ended tells how late wake-ups are.
+        // Only a wait that its deadline ended shows how late wake-ups are.
         if let Some(due_ns) = due_ns
             && !core.queue().has_ready_task()
         {
@@ -200,7 +211,8 @@ impl Worker {
         }
     }
 
-    /// Hands everything started to the kernel, at `now_ns`, and waits until `deadline_ns` at most. An error is the driver's end.
+    /// Submits everything that was started, stamped with `now_ns`, and waits until `deadline_ns` at most. After an
+    /// error the driver is unusable.
     fn turn_driver(&mut self, core: &Core, now_ns: u64, deadline_ns: Option<u64>) -> io::Result<()> {
         let (mut sockets, mut driver) = core.io();
         sockets.stamp_sends(now_ns);
@@ -219,7 +231,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Drops all tasks. Futures may spawn, wake and close as they are dropped, so no borrow is held meanwhile; what they spawn goes as well.
+    /// Drops all tasks, including those that are spawned meanwhile. A future may spawn, wake and close when it is
+    /// dropped, so nothing is borrowed at that time.
     fn drop_tasks(&self) {
         loop {
             let tasks = self.core.queue().remove_all();
@@ -234,7 +247,7 @@ impl Worker {
 #[cold]
 fn driver_broke(core: &Core, error: &io::Error) -> ! {
     let driver = core.statistics().driver;
-    panic!("the {driver} driver of a ringtide worker has failed, and the worker ends with it: {error}");
+    panic!("the {driver} driver of a ringtide worker has failed, so the worker ends: {error}");
 }
 
 #[inline]
@@ -244,7 +257,8 @@ fn poll_task(core: &Core, task: Handle) {
     let waker = task_waker(queue.worker(), task);
     let finished = future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
     if let Some(ended) = queue.end_poll(task, future, finished) {
-        // Dropping what is left of it runs its owner's code, whose panic is no more the worker's than one of the future was.
+        // This runs the `Drop` code of the task's owner. A panic in it must not reach the worker, like a panic of the
+        // future itself.
         drop_contained(ended);
     }
 }
@@ -259,17 +273,18 @@ impl Drop for Worker {
     fn drop(&mut self) {
         let core = Rc::clone(&self.core);
         let _entered = core.enter();
-        // From here on nobody's panic may keep the next from being dropped, nor this thread from having another worker.
+        // From here on, a panic must prevent neither the remaining drops nor a new worker on this thread.
         core.inbox().close().into_iter().for_each(drop_contained);
         self.drop_tasks();
-        // Closing sockets may take the kernel a turn or two; what is left then is the driver's to end when it is dropped.
+        // The kernel may need a turn or two to close the sockets. The driver ends the rest when it is dropped.
         for _ in 0..FAREWELL_TURNS {
             if self.turn_driver(&core, core.now_ns(), AT_ONCE).is_err() {
-                // It has been reported by the `block_on` that it ended, or there is nothing left that it could have ended.
+                // If a `block_on` was running when the driver failed, it has already reported the error. Otherwise the
+                // error affects nothing.
                 break;
             }
         }
-        // What a waker has spawned meanwhile.
+        // Wakers may have spawned tasks meanwhile.
         self.drop_tasks();
     }
 }

@@ -1,6 +1,7 @@
-//! Byte streams and listeners on a worker: what a connection of any protocol stands on.
+//! Byte streams and listeners on a worker: the transport below a connection of any protocol.
 //!
-//! This is the seam for TLS: a protocol sees bytes in, bytes out and an end, and does not ask what carries them.
+//! TLS would be added here: a protocol only sees received bytes, sent bytes and the end of the stream, whatever
+//! transports them.
 
 use std::future::poll_fn;
 use std::io;
@@ -14,31 +15,41 @@ pub use ringtide_driver::Lease;
 
 use crate::runtime;
 
-/// A connected stream over TCP or a Unix socket. It belongs to the worker it was made on; dropping it closes it, in the
-/// middle of anything.
+/// A connected stream over TCP or a Unix socket. It belongs to the worker that created it. Dropping it closes it at any
+/// time, even while operations are in flight.
+///
+/// # Panics
+/// Waiting for a stream panics on another worker of the same thread. Its own worker does not run meanwhile, so the wait
+/// would never end.
 #[derive(Debug)]
 pub struct Stream {
     socket: runtime::Socket,
 }
 
 impl Stream {
-    /// Connects to `address`. Cancel-safe: dropping the future gives the attempt up and closes the socket.
+    /// Connects to `address`.
     ///
-    /// There is no timeout of its own; wrap it in [`runtime::timeout`].
+    /// There is no timeout. Use [`runtime::timeout`] to add one.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe. Dropping the future cancels the attempt and closes the socket.
     ///
     /// # Errors
-    /// As connect(2), or when no socket can be made. Nothing is left open.
+    /// The errors of socket(2) and connect(2). The socket has been closed.
+    ///
+    /// # Panics
+    /// Outside a worker's [`block_on`](runtime::Worker::block_on).
     pub async fn connect(address: &Address) -> io::Result<Self> {
         let mut socket = runtime::Socket::connect(address)?;
         poll_fn(|context| socket.poll_connected(context)).await?;
         Ok(Self { socket })
     }
 
-    /// Takes over a connected stream socket that was made elsewhere, for example one of a pair. Drivers set its
-    /// blocking mode as they need it.
+    /// Creates a stream from a connected stream socket, for example one end of a socket pair. The driver sets the
+    /// blocking mode that it needs.
     ///
     /// # Errors
-    /// When the driver cannot use it. It is closed.
+    /// If the driver cannot use the socket. The socket has been closed.
     ///
     /// # Panics
     /// Outside a worker's [`block_on`](runtime::Worker::block_on).
@@ -47,32 +58,38 @@ impl Stream {
         Ok(Self { socket: runtime::Socket::adopt(socket)? })
     }
 
-    /// The next bytes to arrive, never zero of them, or `None` when the peer has sent its last. Cancel-safe: what is not taken
-    /// stays.
+    /// Receives the next bytes, at least one. Returns `None` at the end of the stream.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe. A dropped future loses no bytes.
     ///
     /// # Errors
-    /// When the connection has failed; every further call says so again.
+    /// If the connection has failed. Every further call returns the error again.
     pub async fn receive(&mut self) -> io::Result<Option<Lease>> {
         poll_fn(|context| self.poll_receive(context)).await
     }
 
-    /// As [`receive`](Self::receive), for futures written by hand.
+    /// Polls for the next bytes. This is [`receive`](Self::receive) for futures written by hand.
     ///
     /// # Errors
-    /// As [`receive`](Self::receive).
+    /// See [`receive`](Self::receive).
     #[inline]
     pub fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Lease>>> {
         self.socket.poll_receive(context)
     }
 
-    /// Sends all of `bytes`, and returns when the kernel has taken them. Not cancel-safe in the sense that
-    /// a dropped future does not take the bytes back: the send goes on, and the next one waits for it.
+    /// Sends all of `bytes`. Returns when the kernel has accepted them.
     ///
-    /// The memory is dropped when it has been sent, between two steps of the worker. Should the stream be closed before, an owner of it
-    /// (`Bytes::from_owner`) is dropped inside of one, and must not use the worker in its `Drop`.
+    /// The memory of `bytes` is dropped after the send, between two steps of the worker. If the stream is dropped
+    /// before that, the memory may be dropped inside such a step. So the owner of a `Bytes::from_owner` must not use
+    /// the worker in its `Drop`.
+    ///
+    /// # Cancel safety
+    /// Not cancel-safe. If the future is dropped after the send has begun, the send continues and the next one waits
+    /// for it. If the future is dropped while it waits for an earlier send, it sends nothing.
     ///
     /// # Errors
-    /// When the connection has failed. How many bytes were taken is not known then, as with any stream.
+    /// If the connection has failed. It is then not known how many bytes the peer received.
     pub async fn send(&mut self, bytes: impl Into<Bytes>) -> io::Result<()> {
         let buffer = SendBuffer::Shared(bytes.into());
         poll_fn(|context| self.poll_sent(context)).await?;
@@ -81,55 +98,56 @@ impl Stream {
         Ok(())
     }
 
-    /// Ends the sending half after everything sent before; the peer sees the end of the stream, and can still answer.
+    /// Closes the sending side after all bytes sent before. The peer sees the end of the stream, and can still send.
     ///
     /// # Errors
-    /// When a send is still under way (`ResourceBusy`), or as shutdown(2).
+    /// `ResourceBusy` if a send is in flight; otherwise the errors of shutdown(2).
     pub fn shutdown(&mut self) -> io::Result<()> {
         self.socket.shutdown()
     }
 
-    /// The address at this end.
+    /// Returns the local address.
     ///
     /// # Errors
-    /// As getsockname(2).
+    /// The errors of getsockname(2).
     pub fn local_address(&self) -> io::Result<Address> {
         self.socket.local_address()
     }
 
-    /// The address at the other end.
+    /// Returns the address of the peer.
     ///
     /// # Errors
-    /// As getpeername(2).
+    /// The errors of getpeername(2).
     pub fn peer_address(&self) -> io::Result<Address> {
         self.socket.peer_address()
     }
 
-    /// Starts to send all of `buffer`. One at a time: [`poll_sent`](Self::poll_sent) tells when the next may start.
+    /// Starts a send of all of `buffer`. Only one send can be in flight; [`poll_sent`](Self::poll_sent) reports when
+    /// the next may start.
     #[inline]
     pub(crate) fn start_send(&mut self, buffer: SendBuffer) -> io::Result<()> {
         self.socket.send(buffer)
     }
 
-    /// Starts a send whose success the peer's answer will tell.
+    /// Starts a send without a completion on success. The response of the peer shows that it succeeded.
     #[inline]
     pub(crate) fn start_send_skip_success(&mut self, bytes: &'static [u8]) -> io::Result<()> {
         self.socket.send_skip_success(bytes)
     }
 
-    /// Ready when no send is under way, with the memory of the one that has just ended, if it was an owned one.
+    /// Waits until no send is in flight. Returns the memory of the send that has just ended, if it was an owned buffer.
     #[inline]
     pub(crate) fn poll_sent(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Vec<u8>>>> {
         self.socket.poll_sent(context)
     }
 
-    /// The buffer of a send that has ended; nobody is woken for one that has not.
+    /// Returns the memory of a send that has ended. Does not register for a wake-up if a send is in flight.
     #[inline]
     pub(crate) fn take_sent(&mut self) -> Option<Vec<u8>> {
         self.socket.take_sent()
     }
 
-    /// Ready when the peer has sent its last byte, or the connection has failed, whatever has not been read yet.
+    /// Waits until the peer has sent its last byte, or the connection has failed, even if bytes are still unread.
     pub(crate) fn poll_ended(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.socket.poll_ended(context)
     }
@@ -139,81 +157,87 @@ impl Stream {
         self.socket.is_sending()
     }
 
-    /// Ends the send under way early; [`poll_sent`](Self::poll_sent) tells when it has ended.
+    /// Cancels the send in flight. [`poll_sent`](Self::poll_sent) reports when it has ended.
     pub(crate) fn cancel_send(&mut self) {
         self.socket.cancel_send();
     }
 
-    /// So many bytes of the last send the kernel took, if it has failed.
+    /// Returns how many bytes of the last send the kernel accepted, if that send failed.
     pub(crate) fn failed_send_size(&self) -> Option<usize> {
         self.socket.failed_send_size()
     }
 
-    /// When the last send was handed to the kernel, on the worker's clock.
+    /// The time at which the last send was submitted, on the worker's clock.
     #[inline]
     pub(crate) fn sent_at_ns(&self) -> u64 {
         self.socket.sent_at_ns()
     }
 
-    /// The worker's [`runtime::turn_time_ns`].
+    /// Returns [`runtime::turn_time_ns`] of the stream's worker.
     #[inline]
     pub(crate) fn turn_time_ns(&self) -> u64 {
         self.socket.turn_time_ns()
     }
 
-    /// Whether the peer has ended, failed, or sent something that nobody has read yet.
+    /// Returns whether the peer has ended the stream, the connection has failed, or unread bytes have arrived.
     #[inline]
     pub(crate) fn has_news(&self) -> bool {
         self.socket.has_news()
     }
 
-    /// Whether the peer is known to have sent its last byte, whatever has not been read yet.
+    /// Returns whether the peer is known to have sent its last byte, even if bytes are still unread.
     pub(crate) fn has_ended(&self) -> bool {
         self.socket.has_ended()
     }
 
-    /// Closes when the peer has, or after a second, or when more than `count_max` of this worker wait so.
+    /// Closes the stream after the peer has closed it, after one second, or when more than `count_max` streams of this
+    /// worker wait for that.
     pub(crate) fn close_after_peer(self, count_max: usize) {
         self.socket.close_after_peer(count_max);
     }
 
-    /// Whether a send has been started and not been handed to the kernel, which the worker's next turn does.
+    /// Returns whether a send was started but not yet submitted. The worker's next turn submits it.
     pub(crate) fn is_unsent(&self) -> bool {
         self.socket.is_unsent()
     }
 
-    /// Whether something has arrived that nobody has read, and more may come.
+    /// Returns whether unread bytes have arrived while the stream is still open for more.
     pub(crate) fn has_unread(&self) -> bool {
         self.socket.has_unread()
     }
 
-    /// Pieces that have arrived and that nobody has read.
+    /// Returns how many received pieces are unread.
     pub(crate) fn unread_count(&self) -> usize {
         self.socket.unread_count()
     }
 
-    /// Says that the reader has `size` bytes in hand that it cannot work on now: they count as unread.
+    /// Reports that the reader holds `size` bytes that it cannot process now. They count as unread.
     pub(crate) fn hold(&mut self, size: u32) {
         self.socket.hold(size);
     }
 
-    /// Has the peer's end noticed although nobody reads.
+    /// Starts to receive, so that the end of the stream is noticed without a reader.
     pub(crate) fn watch(&mut self) -> io::Result<()> {
         self.socket.watch()
     }
 }
 
-/// A listening socket on a worker. Dropping it closes it, and the connections that nobody has taken.
+/// A listening socket on a worker. Dropping it closes it, together with its connections that were not accepted yet.
+///
+/// # Panics
+/// Waiting for a connection panics on another worker of the same thread. Its own worker does not run meanwhile, so the
+/// wait would never end.
 #[derive(Debug)]
 pub struct Listener {
     listener: runtime::Listener,
 }
 
 impl Listener {
-    /// Listens at `address`. With `reuse_port` other workers can listen there too, and the kernel spreads the connections.
+    /// Listens at `address`. With `reuse_port`, other workers can listen there too, and the kernel distributes the
+    /// connections.
     ///
     /// # Errors
-    /// As bind(2) and listen(2).
+    /// The errors of bind(2) and listen(2).
     ///
     /// # Panics
     /// Outside a worker's [`block_on`](runtime::Worker::block_on).
@@ -222,30 +246,35 @@ impl Listener {
         Ok(Self { listener: runtime::Listener::bind(address, reuse_port)? })
     }
 
-    /// The next connection. Cancel-safe.
+    /// Accepts the next connection.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe.
     ///
     /// # Errors
-    /// When connections cannot be accepted now, for instance for want of descriptors (`EMFILE`). The listener stays usable; waiting a
-    /// little before the next call is up to the caller.
+    /// If no connection can be accepted now, for example because there are no descriptors left (`EMFILE`). The listener
+    /// remains usable. The caller decides how long to wait before the next call.
     pub async fn accept(&mut self) -> io::Result<Stream> {
         let socket = poll_fn(|context| self.listener.poll_accept(context)).await?;
         Ok(Stream { socket })
     }
 
-    /// A connection that was accepted before [`pause`](Self::pause). The task is woken when there is another.
+    /// Polls for a connection that was accepted before [`pause`](Self::pause). If there is none, wakes the task when
+    /// there is one.
     pub(crate) fn poll_accepted(&mut self, context: &mut Context<'_>) -> Poll<Stream> {
         self.listener.poll_accepted(context).map(|socket| Stream { socket })
     }
 
-    /// Leaves further connections in the kernel's queue until [`accept`](Self::accept) has none left and is called again.
+    /// Stops accepting. Further connections stay in the kernel's queue, until [`accept`](Self::accept) is called and
+    /// none of the already accepted connections is left.
     pub fn pause(&mut self) {
         self.listener.pause();
     }
 
-    /// The address that it is bound to, with the port that the system chose for port 0.
+    /// Returns the bound address. If the listener was bound to port 0, it contains the port that the system chose.
     ///
     /// # Errors
-    /// As getsockname(2).
+    /// The errors of getsockname(2).
     pub fn local_address(&self) -> io::Result<Address> {
         self.listener.local_address()
     }

@@ -1,4 +1,4 @@
-//! Work that blocks: beside the worker, bounded, and not ended by anybody.
+//! Blocking work: it runs beside the worker on a bounded number of threads, and cannot be stopped.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -11,7 +11,7 @@ use super::worker;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The threads are the process's, and one of these tests wants all of them.
+/// Serializes these tests: the process shares the threads, and one test needs all of them.
 fn all_threads() -> MutexGuard<'static, ()> {
     static THREADS: Mutex<()> = Mutex::new(());
     THREADS.lock().unwrap_or_else(PoisonError::into_inner)
@@ -23,7 +23,7 @@ fn a_worker_goes_on_while_work_blocks() {
     let (sender, receiver) = mpsc::channel();
     let answer = worker().block_on(async {
         let blocking = spawn_blocking(move || receiver.recv_timeout(PATIENCE));
-        // It can only end if this is reached.
+        // The work can end only if this line is reached.
         runtime::sleep(Duration::from_millis(2)).await;
         assert!(!blocking.is_finished());
         sender.send(7).unwrap();
@@ -33,13 +33,13 @@ fn a_worker_goes_on_while_work_blocks() {
 }
 
 #[test]
-fn it_is_waited_for_from_any_executor() {
+fn any_executor_can_wait_for_blocking_work() {
     let _threads = all_threads();
     assert_eq!(pollster::block_on(spawn_blocking(|| 7)), Ok(7));
 }
 
 #[test]
-fn a_panic_ends_the_work_alone() {
+fn a_panic_ends_only_the_work_that_panicked() {
     let _threads = all_threads();
     let outcomes = worker().block_on(async {
         let bad = spawn_blocking(|| panic!("as {}", "planned"));
@@ -49,7 +49,7 @@ fn a_panic_ends_the_work_alone() {
 }
 
 #[test]
-fn dropped_handles_and_workers_leave_the_work_to_end() {
+fn work_goes_on_after_its_handle_or_worker_is_dropped() {
     struct Result(mpsc::Sender<thread::ThreadId>);
     impl Drop for Result {
         fn drop(&mut self) {
@@ -70,12 +70,12 @@ fn dropped_handles_and_workers_leave_the_work_to_end() {
         begins.recv_timeout(PATIENCE).unwrap();
         handle
     };
-    // A handle that is aborted too late, and dropped.
+    // A handle that is aborted too late, then dropped.
     let handle = begin(gone, sender.clone());
     handle.abort();
     assert!(!handle.is_finished());
     drop(handle);
-    // A task that waits, and goes with its worker.
+    // A task that waits for the work, and is dropped with its worker.
     let (go_too, gone) = mpsc::channel::<()>();
     let mut ending = worker();
     ending.block_on(async {
@@ -90,15 +90,15 @@ fn dropped_handles_and_workers_leave_the_work_to_end() {
         assert_ne!(
             dropped.recv_timeout(PATIENCE).unwrap(),
             thread::current().id(),
-            "its result is dropped over there"
+            "the result is dropped on its own thread"
         );
     }
-    // Nor does a result that panics when it is dropped take the thread along.
+    // A result that panics in its `Drop` does not end the thread either.
     assert_eq!(pollster::block_on(spawn_blocking(|| 7)), Ok(7));
 }
 
 #[test]
-fn the_number_of_threads_is_bounded_and_what_waits_can_be_given_up() {
+fn the_number_of_threads_is_bounded_and_waiting_work_can_be_aborted() {
     struct OnDrop(mpsc::Sender<()>);
     impl Drop for OnDrop {
         fn drop(&mut self) {
@@ -124,16 +124,16 @@ fn the_number_of_threads_is_bounded_and_what_waits_can_be_given_up() {
     let on_drop = OnDrop(dropped);
     let given_up = spawn_blocking(move || {
         drop(on_drop);
-        panic!("it was given up before it began");
+        panic!("the work was aborted before it began");
     });
     for _ in 0..BLOCKING_THREADS_MAX {
         begins.recv_timeout(PATIENCE).unwrap();
     }
     given_up.abort();
     assert!(given_up.is_finished());
-    drops.try_recv().expect("what it held is dropped at once");
+    drops.try_recv().expect("the work is dropped at once");
     assert_eq!(pollster::block_on(given_up), Err::<(), _>(JoinError::Aborted));
-    // That no more begin can only be seen by letting a time pass.
+    // Only the passage of time can show that no more work begins.
     thread::sleep(Duration::from_millis(50));
     assert_eq!(begun.load(Ordering::SeqCst), BLOCKING_THREADS_MAX);
     drop(closed);

@@ -1,4 +1,4 @@
-//! What a worker does for connections when it idles, when it ends, and when a send is refused.
+//! What a worker does with connections when it is idle, when it ends, and when the kernel refuses a send.
 
 use std::future::poll_fn;
 use std::io::{Read, Write};
@@ -15,7 +15,7 @@ use ringtide::{Connection, ConnectionOptions, PreparedRequest};
 
 use super::worker;
 
-/// Has a connection answered over `ours`, and leaves it to the peer, who holds `theirs`, to close.
+/// Completes an exchange over `ours`. Then leaves the connection open until the peer, which holds `theirs`, closes it.
 async fn leave_to_peer(ours: UnixStream, mut theirs: &UnixStream) {
     theirs.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let stream = Stream::adopt(OwnedFd::from(ours)).unwrap();
@@ -28,12 +28,12 @@ async fn leave_to_peer(ours: UnixStream, mut theirs: &UnixStream) {
 }
 
 #[test]
-fn a_connection_left_to_its_peer_goes_with_the_worker() {
+fn a_connection_left_to_its_peer_is_closed_with_the_worker() {
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let mut worker = worker();
     worker.block_on(leave_to_peer(ours, &theirs));
     drop(worker);
-    theirs.read_to_end(&mut Vec::new()).expect("the end is seen when the worker has gone");
+    theirs.read_to_end(&mut Vec::new()).expect("the peer sees the end after the worker was dropped");
 }
 
 #[test]
@@ -51,17 +51,19 @@ fn a_connection_left_to_its_peer_is_closed_in_time_by_an_idle_worker() {
                     waker.wake();
                 });
             }
-            // Nothing but this wake rouses the worker, and it comes when the end has been seen, or never was.
+            // Only this wake makes the worker run. It comes when the peer has seen the end, or when its read has timed
+            // out.
             receiver.try_recv().map_or(Poll::Pending, Poll::Ready)
         })
         .await
     });
-    outcome.expect("the end is seen although the worker has nothing else to do");
+    outcome.expect("the peer sees the end although the worker is idle");
 }
 
-/// The peer has reset the connection before the request is started: the kernel takes none of it. Of one that it took, it tells when.
+/// The peer resets the connection before the request starts, so the kernel accepts none of it, and there is no time of
+/// sending. The second request is sent before the connection ends, and has such a time.
 #[test]
-fn a_request_that_was_refused_has_no_time_of_sending() {
+fn a_request_that_the_kernel_refused_has_no_time_of_sending() {
     for driver in [DriverChoice::Auto, DriverChoice::Fallback] {
         for pipelining in [false, true] {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -84,7 +86,7 @@ fn a_request_that_was_refused_has_no_time_of_sending() {
                 let before_ns = runtime::now_ns();
                 connection.start(&request).unwrap();
                 let mut bytes = vec![0; request.bytes().len()];
-                // Has it sent, and then ends.
+                // Makes the connection submit the request. The peer closes after it has received it.
                 poll_fn(|context| {
                     assert!(connection.poll_exchange(context).is_pending());
                     Poll::Ready(())

@@ -1,4 +1,4 @@
-//! Waiting for descriptors that are not the engine's.
+//! Waiting for descriptors that do not belong to the engine.
 
 use std::future::{Future, poll_fn};
 use std::io::Write;
@@ -24,14 +24,15 @@ fn foreign_descriptors_can_be_waited_for() {
     });
 }
 
-/// The driver's handle is free once it has reported, and may belong to another before the waiting task gets to see the report.
+/// After the driver has reported, its handle is free. Another operation may reuse it before the waiting task sees the
+/// report.
 #[test]
 fn a_wait_for_a_descriptor_keeps_its_outcome_when_its_handle_is_used_again() {
     let (_ours, theirs) = UnixStream::pair().unwrap();
     worker().block_on(async {
         let mut wait = std::pin::pin!(runtime::writable(theirs.as_fd()));
         assert!(poll_fn(|context| Poll::Ready(wait.as_mut().poll(context).is_pending())).await);
-        // The report comes during this wait, and nobody looks at it.
+        // The report arrives during this sleep, and no task takes it.
         runtime::sleep(Duration::from_millis(20)).await;
         let (one, other) = UnixStream::pair().unwrap();
         let _streams = [one, other].map(|socket| Stream::adopt(OwnedFd::from(socket)).unwrap());

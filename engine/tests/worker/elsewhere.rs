@@ -1,4 +1,4 @@
-//! What other threads do to a worker: wakes and calls.
+//! Wakes and calls from other threads.
 
 use std::sync::mpsc;
 use std::task::Poll;
@@ -35,7 +35,7 @@ fn other_threads_wake_and_call() {
     assert_eq!(numbers, (0..1000).collect::<Vec<_>>());
     let handle = caller.join().unwrap();
     drop(worker);
-    assert!(handle.call(|| ()).is_err(), "the worker is gone");
+    assert!(handle.call(|| ()).is_err(), "the worker has ended");
 }
 
 #[test]
@@ -69,5 +69,5 @@ fn a_panic_in_a_call_from_another_thread_is_contained() {
     handle.call(|| panic!("as planned")).unwrap();
     handle.call(move || sender.send(()).unwrap()).unwrap();
     worker.block_on(async { runtime::sleep(Duration::from_millis(1)).await });
-    assert!(receiver.try_recv().is_ok(), "the calls behind it are made");
+    assert!(receiver.try_recv().is_ok(), "the later call is made");
 }

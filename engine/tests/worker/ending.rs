@@ -1,4 +1,4 @@
-//! The end of a worker: what goes with it, and what must not.
+//! The end of a worker: what it drops, and what it must not affect.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -11,7 +11,7 @@ use ringtide::runtime;
 use super::worker;
 
 #[test]
-fn tasks_go_with_their_worker() {
+fn tasks_are_dropped_with_their_worker() {
     let (sender, receiver) = mpsc::channel::<()>();
     let mut worker = worker();
     worker.block_on(async move {
@@ -35,7 +35,7 @@ impl<F: FnMut()> Drop for OnDrop<F> {
     }
 }
 
-/// Leaves a task with the worker that keeps `value` until it is dropped.
+/// Spawns a task on the worker that owns `value` and never ends.
 fn leave(worker: &mut runtime::Worker, value: impl Sized + 'static) {
     worker.block_on(async {
         runtime::spawn(async move {
@@ -46,9 +46,9 @@ fn leave(worker: &mut runtime::Worker, value: impl Sized + 'static) {
     });
 }
 
-/// A task of the one that ends wakes a task of another thread's, which was made while the first was ending.
+/// While a worker ends, one of its tasks wakes a task of another worker, which was created meanwhile on another thread.
 #[test]
-fn a_worker_that_ends_takes_no_wakes_of_others() {
+fn a_worker_that_ends_does_not_take_wakes_of_other_workers() {
     let place = Arc::<Mutex<Option<Waker>>>::default();
     let flag = Arc::new(AtomicBool::new(false));
     let (start, begun) = mpsc::channel();
@@ -86,7 +86,7 @@ fn a_worker_that_ends_takes_no_wakes_of_others() {
 }
 
 #[test]
-fn panics_at_the_end_of_a_worker_keep_nothing_from_ending() {
+fn panics_at_the_end_of_a_worker_do_not_stop_the_other_drops() {
     let (sender, receiver) = mpsc::channel();
     let mut ending = worker();
     for number in 0..4 {
@@ -105,7 +105,7 @@ fn panics_at_the_end_of_a_worker_keep_nothing_from_ending() {
             sender.send(number).unwrap();
             panic!("as planned");
         });
-        // The two are in the queue when it ends, and are dropped uncalled.
+        // Both calls are still queued when the worker ends. They are dropped without being made.
         ending.handle().call(move || drop(uncalled)).unwrap();
     }
     drop(sender);
@@ -117,7 +117,7 @@ fn panics_at_the_end_of_a_worker_keep_nothing_from_ending() {
 }
 
 #[test]
-fn what_is_spawned_at_the_end_of_a_worker_goes_as_well() {
+fn tasks_spawned_at_the_end_of_a_worker_are_dropped_too() {
     let (sender, receiver) = mpsc::channel();
     let mut ending = worker();
     leave(

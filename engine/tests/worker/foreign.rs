@@ -1,4 +1,5 @@
-//! Wakers that are not a task's: they may do anything when they are woken and when they are dropped, also use the worker.
+//! Wakers that do not belong to a task. They may run any code when they are woken or dropped, and that code may use the
+//! worker.
 
 use std::future::{Future, poll_fn};
 use std::io::{Read, Write};
@@ -18,14 +19,15 @@ use ringtide::{Connection, ConnectionOptions, PreparedRequest};
 
 use super::worker;
 
-/// How often intruders came to their ends, and so found nothing borrowed.
+/// Counts the intruders that were woken and dropped. Each of them found nothing borrowed.
 #[derive(Default)]
 pub(super) struct Intrusions {
     woken: AtomicUsize,
     dropped: AtomicUsize,
 }
 
-/// A waker that uses every part of the worker before it wakes the task behind it, and again when it is dropped.
+/// A waker that uses every part of the worker when it is woken and when it is dropped. It wakes the task's waker behind
+/// it.
 pub(super) struct Intruder {
     behind: Waker,
     intrusions: Arc<Intrusions>,
@@ -52,7 +54,7 @@ impl Drop for Intruder {
     }
 }
 
-/// Asks for everything that a worker has.
+/// Uses everything that a worker offers.
 fn intrude() {
     let mut timer = Timer::new();
     timer.set(runtime::now_ns() + 1_000_000);
@@ -63,7 +65,7 @@ fn intrude() {
     assert!(task.is_finished());
 }
 
-/// Has `future` polled by intruders alone: by two each time, so that the second displaces the first.
+/// Polls `future` only with intruders: twice each time, so that the second displaces the first.
 async fn through<F: Future>(intrusions: &Arc<Intrusions>, future: F) -> F::Output {
     let mut future = pin!(future);
     poll_fn(|context| {
@@ -78,7 +80,7 @@ async fn through<F: Future>(intrusions: &Arc<Intrusions>, future: F) -> F::Outpu
     .await
 }
 
-/// Runs what waits for something through intruders, and expects that they woke it.
+/// Runs `waits`, which polls through intruders. Checks that the intruders were woken.
 fn expect_wakes<T>(waits: impl AsyncFnOnce(&Arc<Intrusions>) -> T) -> T {
     let intrusions = Arc::default();
     let output = worker()
@@ -86,12 +88,12 @@ fn expect_wakes<T>(waits: impl AsyncFnOnce(&Arc<Intrusions>) -> T) -> T {
         .expect("it is woken");
     let (woken, dropped) =
         (intrusions.woken.load(Ordering::Relaxed), intrusions.dropped.load(Ordering::Relaxed));
-    // One that was displaced has not woken, and each was dropped in the end.
+    // A displaced waker is dropped without being woken, and every waker is dropped in the end.
     assert!(woken > 0 && dropped > woken, "woken {woken}, dropped {dropped}");
     output
 }
 
-/// Polls `future` once with an intruder, and expects that dropping the future drops it too.
+/// Polls `future` once with an intruder. Checks that the intruder is dropped together with the future.
 async fn expect_drop<F: Future>(intrusions: &Arc<Intrusions>, future: F) {
     let before = intrusions.dropped.load(Ordering::Relaxed);
     {
@@ -104,7 +106,7 @@ async fn expect_drop<F: Future>(intrusions: &Arc<Intrusions>, future: F) {
         .await;
         assert_eq!(intrusions.dropped.load(Ordering::Relaxed), before, "it waits");
     }
-    // The kernel may have to confirm first.
+    // The kernel may have to confirm the cancellation first.
     for _ in 0..10 {
         runtime::yield_now().await;
     }
@@ -159,7 +161,7 @@ fn a_receive_wakes_any_waker() {
     assert_eq!(lease, b"hello");
 }
 
-/// Memory whose owner intrudes when it is dropped, which is when all of it has been sent.
+/// Memory whose owner intrudes when it is dropped. That happens after all of it was sent.
 struct Owner(Vec<u8>, Arc<Intrusions>);
 
 impl AsRef<[u8]> for Owner {
@@ -187,7 +189,7 @@ fn a_send_wakes_any_waker_and_drops_any_owner_of_what_it_sent() {
         through(intrusions, stream.send(bytes)).await.unwrap();
         assert_eq!(owners.dropped.load(Ordering::Relaxed), 1);
         drop(stream);
-        // The last turns close it.
+        // The next turns close it.
         runtime::sleep(Duration::from_millis(20)).await;
         assert_eq!(reader.join().unwrap(), SIZE);
     });
@@ -208,7 +210,7 @@ fn a_descriptor_wakes_any_waker() {
 }
 
 #[test]
-fn whoever_waits_may_be_dropped_with_what_is_waited_for() {
+fn a_waker_may_use_the_worker_when_its_wait_is_dropped() {
     let intrusions = Arc::default();
     worker().block_on(async {
         expect_drop(&intrusions, runtime::sleep(Duration::from_mins(1))).await;
@@ -222,7 +224,7 @@ fn whoever_waits_may_be_dropped_with_what_is_waited_for() {
 }
 
 #[test]
-fn whoever_waits_may_be_dropped_when_a_connection_is_left_to_its_peer() {
+fn a_waker_may_use_the_worker_when_a_connection_is_left_to_its_peer() {
     let intrusions = Arc::<Intrusions>::default();
     worker().block_on(async {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
@@ -244,7 +246,7 @@ fn whoever_waits_may_be_dropped_when_a_connection_is_left_to_its_peer() {
 }
 
 #[test]
-fn a_panic_in_a_waker_keeps_nobody_else_from_being_woken() {
+fn a_panic_in_a_waker_does_not_stop_the_other_wakes() {
     struct Bad;
     impl Wake for Bad {
         fn wake(self: Arc<Self>) {

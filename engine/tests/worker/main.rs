@@ -1,4 +1,4 @@
-//! The worker from outside.
+//! Tests of the worker through its public interface.
 
 mod blocking;
 #[cfg(target_os = "linux")]
@@ -15,5 +15,5 @@ mod timers;
 use ringtide::runtime::{Worker, WorkerOptions};
 
 fn worker() -> Worker {
-    Worker::new(&WorkerOptions::default()).expect("a worker can be made")
+    Worker::new(&WorkerOptions::default()).expect("the worker is created")
 }

@@ -1,4 +1,4 @@
-//! What is used in the wrong place says so, instead of waiting for ever.
+//! Using something in the wrong place panics with an explanation, instead of waiting for ever.
 
 use std::future::{Future, poll_fn};
 use std::os::fd::{AsFd, OwnedFd};
@@ -32,7 +32,7 @@ fn a_panic_outside_of_block_on_names_the_caller() {
     let this_thread = thread::current().id();
     let usual_hook = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
-        // The other tests have their own panics.
+        // Other tests panic on their own threads. Leave those panics to the usual hook.
         if thread::current().id() == this_thread {
             sender.send(panic.location().unwrap().file().to_owned()).unwrap();
         } else {
@@ -45,7 +45,8 @@ fn a_panic_outside_of_block_on_names_the_caller() {
     assert_eq!(receiver.iter().collect::<Vec<_>>(), [file!(); 7]);
 }
 
-/// How `main` panics on a second worker of this thread. The worker bears it, and so does the thread.
+/// Runs `main` on a second worker of this thread and returns the message of its panic. The worker and the thread remain
+/// usable.
 fn complaint(main: impl Future<Output = ()>) -> String {
     let mut second = worker();
     let waits = runtime::timeout(Duration::from_secs(5), main);
@@ -61,7 +62,7 @@ fn complaint(main: impl Future<Output = ()>) -> String {
     message
 }
 
-/// Polls through a waker that is not a task's.
+/// Polls `future` with a waker that does not belong to a task.
 async fn through<F: Future>(future: F) -> F::Output {
     let (mut future, intrusions) = (pin!(future), Arc::default());
     poll_fn(|context| {
@@ -71,7 +72,7 @@ async fn through<F: Future>(future: F) -> F::Output {
     .await
 }
 
-/// What belongs to a worker, made on it, and a wait for it.
+/// Creates something on one worker, waits for it on another, and checks the panic message.
 macro_rules! expect_complaints {
     ($made:expr, $item:ident => $wait:expr) => {
         for foreign in [false, true] {
@@ -79,7 +80,7 @@ macro_rules! expect_complaints {
                 let mut first = Some(worker());
                 let mut made = first.as_mut().unwrap().block_on($made);
                 if ended {
-                    // Its number must not become the other's while something of it is left.
+                    // The first worker's number must not be reused while something of that worker still exists.
                     first = None;
                 }
                 let $item = &mut made;
@@ -93,7 +94,7 @@ macro_rules! expect_complaints {
 }
 
 #[test]
-fn what_belongs_to_another_worker_of_the_thread_says_so() {
+fn waiting_for_something_of_another_worker_panics() {
     expect_complaints!(async { Timer::new() }, timer => timer.elapsed());
     let stream = async || {
         let (one, other) = UnixStream::pair().unwrap();
@@ -104,7 +105,7 @@ fn what_belongs_to_another_worker_of_the_thread_says_so() {
 }
 
 #[test]
-fn a_wait_that_was_begun_on_another_worker_says_so() {
+fn continuing_a_wait_on_another_worker_panics() {
     let (one, other) = UnixStream::pair().unwrap();
     let mut first = worker();
     let mut wait = pin!(runtime::readable(one.as_fd()));
@@ -118,7 +119,7 @@ fn a_wait_that_was_begun_on_another_worker_says_so() {
 }
 
 #[test]
-fn a_join_handle_on_another_worker_gives_its_result_or_says_that_there_will_be_none() {
+fn a_join_handle_on_another_worker_returns_a_result_or_panics() {
     for foreign in [false, true] {
         let mut first = worker();
         let (task,) = first.block_on(async { (runtime::spawn(std::future::pending::<()>()),) });
@@ -138,7 +139,7 @@ fn a_join_handle_on_another_worker_gives_its_result_or_says_that_there_will_be_n
 }
 
 #[test]
-fn outside_of_a_worker_the_way_in_is_named() {
+fn a_panic_outside_of_a_worker_names_the_client_handle() {
     let panic = catch_unwind(|| runtime::now_ns()).unwrap_err();
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap();
@@ -146,12 +147,12 @@ fn outside_of_a_worker_the_way_in_is_named() {
 }
 
 #[test]
-fn a_worker_is_told_from_all_others() {
+fn worker_ids_are_unique() {
     let mut first = worker();
     let id = |worker: &mut runtime::Worker| worker.block_on(async { runtime::worker_id() });
     let first_id = id(&mut first);
     assert_eq!(first_id, id(&mut first));
     assert_ne!(first_id, id(&mut worker()));
     drop(first);
-    assert_ne!(first_id, id(&mut worker()), "nor is it given again");
+    assert_ne!(first_id, id(&mut worker()), "an id is never reused");
 }

@@ -41,7 +41,7 @@ fn a_panic_is_contained_and_reported() {
 }
 
 #[test]
-fn an_aborted_task_is_dropped_and_says_so() {
+fn an_aborted_task_is_dropped_and_reported() {
     struct OnDrop(mpsc::Sender<()>);
     impl Drop for OnDrop {
         fn drop(&mut self) {
