@@ -86,8 +86,8 @@ impl IoUring {
                 self.push_close(descriptor, handle);
             } else {
                 self.syscalls += 1;
-                // A direct system call. IORING_OP_CLOSE would drop the last reference only when the kernel is left, so
-                // the end of the stream would go out after everything else in the same submission.
+                // A direct system call. IORING_OP_CLOSE would drop the last reference only on the way out of the
+                // kernel, so the end of the stream would go out after everything else in the same submission.
                 drop(descriptor);
             }
         }
