@@ -353,7 +353,7 @@ pub fn cancelled_send() -> io::Error {
     io::Error::from_raw_os_error(libc::ECANCELED)
 }
 
-/// Returns the error for an operation when another one of its kind is under way on the handle.
+/// Returns the error for an operation that conflicts with one under way on the same handle.
 pub fn busy_handle() -> io::Error {
-    io::Error::new(io::ErrorKind::ResourceBusy, "the handle is busy with an operation of this kind")
+    io::Error::new(io::ErrorKind::ResourceBusy, "a conflicting operation is under way on this handle")
 }

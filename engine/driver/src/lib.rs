@@ -1,8 +1,8 @@
 //! The completion contract of Ringtide, and two of its three drivers.
 //!
-//! A driver starts operations on sockets and reports their completions. It has no tasks, no timers and no HTTP. It
-//! knows how to connect, accept, receive, send, poll, shut down, close and cancel. A turn of the driver waits until an
-//! operation completes, a deadline passes, or another thread wakes the driver.
+//! A driver starts operations on sockets and reports their completions: connect, accept, receive, send, poll, shut
+//! down, close and cancel. It waits until an operation completes, a deadline passes, or another thread wakes it. It
+//! has no tasks, no timers except that deadline, and no HTTP.
 //!
 //! - [`Driver`] is the contract. Its documentation states what every implementation guarantees, and the tests in
 //!   `tests/contract` check each implementation against it.

@@ -454,7 +454,7 @@ mod tests {
     #[test]
     fn what_the_kernel_has_not_confirmed_is_leaked_and_not_freed() {
         if probe().is_err() {
-            return; // The contract suite says so.
+            return; // The contract suite reports it.
         }
         let (pool, dropped) = drop_with_a_send(true);
         assert!(!dropped, "the kernel may still read what was to be sent");
