@@ -270,7 +270,7 @@ pub trait Driver {
 
     /// Ends a [`send`](Driver::send) early.
     ///
-    /// Its `Sent` follows and tells how much the kernel took until then, unless the send was just ending by itself.
+    /// Its `Sent` follows and reports how much the kernel took until then, unless the send was just ending by itself.
     /// Does nothing if no send is under way, or if the handle is stale.
     ///
     /// A skip-success send can only be cancelled once the caller knows that it has to wait: after `SendWaits`, or after
@@ -339,7 +339,8 @@ pub trait Driver {
 
     /// Returns how many system calls the driver has made, for reports.
     ///
-    /// System calls inside libraries are counted too, where the driver calls the library.
+    /// The count covers waiting and the transfer of bytes. Of the calls that set up, shut down or close sockets, each
+    /// driver counts only a part.
     fn syscalls(&self) -> u64;
 }
 

@@ -32,7 +32,7 @@ impl IoUring {
         if self.pending.is_empty() {
             return;
         }
-        // If a handle was closed meanwhile, its pending events are dropped: `Closed` stands for them.
+        // If a handle was closed meanwhile, its pending events are dropped: `Closed` replaces them.
         let Self { pending, slots, .. } = self;
         completions.extend(pending.drain(..).filter(|Completion { handle, event }| {
             matches!(event, Event::Closed) || slots.get_mut(*handle).is_some_and(|slot| slot.told(event))

@@ -267,7 +267,7 @@ impl Slot {
         }
     }
 
-    /// Ends the receive or accept, or tells the parent what to cancel.
+    /// Ends the receive or accept, or returns what the parent has to cancel.
     pub(super) fn cancel(&mut self) -> Cancel {
         match self.multishot {
             _ if self.closing => Cancel::Nothing,

@@ -134,7 +134,7 @@ impl<D: Driver> Pump<D> {
         panic!("too many turns for {what} of {handle:?}; what came: {:?}", self.inbox);
     }
 
-    /// Takes turns until this time has passed, whatever comes.
+    /// Takes turns until this time has passed.
     pub(crate) fn pass(&mut self, duration_ns: u64) {
         let end_ns = self.driver.now_ns() + duration_ns;
         for _ in 0..WAIT_TURNS_MAX {
