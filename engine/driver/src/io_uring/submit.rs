@@ -99,8 +99,9 @@ impl IoUring {
             }
         }
         self.batch = self.batch.wrapping_add(1);
-        // If the send has a completion, it is in the stash now. It is processed out of turn, so its rest is queued
-        // before anything that the caller starts now.
+        // If the send has a completion, it is in the stash now. Process it at once, so that its rest is queued before
+        // anything that the caller starts on the socket from now on. This is safe: what completes after it was also
+        // submitted after it.
         let key = pack(Kind::SkipSuccessSend, handle);
         if let Some(at) = self.stash.iter().position(|entry| entry.user_data() == key)
             && let Some(entry) = self.stash.remove(at)
