@@ -1,20 +1,21 @@
 //! Descriptors that belong to others, for [`poll`](ringtide_driver::Driver::poll).
 
-// A bare descriptor number is borrowed, which nothing but the contract makes sound.
+// This borrows a raw descriptor number. Only the contract of `poll` makes that sound.
 #![allow(unsafe_code)]
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
-/// A close-on-exec duplicate of `descriptor`, which must be open during the call.
+/// Returns a close-on-exec duplicate of `descriptor`, which must be open during the call.
 ///
 /// # Errors
-/// `EBADF` when it is not open, `EMFILE` when no further one can be.
+/// `EBADF` if it is not open, `EMFILE` if no descriptor is free.
 pub(crate) fn duplicate(descriptor: RawFd) -> io::Result<OwnedFd> {
     if descriptor < 0 {
         return Err(io::Error::from_raw_os_error(libc::EBADF));
     }
-    // SAFETY: not -1, as seen above. The borrow ends with this expression, and `poll` has its caller keep the descriptor
-    // open for longer than that. The number is only handed to fcntl(2), which answers EBADF if nothing is open there.
+    // SAFETY: the number is not -1, as checked above. The borrow ends with this expression, and the caller of `poll`
+    // keeps the descriptor open for longer than that. The number is only passed to fcntl(2), which fails with EBADF if
+    // it is not open.
     unsafe { BorrowedFd::borrow_raw(descriptor) }.try_clone_to_owned()
 }

@@ -1,4 +1,4 @@
-//! What the driver remembers of one handle, and the steps that concern that handle alone.
+//! The state of one handle, and the steps that affect only that handle.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -7,26 +7,27 @@ use ringtide_driver::contract::cancelled_send;
 use ringtide_driver::{CutSend, SendBuffer};
 use socket2::Socket;
 
-/// The longest piece given to one send(2): below every system's limit for one call, so that a call that takes less than
-/// it was given means a full socket buffer and nothing else.
+/// The longest piece that is passed to one send(2).
+///
+/// It is less than every system's limit for one call. So if a call takes less than that, the socket's buffer is full.
 const SEND_SIZE_MAX: usize = 1 << 30;
 
 /// The value behind a handle.
 pub(crate) enum Entry {
     /// A socket or a listener.
     Socket(StreamSocket),
-    /// A poll of a foreign descriptor, by a duplicate of it. The selector knows one registration per descriptor number,
-    /// so the duplicate is what lets one descriptor be polled twice at the same time.
+    /// A poll of a foreign descriptor, with a duplicate of it. The selector allows one registration per descriptor
+    /// number, so the duplicate makes it possible to poll a descriptor twice at the same time.
     Poll(OwnedFd),
-    /// Closed; the slot is kept until `Closed` has been given, so that no new handle shares it before.
+    /// A closed handle. The slot is kept until `Closed` is delivered, so that no new handle uses it before.
     Closing,
 }
 
-/// A socket or a listener. One of these per idle connection is all the memory that the driver spends on it.
+/// A socket or a listener. This is all the memory that the driver needs for an idle connection.
 pub(crate) struct StreamSocket {
     pub(crate) socket: Socket,
     pub(crate) flags: Flags,
-    /// What the socket's buffer had no room for. Boxed, as most sends leave nothing.
+    /// The rest of a send that did not fit into the socket's buffer. Boxed, because most sends have no rest.
     unsent: Option<Box<Unsent>>,
 }
 
@@ -36,7 +37,7 @@ struct Unsent {
     sent: usize,
 }
 
-/// What one attempt to send gave.
+/// The result of one attempt to send.
 pub(crate) enum Sending {
     /// The send has ended.
     Ended { result: Result<(), CutSend>, buffer: SendBuffer },
@@ -44,7 +45,7 @@ pub(crate) enum Sending {
     Waits,
 }
 
-/// A set of facts about a socket.
+/// A set of flags of a socket.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Flags(u16);
 
@@ -52,32 +53,32 @@ impl Flags {
     pub(crate) const NONE: Self = Self(0);
     /// TCP, not a Unix socket.
     pub(crate) const TCP: Self = Self(1);
-    /// Others may hold the same open file, so that closing it does not end its registration (epoll(7)).
+    /// Others may share the open file, so that closing this descriptor does not remove its registration (epoll(7)).
     pub(crate) const ADOPTED: Self = Self(1 << 1);
     /// A connect is under way.
     pub(crate) const CONNECTING: Self = Self(1 << 2);
-    /// A receive is under way, until its end has been given.
+    /// A receive is under way: its end has not been delivered.
     pub(crate) const RECEIVING: Self = Self(1 << 3);
-    /// ... and it was cancelled.
+    /// The receive under way was cancelled.
     pub(crate) const RECEIVE_CANCELLED: Self = Self(1 << 4);
-    /// Accepting is under way, until its end has been given.
+    /// An accept is under way: its end has not been delivered.
     pub(crate) const ACCEPTING: Self = Self(1 << 5);
-    /// ... and it was cancelled.
+    /// The accept under way was cancelled.
     pub(crate) const ACCEPT_CANCELLED: Self = Self(1 << 6);
-    /// A send is under way, until `Sent` has been given.
+    /// A send is under way: `Sent` has not been delivered.
     pub(crate) const SENDING: Self = Self(1 << 7);
-    /// There may be something to read or accept: an edge came and `EAGAIN` has not followed. Edges are not repeated.
+    /// There may be something to read or accept: an edge came, and no `EAGAIN` since. Edges are not repeated.
     pub(crate) const READABLE: Self = Self(1 << 8);
-    /// The stream's end or an error is in the socket behind the data, and no edge will tell of it again.
+    /// The end of the stream or an error follows the data in the socket. No further edge will report it.
     pub(crate) const END_FOLLOWS: Self = Self(1 << 9);
-    /// Stands in the driver's list of ready or of starved sockets.
+    /// The socket is in the driver's list of ready or of starved sockets.
     pub(crate) const LISTED: Self = Self(1 << 10);
 
     pub(crate) const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// Whether any of `other` is in the set.
+    /// Returns whether any flag of `other` is in the set.
     pub(crate) fn any(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
@@ -90,12 +91,12 @@ impl Flags {
         self.0 &= !other.0;
     }
 
-    /// Whether a receive is under way and not cancelled.
+    /// Returns whether a receive is under way and not cancelled.
     pub(crate) fn wants_bytes(self) -> bool {
         self.0 & (Self::RECEIVING.0 | Self::RECEIVE_CANCELLED.0) == Self::RECEIVING.0
     }
 
-    /// Whether accepting is under way and not cancelled.
+    /// Returns whether an accept is under way and not cancelled.
     pub(crate) fn wants_connections(self) -> bool {
         self.0 & (Self::ACCEPTING.0 | Self::ACCEPT_CANCELLED.0) == Self::ACCEPTING.0
     }
@@ -106,15 +107,17 @@ impl StreamSocket {
         Self { socket, flags, unsent: None }
     }
 
-    /// Whether a receive that did not fill its buffer has emptied the socket, so that the call that would say `EAGAIN`
-    /// can be spared (epoll(7), question 9). Not so on a Unix socket, where a read also stops at passed descriptors,
-    /// nor when the end follows, which is to be read as well. On TCP a read also stops at an urgent mark: a peer that
-    /// sends urgent data has what follows it delivered at its next segment only.
+    /// Returns whether a receive that did not fill its buffer has emptied the socket.
+    ///
+    /// If so, the driver saves the call that would return `EAGAIN` (epoll(7), question 9). This is not so on a Unix
+    /// socket, where a read also stops at passed descriptors. Nor is it so if the end follows, because the end must be
+    /// read too. On TCP, a read also stops at an urgent mark: if a peer sends urgent data, the bytes after it are only
+    /// delivered when its next segment arrives.
     pub(crate) fn is_emptied_by_short_read(&self) -> bool {
         self.flags.any(Flags::TCP) && !self.flags.any(Flags::END_FOLLOWS)
     }
 
-    /// Sends `buffer` as far as there is room for it.
+    /// Sends as much of `buffer` as there is room for.
     #[inline]
     pub(crate) fn send(&mut self, buffer: SendBuffer, syscalls: &mut u64) -> Sending {
         let mut sent = 0;
@@ -127,7 +130,7 @@ impl StreamSocket {
         }
     }
 
-    /// Goes on with a send that waited; `None` when none did.
+    /// Continues a send that waits. Returns `None` if there is none.
     pub(crate) fn continue_send(&mut self, syscalls: &mut u64) -> Option<Sending> {
         let mut unsent = self.unsent.take()?;
         let mut sent = unsent.sent;
@@ -140,25 +143,26 @@ impl StreamSocket {
         Some(Sending::Ended { result: cut_at(sent, result), buffer: unsent.buffer })
     }
 
-    /// Gives up a send that waits.
+    /// Ends a send that waits, and returns its buffer. Returns `None` if there is none.
     pub(crate) fn cancel_send(&mut self) -> Option<(CutSend, SendBuffer)> {
         let unsent = self.unsent.take()?;
         Some((CutSend { sent_size: unsent.sent, error: cancelled_send() }, unsent.buffer))
     }
 
-    /// Sends `bytes` from `sent` on; `WouldBlock` when the socket's buffer is full before their end.
+    /// Sends `bytes` from offset `sent`. Fails with `WouldBlock` if the socket's buffer is full before the end.
     #[inline]
     fn send_bytes(&self, bytes: &[u8], sent: &mut usize, syscalls: &mut u64) -> io::Result<()> {
         while *sent < bytes.len() {
             let piece = &bytes[*sent..];
             let piece = &piece[..piece.len().min(SEND_SIZE_MAX)];
             *syscalls += 1;
-            // A library cannot count on its program to ignore SIGPIPE. socket2 sets SO_NOSIGPIPE on Apple systems, but
-            // passes no flag elsewhere, and adopted sockets were made by others: so the flag goes with each call.
+            // A library cannot expect its program to ignore SIGPIPE. socket2 sets SO_NOSIGPIPE on Apple systems but
+            // passes no flag elsewhere, and adopted sockets were created by others. So each call passes the flag.
             match self.socket.send_with_flags(piece, libc::MSG_NOSIGNAL) {
                 Ok(length) => {
                     *sent += length;
-                    // epoll(7): a write that took less than it was given has exhausted the room, and the edge follows.
+                    // epoll(7): a write that takes less than it was given has used up the room, and an edge will
+                    // follow.
                     if length < piece.len() {
                         return Err(io::ErrorKind::WouldBlock.into());
                     }
@@ -181,7 +185,7 @@ mod tests {
 
     #[test]
     fn an_idle_connection_costs_less_than_a_cache_line() {
-        // The slot's generation and a bit for its occupancy come on top.
+        // The slot's generation and a bit for its occupancy are added to this size.
         assert!(size_of::<Option<Entry>>() + size_of::<u32>() <= 32, "{}", size_of::<Option<Entry>>());
     }
 }

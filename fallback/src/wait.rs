@@ -1,12 +1,12 @@
-//! Waiting for readiness until a deadline in nanoseconds, with a call that counts in milliseconds.
+//! Waiting for readiness until a deadline in nanoseconds, although the system call takes milliseconds.
 //!
-//! `epoll_wait` has a timeout in milliseconds, and `mio` rounds up to them: a deadline would be missed by up to one. So
-//! the whole milliseconds are waited for in the selector, and only what is left, less than one, in pselect(2), which
-//! watches the selector's own descriptor and counts in nanoseconds. Under load that call is never reached, because a look
-//! without waiting comes first. The lateness left is the system's timer slack (50 µs on Linux unless the thread lowers
+//! `epoll_wait` takes a timeout in milliseconds, and `mio` rounds it up, so a wait could end up to one millisecond
+//! late. Therefore the selector waits only for the whole milliseconds. For the rest, pselect(2) watches the selector's
+//! own descriptor, with a timeout in nanoseconds. Under load, pselect(2) is never called, because the driver first
+//! checks readiness without waiting. What remains is the system's timer slack (50 µs on Linux, unless the thread lowers
 //! it, prctl(2)). Nothing spins.
 
-// pselect(2) has no safe form among this crate's dependencies.
+// No dependency of this crate has a safe form of pselect(2).
 #![allow(unsafe_code)]
 
 use std::io;
@@ -20,18 +20,19 @@ use ringtide_driver::monotonic_ns;
 
 const MILLISECOND_NS: u64 = 1_000_000;
 
-/// When a wait ends at the latest.
+/// The latest end of a wait.
 #[derive(Clone, Copy)]
 pub(crate) enum Until {
-    /// At once: only what is ready already.
+    /// No wait: report only what is ready already.
     Now,
-    /// At this moment of [`monotonic_ns`].
+    /// Wait until this time of [`monotonic_ns`].
     Moment(u64),
-    /// Never.
+    /// Wait without a time limit.
     Ready,
 }
 
-/// Fills `events`, waiting for the first one until `until`. A signal ends it early. Adds its system calls to `syscalls`.
+/// Waits for the first event until `until`, and fills `events`. A signal ends the wait early. Adds its system calls to
+/// `syscalls`.
 pub(crate) fn wait(
     selector: &mut Poll,
     events: &mut Events,
@@ -48,7 +49,7 @@ pub(crate) fn wait(
         return Ok(());
     }
     let rest_ns = deadline_ns.saturating_sub(monotonic_ns());
-    // A timeout that was cut short (epoll_wait's is an int) leaves more than this; the caller calls again.
+    // If the timeout was cut short (that of epoll_wait is an int), more than this is left. The caller then calls again.
     if rest_ns == 0 || rest_ns > MILLISECOND_NS {
         return Ok(());
     }
@@ -59,8 +60,10 @@ pub(crate) fn wait(
     Ok(())
 }
 
-/// One call to the selector. Says whether the wait is over: something is ready, a signal came, for which whoever
-/// waits returns early, or the kernel is short of memory for the moment.
+/// Calls the selector once. Returns whether the wait is over.
+///
+/// The wait is over if something is ready, if a signal came, or if the kernel is temporarily short of memory. In the
+/// last two cases the driver's turn returns early.
 fn look(
     selector: &mut Poll,
     events: &mut Events,
@@ -75,7 +78,7 @@ fn look(
     }
 }
 
-/// Whether the call will work again, so that whoever waits only has to go on.
+/// Returns whether the call will work again after this error, so that the caller can simply go on.
 fn passes(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -83,18 +86,19 @@ fn passes(error: &io::Error) -> bool {
     )
 }
 
-/// Waits less than a second until `descriptor` is readable, and says whether it may be.
+/// Waits less than a second until `descriptor` is readable. Returns whether it may be.
 fn wait_readable(descriptor: RawFd, timeout_ns: u64) -> bool {
-    // A descriptor beyond the set's size cannot be watched so; returning at once makes the caller spin out its last
-    // millisecond, late by nothing. It takes a driver that is made after a thousand descriptors.
+    // pselect(2) cannot watch a descriptor beyond the size of the set. Returning at once makes the caller spin for the
+    // last millisecond, which loses no precision. This only happens if more than a thousand descriptors were open when
+    // the driver was created.
     if descriptor as usize >= size_of::<libc::fd_set>() * 8 {
         return true;
     }
     // A nanosecond count below a second fits every system's `tv_nsec`.
     let timeout = libc::timespec { tv_sec: 0, tv_nsec: timeout_ns as _ };
     let mut readable = MaybeUninit::<libc::fd_set>::uninit();
-    // SAFETY: FD_ZERO initialises the whole set before it is used, FD_SET stays inside it because the descriptor is below
-    // its size in bits, and pselect touches only the set and the timeout, both of which outlive the call.
+    // SAFETY: FD_ZERO initialises the whole set before it is used. FD_SET stays inside the set, because the descriptor
+    // is less than the set's size in bits. pselect accesses only the set and the timeout, and both outlive the call.
     let ready = unsafe {
         libc::FD_ZERO(readable.as_mut_ptr());
         libc::FD_SET(descriptor, readable.as_mut_ptr());
@@ -107,7 +111,8 @@ fn wait_readable(descriptor: RawFd, timeout_ns: u64) -> bool {
             ptr::null(),
         )
     };
-    // An error is a signal (EINTR), or a system that forbids the call; looking again is right for both.
+    // An error is a signal (EINTR), or a system that forbids the call. Checking the selector again is right in both
+    // cases.
     ready != 0
 }
 

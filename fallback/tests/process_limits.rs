@@ -1,6 +1,6 @@
-//! What needs a process of its own: few or many descriptors, and SIGPIPE with its default action.
+//! Tests that need their own process: few or many descriptors, and SIGPIPE with its default action.
 
-// signal(2), to undo what Rust's runtime has set for SIGPIPE.
+// signal(2) undoes what Rust's runtime has set for SIGPIPE.
 #![allow(unsafe_code)]
 
 mod common;
@@ -14,10 +14,10 @@ use std::process::Command;
 use common::Rig;
 use ringtide_driver::{Address, Driver, Event, Handle, SendBuffer};
 
-/// Set in the child, which then does the test itself.
+/// The environment variable that is set in the child process, which then runs the test itself.
 const CHILD: &str = "RINGTIDE_FALLBACK_TEST_CHILD";
 
-/// Runs test `name` of this file in a child process that may open `descriptors` files. True in that child.
+/// Runs test `name` of this file in a child process that may open `descriptors` files. Returns true in that child.
 fn is_child(name: &str, descriptors: u32) -> bool {
     if std::env::var_os(CHILD).is_some_and(|value| value == name) {
         return true;
@@ -54,7 +54,7 @@ fn accepting_ends_when_descriptors_run_out_and_goes_on_when_asked() {
     let ended = rig.take("AcceptEnded", |c| matches!(c.event, Event::AcceptEnded(_)));
     let Event::AcceptEnded(Some(error)) = ended.event else { panic!("{ended:?}") };
     assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
-    // No edge comes for a connection that waited all the time.
+    // No edge comes for a connection that has waited all the time.
     files.clear();
     rig.driver.accept(listener).unwrap();
     rig.take("Accepted", |c| matches!(c.event, Event::Accepted(_)));
@@ -71,7 +71,7 @@ fn a_thousand_sockets_are_served() {
     let address = rig.driver.local_address(listener).unwrap();
     rig.driver.accept(listener).unwrap();
     let clients: Vec<Handle> = (0..CONNECTIONS).map(|_| rig.driver.connect(&address).unwrap()).collect();
-    // Each client sends its own slot, each server sends back what it gets.
+    // Each client sends its slot number, and each server echoes what it receives.
     let mut echoed: HashMap<Handle, Vec<u8>> = HashMap::new();
     rig.until("echoes", |rig| {
         for completion in std::mem::take(&mut rig.completions) {
@@ -114,7 +114,7 @@ fn a_send_to_a_closed_peer_is_an_error_and_no_signal() {
     if !is_child("a_send_to_a_closed_peer_is_an_error_and_no_signal", 64) {
         return;
     }
-    // SAFETY: the default action has no handler that could run, and no other thread of this child minds.
+    // SAFETY: the default action runs no handler, and no other thread of this child depends on the signal.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
     let mut rig = Rig::new();
     let (ours, theirs) = UnixStream::pair().unwrap();

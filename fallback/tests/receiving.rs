@@ -1,4 +1,4 @@
-//! What edge-triggered readiness makes of a receive: edges that are not repeated, bounds, and buffers that run out.
+//! Receiving with edge-triggered readiness: edges that are not repeated, limits, and a lack of buffers.
 
 mod common;
 
@@ -38,7 +38,7 @@ fn an_edge_that_came_before_the_receive_is_remembered_with_the_end() {
     rig.driver.receive(socket).unwrap();
     rig.until("Eof", |rig| rig.count(socket, is_eof) == 1);
     assert_eq!(rig.received(socket), b"early");
-    // And whoever receives again is told the same again.
+    // A further receive reports the end again.
     rig.driver.receive(socket).unwrap();
     rig.until("Eof", |rig| rig.count(socket, is_eof) == 2);
 }
@@ -100,7 +100,7 @@ fn one_socket_fills_sixteen_buffers_and_then_waits_for_the_others() {
     rig.turn();
     assert_eq!(rig.count(greedy, is_received), 16);
     assert_eq!(rig.received(modest), b"me too");
-    // The rest comes without an edge, and without a wait: this would last for ever otherwise.
+    // The rest comes without an edge and without waiting. Otherwise this turn would never return.
     rig.driver.turn(None, &mut rig.completions).unwrap();
     assert_eq!(rig.count(greedy, is_received), 32);
     rig.driver.turn(None, &mut rig.completions).unwrap();
@@ -136,7 +136,7 @@ fn starved_sockets_go_on_when_leases_come_back() {
         sockets.push((socket, peer));
     }
     rig.until("Received", |rig| !rig.completions.is_empty());
-    // The only buffer is lent: nothing comes, and waiting for it is no spinning.
+    // The only buffer is lent out. Nothing is received, and the wait does not spin.
     let before = rig.driver.syscalls();
     let deadline_ns = monotonic_ns() + 5_000_000;
     while monotonic_ns() < deadline_ns {
@@ -144,7 +144,7 @@ fn starved_sockets_go_on_when_leases_come_back() {
     }
     assert_eq!(rig.completions.len(), 1);
     assert!(rig.driver.syscalls() - before < 10);
-    // One of those that wait is closed, which the others must not notice.
+    // Closing one of the waiting sockets does not affect the others.
     let first = rig.completions[0].handle;
     let closed = sockets.iter().rposition(|&(socket, _)| socket != first).unwrap();
     rig.driver.close(sockets.remove(closed).0);

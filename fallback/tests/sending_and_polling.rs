@@ -1,4 +1,4 @@
-//! What edge-triggered readiness makes of sends, connects, foreign descriptors and deadlines.
+//! Sends, connects, foreign descriptors and deadlines with edge-triggered readiness.
 
 mod common;
 
@@ -55,7 +55,7 @@ fn a_send_that_waits_is_dropped_by_close() {
     assert!(matches!(rig.completions[..], [ref one] if matches!(one.event, Event::Closed)));
 }
 
-/// A listening socket whose backlog has room for one, and its address.
+/// Creates a listening socket whose backlog has room for one connection.
 fn tiny_listener(address: &SockAddr) -> Socket {
     let listener = Socket::new(address.domain(), Type::STREAM, None).unwrap();
     listener.bind(address).unwrap();
@@ -63,7 +63,7 @@ fn tiny_listener(address: &SockAddr) -> Socket {
     listener
 }
 
-/// A path for a Unix socket; the file goes with the value.
+/// A path for a Unix socket. Dropping it removes the file.
 struct SocketPath(PathBuf);
 
 impl SocketPath {
@@ -90,7 +90,7 @@ fn a_unix_connect_waits_for_room_in_the_backlog() {
     let connected =
         |rig: &Rig| sockets.iter().filter(|&&socket| rig.count(socket, is_connected) == 1).count();
     rig.until("Connected", |rig| connected(rig) == 1);
-    // Those that wait cost a try per millisecond, and no spinning.
+    // The waiting connects cost one retry per millisecond. They do not spin.
     let before = rig.driver.syscalls();
     let deadline_ns = monotonic_ns() + 10_000_000;
     while monotonic_ns() < deadline_ns {
@@ -99,7 +99,7 @@ fn a_unix_connect_waits_for_room_in_the_backlog() {
     assert_eq!(connected(&rig), 1);
     let tries = rig.driver.syscalls() - before;
     assert!(tries < 10 * (7 + 8), "{tries} system calls in 10 ms");
-    // One of them is closed while it waits; the others connect as the listener accepts.
+    // One of them is closed while it waits. The others connect as the listener accepts.
     rig.driver.close(*sockets.last().unwrap());
     let mut accepted = Vec::new();
     for n in 1..8 {
@@ -109,7 +109,7 @@ fn a_unix_connect_waits_for_room_in_the_backlog() {
     let last = sockets.last().unwrap();
     assert_eq!(rig.count(*last, |event| matches!(event, Event::Closed)), 1);
     assert_eq!(rig.count(*last, is_connected), 0);
-    // They are registered as any other: bytes arrive.
+    // They are registered like any other socket: bytes arrive.
     let first = sockets[1];
     rig.driver.receive(first).unwrap();
     for (peer, _) in &accepted {
@@ -120,7 +120,7 @@ fn a_unix_connect_waits_for_room_in_the_backlog() {
 
 #[test]
 fn a_send_before_the_connection_stands_goes_out_with_it() {
-    // A TCP listener with a full backlog drops the SYN, which the client's kernel repeats after a second.
+    // A TCP listener with a full backlog drops the SYN, and the client's kernel repeats it after a second.
     let listener = tiny_listener(&SockAddr::from(std::net::SocketAddr::from(([127, 0, 0, 1], 0))));
     let address = Address::from_system(&listener.local_addr().unwrap());
     let mut rig = Rig::new();
@@ -132,7 +132,7 @@ fn a_send_before_the_connection_stands_goes_out_with_it() {
     rig.driver.send(socket, SendBuffer::Static(b"early")).unwrap();
     rig.turn();
     assert_eq!(rig.count(socket, is_sent), 0);
-    // Room for it again, at once and whenever the kernel's repetitions need more.
+    // Makes room at once, and whenever the kernel's retries need more.
     listener.set_nonblocking(true).unwrap();
     let deadline_ns = monotonic_ns() + 20_000_000_000;
     let mut peers = Vec::new();
@@ -172,7 +172,7 @@ fn one_descriptor_can_be_polled_more_than_once_at_a_time() {
             && rig.count(again, is_polled) == 1
             && rig.count(closed, |event| matches!(event, Event::Closed)) == 1
     });
-    // It fired once, and is gone; the descriptor is still the caller's.
+    // It has fired once and is gone. The caller still has the descriptor.
     theirs.write_all(b"y").unwrap();
     assert!(rig.is_undisturbed(), "woken by a poll that has ended");
     assert_eq!(rig.completions.len(), 4);
@@ -190,7 +190,7 @@ fn what_cannot_be_waited_for_is_refused() {
     assert!(rig.driver.adopt(pipe.into()).is_err());
     let datagrams = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
     assert!(rig.driver.adopt(datagrams.into()).is_err());
-    // epoll refuses plain files, kqueue takes them.
+    // epoll refuses plain files, kqueue accepts them.
     let file = File::open(std::env::current_exe().unwrap()).unwrap();
     if let Err(error) = rig.driver.poll(file.as_raw_fd(), Interest::Readable) {
         assert_eq!(error.raw_os_error(), Some(libc::EPERM));
@@ -209,9 +209,9 @@ fn an_adopted_listener_accepts_and_a_closed_one_is_silent() {
     rig.until("Accepted", |rig| rig.count(handle, |event| matches!(event, Event::Accepted(_))) == 1);
     rig.driver.close(handle);
     rig.until("Closed", |rig| rig.count(handle, |event| matches!(event, Event::Closed)) == 1);
-    // The accepted socket has an edge of its own to get rid of first.
+    // First removes the edge of the accepted socket.
     rig.turn();
-    // `kept` holds the same open file: without being taken out, the registration would live on and wake the driver.
+    // `kept` shares the open file. If the driver did not remove the registration, it would live on and wake the driver.
     let _second = UnixStream::connect(&path.0).unwrap();
     assert!(rig.is_undisturbed(), "woken by a closed listener");
     drop(kept);
@@ -240,7 +240,7 @@ fn a_listener_that_nobody_arms_does_not_disturb() {
     let _clients = [(); 100].map(|()| std::net::TcpStream::connect(address).unwrap());
     rig.turn();
     assert!(rig.completions.is_empty());
-    // Armed late, it finds them all, in more than one turn, though no edge comes any more.
+    // An accept that starts late finds all connections, in more than one turn, although no further edge comes.
     rig.driver.accept(listener).unwrap();
     rig.until("Accepted", |rig| rig.count(listener, |event| matches!(event, Event::Accepted(_))) == 100);
 }

@@ -1,10 +1,10 @@
-//! A bare `io_uring` server with one fixed response: the server that generators are measured against.
+//! A bare `io_uring` server with one fixed response: the server that load generators are measured against.
 //!
-//! It exists so that the server is never the bottleneck: one thread, multishot accept and receive, no HTTP beyond
-//! finding the ends of requests. It is no user of the `Driver` contract, and no server to put anywhere else.
+//! Its purpose is never to be the bottleneck: one thread, multishot accept and receive, and no HTTP except finding the
+//! ends of requests. It does not use the `Driver` contract, and it is not suitable for any other purpose.
 //!
 //! ```text
-//! floor_server [--addr 127.0.0.1:0]        prints the address that it listens at, then serves until it is killed
+//! floor_server [--addr 127.0.0.1:0]        prints the address that it listens on, then serves until it is killed
 //! ```
 
 #[cfg(target_os = "linux")]

@@ -1,17 +1,17 @@
-//! A spinning server that judges how evenly requests arrive.
+//! A spinning server that measures how evenly requests arrive.
 //!
-//! It is the judge in the measurement of open-loop generators, so it shares nothing with what is judged: plain
-//! non-blocking sockets of the standard library and one thread that never sleeps. Its own resolution is one pass over
-//! all connections, some 20 µs for 64 of them.
+//! It is the reference for measuring open-loop generators, so it shares no code with them: it uses plain non-blocking
+//! sockets of the standard library and one thread that never sleeps. Its resolution is one pass over all connections,
+//! about 20 µs for 64 of them.
 //!
 //! ```text
-//! grid_server --rate 1000 [--addr 127.0.0.1:0]    prints the address that it listens at, then serves until it is killed
+//! grid_server --rate 1000 [--addr 127.0.0.1:0]    prints the address that it listens on, then serves until it is killed
 //! ```
 //!
-//! `GET /report` is answered with JSON about all other requests since the start or the last report. The k-th arrival
-//! `t_k` is held against a grid of the rate demanded, `offset + k / rate`. The grid's phase is fitted, its rate is not:
-//! `offset` is the median of `t_k − k / rate`, so that no single early or late arrival moves it. The deviation is the
-//! distance `|t_k − k / rate − offset|`.
+//! The response to `GET /report` is JSON about all other requests since the start or the last report. The server
+//! compares the k-th arrival `t_k` with a grid of the given rate, `offset + k / rate`. It fits the phase of the grid
+//! but not the rate: `offset` is the median of `t_k − k / rate`, so that a single early or late arrival does not move
+//! it. The deviation is the distance `|t_k − k / rate − offset|`.
 
 #[path = "shared/arguments.rs"]
 mod arguments;
@@ -26,7 +26,7 @@ use std::time::Instant;
 use arguments::Arguments;
 use http::{RESPONSE, RequestEnds};
 
-/// Arrivals for which there is room from the start, so that recording one seldom allocates.
+/// The initial capacity for arrivals, so that recording one seldom allocates.
 const ARRIVALS_EXPECTED: usize = 1 << 20;
 const REPORT: &[u8] = b"GET /report ";
 
@@ -41,7 +41,7 @@ fn run() -> Result<std::convert::Infallible, String> {
     let address: SocketAddr = arguments.get("--addr", SocketAddr::from(([127, 0, 0, 1], 0)))?;
     let rate: f64 = arguments.get("--rate", 0.0)?;
     if rate.is_nan() || rate <= 0.0 {
-        return Err("--rate R says how many requests per second are to arrive".into());
+        return Err("--rate R must be a positive number of requests per second".into());
     }
     serve(address, rate).map_err(|error| format!("{address}: {error}"))
 }
@@ -89,13 +89,14 @@ fn serve(address: SocketAddr, rate: f64) -> io::Result<std::convert::Infallible>
                 arrivals_ns.extend((0..requests).map(|_| now_ns));
                 (0..requests).try_for_each(|_| connection.socket.write_all(RESPONSE))
             };
-            // A peer that does not read its answers fills the socket's buffer; it is of no use here and goes.
+            // If a peer does not read its responses, the socket's buffer fills up. Such a peer is useless here, so its
+            // connection is closed.
             answered.is_ok()
         });
     }
 }
 
-/// The deviations of the arrivals as JSON. The arrivals are taken out.
+/// Returns the deviations of the arrivals as JSON, and removes the arrivals.
 fn report(arrivals_ns: &mut Vec<u64>, rate: f64) -> String {
     let mut lateness_us: Vec<f64> = arrivals_ns
         .drain(..)

@@ -1,4 +1,5 @@
-//! Where to connect or to listen: TCP over IPv4 or IPv6, or a Unix socket. Names are resolved elsewhere.
+//! Socket addresses to connect to or to listen on: TCP over IPv4 or IPv6, and Unix sockets. Name resolution is
+//! elsewhere.
 
 use std::fmt;
 use std::io;
@@ -11,17 +12,17 @@ use socket2::{Domain, SockAddr};
 /// The address of a stream socket.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
-    /// TCP.
+    /// A TCP address.
     Tcp(SocketAddr),
-    /// A Unix socket by its path.
+    /// The path of a Unix socket.
     Unix(PathBuf),
 }
 
 impl Address {
-    /// The form that system calls take.
+    /// Converts the address to the form that system calls take.
     ///
     /// # Errors
-    /// `InvalidInput` when a Unix path is longer than the system's limit (108 bytes on Linux, unix(7)).
+    /// `InvalidInput` if a Unix path is longer than the system's limit (108 bytes on Linux, unix(7)).
     pub fn to_system(&self) -> io::Result<SockAddr> {
         match self {
             Self::Tcp(address) => Ok(SockAddr::from(*address)),
@@ -29,7 +30,9 @@ impl Address {
         }
     }
 
-    /// The address in `address`. A Unix socket without a name (a client's, or one of a pair) has an empty path.
+    /// Converts an address that a system call returned.
+    ///
+    /// A Unix socket without a name, such as a client's or one of a pair, gets an empty path.
     pub fn from_system(address: &SockAddr) -> Self {
         match address.as_socket() {
             Some(address) => Self::Tcp(address),
@@ -37,7 +40,7 @@ impl Address {
         }
     }
 
-    /// The socket domain of the address.
+    /// Returns the socket domain of the address.
     pub fn domain(&self) -> Domain {
         match self {
             Self::Tcp(address) => Domain::for_address(*address),
@@ -52,8 +55,11 @@ impl From<SocketAddr> for Address {
     }
 }
 
-/// `ADDRESS:PORT`, IPv6 in brackets, or `unix:PATH`: what its `Display` gives. A name is no address; look it up first.
+/// Parses `ADDRESS:PORT` (IPv6 in brackets) or `unix:PATH`, the same text that `Display` writes.
 ///
+/// A host name is not an address. Resolve it first.
+///
+/// # Examples
 /// ```
 /// use ringtide_driver::Address;
 ///
@@ -78,7 +84,7 @@ impl FromStr for Address {
     }
 }
 
-/// Why a text is no [`Address`], and what would be one.
+/// The error for text that is not an [`Address`]. Its message says what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressError(String);
 

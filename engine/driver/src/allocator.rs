@@ -1,13 +1,14 @@
-//! An allocator that counts, so that published figures about memory are measured and not guessed.
+//! An allocator that counts, so that published memory figures are measured, not estimated.
 //!
-//! It counts what the program asks for, not what the system's allocator adds to it.
+//! It counts the bytes that the program requests. The overhead of the system's allocator is not included.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// [`System`], with the live bytes and their peak counted. Put it into a binary with `#[global_allocator]`.
+/// The [`System`] allocator with counters for live bytes, their peak, and allocations.
 ///
-/// Each thread that allocates pays three relaxed atomic operations; a data path that does not allocate pays nothing.
+/// Install it in a binary with `#[global_allocator]`. Each allocation costs a few relaxed atomic operations. Code that
+/// does not allocate pays nothing.
 #[derive(Debug)]
 pub struct CountingAllocator {
     live: AtomicUsize,
@@ -16,27 +17,27 @@ pub struct CountingAllocator {
 }
 
 impl CountingAllocator {
-    /// An allocator that has counted nothing yet.
+    /// Creates an allocator with all counters at zero.
     pub const fn new() -> Self {
         Self { live: AtomicUsize::new(0), peak: AtomicUsize::new(0), count: AtomicUsize::new(0) }
     }
 
-    /// Bytes allocated and not freed.
+    /// Returns how many bytes are allocated and not freed.
     pub fn live_bytes(&self) -> usize {
         self.live.load(Relaxed)
     }
 
-    /// The most that [`live_bytes`](Self::live_bytes) has been since [`reset_peak`](Self::reset_peak).
+    /// Returns the peak of [`live_bytes`](Self::live_bytes) since [`reset_peak`](Self::reset_peak).
     pub fn peak_bytes(&self) -> usize {
         self.peak.load(Relaxed)
     }
 
-    /// How often memory was asked for, growth of what there was included.
+    /// Returns how many allocations were made. A reallocation counts as one.
     pub fn allocations(&self) -> usize {
         self.count.load(Relaxed)
     }
 
-    /// Starts the peak anew from what is live now.
+    /// Resets the peak to the bytes that are live now.
     pub fn reset_peak(&self) {
         self.peak.store(self.live_bytes(), Relaxed);
     }
@@ -56,11 +57,11 @@ impl Default for CountingAllocator {
     }
 }
 
-// SAFETY: every call is passed on to `System` unchanged, with the arguments for which the caller vouches; counting
-// neither allocates nor panics.
+// SAFETY: each method forwards its arguments unchanged to `System`. The caller guarantees what `System` requires of
+// them. The counting neither allocates nor panics.
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's promise is System's.
+        // SAFETY: the caller upholds the contract of `System.alloc`, which is the same.
         let pointer = unsafe { System.alloc(layout) };
         if !pointer.is_null() {
             self.add(layout.size());
@@ -69,13 +70,13 @@ unsafe impl GlobalAlloc for CountingAllocator {
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is System's, which made `pointer`.
+        // SAFETY: the caller upholds the contract of `System.dealloc`, and `System` allocated `pointer`.
         unsafe { System.dealloc(pointer, layout) };
         self.live.fetch_sub(layout.size(), Relaxed);
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's promise is System's.
+        // SAFETY: the caller upholds the contract of `System.alloc_zeroed`, which is the same.
         let pointer = unsafe { System.alloc_zeroed(layout) };
         if !pointer.is_null() {
             self.add(layout.size());
@@ -84,7 +85,7 @@ unsafe impl GlobalAlloc for CountingAllocator {
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: the caller's promise is System's, which made `pointer`.
+        // SAFETY: the caller upholds the contract of `System.realloc`, and `System` allocated `pointer`.
         let moved = unsafe { System.realloc(pointer, layout, size) };
         if !moved.is_null() {
             self.live.fetch_sub(layout.size(), Relaxed);

@@ -1,4 +1,5 @@
-//! The memory of I/O: receive buffers that are lent out, and send buffers that are handed in.
+//! The memory of I/O: receive buffers that the driver lends to the caller, and send buffers that the caller gives to
+//! the driver.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::{Cell, RefCell};
@@ -11,8 +12,9 @@ use bytes::{Buf, Bytes};
 
 use crate::limits::{RECEIVE_BUFFER_SIZE, RECEIVE_BUFFER_SKEW, RECEIVE_BUFFERS};
 
-/// The receive buffers of one driver: one allocation, cut into equal pieces that are known by their index.
-/// Cloning gives another reference to the same pool.
+/// The receive buffers of one driver.
+///
+/// All buffers are equal pieces of one allocation, and each has an index. A clone refers to the same pool.
 #[derive(Clone)]
 pub struct BufferPool {
     memory: Rc<Memory>,
@@ -23,31 +25,31 @@ struct Memory {
     layout: Layout,
     count: u16,
     size: u32,
-    /// Indexes that leases gave back and the driver has not yet taken.
+    /// Indexes of buffers whose leases were dropped and that the driver has not taken back yet.
     returned: RefCell<Vec<u16>>,
-    /// Leases of this pool that are alive.
+    /// How many leases of this pool are alive.
     lent: Cell<u16>,
-    /// A driver receives into it.
+    /// Whether a driver uses this pool.
     claimed: Cell<bool>,
 }
 
 impl BufferPool {
-    /// A pool of [`RECEIVE_BUFFERS`] buffers of [`RECEIVE_BUFFER_SIZE`] bytes, all of them with the driver.
+    /// Creates a pool of [`RECEIVE_BUFFERS`] buffers of [`RECEIVE_BUFFER_SIZE`] bytes. None of them is lent out.
     pub fn new() -> Self {
         Self::with_sizes(RECEIVE_BUFFERS, RECEIVE_BUFFER_SIZE)
     }
 
-    /// A pool of `count` buffers of `size` bytes, all of them with the driver.
+    /// Creates a pool of `count` buffers of `size` bytes. None of them is lent out.
     ///
     /// # Panics
-    /// When `count` or `size` is 0.
+    /// If `count` or `size` is 0.
     pub fn with_sizes(count: u16, size: u32) -> Self {
-        assert!(count > 0 && size > 0, "a pool has buffers, and they have bytes");
+        assert!(count > 0 && size > 0, "the count and the size of a pool's buffers must not be 0");
         let stride = size as usize + RECEIVE_BUFFER_SKEW as usize;
-        // Page-aligned, and not zeroed: pages that no traffic reaches are never touched, so they cost nothing.
+        // Page-aligned and not zeroed: buffers that receive nothing are never touched, so their pages cost no memory.
         let layout =
             Layout::from_size_align(stride * count as usize, 4096).expect("a pool fits the address space");
-        // SAFETY: the layout's size is not zero, as asserted above.
+        // SAFETY: the layout's size is not zero, because `count` and `size` are greater than 0, as asserted above.
         let base = unsafe { alloc(layout) };
         let Some(base) = NonNull::new(base) else { handle_alloc_error(layout) };
         let returned = RefCell::new(Vec::with_capacity(count as usize));
@@ -64,56 +66,58 @@ impl BufferPool {
         }
     }
 
-    /// Takes the pool for one driver, which alone knows which buffers are free.
+    /// Claims the pool for one driver. From then on, only that driver knows which buffers are free.
     ///
     /// # Panics
-    /// When a driver has it already, or a buffer is lent out: the same memory would be written to from two sides.
+    /// If another driver has claimed the pool, or if a buffer is lent out. Two sides would write to the same memory.
     pub fn claim(&self) {
         assert!(!self.memory.claimed.replace(true), "a buffer pool belongs to one driver");
-        assert!(self.lent() == 0, "a buffer pool is whole when a driver takes it");
+        assert!(self.lent() == 0, "no buffer may be lent out when a driver claims the pool");
         self.memory.returned.borrow_mut().clear();
     }
 
-    /// How many buffers there are.
+    /// Returns the number of buffers.
     pub fn count(&self) -> u16 {
         self.memory.count
     }
 
-    /// Bytes in one buffer.
+    /// Returns the size of one buffer in bytes.
     pub fn buffer_size(&self) -> u32 {
         self.memory.size
     }
 
-    /// How many buffers are lent out.
+    /// Returns how many buffers are lent out.
     pub fn lent(&self) -> u16 {
         self.memory.lent.get()
     }
 
-    /// How many references to the memory there are, leases included.
+    /// Returns the number of references to the memory, including leases.
     #[cfg(test)]
     pub(crate) fn references(&self) -> usize {
         Rc::strong_count(&self.memory)
     }
 
-    /// The first byte of buffer `index`; valid for [`buffer_size`](Self::buffer_size) bytes for as long as the pool lives.
+    /// Returns the address of the first byte of buffer `index`.
+    ///
+    /// It is valid for [`buffer_size`](Self::buffer_size) bytes while the pool lives.
     ///
     /// # Panics
-    /// When `index` is not below [`count`](Self::count).
+    /// If `index` is not less than [`count`](Self::count).
     pub fn address(&self, index: u16) -> NonNull<u8> {
         assert!(index < self.memory.count, "buffer {index} of {}", self.memory.count);
         let stride = self.memory.size as usize + RECEIVE_BUFFER_SKEW as usize;
-        // SAFETY: index < count, so the offset lies inside the one allocation made for count * stride bytes.
+        // SAFETY: `index` is less than `count`, so the offset is inside the one allocation of `count * stride` bytes.
         unsafe { self.memory.base.add(index as usize * stride) }
     }
 
-    /// Lends out buffer `index`, of which the first `len` bytes hold data.
+    /// Lends out buffer `index`, whose first `len` bytes hold data.
     ///
     /// # Safety
-    /// Buffer `index` is with the driver (not lent, not shown to the kernel any more), and its first `len` bytes
-    /// are initialised.
+    /// The driver has buffer `index`: no lease holds it, and the kernel no longer uses it. Its first `len` bytes are
+    /// initialised.
     ///
     /// # Panics
-    /// When `index` or `len` is out of range.
+    /// If `index` or `len` is out of range.
     #[inline]
     pub unsafe fn lend(&self, index: u16, len: u32) -> Lease {
         assert!(len <= self.memory.size);
@@ -122,14 +126,14 @@ impl BufferPool {
         Lease { home: Home::Pool { pool: self.clone(), data, index }, start: 0, end: len }
     }
 
-    /// Moves the indexes of all buffers that came back since the last call into `take`.
+    /// Passes to `take` the index of each buffer that came back since the last call.
     #[inline]
     pub fn take_returned(&self, take: impl FnMut(u16)) {
         let mut returned = self.memory.returned.borrow_mut();
         returned.drain(..).for_each(take);
     }
 
-    /// Whether [`take_returned`](Self::take_returned) would give anything.
+    /// Returns whether [`take_returned`](Self::take_returned) would pass on any index.
     #[inline]
     pub fn has_returned(&self) -> bool {
         !self.memory.returned.borrow().is_empty()
@@ -154,18 +158,19 @@ impl fmt::Debug for BufferPool {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // SAFETY: allocated in `with_sizes` with this layout; the last reference is going, so no lease is left, and a
-        // driver that could not confirm that its kernel is done with the memory leaks its reference instead.
+        // SAFETY: `with_sizes` allocated this memory with this layout. This drops the last reference, so no lease is
+        // left. A driver that cannot confirm that its kernel has finished with the memory leaks a reference, so this
+        // does not run.
         unsafe { dealloc(self.base.as_ptr(), self.layout) };
     }
 }
 
-/// Received bytes, in the buffer that they were received into, or in a copy of it. Dropping it gives the buffer back.
+/// Received bytes, in the pool's buffer that they were received into, or in a copy.
 ///
-/// It is deliberately not `Send`: a buffer goes back to the driver of its own thread. [`Bytes::copy_from_slice`] is the
-/// way out.
+/// Dropping the lease returns its buffer to the pool. A lease is also a [`Buf`], so it can be read from the front.
 ///
-/// It is also a [`Buf`], so it can be read from the front.
+/// A lease is deliberately not `Send`, because its buffer goes back to the driver of its own thread. To pass the bytes
+/// to another thread, copy them with [`Bytes::copy_from_slice`].
 pub struct Lease {
     home: Home,
     start: u32,
@@ -178,17 +183,17 @@ enum Home {
 }
 
 impl Lease {
-    /// A lease of a copy, for when the pool is short of buffers.
+    /// Creates a lease that holds a copy of `bytes`, for use when the pool is short of buffers.
     pub fn copied(bytes: &[u8]) -> Self {
         Self { home: Home::Heap(bytes.into()), start: 0, end: bytes.len() as u32 }
     }
 
-    /// Whether this holds a buffer of the pool.
+    /// Returns whether this lease holds a buffer of the pool.
     pub fn is_pooled(&self) -> bool {
         matches!(self.home, Home::Pool { .. })
     }
 
-    /// Drops all but the first `len` bytes. Nothing happens when there are not more.
+    /// Shortens the lease to its first `len` bytes. Does nothing if it is not longer.
     pub fn truncate(&mut self, len: usize) {
         if len < self.len() {
             self.end = self.start + len as u32;
@@ -203,8 +208,9 @@ impl Deref for Lease {
     fn deref(&self) -> &[u8] {
         let (start, end) = (self.start as usize, self.end as usize);
         match &self.home {
-            // SAFETY: `lend` was promised that the bytes before the first `end` are initialised and the buffer ours
-            // alone; start ≤ end holds at construction and in `advance` and `truncate`; the pool keeps it allocated.
+            // SAFETY: the caller of `lend` promised that the first `len` bytes of the buffer are initialised and that
+            // only this lease holds the buffer. `start <= end <= len` holds at construction, and `advance` and
+            // `truncate` preserve it. The pool keeps the memory allocated.
             Home::Pool { data, .. } => unsafe {
                 std::slice::from_raw_parts(data.as_ptr().add(start), end - start)
             },
@@ -218,8 +224,8 @@ impl DerefMut for Lease {
     fn deref_mut(&mut self) -> &mut [u8] {
         let (start, end) = (self.start as usize, self.end as usize);
         match &mut self.home {
-            // SAFETY: as for `deref`. The buffer is this lease's alone, which is borrowed mutably, and nobody else has a pointer
-            // into it: the driver shows it to the kernel again only after the lease has given it back.
+            // SAFETY: as in `deref`. Only this lease holds the buffer, and the lease is borrowed mutably. Nothing else
+            // has a pointer into the buffer: the driver gives it to the kernel again only after the lease was dropped.
             Home::Pool { data, .. } => unsafe {
                 std::slice::from_raw_parts_mut(data.as_ptr().add(start), end - start)
             },
@@ -267,14 +273,16 @@ impl fmt::Debug for Lease {
     }
 }
 
-/// Bytes on their way out. The driver owns them until the send has ended and gives them back in
-/// [`Event::Sent`](crate::Event::Sent), so that an owned buffer can be used again.
+/// Bytes to send.
+///
+/// The driver owns the buffer until the send has ended, and returns it in [`Event::Sent`](crate::Event::Sent). The
+/// caller can then reuse an owned buffer.
 pub enum SendBuffer {
-    /// Bytes that outlive everything: a request that is sent again and again.
+    /// Bytes with a static lifetime, for example a request that is sent many times.
     Static(&'static [u8]),
-    /// Bytes that others hold as well.
+    /// Bytes that are shared by reference count.
     Shared(Bytes),
-    /// Bytes of the sender's own.
+    /// Bytes that only this buffer owns.
     Owned(Vec<u8>),
 }
 
@@ -309,7 +317,7 @@ mod tests {
     #[test]
     fn a_dropped_lease_gives_its_buffer_back_even_when_the_pool_handle_is_gone() {
         let pool = BufferPool::with_sizes(2, 64);
-        // SAFETY: the whole buffer is written here, and nothing else uses it.
+        // SAFETY: this block writes the whole buffer before it lends it, and nothing else uses the buffer.
         let lease = unsafe {
             pool.address(1).as_ptr().write_bytes(7, 64);
             pool.lend(1, 5)

@@ -1,4 +1,4 @@
-//! The contract between the runtime and whatever moves its bytes. See [`Driver`].
+//! The contract between the runtime and a driver, which moves the bytes. See [`Driver`].
 
 use std::fmt;
 use std::io;
@@ -9,8 +9,10 @@ use std::time::Instant;
 use crate::address::Address;
 use crate::buffer::{BufferPool, Lease, SendBuffer};
 
-/// A socket, a listener or a foreign poll of one driver. A plain key: copying it costs nothing, a stale one is
-/// recognised by its generation, and it means nothing to another driver.
+/// A key for a socket, a listener or a foreign poll of one driver.
+///
+/// Copying a handle costs nothing. The generation makes a stale handle recognisable. A handle is only valid for the
+/// driver that created it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Handle {
     slot: u32,
@@ -18,19 +20,19 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// A key from its parts; for those who keep tables beside the driver's.
+    /// Creates a handle from its parts, for code that keeps its own tables beside the driver's.
     #[inline]
     pub const fn new(slot: u32, generation: u32) -> Self {
         Self { slot, generation }
     }
 
-    /// The index of the slot. Slots are dense: a table indexed by them wastes nothing.
+    /// Returns the index of the slot. Slots are dense, so a table indexed by them wastes no memory.
     #[inline]
     pub const fn slot(self) -> u32 {
         self.slot
     }
 
-    /// The generation of the slot, from 1 to 2²⁴ − 1.
+    /// Returns the generation of the slot, from 1 to 2²⁴ − 1.
     #[inline]
     pub const fn generation(self) -> u32 {
         self.generation
@@ -43,83 +45,91 @@ impl fmt::Debug for Handle {
     }
 }
 
-/// What a foreign descriptor is waited for.
+/// The readiness that a poll of a foreign descriptor waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interest {
-    /// Until a read would not block.
+    /// A read would not block.
     Readable,
-    /// Until a write would not block.
+    /// A write would not block.
     Writable,
 }
 
-/// One thing that happened.
+/// One event of one handle.
 #[derive(Debug)]
 pub struct Completion {
-    /// Whose it is.
+    /// The handle that the event belongs to.
     pub handle: Handle,
-    /// What it is.
+    /// What happened.
     pub event: Event,
 }
 
-/// What a [`Completion`] says. Unless a variant says otherwise, it answers exactly one operation.
+/// What happened to a handle.
+///
+/// Unless a variant says otherwise, an event completes exactly one operation.
 #[derive(Debug)]
 pub enum Event {
-    /// [`Driver::connect`] has ended. After an error the handle is still the caller's to close.
+    /// [`Driver::connect`] has ended. After an error the handle still exists, and the caller closes it.
     Connected(io::Result<()>),
-    /// A listener accepted a connection, which is now a socket of this driver. Further ones follow.
+    /// A listener accepted a connection, which is now a socket of this driver. More may follow.
     Accepted(Handle),
-    /// Accepting has ended: by [`Driver::cancel`] (`None`), or by an error such as `EMFILE`, after which the caller
-    /// decides when to call [`Driver::accept`] again.
+    /// Accepting has ended: after [`Driver::cancel`] (`None`), or after an error such as `EMFILE`. After an error, the
+    /// caller decides when to call [`Driver::accept`] again.
     AcceptEnded(Option<io::Error>),
-    /// Bytes arrived, never zero of them. Further ones follow until [`Event::ReceiveEnded`].
+    /// Bytes arrived, at least one. More may follow until [`Event::ReceiveEnded`].
     Received(Lease),
-    /// Receiving has ended; exactly once for each [`Driver::receive`] that was answered with `Ok`.
+    /// Receiving has ended. Comes exactly once for each [`Driver::receive`] that returned `Ok`.
     ReceiveEnded(ReceiveEnd),
-    /// [`Driver::send`] has ended: the kernel took all of the buffer, or less. The buffer comes back so that it can be
-    /// used again.
+    /// [`Driver::send`] has ended: the kernel took all of the buffer, or only a part of it. The caller gets the buffer
+    /// back and can use it again.
     Sent(Result<(), CutSend>, SendBuffer),
-    /// A [`Driver::send_skip_success`] could not be taken whole at once. It goes on as an ordinary send, whose [`Event::Sent`] follows.
+    /// The kernel could not take all bytes of a [`Driver::send_skip_success`] at once. The send goes on as an ordinary
+    /// send, and its [`Event::Sent`] follows.
     SendWaits,
-    /// [`Driver::poll`] has ended: the descriptor is ready (or in error, which the next call on it will tell).
-    /// The handle is gone.
+    /// [`Driver::poll`] has ended: the descriptor is ready, or it has an error, which the next call on it reports. The
+    /// handle is gone.
     Polled(io::Result<()>),
-    /// The last event of a handle: everything that was under way has ended and the descriptor is closed (or is being
-    /// closed by the kernel, in order, before any later operation).
+    /// The last event of a handle. Everything that was under way has ended. The descriptor is closed, or the kernel
+    /// closes it before it starts any later operation.
     Closed,
 }
 
 /// Why a receive ended.
 #[derive(Debug)]
 pub enum ReceiveEnd {
-    /// The peer has sent its last byte.
+    /// The peer has ended its stream, and all its bytes have been delivered.
     Eof,
-    /// [`Driver::cancel`] was called. Bytes that arrived before it have been delivered; the rest are still in the socket.
+    /// The caller cancelled the receive with [`Driver::cancel`]. Bytes that were received before have been delivered.
+    /// The rest is still in the socket.
     Cancelled,
     /// The connection failed.
     Error(io::Error),
 }
 
-/// Why a send ended before the kernel had taken all of it.
+/// The failure of a send that ended before the kernel had taken all of its buffer.
 #[derive(Debug)]
 pub struct CutSend {
-    /// So many bytes of the buffer the kernel took before. They are on their way to the peer like any others, unless
-    /// the connection has failed.
+    /// How many bytes of the buffer the kernel took. Like all other bytes they are on their way to the peer, unless the
+    /// connection has failed.
     pub sent_size: usize,
-    /// What ended it; [`cancelled_send`] after [`Driver::cancel_send`].
+    /// Why the send ended. After [`Driver::cancel_send`] this is [`cancelled_send`].
     pub error: io::Error,
 }
 
-/// Wakes a driver out of [`Driver::turn`] from any thread. Cheap to clone; outlives the driver without harm.
+/// Wakes a driver from [`Driver::turn`], from any thread.
+///
+/// It is cheap to clone. Calling it after the driver was dropped is harmless.
 #[derive(Clone)]
 pub struct Notifier(Arc<dyn Fn() + Send + Sync>);
 
 impl Notifier {
-    /// A notifier that calls `notify`.
+    /// Creates a notifier that calls `notify`.
     pub fn new(notify: impl Fn() + Send + Sync + 'static) -> Self {
         Self(Arc::new(notify))
     }
 
-    /// Makes the driver's current turn, or its next one, return soon. Calls add up to at least one return.
+    /// Makes the driver's current turn return soon, or its next turn if none is running.
+    ///
+    /// Several calls may cause only one such return.
     pub fn notify(&self) {
         (self.0)();
     }
@@ -131,7 +141,8 @@ impl fmt::Debug for Notifier {
     }
 }
 
-/// Nanoseconds on the monotonic clock since an arbitrary moment of this process; the same on every thread.
+/// Returns nanoseconds on the monotonic clock. The clock starts at an arbitrary moment of this process and is the same
+/// on every thread.
 #[inline]
 pub fn monotonic_ns() -> u64 {
     static START: OnceLock<Instant> = OnceLock::new();
@@ -141,171 +152,209 @@ pub fn monotonic_ns() -> u64 {
 
 /// Completion-based socket operations for one thread.
 ///
-/// # What every driver owes its caller
+/// # What every driver guarantees
 ///
-/// - **Nothing completes inside the call that starts it.** Completions come out of [`turn`](Driver::turn) alone.
+/// - **Nothing completes inside the call that starts it.** Only [`turn`](Driver::turn) delivers completions.
 /// - **Exactly once.** Each started operation ends with exactly one of its events, or with the [`Event::Closed`] of its
-///   handle, which stands for everything that was still under way. After `close` no other event of that handle comes.
-/// - **Order.** The bytes of a socket arrive in order, and `ReceiveEnded(Eof)` after the last of them.
-/// - **Multishot stays armed.** A receive or accept lasts until its `…Ended` event. A driver whose kernel ends one early
-///   (no `IORING_CQE_F_MORE`, completion-queue overflow, no buffers: `ENOBUFS`) starts it again by itself, the last
-///   when buffers have come back.
-/// - **Whole sends.** A short send is continued by the driver; the caller sees one `Sent`. `ResourceBusy` for a send means that one is under
-///   way of which `Sent` will tell.
-/// - **Memory.** A buffer given to `send` is the driver's until it is handed back by `Sent`, or dropped before `Closed`.
-///   No memory that a caller can free or move is ever shown to the kernel.
-/// - **Leases** keep their pool alive, also beyond the driver.
-/// - **Stale handles** are answered with an error of kind `NotFound`, never acted on. A second operation of a kind that
-///   is already under way on a handle (send, receive, accept) is answered with `ResourceBusy`; nothing changes.
-/// - **Dropping the driver** cancels what is under way, waits for the kernel to confirm it, and leaks what stays
-///   unconfirmed rather than free it.
+///   handle. `Closed` ends everything that was still under way. After `close`, no other event of that handle comes.
+/// - **Order.** The bytes of a socket arrive in order, and `ReceiveEnded(Eof)` comes after the last byte.
+/// - **Multishot stays armed.** A receive or an accept lasts until its `…Ended` event. The kernel may end one early (no
+///   `IORING_CQE_F_MORE`, completion-queue overflow, or `ENOBUFS` because no buffer is free). The driver then starts it
+///   again, after `ENOBUFS` as soon as buffers have come back.
+/// - **Whole sends.** The driver continues a short send, and the caller sees one `Sent`. A send that fails with
+///   `ResourceBusy` means that another send is under way whose `Sent` is still to come.
+/// - **Memory.** The driver owns a buffer given to `send` until `Sent` returns it. If the socket is closed first, the
+///   driver drops the buffer before it reports `Closed`. The kernel never sees memory that a caller can free or move.
+/// - **Leases** keep their pool alive, even after the driver is dropped.
+/// - **Stale handles** have no effect: calls that return a result fail with `NotFound`. Starting a second operation of
+///   a kind (send, receive, accept) while one is under way on the handle fails with `ResourceBusy` and changes nothing.
+/// - **Dropping the driver** cancels what is under way and waits until the kernel confirms it. Memory that the kernel
+///   has not confirmed in time is leaked instead of freed.
 pub trait Driver {
-    /// Nanoseconds on the driver's clock: [`monotonic_ns`] for real drivers, virtual time for the simulated one.
+    /// Returns nanoseconds on the driver's clock: [`monotonic_ns`] for real drivers, virtual time for the simulated
+    /// one.
     fn now_ns(&self) -> u64;
 
-    /// Opens a socket and starts to connect it; `Connected` follows. `TCP_NODELAY` is set on TCP sockets.
+    /// Opens a socket and starts to connect it. `Connected` follows.
+    ///
+    /// The driver sets `TCP_NODELAY` on TCP sockets.
     ///
     /// # Errors
-    /// When the socket cannot be made (`EMFILE`, an address family the system lacks, a Unix path too long). Nothing is left open.
+    /// The socket cannot be created: no descriptor is free (`EMFILE`), the system lacks the address family, or a Unix
+    /// path is too long. Nothing is left open.
     fn connect(&mut self, address: &Address) -> io::Result<Handle>;
 
-    /// Binds a listening socket. It accepts nothing until [`accept`](Driver::accept). `SO_REUSEADDR` is set;
-    /// `reuse_port` sets `SO_REUSEPORT`, so that each worker can have a listener of its own at the same address.
-    /// A Unix path that is a socket nobody listens at is removed first.
+    /// Opens a listening socket and binds it. The socket accepts nothing until [`accept`](Driver::accept).
+    ///
+    /// `SO_REUSEADDR` is set. `reuse_port` sets `SO_REUSEPORT`, so that each worker can have its own listener on the
+    /// same address. If a Unix path is an existing socket without a listener, the driver removes the file first.
     ///
     /// # Errors
-    /// As bind(2) and listen(2). Nothing is left open.
+    /// Those of bind(2) and listen(2). Nothing is left open.
     fn listen(&mut self, address: &Address, reuse_port: bool) -> io::Result<Handle>;
 
-    /// Takes over a connected stream socket, or a listening one, that was made elsewhere. Its blocking mode is set as the driver
-    /// needs it, which others who hold the same open file (`dup(2)`) see as well.
+    /// Takes ownership of a stream socket that was created elsewhere, connected or listening.
+    ///
+    /// The driver sets the blocking mode that it needs. Everyone else who shares the open file (`dup(2)`) sees this
+    /// change.
     ///
     /// # Errors
-    /// When the descriptor cannot be used by this driver; it is closed.
+    /// This driver cannot use the descriptor. The descriptor is closed.
     fn adopt(&mut self, socket: OwnedFd) -> io::Result<Handle>;
 
-    /// Starts to accept at a listener: `Accepted` per connection until `AcceptEnded`.
+    /// Starts to accept on a listener. `Accepted` follows for each connection, until `AcceptEnded`.
     ///
     /// # Errors
-    /// `NotFound` for a stale handle, `ResourceBusy` when accepting already.
+    /// `NotFound` for a stale handle; `ResourceBusy` if the listener is accepting already.
     fn accept(&mut self, listener: Handle) -> io::Result<()>;
 
-    /// Starts to receive from a connected socket: `Received` per piece until `ReceiveEnded`.
+    /// Starts to receive from a connected socket. `Received` follows for each piece of data, until `ReceiveEnded`.
     ///
     /// # Errors
-    /// `NotFound` for a stale handle, `ResourceBusy` when receiving already.
+    /// `NotFound` for a stale handle; `ResourceBusy` if the socket is receiving already.
     fn receive(&mut self, socket: Handle) -> io::Result<()>;
 
-    /// From now on, a receive that is started delivers about `size_max` bytes in one turn at most, and goes on with the next turn unless it
-    /// was [cancelled](Driver::cancel) meanwhile; `u32::MAX`, as at first, is no bound.
+    /// Limits how much each receive delivers in one turn, to about `size_max` bytes.
     ///
-    /// io_uring delivers up to a buffer more, but not when `size_max` is less than a buffer. Before Linux 6.17 it can bound a receive to one
-    /// piece or not at all: a `size_max` above a buffer has no effect there. The fallback may deliver twice as much, if
-    /// more arrives while it looks. The simulated driver has no such bound.
+    /// The limit applies to receives that start from now on. A limited receive goes on with the next turn, unless it
+    /// was [cancelled](Driver::cancel) meanwhile. The initial value `u32::MAX` means no limit.
+    ///
+    /// The drivers keep the limit with different precision:
+    ///
+    /// - io_uring may deliver up to one buffer more, but not if `size_max` is less than a buffer. Before Linux 6.17 it
+    ///   can only limit a receive to one piece, so a `size_max` larger than a buffer has no effect there.
+    /// - The fallback may deliver twice as much, if more bytes arrive during the turn.
+    /// - The simulated driver has no such limit.
     fn limit_receives(&mut self, size_max: u32);
 
-    /// Sends all of `buffer`; `Sent` follows. An empty buffer completes as well.
+    /// Sends all of `buffer`. `Sent` follows, also for an empty buffer.
     ///
     /// # Errors
-    /// `NotFound` for a stale handle, `ResourceBusy` while another send is under way. The buffer is dropped.
+    /// `NotFound` for a stale handle; `ResourceBusy` while another send is under way. The buffer is dropped.
     fn send(&mut self, socket: Handle, buffer: SendBuffer) -> io::Result<()>;
 
-    /// Sends all of `bytes`, and says nothing when the kernel takes them at once, within the turn that hands them over. This spares a
-    /// completion per request.
+    /// Sends all of `bytes`, and reports nothing if the kernel takes them at once. This saves one completion per
+    /// request.
     ///
-    /// When there is no room for all of them, that turn gives `SendWaits`, and the rest goes out as an ordinary send's does: `Sent`
-    /// follows, however it ends. When they cannot be sent at all, that turn gives `Sent` with the error, alone.
+    /// The kernel gets the bytes in the next turn at the latest. That turn reports nothing if it took all of them.
+    /// Otherwise there are two cases:
     ///
-    /// The caller need not know whether the bytes of an earlier skip-success send have left the socket's buffer; an answer of the peer would
-    /// not prove it. Nothing that is sent or shut down afterwards overtakes them. What follows on the same socket before the next
-    /// turn costs a system call of its own, by which the driver finds out, and is answered with `ResourceBusy` if they have to wait.
+    /// - The socket has no room for all of them. That turn delivers `SendWaits`, and the rest goes out as an ordinary
+    ///   send. `Sent` follows, whether that send succeeds or fails.
+    /// - They cannot be sent at all. That turn delivers only `Sent`, with the error.
+    ///
+    /// The caller does not need to know whether the bytes of an earlier skip-success send have left the socket's
+    /// buffer. A response of the peer would not prove it. Nothing that is sent or shut down later overtakes these
+    /// bytes. If another send or a shutdown follows on the same socket before the next turn, the driver makes an extra
+    /// system call to find out whether the bytes have to wait. If they do, the later call fails with `ResourceBusy`.
     ///
     /// # Errors
-    /// As `send`; also `InvalidInput` for more than [`SKIP_SUCCESS_SEND_SIZE_MAX`](crate::limits::SKIP_SUCCESS_SEND_SIZE_MAX) bytes.
+    /// Those of [`send`](Driver::send); also `InvalidInput` for more than
+    /// [`SKIP_SUCCESS_SEND_SIZE_MAX`](crate::limits::SKIP_SUCCESS_SEND_SIZE_MAX) bytes.
     fn send_skip_success(&mut self, socket: Handle, bytes: &'static [u8]) -> io::Result<()>;
 
-    /// Ends the sending half (FIN) behind everything sent before. Takes effect before it returns.
+    /// Closes the sending half of the connection (FIN), after everything sent before.
+    ///
+    /// It takes effect before the call returns.
     ///
     /// # Errors
-    /// `ResourceBusy` while a send is under way, a skip-success one that has to wait included; `NotFound` for a stale handle, otherwise as shutdown(2).
+    /// `ResourceBusy` while a send is under way, including a skip-success send that has to wait; `NotFound` for a stale
+    /// handle; otherwise those of shutdown(2).
     fn shutdown(&mut self, socket: Handle) -> io::Result<()>;
 
-    /// Ends a receive or an accept early; `ReceiveEnded(Cancelled)` or `AcceptEnded(None)` follows unless it was ending
-    /// by itself. Nothing happens when neither is under way, or the handle is stale.
+    /// Ends a receive or an accept early.
+    ///
+    /// `ReceiveEnded(Cancelled)` or `AcceptEnded(None)` follows, unless the operation was just ending by itself. Does
+    /// nothing if neither is under way, or if the handle is stale.
     fn cancel(&mut self, handle: Handle);
 
-    /// Ends a [`send`](Driver::send) early: its `Sent` follows with what the kernel took until then, unless it was ending by itself.
-    /// Nothing happens when none is under way, or the handle is stale; nor to a skip-success send that is not known to wait,
-    /// by `SendWaits` or by the `ResourceBusy` of another.
+    /// Ends a [`send`](Driver::send) early.
+    ///
+    /// Its `Sent` follows and reports how much the kernel took until then, unless the send was just ending by itself.
+    /// Does nothing if no send is under way, or if the handle is stale.
+    ///
+    /// A skip-success send can only be cancelled once the caller knows that it has to wait: after `SendWaits`, or after
+    /// another call failed with `ResourceBusy`.
     fn cancel_send(&mut self, socket: Handle);
 
-    /// Ends everything on `handle` and closes its descriptor; `Closed` follows. A foreign descriptor stays open.
-    /// Nothing happens when it is stale or closing already.
+    /// Ends everything on `handle` and closes its descriptor. `Closed` follows.
     ///
-    /// A send that is under way is not taken back: what there is room for goes out before the end of the stream, and the rest is dropped.
-    /// The end of the stream goes to the peer before this returns, or with the next turn when a send is under way. What closing costs does
-    /// not depend on how many handles are open.
+    /// A foreign descriptor stays open. Does nothing if the handle is stale or closing already.
+    ///
+    /// The driver does not take back a send that is under way. The bytes that the socket has room for go out before the
+    /// end of the stream, and the rest is dropped. The end of the stream goes to the peer before this call returns, or
+    /// in the next turn if a send is under way. With io_uring it also goes in the next turn if the socket was
+    /// [adopted](Driver::adopt) and an operation is in flight.
+    ///
+    /// The cost of closing does not depend on how many handles are open.
     fn close(&mut self, handle: Handle);
 
-    /// Whether the end of the stream, or a failure, is what a receive would give next: a look at the socket itself, by a system call, that
-    /// may know it before the receive under way has told. False for a stale handle.
+    /// Returns whether the next thing to receive is the end of the stream or a failure.
+    ///
+    /// This looks at the socket itself, with a system call. It may find the end before the receive under way reports
+    /// it. Returns false for a stale handle.
     fn is_at_end(&mut self, socket: Handle) -> bool;
 
-    /// Waits once until a foreign descriptor is ready; `Polled` follows, or `Closed` after [`close`](Driver::close).
-    /// The descriptor stays the caller's, who keeps it open until one of the two has come.
+    /// Waits once until a foreign descriptor is ready. `Polled` follows, or `Closed` after [`close`](Driver::close).
+    ///
+    /// The caller keeps the ownership of the descriptor, and keeps it open until one of these two events has come.
     ///
     /// # Errors
-    /// When the descriptor cannot be waited for (for example a plain file under epoll).
+    /// The descriptor cannot be polled, for example a plain file under epoll.
     fn poll(&mut self, descriptor: RawFd, interest: Interest) -> io::Result<Handle>;
 
-    /// Hands everything started so far to the kernel, waits until something completes or `deadline_ns` has come on the
-    /// driver's clock (`None`: no deadline; a moment that has passed: does not wait), and appends what has completed.
-    /// May return early with nothing.
+    /// Submits everything started so far to the kernel, waits, and appends what has completed to `completions`.
+    ///
+    /// The wait ends as soon as something completes or the driver's clock reaches `deadline_ns`. `None` means no
+    /// deadline. If `deadline_ns` has passed already, the call does not wait. It may return early without a completion.
     ///
     /// # Errors
-    /// Only when the driver itself is broken (the ring is gone); not for any single socket, nor for a shortage of the kernel's that can
-    /// pass.
+    /// Only if the driver itself is broken, for example because the ring is gone. Neither an error of a single socket
+    /// nor a temporary shortage in the kernel is an error here.
     fn turn(&mut self, deadline_ns: Option<u64>, completions: &mut Vec<Completion>) -> io::Result<()>;
 
-    /// A way to end the wait in [`turn`](Driver::turn) from another thread.
+    /// Returns a notifier that ends the wait in [`turn`](Driver::turn) from another thread.
     fn notifier(&self) -> Notifier;
 
-    /// The buffers that this driver receives into.
+    /// Returns the pool of buffers that this driver receives into.
     fn pool(&self) -> &BufferPool;
 
-    /// The address that a socket or listener is bound to.
+    /// Returns the address that a socket or listener is bound to.
     ///
     /// # Errors
-    /// `NotFound` for a stale handle, otherwise as getsockname(2).
+    /// `NotFound` for a stale handle; otherwise those of getsockname(2).
     fn local_address(&self, handle: Handle) -> io::Result<Address>;
 
-    /// The address that a socket is connected to.
+    /// Returns the address that a socket is connected to.
     ///
     /// # Errors
-    /// `NotFound` for a stale handle, otherwise as getpeername(2).
+    /// `NotFound` for a stale handle; otherwise those of getpeername(2).
     fn peer_address(&self, handle: Handle) -> io::Result<Address>;
 
-    /// The name that `--driver` takes and reports print.
+    /// Returns the driver's name, as `--driver` accepts it and reports print it.
     fn name(&self) -> &'static str;
 
-    /// What this driver could use of its kernel, for reports.
+    /// Returns the kernel features that this driver uses, for reports.
     fn features(&self) -> Vec<&'static str>;
 
-    /// How many system calls the driver has made, for reports. Calls made inside libraries are counted where they are made.
+    /// Returns how many system calls the driver has made, for reports.
+    ///
+    /// The count covers waiting and the transfer of bytes. Of the calls that set up, shut down or close sockets, each
+    /// driver counts only a part.
     fn syscalls(&self) -> u64;
 }
 
-/// The error for a handle that is stale.
+/// Returns the error for a stale handle.
 pub fn stale_handle() -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, "the handle is closed")
 }
 
-/// The error of a send that was ended by [`Driver::cancel_send`].
+/// Returns the error of a send that [`Driver::cancel_send`] ended.
 pub fn cancelled_send() -> io::Error {
     io::Error::from_raw_os_error(libc::ECANCELED)
 }
 
-/// The error for an operation of a kind that is already under way.
+/// Returns the error for an operation that conflicts with one under way on the same handle.
 pub fn busy_handle() -> io::Error {
-    io::Error::new(io::ErrorKind::ResourceBusy, "such an operation is already under way on this handle")
+    io::Error::new(io::ErrorKind::ResourceBusy, "a conflicting operation is under way on this handle")
 }

@@ -1,26 +1,26 @@
 //! The completion contract of Ringtide, and two of its three drivers.
 //!
-//! A driver takes operations on sockets and gives back completions. It knows no task, no HTTP and no
-//! timer beyond one deadline: `connect`, `accept`, `receive`, `send`, `poll`, `shutdown`, `close`,
-//! `cancel`, a deadline for the wait, and a wake from another thread.
+//! A driver starts operations on sockets and reports their completions: connect, accept, receive, send, poll, shut
+//! down, close and cancel. It waits until an operation completes, a deadline passes, or another thread wakes it. It
+//! has no tasks, no timers except that deadline, and no HTTP.
 //!
-//! - [`Driver`] is the contract; its documentation says what every implementation owes its caller, and
-//!   `tests/contract` holds each of them to it.
-//! - `IoUring` (Linux 6.1 and later) is the driver that the project exists for.
-//! - [`sim`] is a seeded, in-memory driver for tests: it does everything that a kernel may do and seldom does.
-//! - `ringtide-fallback`, a crate of its own, gives the same contract over epoll and kqueue.
+//! - [`Driver`] is the contract. Its documentation states what every implementation guarantees, and the tests in
+//!   `tests/contract` check each implementation against it.
+//! - `IoUring` (Linux 6.1 and later) is the main driver.
+//! - [`sim`] is a seeded, in-memory driver for tests. It does everything that a real kernel may do but seldom does.
+//! - `ringtide-fallback`, a separate crate, implements the same contract over epoll and kqueue.
 //!
-//! [`allocator`] is the allocator that counts, for those who publish figures about memory.
+//! [`allocator`] contains an allocator that counts allocated bytes, to measure memory use.
 //!
-//! Not here: tasks, wakers, timers (the engine's runtime) and HTTP (the engine's `proto`).
+//! Not here: tasks, wakers and timers (the engine's runtime), and HTTP (the engine's `proto`).
 
-// This crate owns the memory that it lends to the kernel; its unsafe blocks are the reason it is a crate of its own.
+// This crate owns the memory that it lends to the kernel. Its unsafe blocks are the reason why it is a separate crate.
 #![allow(unsafe_code)]
 
 #[cfg(windows)]
 compile_error!("ringtide does not support Windows: use it under WSL 2, where io_uring or epoll drives it");
 
-// The contract suite's ledger knows this crate by its name, and is used in here as well.
+// The contract suite's ledger imports this crate by name. A unit test in this crate includes the ledger too.
 #[cfg(test)]
 extern crate self as ringtide_driver;
 

@@ -1,27 +1,33 @@
-//! The named limits of the drivers, in one place, with the relations between them checked at compile time.
+//! The named limits of the drivers. Relations between them are checked at compile time.
 
-/// Buffers in the receive pool of one driver. A power of two, as the kernel's buffer rings demand.
+/// The number of buffers in the default receive pool of a driver. The kernel's buffer rings require a power of two.
 pub const RECEIVE_BUFFERS: u16 = 1024;
 
-/// Bytes in one receive buffer.
+/// The size of one receive buffer in bytes.
 pub const RECEIVE_BUFFER_SIZE: u32 = 16 * 1024;
 
-/// Bytes between the ends of neighbouring receive buffers. Buffers at a power-of-two stride would compete for the
-/// same few cache sets, as nearly all of the traffic is in their first bytes.
+/// The gap in bytes between neighbouring receive buffers.
+///
+/// Nearly all traffic is in the first bytes of the buffers. Without the gap the buffers would start at multiples of a
+/// power of two, and their first bytes would compete for the same few cache sets.
 pub const RECEIVE_BUFFER_SKEW: u32 = 320;
 
-/// When fewer receive buffers than this are with the kernel, data is delivered as a copy and the buffer goes back
-/// at once, so that leases held by slow readers cannot starve the other sockets.
+/// The least number of free receive buffers at which data is still lent out.
+///
+/// If fewer are free, the driver delivers a copy and reuses the buffer at once. So a slow reader that keeps its leases
+/// cannot starve other sockets.
 pub const RECEIVE_BUFFERS_RESERVE: u16 = RECEIVE_BUFFERS / 4;
 
-/// The longest queue of connections that wait to be accepted. The kernel lowers it to `net.core.somaxconn`.
+/// The backlog of a listener: the most connections that wait to be accepted. The kernel lowers it to
+/// `net.core.somaxconn`.
 pub const LISTEN_BACKLOG: i32 = 4096;
 
-/// Bits of a slot's generation that travel in an operation's user data.
+/// The number of bits of a slot's generation in an operation's user data.
 pub const GENERATION_BITS: u32 = 24;
 
-/// The longest constant request that is sent without a completion of its own ([`send_skip_success`]). An empty socket takes
-/// this much at once (`net.ipv4.tcp_wmem` starts at 16 KiB by default).
+/// The most bytes that [`send_skip_success`] accepts.
+///
+/// An empty socket takes this much at once (`net.ipv4.tcp_wmem` starts at 16 KiB by default).
 ///
 /// [`send_skip_success`]: crate::Driver::send_skip_success
 pub const SKIP_SUCCESS_SEND_SIZE_MAX: usize = 4 * 1024;

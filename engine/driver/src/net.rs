@@ -1,4 +1,4 @@
-//! Making sockets: the part of connect and listen that every driver over real sockets shares.
+//! Socket creation: the part of connect and listen that all drivers over real sockets share.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -11,11 +11,12 @@ use socket2::{Protocol, SockRef, Socket, Type};
 use crate::address::Address;
 use crate::limits::LISTEN_BACKLOG;
 
-/// A stream socket of the address' family, close-on-exec, blocking as io_uring wants it (a non-blocking one would have
-/// its operations answered with `EAGAIN` instead of waited for), `TCP_NODELAY` set.
+/// Creates a stream socket for the address' family: close-on-exec, blocking, and with `TCP_NODELAY` on TCP.
+///
+/// io_uring needs a blocking socket. On a non-blocking one, its operations would fail with `EAGAIN` instead of waiting.
 ///
 /// # Errors
-/// As socket(2).
+/// Those of socket(2).
 pub fn stream_socket(address: &Address) -> io::Result<Socket> {
     let socket = Socket::new(address.domain(), Type::STREAM, protocol(address))?;
     if let Address::Tcp(_) = address {
@@ -24,10 +25,10 @@ pub fn stream_socket(address: &Address) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// A bound and listening socket. See [`Driver::listen`](crate::Driver::listen).
+/// Creates a socket that is bound and listens. See [`Driver::listen`](crate::Driver::listen).
 ///
 /// # Errors
-/// As bind(2) and listen(2).
+/// Those of bind(2) and listen(2).
 pub fn listening_socket(address: &Address, reuse_port: bool) -> io::Result<Socket> {
     let socket = Socket::new(address.domain(), Type::STREAM, protocol(address))?;
     match address {
@@ -36,7 +37,7 @@ pub fn listening_socket(address: &Address, reuse_port: bool) -> io::Result<Socke
             if reuse_port {
                 socket.set_reuse_port(true)?;
             }
-            // Accepted sockets inherit it (Linux and the BSDs), which spares a system call for each.
+            // Accepted sockets inherit this option (Linux and the BSDs), which saves a system call for each.
             socket.set_tcp_nodelay(true)?;
         }
         Address::Unix(path) => remove_abandoned_socket(path)?,
@@ -46,7 +47,9 @@ pub fn listening_socket(address: &Address, reuse_port: bool) -> io::Result<Socke
     Ok(socket)
 }
 
-/// Whether a receive would give the end of the stream, or an error, now. See [`Driver::is_at_end`](crate::Driver::is_at_end).
+/// Returns whether a receive would report the end of the stream, or an error, now.
+///
+/// See [`Driver::is_at_end`](crate::Driver::is_at_end).
 pub fn is_at_end(socket: BorrowedFd<'_>) -> bool {
     let mut byte = [MaybeUninit::uninit()];
     match SockRef::from(&socket).recv_with_flags(&mut byte, libc::MSG_PEEK | libc::MSG_DONTWAIT) {
@@ -62,15 +65,18 @@ fn protocol(address: &Address) -> Option<Protocol> {
     }
 }
 
-/// A server that was killed leaves its socket file behind, and bind(2) would refuse the path for ever. The file goes if
-/// it is a socket at which nobody answers; anything else is left, and bind reports it.
+/// Removes the file of a Unix socket that has no listener any more.
+///
+/// A server that was killed leaves its socket file behind, and bind(2) would fail on that path for ever. This removes
+/// the file only if it is a socket that refuses connections. Anything else stays, and bind(2) reports it.
 fn remove_abandoned_socket(path: &Path) -> io::Result<()> {
     let Ok(metadata) = std::fs::symlink_metadata(path) else { return Ok(()) };
     if !metadata.file_type().is_socket() {
         return Ok(());
     }
     let probe = Socket::new(socket2::Domain::UNIX, Type::STREAM, None)?;
-    // Where the owner's backlog is full it would wait for room (unix(7)); EAGAIN says as well that somebody is there.
+    // If the listener's backlog is full, a blocking connect would wait for room (unix(7)). A non-blocking one fails
+    // with EAGAIN, which also shows that there is a listener.
     probe.set_nonblocking(true)?;
     match probe.connect(&socket2::SockAddr::unix(path)?) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),

@@ -1,14 +1,16 @@
-//! A slab whose keys carry a generation, so that a stale key finds nothing instead of a stranger.
+//! A slab whose keys carry a generation, so that a stale key finds nothing instead of a newer value.
 //!
-//! Every table of a driver and of the runtime is one of these. It is not a map: keys are given, not chosen.
+//! All tables of the drivers and of the runtime use it. It is not a map: the slab chooses the keys.
 
 use crate::contract::Handle;
 use crate::limits::GENERATION_BITS;
 
 const GENERATION_MASK: u32 = (1 << GENERATION_BITS) - 1;
 
-/// A slab of `T`. Inserting is O(1) and reuses the slot freed last; a key of a removed value is never valid again
-/// until its slot has been reused 2²⁴ times.
+/// A slab of values of type `T`.
+///
+/// Inserting is O(1) and reuses the slot that was freed last. The key of a removed value stays invalid until its slot
+/// has been reused about 2²⁴ times.
 #[derive(Debug)]
 pub struct Slots<T> {
     entries: Vec<Entry<T>>,
@@ -28,10 +30,10 @@ impl<T> Default for Slots<T> {
 }
 
 impl<T> Slots<T> {
-    /// Puts `value` into a free slot and gives its key.
+    /// Puts `value` into a free slot and returns its key.
     ///
     /// # Panics
-    /// When 2³² − 1 slots are in use.
+    /// If 2³² slots are in use.
     pub fn insert(&mut self, value: T) -> Handle {
         if let Some(slot) = self.free.pop() {
             let entry = &mut self.entries[slot as usize];
@@ -45,7 +47,7 @@ impl<T> Slots<T> {
         Handle::new(slot, 1)
     }
 
-    /// The value behind `handle`, or `None` when it was removed.
+    /// Returns the value behind `handle`, or `None` if it was removed.
     #[inline]
     pub fn get(&self, handle: Handle) -> Option<&T> {
         match self.entries.get(handle.slot() as usize) {
@@ -54,7 +56,7 @@ impl<T> Slots<T> {
         }
     }
 
-    /// The value behind `handle`, or `None` when it was removed.
+    /// Returns the value behind `handle` mutably, or `None` if it was removed.
     #[inline]
     pub fn get_mut(&mut self, handle: Handle) -> Option<&mut T> {
         match self.entries.get_mut(handle.slot() as usize) {
@@ -63,44 +65,46 @@ impl<T> Slots<T> {
         }
     }
 
-    /// Takes the value out; `handle` and its copies are stale from then on.
+    /// Removes the value behind `handle` and returns it. `handle` and its copies are stale from then on.
     pub fn remove(&mut self, handle: Handle) -> Option<T> {
         let entry = self.entries.get_mut(handle.slot() as usize)?;
         if entry.generation != handle.generation() {
             return None;
         }
         let value = entry.value.take()?;
-        // Generation 0 is never given out, so that an all-zero word is no valid key.
+        // Generation 0 is never used, so that an all-zero word is not a valid key.
         entry.generation = ((entry.generation + 1) & GENERATION_MASK).max(1);
         self.free.push(handle.slot());
         Some(value)
     }
 
-    /// How many values are in the slab.
+    /// Returns the number of values in the slab.
     pub fn len(&self) -> usize {
         self.entries.len() - self.free.len()
     }
 
-    /// Whether the slab holds no value.
+    /// Returns whether the slab holds no value.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// All values with their keys, in the order of the slots.
+    /// Returns an iterator over all values and their keys, in slot order.
     pub fn iter(&self) -> impl Iterator<Item = (Handle, &T)> {
         self.entries.iter().enumerate().filter_map(|(slot, entry)| {
             entry.value.as_ref().map(|value| (Handle::new(slot as u32, entry.generation), value))
         })
     }
 
-    /// The keys of all values, in the order of the slots.
+    /// Returns the keys of all values, in slot order.
     pub fn handles(&self) -> Vec<Handle> {
         self.iter().map(|(handle, _)| handle).collect()
     }
 }
 
-/// Makes room for `length` elements. A large table grows by an eighth and not, as vectors do, to twice its size: with tens of thousands
-/// of connections the unused half would be much of what one costs.
+/// Reserves capacity for `length` elements in total.
+///
+/// A large table grows by an eighth. A `Vec` would double its capacity, and with tens of thousands of connections the
+/// unused half would be a large part of the memory per connection.
 pub fn reserve_sparingly<T>(table: &mut Vec<T>, length: usize) {
     const DOUBLING_UP_TO: usize = 256;
     let additional = length.saturating_sub(table.len());

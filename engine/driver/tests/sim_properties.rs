@@ -1,7 +1,8 @@
-//! Random operations through the simulated driver with random faults, against a model of what may come out.
+//! Property tests of the simulated driver: random operations and random faults, checked against a model.
 //!
-//! Every operation ends exactly once (`ledger`), no byte is lost, doubled or reordered, nothing leaks, and the same seed
-//! gives the same run. What each call does when all goes well is the contract suite's matter.
+//! They check that every operation ends exactly once (`ledger`), that no byte is lost, duplicated or reordered, that
+//! nothing leaks, and that the same seed gives the same run. The contract suite tests what each call does when nothing
+//! fails.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -22,10 +23,10 @@ mod ledger;
 
 use ledger::{Account, Ledger};
 
-/// Turns until nothing can happen any more. The longest runs seen need some thousands.
+/// The most turns until nothing more can happen. The longest runs so far need a few thousand.
 const TURNS_MAX: u32 = 200_000;
 
-/// One thing that a caller does. Numbers choose among what there is.
+/// One step of the caller. The numbers select among the existing handles.
 #[derive(Clone, Debug)]
 enum Operation {
     Listen,
@@ -65,7 +66,8 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-/// Faults that must be rare enough for the run to go on, and those that may always happen.
+/// Generates faults. The hidden ones of the first group must be rare, so that a run makes progress. Those of the second
+/// group may happen every time.
 fn faults() -> impl Strategy<Value = Faults> {
     let hidden = || prop_oneof![3 => Just(0.0), 1 => 0.0..0.6_f64];
     let always = || prop_oneof![3 => Just(0.0), 1 => 0.0..=1.0_f64];
@@ -89,7 +91,7 @@ fn faults() -> impl Strategy<Value = Faults> {
     })
 }
 
-/// A world to act in.
+/// The parameters of one simulation.
 #[derive(Clone, Debug)]
 struct Setting {
     seed: u64,
@@ -114,24 +116,24 @@ fn setting() -> impl Strategy<Value = Setting> {
 /// What one end of a connection has sent and received.
 #[derive(Debug, Default)]
 struct End {
-    /// Who sends what this end receives; known once the connection is accepted.
+    /// The other end of the connection. Known once the connection is accepted.
     peer: Option<Handle>,
-    /// All that was handed to a send, in order.
+    /// All bytes that were passed to a send, in order.
     handed_in: Vec<u8>,
-    /// Where in it the bytes of the last send begin.
+    /// The offset in `handed_in` at which the bytes of the last send begin.
     send_start: usize,
-    /// So much of it was sent for certain.
+    /// How many bytes of `handed_in` have certainly been sent.
     sent: usize,
-    /// So much of the peer's `handed_in` has come.
+    /// How many bytes of the peer's `handed_in` have been received.
     received: usize,
     eof: bool,
-    /// A send or a receive has failed.
+    /// Whether a send or a receive has failed.
     failed: bool,
-    /// Shut or closed: an end of the stream may come to the peer.
+    /// Whether this end is shut down or closed, so that the peer may see the end of the stream.
     finished: bool,
 }
 
-/// Bytes that are counted while they live.
+/// Bytes that are counted while they exist.
 struct Counted(Vec<u8>, Arc<AtomicIsize>);
 
 impl AsRef<[u8]> for Counted {
@@ -151,9 +153,9 @@ struct World {
     ledger: Ledger,
     listeners: Vec<Handle>,
     streams: Vec<Handle>,
-    /// Kept after `Closed`, as the peer may still receive what was sent.
+    /// Kept after `Closed`, because the peer may still receive what was sent.
     ends: HashMap<Handle, End>,
-    /// Clients by where they are, for the server that finds them there.
+    /// The clients by local address, so that the server side of a connection finds its client.
     clients: HashMap<Address, Handle>,
     leases: Vec<Lease>,
     buffers_alive: Arc<AtomicIsize>,
@@ -183,7 +185,7 @@ impl World {
         }
     }
 
-    /// Handles are forgotten some time after they were closed, so that stale ones are used as well.
+    /// Returns a stream. It may be closed, because stale handles are to be used as well.
     fn stream(&self, at: usize) -> Option<Handle> {
         (!self.streams.is_empty()).then(|| self.streams[at % self.streams.len()])
     }
@@ -192,12 +194,12 @@ impl World {
         (!self.listeners.is_empty()).then(|| self.listeners[at % self.listeners.len()])
     }
 
-    /// Whether the caller may still use `handle`.
+    /// Returns whether the caller may still use `handle`.
     fn is_open(&self, handle: Handle) -> bool {
         self.ledger.get(handle).is_some_and(|account| !account.closing)
     }
 
-    /// Checks what a call answered against what is under way: `busy` says whether it has to refuse.
+    /// Checks the result of a call against what is under way. `busy` is whether the call must be refused.
     fn answered(&self, handle: Handle, result: &io::Result<()>, busy: bool) {
         let kind = result.as_ref().err().map(io::Error::kind);
         if !self.is_open(handle) {
@@ -270,7 +272,7 @@ impl World {
                         account.sending || account.skip_success > 0,
                         "{stream:?}: a shutdown was refused for nothing"
                     );
-                    // A skip-success send waits then, which is still to be told.
+                    // So a skip-success send has to wait, and the driver has not reported it yet.
                     account.skip_success_refused |= !account.sending;
                 } else if result.is_ok() {
                     let account = self.ledger.at(stream);
@@ -338,7 +340,7 @@ impl World {
         }
     }
 
-    /// Bytes that no other send has.
+    /// Returns bytes that no other send has.
     fn fresh_bytes(&self, len: usize) -> Vec<u8> {
         let mut state = self.bytes_made.get();
         let bytes = std::iter::repeat_with(|| {
@@ -359,7 +361,7 @@ impl World {
     ) {
         let (sending, skip_success) =
             self.ledger.get(stream).map_or((false, 0), |account| (account.sending, account.skip_success));
-        // An earlier skip-success send may have been taken or not; if not, that has to be told.
+        // An earlier skip-success send may have to wait. If so, the driver must report it.
         let refused = result.as_ref().is_err_and(|error| error.kind() == ErrorKind::ResourceBusy);
         self.answered(stream, result, sending || (skip_success > 0 && refused));
         if refused && !sending {
@@ -369,7 +371,7 @@ impl World {
             book(self.ledger.at(stream));
             let end = self.ends.get_mut(&stream).expect("every stream has an end");
             end.send_start = end.handed_in.len();
-            // After a failure the kernel takes nothing more, so nothing more can come.
+            // After a failure the kernel takes nothing more, so nothing more can arrive.
             if !end.failed && !end.finished {
                 end.handed_in.extend_from_slice(bytes);
             }
@@ -416,7 +418,7 @@ impl World {
                 let end = self.ends.get_mut(&handle).expect("every stream has an end");
                 end.eof = true;
                 let received = end.received;
-                // Without a known peer nobody has accepted the connection, and so nobody has ended it in order.
+                // If no peer is known, the connection was never accepted, so there can be no orderly end of stream.
                 let peer = &self.ends[&self.ends[&handle].peer.expect("somebody has sent the end")];
                 assert!(peer.finished, "an end that nobody has sent");
                 assert!(received >= peer.sent, "{} bytes of {} before the end", received, peer.sent);
@@ -429,22 +431,22 @@ impl World {
                 let received = peer.map_or(0, |peer| self.ends[&peer].received);
                 let end = self.ends.get_mut(&handle).expect("every stream has an end");
                 match result {
-                    // Whatever was handed in before it went before it.
+                    // All bytes that were passed to a send before this one were sent before it.
                     Ok(()) => {
                         end.sent = end.handed_in.len();
                         self.ledger.at(handle).skip_success = 0;
                     }
                     Err(CutSend { sent_size, error }) => {
-                        // What the kernel did not take never comes.
+                        // What the kernel did not take never arrives.
                         end.handed_in.truncate(end.send_start + sent_size);
                         assert!(received <= end.handed_in.len(), "more came than was taken");
                         match error.raw_os_error() {
-                            // The next send goes on from here.
+                            // The next send continues from here.
                             Some(libc::ECANCELED) => {
                                 end.sent = end.handed_in.len();
                                 self.ledger.at(handle).skip_success = 0;
                             }
-                            // It came before the connection.
+                            // The send was started before the connection existed.
                             Some(libc::ENOTCONN) => {}
                             _ => end.failed = true,
                         }
@@ -456,7 +458,7 @@ impl World {
         }
     }
 
-    /// The bytes have to be the next of those that the peer handed in.
+    /// Checks that `bytes` are the next bytes that the peer has passed to a send.
     fn check_bytes(&mut self, handle: Handle, bytes: &[u8]) {
         let end = self.ends.get_mut(&handle).expect("every stream has an end");
         assert!(!end.eof, "bytes after the end");
@@ -467,7 +469,7 @@ impl World {
         assert!(expected == Some(bytes), "{handle:?}: wrong bytes from {from} on");
     }
 
-    /// Receives whatever there is to receive until nothing can happen any more, and checks that nothing got stuck.
+    /// Receives everything until nothing more can happen, and checks that nothing got stuck.
     fn quiesce(&mut self) {
         for listener in self.listeners.clone() {
             if self.ledger.get(listener).is_some_and(|account| !account.closing && !account.accepting) {
@@ -536,7 +538,7 @@ impl World {
         self.trace
     }
 
-    /// Drops the driver in the middle of everything, and checks that it holds on to nothing.
+    /// Drops the driver while operations are under way, and checks that it keeps nothing alive.
     fn abandon(self) {
         let pool = self.sim.pool().clone();
         drop(self.sim);
@@ -548,7 +550,7 @@ impl World {
 
 fn run(setting: &Setting, operations: &[Operation]) -> World {
     let mut world = World::new(setting);
-    // Something to begin with, so that short runs do something too.
+    // Starts with a listener and a connection, so that even short runs do something.
     let address = {
         world.act(&Operation::Listen);
         world.act(&Operation::Accept(0));
@@ -562,7 +564,7 @@ fn run(setting: &Setting, operations: &[Operation]) -> World {
 }
 
 proptest! {
-    // The failing input is printed in full, so no file of seeds is kept beside the test.
+    // A failing input is printed in full, so no file of seeds is needed.
     #![proptest_config(ProptestConfig { failure_persistence: None, max_shrink_time: 10_000, ..ProptestConfig::default() })]
 
     #[test]
@@ -605,7 +607,7 @@ proptest! {
     }
 }
 
-/// Checks of the test itself: that runs as above really get where the properties are about something.
+/// Checks the test itself: such runs really reach the states that the properties are about.
 #[test]
 fn a_run_without_faults_moves_bytes() {
     let faults = Faults::default();
@@ -641,7 +643,8 @@ fn a_skip_success_send_that_a_shutdown_has_met_can_be_cancelled_before_it_is_tol
     run(&setting, &operations).abandon();
 }
 
-/// A drought that every waiting socket could begin anew once multiplied the steps of the simulation without end.
+/// Regression test: when every starved socket could start a new shortage of buffers, the number of steps multiplied
+/// without end.
 #[test]
 fn droughts_of_buffers_end_for_many_sockets() {
     let faults = Faults { no_buffers: 0.6, ..Faults::default() };

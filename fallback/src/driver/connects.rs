@@ -1,4 +1,4 @@
-//! Connecting without blocking: when a connect has ended, and what to do where no readiness will tell.
+//! Non-blocking connects: how they end, and retries where no readiness event comes.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -9,14 +9,14 @@ use socket2::{SockAddr, Socket};
 use super::{BOTH, Fallback};
 use crate::socket::{Entry, Flags, StreamSocket};
 
-/// How long a Unix connect waits before it asks again whether the listener's backlog has room: no readiness tells.
+/// How long a Unix connect waits before it tries again to find room in the listener's backlog. No event reports that.
 const CONNECT_RETRY_NS: u64 = 1_000_000;
 
-/// Unix connects that are tried again at one time.
+/// How many Unix connects are retried in one turn.
 const CONNECT_RETRIES_PER_TURN: usize = 64;
 
 impl Fallback {
-    /// Asks the kernel to connect, and registers the socket once it is connecting. `None` while the answer is to come.
+    /// Asks the kernel to connect, and registers the socket. Returns `None` if the connect has not ended yet.
     pub(super) fn try_connect(&mut self, handle: Handle, address: &SockAddr) -> Option<io::Result<()>> {
         let Ok(StreamSocket { socket, flags, .. }) = self.socket(handle) else {
             return None;
@@ -24,11 +24,11 @@ impl Fallback {
         let (descriptor, is_tcp) = (socket.as_raw_fd(), flags.any(Flags::TCP));
         let attempt = socket.connect(address);
         self.syscalls += 1;
-        // The registration comes after connect(2): an unconnected socket counts as hung up.
+        // The socket is registered after connect(2), because an unconnected socket is reported as hung up.
         match attempt {
             Ok(()) => Some(self.register(handle, descriptor, BOTH)),
             Err(error) if is_in_progress(&error) => self.register(handle, descriptor, BOTH).err().map(Err),
-            // unix(7): the backlog is full. On TCP the same error means what it says.
+            // unix(7): the backlog is full. On TCP the same error is an actual failure.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && !is_tcp => {
                 if self.refused.is_empty() {
                     self.retry_at_ns = monotonic_ns() + CONNECT_RETRY_NS;
@@ -40,12 +40,12 @@ impl Fallback {
         }
     }
 
-    /// Notes that a connect has ended, and gives its event.
+    /// Records that a connect has ended, and returns its event.
     pub(super) fn connect_ended(&mut self, handle: Handle, result: io::Result<()>) -> Event {
         if let Some(Entry::Socket(socket)) = self.entries.get_mut(handle) {
             socket.flags.clear(Flags::CONNECTING);
             if result.is_err() {
-                // No edge may come any more; a receive is to find the error by itself.
+                // No further edge may come, so a receive must find the error without one.
                 socket.flags.set(Flags::READABLE.with(Flags::END_FOLLOWS));
                 if socket.flags.wants_bytes() {
                     self.list_if_readable(handle);
@@ -55,7 +55,7 @@ impl Fallback {
         Event::Connected(result)
     }
 
-    /// Tries Unix connects again that found a full backlog.
+    /// Retries the Unix connects that found the backlog full.
     pub(super) fn retry_connects(&mut self, completions: &mut Vec<Completion>) {
         if monotonic_ns() < self.retry_at_ns {
             return;
@@ -71,12 +71,12 @@ impl Fallback {
     }
 }
 
-/// Whether connect(2) goes on in the background. An interrupted one does so too.
+/// Returns whether connect(2) continues in the background. An interrupted one does so too.
 fn is_in_progress(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EINPROGRESS) || error.kind() == io::ErrorKind::Interrupted
 }
 
-/// How a connect has ended, or `None` while it goes on: readiness alone does not say.
+/// Returns how a connect has ended, or `None` while it is still under way. Readiness alone does not show that.
 pub(super) fn connect_result(socket: &Socket) -> Option<io::Result<()>> {
     match socket.take_error() {
         Ok(None) => {}

@@ -1,4 +1,4 @@
-//! [`Fallback`]: the table of handles, the lists of what is due, and the turn.
+//! [`Fallback`]: the table of handles, the lists of pending work, and the turn.
 
 mod connects;
 mod readiness;
@@ -27,29 +27,30 @@ use crate::foreign::duplicate;
 use crate::socket::{Entry, Flags, Sending, StreamSocket};
 use crate::wait::{Until, wait};
 
-/// Readiness events taken from the kernel in one turn.
+/// The most readiness events that one turn takes from the kernel.
 const EVENTS_PER_TURN: usize = 1024;
 
-// A token carries a whole handle.
+// A token contains a whole handle.
 const _: () = assert!(usize::BITS >= 64, "ringtide-fallback needs a 64-bit system");
 
-/// No handle has this token: a generation has 24 bits.
+/// The token of the waker. No handle has this token, because a generation has 24 bits.
 const WAKER: Token = Token(usize::MAX);
 
-/// The driver over readiness: edge-triggered, one registration per socket for its whole life.
+/// The driver over readiness. It is edge-triggered, and each socket is registered once, for its whole life.
 ///
-/// A request and its response cost one send(2), one recv(2) and a share of one `epoll_wait`; nothing is allocated for
-/// them. What [`Driver`] leaves to its implementations is done so:
+/// A request and its response cost one send(2), one recv(2) and a share of one `epoll_wait`, and no allocation. Where
+/// [`Driver`] leaves a choice, this driver works as follows:
 ///
-/// - `send` is tried within the call; its `Sent` is given by the next turn, which then does not also ask the kernel for
-///   readiness (but never twice in a row).
-/// - Received bytes are lent, or copied when fewer than a quarter of the pool's buffers are free. With no buffer
-///   free, a socket waits until leases come back.
-/// - One socket fills at most 16 buffers, and one listener accepts at most 64 connections, in one turn.
-/// - A Unix connect to a listener with a full backlog is tried again every millisecond until it is closed.
-/// - `adopt` makes the socket non-blocking, which those who share the open file will notice.
-/// - `poll` waits with a duplicate of the descriptor, so that the same one can be polled more than once at a time.
+/// - `send` makes its attempt inside the call. The next turn delivers `Sent`, and to save a call it does not also check
+///   readiness. It never skips the check twice in a row.
+/// - Received bytes are lent. If fewer than a quarter of the pool's buffers are free, they are copied. If no buffer is
+///   free, the socket waits until leases come back.
+/// - In one turn, a socket fills at most 16 buffers, and a listener accepts at most 64 connections.
+/// - A Unix connect to a listener with a full backlog is retried every millisecond until the caller closes it.
+/// - `adopt` makes the socket non-blocking, which also affects others who share the open file.
+/// - `poll` waits with a duplicate of the descriptor, so that one descriptor can be polled several times at once.
 ///
+/// # Examples
 /// ```
 /// use ringtide_driver::{Address, Driver, Event};
 /// use ringtide_fallback::Fallback;
@@ -72,38 +73,39 @@ pub struct Fallback {
     waker: Arc<Waker>,
     entries: Slots<Entry>,
     buffers: Buffers,
-    /// Completions of calls that ended at once: at most one of each kind per handle.
+    /// Completions of operations that ended inside their call, for the next turn to deliver. At most one of each kind
+    /// per handle.
     queued: Vec<Completion>,
-    /// The last turn gave what was queued and did not look for readiness; the next one will.
+    /// The last turn delivered queued completions and did not check readiness. The next one will.
     skipped_look: bool,
-    /// Sockets that are readable, and for which no edge will come: left over by the bounds, or armed late.
+    /// Readable sockets for which no edge will come: they reached a limit of the turn, or were armed after the edge.
     ready: VecDeque<Handle>,
     /// Sockets that wait for a free buffer.
     starved: VecDeque<Handle>,
     /// Unix connects that wait for room in the listener's backlog.
     refused: VecDeque<(Handle, SockAddr)>,
     retry_at_ns: u64,
-    /// Bytes that one socket may receive in one turn.
+    /// How many bytes one socket may receive in one turn.
     receive_size_max: usize,
     syscalls: u64,
 }
 
 impl Fallback {
-    /// A driver with a [`BufferPool`] of the default size.
+    /// Creates a driver with a [`BufferPool`] of the default size.
     ///
     /// # Errors
-    /// When the selector cannot be made (`EMFILE`).
+    /// The selector cannot be created (`EMFILE`).
     pub fn new() -> io::Result<Self> {
         Self::with_pool(BufferPool::new())
     }
 
-    /// A driver that receives into `pool`.
+    /// Creates a driver that receives into `pool`.
     ///
     /// # Errors
-    /// When the selector cannot be made (`EMFILE`).
+    /// The selector cannot be created (`EMFILE`).
     ///
     /// # Panics
-    /// When the pool belongs to another driver.
+    /// If the pool belongs to another driver.
     pub fn with_pool(pool: BufferPool) -> io::Result<Self> {
         let buffers = Buffers::new(pool);
         let selector = Poll::new()?;
@@ -125,7 +127,7 @@ impl Fallback {
         })
     }
 
-    /// The socket of `handle`.
+    /// Returns the socket of `handle`.
     fn socket(&self, handle: Handle) -> io::Result<&StreamSocket> {
         match self.entries.get(handle) {
             Some(Entry::Socket(socket)) => Ok(socket),
@@ -134,7 +136,7 @@ impl Fallback {
         }
     }
 
-    /// The socket of `handle`, which must not have `busy` set.
+    /// Returns the socket of `handle`, or `ResourceBusy` if one of the flags `busy` is set.
     #[inline]
     fn idle_socket(&mut self, handle: Handle, busy: Flags) -> io::Result<&mut StreamSocket> {
         match self.entries.get_mut(handle) {
@@ -149,7 +151,7 @@ impl Fallback {
         self.selector.registry().register(&mut SourceFd(&descriptor), token(handle), interest)
     }
 
-    /// Gives `socket` a handle and registers it.
+    /// Creates a handle for `socket` and registers the socket.
     fn insert(&mut self, socket: Socket, flags: Flags) -> io::Result<Handle> {
         let descriptor = socket.as_raw_fd();
         let handle = self.entries.insert(Entry::Socket(StreamSocket::new(socket, flags)));
@@ -164,7 +166,7 @@ impl Fallback {
         self.queued.push(Completion { handle, event });
     }
 
-    /// Lets the next turn read from or accept at `handle`, for which an edge has already come.
+    /// Lists the socket of `handle` for the next turn if an edge has already come for it.
     fn list_if_readable(&mut self, handle: Handle) {
         if let Some(Entry::Socket(socket)) = self.entries.get_mut(handle)
             && socket.flags.any(Flags::READABLE)
@@ -196,7 +198,7 @@ impl Fallback {
         Ok(())
     }
 
-    /// Gives what calls have ended at once, except where the handle was closed since.
+    /// Delivers the queued completions, except those of handles that were closed meanwhile.
     fn give_queued(&mut self, completions: &mut Vec<Completion>) {
         for completion in self.queued.drain(..) {
             match (self.entries.get_mut(completion.handle), &completion.event) {
@@ -213,20 +215,20 @@ impl Fallback {
         }
     }
 
-    /// Lets as many starved sockets go on as there are buffers again.
+    /// Moves starved sockets to the ready list, as many as there are free buffers.
     fn resume_starved(&mut self) {
         let mut available = self.buffers.available();
         while available > 0
             && let Some(handle) = self.starved.pop_front()
         {
-            // Still listed: the socket only changes lists.
+            // The flag `LISTED` stays set: the socket only moves to another list.
             self.ready.push_back(handle);
             available -= 1;
         }
     }
 
-    /// Takes a foreign descriptor's duplicate out of the selector, which closing it would not do: the caller still holds
-    /// the same open file.
+    /// Removes a foreign descriptor's duplicate from the selector. Closing the duplicate would not remove it, because
+    /// the caller still has the same open file.
     fn end_poll(&mut self, handle: Handle) {
         if let Some(Entry::Poll(duplicate)) = self.entries.get(handle) {
             self.deregister(duplicate.as_raw_fd());
@@ -234,7 +236,7 @@ impl Fallback {
     }
 
     fn deregister(&self, descriptor: RawFd) {
-        // Fails only for what is not registered, which is what was wanted.
+        // This fails only if the descriptor is not registered, which is fine.
         let _ = self.selector.registry().deregister(&mut SourceFd(&descriptor));
     }
 }
@@ -265,7 +267,7 @@ impl Driver for Fallback {
 
     fn adopt(&mut self, socket: OwnedFd) -> io::Result<Handle> {
         let socket = Socket::from(socket);
-        // Also fails for what is no socket at all (ENOTSOCK).
+        // This also fails for descriptors that are not sockets (ENOTSOCK).
         if socket.r#type()? != Type::STREAM {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a stream socket"));
         }
@@ -334,8 +336,8 @@ impl Driver for Fallback {
                 if flags.any(Flags::ADOPTED) {
                     self.deregister(socket.socket.as_raw_fd());
                 }
-                // The lists hold open sockets only, so that they are no longer than the table. The ready list is
-                // emptied by every turn anyway.
+                // These lists contain only open sockets, so that they are not longer than the table. The ready list
+                // needs no cleaning, because every turn empties it.
                 if flags.any(Flags::LISTED) {
                     self.starved.retain(|&starved| starved != handle);
                 }
@@ -347,8 +349,8 @@ impl Driver for Fallback {
             Some(Entry::Closing) | None => return,
         }
         if let Some(entry) = self.entries.get_mut(handle) {
-            // Dropping the socket closes it, and drops what it had left to send. The last descriptor of an open file
-            // takes its registration along (epoll(7), kqueue(2)), so no call is spent on that.
+            // Dropping the socket closes it and drops the rest of its send. Closing the last descriptor of an open file
+            // also removes its registration (epoll(7), kqueue(2)), so no extra call is needed.
             *entry = Entry::Closing;
         }
         self.queue(handle, Event::Closed);
@@ -378,8 +380,9 @@ impl Driver for Fallback {
     fn turn(&mut self, deadline_ns: Option<u64>, completions: &mut Vec<Completion>) -> io::Result<()> {
         let before = completions.len();
         self.give_queued(completions);
-        // What was queued is given without a call to the kernel, so that readiness is asked for once per batch and not
-        // once for the batch and once for its `Sent`. Not twice in a row: a caller that always sends must hear as well.
+        // Queued completions are delivered without a call to the kernel. This way a batch costs one check of readiness,
+        // not one for the batch and another one for its `Sent`. The check is never skipped twice in a row, so that a
+        // caller that sends all the time also receives.
         self.skipped_look = completions.len() > before && !self.skipped_look;
         if self.skipped_look {
             return Ok(());
@@ -391,7 +394,7 @@ impl Driver for Fallback {
         if !self.refused.is_empty() {
             self.retry_connects(completions);
         }
-        // Those that come to the list from here on have their next share in the next turn.
+        // Sockets that are added to the list from here on get their next share in the next turn.
         for _ in 0..self.ready.len() {
             let Some(handle) = self.ready.pop_front() else { break };
             if let Some(Entry::Socket(socket)) = self.entries.get_mut(handle) {
@@ -421,7 +424,7 @@ impl Driver for Fallback {
     fn notifier(&self) -> Notifier {
         let waker = Arc::clone(&self.waker);
         Notifier::new(move || {
-            // Fails only when the kernel is out of memory, and there is nobody to tell on this thread.
+            // This fails only if the kernel is out of memory, and this thread cannot report it to anyone.
             let _ = waker.wake();
         })
     }

@@ -1,4 +1,4 @@
-//! What an edge allows: the steps from readiness to completions, each with its bound.
+//! From readiness to completions: the steps after an edge, each with its limit per turn.
 
 use std::io;
 
@@ -10,14 +10,14 @@ use crate::buffers::Received;
 use crate::driver::connects::connect_result;
 use crate::socket::{Entry, Flags, Sending};
 
-/// Buffers that one socket may fill in one turn before the others have theirs.
+/// The most buffers that one socket fills in one turn, so that the others get theirs.
 const RECEIVES_PER_TURN: usize = 16;
 
-/// Connections that one listener may accept in one turn before the others have theirs.
+/// The most connections that one listener accepts in one turn, so that the others get theirs.
 const ACCEPTS_PER_TURN: usize = 64;
 
 impl Fallback {
-    /// Does what an edge allows.
+    /// Handles one readiness event.
     pub(super) fn on_readiness(&mut self, readiness: &Readiness, completions: &mut Vec<Completion>) {
         let handle = handle(readiness.token());
         let socket = match self.entries.get_mut(handle) {
@@ -28,7 +28,7 @@ impl Fallback {
                 completions.push(Completion { handle, event: Event::Polled(Ok(())) });
                 return;
             }
-            // A stale token: the waker's, or that of an event which was under way when its handle was closed.
+            // A stale token: that of the waker, or of an event for a handle that was closed meanwhile.
             Some(Entry::Closing) | None => return,
         };
         let ended = readiness.is_read_closed() || readiness.is_error();
@@ -57,7 +57,8 @@ impl Fallback {
         }
     }
 
-    /// Receives from a readable socket, or accepts at a readable listener, if it is armed and its turn is not to come.
+    /// Receives from a readable socket or accepts on a readable listener, if such an operation is under way and the
+    /// socket is not listed for later.
     #[inline]
     pub(super) fn use_readiness(&mut self, handle: Handle, completions: &mut Vec<Completion>) {
         let Some(Entry::Socket(socket)) = self.entries.get_mut(handle) else { return };
@@ -101,7 +102,7 @@ impl Fallback {
                 Received::Failed(error) => ReceiveEnd::Error(error),
                 Received::Eof => ReceiveEnd::Eof,
             };
-            // Still readable: whoever receives again is told the same again.
+            // `READABLE` stays set, so a later receive gets the same result again.
             socket.flags.clear(Flags::RECEIVING);
             completions.push(Completion { handle, event: Event::ReceiveEnded(end) });
             return;
@@ -123,7 +124,8 @@ impl Fallback {
                 Err(error) => Err(error),
                 Ok((socket, _)) => socket.set_nonblocking(true).and_then(|()| {
                     if kind == Flags::TCP {
-                        // Fails when the peer has reset the connection already (BSD), which the first receive reports.
+                        // This fails if the peer has already reset the connection (BSD). The first receive reports
+                        // that.
                         let _ = socket.set_tcp_nodelay(true);
                     }
                     self.insert(socket, kind)
@@ -144,8 +146,10 @@ impl Fallback {
     }
 }
 
-/// Whether accept(2) failed for the connection at the head of the queue alone, which is then gone: it was aborted, or
-/// brought a network error of its own along (accept(2), "Error handling").
+/// Returns whether accept(2) failed only for the first connection of the queue.
+///
+/// That connection is then gone. It was aborted, or it had a pending network error of its own (accept(2), "Error
+/// handling").
 fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),

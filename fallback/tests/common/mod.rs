@@ -1,6 +1,6 @@
-//! What the tests of this crate share: a driver with its completions, and peers from the standard library.
+//! Shared by the tests of this crate: a driver with its completions, and peers from the standard library.
 
-// Each test file is a crate of its own and uses its own part of this.
+// Each test file is a separate crate and uses only a part of this module.
 #![allow(dead_code, unreachable_pub)]
 
 use std::net::{TcpListener, TcpStream};
@@ -9,10 +9,10 @@ use std::os::unix::net::UnixStream;
 use ringtide_driver::{Address, BufferPool, Completion, Driver, Event, Handle, monotonic_ns};
 use ringtide_fallback::Fallback;
 
-/// How long a test waits for what must come.
+/// How long a test waits for something that must come.
 const PATIENCE_NS: u64 = 20_000_000_000;
 
-/// A driver, and all that it has given so far.
+/// A driver, and all completions that it has delivered so far.
 pub struct Rig {
     pub driver: Fallback,
     pub completions: Vec<Completion>,
@@ -28,21 +28,21 @@ impl Rig {
         Self { driver, completions: Vec::new() }
     }
 
-    /// One turn that does not wait.
+    /// Takes one turn that does not wait.
     pub fn turn(&mut self) {
         self.driver.turn(Some(0), &mut self.completions).unwrap();
     }
 
-    /// Waits two milliseconds, in which nothing may end the wait: no event of what was closed.
+    /// Waits two milliseconds. Returns whether no event ended the wait, for example one of a closed handle.
     pub fn is_undisturbed(&mut self) -> bool {
         let before = self.driver.syscalls();
         let deadline_ns = monotonic_ns() + 2_000_000;
         self.driver.turn(Some(deadline_ns), &mut self.completions).unwrap();
-        // A turn that is not ended by an event needs a second call for the part of a millisecond, unless it is late.
+        // A turn without an event needs a second call for the fraction of a millisecond, unless it is late already.
         self.driver.syscalls() - before > 1 || monotonic_ns() >= deadline_ns
     }
 
-    /// Turns until `done`.
+    /// Takes turns until `done` returns true.
     pub fn until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
         let deadline_ns = monotonic_ns() + PATIENCE_NS;
         while !done(self) {
@@ -51,7 +51,7 @@ impl Rig {
         }
     }
 
-    /// Turns until `wanted` is among the completions, and takes it out.
+    /// Takes turns until a `wanted` completion comes, and removes it.
     pub fn take(&mut self, what: &str, wanted: impl Fn(&Completion) -> bool) -> Completion {
         self.until(what, |rig| rig.completions.iter().any(&wanted));
         let index = self.completions.iter().position(wanted).unwrap();
@@ -67,19 +67,19 @@ impl Rig {
         }
     }
 
-    /// A TCP connection between the driver and a blocking peer.
+    /// Creates a TCP connection between the driver and a blocking peer.
     pub fn connection(&mut self) -> (Handle, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = self.driver.connect(&Address::Tcp(listener.local_addr().unwrap())).unwrap();
         self.connected(socket).unwrap();
         let (peer, _) = listener.accept().unwrap();
-        // The edges of a new connection come and go, so that a test sees its own alone.
+        // Consumes the edges of the new connection, so that a test sees only its own.
         self.turn();
         (socket, peer)
     }
 
-    /// A Unix connection between the driver and a blocking peer, whose bytes arrive before its write returns; TCP's
-    /// may need a moment of the kernel's, even on the loopback.
+    /// Creates a Unix connection between the driver and a blocking peer. The peer's bytes arrive before its write
+    /// returns. With TCP they may take a moment, even on the loopback.
     pub fn unix_connection(&mut self) -> (Handle, UnixStream) {
         let (ours, peer) = UnixStream::pair().unwrap();
         let socket = self.driver.adopt(ours.into()).unwrap();
@@ -87,7 +87,7 @@ impl Rig {
         (socket, peer)
     }
 
-    /// Takes what has been received from `socket`, as bytes; the leases go back.
+    /// Takes the bytes that have been received from `socket`, and drops the leases.
     pub fn received(&mut self, socket: Handle) -> Vec<u8> {
         let mut bytes = Vec::new();
         self.completions.retain(|completion| match &completion.event {
@@ -100,7 +100,7 @@ impl Rig {
         bytes
     }
 
-    /// Turns until `length` bytes have been received from `socket`, and takes them.
+    /// Takes turns until `length` bytes have been received from `socket`, and returns them.
     pub fn received_in_all(&mut self, socket: Handle, length: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
         self.until("Received", |rig| {
@@ -110,7 +110,7 @@ impl Rig {
         bytes
     }
 
-    /// How many completions of `socket` are `wanted`.
+    /// Returns how many completions of `socket` are `wanted`.
     pub fn count(&self, socket: Handle, wanted: impl Fn(&Event) -> bool) -> usize {
         self.completions.iter().filter(|c| c.handle == socket && wanted(&c.event)).count()
     }

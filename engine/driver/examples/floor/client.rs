@@ -1,4 +1,4 @@
-//! The client's loop: a fixed request, bytes counted, nothing looked at.
+//! The client's loop: it sends a fixed request and only counts the bytes of the responses.
 
 #[path = "../shared/arguments.rs"]
 mod arguments;
@@ -16,7 +16,7 @@ use ring::Ring;
 use usage::Usage;
 
 const STOP: u64 = u64::MAX;
-/// Set in the operation's number of a send; the rest is the connection's index.
+/// This bit marks the operation number of a send. The other bits are the index of the connection.
 const SEND: u64 = 1 << 32;
 const RESPONSE_SIZE_MAX: usize = 16 * 1024;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,7 +35,7 @@ fn run() -> Result<(), String> {
     let arguments = Arguments::parse(&["--addr", "--connections", "--duration"])?;
     let address: SocketAddr = arguments.get("--addr", SocketAddr::from(([127, 0, 0, 1], 0)))?;
     if address.port() == 0 {
-        return Err("--addr 127.0.0.1:PORT says where to connect to".into());
+        return Err("--addr 127.0.0.1:PORT is required".into());
     }
     let connections: usize = arguments.get("--connections", 64)?;
     let seconds: u64 = arguments.get("--duration", 5)?;
@@ -106,7 +106,7 @@ fn measure(address: SocketAddr, connections: usize, seconds: u64) -> io::Result<
     )
 }
 
-/// How many bytes a response has: those of one, asked for the plain way before anything is measured.
+/// Returns the size of a response in bytes. Sends one request with plain blocking calls, before the measurement begins.
 fn response_size(mut socket: &TcpStream, request: &[u8]) -> io::Result<usize> {
     socket.set_read_timeout(Some(ANSWER_TIMEOUT))?;
     socket.write_all(request)?;
@@ -126,7 +126,7 @@ fn response_size(mut socket: &TcpStream, request: &[u8]) -> io::Result<usize> {
     Err(io::Error::other("the response has no Content-Length, or it is too long for a floor"))
 }
 
-/// Head and Content-Length (RFC 9112 §6.2) together, once the head is there.
+/// Returns the size of the head plus the Content-Length (RFC 9112 §6.2), once the head is complete.
 fn size_by_head(response: &[u8]) -> Option<usize> {
     let head_size = response.windows(4).position(|bytes| bytes == b"\r\n\r\n")? + 4;
     let head = std::str::from_utf8(&response[..head_size]).ok()?;

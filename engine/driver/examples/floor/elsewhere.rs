@@ -1,4 +1,4 @@
-//! What the two floor examples are on a system without io_uring: a sentence that says so.
+//! The two floor examples on a system without io_uring: they only print an error.
 
 use std::process::ExitCode;
 

@@ -1,10 +1,10 @@
-//! A ring with provided buffers, and no more around it than makes its use safe: the floor's two ends share it.
+//! A ring with provided buffers, with only as much code around it as its safe use needs. Both floor examples use it.
 //!
-//! Everything that the kernel is shown lives until the process ends, so no operation can outlive its memory.
+//! All memory that the kernel gets lives until the process ends, so no operation can outlive its memory.
 
-// This module lends memory to the kernel; the programs above it need no unsafe code for that.
+// This module lends memory to the kernel, so that the programs that use it need no unsafe code for that.
 #![allow(unsafe_code)]
-// Each of the two ends compiles this module for itself, and neither uses all of it.
+// Each of the two examples compiles this module for itself and uses only a part of it.
 #![allow(dead_code)]
 
 use std::io;
@@ -22,26 +22,28 @@ const BUFFER_GROUP: u16 = 0;
 
 const _: () = assert!(BUFFERS.is_power_of_two(), "a ring of buffers is indexed by a mask");
 
-/// What the kernel says of one operation.
+/// The kernel's report about one operation.
 pub(crate) struct Completion {
-    /// The number given to the operation when it was started.
+    /// The number that the operation got when it was started.
     pub(crate) operation: u64,
-    /// Bytes or a descriptor, or a negated error number.
+    /// A number of bytes, a descriptor, or a negated error number.
     pub(crate) result: i32,
-    /// Whether the operation goes on; a multishot one without it has to be started anew.
+    /// Whether the operation continues. A multishot operation without this flag must be started again.
     pub(crate) more: bool,
-    /// The buffer that the received bytes are in.
+    /// The buffer with the received bytes.
     pub(crate) received: Option<Received>,
 }
 
-/// A buffer with received bytes. It can only come from a completion and is used up by giving it back, so whoever holds
-/// one knows that the kernel does not write into it.
+/// A buffer with received bytes.
+///
+/// It can only come from a completion, and giving it back consumes it. So while it exists, the kernel does not write to
+/// the buffer.
 pub(crate) struct Received {
     buffer: u16,
     len: usize,
 }
 
-/// One thread's ring. See the module.
+/// The ring of one thread. See the module.
 pub(crate) struct Ring {
     submitter: Submitter<'static>,
     submission: SubmissionQueue<'static>,
@@ -50,10 +52,10 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    /// A ring for the calling thread, with all buffers given to the kernel.
+    /// Creates a ring for the calling thread, and gives all buffers to the kernel.
     ///
     /// # Errors
-    /// As `io_uring_setup(2)` and `io_uring_register(2)`.
+    /// Those of `io_uring_setup(2)` and `io_uring_register(2)`.
     pub(crate) fn new() -> io::Result<Self> {
         let ring = IoUring::builder()
             .setup_single_issuer()
@@ -68,21 +70,23 @@ impl Ring {
         Ok(Self { submitter, submission, completion, buffers })
     }
 
-    /// Accepts at `listener` until a completion lacks `more`.
+    /// Accepts on `listener` until a completion comes without `more`.
     pub(crate) fn accept(&mut self, listener: RawFd, operation: u64) -> io::Result<()> {
-        // SAFETY: the operation names a descriptor and no memory.
+        // SAFETY: the operation refers to a descriptor and to no memory.
         unsafe { self.push(&opcode::AcceptMulti::new(Fd(listener)).build().user_data(operation)) }
     }
 
-    /// Receives from `socket` until a completion lacks `more`.
+    /// Receives from `socket` until a completion comes without `more`.
     pub(crate) fn receive(&mut self, socket: RawFd, operation: u64) -> io::Result<()> {
         let receive = opcode::RecvMulti::new(Fd(socket), BUFFER_GROUP).build().user_data(operation);
-        // SAFETY: the memory that it writes to is taken from the registered buffers, which are never freed.
+        // SAFETY: the receive writes only to the registered buffers, which are never freed.
         unsafe { self.push(&receive) }
     }
 
-    /// Sends `bytes`; all of them, unless the completion says otherwise. When `skip_success`, only a failure or a short send
-    /// completes at all: `MSG_WAITALL` makes the kernel take a short send for a failure, and failures are not skipped.
+    /// Sends all of `bytes`, unless the completion reports less.
+    ///
+    /// With `skip_success`, only a failure or a short send completes: `MSG_WAITALL` makes the kernel treat a short send
+    /// as a failure, and failures are not skipped.
     pub(crate) fn send(
         &mut self,
         socket: RawFd,
@@ -96,25 +100,25 @@ impl Ring {
             .build()
             .flags(flags)
             .user_data(operation);
-        // SAFETY: the bytes are 'static, so they are valid and unchanged for as long as the kernel may read them.
+        // SAFETY: the bytes are `'static`, so they stay valid and unchanged as long as the kernel may read them.
         unsafe { self.push(&send) }
     }
 
     /// Completes `operation` after `seconds`.
     pub(crate) fn timeout(&mut self, seconds: u64, operation: u64) -> io::Result<()> {
         let after: &'static Timespec = Box::leak(Box::new(Timespec::new().sec(seconds)));
-        // SAFETY: the time is leaked, so the kernel may read it whenever it likes.
+        // SAFETY: the time is leaked, so it stays valid as long as the kernel may read it.
         unsafe { self.push(&opcode::Timeout::new(after).build().user_data(operation)) }
     }
 
-    /// Hands everything started so far to the kernel and waits until at least one operation has completed.
+    /// Submits everything started so far to the kernel, and waits until at least one operation has completed.
     pub(crate) fn wait(&mut self) -> io::Result<()> {
         self.completion.sync();
         self.submission.sync();
         loop {
             match self.submitter.submit_and_wait(1) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // A completion queue that has run over (EBUSY) is emptied by reading it.
+                // EBUSY: the completion queue is full. Reading it makes room.
                 Err(error) if error.raw_os_error() != Some(libc::EBUSY) => return Err(error),
                 _ => break,
             }
@@ -124,7 +128,7 @@ impl Ring {
         Ok(())
     }
 
-    /// The next completion of those that the last [`wait`](Self::wait) has found.
+    /// Returns the next completion that the last [`wait`](Self::wait) has found.
     pub(crate) fn next(&mut self) -> Option<Completion> {
         let entry = self.completion.next()?;
         let (result, flags) = (entry.result(), entry.flags());
@@ -133,12 +137,12 @@ impl Ring {
         Some(Completion { operation: entry.user_data(), result, more: cqueue::more(flags), received })
     }
 
-    /// The bytes in a received buffer.
+    /// Returns the bytes in a received buffer.
     pub(crate) fn bytes(&self, received: &Received) -> &[u8] {
         let start = usize::from(received.buffer) * BUFFER_SIZE;
-        // SAFETY: a `Received` comes from a completion, by which the kernel gives buffer and length: the first `len`
-        // bytes are written, they lie inside the memory, and the kernel writes no more until the buffer is given back,
-        // which takes the `Received` by value. The memory is never freed.
+        // SAFETY: a `Received` comes only from a completion, in which the kernel reports the buffer and the length. So
+        // the first `len` bytes are written and inside the memory. The kernel writes to the buffer again only after it
+        // was given back, which consumes the `Received`. The memory is never freed.
         unsafe { std::slice::from_raw_parts(self.buffers.memory.add(start), received.len) }
     }
 
@@ -148,10 +152,12 @@ impl Ring {
         self.buffers.give(received.buffer);
     }
 
+    /// Queues an entry. Enters the kernel first if the queue is full.
+    ///
     /// # Safety
     /// All memory that `entry` refers to stays valid until the operation has completed.
     unsafe fn push(&mut self, entry: &squeue::Entry) -> io::Result<()> {
-        // SAFETY: the caller answers for the entry's memory.
+        // SAFETY: the caller guarantees that the entry's memory stays valid.
         while unsafe { self.submission.push(entry) }.is_err() {
             self.submission.sync();
             self.submitter.submit()?;
@@ -161,15 +167,14 @@ impl Ring {
     }
 }
 
-/// The buffers that receives are given, and the ring of descriptions through which the kernel takes them
-/// (`io_uring_register_buf_ring(3)`).
+/// The receive buffers, and the ring of descriptions that gives them to the kernel (`io_uring_register_buf_ring(3)`).
 struct Buffers {
     memory: *mut u8,
     entries: *mut BufRingEntry,
     tail: u16,
 }
 
-/// The ring of descriptions has to begin at a page.
+/// The ring of descriptions must begin at a page boundary.
 #[repr(C, align(4096))]
 struct Descriptions([u8; BUFFERS as usize * size_of::<BufRingEntry>()]);
 
@@ -180,7 +185,7 @@ impl Buffers {
             Box::leak(Box::new(Descriptions([0; BUFFERS as usize * size_of::<BufRingEntry>()])));
         let entries = std::ptr::from_mut(descriptions).cast::<BufRingEntry>();
         // SAFETY: `entries` is the start of a page-aligned allocation of BUFFERS entries that is never freed. The
-        // reference it was made from is not used again.
+        // reference that it was made from is not used again.
         unsafe { submitter.register_buf_ring_with_flags(entries as u64, BUFFERS, BUFFER_GROUP, 0)? };
         let mut buffers = Self { memory, entries, tail: 0 };
         (0..BUFFERS).for_each(|buffer| buffers.give(buffer));
@@ -190,16 +195,17 @@ impl Buffers {
     fn give(&mut self, buffer: u16) {
         let index = usize::from(self.tail & (BUFFERS - 1));
         self.tail = self.tail.wrapping_add(1);
-        // SAFETY: the index is masked to the ring, and the entry is ours to write: at most BUFFERS buffers exist and each
-        // is given only when it is not with the kernel, so the entry at the tail has been consumed. All bit patterns of
-        // an entry are valid. The fields are written one by one because the tail shares the first entry's padding.
+        // SAFETY: the masked index is inside the ring. Only this side writes this entry now: at most BUFFERS buffers
+        // exist, and each is given only when the kernel does not have it, so the kernel has consumed the entry at the
+        // tail. All bit patterns of an entry are valid. The fields are written one by one, because the tail shares the
+        // first entry's padding.
         let entry = unsafe { &mut *self.entries.add(index) };
-        // SAFETY: the offset lies inside the allocation of BUFFERS * BUFFER_SIZE bytes.
+        // SAFETY: the offset is inside the allocation of BUFFERS * BUFFER_SIZE bytes.
         entry.set_addr(unsafe { self.memory.add(usize::from(buffer) * BUFFER_SIZE) } as u64);
         entry.set_len(BUFFER_SIZE as u32);
         entry.set_bid(buffer);
-        // SAFETY: the tail is a naturally aligned u16 in the first entry, valid as long as the ring. Only the kernel
-        // looks at it from elsewhere, and release orders the entry before it.
+        // SAFETY: the tail is a naturally aligned u16 in the first entry and lives as long as the ring. Only the kernel
+        // accesses it concurrently. The release ordering makes the entry visible before the tail.
         let tail = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(self.entries).cast_mut()) };
         tail.store(self.tail, Ordering::Release);
     }

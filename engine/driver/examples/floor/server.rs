@@ -1,4 +1,4 @@
-//! The server's loop. One thread, one ring, a table of connections that is indexed by descriptor.
+//! The server's loop: one thread, one ring, and a table of connections indexed by descriptor.
 
 #[path = "../shared/arguments.rs"]
 mod arguments;
@@ -16,7 +16,7 @@ use http::{RESPONSE, RequestEnds};
 use ring::{Completion, Ring};
 use socket2::{Domain, Socket, Type};
 
-/// How many responses one send carries at most.
+/// The most responses in one send.
 const RESPONSES_PER_SEND: u32 = 64;
 const BACKLOG: i32 = 4096;
 
@@ -39,7 +39,7 @@ fn run() -> Result<std::convert::Infallible, String> {
 struct Server {
     ring: Ring,
     listener: Socket,
-    /// [`RESPONSES_PER_SEND`] responses in a row, so that several are one send.
+    /// [`RESPONSES_PER_SEND`] responses in a row, so that one send can contain several.
     responses: &'static [u8],
     connections: Vec<Option<Connection>>,
 }
@@ -47,9 +47,9 @@ struct Server {
 struct Connection {
     socket: Socket,
     requests: RequestEnds,
-    /// Responses that no send has taken on yet.
+    /// The number of responses that no send contains yet.
     owed: u32,
-    /// What the send under way still has to send.
+    /// The rest of the send under way.
     unsent: &'static [u8],
     receiving: bool,
 }
@@ -58,7 +58,7 @@ impl Server {
     fn bind(address: SocketAddr) -> io::Result<Self> {
         let listener = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         listener.set_reuse_address(true)?;
-        // Accepted sockets inherit it, as tcp(7) does not say but Linux does.
+        // Accepted sockets inherit this. tcp(7) does not say so, but Linux does it.
         listener.set_tcp_nodelay(true)?;
         listener.bind(&address.into())?;
         listener.listen(BACKLOG)?;
@@ -89,7 +89,7 @@ impl Server {
                 unsafe_code,
                 reason = "the ring gives a number, and here it becomes a socket that closes itself"
             )]
-            // SAFETY: an accept has just made this descriptor for this process, and nothing else knows of it.
+            // SAFETY: the kernel has just created this descriptor for this process, and nothing else owns it.
             let socket = unsafe { Socket::from_raw_fd(completion.result) };
             let descriptor = socket.as_raw_fd();
             let index = descriptor as usize;
@@ -101,7 +101,7 @@ impl Server {
             self.connections[index] =
                 Some(Connection { socket, requests, owed: 0, unsent: &[], receiving: true });
         } else if completion.result != -libc::ECONNABORTED {
-            // Without descriptors (EMFILE) a measurement is void, so it had better end here.
+            // Without free descriptors (EMFILE) a measurement is void, so the server stops.
             return Err(io::Error::from_raw_os_error(-completion.result));
         }
         if !completion.more {
@@ -117,7 +117,7 @@ impl Server {
             self.ring.give_back(received);
         }
         if !completion.more {
-            // A receive ends for want of buffers (they are back by now) or of room in the completion queue too.
+            // A receive also ends if there are no buffers (they are back by now) or if the completion queue is full.
             if completion.result > 0 || completion.result == -libc::ENOBUFS {
                 self.ring.receive(descriptor, operation(RECEIVE, descriptor))?;
             } else {
@@ -138,17 +138,18 @@ impl Server {
         } else {
             connection.unsent = &[];
             connection.owed = 0;
-            // It ends the receive, and with it the connection. On one that is gone already it fails, which is as good.
+            // This ends the receive, and then the connection. It fails if the connection is already gone, which is
+            // fine.
             let _ = connection.socket.shutdown(Shutdown::Both);
         }
         self.go_on(descriptor)
     }
 
-    /// Sends what is owed, or closes the connection when nothing is left to do.
+    /// Sends the responses that are due, or closes the connection if nothing is left to do.
     fn go_on(&mut self, descriptor: RawFd) -> io::Result<()> {
         let place = &mut self.connections[descriptor as usize];
         let Some(connection) = place.as_mut() else { return Ok(()) };
-        // One send at a time: two on one socket may overtake each other.
+        // One send at a time, because two sends on one socket may overtake each other.
         if !connection.unsent.is_empty() {
             return Ok(());
         }

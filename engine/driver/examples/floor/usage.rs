@@ -1,4 +1,4 @@
-//! What this process has used so far, as getrusage(2) counts it.
+//! The resources that this process has used so far, as reported by getrusage(2).
 
 // One system call through libc.
 #![allow(unsafe_code)]
@@ -15,7 +15,7 @@ pub(crate) struct Usage {
 impl Usage {
     pub(crate) fn now() -> io::Result<Self> {
         let mut usage = MaybeUninit::<libc::rusage>::uninit();
-        // SAFETY: the pointer is to memory of the right type and size, which the call only writes.
+        // SAFETY: the pointer refers to memory of the right type and size, and the call only writes to it.
         if unsafe { libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) } != 0 {
             return Err(io::Error::last_os_error());
         }
@@ -25,7 +25,7 @@ impl Usage {
         Ok(Self {
             user_seconds: seconds(usage.ru_utime),
             system_seconds: seconds(usage.ru_stime),
-            // Linux counts it in units of 1024 bytes.
+            // Linux reports units of 1024 bytes.
             rss_peak_bytes: usage.ru_maxrss as u64 * 1024,
         })
     }

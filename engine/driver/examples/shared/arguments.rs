@@ -1,16 +1,16 @@
-//! `--name value` pairs, which is all that the measuring examples need of a command line.
+//! A parser for `--name value` pairs. The measuring examples need no more than that.
 
 use std::fmt::Display;
 use std::str::FromStr;
 
-/// The pairs of this process's command line.
+/// The pairs on the command line of this process.
 pub(crate) struct Arguments(Vec<(String, String)>);
 
 impl Arguments {
-    /// Reads the command line.
+    /// Parses the command line.
     ///
     /// # Errors
-    /// For a name that is not in `known`, or one without a value.
+    /// A name is not in `known`, or has no value.
     pub(crate) fn parse(known: &[&str]) -> Result<Self, String> {
         let mut words = std::env::args().skip(1);
         let mut pairs = Vec::new();
@@ -18,16 +18,16 @@ impl Arguments {
             if !known.contains(&name.as_str()) {
                 return Err(format!("unknown argument {name}; known are {}", known.join(" ")));
             }
-            let value = words.next().ok_or_else(|| format!("{name} wants a value"))?;
+            let value = words.next().ok_or_else(|| format!("{name} needs a value"))?;
             pairs.push((name, value));
         }
         Ok(Self(pairs))
     }
 
-    /// The value of `name`, or `default` where it was not given.
+    /// Returns the value of `name`, or `default` if it is not on the command line.
     ///
     /// # Errors
-    /// When the value cannot be read as a `T`.
+    /// The value cannot be parsed as a `T`.
     pub(crate) fn get<T: FromStr<Err: Display>>(&self, name: &str, default: T) -> Result<T, String> {
         match self.0.iter().find(|(given, _)| given == name) {
             Some((_, value)) => value.parse().map_err(|error| format!("{name} {value}: {error}")),

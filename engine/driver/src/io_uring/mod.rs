@@ -1,15 +1,17 @@
 //! The io_uring driver: one ring per worker, multishot receives into shared buffers, skip-success sends.
 //!
-//! The path of a request's bytes: `send_skip_success` writes a submission entry; [`turn`](Driver::turn) enters the kernel once,
-//! for all entries of all sockets; the answer comes as a completion that names a buffer, which is lent out as it is.
+//! The path of a request: `send_skip_success` writes a submission entry. [`turn`](Driver::turn) enters the kernel once
+//! for the entries of all sockets. The response arrives as a completion that names a buffer, and the driver lends this
+//! buffer to the caller without copying it.
 //!
 //! Invariants:
-//! - A slot knows the operations whose last completion has not been seen, and is freed only when there is none.
-//! - Memory shown to the kernel lives in the slot (send buffer, address) or in the pool until then.
-//! - A skip-success send has ended when its submission has: it is never in flight, and nothing overtakes it.
-//! - user data = kind | generation | slot; a completion whose slot is gone only gives its buffer back.
+//! - A slot knows which operations are in flight: those whose last completion has not been processed. It is freed only
+//!   when there are none.
+//! - Memory that the kernel uses stays in the slot (send buffer, address) or in the pool until then.
+//! - A skip-success send ends during its submission. It is never in flight, and nothing overtakes it.
+//! - user data = kind | generation | slot. A completion for a slot that is gone only returns its buffer.
 //!
-//! `slot` holds the rules, `submit` the way into the kernel, `reap` the way out, `setup` the making of rings.
+//! `slot` contains the rules, `submit` the way into the kernel, `reap` the way out, and `setup` creates rings.
 
 mod buffer_ring;
 mod reap;
@@ -48,73 +50,77 @@ use crate::slots::Slots;
 use self::receive_limit::{RECEIVE_LIMIT, ReceiveLimit};
 pub use self::setup::{Unusable, probe};
 
-/// How long dropping a driver waits for the kernel to confirm its cancellations before it leaks what is left.
+/// How long dropping a driver waits for the kernel to confirm its cancellations. After that it leaks what is left.
 const TEARDOWN_NS: u64 = 1_000_000_000;
 
-/// The io_uring driver. It belongs to the thread that made it.
+/// The io_uring driver. It belongs to the thread that created it.
 pub struct IoUring {
-    // `ManuallyDrop` where the order matters: see `drop`.
+    // `ManuallyDrop`, because the order of dropping matters: see `drop`.
     ring: mem::ManuallyDrop<io_uring::IoUring>,
     buffers: mem::ManuallyDrop<BufferRing>,
     pool: BufferPool,
     slots: Slots<Slot>,
-    /// Events that the driver made itself, given out by the next turn.
+    /// Events that the driver created itself. The next turn delivers them.
     pending: Vec<Completion>,
-    /// Receives that ended for want of buffers; started again when leases come back.
+    /// Receives to start again in a later turn: they had no free buffer, or used up their limit for one turn.
     starved: Vec<Handle>,
-    /// Completions taken out of a full queue in the middle of a submission.
+    /// Completions that were taken out of the queue before the next [`IoUring::reap`]: by a submission that found the
+    /// queue full, or by [`IoUring::settle`].
     stash: VecDeque<cqueue::Entry>,
-    /// What is queued now belongs to this batch.
+    /// The batch of the entries that are queued now.
     batch: Batch,
     wake: Arc<OwnedFd>,
     features: Vec<&'static str>,
     multishot_accept: bool,
     syscalls: u64,
     receive_limit: ReceiveLimit,
-    /// Set while the driver is dropped: nothing is started again.
+    /// Set while the driver is being dropped, so that the driver does not poll its eventfd again.
     tearing_down: bool,
 }
 
 impl IoUring {
-    /// A driver with a pool of the default size.
+    /// Creates a driver with a pool of the default size.
     ///
     /// # Errors
-    /// Why io_uring cannot be used here, or this ring cannot be had now; see [`probe`]. Nothing is left open.
+    /// The reason why io_uring cannot be used here, or why this ring cannot be created now; see [`probe`]. Nothing is
+    /// left open.
     pub fn new() -> Result<Self, Unusable> {
         Self::with_pool(BufferPool::new())
     }
 
-    /// A driver that receives into `pool`.
+    /// Creates a driver that receives into `pool`.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// As for [`new`](Self::new).
     ///
     /// # Panics
-    /// When the pool belongs to another driver, or its count is not a power of two (`io_uring_register(2)`).
+    /// If the pool belongs to another driver, or if its count is not a power of two (`io_uring_register(2)`).
     pub fn with_pool(pool: BufferPool) -> Result<Self, Unusable> {
         Self::with_ring(pool, setup::build()?)
     }
 
-    /// A driver on a ring of `entries` submissions, a power of two, and four times as many completions. For tests of what
-    /// happens when there are too few of both.
+    /// Creates a driver whose ring has `entries` submission entries and four times as many completion entries.
+    ///
+    /// `entries` is a power of two. This is for tests of what happens when both queues are too short.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// As for [`new`](Self::new).
     ///
     /// # Panics
-    /// As [`with_pool`](Self::with_pool).
+    /// As for [`with_pool`](Self::with_pool).
     pub fn with_entries(pool: BufferPool, entries: u32) -> Result<Self, Unusable> {
         Self::with_ring(pool, setup::build_with(entries, 4 * entries)?)
     }
 
-    /// A driver on the plainest ring that it can stand on, as on the oldest kernel: no deferred work, one accept at a time. For tests of
-    /// that path.
+    /// Creates a driver on the plainest ring that it supports, as on the oldest kernel.
+    ///
+    /// Work is not deferred, and each accept operation accepts one connection. This is for tests of that path.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// As for [`new`](Self::new).
     ///
     /// # Panics
-    /// As [`with_pool`](Self::with_pool).
+    /// As for [`with_pool`](Self::with_pool).
     pub fn with_plainest_ring(pool: BufferPool) -> Result<Self, Unusable> {
         Self::with_ring(pool, setup::build_plainest()?)
     }
@@ -167,7 +173,7 @@ impl Driver for IoUring {
         self.syscalls += 2;
         let socket = match net::stream_socket(address) {
             Err(error) if error.raw_os_error() == Some(libc::EMFILE) => {
-                // Descriptors whose close is queued still count; let the kernel have them, then try once more.
+                // Descriptors whose close is only queued still count. Submit these closes, then try once more.
                 self.enter(false, None)?;
                 net::stream_socket(address)?
             }
@@ -187,7 +193,7 @@ impl Driver for IoUring {
     }
 
     fn adopt(&mut self, socket: OwnedFd) -> io::Result<Handle> {
-        // A non-blocking socket would have its operations answered with EAGAIN instead of waited for.
+        // On a non-blocking socket, operations would fail with EAGAIN instead of waiting.
         SockRef::from(&socket).set_nonblocking(false)?;
         Ok(self.slots.insert(Slot::new(Role::Adopted, Some(socket))))
     }
@@ -255,7 +261,7 @@ impl Driver for IoUring {
             return Err(busy_handle());
         }
         self.syscalls += 1;
-        // Called directly: IORING_OP_SHUTDOWN always goes through a kernel worker thread, which costs more than it spares.
+        // A direct system call, because IORING_OP_SHUTDOWN always uses a kernel worker thread, which costs more.
         SockRef::from(&self.socket(socket)?).shutdown(Shutdown::Write)
     }
 
@@ -290,11 +296,11 @@ impl Driver for IoUring {
             Close::ShutDown(kinds) => {
                 let Some(descriptor) = slot.descriptor.take() else { return };
                 self.syscalls += 1;
-                // A cancelled operation holds on to the socket until its completion is worked off, and only then would the peer be
-                // sent the end of the stream: behind all that is started meanwhile, a round through the kernel later. A shutdown
-                // sends it now, and ends the operations as well.
+                // A cancelled operation keeps the socket open until its completion is processed. The peer would get the
+                // end of the stream only then: one trip through the kernel later, and behind everything that is started
+                // meanwhile. A shutdown sends the end of the stream now, and also ends the operations.
                 if SockRef::from(&descriptor).shutdown(Shutdown::Both).is_err() {
-                    // It was connected no more.
+                    // The socket is no longer connected.
                     self.cancel_operations(kinds, handle);
                 }
                 self.push_close(descriptor, handle);
@@ -317,7 +323,7 @@ impl Driver for IoUring {
         let handle = self.slots.insert(slot);
         let entry =
             opcode::PollAdd::new(Fd(descriptor), events as u32).build().user_data(pack(Kind::Poll, handle));
-        // SAFETY: a poll points at no memory.
+        // SAFETY: a poll uses no memory of this process.
         unsafe { self.push(&entry) };
         Ok(handle)
     }
@@ -327,8 +333,8 @@ impl Driver for IoUring {
         let wait = self.pending.is_empty() && self.stash.is_empty() && self.ring.completion().is_empty();
         self.enter(wait, deadline_ns)?;
         self.reap(completions);
-        // What did not fit into the queue is part of the turn as well: a skip-success send that has to wait, for one. It comes to an end, as
-        // no buffer goes back to the kernel meanwhile.
+        // Completions that did not fit into the queue also belong to this turn, for example that of a skip-success send
+        // that has to wait. The loop ends, because no buffer goes back to the kernel meanwhile.
         while self.ring.submission().cq_overflow() {
             self.enter(false, None)?;
             self.reap(completions);
@@ -340,8 +346,8 @@ impl Driver for IoUring {
         let wake = Arc::clone(&self.wake);
         Notifier::new(move || {
             let one = 1_u64.to_ne_bytes();
-            // SAFETY: eight bytes of a live array are written to a descriptor that the Arc keeps open. EAGAIN means that
-            // the counter is full, so that the driver will wake anyway.
+            // SAFETY: this writes eight bytes of a live array to a descriptor that the `Arc` keeps open. EAGAIN means
+            // that the counter is full, so the driver will wake anyway.
             unsafe { libc::write(wake.as_raw_fd(), one.as_ptr().cast(), one.len()) };
         })
     }
@@ -386,11 +392,11 @@ impl Drop for IoUring {
             }
             completions.clear();
         }
-        // The closes of the last slots are queued, and report nothing that could be waited for.
+        // The closes of the last slots are queued. They have no completions to wait for.
         let _ = self.enter(false, None);
         let confirmed = self.slots.is_empty();
         let _ = self.ring.submitter().unregister_buf_ring(BUFFER_GROUP);
-        // SAFETY: neither field is used again; the struct is going.
+        // SAFETY: neither field is used again, because the struct is being dropped.
         unsafe {
             mem::ManuallyDrop::drop(&mut self.ring);
             if confirmed {
@@ -398,8 +404,8 @@ impl Drop for IoUring {
                 return;
             }
         }
-        // The kernel has not confirmed that it is done, and closing a ring does not wait for it: what it may still write to
-        // or read from is leaked, not freed. The buffer ring stays in its ManuallyDrop.
+        // The kernel has not confirmed that all operations have ended, and closing a ring does not wait for them. The
+        // kernel may still access this memory, so it is leaked. The buffer ring stays in its `ManuallyDrop`.
         mem::forget(self.pool.clone());
         mem::forget(mem::take(&mut self.slots));
     }
@@ -427,7 +433,7 @@ mod tests {
         }
     }
 
-    /// A driver that holds a send of which the kernel never says anything, if `lost`.
+    /// Drops a driver while it holds a send. If `lost`, the kernel never completes that send.
     fn drop_with_a_send(lost: bool) -> (BufferPool, bool) {
         let dropped = Arc::new(AtomicBool::new(false));
         let pool = BufferPool::with_sizes(2, 64);
@@ -448,7 +454,7 @@ mod tests {
     #[test]
     fn what_the_kernel_has_not_confirmed_is_leaked_and_not_freed() {
         if probe().is_err() {
-            return; // The contract suite says so.
+            return; // The contract suite reports it.
         }
         let (pool, dropped) = drop_with_a_send(true);
         assert!(!dropped, "the kernel may still read what was to be sent");

@@ -12,13 +12,14 @@ use crate::buffer::Lease;
 use crate::contract::{Completion, Event, Handle};
 
 impl IoUring {
-    /// Tells what the driver has found out by itself, then works off all completions that there are: a send that waits has not ended
-    /// before it is told to wait.
+    /// Delivers the events that the driver created itself, then processes all available completions.
+    ///
+    /// This order matters: `SendWaits` comes before the `Sent` of the same send.
     pub(super) fn reap(&mut self, completions: &mut Vec<Completion>) {
         self.tell_pending(completions);
         loop {
-            // One entry at a time, as handling it may queue submissions and so needs the ring; or stash what is in it, which
-            // is older than all that comes into it then.
+            // One entry at a time, because processing an entry needs the ring: it may queue submissions. Stashed
+            // entries come first, because they are older than those in the queue.
             let stashed = self.stash.pop_front();
             let Some(entry) = stashed.or_else(|| self.ring.completion().next()) else { break };
             self.complete(&entry, completions);
@@ -31,7 +32,7 @@ impl IoUring {
         if self.pending.is_empty() {
             return;
         }
-        // What the driver itself had to tell of a handle that was closed since is covered by `Closed`.
+        // If a handle was closed meanwhile, its pending events are dropped: `Closed` replaces them.
         let Self { pending, slots, .. } = self;
         completions.extend(pending.drain(..).filter(|Completion { handle, event }| {
             matches!(event, Event::Closed) || slots.get_mut(*handle).is_some_and(|slot| slot.told(event))
@@ -54,7 +55,8 @@ impl IoUring {
         let Some(slot) = self.slots.get_mut(handle) else { return };
         match slot.on_completion(kind, result, self.batch) {
             Action::Nothing => {}
-            // It has delivered its share of this turn, and goes on with the next one unless it is cancelled before.
+            // The receive has delivered its share of this turn. It goes on in the next turn, unless it is cancelled
+            // before.
             Action::Submit(Kind::Receive) if result > 0 && self.receive_limit.ends_turn() => {
                 slot.await_turn();
                 self.starved.push(handle);
@@ -74,17 +76,18 @@ impl IoUring {
         }
     }
 
-    /// Frees the slot, closes its descriptor, and announces `Closed`.
+    /// Frees the slot, closes its descriptor and queues `Closed`.
     pub(super) fn free(&mut self, handle: Handle) {
         let Some(mut slot) = self.slots.remove(handle) else { return };
         if let Some(descriptor) = slot.descriptor.take() {
             if slot.is_unsettled(self.batch) {
-                // A skip-success send may be queued, which knows the descriptor by its number.
+                // A skip-success send may be queued. Its entry names the descriptor by number, so the close must come
+                // after it.
                 self.push_close(descriptor, handle);
             } else {
                 self.syscalls += 1;
-                // Called directly: IORING_OP_CLOSE leaves the last reference to be dropped on the way out of the kernel, so that the end
-                // of the stream would be sent behind whatever else is submitted with it.
+                // A direct system call. IORING_OP_CLOSE would drop the last reference only on the way out of the
+                // kernel, so the end of the stream would go out after everything else in the same submission.
                 drop(descriptor);
             }
         }
@@ -99,21 +102,21 @@ impl IoUring {
             let lease = self.lease(index, result as u32);
             completions.push(Completion { handle, event: Event::Received(lease) });
         } else {
-            // Data for a socket that is being closed, or an end of stream that came with a buffer.
+            // Data for a socket that is closing, or an end of stream that came with a buffer.
             self.give_back(index);
         }
     }
 
     #[inline]
     fn lease(&mut self, index: u16, len: u32) -> Lease {
-        // SAFETY: the completion has just taken buffer `index` out of the ring, with `len` bytes written by the kernel;
-        // it goes back only when this lease is dropped.
+        // SAFETY: this completion has just taken buffer `index` out of the ring, and the kernel has written `len` bytes
+        // to it. The buffer goes back to the ring only after this lease was dropped.
         let lease = unsafe { self.pool.lend(index, len) };
         if self.buffers.available() >= self.pool.count() / 4 {
             return lease;
         }
-        // Few are left with the kernel: perhaps because leases are held for long, perhaps because this batch is large and all of them
-        // come back at once. Only the first starves others.
+        // The kernel has few buffers left. Either leases are held for a long time, or this batch is large and all its
+        // buffers come back at once. Only the first case starves other sockets, so only then is the data copied.
         if self.pool.lent() < self.pool.count() / 2 { lease } else { Lease::copied(&lease) }
     }
 
@@ -122,7 +125,7 @@ impl IoUring {
         self.buffers.publish();
     }
 
-    /// Gives the kernel the buffers whose leases are gone, and starts the receives again that had none.
+    /// Returns to the kernel the buffers of dropped leases, and restarts the receives that wait for a buffer or a turn.
     #[inline]
     pub(super) fn recycle(&mut self) {
         if self.pool.has_returned() {
@@ -132,7 +135,7 @@ impl IoUring {
         }
         if !self.starved.is_empty() && self.buffers.available() > 0 {
             for handle in mem::take(&mut self.starved) {
-                // It may have been cancelled, closed or started again since.
+                // The receive may have been cancelled, closed or started again meanwhile.
                 if self.slots.get_mut(handle).is_some_and(Slot::restart_starved) {
                     self.submit(Kind::Receive, handle);
                 }
@@ -144,9 +147,10 @@ impl IoUring {
         if result < 0 {
             return;
         }
-        // SAFETY: the kernel made this descriptor for us just now.
+        // SAFETY: the kernel has just created this descriptor for this process, and nothing else owns it.
         let socket = unsafe { OwnedFd::from_raw_fd(result) };
-        // A listener that is being closed drops the connection, which resets it, as the kernel does with its queue.
+        // If the listener is closing, this drops the connection, which resets it. The kernel does the same with its
+        // backlog.
         if self.slots.get(handle).is_some_and(Slot::is_open) {
             let accepted = self.slots.insert(Slot::new(Role::Own, Some(socket)));
             completions.push(Completion { handle, event: Event::Accepted(accepted) });
@@ -157,8 +161,9 @@ impl IoUring {
     fn complete_wake(&mut self, flags: u32) {
         let mut count = [0_u8; 8];
         self.syscalls += 1;
-        // SAFETY: an eventfd is read eight bytes at a time, and `count` has eight. It is non-blocking, so that a wake
-        // that was counted already only gives EAGAIN; both outcomes leave it at zero, which is all that is wanted.
+        // SAFETY: a read from an eventfd writes eight bytes, and `count` has room for eight. The eventfd is
+        // non-blocking, so a read of a counter that is zero already fails with EAGAIN. In both cases the counter is
+        // zero afterwards.
         unsafe { libc::read(self.wake.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
         if !cqueue::more(flags) && !self.tearing_down {
             self.arm_wake();

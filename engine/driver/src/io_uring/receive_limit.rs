@@ -1,6 +1,6 @@
-//! How much one receive delivers in a turn, and the entry that says so to the kernel.
+//! The limit on how much a receive delivers in one turn, and the submission entry that contains it.
 
-// `sqe->len` and `sqe->optlen` of a multishot receive have no setters in the crate.
+// The crate has no setters for `sqe->len` and `sqe->optlen` of a multishot receive.
 #![allow(unsafe_code)]
 
 use std::os::fd::AsRawFd;
@@ -12,29 +12,32 @@ use io_uring::{IoUring, opcode, squeue};
 
 use super::buffer_ring::BUFFER_GROUP;
 
-/// The feature's name in reports.
+/// The name of the feature in reports.
 pub(super) const RECEIVE_LIMIT: &str = "receive_limit";
 
-/// Where `struct io_uring_sqe` has `len` and `optlen`, counted in u32: offsets 24 and 44 (`io_uring.h`).
+/// The positions of `len` and `optlen` in `struct io_uring_sqe`, counted in u32: offsets 24 and 44 (`io_uring.h`).
 const LEN_INDEX: usize = 6;
 const OPTLEN_INDEX: usize = 11;
 
 const _: () = assert!(size_of::<squeue::Entry>() == 64);
 
-/// The bound of [`Driver::limit_receives`](crate::Driver::limit_receives), as far as this kernel can keep it.
+/// The limit of [`Driver::limit_receives`](crate::Driver::limit_receives), as far as this kernel supports it.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ReceiveLimit {
-    /// There is none.
+    /// No limit.
     None,
-    /// The kernel ends a multishot with the piece that reaches so many bytes, none of which is larger (Linux 6.17).
+    /// The kernel ends a multishot receive with the piece that reaches this many bytes in total. No piece is larger
+    /// than that (Linux 6.17).
     Total(u32),
-    /// An older kernel: each receive is for one piece of at most so many bytes.
+    /// For an older kernel: each receive is for one piece of at most this many bytes.
     Piece(u32),
 }
 
 impl ReceiveLimit {
-    /// The best way here to keep to `size_max`. An older kernel can stop after a piece only, which would cost all connections more
-    /// than a bound above a buffer is worth.
+    /// Returns the best limit that this kernel supports for `size_max`.
+    ///
+    /// An older kernel can only stop after each piece. For a limit larger than a buffer, that would cost all
+    /// connections more than the limit is worth.
     pub(super) fn new(size_max: u32, buffer_size: u32) -> Self {
         if size_max == u32::MAX {
             Self::None
@@ -47,12 +50,13 @@ impl ReceiveLimit {
         }
     }
 
-    /// Whether a receive that has ended with bytes waits for the next turn: it has had its share of this one.
+    /// Returns whether a receive that has ended with bytes waits for the next turn, because it used up its share of
+    /// this one.
     pub(super) fn ends_turn(self) -> bool {
         !matches!(self, Self::None)
     }
 
-    /// A receive from `socket` into the registered buffers.
+    /// Returns the entry for a receive from `socket` into the registered buffers.
     pub(super) fn entry(self, socket: Fd) -> squeue::Entry {
         match self {
             Self::None => opcode::RecvMulti::new(socket, BUFFER_GROUP).build(),
@@ -66,8 +70,8 @@ impl ReceiveLimit {
 }
 
 fn total(mut entry: squeue::Entry, size_max: u32) -> squeue::Entry {
-    // SAFETY: `Entry` is a transparent `struct io_uring_sqe` of 64 bytes, aligned for its u64 fields, for which all bits are
-    // valid; both indexes are inside it.
+    // SAFETY: `Entry` is a transparent wrapper of `struct io_uring_sqe`, which has 64 bytes, is aligned for its u64
+    // fields, and for which all bit patterns are valid. Both indexes are inside it.
     unsafe {
         let words = (&raw mut entry).cast::<u32>();
         words.add(LEN_INDEX).write(size_max);
@@ -76,15 +80,17 @@ fn total(mut entry: squeue::Entry, size_max: u32) -> squeue::Entry {
     entry
 }
 
-/// Whether the kernel can end a multishot after a number of bytes, found out once by asking for it. An older one refuses what it does
-/// not know (`EINVAL`).
+/// Returns whether the kernel can end a multishot receive after a number of bytes.
+///
+/// The first call tries it. An older kernel rejects the unknown field with `EINVAL`.
 fn kernel_counts() -> bool {
     use std::sync::OnceLock;
     static COUNTS: OnceLock<bool> = OnceLock::new();
     *COUNTS.get_or_init(|| {
         let (Ok(mut ring), Ok((one, _other))) = (IoUring::new(1), UnixStream::pair()) else { return false };
         let entry = total(opcode::RecvMulti::new(Fd(one.as_raw_fd()), BUFFER_GROUP).build(), 1);
-        // SAFETY: there is no buffer group, so the receive has nowhere to write to and fails with ENOBUFS at the latest.
+        // SAFETY: no buffer group is registered, so the receive has nowhere to write. It fails with ENOBUFS at the
+        // latest.
         unsafe { ring.submission().push(&entry) }.expect("the queue is empty");
         let submitted = ring.submit().is_ok();
         let refused = ring.completion().any(|entry| entry.result() == -libc::EINVAL);

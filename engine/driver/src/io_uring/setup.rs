@@ -1,6 +1,7 @@
-//! Making a ring: the ladder of flags, the probe that tries what the driver needs, and the reason when it fails.
+//! Ring creation: the ladder of setup flags, the probe that tries everything the driver needs, and the reasons for
+//! failures.
 //!
-//! Everything is tried at run time on the machine that runs, never guessed from a version number.
+//! Features are always tried at run time on the actual machine. They are never derived from a version number.
 
 use std::fmt;
 use std::fs;
@@ -15,28 +16,32 @@ use super::buffer_ring::{BUFFER_GROUP, BufferRing};
 use super::send_entry::skip_success;
 use crate::buffer::BufferPool;
 
-/// Entries of the submission queue: one turn may start this many operations before it has to enter the kernel early.
+/// The number of submission entries. A turn can start this many operations before the driver has to enter the kernel
+/// early.
 const SUBMISSION_ENTRIES: u32 = 1024;
 
-/// Entries of the completion queue. Multishot operations complete more often than they are submitted; beyond
-/// this the kernel keeps completions in memory of its own (`IORING_FEAT_NODROP`) and ends multishots.
+/// The number of completion entries.
+///
+/// Multishot operations complete more often than they are submitted. When this queue is full, the kernel keeps
+/// completions in its own memory (`IORING_FEAT_NODROP`) and ends multishots.
 const COMPLETION_ENTRIES: u32 = 8 * SUBMISSION_ENTRIES;
 
 const _: () = assert!(COMPLETION_ENTRIES >= 4 * SUBMISSION_ENTRIES);
 
-/// One step of the ladder, best first.
+/// One step of the ladder of setup flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Rung {
-    /// `IORING_SETUP_NO_SQARRAY`, Linux 6.6: one indirection less for each submission.
+    /// `IORING_SETUP_NO_SQARRAY`, Linux 6.6: saves one indirection for each submission.
     no_sqarray: bool,
-    /// `IORING_SETUP_SINGLE_ISSUER` and `IORING_SETUP_DEFER_TASKRUN`, Linux 6.1: completions are worked off inside our own `enter`,
-    /// in a batch, instead of interrupting us. `IORING_SETUP_COOP_TASKRUN` is the second best.
+    /// `IORING_SETUP_SINGLE_ISSUER` and `IORING_SETUP_DEFER_TASKRUN`, Linux 6.1: the kernel processes completions in a
+    /// batch inside our own `enter`, instead of interrupting this thread. `IORING_SETUP_COOP_TASKRUN` is the second
+    /// best.
     defer_taskrun: bool,
-    /// One accept operation for all connections; otherwise one for each.
+    /// One accept operation accepts all connections. Otherwise each accepts one.
     multishot_accept: bool,
 }
 
-/// What every kernel that the driver can stand on has.
+/// The lowest rung, which works on every kernel that the driver supports.
 const PLAINEST: Rung = Rung { no_sqarray: false, defer_taskrun: false, multishot_accept: false };
 
 const LADDER: [Rung; 3] = [
@@ -45,24 +50,27 @@ const LADDER: [Rung; 3] = [
     PLAINEST,
 ];
 
-/// Why io_uring cannot be used here. Its `Display` is one line for the user.
+/// The reason why io_uring cannot be used here. Its `Display` is one line for the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unusable {
-    /// `kernel.io_uring_disabled` forbids it (sysctl; the value is given).
+    /// The sysctl `kernel.io_uring_disabled` forbids it. The field is the sysctl's value.
     Sysctl(u32),
-    /// The system call is refused although the sysctl allows it: a seccomp filter, as in most containers.
+    /// The sysctl allows the system call, but it is refused: by a seccomp filter, as in most containers. The field is
+    /// the error number.
     Seccomp(i32),
-    /// The kernel has no io_uring at all.
+    /// The kernel has no io_uring.
     Missing,
-    /// The kernel lacks something the driver needs; Linux 6.1 has everything.
+    /// The kernel is too old for something that the driver needs. Linux 6.1 has everything.
     OldKernel {
-        /// What is missing.
+        /// What the kernel lacks.
         what: &'static str,
     },
-    /// The ring does not fit into the locked memory allowed (`RLIMIT_MEMLOCK`). All rings of a user count together, without regard to
-    /// processes; whether they count at all depends on the kernel, and not for a process with `CAP_IPC_LOCK`.
+    /// The ring would exceed the limit of locked memory (`RLIMIT_MEMLOCK`).
+    ///
+    /// All rings of a user count together, across processes. Some kernels do not count them at all. They never count
+    /// for a process with `CAP_IPC_LOCK`.
     LockedMemory,
-    /// Any other error of the named step.
+    /// A step failed with any other error.
     Failed {
         /// The step that failed.
         step: &'static str,
@@ -98,13 +106,14 @@ impl Unusable {
     }
 }
 
-/// Whether io_uring can be used by this process, found out by using it. An answer that can change is not kept.
+/// Checks whether this process can use io_uring, by using it.
 ///
-/// The ring that it is tried with is a small one. A driver's may still be refused for want of locked memory, descriptors or the
-/// like, and [`IoUring::new`](super::IoUring::new) then says so.
+/// The result is cached, except for errors that may pass. The check uses a small ring. The ring of a driver may still
+/// be refused, for example for lack of locked memory or descriptors; [`IoUring::new`](super::IoUring::new) then returns
+/// an error.
 ///
 /// # Errors
-/// The reason, when it cannot.
+/// The reason why io_uring cannot be used.
 pub fn probe() -> Result<(), Unusable> {
     usable_rung().map(|_| ())
 }
@@ -115,7 +124,7 @@ fn usable_rung() -> Result<Rung, Unusable> {
         return known.clone();
     }
     let found = climb();
-    // A shortage of the moment says nothing about the next attempt.
+    // A temporary shortage does not predict the next attempt.
     if matches!(found, Err(Unusable::Failed { .. } | Unusable::LockedMemory)) {
         return found;
     }
@@ -133,23 +142,22 @@ fn climb() -> Result<Rung, Unusable> {
     Err(reason)
 }
 
-/// A ring on the best rung that works here. It belongs to the calling thread
-/// (`IORING_SETUP_SINGLE_ISSUER`).
+/// Creates a ring on the best rung that works here. It belongs to the calling thread (`IORING_SETUP_SINGLE_ISSUER`).
 pub(super) fn build() -> Result<Built, Unusable> {
     build_with(SUBMISSION_ENTRIES, COMPLETION_ENTRIES)
 }
 
-/// As [`build`], with so many entries.
+/// Like [`build`], with these numbers of entries.
 pub(super) fn build_with(submission_entries: u32, completion_entries: u32) -> Result<Built, Unusable> {
     usable_rung()?.build_whole(submission_entries, completion_entries)
 }
 
-/// A ring on the lowest rung, whatever works here.
+/// Creates a ring on the lowest rung, even if a higher one works here.
 pub(super) fn build_plainest() -> Result<Built, Unusable> {
     PLAINEST.build_whole(SUBMISSION_ENTRIES, COMPLETION_ENTRIES)
 }
 
-/// A ring, and what of the kernel it uses.
+/// A ring, and the kernel features that it uses.
 pub(super) struct Built {
     pub(super) ring: IoUring,
     pub(super) features: Vec<&'static str>,
@@ -192,18 +200,18 @@ fn explain_setup(error: &io::Error) -> Unusable {
     match errno {
         libc::EPERM | libc::ENOSYS => match disabled_sysctl() {
             Some(value) if value > 0 && errno == libc::EPERM => Unusable::Sysctl(value),
-            // The sysctl file exists, so the kernel has io_uring, and something before it refused the call.
+            // The sysctl file exists, so the kernel has io_uring. Something else refused the call.
             Some(_) => Unusable::Seccomp(errno),
             None if errno == libc::EPERM => Unusable::Seccomp(errno),
             None => Unusable::Missing,
         },
-        libc::EINVAL => Unusable::OldKernel { what: "flags that io_uring_setup is given" },
+        libc::EINVAL => Unusable::OldKernel { what: "required flags of io_uring_setup" },
         libc::ENOMEM => Unusable::LockedMemory,
         _ => Unusable::Failed { step: "io_uring_setup", errno },
     }
 }
 
-/// The kernel counts a buffer ring's pages as it does those of the ring.
+/// Returns the reason for a failed registration. The kernel counts the pages of a buffer ring like those of the ring.
 pub(super) fn explain_registration(error: &io::Error) -> Unusable {
     match error.raw_os_error() {
         Some(libc::ENOMEM) => Unusable::LockedMemory,
@@ -217,8 +225,8 @@ fn disabled_sysctl() -> Option<u32> {
 
 static TRIAL_BYTE: u8 = 1;
 
-/// Sends a byte to itself through a multishot receive and a buffer ring, with a skip-success send, and another where there is no room: all that
-/// the driver stands on.
+/// Tries everything that the driver needs: a multishot receive into a buffer ring, a skip-success send of one byte to
+/// that receive, and another skip-success send on a socket without room.
 fn try_what_is_needed(mut ring: IoUring) -> Result<(), Unusable> {
     let failed = |step| move |error: io::Error| Unusable::failed(step, &error);
     let parameters = ring.params();
@@ -244,15 +252,15 @@ fn try_what_is_needed(mut ring: IoUring) -> Result<(), Unusable> {
     let receive = opcode::RecvMulti::new(types::Fd(one.as_raw_fd()), BUFFER_GROUP).build().user_data(1);
     let send =
         skip_success(opcode::Send::new(types::Fd(other.as_raw_fd()), &raw const TRIAL_BYTE, 1)).user_data(2);
-    // SAFETY: the byte is static; the receive writes only into the pool, which outlives the ring (dropped below); both
+    // SAFETY: the byte is static. The receive writes only into the pool, which outlives the ring (dropped below). Both
     // descriptors stay open until after the wait.
     unsafe { ring.submission().push_multiple(&[receive, send]) }.expect("the queue is empty");
     let timeout = types::Timespec::new().sec(2);
     let arguments = types::SubmitArgs::new().timespec(&timeout);
     let entered = ring.submitter().submit_with_args(1, &arguments);
     let completion = ring.completion().next();
-    // The kernel ends the receive after the ring is gone, at a time of its own; so a few hundred bytes of buffer are leaked
-    // rather than freed, once in a process.
+    // The kernel ends the receive some time after the ring is gone. So a few hundred bytes of buffer are leaked instead
+    // of freed, usually once per process.
     drop((one, other));
     let outcome = match (entered, completion) {
         (_, Some(entry)) if entry.user_data() == 1 && entry.result() == 1 && cqueue::more(entry.flags()) => {
@@ -271,7 +279,8 @@ fn try_what_is_needed(mut ring: IoUring) -> Result<(), Unusable> {
     outcome
 }
 
-/// A skip-success send must not be kept by the kernel until there is room: what follows on the socket would overtake it.
+/// Checks that the kernel does not keep a skip-success send until there is room. Otherwise, later operations on the
+/// socket would overtake it.
 fn try_a_send_without_room(ring: &mut IoUring) -> Result<(), Unusable> {
     let failed = |step| move |error: io::Error| Unusable::failed(step, &error);
     let (full, _peer) = std::os::unix::net::UnixStream::pair().map_err(failed("socketpair"))?;
@@ -285,7 +294,7 @@ fn try_a_send_without_room(ring: &mut IoUring) -> Result<(), Unusable> {
     let timeout = types::Timespec::new().sec(2);
     let arguments = types::SubmitArgs::new().timespec(&timeout);
     let entered = ring.submitter().submit_with_args(1, &arguments);
-    // The receive of the trial before has completed with the end of its stream by now.
+    // The queue also contains a completion of the previous trial's receive, which has reached the end of its stream.
     let completion = ring.completion().find(|entry| entry.user_data() == 3);
     match (entered, completion) {
         (_, Some(entry)) if entry.result() == -libc::EAGAIN => Ok(()),

@@ -1,6 +1,8 @@
-//! What the driver remembers of one handle, and how calls and completions change it: the contract's rules about what may be
-//! under way, what ends it, what is started again. No I/O: the parent does what an [`Action`] says, and `slot_properties` drives
-//! the same transitions against a model of the kernel.
+//! The state of one handle, and how calls and completions change it.
+//!
+//! This module has the contract's rules: which operations may be under way, what ends them, and what is started again.
+//! It does no I/O. The parent module carries out each [`Action`], and `slot_properties` tests the same transitions
+//! against a model of the kernel.
 
 use std::io;
 use std::mem;
@@ -13,22 +15,24 @@ use super::user_data::Kind;
 use crate::buffer::SendBuffer;
 use crate::contract::{CutSend, Event, ReceiveEnd, busy_handle, cancelled_send};
 
-/// What a handle stands for.
+/// What a handle refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    /// A socket or a listener that this driver has made, whose open file nobody else holds.
+    /// A socket or a listener that this driver created. Nothing else shares its open file.
     Own,
-    /// One that was made elsewhere: others may hold the same open file (dup(2)), and go on with it.
+    /// A socket or a listener that was created elsewhere. Others may share its open file (dup(2)) and continue to use
+    /// it.
     Adopted,
-    /// The poll of a foreign descriptor, which is not ours to close.
+    /// The poll of a foreign descriptor, which the driver must not close.
     Poll,
 }
 
-/// The submissions that one turn hands to the kernel, by the turn's number. It wraps; taking an old batch for the current one
-/// costs a system call and nothing else.
+/// The number of the turn in which a submission goes to the kernel.
+///
+/// The number wraps. If an old batch is mistaken for the current one, it only costs a system call.
 pub(super) type Batch = u32;
 
-/// A set of the operations that the kernel has and has not completed, at most one of each kind.
+/// A set of the kinds of operations that are in flight, at most one operation of each kind.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct InFlight(u8);
 
@@ -57,55 +61,55 @@ impl InFlight {
         self.0 == 0
     }
 
-    /// The kinds in the set.
+    /// Returns the kinds in the set.
     pub(super) fn kinds(self) -> impl Iterator<Item = Kind> {
         Self::KINDS.into_iter().filter(move |&kind| self.has(kind))
     }
 }
 
-// A bit for each kind that can be in the set.
+// Each kind that can be in the set has a bit.
 const _: () = assert!(Kind::Poll as u8 <= 7);
 
-/// What is to be done about a completion. The slot has booked it already.
+/// What the parent does after a completion. The slot's own state is already updated.
 #[derive(Debug)]
 pub(super) enum Action {
-    /// Nothing.
+    /// Does nothing.
     Nothing,
-    /// The operation of this kind goes to the kernel (again).
+    /// Submits the operation of this kind (again).
     Submit(Kind),
-    /// The receive goes to the kernel again when there are buffers.
+    /// Submits the receive again when buffers are available.
     AwaitBuffers,
-    /// The caller is told.
+    /// Delivers the event to the caller.
     Tell(Event),
-    /// The caller is told, and the operation of this kind goes to the kernel.
+    /// Delivers the event to the caller, and submits the operation of this kind.
     TellAndSubmit(Event, Kind),
-    /// The slot goes, its descriptor is closed, and `Closed` is told.
+    /// Frees the slot, closes its descriptor and reports `Closed`.
     Free,
-    /// The slot goes, and the caller is told with its last event.
+    /// Frees the slot, and delivers the event to the caller as the last one of the handle.
     FreeAndTell(Event),
 }
 
-/// What [`Slot::cancel`] has found.
+/// The result of [`Slot::cancel`].
 #[derive(Debug)]
 pub(super) enum Cancel {
-    /// Neither a receive nor an accept, or one whose cancellation is under way.
+    /// There is nothing to cancel, or a cancellation is already under way.
     Nothing,
-    /// One that is in the kernel, to be cancelled there.
+    /// An operation of this kind is in flight. The parent cancels it in the kernel.
     InKernel(Kind),
-    /// One that is not, and has ended by this.
+    /// The operation was not in the kernel and has ended with this event.
     Ended(Event),
 }
 
-/// How [`Slot::close`] goes on.
+/// What the parent does after [`Slot::close`].
 #[derive(PartialEq, Eq)]
 pub(super) enum Close {
-    /// It is closing already.
+    /// Does nothing: the slot is already closing.
     Already,
-    /// Nothing is in flight: the slot can go.
+    /// Frees the slot: no operation is in flight.
     Free,
-    /// These end by themselves once the socket is shut down in both directions.
+    /// Shuts down the socket in both directions, which ends these operations.
     ShutDown(InFlight),
-    /// These are to be cancelled.
+    /// Cancels these operations.
     Cancel(InFlight),
 }
 
@@ -115,13 +119,13 @@ pub(super) struct Slot {
     in_flight: InFlight,
     closing: bool,
     send: Sending,
-    /// `None` for a foreign descriptor, and when the kernel has been asked to close it.
+    /// `None` for a foreign descriptor, and after the kernel was asked to close it.
     pub(super) descriptor: Option<OwnedFd>,
-    /// The address of a connect, kept until it has ended.
+    /// The address of a connect, kept until the connect has ended.
     pub(super) address: Option<Box<SockAddr>>,
 }
 
-/// The multishot receive or accept, of which a socket has one kind only.
+/// The state of the multishot receive or accept. A socket has only one of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Multishot {
     Idle,
@@ -129,26 +133,27 @@ enum Multishot {
     Armed,
     /// In the kernel, with a cancellation under way.
     Cancelling,
-    /// Wanted, but not in the kernel before the next turn, or for want of buffers.
+    /// Not in the kernel: waits for the next turn, or for buffers.
     Starved,
-    /// Ended by its cancellation while it was starved, which the caller has not been told yet.
+    /// Cancelled while it was starved. The caller has not seen the event yet.
     Ended,
 }
 
 enum Sending {
     Idle,
-    /// Nothing was to be sent, which the caller has not been told yet.
+    /// A send of zero bytes. The caller has not seen its `Sent` yet.
     Empty,
-    /// In the kernel; `sent` bytes of it have been confirmed.
+    /// A send in the kernel. The kernel has confirmed `sent` bytes of it.
     Whole {
         buffer: SendBuffer,
         sent: usize,
-        /// The batch that the send, or its last continuation, belongs to.
+        /// The batch that contains the send, or its last continuation.
         batch: Batch,
-        /// A cancellation is under way; what it leaves is not sent.
+        /// A cancellation is under way. The rest will not be sent.
         cancelling: bool,
     },
-    /// The kernel takes it while its batch is submitted, and tells only if it did not take all.
+    /// A skip-success send. The kernel takes it while it submits the batch, and completes it only if it did not take
+    /// all of it.
     SkipSuccess {
         bytes: &'static [u8],
         batch: Batch,
@@ -173,21 +178,21 @@ impl Slot {
         Fd(self.descriptor.as_ref().map_or(-1, AsRawFd::as_raw_fd))
     }
 
-    /// Whether `close` has not been called.
+    /// Returns whether `close` has not been called.
     #[inline]
     pub(super) fn is_open(&self) -> bool {
         !self.closing
     }
 
-    /// Books a connect or a poll, which the caller submits.
+    /// Records a connect or a poll, which the caller then submits.
     pub(super) fn start(&mut self, kind: Kind) {
         self.in_flight.add(kind);
     }
 
-    /// Books a receive or an accept, which the caller submits.
+    /// Records a receive or an accept, which the caller then submits.
     ///
     /// # Errors
-    /// `ResourceBusy` when one is under way.
+    /// `ResourceBusy` if one is under way.
     pub(super) fn start_multishot(&mut self, kind: Kind) -> io::Result<()> {
         if self.multishot != Multishot::Idle {
             return Err(busy_handle());
@@ -196,7 +201,8 @@ impl Slot {
         Ok(())
     }
 
-    /// Books a starved receive, which the caller submits; false when it is wanted no more.
+    /// Records the restart of a starved receive, which the caller then submits. Returns false if the receive is no
+    /// longer wanted.
     pub(super) fn restart_starved(&mut self) -> bool {
         let starved = self.multishot == Multishot::Starved && !self.closing;
         if starved {
@@ -205,37 +211,37 @@ impl Slot {
         starved
     }
 
-    /// Books that the receive, which was to be submitted again, waits for the next turn as a starved one does.
+    /// Records that the receive waits for the next turn instead of being submitted again now, like a starved one.
     pub(super) fn await_turn(&mut self) {
         self.in_flight.remove(Kind::Receive);
         self.multishot = Multishot::Starved;
     }
 
-    /// Whether the last skip-success send is in `batch`, so that nobody knows yet whether the kernel takes all of it.
+    /// Returns whether the last skip-success send is in `batch`, so that its outcome is still unknown.
     #[inline]
     pub(super) fn is_unsettled(&self, batch: Batch) -> bool {
         matches!(self.send, Sending::SkipSuccess { batch: own, .. } if own == batch)
     }
 
-    /// Whether a send is under way that will end with `Sent`.
+    /// Returns whether a send is under way that will end with `Sent`.
     #[inline]
     pub(super) fn is_sending(&self) -> bool {
         matches!(self.send, Sending::Whole { .. } | Sending::Empty)
     }
 
-    /// Books a send, which the caller submits. None is under way.
+    /// Records a send, which the caller then submits. No other send may be under way.
     #[inline]
     pub(super) fn start_send(&mut self, buffer: SendBuffer, batch: Batch) {
         self.send = Sending::Whole { buffer, sent: 0, batch, cancelling: false };
         self.in_flight.add(Kind::Send);
     }
 
-    /// Books a send of nothing, which ends when `Sent` is [told](Self::told). None is under way.
+    /// Records a send of zero bytes, which ends when `Sent` is [delivered](Self::told). No other send may be under way.
     pub(super) fn start_empty_send(&mut self) {
         self.send = Sending::Empty;
     }
 
-    /// Books that the caller sees `event`, of which the driver knew before; false when the handle is the caller's no more.
+    /// Records that the caller sees `event`, which the driver created itself. Returns false if the handle is closed.
     pub(super) fn told(&mut self, event: &Event) -> bool {
         match event {
             Event::ReceiveEnded(_) if self.multishot == Multishot::Ended => self.multishot = Multishot::Idle,
@@ -245,13 +251,13 @@ impl Slot {
         !self.closing
     }
 
-    /// Books a skip-success send, which the caller submits. None is under way.
+    /// Records a skip-success send, which the caller then submits. No other send may be under way.
     #[inline]
     pub(super) fn start_skip_success_send(&mut self, bytes: &'static [u8], batch: Batch) {
         self.send = Sending::SkipSuccess { bytes, batch };
     }
 
-    /// What is to be submitted of the send under way.
+    /// Returns the bytes of the current send that are still to be submitted.
     #[inline]
     pub(super) fn unsent(&self) -> &[u8] {
         match &self.send {
@@ -261,7 +267,7 @@ impl Slot {
         }
     }
 
-    /// Ends the receive or accept, or has the caller do so.
+    /// Ends the receive or accept, or returns what the parent has to cancel.
     pub(super) fn cancel(&mut self) -> Cancel {
         match self.multishot {
             _ if self.closing => Cancel::Nothing,
@@ -278,7 +284,7 @@ impl Slot {
         }
     }
 
-    /// Whether there is a send to be cancelled in the kernel, and no cancellation of it under way.
+    /// Marks the current send as cancelled. Returns whether the parent has to cancel it in the kernel.
     pub(super) fn cancel_send(&mut self) -> bool {
         match &mut self.send {
             Sending::Whole { cancelling, .. } if !self.closing => !mem::replace(cancelling, true),
@@ -286,7 +292,7 @@ impl Slot {
         }
     }
 
-    /// Books that the handle is the caller's no more. `batch` is the one that has not been submitted.
+    /// Records that the caller has closed the handle. `batch` is the batch that has not been submitted yet.
     pub(super) fn close(&mut self, batch: Batch) -> Close {
         if mem::replace(&mut self.closing, true) {
             return Close::Already;
@@ -305,11 +311,13 @@ impl Slot {
         if shuts { Close::ShutDown(self.in_flight) } else { Close::Cancel(self.in_flight) }
     }
 
-    /// Books the last completion of an operation of `kind`, with its `result`: one that no further ones follow (`IORING_CQE_F_MORE`). What
-    /// is submitted again belongs to `batch`. Bytes and descriptors that came with it are the parent's matter.
+    /// Records the last completion of an operation of `kind` (without `IORING_CQE_F_MORE`), with its `result`.
+    ///
+    /// What is submitted again belongs to `batch`. The parent handles bytes and descriptors that came with the
+    /// completion.
     #[inline]
     pub(super) fn on_completion(&mut self, kind: Kind, result: i32, batch: Batch) -> Action {
-        // It was never in flight.
+        // A skip-success send is never in flight.
         if kind == Kind::SkipSuccessSend {
             return self.on_skip_success_send(result, batch);
         }
@@ -346,8 +354,8 @@ impl Slot {
                 self.multishot = Multishot::Starved;
                 return Action::AwaitBuffers;
             }
-            // The kernel may end a multishot at any completion, for instance when its queue overflows; and it may cancel one that
-            // nobody has asked it to.
+            // The kernel may end a multishot with any completion, for instance when its queue overflows. It may also
+            // cancel one without a request to do so.
             _ if result > 0 || result == -libc::ECANCELED => {
                 self.arm(Kind::Receive);
                 return Action::Submit(Kind::Receive);
@@ -361,7 +369,7 @@ impl Slot {
         let cancelling = mem::replace(&mut self.multishot, Multishot::Idle) == Multishot::Cancelling;
         let error = match -result {
             _ if cancelling => None,
-            // The peer was gone before it was accepted, or the accept ended for reasons of the kernel's own.
+            // The peer left before its connection was accepted, or the kernel ended the accept for its own reasons.
             errno
                 if errno <= 0
                     || matches!(
@@ -381,8 +389,8 @@ impl Slot {
         let Sending::Whole { buffer, sent, batch, cancelling } = &mut self.send else {
             return Action::Nothing;
         };
-        // A send that ends early, also by a cancellation, completes with what was taken if that was anything, and with
-        // the error if not.
+        // A send that ends early, also by a cancellation, completes with the number of bytes taken, or with an error if
+        // there were none.
         *sent += result.max(0) as usize;
         let error = match result {
             _ if *sent >= buffer.len() => None,
@@ -402,7 +410,8 @@ impl Slot {
         Action::Tell(Event::Sent(outcome, buffer))
     }
 
-    /// Only what did not go as it should gets here: the kernel clears `IOSQE_CQE_SKIP_SUCCESS` on an error and on a short send.
+    /// Handles the completion of a skip-success send that failed or was short: only then does the kernel clear
+    /// `IOSQE_CQE_SKIP_SUCCESS`.
     #[cold]
     fn on_skip_success_send(&mut self, result: i32, batch: Batch) -> Action {
         let Sending::SkipSuccess { bytes, .. } = self.send else { return Action::Nothing };
@@ -411,14 +420,14 @@ impl Slot {
         }
         let buffer = SendBuffer::Static(bytes);
         let sent = match result {
-            // There was no room for any of it.
+            // The socket had no room.
             _ if result == -libc::EAGAIN || result == -libc::EINTR => 0,
             ..0 => {
                 self.send = Sending::Idle;
                 let cut = CutSend { sent_size: 0, error: io::Error::from_raw_os_error(-result) };
                 return Action::Tell(Event::Sent(Err(cut), buffer));
             }
-            // A success that the kernel tells none the less.
+            // The kernel reported a success although it need not.
             _ if result as usize >= bytes.len() => return Action::Nothing,
             _ => result as usize,
         };

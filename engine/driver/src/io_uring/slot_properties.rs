@@ -1,8 +1,10 @@
-//! Random calls and random completions through the slots' transitions, against a model of the kernel and the contract's ledger:
-//! every operation ends once, nothing that is wanted is left lying, no byte is lost or out of order, and nothing is freed that
-//! the kernel still has.
+//! Property tests of the slots' transitions: random calls and random completions.
 //!
-//! The model does what a kernel may do and seldom does. What the parent does with an [`Action`] is done here as well, without a ring.
+//! A model of the kernel and the contract's ledger check that every operation ends once, that everything wanted is
+//! under way, that no byte is lost or reordered, and that no memory is freed while the kernel uses it.
+//!
+//! The model does everything that a kernel may do but seldom does. It also carries out each [`Action`] like the parent
+//! module, but without a ring.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -22,7 +24,7 @@ mod ledger;
 
 use ledger::{Account, Ledger};
 
-/// One thing that the caller or the kernel does. Numbers choose among what there is.
+/// One step of the caller or of the kernel. The numbers select among the existing handles or operations.
 #[derive(Clone, Debug)]
 enum Step {
     Open {
@@ -37,27 +39,27 @@ enum Step {
     Cancel(usize),
     CancelSend(usize),
     Close(usize),
-    /// Something that the kernel has comes to something.
+    /// An operation in the kernel completes.
     Happen(usize, Outcome),
     /// Buffers come back.
     Recycle,
-    /// The kernel is entered, and takes skip-success sends so.
+    /// The kernel is entered, and takes this much of skip-success sends.
     Turn(Taken),
 }
 
-/// What an operation comes to. Each kind reads it in its own way.
+/// How an operation completes. Each kind of operation interprets it in its own way.
 #[derive(Clone, Copy, Debug)]
 enum Outcome {
-    /// A completion that further ones follow, where there can be such.
+    /// A completion with more to follow, if the kind is multishot.
     More,
-    /// One that none follows, for no reason of the operation's.
+    /// The last completion, although the operation itself has not ended.
     LostMore,
-    /// A part of it.
+    /// A part of the operation succeeds.
     Part,
-    /// The end of the stream, or all of it.
+    /// The end of the stream, or the whole operation succeeds.
     End,
     NoBuffers,
-    /// Nobody has asked for that.
+    /// A cancellation that the caller did not request.
     Cancelled,
     Reset,
     Aborted,
@@ -109,15 +111,15 @@ enum Entry {
     Cancel(Kind, Handle),
 }
 
-/// What the kernel has of an operation.
+/// An operation in the kernel.
 struct Operation {
     kind: Kind,
     handle: Handle,
-    /// What a send is to send.
+    /// The bytes of a send.
     bytes: Vec<u8>,
-    /// Set when the memory that a send points at is let go.
+    /// Set when the memory of a send is freed.
     gone: Option<Arc<AtomicBool>>,
-    /// The socket was shut down since.
+    /// Whether the socket was shut down after the operation started.
     shut: bool,
 }
 
@@ -129,7 +131,7 @@ struct Done {
     more: bool,
 }
 
-/// Bytes that tell when they are let go.
+/// Bytes with a flag that is set when they are dropped.
 struct Watched(Vec<u8>, Arc<AtomicBool>);
 
 impl AsRef<[u8]> for Watched {
@@ -144,11 +146,11 @@ impl Drop for Watched {
     }
 }
 
-/// What a socket was given to send, and what the kernel took of it.
+/// The bytes that a socket was asked to send, and those that the kernel took.
 #[derive(Default)]
 struct Stream {
     handed_in: Vec<u8>,
-    /// Where in it the last send begins.
+    /// The offset in `handed_in` at which the last send begins.
     send_start: usize,
     taken: Vec<u8>,
     gone: Option<Arc<AtomicBool>>,
@@ -174,7 +176,7 @@ impl World {
         (!self.handles.is_empty()).then(|| self.handles[at % self.handles.len()])
     }
 
-    /// The open socket at a number, if its account says so.
+    /// Returns the open socket with this number, if its account `fits`.
     fn socket(&mut self, at: usize, fits: impl FnOnce(&Account) -> bool) -> Option<Handle> {
         let handle = self.at(at)?;
         let account = self.ledger.get(handle)?;
@@ -262,12 +264,12 @@ impl World {
         handle
     }
 
-    /// Whether a send may start, as the parent asks before each.
+    /// Returns whether a send may start. The parent checks the same before each send.
     fn may_send(&mut self, handle: Handle) -> bool {
         if self.slots.get(handle).expect("open").is_unsettled(self.batch) {
             self.turn(Taken::Part);
         }
-        // It may have been told to wait, or that it has failed, by that.
+        // The turn may have found that the previous send has to wait or has failed.
         let busy = self.slots.get(handle).expect("open").is_sending();
         assert_eq!(busy, self.ledger.at(handle).sending, "{handle:?}");
         !busy
@@ -339,7 +341,7 @@ impl World {
         }
     }
 
-    /// As the parent's: an entry for what the slot has booked.
+    /// Queues an entry for the operation that the slot has recorded, like the parent.
     fn submit(&mut self, kind: Kind, handle: Handle) {
         let slot = self.slots.get(handle).expect("a slot outlives what it books");
         let bytes = if is_send(kind) { slot.unsent().to_vec() } else { Vec::new() };
@@ -363,7 +365,7 @@ impl World {
             }
         }
         self.batch = self.batch.wrapping_add(1);
-        // A shutdown ends what is in the kernel, sooner or later; here within the turn.
+        // A shutdown ends the operations in the kernel sooner or later. In this model it does so within the turn.
         while let Some(at) = self.in_kernel.iter().position(|operation| operation.shut) {
             let result = if self.in_kernel[at].kind == Kind::Send { -libc::EPIPE } else { 0 };
             self.end(at, result);
@@ -386,7 +388,7 @@ impl World {
         }
     }
 
-    /// Bytes leave the socket's owner.
+    /// The kernel takes bytes of a send.
     fn take(&mut self, operation: &Operation, result: i32) {
         if let Some(gone) = &operation.gone {
             assert!(!gone.load(Ordering::Relaxed), "the kernel's memory was let go");
@@ -395,7 +397,7 @@ impl World {
         stream.taken.extend_from_slice(&operation.bytes[..result.max(0) as usize]);
     }
 
-    /// The last completion of an operation.
+    /// Ends an operation with its last completion.
     fn end(&mut self, at: usize, result: i32) {
         let operation = self.in_kernel.swap_remove(at);
         if operation.kind == Kind::Send {
@@ -434,7 +436,7 @@ impl World {
         }
     }
 
-    /// As the parent's.
+    /// Processes completions like the parent.
     fn reap(&mut self) {
         self.tell_pending();
         while let Some(Done { kind, handle, result, more }) = self.done.pop_front() {
@@ -494,19 +496,19 @@ impl World {
         self.pending.push(Completion { handle, event: Event::Closed });
     }
 
-    /// The caller sees it.
+    /// Delivers an event to the caller.
     fn tell(&mut self, handle: Handle, event: Event) {
         let completion = Completion { handle, event };
         self.ledger.observe(&completion);
-        // Only what concerns the caller: that the kernel has no buffers, or ends something for reasons of its own, is the driver's
-        // matter.
+        // The caller sees only errors that concern it. The driver hides a lack of buffers, and operations that the
+        // kernel ended for its own reasons.
         match &completion.event {
             Event::ReceiveEnded(ReceiveEnd::Error(error)) => assert_os(error, &[libc::ECONNRESET]),
             Event::AcceptEnded(Some(error)) => assert_os(error, &[libc::EMFILE]),
             Event::Connected(Err(error)) | Event::Polled(Err(error)) => {
                 assert_os(error, &[libc::ECONNREFUSED]);
             }
-            // That it was cancelled is checked by the ledger.
+            // The ledger checks that the caller has cancelled it.
             Event::Sent(Err(cut), _) => {
                 assert_os(&cut.error, &[libc::ECONNRESET, libc::EPIPE, libc::ECANCELED]);
             }
@@ -518,7 +520,7 @@ impl World {
         }
     }
 
-    /// The kernel lets everything come to a good end, so that what was left lying shows.
+    /// Lets the kernel complete everything successfully, so that anything forgotten shows.
     fn quiesce(&mut self) {
         for _ in 0..100 {
             self.recycle();
@@ -584,7 +586,7 @@ fn run(steps: &[Step]) -> World {
 }
 
 proptest! {
-    // The failing input is printed in full, so no file of seeds is kept beside the test.
+    // A failing input is printed in full, so no file of seeds is needed.
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 1_000, ..ProptestConfig::default() })]
 
     #[test]
@@ -600,7 +602,7 @@ proptest! {
     }
 }
 
-/// What a cancellation makes of a receive that ends at the same time in another way.
+/// A cancelled receive may end in another way at the same time.
 #[test]
 fn a_cancelled_receive_ends_as_it_ends() {
     let ends =

@@ -1,4 +1,4 @@
-//! The way into the kernel: entries of the submission queue, and the calls that hand them over.
+//! The way into the kernel: entries of the submission queue, and the calls that submit them.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
@@ -14,14 +14,14 @@ use super::user_data::{Kind, pack};
 use crate::contract::{Driver, Handle};
 
 impl IoUring {
-    /// Queues an entry; enters the kernel first when the queue is full.
+    /// Queues an entry. Enters the kernel first if the queue is full.
     ///
     /// # Safety
-    /// Memory that the entry points at stays valid and untouched until the operation's last completion.
+    /// Memory that the entry points to stays valid and untouched until the last completion of the operation.
     #[inline]
     pub(super) unsafe fn push(&mut self, entry: &squeue::Entry) {
         loop {
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller guarantees what `push` of the queue requires.
             if unsafe { self.ring.submission().push(entry) }.is_ok() {
                 return;
             }
@@ -35,18 +35,21 @@ impl IoUring {
         let Err(error) = self.ring.submit() else { return };
         assert!(passes(&error), "io_uring_enter refuses a valid ring: {error}");
         self.after_refusal(&error);
-        // The kernel may want completions taken first.
+        // The kernel may refuse submissions until completions are taken out of the queue.
         self.stash_completions();
     }
 
-    /// Takes all completions out of the queue, to be worked off in their order when their turn comes.
+    /// Moves all completions from the queue to the stash, in order, to be processed later.
     fn stash_completions(&mut self) {
         let Self { ring, stash, .. } = self;
         stash.extend(ring.completion());
     }
 
-    /// Enters the kernel once: submits what is queued and waits, at most until the deadline, when there is reason to wait.
-    /// Nothing is queued afterwards and a new batch has begun, unless the kernel was short of something for the moment.
+    /// Enters the kernel once: submits the queued entries, and waits if `wait` is true, until the deadline at the
+    /// latest.
+    ///
+    /// Does nothing if there is nothing to submit, to process or to wait for. Afterwards the queue is empty and a new
+    /// batch begins, unless the kernel was temporarily short of a resource.
     #[inline]
     pub(super) fn enter(&mut self, wait: bool, deadline_ns: Option<u64>) -> io::Result<()> {
         let submission = self.ring.submission();
@@ -67,8 +70,8 @@ impl IoUring {
                 submitter.submit_with_args(1, &SubmitArgs::new().timespec(&timeout))
             }
             _ if wait => submitter.submit_and_wait(1),
-            // Deferred work runs only inside an enter with IORING_ENTER_GETEVENTS, which `submit_and_wait` sets when
-            // IORING_SQ_TASKRUN is set; a plain submission needs none.
+            // Deferred work runs only inside an enter with IORING_ENTER_GETEVENTS. `submit_and_wait` sets this flag if
+            // IORING_SQ_TASKRUN is set. A plain submission does not need it.
             _ => submitter.submit_and_wait(0),
         };
         if let Err(error) = entered {
@@ -83,7 +86,8 @@ impl IoUring {
         Ok(())
     }
 
-    /// Finds out how the skip-success send in the current batch has gone, so that what follows on its socket cannot overtake it.
+    /// Finds out the result of the skip-success send in the current batch, so that later operations on its socket
+    /// cannot overtake it.
     #[cold]
     pub(super) fn settle(&mut self, handle: Handle) -> io::Result<()> {
         loop {
@@ -95,7 +99,9 @@ impl IoUring {
             }
         }
         self.batch = self.batch.wrapping_add(1);
-        // It was submitted before anything that completes after it, and so is in front of what its socket may do now.
+        // If the send has a completion, it is in the stash now. Process it at once, so that its rest is queued before
+        // anything that the caller starts on the socket from now on. This is safe: what completes after it was also
+        // submitted after it.
         let key = pack(Kind::SkipSuccessSend, handle);
         if let Some(at) = self.stash.iter().position(|entry| entry.user_data() == key)
             && let Some(entry) = self.stash.remove(at)
@@ -108,10 +114,11 @@ impl IoUring {
         Ok(())
     }
 
-    /// What an error that passes leaves to do.
+    /// Repairs the driver's state after a temporary error.
     fn after_refusal(&mut self, error: &io::Error) {
-        // Completions were lost for want of memory. What they were about is the affair of its owner's time limits; but that no other
-        // thread could wake this one again would be noticed by nobody. A second poll beside one that stands does no harm.
+        // The kernel dropped completions for lack of memory. Time limits of the callers handle lost operations. But if
+        // the wake poll is lost, no other thread can wake this one, and nothing would notice it. A second poll is
+        // harmless if the first one is still there.
         if error.raw_os_error() == Some(libc::EBADR) {
             self.arm_wake();
         }
@@ -122,11 +129,11 @@ impl IoUring {
             .multi(true)
             .build()
             .user_data(pack(Kind::Wake, Handle::new(0, 0)));
-        // SAFETY: a poll reads no memory, and `drop` keeps the eventfd until the ring is gone.
+        // SAFETY: a poll uses no memory of this process, and `drop` keeps the eventfd open until the ring is gone.
         unsafe { self.push(&poll) };
     }
 
-    /// Queues the operation of `kind` that the slot has booked.
+    /// Queues the operation of `kind` that the slot has recorded.
     #[inline]
     pub(super) fn submit(&mut self, kind: Kind, handle: Handle) {
         match kind {
@@ -150,7 +157,8 @@ impl IoUring {
     fn push_receive(&mut self, handle: Handle) {
         let Some(slot) = self.slots.get(handle) else { return };
         let entry = self.receive_limit.entry(slot.fd()).user_data(pack(Kind::Receive, handle));
-        // SAFETY: it writes only into buffers of the registered ring, which are not freed before the ring is gone.
+        // SAFETY: the receive writes only into buffers of the registered ring, which are not freed before the ring is
+        // gone.
         unsafe { self.push(&entry) };
     }
 
@@ -159,11 +167,11 @@ impl IoUring {
         let entry = if self.multishot_accept {
             opcode::AcceptMulti::new(slot.fd()).flags(libc::SOCK_CLOEXEC).build()
         } else {
-            // Ends with each connection, and is then started again like any multishot that has ended.
+            // Ends with each connection, and then starts again, like any multishot that has ended.
             opcode::Accept::new(slot.fd(), ptr::null_mut(), ptr::null_mut()).flags(libc::SOCK_CLOEXEC).build()
         };
         let entry = entry.user_data(pack(Kind::Accept, handle));
-        // SAFETY: neither kind of accept is given an address to write to.
+        // SAFETY: neither kind of accept gets an address to write to.
         unsafe { self.push(&entry) };
     }
 
@@ -171,24 +179,25 @@ impl IoUring {
     fn push_send(&mut self, kind: Kind, handle: Handle) {
         let Some(slot) = self.slots.get(handle) else { return };
         let rest = slot.unsent();
-        // One entry takes up to 2 GiB (MAX_RW_COUNT); a longer rest is continued like any short send.
+        // One entry sends up to 2 GiB (MAX_RW_COUNT). A longer buffer is continued like any short send.
         let len = rest.len().min(1 << 30) as u32;
         let send = opcode::Send::new(slot.fd(), rest.as_ptr(), len);
         let entry =
             if kind == Kind::SkipSuccessSend { skip_success(send) } else { send.flags(SEND_FLAGS).build() };
         let entry = entry.user_data(pack(kind, handle));
-        // SAFETY: a whole send's buffer stays in the slot, on the heap or static, until its completion; a skip-success one's is
-        // static.
+        // SAFETY: the buffer of an ordinary send stays in the slot, on the heap or static, until the send has
+        // completed. The bytes of a skip-success send are static.
         unsafe { self.push(&entry) };
     }
 
-    /// Cancels by user data, which the kernel finds by its hash; by descriptor it would look at every operation of the ring.
+    /// Cancels an operation by its user data, which the kernel looks up in a hash table. To cancel by descriptor, it
+    /// would search all operations of the ring.
     pub(super) fn cancel_operation(&mut self, kind: Kind, handle: Handle) {
         let entry = opcode::AsyncCancel::new(pack(kind, handle))
             .build()
             .flags(squeue::Flags::SKIP_SUCCESS)
             .user_data(pack(Kind::Ignored, handle));
-        // SAFETY: a cancellation points at no memory.
+        // SAFETY: a cancellation uses no memory of this process.
         unsafe { self.push(&entry) };
     }
 
@@ -198,30 +207,34 @@ impl IoUring {
         }
     }
 
-    /// Has the kernel close `descriptor` behind everything that is queued and may know it by its number.
+    /// Makes the kernel close `descriptor` after all queued entries, because they may name it by number.
     pub(super) fn push_close(&mut self, descriptor: OwnedFd, handle: Handle) {
         let entry = opcode::Close::new(Fd(descriptor.into_raw_fd()))
             .build()
             .flags(squeue::Flags::SKIP_SUCCESS)
             .user_data(pack(Kind::Ignored, handle));
-        // SAFETY: a close points at no memory, and the descriptor was ours and is known to nobody any more.
+        // SAFETY: a close uses no memory of this process. This driver owned the descriptor, and nothing else uses it
+        // any more.
         unsafe { self.push(&entry) };
     }
 
-    /// An eventfd that wakes the driver.
+    /// Creates an eventfd that wakes the driver.
     pub(super) fn wake_descriptor() -> io::Result<OwnedFd> {
-        // SAFETY: eventfd(2) takes no pointers; the result is checked below.
+        // SAFETY: eventfd(2) takes no pointers. The result is checked below.
         let wake = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
         if wake < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: a fresh descriptor that nobody else knows.
+        // SAFETY: the descriptor is new, and nothing else owns it.
         Ok(unsafe { OwnedFd::from_raw_fd(wake) })
     }
 }
 
-/// Whether io_uring_enter(2) will work again after this error, sooner or later, so that the caller only has to go on: the deadline came
-/// (`ETIME`), a signal came, the kernel is short of memory, or it wants completions taken first, or has dropped some.
+/// Returns whether io_uring_enter(2) will work again after this error, so that the caller can simply go on.
+///
+/// This is so if the deadline has passed (`ETIME`), if a signal came (`EINTR`), if the kernel is short of memory
+/// (`EAGAIN`, `ENOMEM`), if it wants completions to be taken first (`EBUSY`), or if it has dropped completions
+/// (`EBADR`).
 fn passes(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),

@@ -1,6 +1,6 @@
-//! The 64 bits that travel with each operation: kind, generation and slot.
+//! The 64 bits of user data in each operation: kind, generation and slot.
 //!
-//! They are checked on every completion, so that one which belongs to a socket long gone reaches nobody.
+//! The driver checks them on every completion, so that a completion for a closed socket has no effect on a newer one.
 
 use crate::contract::Handle;
 use crate::limits::GENERATION_BITS;
@@ -8,7 +8,7 @@ use crate::limits::GENERATION_BITS;
 const KIND_SHIFT: u32 = 32 + GENERATION_BITS;
 const GENERATION_MASK: u64 = (1 << GENERATION_BITS) - 1;
 
-/// Which operation a completion answers.
+/// The kind of operation that a completion belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Kind {
@@ -18,15 +18,15 @@ pub(super) enum Kind {
     Accept = 2,
     /// A multishot receive.
     Receive = 3,
-    /// A send that completes.
+    /// An ordinary send.
     Send = 4,
-    /// A send that completes only if it failed or was short.
+    /// A skip-success send, which completes only if it failed or was short.
     SkipSuccessSend = 5,
     /// A poll of a foreign descriptor.
     Poll = 6,
     /// The poll of the driver's own eventfd.
     Wake = 7,
-    /// A cancellation or a close, whose own completion tells nothing.
+    /// A cancellation or a close. The driver ignores its completion.
     Ignored = 8,
 }
 
@@ -46,13 +46,13 @@ impl Kind {
     }
 }
 
-/// Packs the three.
+/// Packs a kind and a handle into user data.
 #[inline]
 pub(super) const fn pack(kind: Kind, handle: Handle) -> u64 {
     (kind as u64) << KIND_SHIFT | (handle.generation() as u64 & GENERATION_MASK) << 32 | handle.slot() as u64
 }
 
-/// Unpacks the three, or `None` for bits that no operation of ours carries.
+/// Unpacks user data. Returns `None` for bits that [`pack`] does not produce.
 #[inline]
 pub(super) const fn unpack(bits: u64) -> Option<(Kind, Handle)> {
     match Kind::from_bits((bits >> KIND_SHIFT) as u8) {

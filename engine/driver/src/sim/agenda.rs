@@ -1,4 +1,4 @@
-//! What the simulation will do and when, and the bell that other threads ring.
+//! The events of the simulation, ordered by virtual time, and the bell that notifiers on other threads ring.
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -6,32 +6,32 @@ use std::time::Duration;
 
 use crate::contract::{Event, Handle};
 
-/// Something that happens at a moment of virtual time. A step of a handle that has become stale does nothing.
+/// An event at a moment of virtual time. Has no effect if its handle has become stale.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// The answer to a connect, which is a refusal if so decided.
+    /// A connect gets its response, which may be a refusal.
     Handshake { handle: Handle, refused: bool },
     /// The next segment reaches a stream.
     Arrive(Handle),
-    /// A receive or an accept takes what there is.
+    /// A receive or an accept takes what is available.
     CarryOn(Handle),
     /// A receive or an accept that the kernel ended is armed again.
     Rearm(Handle),
-    /// A cancel takes effect.
+    /// A cancel of the receive or accept with this start number takes effect.
     Cancel { handle: Handle, start: u64 },
-    /// A cancel of the send of that number takes effect.
+    /// A cancel of the send with this number takes effect.
     CancelSend { handle: Handle, number: u64 },
-    /// A send hands over what the peer has room for.
+    /// A send passes on as much as the peer has room for.
     Send(Handle),
-    /// The kernel finds receive buffers again.
+    /// The kernel has receive buffers again.
     BuffersBack,
     /// The connection fails.
     Reset(Handle),
-    /// A completion comes out.
+    /// A completion becomes available.
     Complete(Handle, Event),
 }
 
-/// Steps by time; those of one moment in the order in which they were put down.
+/// Steps ordered by time. Steps of the same time keep the order of their insertion.
 #[derive(Debug, Default)]
 pub(super) struct Agenda {
     steps: BTreeMap<(u64, u64), Step>,
@@ -54,7 +54,7 @@ impl Agenda {
     }
 }
 
-/// Rung by notifiers, from any thread.
+/// A flag that notifiers set from any thread.
 #[derive(Debug, Default)]
 pub(super) struct Bell {
     rung: Mutex<bool>,
@@ -63,17 +63,17 @@ pub(super) struct Bell {
 
 impl Bell {
     pub(super) fn ring(&self) {
-        // A poisoned flag is still a flag.
+        // If the mutex is poisoned, the flag is still valid.
         *self.rung.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.changed.notify_one();
     }
 
-    /// Whether it was rung since the last time that somebody asked.
+    /// Returns whether the bell has rung since the last check, and resets it.
     pub(super) fn take(&self) -> bool {
         std::mem::take(&mut self.rung.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Waits until it is rung, at most for `longest`; whether it was.
+    /// Waits until the bell rings, at most for `longest`. Returns whether it has rung, and resets it.
     pub(super) fn wait(&self, longest: Duration) -> bool {
         let rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut rung, _) = self

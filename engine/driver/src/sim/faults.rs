@@ -1,46 +1,49 @@
-//! What may go wrong in the simulation, how often, and the seeded chance that decides it.
+//! The faults of the simulation, their probabilities, and the seeded random numbers that trigger them.
 
-/// How long a fault delays something at most.
+/// The longest delay that a fault causes.
 pub(super) const DELAY_NS_MAX: u64 = 2_000_000;
 
-/// How often each fault happens: a probability from 0 (never, the default) to 1 (at every opportunity).
+/// The probability of each fault, from 0 (never, the default) to 1 (at every opportunity).
 ///
-/// Those that a driver owes to hide come first: a caller notices at most that things take longer or come in other
-/// pieces. The others are failures of the world, and a caller sees them as it would see the real ones.
+/// The first group are faults that a driver must hide. A caller only notices that things take longer, or that data
+/// comes in different pieces. The others are failures of the network or the system, and the caller sees them like real
+/// ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Faults {
-    /// Hidden. The kernel takes only a part of a send; the driver continues it. A skip-success send is told to wait then.
+    /// Hidden. The kernel takes only a part of a send, and the driver continues it. A skip-success send then reports
+    /// `SendWaits`.
     pub short_send: f64,
-    /// Hidden. A receive gives fewer bytes than have arrived.
+    /// Hidden. A receive delivers fewer bytes than have arrived.
     pub cut_receive: f64,
-    /// Hidden. A completion comes late, and so after those of other sockets and other operations.
+    /// Hidden. A completion comes late, after completions of other sockets and operations.
     pub delayed_completion: f64,
-    /// Hidden. The kernel finds no receive buffer for a while (`ENOBUFS`), which ends every receive that wants one; the
-    /// driver starts them again.
+    /// Hidden. The kernel finds no receive buffer for a while (`ENOBUFS`). This ends every receive that needs one, and
+    /// the driver starts it again later.
     pub no_buffers: f64,
-    /// Hidden. A multishot receive or accept ends without `IORING_CQE_F_MORE` and without a reason; the driver starts it
+    /// Hidden. A multishot receive or accept ends without `IORING_CQE_F_MORE`, for no reason. The driver starts it
     /// again.
     pub lost_more: f64,
-    /// Hidden. The completion queue overflows: nothing is handed out for some turns, while the network goes on.
+    /// Hidden. The completion queue overflows: the driver delivers nothing for some turns, while the network goes on.
     pub overflow: f64,
-    /// Hidden. A cancel takes effect late: data or the end of the stream may come first.
+    /// Hidden. A cancel takes effect late. Data or the end of the stream may come first.
     pub cancel_race: f64,
-    /// Hidden. A turn returns at once with nothing.
+    /// Hidden. A turn returns at once without a completion.
     pub spurious_wake: f64,
-    /// Hidden. A connection has latency and little bandwidth, decided when it is made.
+    /// Hidden. A connection has a high latency and a low bandwidth. This is decided when the connection is made.
     pub slow_link: f64,
-    /// A connection fails with `ECONNRESET` at both ends at a random time after it was made; bytes under way are lost.
+    /// A connection fails with `ECONNRESET` at both ends, at a random time after it was made. Bytes in flight are lost.
     pub reset: f64,
-    /// A connect is refused although somebody listens.
+    /// A connect is refused although there is a listener.
     pub refused_connect: f64,
-    /// A connect is never answered.
+    /// A connect never gets a response.
     pub blackhole_connect: f64,
     /// A connect or an accept finds no free descriptor (`EMFILE`).
     pub no_descriptors: f64,
 }
 
 impl Faults {
-    /// Only the faults that a driver hides, each with `probability`: what worked before has to work with these.
+    /// Creates the faults that a driver must hide, each with `probability`. Code that works without faults must also
+    /// work with these.
     pub fn hidden(probability: f64) -> Self {
         Self {
             short_send: probability,
@@ -57,7 +60,8 @@ impl Faults {
     }
 }
 
-/// Chance that follows from a seed: `SplitMix64` (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
+/// A random number generator with a seed: `SplitMix64` (Steele, Lea, Flood: Fast Splittable Pseudorandom Number
+/// Generators, 2014).
 #[derive(Debug)]
 pub(super) struct Random(u64);
 
@@ -74,13 +78,13 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// Whether something of this probability happens now.
+    /// Returns true with the given probability.
     pub(super) fn chance(&mut self, probability: f64) -> bool {
-        // A fault that is switched off draws nothing, so that switching it off leaves the others' draws in line.
+        // A disabled fault draws no number. So disabling one fault does not change the numbers that the others draw.
         probability > 0.0 && ((self.next() >> 11) as f64) < probability * (1_u64 << 53) as f64
     }
 
-    /// A number from 1 to `max`, which is at least 1. The bias of the remainder does not matter here.
+    /// Returns a number from 1 to `max`, which is at least 1. The modulo bias does not matter here.
     pub(super) fn up_to(&mut self, max: u64) -> u64 {
         1 + self.next() % max
     }

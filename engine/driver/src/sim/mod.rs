@@ -1,12 +1,14 @@
-//! The simulated driver: seeded, in memory, in virtual time. For tests, of the contract and of all that is built on it.
+//! The simulated driver: seeded, in memory, in virtual time. It is for tests of the contract and of everything above
+//! it.
 //!
-//! One [`Sim`] holds both ends of every connection and the network between them, so that a client and a server on one
-//! worker can talk over it. It does what a kernel may do and seldom does: see [`Faults`]. The same seed and the same calls
-//! give the same run, exactly, as long as no other thread rings a notifier.
+//! One [`Sim`] contains both ends of every connection and the network between them, so a client and a server on one
+//! worker can communicate. It does everything that a kernel may do but seldom does: see [`Faults`]. The same seed and
+//! the same calls give exactly the same run, as long as no other thread rings a notifier.
 //!
-//! Not here: real descriptors. [`adopt`](Driver::adopt) and [`poll`](Driver::poll) are answered with `Unsupported`, as
-//! they would tie the run to a clock and to a kernel that no seed governs.
+//! Not here: real descriptors. [`adopt`](Driver::adopt) and [`poll`](Driver::poll) fail with `Unsupported`, because
+//! real descriptors depend on a clock and a kernel that no seed controls.
 //!
+//! # Examples
 //! ```
 //! use ringtide_driver::sim::{Sim, SimOptions};
 //! use ringtide_driver::{Address, Driver, Event};
@@ -45,28 +47,28 @@ pub use faults::Faults;
 use faults::{DELAY_NS_MAX, Random};
 use socket::{Kind, LATENCY_NS, Link, Listener, MultishotState, Phase, Send, Socket, Stream, not_connected};
 
-/// What one turn costs in virtual time, so that a caller who turns until a moment has come sees it come.
+/// The virtual time that one turn takes. A caller that takes turns until a deadline therefore reaches the deadline.
 const TURN_NS: u64 = 1_000;
 
-/// The longest that a turn waits, in real time, for another thread to ring a notifier.
+/// The longest real time that a turn waits for another thread to ring a notifier.
 const NOTIFIER_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// Ports are given out from here on, as Linux does (`net.ipv4.ip_local_port_range`).
+/// The first port that the simulation assigns, as on Linux (`net.ipv4.ip_local_port_range`).
 const EPHEMERAL_PORT_MIN: u16 = 32_768;
 
-/// How a [`Sim`] is made.
+/// The options of a [`Sim`].
 #[derive(Clone, Copy, Debug)]
 pub struct SimOptions {
-    /// All chance follows from it.
+    /// The seed of all random decisions.
     pub seed: u64,
-    /// What goes wrong.
+    /// The faults to simulate.
     pub faults: Faults,
-    /// Bytes that one direction of a connection holds before its sender has to wait. At least 1.
+    /// How many bytes one direction of a connection holds before its sender has to wait. At least 1.
     pub socket_buffer_size: usize,
 }
 
 impl Default for SimOptions {
-    /// Seed 0, no faults, 64 KiB.
+    /// Returns the defaults: seed 0, no faults, 64 KiB.
     fn default() -> Self {
         Self { seed: 0, faults: Faults::default(), socket_buffer_size: 64 * 1024 }
     }
@@ -80,44 +82,45 @@ pub struct Sim {
     random: Random,
     now_ns: u64,
     pool: BufferPool,
-    /// Buffers that are with the driver.
+    /// Buffers that are not lent out.
     free: Vec<u16>,
-    /// Below this many free buffers, data is delivered as a copy.
+    /// If fewer buffers than this are free, data is delivered as a copy.
     reserve: usize,
-    /// Until then no receive finds a buffer.
+    /// Until this time, no receive finds a buffer.
     dry_until_ns: u64,
-    /// Receives that found no buffer, in that order.
+    /// Receives that found no buffer, in order.
     starved: VecDeque<Handle>,
     sockets: Slots<Socket>,
     listeners: HashMap<Address, Vec<Handle>>,
-    /// Unix sockets whose file would still be there.
+    /// Paths at which a Unix socket has listened. A real one would leave its file there.
     unix_paths: HashSet<PathBuf>,
     port_next: u16,
     agenda: Agenda,
-    /// Completions that came out and were not handed out yet.
+    /// Completions that are available and have not been delivered yet.
     ready: Vec<Completion>,
-    /// For so many turns nothing is handed out.
+    /// For this number of turns, nothing is delivered.
     overflow_turns: u64,
-    /// Skip-success sends that the next turn hands over.
+    /// Skip-success sends that the next turn submits.
     skip_success: Vec<Handle>,
-    /// Skip-success sends that were found to have to wait, of which the next turn tells.
+    /// Skip-success sends that have to wait. The next turn reports them.
     waiting: Vec<Handle>,
     bell: Arc<Bell>,
 }
 
 impl Sim {
-    /// A simulation with a pool of the default size.
+    /// Creates a simulation with a pool of the default size.
     pub fn new(options: SimOptions) -> Self {
         Self::with_pool(options, BufferPool::new())
     }
 
-    /// A simulation that receives into `pool`, all buffers of which are with it. A quarter of them is the reserve below
-    /// which data is delivered as a copy.
+    /// Creates a simulation that receives into `pool`.
+    ///
+    /// If fewer than a quarter of the buffers are free, the simulation delivers data as copies.
     ///
     /// # Panics
-    /// When `socket_buffer_size` is 0, or the pool belongs to another driver.
+    /// If `socket_buffer_size` is 0, or if the pool belongs to another driver.
     pub fn with_pool(options: SimOptions, pool: BufferPool) -> Self {
-        assert!(options.socket_buffer_size > 0, "a socket's buffer holds something");
+        assert!(options.socket_buffer_size > 0, "the socket buffer size must not be 0");
         pool.claim();
         Self {
             faults: options.faults,
@@ -142,23 +145,25 @@ impl Sim {
         }
     }
 
-    /// Fails the connection of `socket` at both ends with `ECONNRESET`, from the next turn on; bytes under way are lost.
-    /// Nothing happens when the handle is stale or not connected.
+    /// Resets the connection of `socket`: from the next turn on, both ends fail with `ECONNRESET`, and bytes in flight
+    /// are lost.
+    ///
+    /// Does nothing if the handle is stale or not connected.
     pub fn reset(&mut self, socket: Handle) {
         self.agenda.at(self.now_ns, Step::Reset(socket));
     }
 
-    /// Lets virtual time pass. What becomes due comes out of the next turn.
+    /// Moves the virtual clock forward. The next turn delivers what has become due.
     pub fn advance(&mut self, duration_ns: u64) {
         self.now_ns += duration_ns;
     }
 
-    /// How many sockets and listeners are open, connections that wait to be accepted included.
+    /// Returns how many sockets and listeners are open. This includes connections that wait to be accepted.
     pub fn open_sockets(&self) -> usize {
         self.sockets.len()
     }
 
-    /// The socket behind a handle of the caller's.
+    /// Returns the socket behind a handle that the caller has not closed.
     fn live(&self, handle: Handle) -> io::Result<&Socket> {
         self.sockets.get(handle).filter(|socket| !socket.closing).ok_or_else(stale_handle)
     }
@@ -197,7 +202,7 @@ impl Sim {
         port
     }
 
-    /// Where a client of `remote` finds itself.
+    /// Returns the local address of a client that connects to `remote`.
     fn client_address(&mut self, remote: &Address) -> Address {
         let ip = match remote {
             Address::Tcp(SocketAddr::V4(_)) => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -207,7 +212,7 @@ impl Sim {
         Address::Tcp(SocketAddr::new(ip, self.ephemeral_port()))
     }
 
-    /// The address that a bind to `address` gives: port 0 is replaced by a free one.
+    /// Returns the address that a bind to `address` gives. Port 0 is replaced by a free port.
     fn bound_address(&mut self, address: &Address) -> Address {
         match address {
             Address::Tcp(tcp) if tcp.port() == 0 => loop {
@@ -220,7 +225,7 @@ impl Sim {
         }
     }
 
-    /// Why a turn without a deadline and without anything to come would never end.
+    /// Returns the error of a turn that would never end, because there is no deadline and no event to come.
     fn deadlock(&self) -> io::Error {
         let (mut receives, mut sends, mut accepts, mut connects) = (0, 0, 0, 0);
         for (_, socket) in self.sockets.iter() {
@@ -238,7 +243,7 @@ impl Sim {
         io::Error::new(
             io::ErrorKind::Deadlock,
             format!(
-                "nothing can ever happen: {receives} receives ({} of them without a buffer, {lent} buffers lent), \
+                "nothing can end this wait: {receives} receives ({} of them without a buffer, {lent} buffers lent), \
                  {sends} sends, {accepts} accepts and {connects} connects are under way, there is no deadline, and no \
                  notifier was rung",
                 self.starved.len()
@@ -288,7 +293,7 @@ impl Driver for Sim {
     }
 
     /// # Errors
-    /// Always `Unsupported`: there are no real sockets in the simulation.
+    /// Always `Unsupported`: the simulation has no real sockets.
     fn adopt(&mut self, _socket: OwnedFd) -> io::Result<Handle> {
         Err(io::ErrorKind::Unsupported.into())
     }
@@ -316,7 +321,7 @@ impl Driver for Sim {
         Ok(())
     }
 
-    /// Does nothing: what arrives at one moment of virtual time comes in one turn.
+    /// Does nothing. All data that arrives at the same virtual time is delivered in one turn.
     fn limit_receives(&mut self, _size_max: u32) {}
 
     fn send(&mut self, socket: Handle, buffer: SendBuffer) -> io::Result<()> {
@@ -382,19 +387,20 @@ impl Driver for Sim {
     }
 
     /// # Errors
-    /// Always `Unsupported`: nothing in the simulation knows when a real descriptor is ready.
+    /// Always `Unsupported`: the simulation cannot know when a real descriptor is ready.
     fn poll(&mut self, _descriptor: RawFd, _interest: Interest) -> io::Result<Handle> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// As the contract says, in virtual time: when nothing is due, the clock moves to the next thing that is, or to the
-    /// deadline, at once. Other threads' real time does not enter: a wait with a deadline ends before they can ring.
+    /// Runs one turn in virtual time.
     ///
-    /// Without a deadline and without anything to come, the turn waits in real time for a notifier to be rung, if any exists.
+    /// If nothing is due, the clock moves at once to the next event or to the deadline. Real time plays no part: a wait
+    /// with a deadline ends before other threads can ring a notifier. Without a deadline and without any event to come,
+    /// the turn waits in real time for a notifier, if one exists.
     ///
     /// # Errors
-    /// `Deadlock` when nothing can ever end the wait: no notifier exists, or none was rung for ten seconds. The message
-    /// names what is under way.
+    /// `Deadlock` if nothing can end the wait: no notifier exists, or none was rung for ten seconds. The message lists
+    /// what is under way.
     fn turn(&mut self, deadline_ns: Option<u64>, completions: &mut Vec<Completion>) -> io::Result<()> {
         self.now_ns += TURN_NS;
         self.buffers_back();
@@ -475,10 +481,10 @@ impl Driver for Sim {
 }
 
 impl Sim {
-    /// The way from one end of a new connection to the other.
+    /// Returns a link for one direction of a new connection.
     fn new_link(&mut self) -> Link {
         if self.random.chance(self.faults.slow_link) {
-            // From a network next door to one on another continent, from 1 GB/s to 1 MB/s.
+            // From a neighbouring network to another continent, and from 1 GB/s to 1 MB/s.
             Link {
                 latency_ns: self.random.up_to(50_000_000),
                 ns_per_byte: self.random.up_to(1_000),
@@ -489,12 +495,12 @@ impl Sim {
         }
     }
 
-    /// 0, or with `probability` a random time.
+    /// Returns a random time with `probability`, otherwise 0.
     fn random_delay_ns(&mut self, probability: f64) -> u64 {
         if self.random.chance(probability) { self.random.up_to(DELAY_NS_MAX) } else { 0 }
     }
 
-    /// Tells of the skip-success sends that have to wait; whether there was any. Nothing delays that.
+    /// Reports the skip-success sends that have to wait, without delay. Returns whether there were any.
     fn tell_who_waits(&mut self, completions: &mut Vec<Completion>) -> bool {
         let before = completions.len();
         for handle in std::mem::take(&mut self.waiting) {
@@ -505,7 +511,7 @@ impl Sim {
         completions.len() > before
     }
 
-    /// Hands `ready` out; whether that was anything.
+    /// Delivers `ready`. Returns whether it delivered anything.
     fn hand_out(&mut self, completions: &mut Vec<Completion>) -> bool {
         let before = completions.len();
         for completion in std::mem::take(&mut self.ready) {
@@ -516,8 +522,8 @@ impl Sim {
         completions.len() > before
     }
 
-    /// Updates the socket for a completion that the caller is about to see; false when it must not see it, because the
-    /// socket was closed in between.
+    /// Updates the socket for a completion that the caller is about to see. Returns false if the caller must not see
+    /// it, because it has closed the socket meanwhile.
     fn settle(&mut self, completion: &Completion) -> bool {
         let handle = completion.handle;
         let Some(socket) = self.sockets.get_mut(handle) else { return false };

@@ -1,4 +1,4 @@
-//! The simulated kernel and network: what each step does.
+//! The simulated kernel and network: the effect of each step.
 
 use std::io;
 
@@ -13,14 +13,14 @@ use crate::buffer::Lease;
 use crate::contract::{Completion, CutSend, Event, Handle, ReceiveEnd, cancelled_send};
 use crate::limits::LISTEN_BACKLOG;
 
-/// When a connection that is to fail does so at the latest.
+/// The latest time after the handshake at which a connection fails that was chosen to fail.
 const RESET_NS_MAX: u64 = 100_000_000;
 
-/// When a handshake that found the backlog full is tried again (Linux sends the SYN again after a second).
+/// How long a handshake waits that found the backlog full (Linux sends the SYN again after a second).
 const SYN_AGAIN_NS: u64 = 1_000_000_000;
 
 impl Sim {
-    /// Runs all that is due now.
+    /// Runs all steps that are due now.
     pub(super) fn run_due(&mut self) {
         while let Some(step) = self.agenda.take_due(self.now_ns) {
             match step {
@@ -38,7 +38,7 @@ impl Sim {
         }
     }
 
-    /// Has `event` come out, now or later. Those of one receive or accept, and `Closed`, keep their order.
+    /// Makes `event` available, now or later. The events of one receive or accept, and `Closed`, keep their order.
     fn complete(&mut self, handle: Handle, event: Event) {
         let delay_ns = self.random_delay_ns(self.faults.delayed_completion);
         let Some(socket) = self.sockets.get_mut(handle) else { return };
@@ -108,7 +108,7 @@ impl Sim {
         }
     }
 
-    /// Puts `segment` on the way to `stream` over the link of its sender.
+    /// Sends `segment` to `stream` over the link of its sender. Returns the updated link.
     fn put_on_link(&mut self, link: Link, stream: Handle, segment: Segment) -> Link {
         let Some(receiver) = self.sockets.get_mut(stream) else { return link };
         let Kind::Stream(receiver) = &mut receiver.kind else { return link };
@@ -158,7 +158,7 @@ impl Sim {
         self.carry_on_at(now_ns, handle);
     }
 
-    /// Both ends fail now, and what is on the way between them is lost.
+    /// Makes both ends fail now. The data in flight between them is lost.
     fn fail_connection(&mut self, handle: Handle) {
         let Some(stream) = self.stream_mut(handle).filter(|stream| stream.phase == Phase::Connected) else {
             return;
@@ -201,9 +201,9 @@ impl Sim {
         self.complete(handle, Event::Closed);
     }
 
-    /// Closes a connection that nobody has accepted.
+    /// Closes a connection that was never accepted.
     pub(super) fn abandon(&mut self, stream: Handle) {
-        // Nobody will read what the peer sends, which is what a reset says (tcp(7), RFC 9293 section 3.5.2).
+        // A reset tells the peer that its data will not be read (tcp(7), RFC 9293 section 3.5.2).
         self.send_segment(stream, Segment::Reset);
         if let Some(stream) = self.stream_mut(stream) {
             stream.shut = true;
@@ -212,11 +212,11 @@ impl Sim {
         self.sockets.remove(stream);
     }
 
-    /// Takes a stream that is being closed off its peer.
+    /// Disconnects a closing stream from its peer.
     fn disconnect(&mut self, handle: Handle) {
         let Some(stream) = self.stream_mut(handle) else { return };
-        // RFC 9293 section 3.10.4, RFC 2525 section 2.17: a close with unread data is a reset, so that the peer learns
-        // that not all of it was read.
+        // RFC 9293 section 3.10.4, RFC 2525 section 2.17: a close with unread data sends a reset, so that the peer
+        // learns that not all of it was read.
         if stream.incoming.len() > 0 {
             self.send_segment(handle, Segment::Reset);
         } else {
@@ -230,7 +230,7 @@ impl Sim {
 
     // Receiving and accepting
 
-    /// Has a receive or accept look at what there is, if it is not about to do so.
+    /// Schedules a receive or accept to take what is available, if it is not scheduled yet.
     pub(super) fn carry_on_at(&mut self, due_ns: u64, handle: Handle) {
         let Some(socket) = self.sockets.get_mut(handle) else { return };
         if socket.multishot.state == MultishotState::Armed && !socket.multishot.scheduled {
@@ -251,7 +251,7 @@ impl Sim {
         }
     }
 
-    /// Delivers one piece. What is left comes in a further step, so that sockets take turns at the buffers.
+    /// Delivers one piece. A further step delivers the rest, so that sockets take turns to use the buffers.
     fn carry_on_receive(&mut self, handle: Handle) {
         let stream = self.stream_mut(handle).expect("checked by the caller");
         if stream.incoming.buffered.is_empty() {
@@ -268,7 +268,8 @@ impl Sim {
         if self.pauses(handle) {
             return;
         }
-        // One drought at a time: its end wakes all who wait, and each of them beginning another would multiply them.
+        // Only one shortage of buffers at a time. Its end wakes all waiting receives, and the number of shortages would
+        // multiply if each of them could start another one.
         if self.now_ns >= self.dry_until_ns && self.random.chance(self.faults.no_buffers) {
             self.dry_until_ns = self.now_ns + self.random.up_to(DELAY_NS_MAX);
             self.agenda.at(self.dry_until_ns, Step::BuffersBack);
@@ -280,13 +281,13 @@ impl Sim {
         let lease = self.take_piece(handle);
         self.complete(handle, Event::Received(lease));
         self.carry_on_at(self.now_ns, handle);
-        // There is room for more now.
+        // The peer's send has room again.
         if let Some(peer) = self.stream_mut(handle).and_then(|stream| stream.peer) {
             self.send_at(self.now_ns, peer);
         }
     }
 
-    /// Moves a piece of what has arrived into a buffer. There is data, and there is a buffer.
+    /// Moves a piece of the received data into a buffer. The caller has checked that there are data and a free buffer.
     fn take_piece(&mut self, handle: Handle) -> Lease {
         let Some(Kind::Stream(stream)) = self.sockets.get_mut(handle).map(|socket| &mut socket.kind) else {
             unreachable!("the caller's stream")
@@ -301,9 +302,10 @@ impl Sim {
             self.free.push(index);
             return Lease::copied(&piece);
         }
-        // SAFETY: `index` was in `free`, which holds each buffer that is with this driver once: all of them at first, then
-        // those that the pool says came back. No lease of it is alive, so nobody else reads or writes it. `address` gives
-        // `buffer_size` bytes, and `len` is at most that many, all of which are written here before they are lent.
+        // SAFETY: `index` was in `free`, which contains each buffer of this driver at most once: all of them at first,
+        // later those that the pool reports as returned. So no lease of this buffer is alive, and nothing else reads or
+        // writes it. `address` is valid for `buffer_size` bytes. `len` is at most `buffer_size`, and all `len` bytes
+        // are written here before the buffer is lent.
         unsafe {
             self.pool.address(index).as_ptr().copy_from_nonoverlapping(piece.as_ptr(), len);
             self.pool.lend(index, len as u32)
@@ -325,7 +327,7 @@ impl Sim {
         }
     }
 
-    /// Whether the kernel ends the multishot now without a word; it is armed again later.
+    /// Returns whether the kernel ends the multishot now without a reason. It is armed again later.
     fn pauses(&mut self, handle: Handle) -> bool {
         let delay_ns = self.random_delay_ns(self.faults.lost_more);
         if delay_ns == 0 {
@@ -350,7 +352,7 @@ impl Sim {
         self.complete(handle, event);
     }
 
-    /// Ends the multishot that was started as the `start`th, unless it ended by itself.
+    /// Ends the multishot with this start number, unless it has ended by itself.
     pub(super) fn cancelled(&mut self, handle: Handle, start: u64) {
         let Ok(socket) = self.live(handle) else { return };
         if socket.multishot.starts == start && socket.multishot.is_running() {
@@ -362,7 +364,7 @@ impl Sim {
         }
     }
 
-    /// Takes the buffers that leases gave back.
+    /// Takes back the buffers of dropped leases.
     pub(super) fn buffers_back(&mut self) {
         if self.pool.has_returned() {
             let free = &mut self.free;
@@ -379,7 +381,7 @@ impl Sim {
 
     // Sending
 
-    /// Has a send under way look for room, if it is not about to do so.
+    /// Schedules a send that is under way to look for room, if it is not scheduled yet.
     fn send_at(&mut self, due_ns: u64, handle: Handle) {
         let Some(stream) = self.stream_mut(handle) else { return };
         if let Some(Send::UnderWay { scheduled, .. }) = &mut stream.send
@@ -389,7 +391,7 @@ impl Sim {
         }
     }
 
-    /// The kernel takes a skip-success send now, and if that is not all of it, the rest becomes an ordinary send.
+    /// Lets the kernel take a skip-success send now. If it does not take all of it, the rest becomes an ordinary send.
     pub(super) fn hand_over_skip_success(&mut self, handle: Handle) {
         let send = self.stream_mut(handle).and_then(|stream| stream.send.as_ref());
         if !matches!(send, Some(Send::UnderWay { skip_success: true, .. })) {
@@ -444,8 +446,8 @@ impl Sim {
         }
     }
 
-    /// The peer has closed. TCP learns that from the answer to what it sends, so the send succeeds and a reset follows;
-    /// a Unix socket knows it (unix(7)).
+    /// Sends to a peer that has closed. Over TCP the send succeeds, and the peer responds with a reset. A Unix socket
+    /// fails at once (unix(7)).
     fn send_to_nobody(&mut self, handle: Handle) {
         let stream = self.stream_mut(handle).expect("the caller's stream");
         if let Address::Unix(_) = stream.local {
@@ -456,7 +458,7 @@ impl Sim {
         self.end_send(handle, Ok(()));
     }
 
-    /// A cancel of the send of that number takes effect, if it is still under way.
+    /// Cancels the send with this number, if it is still under way.
     pub(super) fn send_cancelled(&mut self, handle: Handle, number: u64) {
         let Some(stream) = self.stream_mut(handle) else { return };
         if matches!(stream.send, Some(Send::UnderWay { number: current, .. }) if current == number) {

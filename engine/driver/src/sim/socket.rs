@@ -1,4 +1,4 @@
-//! The state of one simulated socket or listener: plain data, moved by the parent module's steps.
+//! The state of one simulated socket or listener. It is plain data, changed by the parent module's steps.
 
 use std::collections::VecDeque;
 use std::io;
@@ -7,17 +7,17 @@ use crate::address::Address;
 use crate::buffer::SendBuffer;
 use crate::contract::{Handle, busy_handle};
 
-/// What is behind a handle.
+/// The state behind a handle.
 #[derive(Debug)]
 pub(super) struct Socket {
     pub(super) kind: Kind,
-    /// The multishot operation: receiving of a stream, accepting of a listener.
+    /// The multishot operation: the receive of a stream, or the accept of a listener.
     pub(super) multishot: Multishot,
-    /// `close` was called; only `Closed` is still to come.
+    /// The caller has called `close`. Only `Closed` is still to come.
     pub(super) closing: bool,
-    /// When the last completion of this socket that has an order to keep is due.
+    /// When the last completion of this socket that must keep its order is due.
     pub(super) ordered_due_ns: u64,
-    /// When the last completion of any kind is due: `Closed` comes no earlier.
+    /// When the last completion of any kind is due. `Closed` does not come earlier.
     pub(super) last_due_ns: u64,
 }
 
@@ -27,7 +27,7 @@ impl Socket {
     }
 }
 
-/// The error of what needs a connection, and has none.
+/// Returns the error of an operation that needs a connection on a socket that has none.
 pub(super) fn not_connected() -> io::Error {
     io::Error::from_raw_os_error(libc::ENOTCONN)
 }
@@ -42,17 +42,17 @@ pub(super) enum Kind {
 pub(super) struct Listener {
     pub(super) address: Address,
     pub(super) reuse_port: bool,
-    /// Connections that nobody has accepted, oldest first.
+    /// Connections that have not been accepted yet, oldest first.
     pub(super) backlog: VecDeque<Handle>,
 }
 
-/// A receive or an accept, which lasts from the call until its `…Ended` event is in the caller's hands.
+/// A receive or an accept. It lasts from the call until the caller gets its `…Ended` event.
 #[derive(Debug, Default)]
 pub(super) struct Multishot {
     pub(super) state: MultishotState,
-    /// How often it was started, so that a late cancel does not end a later one.
+    /// How often it was started. A late cancel compares this number, so that it does not end a later start.
     pub(super) starts: u64,
-    /// A step that carries it on is on the agenda.
+    /// Whether a step that continues it is on the agenda.
     pub(super) scheduled: bool,
 }
 
@@ -61,9 +61,9 @@ pub(super) enum MultishotState {
     #[default]
     Idle,
     Armed,
-    /// Ended inside by the kernel; armed again soon.
+    /// Ended internally by the kernel. Armed again soon.
     Paused,
-    /// Its last event is on the way.
+    /// Its last event is on the way to the caller.
     Ended,
 }
 
@@ -77,7 +77,7 @@ impl Multishot {
         Ok(())
     }
 
-    /// Whether it is under way for the caller and has not met its end.
+    /// Returns whether it is under way and has not ended yet.
     pub(super) fn is_running(&self) -> bool {
         matches!(self.state, MultishotState::Armed | MultishotState::Paused)
     }
@@ -95,17 +95,17 @@ pub(super) struct Stream {
     pub(super) local: Address,
     pub(super) remote: Address,
     pub(super) phase: Phase,
-    /// The other end, until it is closed or the connection reset.
+    /// The other end, until it is closed or the connection is reset.
     pub(super) peer: Option<Handle>,
-    /// The way to the peer.
+    /// The link to the peer.
     pub(super) link: Link,
     pub(super) incoming: Incoming,
-    /// A reset has arrived: nothing can be sent any more.
+    /// A reset has arrived. Nothing can be sent any more.
     pub(super) reset: bool,
-    /// The sending half is shut.
+    /// The sending half is shut down.
     pub(super) shut: bool,
     pub(super) send: Option<Send>,
-    /// How many have been started.
+    /// How many sends have been started.
     pub(super) sends: u64,
 }
 
@@ -126,10 +126,10 @@ impl Stream {
     }
 }
 
-/// A send, which lasts from the call until its `Sent` is in the caller's hands.
+/// A send. It lasts from the call until the caller gets its `Sent`.
 #[derive(Debug)]
 pub(super) enum Send {
-    /// `skip_success` until it has been found that the kernel does not take all of it at once.
+    /// `skip_success` is true until it turns out that the kernel does not take all of it at once.
     UnderWay {
         buffer: SendBuffer,
         taken: usize,
@@ -140,7 +140,7 @@ pub(super) enum Send {
     Ended,
 }
 
-/// From one end of a fast connection to the other, as on loopback.
+/// The latency of a fast connection, as on loopback.
 pub(super) const LATENCY_NS: u64 = 10_000;
 
 /// One direction of a connection.
@@ -148,16 +148,16 @@ pub(super) const LATENCY_NS: u64 = 10_000;
 pub(super) struct Link {
     pub(super) latency_ns: u64,
     pub(super) ns_per_byte: u64,
-    /// When the last segment put on it arrives: they do not overtake each other.
+    /// When the last segment on this link arrives. Segments do not overtake each other.
     pub(super) last_arrival_ns: u64,
 }
 
-/// What has been sent to a stream and was not received yet.
+/// Data that was sent to a stream and has not been received yet.
 #[derive(Debug, Default)]
 pub(super) struct Incoming {
-    /// With the time of arrival, in order.
+    /// Segments with their arrival times, in order.
     pub(super) in_flight: VecDeque<(u64, Segment)>,
-    /// The bytes of `in_flight`, which have their place in the buffer already.
+    /// The number of bytes in `in_flight`. They already occupy room in the buffer.
     pub(super) in_flight_bytes: usize,
     pub(super) buffered: VecDeque<u8>,
     /// What follows the last byte of `buffered`.
@@ -165,7 +165,7 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    /// The bytes that have left the sender.
+    /// Returns how many bytes have left the sender and have not been received yet.
     pub(super) fn len(&self) -> usize {
         self.in_flight_bytes + self.buffered.len()
     }

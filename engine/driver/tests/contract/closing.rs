@@ -1,4 +1,4 @@
-//! Close in the middle of everything, and handles that are gone.
+//! Closing while operations are under way, and stale handles.
 
 use std::io;
 use std::io::{ErrorKind, Read, Write};
@@ -14,7 +14,7 @@ use ringtide_driver::{Address, Driver, Handle, ReceiveEnd, SendBuffer};
 use crate::pump::{Pump, loopback, owned};
 use crate::subject::Subject;
 
-/// The contract's calls that answer, all of which have to refuse `handle`.
+/// Checks that all calls of the contract that return a result refuse `handle`.
 fn refuses<D: Driver>(pump: &mut Pump<D>, handle: Handle) {
     fn not_found<T>(result: io::Result<T>) {
         match result {
@@ -38,7 +38,7 @@ pub(crate) fn a_stale_handle_is_refused_by_every_call<S: Subject>() {
     let mut pump = S::pump();
     let (client, server) = pump.pair();
     pump.close(client);
-    // From close on, and after Closed.
+    // Both after `close` and after `Closed`.
     refuses(&mut pump, client);
     pump.closed(client);
     refuses(&mut pump, client);
@@ -77,7 +77,7 @@ pub(crate) fn a_stale_handle_never_reaches_the_next_socket_in_its_slot<S: Subjec
     pump.finish(&open);
 }
 
-/// The FIN has to reach the peer although an armed receive holds on to the socket.
+/// The FIN must reach the peer even though an armed receive keeps the socket in use.
 pub(crate) fn close_ends_an_armed_receive_and_sends_the_end<S: Subject>() {
     let mut pump = S::pump();
     let (client, server) = pump.pair();
@@ -92,10 +92,11 @@ pub(crate) fn close_ends_an_armed_receive_and_sends_the_end<S: Subject>() {
     pump.finish(&[server]);
 }
 
-/// A server with one thread must see it before it sees the next connection, so the next turn would be too late.
+/// A single-threaded server must see the end of the stream before it sees the next connection. The next turn would be
+/// too late.
 pub(crate) fn the_end_leaves_before_close_returns<S: Subject>() {
     if !S::REAL {
-        return; // Nobody else could look.
+        return; // No other thread can look at a simulated peer.
     }
     let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has free ports");
     let address = Address::Tcp(listener.local_addr().expect("a bound socket has an address"));
@@ -121,7 +122,7 @@ pub(crate) fn the_end_leaves_before_close_returns<S: Subject>() {
 
 pub(crate) fn what_was_sent_before_the_close_goes_before_the_end<S: Subject>() {
     if S::CUTS_SENDS {
-        return; // A part of it goes.
+        return; // Only a part of the bytes may be sent.
     }
     for turn_between in [false, true] {
         for skip_success in [false, true] {
@@ -185,13 +186,13 @@ pub(crate) fn close_ends_a_receive_with_bytes_on_the_way<S: Subject>() {
         }
         pump.close(client);
         pump.closed(client);
-        // Whether the send had succeeded by then is a matter of luck.
+        // The send may have succeeded or failed by then.
         let _ = pump.sent(server).0;
         pump.finish(&[server]);
     }
 }
 
-/// Bytes that tell when they are let go.
+/// Bytes with a flag that is set when they are dropped.
 struct Watched(Vec<u8>, Arc<AtomicBool>);
 
 impl AsRef<[u8]> for Watched {
@@ -226,7 +227,7 @@ pub(crate) fn close_ends_a_blocked_send_and_drops_its_buffer<S: Subject>() {
         pump.close(client);
         pump.closed(client);
         assert!(dropped.load(Ordering::Relaxed), "the buffer is dropped before Closed");
-        // The peer gets what was sent, and learns that this was all.
+        // The peer receives what was sent, and then the end.
         pump.receive(server);
         let (_, end) = pump.received_all(server);
         assert!(!matches!(end, ReceiveEnd::Cancelled), "{end:?}");
@@ -252,7 +253,7 @@ pub(crate) fn close_ends_a_connect_at_once<S: Subject>() {
     pump.close(client);
     pump.closed(client);
     pump.pass(crate::pump::SETTLED_NS);
-    // Whether the connection was made in between is a matter of luck; if so, it has ended.
+    // The connection may have been made in between. If so, it has ended.
     let mut open = pump.take_accepted();
     for &stream in &open {
         pump.receive(stream);
@@ -278,7 +279,7 @@ pub(crate) fn close_ends_the_connections_that_nobody_has_accepted<S: Subject>() 
     let client = pump.connect(&address);
     pump.connected(client).expect("the backlog has room");
     pump.receive(client);
-    // One of them may be on its way out of accept.
+    // The driver may be about to accept one of them.
     pump.accept(listener);
     pump.close(listener);
     pump.closed(listener);

@@ -30,7 +30,7 @@ pub(crate) fn connect_unix<S: Subject>() {
     talk(&mut S::pump(), &scratch.address("socket"));
 }
 
-/// Connects at `address`, and checks that both ends are the same connection and know where they are.
+/// Connects to `address`, and checks that both ends belong to the same connection and have the right addresses.
 fn talk<D: Driver>(pump: &mut Pump<D>, address: &Address) {
     let listener = pump.listen(address);
     let bound = pump.driver.local_address(listener).expect("a listener has an address");
@@ -56,7 +56,7 @@ fn talk<D: Driver>(pump: &mut Pump<D>, address: &Address) {
     pump.finish(&[client, server, listener]);
 }
 
-/// An address at which nobody listens any more.
+/// Returns an address that no longer has a listener.
 fn closed_address<D: Driver>(pump: &mut Pump<D>, address: &Address) -> Address {
     let listener = pump.listen(address);
     let bound = pump.driver.local_address(listener).expect("a listener has an address");
@@ -69,7 +69,7 @@ fn refused<D: Driver>(pump: &mut Pump<D>, address: &Address, kind: ErrorKind) {
     let client = pump.connect(address);
     let error = pump.connected(client).expect_err("nobody listens there");
     assert_eq!(error.kind(), kind, "{error}");
-    // The handle is still the caller's to close.
+    // The handle still exists, and the caller closes it.
     assert!(pump.driver.peer_address(client).is_err_and(|error| error.kind() != ErrorKind::NotFound));
     pump.finish(&[client]);
 }
@@ -77,7 +77,7 @@ fn refused<D: Driver>(pump: &mut Pump<D>, address: &Address, kind: ErrorKind) {
 pub(crate) fn connect_is_refused<S: Subject>() {
     let mut pump = S::pump();
     let address = closed_address(&mut pump, &loopback());
-    // Twice: the first refusal must leave nothing behind that answers the second.
+    // Twice: the first refusal must not leave anything behind that affects the second connect.
     refused(&mut pump, &address, ErrorKind::ConnectionRefused);
     refused(&mut pump, &address, ErrorKind::ConnectionRefused);
 }
@@ -108,8 +108,8 @@ pub(crate) fn an_address_in_use_is_an_error_of_listen<S: Subject>() {
         let bound = pump.driver.local_address(listener).expect("a listener has an address");
         let error = pump.driver.listen(&bound, false).expect_err("somebody listens there");
         assert_eq!(error.kind(), ErrorKind::AddrInUse);
-        // And the first one is none the worse. At a Unix path it sees a connection that ends at once, by which the second
-        // found out that somebody listens.
+        // The first listener still works. At a Unix path it accepts a connection that ends at once: this is how the
+        // second `listen` found the first listener.
         pump.accept(listener);
         let (client, server) = pump.pair_at(listener, &bound);
         pump.pass(SETTLED_NS);
@@ -125,10 +125,10 @@ pub(crate) fn an_abandoned_unix_socket_is_listened_at_again<S: Subject>() {
     talk(&mut pump, &address);
 }
 
-/// Its owner is alive, but too busy to accept: looking for it must not wait until it has time.
+/// The listener is alive but too busy to accept. Checking for it must not wait until it accepts.
 pub(crate) fn a_unix_address_with_a_full_backlog_is_in_use<S: Subject>() {
     if !S::REAL {
-        return; // It has no files.
+        return; // The simulation has no files.
     }
     let scratch = Scratch::new();
     let address = scratch.address("busy");
@@ -140,12 +140,12 @@ pub(crate) fn a_unix_address_with_a_full_backlog_is_in_use<S: Subject>() {
         .map(|_| {
             let client = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket can be made");
             client.set_nonblocking(true).expect("a socket can be non-blocking");
-            // Connected, or told that there is no room.
+            // Either connected, or refused because there is no room.
             let _ = client.connect(&system);
             client
         })
         .collect();
-    // Ends a wait that should not be, so that it is a failure and not a hang.
+    // Ends a wait that should not happen, so that the test fails instead of hanging.
     let (done, waits) = std::sync::mpsc::channel::<()>();
     let guard = std::thread::spawn(move || {
         let hung = waits.recv_timeout(Duration::from_secs(5)) == Err(RecvTimeoutError::Timeout);
@@ -237,7 +237,7 @@ pub(crate) fn many_sockets_at_once<S: Subject>() {
     for (index, &client) in clients.iter().enumerate() {
         pump.send(client, owned(&(index as u64).to_le_bytes()));
     }
-    // Which server belongs to which client is only in the bytes.
+    // Only the bytes show which server belongs to which client.
     let mut seen = vec![false; PAIRS];
     for &server in &servers {
         let bytes = pump.received(server, 8);

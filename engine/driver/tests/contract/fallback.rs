@@ -1,4 +1,4 @@
-//! The suite against the driver over epoll and kqueue.
+//! The suite for the driver over epoll and kqueue.
 
 use std::os::fd::OwnedFd;
 

@@ -1,4 +1,4 @@
-//! Descriptors that were made elsewhere: poll and adopt.
+//! Descriptors that were created elsewhere: poll and adopt.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -16,7 +16,7 @@ fn poll<D: Driver>(pump: &mut Pump<D>, stream: &UnixStream, interest: Interest) 
     handle
 }
 
-/// Whether `pump`'s driver has real descriptors; if not, asserts that it says so.
+/// Returns whether the driver of `pump` supports real descriptors. If not, checks that it reports `Unsupported`.
 fn has_descriptors<S: Subject>(pump: &mut Pump<S::Driver>, stream: &UnixStream) -> bool {
     if !S::REAL {
         let error = pump.driver.poll(stream.as_raw_fd(), Interest::Readable).expect_err("simulated");
@@ -42,12 +42,12 @@ pub(crate) fn poll_waits_until_readable_and_writable<S: Subject>() {
     pump.expect_nothing();
     theirs.write_all(b"x").expect("there is room");
     pump.polled(readable).expect("there is a byte");
-    // It was once; and it is ready at once when the byte is still there.
+    // A poll fires only once. A new poll fires at once while the byte is still there.
     pump.expect_nothing();
     let readable = poll(&mut pump, &ours, Interest::Readable);
     pump.polled(readable).expect("there is a byte");
     (&ours).read_exact(&mut [0]).expect("there is a byte");
-    // A handle of a poll that has ended is stale.
+    // The handle of a poll that has ended is stale.
     pump.driver.close(readable);
     pump.expect_nothing();
     let readable = poll(&mut pump, &ours, Interest::Readable);

@@ -1,5 +1,7 @@
-//! The suite against the `io_uring` driver. Where it cannot be used the tests fail, so that nobody takes silence for
-//! success; `RINGTIDE_WITHOUT_IO_URING=1` says that one knows.
+//! The suite for the `io_uring` driver.
+//!
+//! If io_uring is not available, the tests fail, so that skipped tests do not look like a success. Set
+//! `RINGTIDE_WITHOUT_IO_URING=1` to skip them on purpose.
 
 use std::os::fd::OwnedFd;
 use std::sync::Once;
@@ -42,7 +44,7 @@ impl Subject for Completions {
     }
 }
 
-/// The lowest rung of the ladder of flags, which nobody would ever stand on where a better one works.
+/// The lowest rung of the ladder of setup flags, which is otherwise never used where a better one works.
 mod plainest {
     use super::{Address, BufferPool, Completions, IoUring, OwnedFd, Subject, full_listener};
 
@@ -70,7 +72,7 @@ mod plainest {
     }
 }
 
-/// So few entries that submissions do not fit, and completions overflow, which ends multishots.
+/// So few entries that submissions do not fit and completions overflow, which ends multishots.
 mod small {
     use super::{Address, BufferPool, Completions, IoUring, OwnedFd, Subject, full_listener};
 
@@ -98,7 +100,7 @@ mod small {
     }
 }
 
-/// Only what the kernel has to confirm is waited for, and its answers come at once.
+/// Dropping waits only for what the kernel has to confirm, and the kernel confirms it at once.
 #[test]
 fn dropping_the_driver_does_not_wait_for_what_has_ended() {
     if !Completions::usable() {

@@ -1,4 +1,4 @@
-//! The receive buffers: lent, short of, given back, and outliving their driver.
+//! Receive buffers: lent, in short supply, returned, and outliving their driver.
 
 use ringtide_driver::{Driver, Lease};
 
@@ -6,7 +6,7 @@ use crate::pump::{SETTLED_NS, owned, pattern};
 use crate::subject::Subject;
 
 pub(crate) fn held_leases_starve_nobody_for_good<S: Subject>() {
-    // With one and two buffers there may be no reserve; the others see what a reserve changes.
+    // A pool of one or two buffers may have no reserve. The larger pools have one.
     for count in [1, 2, 4, 8] {
         let mut pump = S::pump_with_pool(count, 500);
         let (listener, address) = pump.server();
@@ -16,11 +16,11 @@ pub(crate) fn held_leases_starve_nobody_for_good<S: Subject>() {
             pump.receive(client);
             pump.send(server, owned(&bytes));
         }
-        // All that can come without a lease being dropped.
+        // Receives everything that can arrive without dropping a lease.
         pump.pass(SETTLED_NS);
         let mut held = pump.take_received();
         let mut received = pairs.map(|_| Vec::new());
-        // One lease goes at a time, so that whoever comes first could take the buffer again and again.
+        // Drops one lease at a time, so that the same socket could take the buffer again and again.
         for _ in 0..100_000 {
             if held.is_empty() && received.iter().all(|received| received.len() == bytes.len()) {
                 break;
@@ -48,7 +48,7 @@ pub(crate) fn below_the_reserve_bytes_come_as_copies<S: Subject>() {
     pump.receive(client);
     let bytes = pattern(6, 3 * 8 * 512);
     pump.send(server, owned(&bytes));
-    // All of it comes although none of it is let go.
+    // All bytes arrive although no lease is dropped.
     let mut held: Vec<Lease> = Vec::new();
     while held.iter().map(|lease| lease.len()).sum::<usize>() < bytes.len() {
         held.push(pump.piece(client).expect("the peer is there"));

@@ -1,17 +1,19 @@
-//! Book-keeping of what a caller has started, so that every completion can be checked against it: exactly once, and
-//! nothing after `Closed`. It knows no driver; it is told what was called and what came.
+//! A record of the operations that a caller has started. It checks every completion: each operation ends exactly once,
+//! and nothing comes after `Closed`.
+//!
+//! It does not use a driver. The test reports the calls and the completions to it.
 
 use std::collections::HashMap;
 
 use ringtide_driver::{Completion, Event, Handle, ReceiveEnd, SendBuffer};
 
-/// What is under way on each handle.
+/// The operations that are under way on each handle.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     accounts: HashMap<Handle, Account>,
 }
 
-/// What is under way on one handle.
+/// The operations that are under way on one handle.
 #[derive(Debug, Default)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -22,9 +24,9 @@ pub(crate) struct Account {
     pub(crate) receiving: bool,
     pub(crate) accepting: bool,
     pub(crate) sending: bool,
-    /// Skip-success sends of which nothing has been told: each may fail once, or have to wait and go on as an ordinary send.
+    /// How many skip-success sends have had no event. Each may still fail, or wait and continue as an ordinary send.
     pub(crate) skip_success: u32,
-    /// A send was refused because of a skip-success one, of which something has to be told then.
+    /// A call was refused because a skip-success send has to wait. The driver must report that send.
     pub(crate) skip_success_refused: bool,
     pub(crate) polling: bool,
     pub(crate) closing: bool,
@@ -47,42 +49,42 @@ impl Account {
 }
 
 impl Ledger {
-    /// A new handle came back from a call.
+    /// Records a new handle that a call has returned.
     pub(crate) fn open(&mut self, handle: Handle, account: Account) {
         let before = self.accounts.insert(handle, account);
         assert!(before.is_none(), "{handle:?} was given twice: {before:?}");
     }
 
-    /// What is under way on `handle`, which is open.
+    /// Returns the account of `handle`, which must be open.
     pub(crate) fn at(&mut self, handle: Handle) -> &mut Account {
         self.accounts.get_mut(&handle).unwrap_or_else(|| panic!("{handle:?} is not open"))
     }
 
-    /// The account of `handle`, if it is open.
+    /// Returns the account of `handle` if it is open.
     pub(crate) fn get(&self, handle: Handle) -> Option<&Account> {
         self.accounts.get(&handle)
     }
 
-    /// How many handles are open.
+    /// Returns how many handles are open.
     pub(crate) fn len(&self) -> usize {
         self.accounts.len()
     }
 
-    /// `cancel` was called.
+    /// Records a call of `cancel`.
     pub(crate) fn cancel(&mut self, handle: Handle) {
         if let Some(account) = self.accounts.get_mut(&handle) {
             account.cancelled = account.receiving || account.accepting;
         }
     }
 
-    /// `cancel_send` was called.
+    /// Records a call of `cancel_send`.
     pub(crate) fn cancel_send(&mut self, handle: Handle) {
         if let Some(account) = self.accounts.get_mut(&handle) {
             account.send_cancelled = account.sending || account.skip_success_refused;
         }
     }
 
-    /// Checks that `completion` answers something that is under way, and books it.
+    /// Checks that `completion` belongs to something that is under way, and records it.
     pub(crate) fn observe(&mut self, completion: &Completion) {
         let handle = completion.handle;
         let Some(account) = self.accounts.get_mut(&handle) else {
@@ -105,8 +107,8 @@ impl Ledger {
                 account.cancelled && std::mem::take(&mut account.receiving)
             }
             Event::ReceiveEnded(_) => std::mem::take(&mut account.receiving),
-            // A skip-success send that succeeded has told nobody, so it stays on the account. When both kinds may have failed, it is
-            // the buffer that tells: skip-success sends have constant ones.
+            // A skip-success send that succeeded has no event, so it stays in the count. If both kinds of send may have
+            // failed, the buffer tells them apart: only skip-success sends have static ones.
             Event::Sent(Err(_), SendBuffer::Static(_)) if account.skip_success > 0 => {
                 account.skip_success -= 1;
                 true
@@ -121,7 +123,7 @@ impl Ledger {
             }
             Event::SendWaits => {
                 let waits = account.skip_success > 0 && !account.sending;
-                // Those before it were taken.
+                // The kernel took the skip-success sends before this one.
                 account.skip_success = 0;
                 account.sending = true;
                 waits

@@ -1,9 +1,10 @@
-//! One behavioural suite that holds every driver to the contract (`ringtide_driver::Driver`).
+//! One suite of tests that checks every driver against the contract (`ringtide_driver::Driver`).
 //!
-//! Each case is a plain function over a [`subject::Subject`]; `suite!` makes the tests of one driver from all of them. Every
-//! completion is checked against what was started (`ledger`), and every wait is bounded (`pump`), so a hang is a failure.
+//! Each case is a plain function over a [`subject::Subject`]. `suite!` generates the tests of one driver from all
+//! cases. The `ledger` checks every completion against what was started. The `pump` limits every wait, so a hang is a
+//! failure.
 
-/// The tests of one driver, in the module where this stands.
+/// Generates the tests of one driver in the current module.
 macro_rules! suite {
     ($subject:ty) => {
             suite!($subject;
@@ -82,7 +83,9 @@ fn run<S: Subject>(case: fn()) {
     }
 }
 
-/// Says what this machine cannot be tested for. To standard error itself: of what a test prints, nothing is shown when it passes.
+/// Reports what cannot be tested on this machine.
+///
+/// It writes to standard error directly, because the captured output of a test is not shown when the test passes.
 fn not_checked(what: &str) {
     let _ = std::io::stderr().write_all(format!("NOT CHECKED: {what}\n").as_bytes());
 }

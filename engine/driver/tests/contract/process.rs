@@ -1,5 +1,6 @@
-//! What concerns the whole process: descriptors that are counted or run out. Such tests run in a child process of their
-//! own, as the others open descriptors at the same time.
+//! Tests that affect the whole process: they count descriptors or use them up.
+//!
+//! Each runs in its own child process, because the other tests open descriptors at the same time.
 
 use std::process::Command;
 
@@ -12,7 +13,7 @@ use std::os::unix::net::UnixStream;
 use crate::pump::loopback;
 use crate::subject::Subject;
 
-/// Tells a child process that it is one.
+/// The environment variable that marks a child process.
 const CHILD: &str = "RINGTIDE_CONTRACT_CHILD";
 
 /// Raises the soft limit of open descriptors to at least `count`.
@@ -24,7 +25,7 @@ pub(crate) fn allow_descriptors(count: u64) {
     );
 }
 
-/// Runs `body` in a process where this is the only test. `case` is the test's name within its module.
+/// Runs `body` in a process where this is the only test. `case` is the test's name in its module.
 fn alone<S: Subject>(case: &str, body: impl FnOnce()) {
     if std::env::var_os(CHILD).is_some() {
         body();
@@ -41,7 +42,8 @@ fn alone<S: Subject>(case: &str, body: impl FnOnce()) {
     assert!(output.status.success() && out.contains("1 passed"), "in the child process:\n{out}\n{err}");
 }
 
-/// Open descriptors of this process. /dev/fd is /proc/self/fd on Linux, and there on the others as well.
+/// Returns the number of open descriptors of this process. On Linux, /dev/fd is /proc/self/fd. The other systems have
+/// it too.
 fn open_descriptors() -> usize {
     std::fs::read_dir("/dev/fd").expect("the system lists descriptors").count()
 }
@@ -66,7 +68,7 @@ pub(crate) fn dropping_the_driver_ends_everything_under_way<S: Subject>() {
             pump.close(closing);
             pump.connect(&address);
             drop(pump);
-            // The kernel, and so the driver, is done with the memory: this is the only reference.
+            // The kernel and the driver no longer use the memory: this is the only reference.
             assert!(bytes.is_unique(), "the send's buffer was leaked");
             drop(lease);
         }
@@ -77,7 +79,7 @@ pub(crate) fn dropping_the_driver_ends_everything_under_way<S: Subject>() {
 
 pub(crate) fn running_out_of_descriptors_is_survived<S: Subject>() {
     if !S::REAL {
-        // The simulation's own EMFILE is a fault, and tests/sim_properties.rs has it.
+        // In the simulation, EMFILE is a fault. tests/sim_properties.rs tests it.
         return;
     }
     alone::<S>("running_out_of_descriptors_is_survived", || {
@@ -102,7 +104,7 @@ pub(crate) fn running_out_of_descriptors_is_survived<S: Subject>() {
         let error = pump.accept_ended(listener).expect("no descriptor is left");
         assert_eq!(error.raw_os_error(), Some(libc::EMFILE), "{error}");
         pump.expect_nothing();
-        // With room again both go on. The connections closed here are accepted none the less; they have ended.
+        // With free descriptors, both continue. The connections closed here are accepted nevertheless, and have ended.
         for client in clients.split_off(2) {
             pump.close(client);
             pump.closed(client);

@@ -1,4 +1,4 @@
-//! A driver with its book-keeping: calls go through here, completions are checked and kept until a test asks for them.
+//! A driver with a ledger. It makes calls, checks completions, and keeps them until a test asks for them.
 
 use std::io;
 
@@ -6,22 +6,22 @@ use ringtide_driver::{Address, Completion, CutSend, Driver, Event, Handle, Lease
 
 use crate::ledger::{Account, Ledger};
 
-/// Turns that a single wait may take. A driver that returns early with nothing is allowed to, but not for ever.
+/// The most turns of a single wait. A driver may return early without a completion, but not for ever.
 const WAIT_TURNS_MAX: u32 = 1_000_000;
 
-/// The longest wait for one event, on the driver's clock. Loopback needs microseconds; the rest is for busy machines.
+/// The longest wait for one event, on the driver's clock. Loopback needs microseconds. The rest is for busy machines.
 const WAIT_NS_MAX: u64 = 30_000_000_000;
 
-/// The deadline of a single turn.
+/// How long a single turn waits at most.
 const TURN_NS: u64 = 50_000_000;
 
-/// Long enough on loopback for whatever was under way to have come out, when a test asserts that nothing comes.
+/// How long a test waits before it asserts that nothing comes. On loopback, everything under way arrives in this time.
 pub(crate) const SETTLED_NS: u64 = 30_000_000;
 
 pub(crate) struct Pump<D> {
     pub(crate) driver: D,
     ledger: Ledger,
-    /// What has come and no test has asked for.
+    /// Completions that no test has asked for yet.
     inbox: Vec<Completion>,
 }
 
@@ -30,7 +30,7 @@ impl<D: Driver> Pump<D> {
         Self { driver, ledger: Ledger::default(), inbox: Vec::new() }
     }
 
-    // Calls that have to succeed
+    // Calls that must succeed
 
     pub(crate) fn connect(&mut self, address: &Address) -> Handle {
         self.try_connect(address).expect("a socket can be made")
@@ -48,12 +48,12 @@ impl<D: Driver> Pump<D> {
         handle
     }
 
-    /// Books a handle that a call to the driver itself gave.
+    /// Records a handle that a test got by calling the driver directly.
     pub(crate) fn own(&mut self, handle: Handle) {
         self.ledger.open(handle, Account::default());
     }
 
-    /// Books a poll that a call to the driver itself gave.
+    /// Records a poll that a test got by calling the driver directly.
     pub(crate) fn own_poll(&mut self, handle: Handle) {
         self.ledger.open(handle, Account { polling: true, ..Account::default() });
     }
@@ -83,7 +83,7 @@ impl<D: Driver> Pump<D> {
         Ok(())
     }
 
-    /// Drops what has come of `handle` and no test has asked for.
+    /// Drops the completions of `handle` that no test has asked for.
     pub(crate) fn forget(&mut self, handle: Handle) {
         self.inbox.retain(|completion| completion.handle != handle);
     }
@@ -99,14 +99,14 @@ impl<D: Driver> Pump<D> {
             && !account.closing
         {
             self.ledger.at(handle).closing = true;
-            // What came out of an earlier turn is the caller's; from here on only Closed may come.
+            // Completions of earlier turns are no longer of interest. From now on only `Closed` may come.
             self.inbox.retain(|completion| completion.handle != handle);
         }
     }
 
     // Waiting
 
-    /// One turn; what it gives is checked and kept.
+    /// Takes one turn, and checks and keeps its completions.
     pub(crate) fn turn(&mut self, deadline_ns: Option<u64>) {
         let mut batch = Vec::new();
         self.driver.turn(deadline_ns, &mut batch).expect("the driver works");
@@ -116,7 +116,7 @@ impl<D: Driver> Pump<D> {
         }
     }
 
-    /// Turns until a completion is what is waited for, and takes it. The others stay.
+    /// Takes turns until the wanted completion comes, and returns it. Keeps the others.
     fn wait(&mut self, what: &str, handle: Handle, wanted: impl Fn(&Event) -> bool) -> Event {
         let end_ns = self.driver.now_ns() + WAIT_NS_MAX;
         let mut seen = 0;
@@ -134,7 +134,7 @@ impl<D: Driver> Pump<D> {
         panic!("too many turns for {what} of {handle:?}; what came: {:?}", self.inbox);
     }
 
-    /// Turns until so much time has passed, whatever comes.
+    /// Takes turns until this time has passed.
     pub(crate) fn pass(&mut self, duration_ns: u64) {
         let end_ns = self.driver.now_ns() + duration_ns;
         for _ in 0..WAIT_TURNS_MAX {
@@ -146,13 +146,13 @@ impl<D: Driver> Pump<D> {
         panic!("the driver's clock does not move");
     }
 
-    /// Lets everything under way come out, and asserts that nothing came that no test has asked for.
+    /// Waits for everything that is under way, and asserts that no completion is left that no test has asked for.
     pub(crate) fn expect_nothing(&mut self) {
         self.pass(SETTLED_NS);
         assert!(self.inbox.is_empty(), "nothing more was to come: {:?}", self.inbox);
     }
 
-    /// The next event of any handle.
+    /// Waits for the next event of any handle.
     pub(crate) fn any(&mut self) -> (Handle, Event) {
         let end_ns = self.driver.now_ns() + WAIT_NS_MAX;
         while self.inbox.is_empty() {
@@ -185,7 +185,7 @@ impl<D: Driver> Pump<D> {
         }
     }
 
-    /// The next piece, or the end.
+    /// Waits for the next piece, or the end.
     pub(crate) fn piece(&mut self, socket: Handle) -> Result<Lease, ReceiveEnd> {
         let wanted = |event: &Event| matches!(event, Event::Received(_) | Event::ReceiveEnded(_));
         match self.wait("Received or ReceiveEnded", socket, wanted) {
@@ -195,7 +195,7 @@ impl<D: Driver> Pump<D> {
         }
     }
 
-    /// The next `len` bytes or more, if the pieces are cut so.
+    /// Receives at least `len` bytes. There are more if the last piece contains more.
     pub(crate) fn received(&mut self, socket: Handle, len: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
         while bytes.len() < len {
@@ -207,7 +207,7 @@ impl<D: Driver> Pump<D> {
         bytes
     }
 
-    /// All bytes up to the end, and the end.
+    /// Receives all bytes up to the end. Returns them and the end.
     pub(crate) fn received_all(&mut self, socket: Handle) -> (Vec<u8>, ReceiveEnd) {
         let mut bytes = Vec::new();
         loop {
@@ -250,7 +250,7 @@ impl<D: Driver> Pump<D> {
         self.wait("Closed", handle, |event| matches!(event, Event::Closed));
     }
 
-    /// All connections that were accepted and not asked for.
+    /// Returns all accepted connections that no test has asked for.
     pub(crate) fn take_accepted(&mut self) -> Vec<Handle> {
         let accepted = self.inbox.extract_if(.., |completion| matches!(completion.event, Event::Accepted(_)));
         accepted
@@ -258,7 +258,7 @@ impl<D: Driver> Pump<D> {
             .collect()
     }
 
-    /// All pieces that were received and not asked for, in their order.
+    /// Returns all received pieces that no test has asked for, in order.
     pub(crate) fn take_received(&mut self) -> Vec<(Handle, Lease)> {
         let pieces = self.inbox.extract_if(.., |completion| matches!(completion.event, Event::Received(_)));
         pieces
@@ -268,9 +268,9 @@ impl<D: Driver> Pump<D> {
             .collect()
     }
 
-    // What most tests begin and end with
+    // The start and the end of most tests
 
-    /// A listener on a free port of the loopback, accepting, and its address.
+    /// Creates an accepting listener on a free loopback port. Returns it and its address.
     pub(crate) fn server(&mut self) -> (Handle, Address) {
         let listener = self.listen(&loopback());
         let address = self.driver.local_address(listener).expect("a bound socket has an address");
@@ -278,12 +278,12 @@ impl<D: Driver> Pump<D> {
         (listener, address)
     }
 
-    /// A connection between two sockets of this driver: the client and the server.
+    /// Connects two sockets of this driver. Returns the client and the server.
     pub(crate) fn pair(&mut self) -> (Handle, Handle) {
         self.pair_over(&loopback())
     }
 
-    /// As [`pair`](Self::pair), over any address that can be listened at.
+    /// Like [`pair`](Self::pair), over any address that one can listen on.
     pub(crate) fn pair_over(&mut self, address: &Address) -> (Handle, Handle) {
         let listener = self.listen(address);
         let address = self.driver.local_address(listener).expect("a bound socket has an address");
@@ -294,14 +294,15 @@ impl<D: Driver> Pump<D> {
         pair
     }
 
-    /// A further connection to an accepting listener.
+    /// Makes another connection to an accepting listener.
     pub(crate) fn pair_at(&mut self, listener: Handle, address: &Address) -> (Handle, Handle) {
         let client = self.connect(address);
         self.connected(client).expect("a listener is there");
         (client, self.accepted(listener))
     }
 
-    /// Closes `handles`, and asserts that only `Closed` comes for each and that nothing else is open or to come.
+    /// Closes `handles`. Asserts that each gets only `Closed`, that no other handle is open, and that nothing more
+    /// comes.
     pub(crate) fn finish(&mut self, handles: &[Handle]) {
         for &handle in handles {
             self.close(handle);
@@ -315,12 +316,12 @@ impl<D: Driver> Pump<D> {
     }
 }
 
-/// A free port of the loopback.
+/// Returns the loopback address with port 0, for a free port.
 pub(crate) fn loopback() -> Address {
     Address::Tcp("127.0.0.1:0".parse().expect("an address"))
 }
 
-/// `len` bytes that look like nothing else: any that is lost, doubled or out of place shows.
+/// Returns `len` bytes of a pattern without repetitions, so that lost, duplicated or misplaced bytes are noticed.
 pub(crate) fn pattern(seed: u64, len: usize) -> Vec<u8> {
     let words = (0..len.div_ceil(8) as u64).flat_map(|index| {
         let mixed = (index ^ (seed << 40)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -329,7 +330,7 @@ pub(crate) fn pattern(seed: u64, len: usize) -> Vec<u8> {
     words.take(len).collect()
 }
 
-/// An owned copy, to send.
+/// Returns an owned copy, to send.
 pub(crate) fn owned(bytes: &[u8]) -> SendBuffer {
     SendBuffer::Owned(bytes.to_vec())
 }

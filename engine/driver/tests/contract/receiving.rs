@@ -1,4 +1,4 @@
-//! Receive and cancel: every byte once and in order, and exactly one end.
+//! Receive and cancel: every byte arrives once and in order, and there is exactly one end.
 
 use std::io::ErrorKind;
 
@@ -29,7 +29,7 @@ pub(crate) fn a_second_receive_is_busy<S: Subject>() {
     let (client, server) = pump.pair();
     pump.receive(client);
     assert_eq!(pump.driver.receive(client).expect_err("receiving").kind(), ErrorKind::ResourceBusy);
-    // Nothing has changed.
+    // The refused call has changed nothing.
     pump.send(server, owned(b"once"));
     assert_eq!(pump.received(client, 4), b"once");
     pump.sent(server).0.expect("sent");
@@ -58,7 +58,7 @@ pub(crate) fn the_end_comes_after_the_last_byte<S: Subject>() {
     pump.receive(client);
     let (received, end) = pump.received_all(client);
     assert!(received == bytes && matches!(end, ReceiveEnd::Eof), "{} bytes, {end:?}", received.len());
-    // The end does not go away.
+    // A further receive reports the end again.
     pump.receive(client);
     let (received, end) = pump.received_all(client);
     assert!(received.is_empty() && matches!(end, ReceiveEnd::Eof), "{} bytes, {end:?}", received.len());
@@ -88,7 +88,7 @@ pub(crate) fn a_reset_ends_the_receive_with_an_error<S: Subject>() {
     let mut pump = S::pump();
     let (client, server) = pump.pair();
     pump.receive(client);
-    // Closing with unread bytes is a reset (RFC 9293 section 3.10.4).
+    // Closing a socket with unread bytes resets the connection (RFC 9293 section 3.10.4).
     pump.send(client, owned(b"nobody reads this"));
     pump.sent(client).0.expect("sent");
     pump.pass(SETTLED_NS);
@@ -131,7 +131,7 @@ pub(crate) fn cancelling_twice_ends_once<S: Subject>() {
     pump.cancel(client);
     pump.piece(client).expect_err("nothing was sent");
     pump.expect_nothing();
-    // A cancel that was one too many ends no later receive.
+    // A superfluous cancel does not end a later receive.
     pump.cancel(client);
     pump.receive(client);
     pump.expect_nothing();
@@ -160,7 +160,7 @@ pub(crate) fn a_cancel_that_races_with_bytes_loses_none<S: Subject>() {
     for (round, piece) in bytes.chunks(400).enumerate() {
         pump.receive(client);
         pump.send(server, owned(piece));
-        // Before the send, with it, and after some of it has arrived.
+        // Cancels before the send, together with it, and after a part of it has arrived.
         if round % 3 == 1 {
             pump.turn(Some(0));
         } else if round % 3 == 2 {
@@ -194,7 +194,7 @@ pub(crate) fn a_cancel_that_races_with_the_end_ends_once<S: Subject>() {
     }
 }
 
-/// Eight megabytes each way at once, through buffers that are small and few.
+/// Sends eight megabytes in each direction at the same time, through few and small buffers.
 pub(crate) fn bytes_keep_their_order_both_ways<S: Subject>() {
     const LEN: usize = 8 * 1024 * 1024;
     let mut pump = S::pump_with_pool(16, 2_000);
@@ -236,7 +236,7 @@ struct End {
 }
 
 impl End {
-    /// Sends the next part, of no even size. After the last, `sent` is one more than there is.
+    /// Sends the next part, with an uneven size. After the last part, `sent` is one more than the number of bytes.
     fn send_part<D: Driver>(&mut self, pump: &mut Pump<D>) {
         let len = (100_003 + self.sent % 50_021).min(self.sends.len() - self.sent);
         if len == 0 {
@@ -259,7 +259,7 @@ pub(crate) fn a_limited_receive_brings_its_share_in_each_turn<S: Subject>() {
         pump.driver.limit_receives(limit as u32);
         pump.receive(client);
         let known = pump.driver.name() == "fallback" || pump.driver.features().contains(&"receive_limit");
-        // What is not bounded at all would come in one turn or two.
+        // Without any limit, all bytes would come in one or two turns.
         let bounded = S::REAL && (known || limit < pump.driver.pool().buffer_size() as usize);
         let (mut received, mut cancelled) = (Vec::new(), false);
         while received.len() < SIZE {
@@ -268,7 +268,7 @@ pub(crate) fn a_limited_receive_brings_its_share_in_each_turn<S: Subject>() {
             let before = received.len();
             pump.take_received().iter().for_each(|(_, piece)| received.extend_from_slice(piece));
             assert!(!bounded || received.len() - before <= 2 * limit, "{} bytes", received.len() - before);
-            // Between two turns the receive stands still, and can be ended.
+            // Between two turns the receive is not in progress and can be cancelled.
             if !cancelled && received.len() > SIZE / 2 {
                 cancelled = true;
                 pump.cancel(client);

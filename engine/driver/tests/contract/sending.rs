@@ -12,7 +12,7 @@ use socket2::SockRef;
 use crate::pump::{Pump, SETTLED_NS, loopback, owned, pattern};
 use crate::subject::{Scratch, Subject};
 
-/// More than the socket buffers of both ends hold together (`net.ipv4.tcp_wmem`, `tcp_rmem`: 4 and 6 MiB at most).
+/// More bytes than the socket buffers of both ends can hold (`net.ipv4.tcp_wmem`, `tcp_rmem`: at most 4 and 6 MiB).
 const MORE_THAN_FITS: usize = 32 * 1024 * 1024;
 
 pub(crate) fn an_empty_send_completes<S: Subject>() {
@@ -101,7 +101,7 @@ pub(crate) fn a_failed_send_tells_how_much_was_taken<S: Subject>() {
     pump.closed(server);
     let cut = pump.send_ended(client).0.expect_err("nobody has read it");
     assert!(cut.sent_size > 0 && cut.sent_size < MORE_THAN_FITS, "{cut:?}");
-    // Nothing more is taken, and that is told as well.
+    // The kernel takes nothing more, and the driver reports that too.
     pump.send(client, owned(b"more"));
     let cut = pump.send_ended(client).0.expect_err("the connection is gone");
     assert_eq!(cut.sent_size, 0, "{cut:?}");
@@ -117,14 +117,14 @@ pub(crate) fn a_cancelled_send_tells_how_much_was_taken<S: Subject>() {
         pump.send(client, SendBuffer::Shared(bytes.clone()));
         pump.expect_nothing();
         pump.cancel_send(client);
-        // Twice is once.
+        // A second cancel has no effect.
         pump.cancel_send(client);
         let (result, buffer) = pump.send_ended(client);
         let cut = result.expect_err("there was no room for all of it");
         assert_eq!(cut.error.raw_os_error(), Some(libc::ECANCELED), "{cut:?}");
         assert!(cut.sent_size > 0 && cut.sent_size < MORE_THAN_FITS, "{cut:?}");
         assert!(matches!(buffer, SendBuffer::Shared(back) if back == bytes), "another buffer");
-        // What was taken comes whole, and the next send goes on from there.
+        // What the kernel took arrives completely, and the next send continues from there.
         pump.receive(server);
         assert!(pump.received(server, cut.sent_size) == bytes[..cut.sent_size], "wrong bytes");
         pump.send(client, owned(b"next"));
@@ -141,7 +141,7 @@ pub(crate) fn cancelling_a_send_that_has_ended_does_nothing<S: Subject>() {
     pump.receive(server);
     pump.cancel_send(client);
     pump.expect_nothing();
-    // It may end either way, but once, and as it says.
+    // It may succeed or be cancelled, but it ends once, and the reported size is right.
     pump.send(client, owned(b"first"));
     pump.cancel_send(client);
     let sent_size = pump.send_ended(client).0.map_or_else(|cut| cut.sent_size, |()| 5);
@@ -151,7 +151,7 @@ pub(crate) fn cancelling_a_send_that_has_ended_does_nothing<S: Subject>() {
     pump.cancel_send(client);
     let expected = [&b"first"[..sent_size], b"second"].concat();
     assert_eq!(pump.received(server, expected.len()), expected);
-    // A skip-success one is beyond recall.
+    // A skip-success send cannot be cancelled.
     pump.send_skip_success(client, b"third");
     pump.cancel_send(client);
     assert_eq!(pump.received(server, 5), b"third");
@@ -169,7 +169,7 @@ pub(crate) fn shutdown_ends_one_half<S: Subject>() {
     pump.driver.shutdown(client).expect("connected");
     let (request, end) = pump.received_all(server);
     assert!(request == b"request" && matches!(end, ReceiveEnd::Eof), "{request:?} {end:?}");
-    // The other half goes on.
+    // The other half still works.
     pump.send(server, owned(b"answer"));
     assert_eq!(pump.received(client, 6), b"answer");
     pump.sent(server).0.expect("sent");
@@ -184,7 +184,7 @@ pub(crate) fn shutdown_ends_one_half<S: Subject>() {
 
 pub(crate) fn a_skip_success_send_says_nothing_when_it_succeeds<S: Subject>() {
     if S::CUTS_SENDS {
-        return; // Then it says something, and the property tests know what.
+        return; // It then has events, which the property tests check.
     }
     let mut pump = S::pump();
     let (client, server) = pump.pair();
@@ -193,12 +193,12 @@ pub(crate) fn a_skip_success_send_says_nothing_when_it_succeeds<S: Subject>() {
     for _ in 0..10 {
         pump.send_skip_success(client, b"request");
         assert_eq!(pump.received(server, 7), b"request");
-        // The answer says that the request has arrived.
+        // The response shows that the request has arrived.
         pump.send(server, owned(b"answer"));
         assert_eq!(pump.received(client, 6), b"answer");
         pump.sent(server).0.expect("sent");
     }
-    // No answer has to come in between, nor a turn.
+    // Neither a response nor a turn is needed in between.
     for _ in 0..3 {
         pump.send_skip_success(client, &[7; SKIP_SUCCESS_SEND_SIZE_MAX]);
     }
@@ -238,10 +238,11 @@ static REQUEST: [u8; SKIP_SUCCESS_SEND_SIZE_MAX] = [b'q'; SKIP_SUCCESS_SEND_SIZE
 
 static OTHER_REQUEST: [u8; SKIP_SUCCESS_SEND_SIZE_MAX] = [b'r'; SKIP_SUCCESS_SEND_SIZE_MAX];
 
-/// A TCP connection whose sending end is full: not one more byte fits before the peer reads. Gives the number of bytes in it.
+/// Creates a TCP connection whose sending side is full: no byte fits until the peer reads. Also returns how many bytes
+/// it holds.
 fn full_connection() -> (TcpStream, TcpStream, usize) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("loopback");
-    // Inherited by what it accepts. Without it the buffer grows as its reader reads.
+    // Accepted sockets inherit this. Otherwise the buffer would grow while the peer reads.
     SockRef::from(&listener).set_recv_buffer_size(4096).expect("settable");
     let sender = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
     let (peer, _) = listener.accept().expect("it has connected");
@@ -260,12 +261,12 @@ fn full_connection() -> (TcpStream, TcpStream, usize) {
     (sender, peer, full)
 }
 
-/// Turns until the peer has read so many bytes, and gives them.
+/// Takes turns until the peer has read `len` bytes, and returns them.
 fn read_by_peer<D: Driver>(pump: &mut Pump<D>, peer: &mut TcpStream, len: usize) -> Vec<u8> {
     let mut arrived = vec![0; len];
     let mut count = 0;
     peer.set_read_timeout(Some(Duration::from_millis(5))).expect("settable");
-    // The driver has to be given turns in which it can go on.
+    // The driver needs turns to continue the send.
     for _ in 0..10_000 {
         match peer.read(&mut arrived[count..]) {
             Ok(more) => count += more,
@@ -284,14 +285,14 @@ fn read_by_peer<D: Driver>(pump: &mut Pump<D>, peer: &mut TcpStream, len: usize)
 
 pub(crate) fn a_skip_success_send_that_has_to_wait_arrives_whole<S: Subject>() {
     if !S::REAL {
-        return; // It adopts no sockets; its own are filled by the property tests.
+        return; // It cannot adopt sockets. The property tests fill its own.
     }
     let (sender, mut peer, full) = full_connection();
     let mut pump = S::pump();
     let socket = pump.driver.adopt(sender.into()).expect("adopted");
     pump.own(socket);
     pump.send_skip_success(socket, &REQUEST);
-    // The turn that hands it over tells.
+    // The turn that submits the send reports that it waits.
     pump.turn(Some(0));
     pump.send_waits(socket);
     pump.expect_nothing();
@@ -304,7 +305,7 @@ pub(crate) fn a_skip_success_send_that_has_to_wait_arrives_whole<S: Subject>() {
     pump.finish(&[socket]);
 }
 
-/// Whether the peer has answered meanwhile is not the driver's business.
+/// It does not matter whether the peer has responded meanwhile.
 pub(crate) fn nothing_overtakes_a_skip_success_send_that_waits<S: Subject>() {
     if !S::REAL {
         return;
@@ -338,7 +339,7 @@ pub(crate) fn nothing_overtakes_a_skip_success_send_that_waits<S: Subject>() {
     }
 }
 
-/// There is room for a part of it, or for all: in whatever pieces, everything comes in order.
+/// There is room for a part of the bytes or for all of them. In any case they arrive in order.
 pub(crate) fn skip_success_sends_into_little_room_keep_their_order<S: Subject>() {
     if !S::REAL {
         return;
@@ -366,7 +367,7 @@ pub(crate) fn skip_success_sends_into_little_room_keep_their_order<S: Subject>()
         let unread = expected.len() - arrived.len();
         arrived.extend(read_by_peer(&mut pump, &mut peer, unread));
         assert!(arrived == expected, "wrong bytes");
-        // Of the last one something may have been told, or not.
+        // The last send may or may not have had events.
         pump.pass(SETTLED_NS);
         pump.forget(socket);
         pump.finish(&[socket]);
@@ -407,7 +408,8 @@ pub(crate) fn a_skip_success_send_that_is_cut_short_is_reported<S: Subject>() {
     pump.turn(Some(0));
     pump.send_waits(socket);
     pump.expect_nothing();
-    // Gone with everything unread: a reset, with none or a part of the request taken.
+    // The peer leaves without reading anything. The connection is reset after the kernel took nothing or a part of the
+    // request.
     drop(peer);
     let (result, buffer) = pump.sent(socket);
     let kind = result.expect_err("the peer is gone").kind();

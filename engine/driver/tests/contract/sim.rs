@@ -1,4 +1,4 @@
-//! The suite against the simulated driver, without faults and with those that a driver has to hide.
+//! The suite for the simulated driver, without faults and with the faults that a driver must hide.
 
 use std::os::fd::OwnedFd;
 
@@ -42,7 +42,7 @@ impl Subject for Simulated {
     }
 }
 
-/// The simulated driver with all the faults that a driver has to hide, and small socket buffers.
+/// The simulated driver with all faults that a driver must hide, and small socket buffers.
 struct Faulty<const SEED: u64>;
 
 impl<const SEED: u64> Subject for Faulty<SEED> {
@@ -52,7 +52,7 @@ impl<const SEED: u64> Subject for Faulty<SEED> {
     const CUTS_SENDS: bool = true;
 
     fn driver(pool: BufferPool) -> Sim {
-        // The seeds differ in how much goes wrong, too.
+        // The seeds also differ in the probability of the faults.
         let faults = Faults::hidden([0.05, 0.2, 0.5][SEED as usize]);
         Sim::with_pool(SimOptions { seed: SEED, faults, socket_buffer_size: 16 * 1024 }, pool)
     }

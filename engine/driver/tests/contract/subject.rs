@@ -1,5 +1,5 @@
-//! What the suite has to know of a driver under test: how it is made, and the few things that differ between real sockets
-//! and simulated ones.
+//! What the suite needs to know about a driver under test: how to create it, and the differences between real and
+//! simulated sockets.
 
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
@@ -11,27 +11,27 @@ use socket2::{Domain, Socket, Type};
 
 use crate::pump::Pump;
 
-/// A driver that the suite runs against.
+/// A driver that the suite tests.
 pub(crate) trait Subject {
     type Driver: Driver;
 
     /// The module of its tests.
     const NAME: &'static str;
 
-    /// Whether its sockets are the kernel's, so that descriptors can be adopted, polled and counted.
+    /// Whether it uses the kernel's sockets, so that descriptors can be adopted, polled and counted.
     const REAL: bool;
 
     /// Whether its kernel may take less of a send than there is room for.
     const CUTS_SENDS: bool = false;
 
-    /// Whether it can run here. When it can not, the tests fail, unless the person who runs them said otherwise.
+    /// Returns whether the driver can run here. If it cannot, the tests fail, unless the user has chosen to skip them.
     fn usable() -> bool {
         true
     }
 
     fn driver(pool: BufferPool) -> Self::Driver;
 
-    /// A driver, an address at which a connect is never answered, and what has to be kept for that.
+    /// Returns a driver, an address at which a connect never completes, and descriptors that keep it so.
     fn black_hole() -> (Self::Driver, Address, Vec<OwnedFd>);
 
     fn pump() -> Pump<Self::Driver> {
@@ -43,7 +43,7 @@ pub(crate) trait Subject {
     }
 }
 
-/// A listener whose backlog is full: Linux drops further handshakes until somebody accepts (listen(2)).
+/// Creates a listener with a full backlog: Linux drops further handshakes until a connection is accepted (listen(2)).
 pub(crate) fn full_listener() -> (Address, Vec<OwnedFd>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has free ports");
     let address = listener.local_addr().expect("a bound socket has an address");
@@ -51,18 +51,18 @@ pub(crate) fn full_listener() -> (Address, Vec<OwnedFd>) {
     let listener = Socket::from(listener);
     listener.listen(0).expect("a listener can listen");
     let mut kept: Vec<OwnedFd> = vec![listener.into()];
-    // One more than the backlog is let in, and one more waits half open; the others make sure.
+    // Linux lets in one connection more than the backlog, and one more waits half open. The others make sure of it.
     for _ in 0..4 {
         let client = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket can be made");
         client.set_nonblocking(true).expect("a socket can be non-blocking");
-        // In progress, or already connected; either takes its place in the backlog.
+        // Either in progress or already connected. Both take a place in the backlog.
         let _ = client.connect(&address.into());
         kept.push(client.into());
     }
     (Address::Tcp(address), kept)
 }
 
-/// A directory of this test's own for Unix sockets, removed at the end.
+/// A directory for the Unix sockets of one test, removed at the end.
 pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
@@ -81,7 +81,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What is left behind on failure is in the temporary directory.
+        // If this fails, the files stay in the temporary directory.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -9,13 +9,13 @@ use ringtide_driver::Driver;
 use crate::pump::Pump;
 use crate::subject::Subject;
 
-/// How much later than its deadline a wait may end on a machine that has other things to do.
+/// How late a wait may end after its deadline, on a busy machine.
 const LATE_NS_MAX: u64 = 1_000_000_000;
 
 pub(crate) fn a_wait_ends_at_its_deadline<S: Subject>() {
     let mut pump = S::pump();
     let (listener, _) = pump.server();
-    // What opening the listener started is done.
+    // Waits for everything that opening the listener has started.
     pump.expect_nothing();
     for wait_ns in [1_000, 300_000, 2_000_000, 40_000_000] {
         let deadline_ns = pump.driver.now_ns() + wait_ns;
@@ -44,8 +44,10 @@ pub(crate) fn a_deadline_in_the_past_does_not_wait<S: Subject>() {
     pump.finish(&[listener]);
 }
 
-/// A wait that only a notifier ends. Of a real driver it ends by itself much later, so that a lost wake is a failure and
-/// no hang; the simulated one does so by itself, and its clock would run to any deadline at once.
+/// Waits until a notifier ends the wait.
+///
+/// With a real driver there is a late deadline, so that a lost wake is a failure and not a hang. The simulated driver
+/// has its own limit, and its clock would jump to any deadline at once.
 fn wait_for_notifier<S: Subject>(pump: &mut Pump<S::Driver>) {
     let deadline_ns = S::REAL.then(|| pump.driver.now_ns() + 20_000_000_000);
     pump.turn(deadline_ns);
@@ -67,12 +69,12 @@ pub(crate) fn a_notifier_ends_the_wait<S: Subject>() {
                 notifier.notify();
             }
         });
-        // Early returns are allowed, so it may take more than one turn until the notifier has been rung.
+        // A turn may return early, so it may take more than one turn until the notifier was rung.
         while !rung.load(Ordering::Acquire) {
             wait_for_notifier::<S>(&mut pump);
         }
         thread.join().expect("it only notifies");
-        // Uses up a wake that is left, so that the next round begins without one.
+        // Consumes a wake that may be left, so that the next round begins without one.
         pump.turn(Some(0));
     }
     pump.finish(&[listener]);
@@ -88,6 +90,6 @@ pub(crate) fn a_notify_before_the_turn_is_not_lost<S: Subject>() {
         pump.turn(Some(0));
     }
     drop(pump);
-    // It outlives the driver without harm.
+    // Using the notifier after the driver was dropped is harmless.
     notifier.notify();
 }
