@@ -54,7 +54,7 @@ fn each_failure_is_told_with_its_request_and_what_was_answered() {
         (
             "CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\n\r\n".to_owned(),
             "CONNECT h:80",
-            "refused: this server is no proxy",
+            "refused: this server is not a proxy",
             Some(501),
         ),
         // No head was read, so there is no request.
@@ -83,7 +83,7 @@ fn what_takes_too_long_is_told() {
     let (running, told) = watched(ServiceOptions::default().head_timeout(SHORT).request_timeout(SHORT));
     let mut slow = running.peer();
     slow.send("GET / HT");
-    let reason = "refused: the head of the request did not come in time";
+    let reason = "refused: the head of the request did not arrive in time";
     assert_eq!(told.recv_timeout(PATIENCE).unwrap(), (" ".to_owned(), reason.to_owned(), Some(408)));
     let mut waiting = running.peer();
     waiting.send("GET /wait HTTP/1.1\r\nHost: h\r\n\r\n");
@@ -111,7 +111,7 @@ fn a_failure_is_a_line_and_a_hook_that_panics_harms_nobody() {
     let address = peer.stream.local_addr().unwrap();
     assert_eq!(peer.ask("GET /x HTTP/1.1\r\nHost: h\r\n\r\n").status, 500);
     let line = told.recv_timeout(PATIENCE).unwrap();
-    assert_eq!(line, format!("GET /x from {address}: the handler failed: nothing is at /x (answered 500)"));
+    assert_eq!(line, format!("GET /x from {address}: the handler failed: nothing is at /x (status 500)"));
     let mut peer = Peer::connect(&server.addresses()[0]);
     assert_eq!(peer.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n").text(), "fine");
     server.shutdown().begin();

@@ -130,7 +130,7 @@ fn connections_that_were_accepted_above_the_cap_do_not_wait_for_ever() {
     // One of them is served. The others are closed, and as nobody has read what they sent, reset.
     let lines: Vec<String> =
         (0..CROWD).map(|_| told.recv_timeout(Duration::from_secs(20)).expect("nine are closed")).collect();
-    assert_eq!(lines[0], "2 connections, the most allowed: further ones wait");
+    assert_eq!(lines[0], "the limit of 2 connections is reached: further ones wait");
     for line in &lines[1..] {
         assert!(line.starts_with("from 127.0.0.1:") && line.contains("closed unserved"), "{line}");
     }
