@@ -1,4 +1,4 @@
-//! What an operator is told: errors and panics of handlers, refused requests.
+//! Failure reports: errors and panics of handlers, and refused requests.
 
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::site::Running;
 const PATIENCE: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(60);
 
-/// What was told of a failure: method and target, kind, status.
+/// A reported failure: method and target, kind, status.
 type Told = (String, String, Option<u16>);
 
 fn watched(options: ServiceOptions) -> (Running, Receiver<Told>) {
@@ -57,11 +57,11 @@ fn each_failure_is_told_with_its_request_and_what_was_answered() {
             "refused: this server is not a proxy",
             Some(501),
         ),
-        // No head was read, so there is no request.
+        // The server read no head, so the report has no request.
         ("GET / HTTP/1.1\r\n\r\n".to_owned(), " ", "refused: ", Some(400)),
     ];
     for (request, line, kind, status) in cases {
-        // Behind one that is fine, which is not told of.
+        // Once alone, and once after a valid request, which causes no report.
         for before in ["", "GET / HTTP/1.1\r\nHost: h\r\n\r\n"] {
             let mut peer = running.peer();
             peer.send(format!("{before}{request}"));
@@ -100,7 +100,7 @@ fn a_failure_is_a_line_and_a_hook_that_panics_harms_nobody() {
     });
     let any_port = "127.0.0.1:0".parse().unwrap();
     let options = ServerOptions::default().workers(1).service(service);
-    // Any error that can be shown will do.
+    // Any error that implements `Display` is accepted.
     let server =
         Server::start(&[any_port], &options, async |exchange: Exchange<'_>| match exchange.head().path() {
             "/" => exchange.respond(StatusCode::OK, &[], "fine").map_err(|error| error.to_string()),
