@@ -25,7 +25,7 @@ fn forbid_threads() {
 }
 
 #[test]
-fn work_without_a_thread_is_dropped_and_says_so() {
+fn work_without_a_thread_is_dropped_with_an_error() {
     let refused = thread::spawn(|| {
         forbid_threads();
         let (sender, dropped) = mpsc::channel::<()>();

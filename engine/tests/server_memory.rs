@@ -40,13 +40,13 @@ const _: () = assert!(MANY * MANY_FLOOD_SIZE > WORKER_UNREAD_SIZE_MAX * 3 / 2);
 
 /// A single test, because the harness allocates memory between tests.
 #[test]
-fn connections_cost_what_they_may() {
+fn connections_stay_within_their_memory_bounds() {
     what_is_received_while_handlers_wait_is_bounded();
     a_request_costs_no_allocation_and_an_idle_connection_no_buffer();
-    a_client_that_does_not_read_costs_a_bounded_amount_and_gets_all_in_the_end();
+    a_client_that_does_not_read_costs_bounded_memory_and_loses_nothing();
 }
 
-fn a_client_that_does_not_read_costs_a_bounded_amount_and_gets_all_in_the_end() {
+fn a_client_that_does_not_read_costs_bounded_memory_and_loses_nothing() {
     let any_port = Address::Tcp(([127, 0, 0, 1], 0).into());
     let handled = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&handled);

@@ -177,7 +177,7 @@ fn check(side: Side<'_>, stream: &[u8]) {
 
 /// An invalid head is refused as soon as its invalid byte arrives.
 #[test]
-fn a_bad_head_is_refused_with_its_bad_byte() {
+fn a_bad_head_is_refused_at_its_bad_byte() {
     let responses: &[&[u8]] = &[
         b"HTTP/2",
         b"HTTP/1.x",
@@ -222,7 +222,7 @@ fn ends(events: &[Event]) -> usize {
 }
 
 #[test]
-fn responses_are_the_same_however_they_are_cut() {
+fn responses_do_not_depend_on_the_cuts() {
     for &(requests, stream, messages) in RESPONSES {
         let side = Side::Client(requests);
         let whole = events(side, Limits::default(), stream, []);
@@ -232,7 +232,7 @@ fn responses_are_the_same_however_they_are_cut() {
 }
 
 #[test]
-fn requests_are_the_same_however_they_are_cut() {
+fn requests_do_not_depend_on_the_cuts() {
     for &(stream, messages) in REQUESTS {
         let whole = events(Side::Server, Limits::default(), stream, []);
         assert_eq!(ends(&whole), messages, "{}: {whole:#?}", stream.escape_ascii());

@@ -31,7 +31,7 @@ fn bodies_are_sent_whole_in_every_framing() {
 }
 
 #[test]
-fn a_body_is_echoed_while_it_comes() {
+fn a_body_is_echoed_while_it_arrives() {
     let running = Running::start();
     let mut peer = running.peer();
     let body = large();
@@ -48,7 +48,7 @@ fn a_body_is_echoed_while_it_comes() {
 }
 
 #[test]
-fn chunks_extensions_and_trailers_are_understood_however_they_are_cut() {
+fn chunks_extensions_and_trailers_are_decoded_wherever_they_are_cut() {
     let running = Running::start();
     let mut peer = running.peer();
     let request = "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n\
@@ -79,7 +79,7 @@ fn a_body_can_be_read_into_memory_up_to_a_bound() {
 }
 
 #[test]
-fn the_head_stays_when_its_buffer_goes() {
+fn the_head_outlives_its_buffer() {
     let running = Running::start();
     let mut peer = running.peer();
     assert_eq!(peer.ask(post("/head-after-body", b"")).text(), "the name");
@@ -87,7 +87,7 @@ fn the_head_stays_when_its_buffer_goes() {
 }
 
 #[test]
-fn a_client_is_told_to_go_on_when_its_body_is_wanted() {
+fn a_client_gets_100_continue_when_the_handler_reads_the_body() {
     let running = Running::start();
     let mut peer = running.peer();
     for target in ["/whole", "/echo"] {
@@ -112,7 +112,7 @@ fn a_client_is_told_to_go_on_when_its_body_is_wanted() {
 }
 
 #[test]
-fn a_client_whose_body_is_not_wanted_is_not_told_to_go_on() {
+fn a_client_gets_no_100_continue_when_the_body_is_not_read() {
     let running = Running::start();
     let mut peer = running.peer();
     let response =
@@ -123,7 +123,7 @@ fn a_client_whose_body_is_not_wanted_is_not_told_to_go_on() {
 }
 
 #[test]
-fn a_little_body_that_nobody_reads_is_dropped() {
+fn a_small_unread_body_is_discarded() {
     let running = Running::start();
     let mut peer = running.peer();
     for size in [1, 10_000, 200_000] {
@@ -139,7 +139,7 @@ fn a_little_body_that_nobody_reads_is_dropped() {
 }
 
 #[test]
-fn a_large_body_that_nobody_reads_ends_the_connection_but_not_the_answer() {
+fn a_large_unread_body_ends_the_connection_after_the_response() {
     let running = Running::start();
     let mut peer = running.peer();
     let response = peer.ask("POST /early HTTP/1.1\r\nHost: h\r\nContent-Length: 100000000\r\n\r\nthe start");
@@ -158,7 +158,7 @@ fn a_large_body_that_nobody_reads_ends_the_connection_but_not_the_answer() {
 }
 
 #[test]
-fn a_client_that_ends_inside_its_body_is_told_so() {
+fn a_client_that_ends_inside_its_body_gets_a_400() {
     let running = Running::start();
     for target in ["/whole", "/echo"] {
         let mut peer = running.peer();
@@ -181,7 +181,7 @@ fn a_client_that_ends_inside_its_body_is_told_so() {
 }
 
 #[test]
-fn a_handler_that_panics_or_fails_harms_nobody_else() {
+fn a_handler_that_panics_or_fails_affects_only_its_connection() {
     let running = Running::start();
     let mut other = running.peer();
     assert_eq!(other.ask(GET).status, 200);

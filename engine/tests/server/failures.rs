@@ -36,7 +36,7 @@ fn watched(options: ServiceOptions) -> (Running, Receiver<Told>) {
 }
 
 #[test]
-fn each_failure_is_told_with_its_request_and_what_was_answered() {
+fn each_failure_is_reported_with_its_request_and_status() {
     let (running, told) = watched(ServiceOptions::default());
     let get = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
     let chunks =
@@ -79,7 +79,7 @@ fn each_failure_is_told_with_its_request_and_what_was_answered() {
 }
 
 #[test]
-fn what_takes_too_long_is_told() {
+fn timeouts_are_reported() {
     let (running, told) = watched(ServiceOptions::default().head_timeout(SHORT).request_timeout(SHORT));
     let mut slow = running.peer();
     slow.send("GET / HT");
@@ -92,7 +92,7 @@ fn what_takes_too_long_is_told() {
 }
 
 #[test]
-fn a_failure_is_a_line_and_a_hook_that_panics_harms_nobody() {
+fn a_failure_is_one_line_and_a_panicking_hook_is_contained() {
     let (tell, told) = mpsc::channel();
     let service = ServiceOptions::default().on_error(move |failure| {
         tell.send(failure.to_string()).unwrap();

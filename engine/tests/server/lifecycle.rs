@@ -60,7 +60,7 @@ fn a_shutdown_lets_requests_in_flight_end_and_closes_the_others() {
 }
 
 #[test]
-fn a_shutdown_does_not_wait_for_ever() {
+fn a_shutdown_has_a_time_limit() {
     let shutdown_timeout = Duration::from_millis(50);
     let mut running = Running::with(ServiceOptions::default().shutdown_timeout(shutdown_timeout));
     let mut busy = in_flight(&running);
@@ -74,7 +74,7 @@ fn a_shutdown_does_not_wait_for_ever() {
 }
 
 #[test]
-fn connections_above_the_cap_wait_their_turn() {
+fn connections_above_the_limit_wait() {
     let running = Running::with(ServiceOptions::default().connections_max(2));
     let mut first = running.peer();
     let mut second = running.peer();
@@ -96,7 +96,7 @@ fn connections_above_the_cap_wait_their_turn() {
 }
 
 #[test]
-fn connections_that_were_accepted_above_the_cap_do_not_wait_for_ever() {
+fn connections_accepted_above_the_limit_do_not_wait_forever() {
     const CROWD: usize = 10;
     let (tell, told) = mpsc::channel();
     let service = ServiceOptions::default()
@@ -160,7 +160,7 @@ fn all_threads_serve_one_address() {
 }
 
 #[test]
-fn an_address_that_is_taken_is_refused_whatever_the_number_of_threads() {
+fn an_address_in_use_is_refused_for_any_number_of_threads() {
     let running = Running::with_options(&ServerOptions::default().workers(2));
     for workers in [1, 2] {
         let options = ServerOptions::default().workers(workers);

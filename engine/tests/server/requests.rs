@@ -44,7 +44,7 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
-fn answers_to_requests_of_one_segment_leave_in_one_send() {
+fn responses_to_requests_of_one_segment_are_sent_together() {
     let running = Running::start();
     let mut peer = running.peer();
     peer.send(GET.repeat(50));
@@ -59,7 +59,7 @@ fn answers_to_requests_of_one_segment_leave_in_one_send() {
 }
 
 #[test]
-fn an_earlier_answer_does_not_wait_for_a_later_handler() {
+fn an_earlier_response_does_not_wait_for_a_later_handler() {
     // The later handler never ends by itself.
     let running = Running::with(ServiceOptions::default().shutdown_timeout(Duration::from_millis(50)));
     let mut peer = running.peer();
@@ -121,7 +121,7 @@ fn clients_of_http_1_0_are_served() {
 }
 
 #[test]
-fn what_is_no_request_is_refused_with_its_status() {
+fn invalid_requests_are_refused_with_the_right_status() {
     let running = Running::start();
     let long_target = format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "x".repeat(9000));
     let long_head = format!("GET / HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n", "x".repeat(70_000));
@@ -163,7 +163,7 @@ fn what_is_no_request_is_refused_with_its_status() {
 }
 
 #[test]
-fn a_request_behind_the_last_one_is_not_processed() {
+fn a_request_after_the_last_one_is_not_processed() {
     let running = Running::start();
     let mut peer = running.peer();
     peer.send(format!("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n{GET}"));
@@ -173,7 +173,7 @@ fn a_request_behind_the_last_one_is_not_processed() {
 }
 
 #[test]
-fn a_client_that_ends_its_half_is_answered() {
+fn a_client_that_closes_its_sending_half_gets_its_response() {
     let running = Running::start();
     let mut peer = running.peer();
     peer.send(format!("{GET}GET /large HTTP/1.1\r\nHost: h\r\n\r\n{GET}GET / HT"));
@@ -190,7 +190,7 @@ fn a_client_that_ends_its_half_is_answered() {
 }
 
 #[test]
-fn a_client_that_ends_its_half_is_answered_whenever_the_handler_is_done() {
+fn a_client_that_closes_its_sending_half_gets_a_late_response() {
     let running = Running::start();
     let get = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
     let post = |target: &str| format!("POST {target} HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody");
@@ -218,7 +218,7 @@ fn a_client_that_ends_its_half_is_answered_whenever_the_handler_is_done() {
 }
 
 #[test]
-fn a_client_that_ends_its_half_can_be_taken_for_gone() {
+fn without_half_close_a_closed_sending_half_ends_the_connection() {
     let running = Running::with(ServiceOptions::default().half_close(false));
     for target in ["/later", "/wait", "/begin-and-wait"] {
         let mut peer = running.peer();

@@ -11,7 +11,7 @@ const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 const SHORT: Duration = Duration::from_millis(60);
 
 #[test]
-fn a_head_that_drips_in_is_given_up() {
+fn a_head_that_arrives_too_slowly_is_refused() {
     let head_timeout = Duration::from_millis(300);
     let running = Running::with(ServiceOptions::default().head_timeout(head_timeout));
     // The limit runs from the accept, and for a later head from its first byte.
@@ -42,7 +42,7 @@ fn a_head_that_drips_in_is_given_up() {
 }
 
 #[test]
-fn a_connection_that_never_asks_is_closed() {
+fn a_connection_without_a_first_request_is_closed() {
     let running = Running::with(ServiceOptions::default().head_timeout(SHORT));
     running.peer().expect_end();
 }
@@ -59,7 +59,7 @@ fn an_idle_connection_is_closed_after_its_time() {
 }
 
 #[test]
-fn a_body_that_stops_is_given_up() {
+fn a_body_that_stalls_is_refused() {
     let running = Running::with(ServiceOptions::default().stall_timeout(SHORT));
     let mut peer = running.peer();
     let started = Instant::now();
@@ -74,7 +74,7 @@ fn a_body_that_stops_is_given_up() {
 }
 
 #[test]
-fn a_body_that_goes_on_is_not_given_up() {
+fn a_slow_body_that_continues_is_accepted() {
     let stall_timeout = Duration::from_millis(500);
     let running = Running::with(ServiceOptions::default().stall_timeout(stall_timeout));
     let mut peer = running.peer();
@@ -87,7 +87,7 @@ fn a_body_that_goes_on_is_not_given_up() {
 }
 
 #[test]
-fn a_request_is_given_up_in_the_end_however_well_it_goes() {
+fn a_request_has_a_total_time_limit() {
     let request_timeout = Some(SHORT);
     // The last handler of this test never ends by itself.
     let shutdown_timeout = SHORT;
@@ -123,7 +123,7 @@ fn a_request_is_given_up_in_the_end_however_well_it_goes() {
 }
 
 #[test]
-fn a_client_that_does_not_take_its_answer_is_given_up() {
+fn a_client_that_does_not_receive_its_response_is_closed() {
     let running = Running::with(ServiceOptions::default().stall_timeout(SHORT));
     let mut peer = running.peer();
     peer.send("GET /endless HTTP/1.1\r\nHost: h\r\n\r\n");

@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_counted_body_takes_no_byte_too_many_and_tells_what_is_missing() {
+    fn a_counted_body_takes_only_its_bytes_and_reports_missing_ones() {
         let limits = Limits::default();
         let mut body = BodyDecoder::new(BodyLength::Length(5));
         assert_eq!(body.decode(b"", &limits), Ok((0, BodyEvent::NeedMore)));
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chunked_body_is_complete_only_behind_its_trailers() {
+    fn a_chunked_body_is_complete_only_after_its_trailers() {
         let limits = Limits::default();
         let mut body = BodyDecoder::new(BodyLength::Chunked);
         assert_eq!(body.decode(b"2\r\nab\r\n", &limits), Ok((5, BodyEvent::Data(2))));

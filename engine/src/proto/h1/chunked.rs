@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_are_joined_and_the_bytes_behind_the_last_are_left() {
+    fn chunks_are_joined_and_bytes_after_the_last_stay() {
         let input =
             b"5\r\nhello\r\n00000000000000a\r\n wide worl\r\n1 \t;a=b ; c=\"d\t\xfc\"\r\nd\r\n000\r\n\r\nnext";
         let (data, trailers, consumed) = decode(input, &Limits::default()).unwrap();

@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tunnel_begins_right_behind_the_head() {
+    fn a_tunnel_begins_right_after_the_head() {
         for (request, bytes) in [
             (RequestKind::Connect, &b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n\x16\x03"[..]),
             (RequestKind::Upgrade, b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n\x16\x03"),
@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_begins_behind_an_error() {
+    fn nothing_begins_after_an_error() {
         let mut codec = codec(RequestKind::Other);
         codec.decode(&mut b"SSH-2.0\r\n".to_owned()).unwrap_err();
         codec.begin(RequestKind::Other);
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn a_close_that_was_announced_is_told_from_other_ends() {
+    fn an_announced_close_differs_from_other_ends() {
         for (head, announced) in [
             (&b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"[..], true),
             (b"HTTP/1.0 200 OK\r\nConnection: x, Close\r\n\r\n", true),

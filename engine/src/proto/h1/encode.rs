@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_one_host() {
+    fn exactly_one_host_is_required() {
         let heads = [
             (Version::Http11, &[][..], Err(HostError::Missing)),
             (Version::Http10, &[], Ok(())),

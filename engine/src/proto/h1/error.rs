@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_told_the_status_to_answer_with() {
+    fn each_error_suggests_a_status() {
         let version = Error::Head(SyntaxError { part: SyntaxPart::UnsupportedVersion, offset: 0 });
         let cases = [
             (version, 505),

@@ -452,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_is_found_whatever_its_case_and_all_of_a_name_in_order() {
+    fn fields_are_found_in_any_case_and_in_order() {
         let fields = Fields { lines: b"Via: a\r\nX: 0\r\nVIA: b\r\n\r\n" };
         assert_eq!(fields.get("via"), Some(&b"a"[..]));
         assert_eq!(fields.get_all("vIa").collect::<Vec<_>>(), [b"a", b"b"]);

@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_response_head_is_found_whatever_ends_its_lines() {
+    fn a_response_head_may_end_its_lines_with_lf_or_crlf() {
         for bytes in [&b"HTTP/1.1 200 OK\r\nA: b\r\n\r\nbody"[..], b"HTTP/1.1 200 OK\nA: b\n\nbody"] {
             let meta = response(bytes).unwrap().unwrap();
             let head = super::super::head::ResponseHead::from_parts(bytes, meta);
@@ -491,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_of_a_target_is_taken_with_its_method() {
+    fn every_form_of_a_target_is_accepted_with_its_method() {
         let lines: [&[u8]; 9] = [
             b"GET /a?b#c HTTP/1.1\r\n\r\n",
             b"GET http://example.org/ HTTP/1.1\r\n\r\n",

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_shrink_against_the_contract_do_no_harm() {
+    fn input_that_shrinks_against_the_contract_is_harmless() {
         let mut scan = HeadScan::default();
         assert!(
             scan.response(

@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lone_cr_or_lf_is_no_empty_line() {
+    fn a_lone_cr_or_lf_is_not_an_empty_line() {
         let expected = SyntaxError { part: SyntaxPart::LineEnd, offset: 1 };
         assert_eq!(codec().decode(b"\rGET / HTTP/1.1\r\n\r\n"), Err(Error::Head(expected)));
         let expected = SyntaxError { part: SyntaxPart::BareLf, offset: 0 };
