@@ -1,4 +1,4 @@
-"""Where a campaign runs: its tools, its cores, and the facts that its results must name."""
+"""The environment of a campaign: its tools, its cores, and the facts to record with its results."""
 
 import os
 import platform
@@ -21,14 +21,15 @@ HOW_TO_GET = {
     "taskset": "the Debian package util-linux",
 }
 
+
 def find_tool(name):
-    """The path of a tool. Also looks into sbin and cargo's folder, which are not on every PATH."""
+    """Returns the path of a tool. Also searches sbin and cargo's folder, which are not in every PATH."""
     places = [os.environ.get("PATH", ""), "/usr/sbin", str(Path.home() / ".cargo" / "bin")]
     return shutil.which(name, path=os.pathsep.join(places))
 
 
 def require_tools():
-    """The paths of all tools by name. The error lists all that are missing, and how to get them."""
+    """Returns the paths of all tools by name. The error lists all missing tools and how to install them."""
     tools = {name: find_tool(name) for name in HOW_TO_GET}
     missing = [f"  {name}: {HOW_TO_GET[name]}" for name, path in tools.items() if path is None]
     if missing:
@@ -50,7 +51,7 @@ def require_open_files(needed):
 
 
 def two_cores():
-    """The core of the generator and the core of the server."""
+    """Returns the core of the generator and the core of the server."""
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         raise BenchError("two cores are needed, one for the generator and one for the server")
@@ -58,7 +59,7 @@ def two_cores():
 
 
 def build():
-    """Builds all of our own that is measured, as a user would."""
+    """Builds all programs of ours that are measured, as a user would."""
     for arguments in (["-p", "ringtide-loadgen"], ["-p", "ringtide-driver", "--examples"],
                       ["-p", "ringtide", "--example", "client_cost"]):
         command = ["cargo", "build", "--release", "--quiet", *arguments]
@@ -67,7 +68,7 @@ def build():
 
 
 def machine():
-    """A neutral name for the machine: how many cores of what model."""
+    """Returns a neutral name for the machine: the number and model of its cores."""
     model = re.sub(r"\([^)]*\)|@.*|\b(cpu|processor|with)\b", " ", cpu_model().lower())
     slug = re.sub(r"[^a-z0-9]+", "-", model).strip("-")
     return f"{os.cpu_count()}core-{slug or platform.machine()}"
@@ -82,7 +83,7 @@ def cpu_model():
 
 
 def describe(tools, cores):
-    """The contents of environment.json."""
+    """Returns the contents of environment.json."""
     governor = Path(f"/sys/devices/system/cpu/cpu{cores[0]}/cpufreq/scaling_governor")
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return {
@@ -115,6 +116,6 @@ def git(*arguments):
 
 
 def output(command):
-    """What a command prints, on whichever stream (nginx -v uses stderr; wrk -v exits with 1)."""
+    """Returns what a command prints on either stream (nginx -v uses stderr; wrk -v exits with 1)."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     return done.stdout.strip()

@@ -1,5 +1,5 @@
-"""The one error that ends a campaign: something is missing, did not run, or printed what cannot be read."""
+"""The error that ends a campaign: something is missing, did not run, or printed an unreadable result."""
 
 
 class BenchError(Exception):
-    """The user sees its text and nothing else."""
+    """The user sees only its text."""

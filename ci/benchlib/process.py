@@ -10,8 +10,8 @@ from pathlib import Path
 
 from .errors import BenchError
 
-# How often to read the peak memory of a running generator. The peak in wait4's rusage does not serve: it is never below
-# that of the process that forked, here a Python interpreter.
+# How often to read the peak memory of a running generator. The peak in wait4's rusage is useless here: it is at least the
+# peak of the process that forked, a Python interpreter.
 SAMPLE_SECONDS = 0.1
 STOP_SECONDS = 10
 LISTEN_SECONDS = 10
@@ -19,7 +19,7 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 class Finished:
-    """What a generator printed and used in a run that has ended."""
+    """What a generator printed and used during a complete run."""
 
     def __init__(self, stdout, usage, rss_peak_bytes, seconds):
         self.stdout = stdout
@@ -57,7 +57,7 @@ def run(command, core, timeout):
 
 
 def peak_of(pid):
-    """The peak resident memory of a process, or 0 if it has ended."""
+    """Returns the peak resident memory of a process, or 0 if it has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -67,7 +67,7 @@ def peak_of(pid):
 
 
 class Server:
-    """A server pinned to one core, running while its `with` lasts. `port` is where it listens."""
+    """A server pinned to one core. It runs inside its `with` block and listens at `port`."""
 
     def __init__(self, name, command, core, port=None):
         self.name = name
@@ -112,7 +112,7 @@ class Server:
         self.errors.close()
 
     def pause(self):
-        """Pauses the process. If it spins, it would otherwise take half of the core from another."""
+        """Pauses the process, because a spinning process would take half of the core from another."""
         self.process.send_signal(signal.SIGSTOP)
 
     def resume(self):
@@ -122,7 +122,7 @@ class Server:
         return f"http://127.0.0.1:{self.port}{path}"
 
     def cpu_seconds(self):
-        """User and system time so far, of the process and its children (such as the worker of nginx)."""
+        """Returns the user and system time so far, of the process and its children (such as the worker of nginx)."""
         user = system = 0
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         for pid in [self.process.pid, *children]:
@@ -137,7 +137,7 @@ class Server:
         return self.errors.read().decode(errors="replace").strip()
 
     def _wait_until_it_listens(self):
-        # Looked up, not tried: the server would count a trial connection.
+        # Reads the kernel's table instead of connecting, because the server would count that connection.
         listening = f"0100007F:{self.port:04X} 00000000:0000 0A"
         give_up = time.monotonic() + LISTEN_SECONDS
         while listening not in Path("/proc/net/tcp").read_text():
@@ -152,6 +152,6 @@ class Server:
 
 
 def machine_times():
-    """Seconds since boot, summed over all cores: (all, given to other guests by the hypervisor)."""
+    """Returns seconds since boot, summed over all cores: (all, given to other guests by the hypervisor)."""
     fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
     return sum(fields) / TICKS_PER_SECOND, fields[7] / TICKS_PER_SECOND

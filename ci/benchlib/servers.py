@@ -18,7 +18,7 @@ worker_rlimit_nofile 20000;
 http {{
     log_format what '$request_method $status';
     access_log {access_log};
-    # By default nginx closes after 1,000 requests, so reconnecting would be part of what is measured.
+    # By default nginx closes a connection after 1,000 requests, so reconnects would be part of the measurement.
     keepalive_requests 1000000000;
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/proxy;
@@ -54,7 +54,7 @@ def ringtide(core):
 
 @contextlib.contextmanager
 def nginx(tools, core, access_log=None):
-    """nginx with one worker that answers `return 200`; with `access_log`, it logs method and status there."""
+    """nginx with one worker and `return 200`. With `access_log`, it logs method and status there."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="ringtide-nginx-") as folder:
         configuration = Path(folder) / "nginx.conf"
@@ -66,7 +66,7 @@ def nginx(tools, core, access_log=None):
 
 
 def free_port():
-    """A port that was free a moment ago."""
+    """Returns a port that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

@@ -9,14 +9,14 @@ from .errors import BenchError
 
 # A round is repeated if the hypervisor gave more than this share of it to other guests.
 STEAL_SHARE_MAX = 0.01
-# At most this many rounds of a subject are repeated. Further disturbed ones count, and the summary names them.
+# At most this many rounds of a subject are repeated. Further disturbed rounds count, and the summary names them.
 REPEATS_MAX = 5
 # How long a generator may take beyond its measured time; opening 9,000 connections takes a while.
 GRACE_SECONDS = 60
 
 
 class Settings:
-    """What the command line asks for, and what the machine offers."""
+    """The options of the command line and the resources of the machine."""
 
     def __init__(self, tools, cores, rounds, duration, smoke):
         self.tools = tools
@@ -27,7 +27,8 @@ class Settings:
 
 
 class Case:
-    """One tool against one server. `before(server)` runs before it, `after(server)` after it; its figures join the record."""
+    """One tool against one server. `before(server)` runs before the tool, `after(server)` after it. The figures of `after` are
+    part of the record."""
 
     def __init__(self, name, tool, server, path="/", before=None, after=None):
         self.name = name
@@ -47,7 +48,7 @@ def measure(settings, subject, cases):
     turn = 0
     while counted < settings.rounds:
         all_before, stolen_before = process.machine_times()
-        # Each round begins with another tool, so that no tool always runs after the same other one.
+        # Each round begins with a different tool, so that a tool does not always run after the same other one.
         order = cases[turn % len(cases):] + cases[:turn % len(cases)]
         round_records = [measure_one(settings, subject, case) for case in order]
         all_after, stolen_after = process.machine_times()
@@ -103,7 +104,7 @@ def measure_one(settings, subject, case):
 
 
 class Results:
-    """The records of a subject, and the figures that bars need from the counted ones."""
+    """The records of a subject, and the figures for its bars, from the counted records."""
 
     def __init__(self, records):
         self.records = records
@@ -122,7 +123,7 @@ class Results:
         return statistics.median(self.values(case, metric).values())
 
     def ratio(self, case, base, metric):
-        """The median of the ratios within each round, so that a drift of the machine cancels out."""
+        """Returns the median of the ratios within each round, so that a drift of the machine cancels out."""
         numerators, denominators = self.values(case, metric), self.values(base, metric)
         return statistics.median(numerators[r] / denominators[r] for r in numerators if r in denominators)
 

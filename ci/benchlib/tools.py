@@ -10,7 +10,7 @@ import re
 from .environment import RELEASE
 from .errors import BenchError
 
-# With more failures than this a run proves nothing. Some tools count requests cut off at the end as failures.
+# A run with a larger share of failures is not used. Some tools count requests cut off at the end as failures.
 FAILED_SHARE_MAX = 0.001
 
 
@@ -44,7 +44,7 @@ def ringtide(duration, connections, *flags, name="ringtide"):
 
 def wrk(tools, duration, connections, *flags):
     def command(url):
-        # wrk takes whole seconds only.
+        # wrk accepts only whole seconds.
         return [tools["wrk"], "-t1", f"-c{connections}", f"-d{max(1, round(duration))}s", *flags, url]
 
     return Tool("wrk", command, read_wrk)
@@ -78,7 +78,7 @@ def client_cost(duration, tasks, client):
     def command(url):
         return [str(RELEASE / "examples" / "client_cost"), client, url, str(tasks), str(round(duration * 1000))]
 
-    # It ends with an error when a request fails, and says the same as the floor.
+    # It exits with an error when a request fails. Its output has the format of the floor.
     return Tool(client, command, read_floor)
 
 
@@ -111,7 +111,7 @@ def non_success(statuses):
 def read_oha(text):
     report = json.loads(text)
     statuses = report["statusCodeDistribution"]
-    # Requests in flight at the end are "aborted due to deadline"; they did not fail.
+    # Requests in flight at the end are "aborted due to deadline". These are not failures.
     errors = {kind: count for kind, count in report["errorDistribution"].items() if kind != "aborted due to deadline"}
     return {
         "requests": sum(statuses.values()),

@@ -1,1 +1,1 @@
-"""What ci/layers finds out about the files of a crate."""
+"""The analysis of source files for ci/layers."""

@@ -1,8 +1,11 @@
-"""Which source file of a crate uses which, by the paths in its code.
+"""Finds which source file of a crate uses which, by the paths in its code.
 
-A use belongs to the file that defines the name, whichever parents it was given out through: `pub use self::child::Name` in a parent
-makes a name and is no use of the child, unless the parent's own code says `Name`; nor is `mod child;`. Importing a module is no use
-either: what is then taken from it is. Unit tests may use what they like, and methods are not seen: they have no path.
+A use counts for the file that defines the name, even if parent modules re-export it. Not a use:
+
+- `pub use self::child::Name` in a parent, unless the parent's own code mentions `Name`, and `mod child;`;
+- the import of a module: only the names taken from the module count;
+- anything in a unit test;
+- methods, because they have no path.
 """
 
 import re
@@ -12,14 +15,14 @@ PATH = re.compile(rf"(?<![\w:.]){NAME}(?:\s*::\s*{NAME})+")
 USE = re.compile(r"(?<!\w)(pub(?:\s*\([^)]*\))?\s+)?use\s+([^;]+);")
 TESTS = re.compile(r"#\[cfg\((?:all\()?test\b[^\]]*\]\s*(?:#\[[^\]]*\]\s*)*(?:pub(?:\([^)]*\))?\s+)?mod\s+\w+\s*\{")
 TEST_FILES = re.compile(r"#\[cfg\(test\)\]\s*(?:#\[[^\]]*\]\s*)*mod\s+(\w+)\s*;")
-# Strings, characters and comments: no paths, and braces that close nothing. Lifetimes are no characters.
+# Strings, characters and comments. Paths and braces in them do not count. Lifetimes are not characters.
 NO_CODE = re.compile(
     r'//[^\n]*|/\*.*?\*/|b?r(?P<hashes>#*)".*?"(?P=hashes)|b?"(?:\\.|[^"\\])*"|b?\'(?:\\[^\n]*?|[^\\\'\n])\'', re.S
 )
 
 
 class File:
-    """One source file: its module's path, and what its code imports and says."""
+    """One source file: the path of its module, its imports and its code."""
 
     def __init__(self, path, module):
         self.path, self.module = path, module
@@ -35,7 +38,7 @@ class File:
 
 
 class Crate:
-    """All files below one `src`."""
+    """All files of one `src` folder."""
 
     def __init__(self, source, name):
         self.name = name
@@ -48,7 +51,7 @@ class Crate:
         }
 
     def uses(self):
-        """For each file, by its path, the files that it uses, each with the line of one use."""
+        """Returns, for the path of each file, the files that it uses, each with the line of one use."""
         graph = {file.path: {} for file in self.files.values()}
         for file in self.files.values():
             for used, line in self.uses_of(file):
@@ -68,7 +71,7 @@ class Crate:
                 yield used, line_at(file.body, found.start())
 
     def resolve(self, segments, module, seen=frozenset()):
-        """What a path in `module` leads to: ("item" or "module", its module), or (None, None) when that is outside of the crate."""
+        """Resolves a path in `module`: ("item" or "module", its module), or (None, None) if it leads out of the crate."""
         first, rest = segments[0], list(segments[1:])
         if first in ("crate", self.name):
             return self.walk((), rest, seen)
@@ -106,7 +109,7 @@ def module_of(path, source):
 
 
 def code_of(path):
-    """The code of a file with its lines kept: no comments, strings and unit tests."""
+    """Returns the code of a file without comments, strings and unit tests. The line numbers stay the same."""
     return without_tests(NO_CODE.sub(lambda found: "\n" * found.group().count("\n"), path.read_text()))
 
 
@@ -121,7 +124,7 @@ def without_tests(code):
 
 
 def leaves(tree, prefix=()):
-    """Each path in a `use`, with the name that it gets."""
+    """Yields each path in a `use`, with the name that it gets."""
     tree = tree.strip()
     brace = tree.find("{")
     if brace < 0:
@@ -146,7 +149,7 @@ def line_at(text, index):
 
 
 def circles(graph):
-    """The shortest circle through each group of nodes that lead to each other; one for each group."""
+    """Returns the shortest circle of each group of nodes that reach each other; one per group."""
     left, found = set(graph), []
     while left:
         start = min(left)

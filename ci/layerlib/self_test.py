@@ -1,11 +1,11 @@
-"""The proof that the search for circles finds them, and what it must not take for one: crates of a few lines each."""
+"""Tests that the search finds circles, and reports none where there is none. The test crates have a few lines each."""
 
 import tempfile
 from pathlib import Path
 
 from .files import Crate, circles
 
-# What each shows, its files, and the files of its circles.
+# What each crate shows, its files, and the files of its circles.
 CRATES = [
     ("imports both ways", {"lib.rs": "mod a;\nmod b;", "a.rs": "use crate::b::B;", "b.rs": "use crate::a::A;"}, [{"a.rs", "b.rs"}]),
     ("a path in the code", {"a.rs": "fn a() { crate::b::b(); }", "b.rs": "use super::a::{self};\nfn b() { a::a() }"}, [{"a.rs", "b.rs"}]),
@@ -39,7 +39,7 @@ CRATES = [
 
 
 def faults():
-    """What the search gets wrong."""
+    """Returns the cases that the search gets wrong."""
     wrong = []
     for what, files, expected in CRATES:
         with tempfile.TemporaryDirectory() as folder:

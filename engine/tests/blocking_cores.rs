@@ -1,15 +1,15 @@
-//! Threads for work that blocks are not bound to the core of the pinned worker that started them.
+//! The threads for blocking work are not pinned to the core of the worker that started them.
 //!
-//! A test of its own, as the threads of a process are shared by all of its tests.
+//! A test program of its own, because all tests of a process share these threads.
 
-// Only Linux pins workers and tells where a thread may run.
+// Only Linux pins workers and reports where a thread may run.
 #![cfg(target_os = "linux")]
 
 use std::fs;
 
 use ringtide::runtime::{Worker, WorkerOptions, spawn_blocking};
 
-/// Where this thread may run.
+/// Returns the cores that this thread may run on.
 fn cores() -> String {
     let status = fs::read_to_string("/proc/thread-self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();

@@ -1,8 +1,8 @@
-//! Work that blocks, where the system gives no thread to do it on.
+//! Blocking work when the system refuses to create a thread.
 //!
-//! A test of its own, as threads that other tests have started would do the work.
+//! A test program of its own, because threads of other tests would do the work.
 
-// The refusal is seccomp's.
+// The test uses seccomp to refuse the thread.
 #![cfg(target_os = "linux")]
 
 use std::io::ErrorKind;
@@ -13,7 +13,7 @@ use ringtide::resolve;
 use ringtide::runtime::{JoinError, spawn_blocking};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 
-/// Has this thread start no other, as a limit on their number does (pthread_create(3), `EAGAIN`).
+/// Makes thread creation fail on this thread, like a limit on the number of threads (pthread_create(3), `EAGAIN`).
 fn forbid_threads() {
     let architecture = TargetArch::try_from(std::env::consts::ARCH).unwrap();
     let rules = [libc::SYS_clone, libc::SYS_clone3].map(|call| (call, Vec::new()));
@@ -25,7 +25,7 @@ fn forbid_threads() {
 }
 
 #[test]
-fn work_without_a_thread_is_dropped_and_says_so() {
+fn work_without_a_thread_is_dropped_with_an_error() {
     let refused = thread::spawn(|| {
         forbid_threads();
         let (sender, dropped) = mpsc::channel::<()>();

@@ -1,4 +1,4 @@
-//! What connections cost the server. A test program of its own, as it counts all memory.
+//! The memory that connections cost the server. A test program of its own, because it counts all memory of the process.
 
 use std::convert::Infallible;
 use std::io::{ErrorKind, Read, Write};
@@ -22,31 +22,31 @@ const GREEDY: usize = 4;
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 const BODY_SIZE: usize = 1_000;
 
-/// What a connection may hold beside unread bytes: the requests at hand and the answers that are queued and sent, each in a buffer that
-/// may have grown to twice of what is in it, and its own state.
+/// What a connection may hold besides unread bytes: its state, the requests in progress, and the responses that are
+/// queued or being sent. Each buffer may have grown to twice its content.
 const AT_WORK_SIZE: usize = (16 + 32 + 32 + 8) * 1024;
 
-/// What a multishot receive may bring before it can be stopped where the kernel does not count (before Linux 6.17).
+/// What a multishot receive may deliver before it stops, on kernels that do not limit it (before Linux 6.17).
 const BURST_SIZE: usize = 32 * 16 * 1024;
 
-/// Connections that pipeline while their handlers wait: each of the first ones sends more than a connection may hold.
+/// Connections that pipeline while their handlers wait. Each of these sends more than a connection may hold.
 const FEW: usize = 300;
 const FEW_FLOOD_SIZE: usize = 400 * 1024;
 
-/// All of them together send more than a worker may hold.
+/// All of these together send more than a worker may hold.
 const MANY: usize = 1_200;
 const MANY_FLOOD_SIZE: usize = 100 * 1024;
 const _: () = assert!(MANY * MANY_FLOOD_SIZE > WORKER_UNREAD_SIZE_MAX * 3 / 2);
 
-/// One test, as the harness allocates when one ends and another begins.
+/// A single test, because the harness allocates memory between tests.
 #[test]
-fn connections_cost_what_they_may() {
+fn connections_stay_within_their_memory_bounds() {
     what_is_received_while_handlers_wait_is_bounded();
     a_request_costs_no_allocation_and_an_idle_connection_no_buffer();
-    a_client_that_does_not_read_costs_a_bounded_amount_and_gets_all_in_the_end();
+    a_client_that_does_not_read_costs_bounded_memory_and_loses_nothing();
 }
 
-fn a_client_that_does_not_read_costs_a_bounded_amount_and_gets_all_in_the_end() {
+fn a_client_that_does_not_read_costs_bounded_memory_and_loses_nothing() {
     let any_port = Address::Tcp(([127, 0, 0, 1], 0).into());
     let handled = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&handled);
@@ -62,7 +62,7 @@ fn a_client_that_does_not_read_costs_a_bounded_amount_and_gets_all_in_the_end() 
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream
     };
-    // Whatever the server makes once has been made.
+    // The first request makes the server do its one-time allocations.
     let mut other = connect();
     let response_size = ask(&mut other);
     let unread_max = unread_max();
@@ -85,7 +85,7 @@ fn a_client_that_does_not_read_costs_a_bounded_amount_and_gets_all_in_the_end() 
     let held = ALLOCATOR.live_bytes() - before;
     assert!(held < GREEDY * (unread_max + AT_WORK_SIZE), "{held} bytes for {GREEDY} connections");
     assert!(handled.load(Ordering::SeqCst) * 2 < sent.iter().sum::<usize>() / REQUEST.len());
-    // The others do not notice.
+    // Other clients are not affected.
     assert_eq!(ask(&mut other), response_size);
 
     for (stream, sent) in greedy.iter_mut().zip(sent) {
@@ -177,7 +177,7 @@ fn what_is_received_while_handlers_wait_is_bounded() {
         while clients.len() < count {
             let mut stream = TcpStream::connect(address).unwrap();
             stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
-            // The socket's buffers take what the server does not.
+            // The buffers of the socket hold what the server does not read.
             stream.write_all(flood.as_bytes()).unwrap();
             clients.push((stream, requests));
         }
@@ -194,7 +194,7 @@ fn what_is_received_while_handlers_wait_is_bounded() {
         );
     }
 
-    // The others are served meanwhile, also one whose request is larger than what a connection may leave unread.
+    // Meanwhile, other clients are served, even if a request is larger than what a connection may leave unread.
     let body = vec![b'x'; 1_000_000];
     let mut other = TcpStream::connect(address).unwrap();
     other.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -204,7 +204,7 @@ fn what_is_received_while_handlers_wait_is_bounded() {
         assert_eq!(responses(&mut other, 1), b"1000000");
     }
 
-    // And nobody is forgotten.
+    // Finally, every waiting client gets its responses.
     release.store(true, Ordering::SeqCst);
     for (client, requests) in &mut clients {
         assert_eq!(responses(client, *requests), b"0000000");
@@ -214,13 +214,13 @@ fn what_is_received_while_handlers_wait_is_bounded() {
     server.join();
 }
 
-/// What a connection may hold unread.
+/// Returns how many unread bytes a connection may hold.
 fn unread_max() -> usize {
-    // On a thread of its own, as the end of a ring may interrupt system calls of its thread.
+    // On a thread of its own, because the end of a ring may interrupt system calls of its thread.
     let statistics = std::thread::spawn(|| {
         let mut worker = Worker::new(&WorkerOptions::default()).unwrap();
         let any_port = Address::Tcp(([127, 0, 0, 1], 0).into());
-        // Whether the kernel counts is asked for by a worker that listens.
+        // Only a worker that listens asks whether the kernel limits receives.
         worker.block_on(async move {
             let _listener = ringtide::stream::Listener::bind(&any_port, false).unwrap();
             runtime::statistics()
@@ -231,7 +231,7 @@ fn unread_max() -> usize {
     UNREAD_SIZE_MAX as usize + if stops { 0 } else { BURST_SIZE }
 }
 
-/// Waits until `done`, and then until the memory in use does not change any more.
+/// Waits until `done` returns true, and then until the memory in use is stable.
 fn settle(done: impl Fn() -> bool) {
     let started = Instant::now();
     let mut last = 0;
@@ -242,7 +242,7 @@ fn settle(done: impl Fn() -> bool) {
     }
 }
 
-/// Reads so many responses with bodies of seven bytes, and gives the last body.
+/// Reads `count` responses with bodies of seven bytes. Returns the last body.
 fn responses(stream: &mut TcpStream, count: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     let (mut found, mut from) = (0, 0);
@@ -264,7 +264,7 @@ fn responses(stream: &mut TcpStream, count: usize) -> Vec<u8> {
     }
 }
 
-/// The size of the whole response.
+/// Returns the size of the whole response.
 fn ask(stream: &mut TcpStream) -> usize {
     stream.write_all(REQUEST).unwrap();
     let mut buffer = vec![0; 64 * 1024];

@@ -1,4 +1,4 @@
-//! The command line from outside: what it refuses, what it says, and its exit codes. Nothing here connects.
+//! The command line from outside: rejected input, messages and exit codes. No test here connects to anything.
 
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
@@ -13,7 +13,8 @@ fn run(words: &[&str]) -> Output {
     ringtide().args(words).output().expect("the binary starts")
 }
 
-/// The command ends with 2, prints nothing to standard output, and its message holds each of `says`.
+/// Checks that the command exits with 2, prints nothing to standard output, and that its message contains each of
+/// `says`.
 #[track_caller]
 fn refused(words: &[&str], says: &[&str]) {
     let output = run(words);
@@ -213,7 +214,7 @@ fn too_low_a_hard_limit_on_descriptors_is_said_before_the_run() {
             "-c 1000 -t 1",
             &["1000 connections and 1 thread need 1056 open files", "at most 8 connections"][..],
         ),
-        // The threads need this many.
+        // The threads alone need this many.
         (4096, "-c 1000 -t 1000", &["1000 connections and 1000 threads", "use at most 127 threads (-t)"]),
     ] {
         let output = Command::new("sh")

@@ -1,4 +1,4 @@
-//! The embedded server from outside: what each path answers, and that the counts are exact.
+//! The embedded server from outside: the response of each path, and exact counts.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -26,7 +26,7 @@ impl Running {
         stream
     }
 
-    /// Sends requests on a new connection, which the last of them closes; returns everything that comes back.
+    /// Sends requests on a new connection; the last request closes it. Returns all bytes received.
     fn ask(&self, requests: &str) -> Vec<u8> {
         let mut stream = self.connect();
         stream.write_all(requests.as_bytes()).unwrap();
@@ -35,7 +35,7 @@ impl Running {
         response
     }
 
-    /// The status and the body of the answer to one request.
+    /// Returns status and body of the response to one request.
     fn get(&self, target: &str) -> (u16, Vec<u8>) {
         split(&self.ask(&request("GET", target, "")))
     }
@@ -152,7 +152,7 @@ fn flaky_outcome(running: &Running) -> &'static str {
     let mut stream = running.connect();
     let before = running.handle().requests().received;
     stream.write_all(request("GET", "/flaky?p=0.5", "").as_bytes()).unwrap();
-    // What is answered is answered as soon as it is received.
+    // If the server responds at all, it does so as soon as it receives the request.
     while running.handle().requests().received == before {
         std::thread::yield_now();
     }
@@ -204,11 +204,11 @@ fn the_counts_are_exact_over_all_threads() {
     for round in 1..=20 {
         let answers = running.ask(&requests);
         assert_eq!(text(&answers).matches("HTTP/1.1 200 OK").count(), 99);
-        // An answer that has arrived has been counted.
+        // A response is counted before it arrives.
         let expected = Requests { received: round * 100, answered: round * 100 };
         assert_eq!(running.handle().requests(), expected);
     }
-    // Bytes that are no request are not counted.
+    // Bytes that are not a request are not counted.
     assert_eq!(split(&running.ask("nonsense\r\n\r\n")).0, 400);
     assert_eq!(running.get("/bytes/1").0, 200);
     assert_eq!(running.end(), Requests { received: 2001, answered: 2001 });

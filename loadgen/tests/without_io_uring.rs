@@ -1,11 +1,11 @@
-//! Everything works where io_uring is forbidden: these tests run the binary under a seccomp filter that refuses the
-//! system calls, as containers do. They fail where the filter cannot be installed; nothing skips them. Others run it
-//! where io_uring is allowed, but not the memory for its rings.
+//! Everything works where io_uring is forbidden. These tests run the binary under a seccomp filter that refuses the
+//! system calls, as containers do. They are never skipped: they fail if the filter cannot be installed. Other tests
+//! allow io_uring, but not the memory for its rings.
 //!
-//! A filter binds a thread and everything that it starts (seccomp(2)), so a separate thread installs it, starts the
-//! binary and ends.
+//! A filter applies to a thread and everything that it starts (seccomp(2)). So a separate thread installs it, starts
+//! the binary and ends.
 
-// Elsewhere there is no io_uring to forbid.
+// Other systems have no io_uring to forbid.
 #![cfg(target_os = "linux")]
 
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ const ERRNOS: [(&str, i32); 2] =
 /// io_uring_setup, io_uring_enter, io_uring_register: the same numbers on every architecture.
 const CALLS: [i64; 3] = [425, 426, 427];
 
-/// Refuses io_uring to this thread and everything that it starts.
+/// Forbids io_uring for this thread and everything that it starts.
 fn forbid_io_uring(errno: i32) {
     let architecture =
         TargetArch::try_from(std::env::consts::ARCH).expect("seccompiler knows this architecture");
@@ -46,7 +46,7 @@ fn forbid_io_uring(errno: i32) {
     assert!(status.lines().any(|line| line.split_whitespace().eq(["Seccomp:", "2"])), "{status}");
 }
 
-/// The binary with `words`, under a filter that answers `errno`, to its end.
+/// Runs the binary with `words` to its end, under a filter that fails with `errno`.
 fn forbidden(errno: i32, words: &[&str]) -> Output {
     thread::scope(|scope| {
         let filtered = scope.spawn(|| {
@@ -60,20 +60,22 @@ fn forbidden(errno: i32, words: &[&str]) -> Output {
 fn ringtide(words: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_ringtide"))
         .args(words)
-        // The fallback would then be the user's choice.
+        // With this variable, the fallback would be the user's choice.
         .env_remove("RINGTIDE_DRIVER")
         .stdin(Stdio::null())
         .output()
         .expect("the binary starts")
 }
 
-/// The binary with `words` to its end, by a user who may lock at most `kib` KiB of memory (`RLIMIT_MEMLOCK`), and whether it was sure to have
-/// all of that for itself. So it is where root, whom no limit binds, runs the tests: each run is another user's then. One user's
-/// processes share the limit, and what one had locked counts for a while after its end.
+/// Runs the binary with `words` to its end, as a user who may lock at most `kib` KiB of memory (`RLIMIT_MEMLOCK`).
+///
+/// Also returns whether the run surely had that much for itself. This is so if root runs the tests: root has no limit,
+/// and each run gets a user of its own. The processes of one user share the limit, and locked memory still counts for a
+/// while after a process has ended.
 fn with_locked_memory(kib: u32, words: &[&str]) -> (Output, bool) {
     static USERS: AtomicU32 = AtomicU32::new(0);
-    // A shell lowers the limit between fork and exec, where Rust code would be unsafe; one that is lower already stays. The directory of the
-    // binary need not be open to that user, so it is handed over as a file.
+    // A shell lowers the limit between fork and exec, where Rust code would be unsafe; a lower limit remains. The
+    // binary is passed as an open file, because that user may have no access to its directory.
     let binary = fs::File::open(env!("CARGO_BIN_EXE_ringtide")).expect("it has been built");
     let mut command = Command::new("/bin/sh");
     command
@@ -84,7 +86,7 @@ fn with_locked_memory(kib: u32, words: &[&str]) -> (Output, bool) {
         .stdin(binary);
     let is_root = geteuid().is_root();
     if is_root {
-        // Apart from those of this test in another checkout too, and below what a container maps.
+        // Differs from the users of this test in another checkout, and is below the range that a container maps.
         let user = 20_000 + std::process::id() % 5_000 * 8 + USERS.fetch_add(1, Ordering::Relaxed) % 8;
         command.uid(user).gid(user);
     }
@@ -93,7 +95,8 @@ fn with_locked_memory(kib: u32, words: &[&str]) -> (Output, bool) {
     (output, is_root && limit >= u64::from(kib) * 1024)
 }
 
-/// Why forcing io_uring failed; `None` if it did not, as not every kernel counts rings as locked memory.
+/// Returns why forcing io_uring failed; `None` if it succeeded, because some kernels do not count rings as locked
+/// memory.
 fn refusal(output: &Output) -> Option<&str> {
     if output.status.success() {
         println!("nothing to fall back from: this kernel does not count rings as locked memory");
@@ -150,7 +153,7 @@ fn a_run_works_on_the_fallback_and_says_why_in_one_line() {
             let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
             assert_eq!(report["environment"]["driver"], "fallback", "{name}");
             assert_eq!(report["status"]["200"], 200, "{name}: {report}");
-            // However many workers found it out.
+            // One line, even if several workers fell back.
             assert_eq!(stderr.lines().count(), 1, "{name}: {stderr}");
             assert!(stderr.starts_with("ringtide: io_uring is not usable here ("), "{name}: {stderr}");
             assert!(stderr.ends_with("; using the fallback driver\n"), "{name}: {stderr}");
@@ -214,7 +217,7 @@ fn io_uring_by_force_fails_with_the_reason() {
     }
 }
 
-/// The probe's small ring fits the limit, the worker's does not.
+/// The small ring of the probe fits into the limit, but the worker's ring does not.
 #[test]
 fn a_ring_that_does_not_fit_into_the_locked_memory_is_a_reason_to_fall_back() {
     let url = format!("http://{}/", server());
@@ -244,8 +247,8 @@ fn a_report_names_both_drivers_when_the_locked_memory_does_for_some_workers() {
     let url = format!("http://{}/", server());
     let run = |driver| {
         let words = ["run", &url, "-n", "100", "-c", "4", "-t", "4", "--format", "json", "--driver", driver];
-        // With pages of 4 KiB, 55 of these 180 pages are for one worker. Of those, 35 are the first that it asks for, so that they cannot all
-        // be in each other's way.
+        // With pages of 4 KiB, these are 180 pages. One worker needs 55, and 35 of them first. So the workers cannot
+        // all fail because of each other.
         with_locked_memory(720, &words)
     };
     let ((forced, _), (output, is_enough)) = (run("io_uring"), run("auto"));
@@ -267,11 +270,11 @@ fn a_report_names_both_drivers_when_the_locked_memory_does_for_some_workers() {
     }
 }
 
-/// Its workers start one after the other, so the last is the one that finds the memory taken.
+/// The workers start one after the other, so the last is the one that finds the memory taken.
 #[test]
 fn the_server_tells_of_a_later_worker_too() {
     let run = |driver| {
-        // Standard input ends soon, and with it the server.
+        // Standard input ends soon, and the server with it.
         let words = ["serve", "--addr", "127.0.0.1:0", "-t", "4", "--until-stdin-closes", "--driver", driver];
         with_locked_memory(720, &words).0
     };
@@ -283,13 +286,13 @@ fn the_server_tells_of_a_later_worker_too() {
     assert_eq!(text(&output.stderr), told + "ringtide: 0 requests received, 0 answered\n");
 }
 
-/// Without the filter the same command runs on io_uring.
+/// Without the filter, the same command runs on io_uring.
 #[test]
 fn without_the_filter_io_uring_is_used() {
     if let Err(reason) = DriverChoice::IoUring.resolve()
         && std::env::var_os("RINGTIDE_WITHOUT_IO_URING").is_some_and(|value| value == "1")
     {
-        // Written to standard error directly: what a passing test prints is not shown.
+        // Written to standard error directly, because the harness hides the output of a passing test.
         let line =
             format!("NOT CHECKED: io_uring without a filter (RINGTIDE_WITHOUT_IO_URING=1): {reason}\n");
         let _ = std::io::stderr().write_all(line.as_bytes());

@@ -1,4 +1,4 @@
-"""How evenly the requests of an open loop arrive, as a server sees it."""
+"""How evenly the requests of an open loop arrive at the server."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ def measure(settings):
     cases = []
     with contextlib.ExitStack() as stack:
         for rate in RATES:
-            # Both servers spin on one core, so the one that is not measuring must stand still.
+            # Both servers spin on one core, so the one that is not measuring must be paused.
             server = stack.enter_context(servers.grid(settings.server_core, rate))
             server.pause()
             for tool in (

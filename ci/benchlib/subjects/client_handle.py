@@ -1,4 +1,4 @@
-"""What a request costs through a client library: `ClientHandle` against reqwest."""
+"""The cost of a request through a client library: `ClientHandle` against reqwest."""
 
 from .. import servers, tools
 from ..session import Bar, Case, Results, Subject, measure as measure_cases

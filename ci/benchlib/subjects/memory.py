@@ -1,4 +1,4 @@
-"""What one more connection costs in resident memory."""
+"""The resident memory that each additional connection costs."""
 
 from .. import servers, tools
 from ..session import Bar, Case, Results, Subject, measure as measure_cases

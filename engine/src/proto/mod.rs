@@ -1,21 +1,23 @@
-//! Sans-I/O protocol codecs: bytes in, events out. No socket, no clock and no task is known here, so the same code
-//! serves the client, the server, the tests and the fuzzers.
+//! HTTP codecs without I/O: they take bytes and return events.
 //!
-//! # The path of the bytes
+//! A codec uses no socket, clock or task, so clients, servers, tests and fuzzers all run the same code.
 //!
-//! 1. A connection receives bytes and shows them to [`h1::ClientCodec`] (or [`h1::ServerCodec`]), in place.
-//! 2. The codec answers with how many of them it has consumed, and one event that borrows from them: a head, a piece of
-//!    the body, the trailers, the end. Nothing is copied and nothing is allocated.
-//! 3. `NeedMore` says that the rest is not enough. What was not consumed (the beginning of a head or of a trailer
-//!    section, bounded by [`h1::Limits`]) is shown again with more bytes behind it; the codec knows how far it has
-//!    looked, so that a peer who sends single bytes costs no more than linear time. A head that has gone wrong is refused with the byte that
-//!    makes it so.
-//! 4. A head is validated once. [`h1::ResponseHead`] and [`h1::RequestHead`] are views of its bytes and can be made
-//!    again from those bytes and a small `Copy` value, without parsing.
-//! 5. In the other direction [`h1::encode_request_head`] and its kin append to a buffer, and refuse whatever a peer
-//!    could read as something else.
+//! # How a codec works
 //!
-//! # Example
+//! 1. A connection receives bytes and passes them to [`h1::ClientCodec`] or [`h1::ServerCodec`], in place.
+//! 2. The codec returns how many bytes it consumed, and one event that borrows from them: a head, a piece of the body,
+//!    the trailers, or the end. It copies and allocates nothing. The only exception is a head of HTTP/1.2 to 1.9: the
+//!    codec parses a copy of it.
+//! 3. The event `NeedMore` means that the codec needs more bytes. The caller keeps the bytes that were not consumed and
+//!    passes them again, followed by the new ones. They are the beginning of a head or a trailer section, so
+//!    [`h1::Limits`] bounds them. The codec remembers how far it has scanned, so its work stays linear even if the peer
+//!    sends single bytes. It reports an invalid head as soon as the invalid byte arrives.
+//! 4. A head is validated once. [`h1::ResponseHead`] and [`h1::RequestHead`] are views of its bytes. They can be
+//!    rebuilt from these bytes and a small `Copy` value, without parsing.
+//! 5. To send, [`h1::encode_request_head`] and similar functions append to a buffer. They reject input that a peer
+//!    could misinterpret.
+//!
+//! # Examples
 //!
 //! ```
 //! use ringtide::proto::h1::{ClientCodec, Error, Limits, RequestKind, ResponseEvent};

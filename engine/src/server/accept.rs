@@ -17,17 +17,21 @@ use crate::conn::{Answered, Exchange};
 use crate::runtime::{self, Timer};
 use crate::stream::{Listener, Stream};
 
-/// How long the accept loop waits when the system cannot give it a connection (`EMFILE`, `ENOBUFS`): others have to end first.
+/// How long the accept loop waits when the system has no resources for another connection (`EMFILE`, `ENOBUFS`). Other
+/// connections have to end first.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// How often the operator is told at most that there is no room: connections that come and go at the limit would tell it each time.
+/// The shortest interval between two reports of a reached connection limit. Without it, connections that come and go at
+/// the limit would cause a report each.
 const LIMIT_REPORT_INTERVAL_NS: u64 = 1_000_000_000;
 
-/// Accepts connections at `listener` and serves each of them, on the current worker, until `shutdown`; returns when the last connection has
-/// ended. Each connection is a task of its own. Not to be cancelled: the connections of a dropped future stay until they end by themselves.
+/// Accepts connections from `listener` and serves them on the current worker, until `shutdown` begins. Returns when the
+/// last connection has ended.
+///
+/// Each connection is a task of its own.
 ///
 /// ```
-/// use http::StatusCode;
+/// use ringtide::http::StatusCode;
 /// use ringtide::runtime::{self, Worker, WorkerOptions};
 /// use ringtide::server::{Exchange, ServiceOptions, Shutdown, serve};
 /// use ringtide::stream::Listener;
@@ -44,6 +48,10 @@ const LIMIT_REPORT_INTERVAL_NS: u64 = 1_000_000_000;
 /// })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// # Cancel safety
+/// Not cancel-safe. If the future is dropped, the server stops accepting, but its open connections continue until they
+/// end by themselves.
 pub async fn serve<H, E>(listener: Listener, options: ServiceOptions, shutdown: Shutdown, handler: H)
 where
     H: AsyncFn(Exchange<'_>) -> Result<Answered, E> + 'static,
@@ -85,29 +93,29 @@ where
     }
 }
 
-/// A listener, and the connections that it gave before it could be stopped.
+/// A listener, with the connections that it accepted before it could be paused.
 struct Accepting {
     listener: Listener,
     connections: Rc<Connections>,
     connections_max: usize,
-    /// Accepted, and not served yet for want of room; the oldest first.
+    /// Accepted connections that wait for room, oldest first.
     waiting: VecDeque<Accepted>,
-    /// How long each of them may wait.
+    /// How long a connection may wait in `waiting`.
     wait_ns: u64,
     timer: Timer,
     on_error: Option<FailureHook>,
-    /// The operator was told of the limit before, and is not again until then.
+    /// The earliest time of the next report that the limit is reached.
     next_report_ns: u64,
 }
 
 struct Accepted {
     stream: Stream,
-    /// On the worker's clock.
+    /// The time of the accept, on the worker's clock.
     at_ns: u64,
 }
 
 impl Accepting {
-    /// The next connection to serve. Cancel-safe.
+    /// Returns the next connection to serve. Cancel-safe.
     async fn next(&mut self) -> Accepted {
         loop {
             if !poll_fn(|context| Poll::Ready(self.poll_room(context).is_ready())).await {
@@ -120,7 +128,7 @@ impl Accepting {
             }
             match self.listener.accept().await {
                 Ok(stream) => return Accepted { stream, at_ns: runtime::turn_time_ns() },
-                // accept(2): the client has given up, or the network has failed; the next one may be fine.
+                // accept(2): the client has given up, or the network has failed. The next accept may succeed.
                 Err(error) if is_the_clients(&error) => {}
                 Err(_) => runtime::sleep(BACK_OFF).await,
             }
@@ -139,10 +147,10 @@ impl Accepting {
         self.connections.poll_fewer_than(self.connections_max, context)
     }
 
-    /// Ready when there is room. Until then, those that have waited for too long are closed.
+    /// Returns ready when there is room for a connection. Until then, closes those that have waited too long.
     fn poll_room_or_close(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let now_ns = runtime::turn_time_ns();
-        // What was accepted before the listener stopped.
+        // Connections that the listener accepted before it paused.
         while let Poll::Ready(stream) = self.listener.poll_accepted(context) {
             self.waiting.push_back(Accepted { stream, at_ns: now_ns });
         }
@@ -153,7 +161,8 @@ impl Accepting {
             let deadline_ns = at_ns.saturating_add(self.wait_ns);
             if deadline_ns > now_ns {
                 self.timer.set(deadline_ns);
-                // Woken by then at the latest; a deadline that has come meanwhile is seen at the next turn.
+                // The timer wakes the task at the deadline. If the deadline has passed in the meantime, the task runs
+                // again in the next turn.
                 if self.timer.poll_elapsed(context).is_ready() {
                     context.waker().wake_by_ref();
                 }

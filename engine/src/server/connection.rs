@@ -1,7 +1,7 @@
-//! One connection of a server: its exchanges one after the other, with their time limits.
+//! A server's connection: handles its exchanges one after the other and applies the time limits.
 //!
-//! There is one timer, set when the connection has to wait and only then: a request that is answered at once costs one
-//! store, for the idle time that follows.
+//! There is one timer. It is set only when the connection has to wait, so a request with an immediate response costs a
+//! single store, for the idle timeout that follows.
 
 use std::fmt::Display;
 use std::future::{Future, poll_fn};
@@ -23,13 +23,13 @@ use crate::proto::h1::Limits;
 use crate::runtime::Timer;
 use crate::stream::Stream;
 
-/// How long a connection keeps the buffer of its last answer for the next one.
+/// How long an idle connection keeps the send buffer of its last response for the next one.
 const KEEP_BUFFER_NS: u64 = 1_000_000_000;
 
-/// How long a connection that has been ended here may take to end there.
+/// How long the client may take to close the connection after the server has closed its sending half.
 const LINGER_NS: u64 = 2_000_000_000;
 
-/// What the connections of a listener share.
+/// State that all connections of a listener share.
 pub(super) struct Service<H> {
     handler: H,
     connections: Rc<Connections>,
@@ -57,12 +57,12 @@ impl<H> Service<H> {
         }
     }
 
-    /// Tells the operator of `kind` on `connection`, answered with `status`.
+    /// Reports a failure of `kind` on `connection`. `status` is the status that the client gets.
     fn report(&self, connection: &ServerConnection, kind: FailureKind<'_>, status: Option<StatusCode>) {
         report(self.on_error.as_ref(), connection, kind, status);
     }
 
-    /// Answers with `status`, if no answer has begun, and tells the operator.
+    /// Responds with `status`, unless a response has begun, and reports the failure.
     #[cold]
     fn fail(&self, connection: &mut ServerConnection, status: StatusCode, reason: &str) {
         let begun = connection.wire().progress().has_begun();
@@ -70,7 +70,8 @@ impl<H> Service<H> {
         connection.fail(status, reason);
     }
 
-    /// Answers a request that could not be read, and tells the operator; or does neither, if nobody is taken to be there any more.
+    /// Responds to a request that could not be read, and reports the failure. Does neither if a client that ended its
+    /// sending half counts as gone.
     #[cold]
     fn refuse(&self, connection: &mut ServerConnection) {
         let Some(fault) = connection.fault() else { return };
@@ -85,7 +86,7 @@ pub(super) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Serves one connection, accepted at `accepted_ns`, to its end.
+/// Serves one connection to its end. `accepted_ns` is the time of the accept.
 pub(super) async fn serve_connection<H, E>(
     stream: Stream,
     accepted_ns: u64,
@@ -115,14 +116,14 @@ pub(super) async fn serve_connection<H, E>(
         match next {
             Next::Found(Ok(true)) => {}
             Next::Found(Ok(false)) => break,
-            // Earlier answers are still to be sent, whatever has gone wrong since.
+            // Earlier responses still have to be sent, even after an error.
             Next::Found(Err(_)) => {
                 service.refuse(&mut connection);
                 break;
             }
             Next::Gone => return,
             Next::HeadTooLate => {
-                let reason = "the head of the request did not come in time";
+                let reason = "the head of the request did not arrive in time";
                 service.fail(&mut connection, StatusCode::REQUEST_TIMEOUT, reason);
                 break;
             }
@@ -135,12 +136,13 @@ pub(super) async fn serve_connection<H, E>(
         if service.connections.lifecycle() != Lifecycle::Serving {
             wire.set_last();
         }
-        // RFC 9110 §9.3.6: most servers do not implement CONNECT, and whoever gets 2xx to it takes what follows for the tunnel's.
+        // RFC 9110 §9.3.6: most servers do not implement CONNECT. A client that gets a 2xx response treats what follows
+        // as the tunnel's data.
         if connection.exchange().head().bytes().starts_with(b"CONNECT ") {
-            service.fail(&mut connection, StatusCode::NOT_IMPLEMENTED, "this server is no proxy");
+            service.fail(&mut connection, StatusCode::NOT_IMPLEMENTED, "this server is not a proxy");
             break;
         }
-        // As for a handler that waits: what is queued is not sent either.
+        // As with a handler that waits: queued responses are not sent either.
         if !service.half_close && wire.has_ended() {
             return;
         }
@@ -150,7 +152,8 @@ pub(super) async fn serve_connection<H, E>(
             let mut supervision = Supervision::new(held_size);
             poll_fn(|context| {
                 wire.note(|progress| progress.waits = false);
-                // The future is dropped after a panic, unpolled, so nobody sees what state it was left in.
+                // Unwind-safe: after a panic the future is dropped and never polled again, so no code sees the state it
+                // was left in.
                 match catch_unwind(AssertUnwindSafe(|| handling.as_mut().poll(context))) {
                     Ok(Poll::Ready(Ok(Answered { .. }))) => Poll::Ready(Outcome::Answered),
                     Ok(Poll::Ready(Err(error))) => Poll::Ready(Outcome::Failed(HandlerFailure::Error(error))),
@@ -171,7 +174,7 @@ pub(super) async fn serve_connection<H, E>(
     close(connection, &service, timer).await;
 }
 
-/// Ends an exchange that its handler has not ended; `Break` if nothing more can be sent.
+/// Ends an exchange whose handler did not complete it. Returns `Break` if nothing more can be sent.
 #[cold]
 fn settle<H, E: Display + 'static>(
     connection: &mut ServerConnection,
@@ -181,9 +184,9 @@ fn settle<H, E: Display + 'static>(
     let has_begun = connection.wire().progress().has_begun();
     match outcome {
         Outcome::Answered => {}
-        // Nobody waits for this answer; earlier ones may still be on their way.
+        // This response has no receiver any more, but earlier responses may still be in flight.
         Outcome::Gone => connection.finish(),
-        // It is the request that failed, and the handler gave up over it.
+        // The request itself failed, and the handler returned that error.
         Outcome::Failed(HandlerFailure::Error(_)) if connection.fault().is_some() && !has_begun => {
             service.refuse(connection);
         }
@@ -192,7 +195,7 @@ fn settle<H, E: Display + 'static>(
             service.report(connection, failure.kind(), status);
             match status {
                 Some(status) => connection.fail(status, "the request could not be handled"),
-                // Part of an answer cannot be taken back; that its end is missing tells the client.
+                // The server cannot take back a partial response. Its missing end tells the client.
                 None => connection.finish(),
             }
         }
@@ -206,7 +209,7 @@ fn settle<H, E: Display + 'static>(
     ControlFlow::Continue(())
 }
 
-/// Ends a connection so that the client can read all that it was sent, within limits.
+/// Closes a connection so that the client can still read everything sent to it, within the time limits.
 async fn close<H>(mut connection: ServerConnection, service: &Service<H>, mut timer: Timer) {
     let wire = connection.wire();
     let mut lingers = false;
@@ -226,21 +229,21 @@ async fn close<H>(mut connection: ServerConnection, service: &Service<H>, mut ti
     .await;
 }
 
-/// What came of the wait for a request.
+/// The result of waiting for a request.
 enum Next {
     Found(Result<bool, Error>),
-    /// Nothing has come that an answer could be given to.
+    /// The connection may end without a response: there is no part of a request.
     Idle,
     HeadTooLate,
     Gone,
 }
 
-/// The time limits of the wait for a request.
+/// The time limits that apply while waiting for a request.
 struct Patience {
     is_first: bool,
     waiting: Waiting,
     since_ns: u64,
-    /// The buffer of the last answer has been given back.
+    /// The buffer of the last response was freed.
     tidied: bool,
 }
 
@@ -267,7 +270,7 @@ impl Patience {
         let moved = wire.progress().moved;
         if waiting != self.waiting || (moved && waiting == Waiting::Peer) {
             wire.note(|progress| progress.moved = false);
-            // The first head has its time from the accept on.
+            // The time limit of the first head runs from the accept.
             if !(self.is_first && waiting == Waiting::Head) {
                 self.since_ns = now_ns;
             }
@@ -300,22 +303,22 @@ impl Patience {
     }
 }
 
-/// What came of a handler.
+/// The result of a handler.
 enum Outcome<E> {
     Answered,
-    /// It gave an error, or panicked.
+    /// The handler returned an error or panicked.
     Failed(HandlerFailure<E>),
-    /// It was dropped, as nobody waits for the answer.
+    /// The handler is dropped, because its response cannot be delivered or the server aborts.
     Gone,
     TooLate(StatusCode),
 }
 
-/// What is looked after while a handler waits for something.
+/// Supervises a connection while its handler waits.
 struct Supervision {
-    /// Received bytes that wait with the connection.
+    /// The received bytes that the connection holds unread.
     held_size: usize,
     begun_ns: Option<u64>,
-    /// Since when the handler waits for the peer.
+    /// Since when the handler has been waiting for the peer.
     stalled_ns: Option<u64>,
 }
 
@@ -337,13 +340,14 @@ impl Supervision {
             Lifecycle::Aborting => return Poll::Ready(Outcome::Gone),
         }
         wire.hold(self.held_size);
-        // Earlier answers, and what the handler has queued of this one, do not wait for the handler.
+        // Earlier responses, and the queued part of this one, are sent while the handler waits.
         if let Poll::Ready(Err(_)) = wire.poll_push(context) {
             return Poll::Ready(Outcome::Gone);
         }
         let progress = wire.progress();
         match wire.poll_ended(context) {
-            // A client that has closed and one that has only ended its sending half look the same until the first is sent something.
+            // A client that closed the connection and one that only ended its sending half look the same until the
+            // server sends something.
             Poll::Ready(Ok(())) if service.half_close => {}
             Poll::Ready(_) => return Poll::Ready(Outcome::Gone),
             Poll::Pending => {}
@@ -373,10 +377,10 @@ impl Supervision {
     }
 }
 
-/// Ready when `deadline_ns` has come; otherwise the task is woken then.
+/// Returns ready at `deadline_ns`. Until then, registers the task to be woken at that time.
 #[inline]
 fn poll_deadline(timer: &mut Timer, deadline_ns: u64, now_ns: u64, context: &mut Context<'_>) -> Poll<()> {
-    // The worker's time is never before that of a timer that it has fired, so the clock is as good as the timer.
+    // The worker's clock is never behind a timer that it has fired, so comparing the times is enough.
     if now_ns >= deadline_ns {
         return Poll::Ready(());
     }

@@ -1,4 +1,4 @@
-//! The open connections of a listener, and what they and its accept loop know of each other.
+//! The open connections of one listener, and the state that they share with the accept loop.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -7,24 +7,24 @@ use std::task::{Context, Poll, Waker};
 use ringtide_driver::Handle;
 use ringtide_driver::slots::Slots;
 
-/// The connections of one listener.
+/// The open connections of one listener.
 #[derive(Default)]
 pub(super) struct Connections {
     lifecycle: Cell<Lifecycle>,
-    /// One for each connection, from its first poll on.
+    /// One entry per connection; `None` until the connection is first polled.
     wakers: RefCell<Slots<Option<Waker>>>,
-    /// The accept loop, when it waits for a connection to end.
+    /// The waker of the accept loop, while it waits for a connection to end.
     accepting: Cell<Option<Waker>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Lifecycle {
-    /// All is as usual.
+    /// Normal operation.
     #[default]
     Serving,
-    /// Requests in flight end, nothing new begins.
+    /// Requests in flight finish; no new ones begin.
     Draining,
-    /// Everything ends at once.
+    /// All connections end at once.
     Aborting,
 }
 
@@ -34,14 +34,14 @@ impl Connections {
         self.lifecycle.get()
     }
 
-    /// Goes on to `lifecycle`, and has all connections see it.
+    /// Enters `lifecycle` and wakes all connections so that they see it.
     pub(super) fn enter(&self, lifecycle: Lifecycle) {
         self.lifecycle.set(lifecycle);
         let wakers: Vec<Waker> = self.wakers.borrow().iter().filter_map(|(_, waker)| waker.clone()).collect();
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Ready when there are fewer than `count` connections.
+    /// Returns ready when there are fewer than `count` connections.
     pub(super) fn poll_fewer_than(&self, count: usize, context: &mut Context<'_>) -> Poll<()> {
         if self.wakers.borrow().len() < count {
             return Poll::Ready(());
@@ -50,20 +50,20 @@ impl Connections {
         Poll::Pending
     }
 
-    /// Enters a connection.
+    /// Adds a connection.
     pub(super) fn register(self: &Rc<Self>) -> Registration {
         Registration { connections: Rc::clone(self), key: self.wakers.borrow_mut().insert(None) }
     }
 }
 
-/// A connection's entry, for as long as it lasts.
+/// A connection's entry. Dropping it removes the entry.
 pub(super) struct Registration {
     connections: Rc<Connections>,
     key: Handle,
 }
 
 impl Registration {
-    /// Says which task the connection is.
+    /// Stores the waker of the connection's task.
     pub(super) fn set_waker(&self, waker: &Waker) {
         if let Some(entry) = self.connections.wakers.borrow_mut().get_mut(self.key) {
             *entry = Some(waker.clone());

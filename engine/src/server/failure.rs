@@ -1,4 +1,4 @@
-//! What goes wrong at a server, as its operator is told.
+//! Failures of a server, as it reports them to its operator.
 
 use std::any::Any;
 use std::fmt;
@@ -10,35 +10,39 @@ use ringtide_driver::Address;
 
 use crate::conn::ServerConnection;
 
-/// One thing that went wrong. Its `Display` is one line for a log.
+/// A failure that a server reports. Its `Display` implementation writes one line for a log.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Failure<'f> {
-    /// What it was.
+    /// The kind of failure.
     pub kind: FailureKind<'f>,
-    /// The method of the request; empty when no head was read.
+    /// The method of the request; empty if the server read no head.
     pub method: &'f str,
-    /// The target of the request, as the client wrote it; empty when no head was read.
+    /// The target of the request, as the client sent it; empty if the server read no head.
     pub target: &'f str,
-    /// The client; `None` when no single one is concerned, or it is gone.
+    /// The client's address; `None` if the failure does not concern a single client, or if the address is no longer
+    /// known.
     pub peer: Option<Address>,
-    /// What the client was answered with; `None` when it was not, or an answer had begun already.
+    /// The status of the response that reports this failure; `None` if there is no such response, or if a response had
+    /// already begun.
     pub status: Option<StatusCode>,
 }
 
-/// What went wrong.
+/// The kinds of failure.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum FailureKind<'f> {
     /// The handler returned an error.
     Handler(HandlerError<'f>),
-    /// The handler panicked, with this text.
+    /// The handler panicked with this message.
     Panic(&'f str),
-    /// The request was not to be served, for this reason: it broke the protocol or a limit, or took too long.
+    /// The server refused the request for this reason. The request broke the protocol, exceeded a limit, or took too
+    /// long.
     Refused(&'f str),
-    /// There are as many connections as [`connections_max`](super::ServiceOptions::connections_max) allows; further ones wait.
+    /// The number of connections reached [`connections_max`](super::ServiceOptions::connections_max), which this is.
+    /// Further connections wait.
     ConnectionLimit(usize),
-    /// A connection waited so long for others to end that it was closed unserved.
+    /// The server closed a connection unserved, because it waited too long for other connections to end.
     NotServed,
 }
 
@@ -53,7 +57,7 @@ impl<'f> HandlerError<'f> {
         Self { text: error, value: error }
     }
 
-    /// The error itself, if `E` is the handler's type of errors.
+    /// Returns the error itself, if `E` is the handler's error type.
     pub fn downcast_ref<E: 'static>(&self) -> Option<&'f E> {
         self.value.downcast_ref()
     }
@@ -80,7 +84,7 @@ impl fmt::Display for Failure<'_> {
             write!(f, "from {peer}: ")?;
         }
         self.kind.fmt(f)?;
-        self.status.map_or(Ok(()), |status| write!(f, " (answered {})", status.as_u16()))
+        self.status.map_or(Ok(()), |status| write!(f, " (status {})", status.as_u16()))
     }
 }
 
@@ -91,14 +95,14 @@ impl fmt::Display for FailureKind<'_> {
             Self::Panic(text) => write!(f, "the handler panicked: {text}"),
             Self::Refused(reason) => write!(f, "refused: {reason}"),
             Self::ConnectionLimit(count) => {
-                write!(f, "{count} connections, the most allowed: further ones wait")
+                write!(f, "the limit of {count} connections is reached: further ones wait")
             }
-            Self::NotServed => f.write_str("closed unserved, as the most connections allowed stayed open"),
+            Self::NotServed => f.write_str("closed unserved: the connection limit left no room for it"),
         }
     }
 }
 
-/// Whom to tell.
+/// The operator's hook for failures.
 #[derive(Clone)]
 pub(super) struct FailureHook(Arc<dyn Fn(&Failure<'_>) + Send + Sync>);
 
@@ -114,7 +118,7 @@ impl fmt::Debug for FailureHook {
     }
 }
 
-/// Why a handler gave no answer.
+/// Why a handler produced no response.
 pub(super) enum HandlerFailure<E> {
     Error(E),
     Panic(Box<dyn Any + Send>),
@@ -129,13 +133,13 @@ impl<E: fmt::Display + 'static> HandlerFailure<E> {
     }
 }
 
-/// The text of a panic, where it has one.
+/// Returns the message of a panic, if it has one.
 fn panic_text(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<&str>().copied();
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text")
 }
 
-/// Tells of a failure on `connection`, answered with `status`.
+/// Reports a failure on `connection`. `status` is the status that the client gets.
 #[cold]
 pub(super) fn report(
     hook: Option<&FailureHook>,
@@ -160,7 +164,7 @@ pub(super) fn report(
     );
 }
 
-/// Tells of a failure that concerns no request.
+/// Reports a failure that concerns no request.
 #[cold]
 pub(super) fn report_unserved(hook: Option<&FailureHook>, kind: FailureKind<'_>, peer: Option<Address>) {
     if is_heard(hook) {
@@ -176,13 +180,14 @@ fn tell(hook: Option<&FailureHook>, failure: &Failure<'_>) {
     #[cfg(feature = "tracing")]
     trace(failure);
     if let Some(FailureHook(hook)) = hook {
-        // A hook that panics shall not take the connection's other answers along; the panic hook has told of it.
+        // A panic in the hook must not affect the connection's other responses. Rust's panic hook has already reported
+        // it.
         let _ = catch_unwind(AssertUnwindSafe(|| hook(failure)));
     }
 }
 
-/// Makes an event of a failure: what handlers do is an error, what the operator may have to change a warning, what clients do
-/// neither.
+/// Emits a tracing event. Handler failures are errors. Limits that the operator may have to change are warnings. Faults
+/// of clients are informational.
 #[cfg(feature = "tracing")]
 fn trace(failure: &Failure<'_>) {
     let Failure { kind, method, target, peer, status } = failure;

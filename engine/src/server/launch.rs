@@ -1,4 +1,4 @@
-//! Servers of several threads: a worker for each, with listeners of its own at the same addresses.
+//! Multi-threaded servers: one worker per thread, each with its own listeners at the same addresses.
 
 use std::fmt;
 use std::io;
@@ -15,7 +15,7 @@ use crate::conn::{Answered, Exchange};
 use crate::runtime::{self, DriverChoice, SetupError, Worker, WorkerOptions};
 use crate::stream::Listener;
 
-/// How a [`Server`] is to be.
+/// The options of a [`Server`].
 ///
 /// ```
 /// use ringtide::server::{ServerOptions, ServiceOptions};
@@ -25,13 +25,13 @@ use crate::stream::Listener;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServerOptions {
-    /// Threads. As many as there are cores by default.
+    /// The number of threads. One per available core by default; 0 counts as 1.
     pub workers: usize,
-    /// The cores to pin them to, in turn; none by default.
+    /// The cores to pin the threads to, assigned in turn. Empty by default: the threads are not pinned.
     pub cores: Vec<usize>,
-    /// The driver.
+    /// The driver that the workers use.
     pub driver: DriverChoice,
-    /// What clients are allowed.
+    /// The limits and timeouts for clients.
     pub service: ServiceOptions,
 }
 
@@ -46,36 +46,39 @@ impl Default for ServerOptions {
     }
 }
 
-/// Each of these sets the field of its name.
+/// Each method sets the field of the same name.
 impl ServerOptions {
-    /// Threads; 0 counts as 1.
+    /// Sets the number of threads; 0 counts as 1.
     #[must_use]
     pub fn workers(self, workers: usize) -> Self {
         Self { workers, ..self }
     }
 
-    /// The cores to pin them to, in turn.
+    /// Sets the cores to pin the threads to, assigned in turn.
     #[must_use]
     pub fn cores(self, cores: impl Into<Vec<usize>>) -> Self {
         Self { cores: cores.into(), ..self }
     }
 
-    /// The driver.
+    /// Sets the driver that the workers use.
     #[must_use]
     pub fn driver(self, driver: DriverChoice) -> Self {
         Self { driver, ..self }
     }
 
-    /// What clients are allowed.
+    /// Sets the limits and timeouts for clients.
     #[must_use]
     pub fn service(self, service: ServiceOptions) -> Self {
         Self { service, ..self }
     }
 }
 
-/// A running server. Dropping it leaves it running; see [`shutdown`](Self::shutdown) and [`join`](Self::join).
+/// A running server.
 ///
-/// One that runs until Ctrl-C, or until the system ends it, with the crate `signal-hook`. Requests in flight are answered:
+/// Dropping it does not stop the server; use [`shutdown`](Self::shutdown) and [`join`](Self::join).
+///
+/// This example runs a server until SIGINT (Ctrl-C) or SIGTERM, with the crate `signal-hook`. Requests in flight still
+/// get their responses:
 ///
 /// ```no_run
 /// use ringtide::http::StatusCode;
@@ -99,30 +102,32 @@ pub struct Server {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// Why a server could not be started. Nothing is left running.
+/// Why a server could not start. No thread of it is left running.
 #[derive(Debug)]
 pub enum StartError {
-    /// The address cannot be listened at.
+    /// The server could not listen at an address.
     Listen {
         /// The address.
         address: Address,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// A worker could not be made.
+    /// A worker could not be created.
     Worker(SetupError),
-    /// The system gave no thread.
+    /// The system could not create a thread.
     Thread(io::Error),
 }
 
 impl Server {
-    /// Listens at `addresses` and serves whoever connects, with a clone of `handler` on each thread. Returns when all threads listen.
+    /// Listens at `addresses` and serves every connection, with a clone of `handler` on each thread. Returns when all
+    /// threads listen.
     ///
-    /// Port 0 is a free port, the same for all threads. The kernel spreads the connections over the threads' listeners (`SO_REUSEPORT`). A Unix socket
-    /// cannot have several listeners, so all its connections are the first thread's; its file is removed in the end.
+    /// Port 0 selects a free port, the same for all threads. The kernel distributes the connections over the threads'
+    /// listeners (`SO_REUSEPORT`). A Unix socket cannot have several listeners, so the first thread serves all its
+    /// connections. The server removes the socket's file when it ends.
     ///
     /// # Errors
-    /// [`StartError`]. Nothing is left running.
+    /// Returns a [`StartError`]. No thread of the server is left running.
     pub fn start<H, E>(addresses: &[Address], options: &ServerOptions, handler: H) -> Result<Self, StartError>
     where
         H: AsyncFn(Exchange<'_>) -> Result<Answered, E> + Clone + Send + 'static,
@@ -131,8 +136,10 @@ impl Server {
         Self::start_with(addresses, options, move |_| handler.clone())
     }
 
-    /// As [`start`](Self::start), with the handler that `make` gives on each thread for its number, from 0 on, once for each address that
-    /// the thread listens at. Such a handler may hold what belongs to its thread, without a lock; a [`Client`](crate::Client), for instance.
+    /// Like [`start`](Self::start), but calls `make` on each thread to create the handler.
+    ///
+    /// `make` gets the thread's number, starting at 0. The thread calls it once for each address that it listens at.
+    /// The handler may therefore own thread-local values without a lock, for example a [`Client`](crate::Client).
     ///
     /// ```
     /// use std::cell::Cell;
@@ -153,7 +160,7 @@ impl Server {
     /// ```
     ///
     /// # Errors
-    /// As [`start`](Self::start).
+    /// Same as [`start`](Self::start).
     pub fn start_with<F, H, E>(
         addresses: &[Address],
         options: &ServerOptions,
@@ -177,7 +184,7 @@ impl Server {
         };
         for number in 0..workers {
             let plan = ThreadPlan {
-                // The first has found a port for each port 0.
+                // The first thread has replaced each port 0 with the port that the system chose.
                 addresses: server.addresses.clone(),
                 number,
                 shares: workers > 1,
@@ -207,26 +214,27 @@ impl Server {
         Ok(server)
     }
 
-    /// Where it listens, in the order that was asked for, with the ports that the system chose.
+    /// Returns the addresses that the server listens at, in the order given to `start`. Each port 0 is replaced with
+    /// the port that the system chose.
     pub fn addresses(&self) -> &[Address] {
         &self.addresses
     }
 
-    /// The way to end it, from any thread.
+    /// Returns a handle that shuts the server down, from any thread.
     pub fn shutdown(&self) -> Shutdown {
         self.shutdown.clone()
     }
 
-    /// In one line, why the driver is not io_uring although it was to be if possible; with several workers, what the first of those that are
-    /// not on it says.
+    /// Returns, in one line, why a worker does not use io_uring although [`DriverChoice::Auto`] prefers it. If several
+    /// workers fell back, this is the reason of the first of them.
     pub fn fallback_reason(&self) -> Option<&str> {
         self.fallback_reason.as_deref()
     }
 
-    /// Waits until it has ended, which is for ever if nobody begins its [`shutdown`](Self::shutdown).
+    /// Waits until the server has ended. Without a [`shutdown`](Self::shutdown), it waits forever.
     ///
     /// # Panics
-    /// When a worker has panicked, which no handler can cause.
+    /// Panics if a worker has panicked. A handler cannot cause this, because the server catches panics of handlers.
     pub fn join(self) {
         for thread in self.threads {
             if let Err(panic) = thread.join() {
@@ -251,7 +259,7 @@ struct Started {
 }
 
 impl ThreadPlan {
-    /// Starts the thread, and waits until it listens.
+    /// Starts the thread and waits until it listens.
     fn spawn<F, H, E>(self, make: F) -> Result<(JoinHandle<()>, Started), StartError>
     where
         F: Fn(usize) -> H + Send + 'static,
@@ -265,7 +273,7 @@ impl ThreadPlan {
         if let Ok(started) = receiver.recv() {
             return started.map(|started| (thread, started));
         }
-        let panic = thread.join().expect_err("a thread that does not panic says how it has started");
+        let panic = thread.join().expect_err("a thread that sends no result has panicked");
         std::panic::resume_unwind(panic)
     }
 
@@ -275,7 +283,7 @@ impl ThreadPlan {
         H: AsyncFn(Exchange<'_>) -> Result<Answered, E> + 'static,
         E: fmt::Display + 'static,
     {
-        let say = |outcome| started.send(outcome).expect("whoever starts a thread waits for it");
+        let say = |outcome| started.send(outcome).expect("the thread's creator waits for the result");
         let mut worker = match Worker::new(&self.worker) {
             Ok(worker) => worker,
             Err(error) => return say(Err(StartError::Worker(error))),
@@ -316,25 +324,26 @@ impl ThreadPlan {
                 })
                 .collect();
             for service in services {
-                service.await.expect("an accept loop does not panic and is not aborted");
+                service.await.expect("accept loops do not panic and are not aborted");
             }
         });
     }
 }
 
-/// Removes the files of Unix sockets in the end.
+/// Removes the files of Unix sockets when the server ends.
 struct RemovedPaths(Vec<PathBuf>);
 
 impl Drop for RemovedPaths {
     fn drop(&mut self) {
         for path in &self.0 {
-            // Somebody else may have removed it, which is as good.
+            // If the file is already gone, there is nothing to do.
             let _ = std::fs::remove_file(path);
         }
     }
 }
 
-/// With `SO_REUSEPORT` a second server at the same address would not fail, but share its connections with the first.
+/// Fails if another server listens at the address. Without this check `SO_REUSEPORT` would let two servers share the
+/// connections of one address.
 fn refuse_if_taken(address: &Address) -> Result<(), StartError> {
     match address {
         Address::Tcp(tcp) if tcp.port() != 0 => match TcpListener::bind(tcp) {

@@ -1,15 +1,16 @@
-//! Servers: a handler, run for each request on whichever worker accepted its connection.
+//! HTTP/1.1 servers: run a handler for each request, on the worker that accepted the connection.
 //!
-//! - [`Server`] starts a thread per core, each with a worker and listeners of its own.
-//! - [`serve`] is what each of them runs, for those who have a worker already.
-//! - [`ServerConnection`] is one connection, for those who accept by themselves.
+//! - [`Server`] starts one thread per core. Each thread has its own worker and its own listeners.
+//! - [`serve`] is the accept loop that each of these threads runs. Call it directly if you already have a worker.
+//! - [`ServerConnection`] is a single connection. Use it if you accept connections yourself.
 //!
-//! A handler is an async function from an [`Exchange`] to [`Answered`]. It runs on one thread, so it needs no lock and no `Send`; its
-//! future is part of the connection's task, so it is not boxed. When the connection fails before the answer has begun, the future is
-//! dropped; a client that has merely ended its sending half is still answered, see [`ServiceOptions::half_close`].
+//! A handler is an async function that takes an [`Exchange`] and returns [`Answered`]. It runs on one thread, so it
+//! needs no locks and need not be `Send`. Its future is not boxed: it is part of the connection's task. If the
+//! connection fails before the response has begun, the server drops the future. A client that has only closed its
+//! sending half still gets its response; see [`ServiceOptions::half_close`].
 //!
 //! ```
-//! use http::StatusCode;
+//! use ringtide::http::StatusCode;
 //! use ringtide::server::{Server, ServerOptions};
 //!
 //! let any_port = "127.0.0.1:0".parse()?;
@@ -27,12 +28,12 @@
 //!
 //! # Writing handlers
 //!
-//! An `async fn` is a handler, and so is an async closure. One that stands in the call needs no types, as above; one that is kept in a
-//! variable first is compiled before it is known what for, and has to name the type of its argument (else `E0282: type annotations
-//! needed`):
+//! A handler is an `async fn` or an async closure. A closure that you pass directly needs no types, as above. A closure
+//! that you first store in a variable must name the type of its argument. Otherwise the compiler reports `E0282: type
+//! annotations needed`, because it compiles the closure before it knows how the closure is used:
 //!
 //! ```
-//! # use http::StatusCode;
+//! # use ringtide::http::StatusCode;
 //! # use ringtide::server::{Exchange, Server, ServerOptions};
 //! let handler = async |exchange: Exchange<'_>| exchange.respond(StatusCode::OK, &[], "hello world\n");
 //! # let server = Server::start(&["127.0.0.1:0".parse()?], &ServerOptions::default(), handler)?;
@@ -41,12 +42,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A closure that returns an async block is not an async closure, and fails: its future has one type, which cannot borrow from an argument
-//! that is another one in each call. The compiler says `lifetime may not live long enough: returning this value requires that '1
-//! must outlive '2`. Write `async |exchange|` instead of `|exchange| async`:
+//! Do not use a closure that returns an async block. Such a closure returns the same future type in every call, and
+//! that type cannot borrow from an argument whose lifetime differs between calls. The compiler reports `lifetime may
+//! not live long enough: returning this value requires that '1 must outlive '2`. Write `async |exchange|` instead of
+//! `|exchange| async`:
 //!
 //! ```compile_fail
-//! # use http::StatusCode;
+//! # use ringtide::http::StatusCode;
 //! # use ringtide::server::{Exchange, Server, ServerOptions};
 //! let handler = |exchange: Exchange<'_>| async move {
 //!     exchange.respond(StatusCode::OK, &[], "hello world\n")
@@ -57,15 +59,17 @@
 //!
 //! # Errors and panics
 //!
-//! A handler returns any error that implements `Display`. The client is answered with 500, or with what was wrong with its request if
-//! that is what failed, unless an answer had begun; the connection ends either way. A panic is contained: it is treated
-//! the same, and the worker goes on. What the error said is told to [`ServiceOptions::on_error`], with the request and the client, as
-//! are requests that were refused and limits that were reached. With the crate's feature `tracing`, each is an event too (target
-//! `ringtide::server`).
+//! A handler may return any error that implements `Display`. If the response has not begun, the server responds with
+//! 500, or, if the request itself was invalid, with the status for that fault. In either case it then closes the
+//! connection. The server catches a panic in a handler and treats it like an error; the worker continues.
+//!
+//! The server passes each error to [`ServiceOptions::on_error`], together with the request and the client's address. It
+//! also reports refused requests and reached limits there. With the crate's feature `tracing`, each report is also an
+//! event (target `ringtide::server`).
 //!
 //! # Time limits
 //!
-//! Each connection has one timer, which is moved. See [`ServiceOptions`].
+//! Each connection has a single timer, and each time limit moves it. [`ServiceOptions`] lists the limits.
 
 mod accept;
 mod connection;

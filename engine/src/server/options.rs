@@ -1,11 +1,11 @@
-//! What a server allows its clients, and whom it tells of failures.
+//! The options of a server: limits, timeouts, and a hook for failures.
 
 use std::time::Duration;
 
 use super::failure::{Failure, FailureHook};
 use crate::proto::h1::Limits;
 
-/// What a server allows its clients.
+/// The limits and timeouts that a server applies to its clients.
 ///
 /// ```
 /// use std::time::Duration;
@@ -19,33 +19,45 @@ use crate::proto::h1::Limits;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServiceOptions {
-    /// What a request may be at most.
+    /// The largest request that the server accepts.
     pub limits: Limits,
-    /// Connections at a time, for each listener. Further ones wait in the kernel's queue; a few that were accepted already wait as long as
-    /// `head_timeout`, and are closed then. 65,536 by default.
-    pub connections_max: usize,
-    /// From the accept, and later from the first byte of a request, to the end of its head. 10 s by default. A client that has sent a
-    /// part of a head is answered with 408.
-    pub head_timeout: Duration,
-    /// How long a connection may stay without a request. 75 s by default.
-    pub idle_timeout: Duration,
-    /// How long a client may take to send the next piece of a body that the handler waits for (it is answered with 408 if the
-    /// answer has not begun), or to take what is queued for it. 30 s by default.
-    pub stall_timeout: Duration,
-    /// From the head of a request until its body has been read and the answer has begun, however well it goes on. The client is answered
-    /// with 408 if the body has not been read, and 503 otherwise. 5 minutes by default; `None` is for ever.
-    pub request_timeout: Option<Duration>,
-    /// How long requests may take to end once a shutdown has begun. 30 s by default.
-    pub shutdown_timeout: Duration,
-    /// Whether a client that has ended its sending half is answered. True by default: what has been asked is answered,
-    /// whether the handler answers at once or later, and its handler is not dropped.
+    /// The maximum number of open connections per listener. 65,536 by default; 0 counts as 1.
     ///
-    /// TCP does not tell a client that has ended its half from one that has closed: the latter's handlers run to their end, or to
-    /// `request_timeout`, and their answers go nowhere. With `false`, the end of a client's half is taken for its leaving: handlers are
-    /// dropped where they wait, nothing more is sent, and what it asked for just before may stay unanswered. A reset ends handlers
-    /// either way.
+    /// Further connections wait in the kernel's accept queue. A few of them may already be accepted when the limit is
+    /// reached. The server closes each of these if it finds no room for it within `head_timeout`.
+    pub connections_max: usize,
+    /// The time limit for receiving the head of a request. 10 s by default.
+    ///
+    /// For the first request it runs from the accept, for later ones from the first byte of the head. A client that has
+    /// sent only part of a head gets a 408 response.
+    pub head_timeout: Duration,
+    /// How long a connection may stay idle between requests. 75 s by default.
+    pub idle_timeout: Duration,
+    /// How long a client may make no progress. 30 s by default.
+    ///
+    /// It applies while the handler waits for the next piece of a request body, and while the client does not receive
+    /// what is queued for it. If the response has not begun, the client gets a 408 response.
+    pub stall_timeout: Duration,
+    /// The time limit for a whole request. 5 minutes by default; `None` means no limit.
+    ///
+    /// It runs from the head of the request until the server has read the body and the response has begun, even if the
+    /// client makes steady progress. The client gets a 408 response if the body was not fully read, and 503 otherwise.
+    pub request_timeout: Option<Duration>,
+    /// How long requests in flight may take to finish after a shutdown has begun. 30 s by default.
+    pub shutdown_timeout: Duration,
+    /// Whether a client that has closed its sending half still gets its responses. True by default.
+    ///
+    /// With `true`, the server responds to every request that it received, and does not drop the handler, no matter how
+    /// long the handler takes. TCP does not distinguish a client that has closed its sending half from one that has
+    /// closed the whole connection. In the latter case handlers run to their end, or until `request_timeout`, and the
+    /// responses are lost.
+    ///
+    /// With `false`, the server treats a closed sending half as a closed connection. It drops handlers that are waiting
+    /// and sends nothing more, so requests that the client sent just before may get no response.
+    ///
+    /// A connection reset ends handlers in either case.
     pub half_close: bool,
-    /// See [`on_error`](Self::on_error()).
+    /// The failure hook, set with [`on_error`](Self::on_error()).
     pub(super) on_error: Option<FailureHook>,
 }
 
@@ -65,61 +77,65 @@ impl Default for ServiceOptions {
     }
 }
 
-/// Each of these sets the field of its name.
+/// Each method sets the field of the same name.
 impl ServiceOptions {
-    /// What a request may be at most.
+    /// Sets the largest request that the server accepts.
     #[must_use]
     pub fn limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
     }
 
-    /// Connections at a time, for each listener.
+    /// Sets the maximum number of open connections per listener.
     #[must_use]
     pub fn connections_max(self, connections_max: usize) -> Self {
         Self { connections_max, ..self }
     }
 
-    /// The time for a head.
+    /// Sets the time limit for receiving the head of a request.
     #[must_use]
     pub fn head_timeout(self, head_timeout: Duration) -> Self {
         Self { head_timeout, ..self }
     }
 
-    /// The time without a request.
+    /// Sets how long a connection may stay idle between requests.
     #[must_use]
     pub fn idle_timeout(self, idle_timeout: Duration) -> Self {
         Self { idle_timeout, ..self }
     }
 
-    /// The time between two pieces.
+    /// Sets how long a client may make no progress.
     #[must_use]
     pub fn stall_timeout(self, stall_timeout: Duration) -> Self {
         Self { stall_timeout, ..self }
     }
 
-    /// The time for a request; `None` is for ever.
+    /// Sets the time limit for a whole request; `None` means no limit.
     #[must_use]
     pub fn request_timeout(self, request_timeout: impl Into<Option<Duration>>) -> Self {
         Self { request_timeout: request_timeout.into(), ..self }
     }
 
-    /// The time to end after a shutdown has begun.
+    /// Sets how long requests in flight may take to finish after a shutdown has begun.
     #[must_use]
     pub fn shutdown_timeout(self, shutdown_timeout: Duration) -> Self {
         Self { shutdown_timeout, ..self }
     }
 
-    /// Whether a client that has ended its sending half is answered.
+    /// Sets whether a client that has closed its sending half still gets its responses.
     #[must_use]
     pub fn half_close(self, half_close: bool) -> Self {
         Self { half_close, ..self }
     }
 
-    /// Has `hook` called for each [`Failure`]: errors and panics of handlers, refused requests, limits that were reached. Without one
-    /// they go unnoticed, unless the crate is built with its feature `tracing`, which makes an event of each.
+    /// Sets a function that the server calls for each [`Failure`]: handler errors and panics, refused requests, reached
+    /// limits.
     ///
-    /// It is called on the worker that serves the connection, which waits for it: it is not the place to block. A panic of its own is
-    /// contained, and reported by the panic hook alone. A second call replaces the first hook.
+    /// Without a hook, the server does not report failures, unless the crate is built with its feature `tracing`: then
+    /// each failure is an event.
+    ///
+    /// The server calls the hook on the worker that serves the connection, and the worker waits for it. So the hook
+    /// must not block. If the hook itself panics, the server catches the panic; only Rust's panic hook reports it. A
+    /// second call of `on_error` replaces the first hook.
     #[must_use]
     pub fn on_error(self, hook: impl Fn(&Failure<'_>) + Send + Sync + 'static) -> Self {
         Self { on_error: Some(FailureHook::new(hook)), ..self }

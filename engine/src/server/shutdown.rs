@@ -1,12 +1,15 @@
-//! The wish that servers end, from any thread.
+//! A handle that shuts servers down, from any thread.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// Ends servers gracefully: they accept no more, close idle connections, let requests in flight end with `Connection: close`, and drop what
-/// is left after [`ServiceOptions::shutdown_timeout`](super::ServiceOptions::shutdown_timeout). Cloning gives another handle to the same.
+/// A handle that shuts servers down gracefully.
+///
+/// A server that shuts down accepts no more connections, closes idle ones, and lets requests in flight finish with
+/// `Connection: close`. It drops what is left after
+/// [`ServiceOptions::shutdown_timeout`](super::ServiceOptions::shutdown_timeout). Clones control the same shutdown.
 #[derive(Clone, Default)]
 pub struct Shutdown {
     state: Arc<State>,
@@ -15,35 +18,35 @@ pub struct Shutdown {
 #[derive(Default)]
 struct State {
     begun: AtomicBool,
-    /// One for each server.
+    /// The wakers of the servers' accept loops.
     waiting: Mutex<Vec<Waker>>,
 }
 
 impl Shutdown {
-    /// One that has not begun.
+    /// Creates a shutdown that has not begun.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Begins the shutdown. Returns at once; a second call does nothing.
+    /// Begins the shutdown. Returns at once; further calls do nothing.
     pub fn begin(&self) {
         let mut waiting = self.state.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         self.state.begun.store(true, Ordering::Release);
         waiting.drain(..).for_each(Waker::wake);
     }
 
-    /// Whether it has begun.
+    /// Returns whether the shutdown has begun.
     pub fn has_begun(&self) -> bool {
         self.state.begun.load(Ordering::Acquire)
     }
 
-    /// Ready when it has begun.
+    /// Returns ready when the shutdown has begun.
     pub(super) fn poll_begun(&self, context: &mut Context<'_>) -> Poll<()> {
         if self.has_begun() {
             return Poll::Ready(());
         }
         let mut waiting = self.state.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        // It may have begun before the lock was ours; nobody would wake us then.
+        // Check again under the lock: `begin` may have run since the first check, and would then wake nothing.
         if self.has_begun() {
             return Poll::Ready(());
         }

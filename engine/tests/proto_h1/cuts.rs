@@ -1,4 +1,4 @@
-//! The same bytes cut at every position give the same events.
+//! The same bytes give the same events, wherever the network cuts them.
 
 use ringtide::proto::h1::{Limits, RequestKind};
 
@@ -9,7 +9,7 @@ use RequestKind::{Connect, Head, Other, Upgrade};
 /// Streams up to this length are also cut at each pair of positions.
 const PAIRS_LENGTH_MAX: usize = 120;
 
-/// Limits that the streams below exceed in places.
+/// Limits that some of the streams below exceed.
 const TIGHT: Limits = Limits {
     head_size_max: 60,
     trailer_size_max: 20,
@@ -19,7 +19,7 @@ const TIGHT: Limits = Limits {
     chunk_extension_size_max: 6,
 };
 
-/// Each stream, with the requests that it answers, and the number of messages in it that come to their end.
+/// Each stream, with the kinds of its requests and the number of its complete messages.
 const RESPONSES: &[(&[RequestKind], &[u8], usize)] = &[
     (&[Other], b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nhello world\n", 1),
     (&[Other], b"HTTP/1.1 200 OK\nContent-Length: 2\n\nab", 1),
@@ -65,17 +65,17 @@ const RESPONSES: &[(&[RequestKind], &[u8], usize)] = &[
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1 \t;a = b\r\nx\r\n0 ;c\r\nA: b\r\n c\r\n\r\n",
         1,
     ),
-    // Bytes that nobody asked for.
+    // Bytes without a request.
     (&[Other], b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nab", 1),
     (&[Head], b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na", 1),
-    // Cut off.
+    // Incomplete.
     (&[Other], b"", 0),
     (&[Other], b"HTTP/1.1 200 OK\r\nContent-Le", 0),
     (&[Other], b"HTTP/1.1 100 Continue\r\n\r\n", 0),
     (&[Other], b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nhello", 0),
     (&[Other], b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel", 0),
     (&[Other], b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nA: b\r\n", 0),
-    // Wrong.
+    // Invalid.
     (&[Other], b"SSH-2.0-OpenSSH_9.2\r\n", 0),
     (&[Other], b"\r\nHTTP/1.1 200 OK\r\n\r\n", 0),
     (&[Other], b"HTTP/2.0 200 OK\r\n\r\n", 0),
@@ -119,12 +119,12 @@ const REQUESTS: &[(&[u8], usize)] = &[
     (b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n", 1),
     (b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", 1),
     (b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", 1),
-    // Cut off.
+    // Incomplete.
     (b"", 0),
     (b"\r\n\r", 0),
     (b"GET / HTTP/1.1\r\nHo", 0),
     (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nab", 0),
-    // Wrong.
+    // Invalid.
     (b"GET / HTTP/1.1\nHost: a\r\n\r\n", 0),
     (b"GET / HTTP/1.1\r\nHost: a\nA: b\r\n\r\n", 0),
     (b"GET / HTTP/1.1\r\nHost: a\r\n\n", 0),
@@ -155,8 +155,8 @@ const REQUESTS: &[(&[u8], usize)] = &[
     (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 0),
 ];
 
-/// Cuts `stream` in all ways that are to be tried, under both limits, and with an empty line at its end, which makes
-/// every fault in a last head come to light.
+/// Cuts `stream` in every way to be tested, under both limits. Repeats this with an empty line at the end, which
+/// reveals every fault of an incomplete last head.
 fn check(side: Side<'_>, stream: &[u8]) {
     let terminated = [stream, b"\r\n\r\n"].concat();
     for stream in [stream, &terminated] {
@@ -175,9 +175,9 @@ fn check(side: Side<'_>, stream: &[u8]) {
     }
 }
 
-/// A head that goes wrong is refused with the byte that makes it so, without any other behind it.
+/// An invalid head is refused as soon as its invalid byte arrives.
 #[test]
-fn a_bad_head_is_refused_with_its_bad_byte() {
+fn a_bad_head_is_refused_at_its_bad_byte() {
     let responses: &[&[u8]] = &[
         b"HTTP/2",
         b"HTTP/1.x",
@@ -207,7 +207,7 @@ fn a_bad_head_is_refused_with_its_bad_byte() {
     ];
     let sides = [(Side::Client(&[Other]), responses), (Side::Server, requests)];
     for (side, stream) in sides.iter().flat_map(|(side, streams)| streams.iter().map(move |s| (*side, *s))) {
-        // The fold of the last request is known by its first byte.
+        // The first byte of the fold in the last request is already invalid.
         let bad = stream.len() - usize::from(stream.ends_with(b" c"));
         for size in [bad - 1, bad] {
             let pieces = events(side, Limits::default(), &stream[..size], 1..size);
@@ -222,7 +222,7 @@ fn ends(events: &[Event]) -> usize {
 }
 
 #[test]
-fn responses_are_the_same_however_they_are_cut() {
+fn responses_do_not_depend_on_the_cuts() {
     for &(requests, stream, messages) in RESPONSES {
         let side = Side::Client(requests);
         let whole = events(side, Limits::default(), stream, []);
@@ -232,7 +232,7 @@ fn responses_are_the_same_however_they_are_cut() {
 }
 
 #[test]
-fn requests_are_the_same_however_they_are_cut() {
+fn requests_do_not_depend_on_the_cuts() {
     for &(stream, messages) in REQUESTS {
         let whole = events(Side::Server, Limits::default(), stream, []);
         assert_eq!(ends(&whole), messages, "{}: {whole:#?}", stream.escape_ascii());

@@ -1,4 +1,4 @@
-//! Which body a head announces, and whether the connection survives it: RFC 9112 §6.3 and §9.3 as tables.
+//! The body that a head announces, and whether the connection persists after it: tables from RFC 9112 §6.3 and §9.3.
 
 use ringtide::proto::h1::{BodyLength, Error, FramingError, HostError, Limits, RequestKind};
 
@@ -6,7 +6,7 @@ use crate::support::{Event, Side, events};
 
 use BodyLength::{Chunked, Length, None as NoBody, UntilClose};
 
-/// The body length of the only response in `head`, and whether the connection is reusable after it.
+/// Returns the body length of the only response in `head`, and whether the connection is reusable after it.
 fn response(request: RequestKind, head: &str) -> Result<(BodyLength, bool), Error> {
     let stream = format!("{head}\r\n\r\n");
     let rest = match outcome(Side::Client(&[request]), &stream)? {
@@ -18,7 +18,7 @@ fn response(request: RequestKind, head: &str) -> Result<(BodyLength, bool), Erro
     Ok((rest.0, reusable(Side::Client(&[request]), &(stream + &rest.1))))
 }
 
-/// The same of a request.
+/// Returns the same for a request.
 fn request(head: &str) -> Result<(BodyLength, bool), Error> {
     let stream = format!("{head}\r\n\r\n");
     let rest = match outcome(Side::Server, &stream)? {
@@ -50,7 +50,7 @@ fn reusable(side: Side<'_>, stream: &str) -> bool {
 #[test]
 fn responses_are_framed_by_the_rules_in_their_order() {
     let cases = [
-        // No body, whatever the fields say.
+        // No body, even if fields announce one.
         (RequestKind::Head, "HTTP/1.1 200 OK\r\nContent-Length: 5", NoBody, true),
         (RequestKind::Head, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked", NoBody, true),
         (RequestKind::Head, "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked", NoBody, true),
@@ -60,10 +60,10 @@ fn responses_are_framed_by_the_rules_in_their_order() {
         (RequestKind::Other, "HTTP/1.1 204 No Content\r\nContent-Length: 0", NoBody, true),
         (RequestKind::Other, "HTTP/1.1 304 Not Modified\r\nContent-Length: 5", NoBody, true),
         (RequestKind::Other, "HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked", NoBody, true),
-        // A sender of these is not to be trusted with another request.
+        // The sender of such a response is not trusted with another request.
         (RequestKind::Other, "HTTP/1.1 204 No Content\r\nContent-Length: 5", NoBody, false),
         (RequestKind::Other, "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked", NoBody, false),
-        // A refused CONNECT is a response like others.
+        // A refused CONNECT is an ordinary response.
         (RequestKind::Connect, "HTTP/1.1 407 No\r\nContent-Length: 5", Length(5), true),
         (RequestKind::Upgrade, "HTTP/1.1 200 OK\r\nContent-Length: 5", Length(5), true),
         // Content-Length.
@@ -149,7 +149,7 @@ fn responses_without_a_certain_end_are_errors() {
         ("Transfer-Encoding: chunked;a=b", FramingError::TransferEncodingInvalid),
         ("Transfer-Encoding: \"chunked\"", FramingError::TransferEncodingInvalid),
         ("Transfer-Encoding: gzip chunked", FramingError::TransferEncodingInvalid),
-        // Nobody asked for these, and nobody here undoes them.
+        // The client requested none of these codings, and the codec decodes none of them.
         ("Transfer-Encoding: gzip", FramingError::TransferEncodingUnsupported),
         ("Transfer-Encoding: gzip\r\nContent-Length: 5", FramingError::TransferEncodingUnsupported),
         ("Transfer-Encoding: xchunked", FramingError::TransferEncodingUnsupported),

@@ -1,11 +1,12 @@
-//! Bytes that nobody would write, and messages that the encoder wrote.
+//! Fuzz tests: arbitrary bytes, and messages that the encoder wrote.
 //!
-//! `cargo test` replays the corpus beside this file and tries some generated inputs; `cargo bolero test` (with a fuzzing
-//! engine) goes on for as long as one likes. The properties: no panic, no loop without end, nothing consumed that is not
-//! there, no more to keep than the limits allow (all three in `support`), and the same events however the bytes are cut.
+//! `cargo test` replays the corpus beside this file and tries some generated inputs. `cargo bolero test` runs with a
+//! fuzzing engine, without end. The properties are: no panic, no endless loop, no more bytes consumed than there are,
+//! no more bytes to keep than the limits allow (`support` checks these), and the same events wherever the bytes are
+//! cut.
 //!
-//! An input that begins with an ASCII byte is a stream as it stands, so that a corpus can be read and written by hand. Of
-//! any other, each byte stands for one of [`WORDS`]: random bytes alone would hardly come beyond a start line.
+//! An input that begins with an ASCII byte is the stream itself, so a corpus can be read and written by hand. In any
+//! other input each byte stands for one of [`WORDS`], because random bytes alone would rarely get past a start line.
 
 use std::path::Path;
 
@@ -56,7 +57,7 @@ const WORDS: &[&[u8]] = &[
     b"\r\n ",
 ];
 
-/// Small enough to be exceeded by what is generated.
+/// Small enough that generated messages exceed them.
 const TIGHT: Limits = Limits {
     head_size_max: 80,
     trailer_size_max: 24,
@@ -79,7 +80,7 @@ fn requests() {
     check!().with_max_len(INPUT_SIZE_MAX).with_iterations(ITERATIONS).for_each(requests_hold);
 }
 
-/// bolero says nothing when it finds no corpus.
+/// This test is necessary because bolero does not report a missing corpus.
 #[test]
 fn the_corpus_is_there_and_holds() {
     for target in ["responses", "requests"] {
@@ -115,7 +116,7 @@ fn holds(side: Side<'_>, input: &[u8]) {
     let mut some_cuts: Vec<usize> =
         input.iter().take(8).map(|&byte| byte as usize * stream.len() / 256).collect();
     some_cuts.sort_unstable();
-    // Once as it is, and once with an end to a head that has none, so that every fault in it comes to light.
+    // Once unchanged, and once with an end appended to an incomplete head, which reveals its faults.
     for _ in 0..2 {
         let all_cuts: Vec<usize> = (1..stream.len()).collect();
         for limits in [Limits::default(), TIGHT] {
@@ -127,10 +128,10 @@ fn holds(side: Side<'_>, input: &[u8]) {
     }
 }
 
-/// What a message is made from.
+/// The raw material of a message.
 #[derive(Clone, Debug, TypeGenerator)]
 struct Draft {
-    /// Whether names and values are used as they are, or made valid.
+    /// Whether names and values are used unchanged; otherwise they are made valid.
     raw: bool,
     method: u8,
     target: Vec<u8>,
@@ -197,15 +198,15 @@ fn an_encoded_response_is_decoded_as_it_was_meant() {
     });
 }
 
-/// What should be decoded.
+/// What the decoder should return.
 struct Expected {
     fields: Pairs,
     data: Vec<u8>,
     trailers: Pairs,
 }
 
-/// Appends the body that `draft` says to the head in `out`. `None` when the encoder has refused the head or the trailers,
-/// as it must when, and only when, they are not valid.
+/// Appends the body of `draft` to the head in `out`. Returns `None` if the encoder refused the head or the trailers,
+/// which it must do exactly when they are invalid.
 fn message(
     draft: &Draft,
     mut fields: Pairs,
@@ -276,13 +277,13 @@ fn body_length(draft: &Draft) -> BodyLength {
     }
 }
 
-/// The fields as they are, or made valid.
+/// Returns the fields, unchanged or made valid.
 fn pairs(raw: bool, fields: &[(Vec<u8>, Vec<u8>)]) -> Pairs {
     if raw {
         return fields.to_vec();
     }
     let name = |name: &[u8]| [b"X-".to_vec(), name.iter().map(|byte| b'a' + byte % 26).collect()].concat();
-    // White space too, also at the ends, and bytes beyond ASCII.
+    // Includes white space, also at both ends, and non-ASCII bytes.
     let value = |value: &[u8]| value.iter().map(|&byte| if is_value(byte) { byte } else { b' ' }).collect();
     fields.iter().map(|(field, text)| (name(field), value(text))).collect()
 }
@@ -295,7 +296,7 @@ fn is_value(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
 
-/// Whether the fields are those of RFC 9110 §5, told in another way than the encoder tells it.
+/// Returns whether the fields are valid by RFC 9110 §5. Written independently of the encoder's check.
 fn all_valid(fields: &Pairs) -> bool {
     fields.iter().all(|(name, value)| {
         http::HeaderName::from_bytes(name)
@@ -304,7 +305,7 @@ fn all_valid(fields: &Pairs) -> bool {
     })
 }
 
-/// RFC 9110 §5.5: white space around a value is no part of it.
+/// RFC 9110 §5.5: white space around a value is not part of it.
 fn trimmed(fields: Pairs) -> Pairs {
     let is_space = |byte: &u8| *byte == b' ' || *byte == b'\t';
     let trim = |value: Vec<u8>| {

@@ -1,5 +1,5 @@
-//! The HTTP/1.1 codec seen from outside: what it makes of whole messages, of the same bytes cut anywhere, and of bytes
-//! that nobody would write. The units have tests of their own beside them.
+//! Tests of the HTTP/1.1 codec from outside: whole messages, the same bytes cut anywhere, and arbitrary bytes. The
+//! modules have unit tests of their own.
 
 mod cuts;
 mod framing;

@@ -1,12 +1,12 @@
-//! A connection without a network: feeds a codec with pieces of a stream, as a connection would, and writes down the
-//! events. On the way it holds the codec to its contract.
+//! A connection without a network. It feeds a codec with pieces of a stream, as a connection does, and records the
+//! events. It also checks that the codec keeps its contract.
 
 use ringtide::proto::h1::{
     BodyLength, ClientCodec, Error, Fields, Limits, RequestEvent, RequestHead, RequestKind, ResponseEvent,
     ResponseHead, ServerCodec, Version,
 };
 
-/// An event that owns its bytes. Neighbouring pieces of a body are one `Data`.
+/// An event that owns its bytes. Adjacent pieces of a body form one `Data`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     Informational(u16),
@@ -30,20 +30,20 @@ pub(crate) enum Event {
     End {
         reusable: bool,
     },
-    /// What follows is not HTTP; with the bytes that follow.
+    /// The connection has left HTTP; contains the bytes that follow.
     Upgraded(Vec<u8>),
-    /// The codec has failed; nothing follows.
+    /// The codec has failed; no event follows.
     Failed(Error),
-    /// The stream has ended; `Ok` may be followed by an `End`.
+    /// The stream has ended; after `Ok` an `End` may follow.
     EndOfStream(Result<(), Error>),
 }
 
 pub(crate) type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// Which codec, and what it has to know.
+/// The codec to test, with the context that it needs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Side<'r> {
-    /// The requests whose responses the stream holds.
+    /// The kinds of the requests whose responses the stream contains.
     Client(&'r [RequestKind]),
     Server,
 }
@@ -68,7 +68,7 @@ impl<'r> Codec<'r> {
         }
     }
 
-    /// Goes on to the next request of a client, if there is one.
+    /// Moves on to a client's next request, if there is one.
     fn begin(&mut self) {
         if let Self::Client(codec, requests) = self
             && let Some(&request) = requests.next()
@@ -120,7 +120,7 @@ impl<'r> Codec<'r> {
     }
 }
 
-/// The events of `stream` when it arrives in pieces that end at `cuts`, which are in order.
+/// Returns the events of `stream` when it arrives in pieces that end at `cuts`. The cuts must be in ascending order.
 pub(crate) fn events(
     side: Side<'_>,
     limits: Limits,
@@ -147,7 +147,7 @@ pub(crate) fn events(
     events
 }
 
-/// Decodes all that `stream[start..end]` gives. False when nothing can follow.
+/// Decodes everything in `stream[start..end]`. Returns false if no event can follow.
 fn drain(
     codec: &mut Codec<'_>,
     limits: Limits,
@@ -156,7 +156,7 @@ fn drain(
     end: usize,
     events: &mut Vec<Event>,
 ) -> bool {
-    // One for each byte, and an end and a head for each of them at the very most: more are a loop without end.
+    // At most one event per byte, plus a head and an end for each. More would be an endless loop.
     for _ in 0..3 * (end - *start) + 3 {
         let input = &mut stream[*start..end];
         let (consumed, event) = match codec.decode(input) {
@@ -241,7 +241,7 @@ fn request(head: RequestHead<'_>, body: BodyLength) -> Event {
     }
 }
 
-/// The head with a version that httparse knows: it refuses those after 1.1.
+/// Returns the head with a version that httparse accepts; it rejects versions after 1.1.
 fn with_known_version(head: &[u8], at: usize) -> Vec<u8> {
     let mut head = head.to_vec();
     let minor = &mut head[at + "HTTP/1.".len()];
@@ -249,7 +249,7 @@ fn with_known_version(head: &[u8], at: usize) -> Vec<u8> {
     head
 }
 
-/// What httparse made of the field lines that [`Fields`] cuts up again.
+/// The fields as httparse parsed them, to compare with [`Fields`], which splits the lines again.
 fn pairs_of(headers: &[httparse::Header<'_>]) -> Pairs {
     headers.iter().map(|header| (header.name.into(), header.value.into())).collect()
 }
@@ -258,7 +258,7 @@ fn pairs(fields: Fields<'_>) -> Pairs {
     fields.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect()
 }
 
-/// Asserts that `stream` gives the same events whole and in the pieces that `cuts` makes of it.
+/// Asserts that `stream`, cut at `cuts`, gives the same events as `whole`.
 pub(crate) fn assert_same(side: Side<'_>, limits: Limits, stream: &[u8], whole: &[Event], cuts: &[usize]) {
     let pieces = events(side, limits, stream, cuts.iter().copied());
     assert!(

@@ -1,4 +1,4 @@
-//! Bodies both ways: framing, `100 Continue`, bodies that nobody reads, handlers that fail.
+//! Request and response bodies: framing, `100 Continue`, unread bodies, and handlers that fail.
 
 use crate::site::{PIECE, Running, large};
 
@@ -31,7 +31,7 @@ fn bodies_are_sent_whole_in_every_framing() {
 }
 
 #[test]
-fn a_body_is_echoed_while_it_comes() {
+fn a_body_is_echoed_while_it_arrives() {
     let running = Running::start();
     let mut peer = running.peer();
     let body = large();
@@ -48,7 +48,7 @@ fn a_body_is_echoed_while_it_comes() {
 }
 
 #[test]
-fn chunks_extensions_and_trailers_are_understood_however_they_are_cut() {
+fn chunks_extensions_and_trailers_are_decoded_wherever_they_are_cut() {
     let running = Running::start();
     let mut peer = running.peer();
     let request = "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n\
@@ -58,7 +58,7 @@ fn chunks_extensions_and_trailers_are_understood_however_they_are_cut() {
         peer.send([byte]);
     }
     assert_eq!(peer.response().text(), "hello, world");
-    // Pipelined behind a body, and a bad chunk behind that.
+    // A pipelined request after the body, and then a bad chunk.
     peer.send(format!("{request}{GET}"));
     assert_eq!(peer.response().text(), "hello, world");
     assert_eq!(peer.response().text(), "hello world\n");
@@ -79,7 +79,7 @@ fn a_body_can_be_read_into_memory_up_to_a_bound() {
 }
 
 #[test]
-fn the_head_stays_when_its_buffer_goes() {
+fn the_head_outlives_its_buffer() {
     let running = Running::start();
     let mut peer = running.peer();
     assert_eq!(peer.ask(post("/head-after-body", b"")).text(), "the name");
@@ -87,7 +87,7 @@ fn the_head_stays_when_its_buffer_goes() {
 }
 
 #[test]
-fn a_client_is_told_to_go_on_when_its_body_is_wanted() {
+fn a_client_gets_100_continue_when_the_handler_reads_the_body() {
     let running = Running::start();
     let mut peer = running.peer();
     for target in ["/whole", "/echo"] {
@@ -97,7 +97,7 @@ fn a_client_is_told_to_go_on_when_its_body_is_wanted() {
         assert_eq!(peer.response().status, 100);
         assert_eq!(peer.ask("body").text(), "body");
     }
-    // RFC 9110 §10.1.1: a list, of which a server may ignore what it does not know.
+    // RFC 9110 §10.1.1: a list. A server may ignore the items that it does not know.
     for expectations in ["100-continue, x", "x, 100-Continue", "x=y,100-continue"] {
         peer.send(format!(
             "POST /whole HTTP/1.1\r\nHost: h\r\nExpect: {expectations}\r\nContent-Length: 4\r\n\r\n"
@@ -105,25 +105,25 @@ fn a_client_is_told_to_go_on_when_its_body_is_wanted() {
         assert_eq!(peer.response().status, 100, "{expectations}");
         assert_eq!(peer.ask("body").text(), "body");
     }
-    // One that does not wait is not told.
+    // A client that does not wait gets no 100 response.
     let response =
         peer.ask("POST /whole HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nbody");
     assert_eq!((response.status, response.text()), (200, "body"));
 }
 
 #[test]
-fn a_client_whose_body_is_not_wanted_is_not_told_to_go_on() {
+fn a_client_gets_no_100_continue_when_the_body_is_not_read() {
     let running = Running::start();
     let mut peer = running.peer();
     let response =
         peer.ask("POST /early HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
-    // Whether the client sends the body now cannot be known, so nothing else can be read from this connection.
+    // The server cannot know whether the client now sends the body, so it can read nothing else from this connection.
     assert_eq!((response.status, response.field("connection")), (403, Some("close")));
     peer.expect_end();
 }
 
 #[test]
-fn a_little_body_that_nobody_reads_is_dropped() {
+fn a_small_unread_body_is_discarded() {
     let running = Running::start();
     let mut peer = running.peer();
     for size in [1, 10_000, 200_000] {
@@ -131,7 +131,7 @@ fn a_little_body_that_nobody_reads_is_dropped() {
         assert_eq!((response.status, response.field("connection")), (403, None));
     }
     assert_eq!(peer.ask(GET).status, 200);
-    // The answer does not wait for the body.
+    // The response does not wait for the body.
     let (head, body) = (post("/early", &[0; 1000]), [0; 500]);
     assert_eq!(peer.ask(&head[..head.len() - 500]).status, 403);
     peer.send(body);
@@ -139,14 +139,15 @@ fn a_little_body_that_nobody_reads_is_dropped() {
 }
 
 #[test]
-fn a_large_body_that_nobody_reads_ends_the_connection_but_not_the_answer() {
+fn a_large_unread_body_ends_the_connection_after_the_response() {
     let running = Running::start();
     let mut peer = running.peer();
     let response = peer.ask("POST /early HTTP/1.1\r\nHost: h\r\nContent-Length: 100000000\r\n\r\nthe start");
     assert_eq!((response.status, response.field("connection")), (403, Some("close")));
     peer.expect_end();
 
-    // Chunked: the server finds out how large it is. What was sent meanwhile does not reset the answer away.
+    // Chunked: the server learns the size only as it reads. The unread body must not cause a reset that discards the
+    // response.
     let mut peer = running.peer();
     peer.send("POST /early HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n30d40\r\n");
     peer.send(vec![b'x'; 200_000]);
@@ -157,7 +158,7 @@ fn a_large_body_that_nobody_reads_ends_the_connection_but_not_the_answer() {
 }
 
 #[test]
-fn a_client_that_ends_inside_its_body_is_told_so() {
+fn a_client_that_ends_inside_its_body_gets_a_400() {
     let running = Running::start();
     for target in ["/whole", "/echo"] {
         let mut peer = running.peer();
@@ -170,7 +171,7 @@ fn a_client_that_ends_inside_its_body_is_told_so() {
             "400 Bad Request: the stream ended inside the body: 0 of 10 bytes received\n"
         );
     }
-    // An answer that has begun cannot be taken back; its end is missing.
+    // The server cannot take back a response that has begun. The missing end tells the client.
     let mut peer = running.peer();
     peer.send("POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf.");
     assert!(peer.head().1.contains("content-length: 10"));
@@ -180,7 +181,7 @@ fn a_client_that_ends_inside_its_body_is_told_so() {
 }
 
 #[test]
-fn a_handler_that_panics_or_fails_harms_nobody_else() {
+fn a_handler_that_panics_or_fails_affects_only_its_connection() {
     let running = Running::start();
     let mut other = running.peer();
     assert_eq!(other.ask(GET).status, 200);

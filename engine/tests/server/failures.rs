@@ -1,4 +1,4 @@
-//! What an operator is told: errors and panics of handlers, refused requests.
+//! Failure reports: errors and panics of handlers, and refused requests.
 
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::site::Running;
 const PATIENCE: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(60);
 
-/// What was told of a failure: method and target, kind, status.
+/// A reported failure: method and target, kind, status.
 type Told = (String, String, Option<u16>);
 
 fn watched(options: ServiceOptions) -> (Running, Receiver<Told>) {
@@ -36,7 +36,7 @@ fn watched(options: ServiceOptions) -> (Running, Receiver<Told>) {
 }
 
 #[test]
-fn each_failure_is_told_with_its_request_and_what_was_answered() {
+fn each_failure_is_reported_with_its_request_and_status() {
     let (running, told) = watched(ServiceOptions::default());
     let get = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
     let chunks =
@@ -54,14 +54,14 @@ fn each_failure_is_told_with_its_request_and_what_was_answered() {
         (
             "CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\n\r\n".to_owned(),
             "CONNECT h:80",
-            "refused: this server is no proxy",
+            "refused: this server is not a proxy",
             Some(501),
         ),
-        // No head was read, so there is no request.
+        // The server read no head, so the report has no request.
         ("GET / HTTP/1.1\r\n\r\n".to_owned(), " ", "refused: ", Some(400)),
     ];
     for (request, line, kind, status) in cases {
-        // Behind one that is fine, which is not told of.
+        // Once alone, and once after a valid request, which causes no report.
         for before in ["", "GET / HTTP/1.1\r\nHost: h\r\n\r\n"] {
             let mut peer = running.peer();
             peer.send(format!("{before}{request}"));
@@ -79,11 +79,11 @@ fn each_failure_is_told_with_its_request_and_what_was_answered() {
 }
 
 #[test]
-fn what_takes_too_long_is_told() {
+fn timeouts_are_reported() {
     let (running, told) = watched(ServiceOptions::default().head_timeout(SHORT).request_timeout(SHORT));
     let mut slow = running.peer();
     slow.send("GET / HT");
-    let reason = "refused: the head of the request did not come in time";
+    let reason = "refused: the head of the request did not arrive in time";
     assert_eq!(told.recv_timeout(PATIENCE).unwrap(), (" ".to_owned(), reason.to_owned(), Some(408)));
     let mut waiting = running.peer();
     waiting.send("GET /wait HTTP/1.1\r\nHost: h\r\n\r\n");
@@ -92,7 +92,7 @@ fn what_takes_too_long_is_told() {
 }
 
 #[test]
-fn a_failure_is_a_line_and_a_hook_that_panics_harms_nobody() {
+fn a_failure_is_one_line_and_a_panicking_hook_is_contained() {
     let (tell, told) = mpsc::channel();
     let service = ServiceOptions::default().on_error(move |failure| {
         tell.send(failure.to_string()).unwrap();
@@ -100,7 +100,7 @@ fn a_failure_is_a_line_and_a_hook_that_panics_harms_nobody() {
     });
     let any_port = "127.0.0.1:0".parse().unwrap();
     let options = ServerOptions::default().workers(1).service(service);
-    // Any error that can be shown will do.
+    // Any error that implements `Display` is accepted.
     let server =
         Server::start(&[any_port], &options, async |exchange: Exchange<'_>| match exchange.head().path() {
             "/" => exchange.respond(StatusCode::OK, &[], "fine").map_err(|error| error.to_string()),
@@ -111,7 +111,7 @@ fn a_failure_is_a_line_and_a_hook_that_panics_harms_nobody() {
     let address = peer.stream.local_addr().unwrap();
     assert_eq!(peer.ask("GET /x HTTP/1.1\r\nHost: h\r\n\r\n").status, 500);
     let line = told.recv_timeout(PATIENCE).unwrap();
-    assert_eq!(line, format!("GET /x from {address}: the handler failed: nothing is at /x (answered 500)"));
+    assert_eq!(line, format!("GET /x from {address}: the handler failed: nothing is at /x (status 500)"));
     let mut peer = Peer::connect(&server.addresses()[0]);
     assert_eq!(peer.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n").text(), "fine");
     server.shutdown().begin();

@@ -1,4 +1,4 @@
-//! Connections and servers that come and go: disconnects, caps, shutdown, several threads, Unix sockets.
+//! Lifetimes of connections and servers: disconnects, connection limits, shutdown, several threads, Unix sockets.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -15,7 +15,7 @@ use crate::site::{Running, TEXT};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 
-/// A request that is in flight from when this returns until its four bytes are sent.
+/// Starts a request that is in flight when this returns, and that ends when its four body bytes are sent.
 fn in_flight(running: &Running) -> Peer {
     let mut peer = running.peer();
     peer.send("POST /whole HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
@@ -25,7 +25,7 @@ fn in_flight(running: &Running) -> Peer {
 
 #[test]
 fn a_handler_whose_client_goes_away_is_dropped() {
-    // A close cannot be told from the end of one half, unless that is taken for it. A reset always can.
+    // A close looks like the end of one half, so it drops the handler only without `half_close`. A reset always does.
     for (lingers, half_close) in [(None, false), (Some(Duration::ZERO), false), (Some(Duration::ZERO), true)]
     {
         let running = Running::with(ServiceOptions::default().half_close(half_close));
@@ -60,7 +60,7 @@ fn a_shutdown_lets_requests_in_flight_end_and_closes_the_others() {
 }
 
 #[test]
-fn a_shutdown_does_not_wait_for_ever() {
+fn a_shutdown_has_a_time_limit() {
     let shutdown_timeout = Duration::from_millis(50);
     let mut running = Running::with(ServiceOptions::default().shutdown_timeout(shutdown_timeout));
     let mut busy = in_flight(&running);
@@ -74,7 +74,7 @@ fn a_shutdown_does_not_wait_for_ever() {
 }
 
 #[test]
-fn connections_above_the_cap_wait_their_turn() {
+fn connections_above_the_limit_wait() {
     let running = Running::with(ServiceOptions::default().connections_max(2));
     let mut first = running.peer();
     let mut second = running.peer();
@@ -88,7 +88,7 @@ fn connections_above_the_cap_wait_their_turn() {
     drop(first);
     third.stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     assert_eq!(third.response().status, 200);
-    // And again, through the gate that has been closed and opened.
+    // And again, after the accept loop has paused and resumed.
     drop((second, third));
     for _ in 0..10 {
         assert_eq!(running.peer().ask(GET).status, 200);
@@ -96,7 +96,7 @@ fn connections_above_the_cap_wait_their_turn() {
 }
 
 #[test]
-fn connections_that_were_accepted_above_the_cap_do_not_wait_for_ever() {
+fn connections_accepted_above_the_limit_do_not_wait_forever() {
     const CROWD: usize = 10;
     let (tell, told) = mpsc::channel();
     let service = ServiceOptions::default()
@@ -110,7 +110,7 @@ fn connections_that_were_accepted_above_the_cap_do_not_wait_for_ever() {
         let blocks = Arc::clone(&blocks);
         async move |_: Exchange<'_>| {
             entered.send(()).unwrap();
-            // The worker does nothing else meanwhile, so that its next turn finds the whole crowd.
+            // Blocks the worker, so that its next turn accepts the whole crowd.
             while blocks.load(Ordering::SeqCst) {
                 std::thread::sleep(Duration::from_millis(1));
             }
@@ -127,10 +127,10 @@ fn connections_that_were_accepted_above_the_cap_do_not_wait_for_ever() {
     blocked.recv_timeout(Duration::from_secs(20)).unwrap();
     let mut crowd: Vec<_> = (0..CROWD).map(|_| connect()).collect();
     blocks.store(false, Ordering::SeqCst);
-    // One of them is served. The others are closed, and as nobody has read what they sent, reset.
+    // One of them is served. The others are closed, and reset because the server did not read what they sent.
     let lines: Vec<String> =
         (0..CROWD).map(|_| told.recv_timeout(Duration::from_secs(20)).expect("nine are closed")).collect();
-    assert_eq!(lines[0], "2 connections, the most allowed: further ones wait");
+    assert_eq!(lines[0], "the limit of 2 connections is reached: further ones wait");
     for line in &lines[1..] {
         assert!(line.starts_with("from 127.0.0.1:") && line.contains("closed unserved"), "{line}");
     }
@@ -160,7 +160,7 @@ fn all_threads_serve_one_address() {
 }
 
 #[test]
-fn an_address_that_is_taken_is_refused_whatever_the_number_of_threads() {
+fn an_address_in_use_is_refused_for_any_number_of_threads() {
     let running = Running::with_options(&ServerOptions::default().workers(2));
     for workers in [1, 2] {
         let options = ServerOptions::default().workers(workers);

@@ -1,6 +1,6 @@
-//! The server from outside: raw bytes over real sockets, and whole exchanges over the simulated network.
+//! Tests of the server from outside: raw bytes over real sockets, and whole exchanges over the simulated network.
 //!
-//! Everything runs on the driver that `RINGTIDE_DRIVER` names.
+//! All tests run on the driver that `RINGTIDE_DRIVER` names.
 
 mod bodies;
 mod failures;

@@ -1,4 +1,4 @@
-//! A client that sends what it is told and reads responses in the plainest way.
+//! A client for tests. It sends raw bytes and reads responses in the simplest way.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ringtide::Address;
 
-/// Longer than anything here takes; a test that waits so long has failed.
+/// Longer than any step of these tests. A test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Peer {
@@ -34,18 +34,18 @@ impl Peer {
         self.stream.write_all(bytes.as_ref()).unwrap();
     }
 
-    /// Ends the sending half.
+    /// Closes the sending half.
     pub(crate) fn finish(&mut self) {
         self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
-    /// Sends a request and reads the response to it.
+    /// Sends a request and reads its response.
     pub(crate) fn ask(&mut self, request: impl AsRef<[u8]>) -> Response {
         self.send(request);
         self.response()
     }
 
-    /// The next response to a request that was not HEAD.
+    /// Reads the next response. Its request must not be HEAD.
     pub(crate) fn response(&mut self) -> Response {
         let (status, head) = self.head();
         let body = if head.contains("transfer-encoding: chunked") {
@@ -60,7 +60,7 @@ impl Peer {
         Response { status, head, body }
     }
 
-    /// The next head, in lower case, without the empty line.
+    /// Reads the next head. Returns it in lower case, without the empty line.
     pub(crate) fn head(&mut self) -> (u16, String) {
         let end = self.find(b"\r\n\r\n");
         let head = String::from_utf8(self.take(end + 4)).unwrap().to_ascii_lowercase();
@@ -68,13 +68,13 @@ impl Peer {
         (status[..3].parse().unwrap(), head.trim_end().to_owned())
     }
 
-    /// Everything until the server ends the connection.
+    /// Reads until the server closes the connection.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         while self.receive() {}
         std::mem::take(&mut self.received)
     }
 
-    /// The connection ends here, without a reset and without anything more.
+    /// Expects that the connection ends here, without further bytes and without a reset.
     pub(crate) fn expect_end(&mut self) {
         let rest = self.rest();
         assert!(rest.is_empty(), "instead of the end: {}", rest.escape_ascii());
@@ -112,7 +112,7 @@ impl Peer {
         std::mem::replace(&mut self.received, rest)
     }
 
-    /// Whether more has come before the end.
+    /// Receives more bytes. Returns false at the end of the stream.
     fn receive(&mut self) -> bool {
         let mut buffer = [0; 16 * 1024];
         loop {

@@ -1,4 +1,4 @@
-//! Heads in, answers out: keep-alive, pipelining, versions, methods, and what is refused.
+//! Requests and responses: keep-alive, pipelining, versions, methods, and refused requests.
 
 use std::time::Duration;
 
@@ -44,13 +44,13 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
-fn answers_to_requests_of_one_segment_leave_in_one_send() {
+fn responses_to_requests_of_one_segment_are_sent_together() {
     let running = Running::start();
     let mut peer = running.peer();
     peer.send(GET.repeat(50));
     let first = peer.response();
     let size = first.head.len() + 4 + first.body.len();
-    // The other 49 have come with it: nothing has to be waited for.
+    // The other 49 have arrived with it, so no read has to wait.
     peer.stream.set_nonblocking(true).unwrap();
     for _ in 1..50 {
         assert_eq!(peer.response().text(), "hello world\n");
@@ -59,8 +59,8 @@ fn answers_to_requests_of_one_segment_leave_in_one_send() {
 }
 
 #[test]
-fn an_earlier_answer_does_not_wait_for_a_later_handler() {
-    // The later one never ends by itself.
+fn an_earlier_response_does_not_wait_for_a_later_handler() {
+    // The later handler never ends by itself.
     let running = Running::with(ServiceOptions::default().shutdown_timeout(Duration::from_millis(50)));
     let mut peer = running.peer();
     peer.send(format!("{GET}GET /wait HTTP/1.1\r\nHost: h\r\n\r\n"));
@@ -77,7 +77,7 @@ fn a_head_may_be_cut_anywhere() {
     }
     assert_eq!(peer.response().status, 404);
     for cut in 1..request.len() {
-        // An answer in between keeps the pieces from being sent as one.
+        // The response in between keeps the two pieces from being sent as one.
         peer.send(format!("{GET}{}", &request[..cut]));
         assert_eq!(peer.response().status, 200);
         assert_eq!(peer.ask(&request[cut..]).status, 404, "cut at {cut}");
@@ -114,14 +114,14 @@ fn clients_of_http_1_0_are_served() {
         let response = peer.ask("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
         assert_eq!((response.text(), response.field("connection")), ("hello world\n", Some("keep-alive")));
     }
-    // No chunks: the end of the connection ends the body.
+    // The body is not chunked. The end of the connection ends it.
     let response = peer.ask("GET /pieces HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
     assert_eq!(response.field("transfer-encoding"), None);
     assert_eq!((response.field("connection"), response.body.len()), (Some("close"), 22_000));
 }
 
 #[test]
-fn what_is_no_request_is_refused_with_its_status() {
+fn invalid_requests_are_refused_with_the_right_status() {
     let running = Running::start();
     let long_target = format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "x".repeat(9000));
     let long_head = format!("GET / HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n", "x".repeat(70_000));
@@ -145,7 +145,7 @@ fn what_is_no_request_is_refused_with_its_status() {
     ];
     for (request, status) in cases {
         let start = &request[..request.len().min(60)];
-        // Also behind a request that was fine, whose answer comes first.
+        // Once alone, and once after a valid request, whose response comes first.
         for before in ["", GET] {
             let mut peer = running.peer();
             peer.send(format!("{before}{request}"));
@@ -163,7 +163,7 @@ fn what_is_no_request_is_refused_with_its_status() {
 }
 
 #[test]
-fn a_request_behind_the_last_one_is_not_processed() {
+fn a_request_after_the_last_one_is_not_processed() {
     let running = Running::start();
     let mut peer = running.peer();
     peer.send(format!("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n{GET}"));
@@ -173,7 +173,7 @@ fn a_request_behind_the_last_one_is_not_processed() {
 }
 
 #[test]
-fn a_client_that_ends_its_half_is_answered() {
+fn a_client_that_closes_its_sending_half_gets_its_response() {
     let running = Running::start();
     let mut peer = running.peer();
     peer.send(format!("{GET}GET /large HTTP/1.1\r\nHost: h\r\n\r\n{GET}GET / HT"));
@@ -190,7 +190,7 @@ fn a_client_that_ends_its_half_is_answered() {
 }
 
 #[test]
-fn a_client_that_ends_its_half_is_answered_whenever_the_handler_is_done() {
+fn a_client_that_closes_its_sending_half_gets_a_late_response() {
     let running = Running::start();
     let get = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
     let post = |target: &str| format!("POST {target} HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody");
@@ -203,7 +203,7 @@ fn a_client_that_ends_its_half_is_answered_whenever_the_handler_is_done() {
         (post("/later-echo"), b"body".to_vec()),
     ] {
         let mut peer = running.peer();
-        // The second one is taken up when the end has been seen.
+        // The server handles the second request after it has seen the end of the stream.
         peer.send(format!("{request}{request}"));
         peer.finish();
         for _ in 0..2 {
@@ -218,12 +218,12 @@ fn a_client_that_ends_its_half_is_answered_whenever_the_handler_is_done() {
 }
 
 #[test]
-fn a_client_that_ends_its_half_can_be_taken_for_gone() {
+fn without_half_close_a_closed_sending_half_ends_the_connection() {
     let running = Running::with(ServiceOptions::default().half_close(false));
     for target in ["/later", "/wait", "/begin-and-wait"] {
         let mut peer = running.peer();
         peer.send(format!("{GET}GET {target} HTTP/1.1\r\nHost: h\r\n\r\n{GET}"));
-        // The end comes when the second one waits.
+        // The client's end arrives while the second handler waits.
         assert_eq!(peer.response().status, 200);
         if target == "/begin-and-wait" {
             assert_eq!(peer.head().0, 200);
@@ -235,7 +235,7 @@ fn a_client_that_ends_its_half_can_be_taken_for_gone() {
     }
     let dropped = running.dropped.recv_timeout(Duration::from_secs(20));
     assert!(dropped.is_ok(), "the handler of /wait");
-    // Nobody is told of what is missing, either.
+    // An incomplete request gets no response either.
     let mut peer = running.peer();
     peer.send("GET / HT");
     peer.finish();
@@ -267,7 +267,7 @@ fn a_refused_head_request_has_no_content() {
             peer.expect_end();
         }
     }
-    // Only that method: there is content for one that begins like it.
+    // This applies to HEAD only, not to a method that begins like it.
     let response = running.peer().ask("HEADER / HTTP/1.1\r\n\r\n");
     assert!(response.status == 400 && !response.body.is_empty(), "{response:?}");
 }

@@ -1,4 +1,4 @@
-//! Clients and a server on one worker, over a network that does everything a kernel may do.
+//! Clients and a server on one worker, over a simulated network that does everything a kernel may do.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ use crate::site::{self, PIECE, Site};
 const CLIENTS: usize = 12;
 const REQUESTS: usize = 25;
 
-/// Runs `client` as often as there are clients, against the site, and gives how many requests the server has handled.
+/// Runs `client` once per client number against the site. Returns how many requests the server handled.
 fn simulate<F>(options: SimOptions, client: impl Fn(usize, Address) -> F) -> usize
 where
     F: Future<Output = ()> + 'static,
@@ -48,7 +48,7 @@ where
     handled.load(Ordering::SeqCst)
 }
 
-/// A body that says whose it is.
+/// A body that identifies its client and request.
 fn body(client: usize, request: usize) -> Bytes {
     format!("{client}/{request};").repeat(1 + (client * 977 + request * 1231) % 9000).into()
 }
@@ -132,7 +132,7 @@ fn resets_end_their_own_connections_only() {
         simulate(options, |client, address| async move {
             let mut left = REQUESTS;
             while left > 0 {
-                // Each attempt may fail, but what is answered is right.
+                // Each attempt may fail, but every response is correct.
                 if let Ok(mut connection) = Connection::connect(&address).await
                     && exchanges(&mut connection, client, left.min(5)).await.is_ok()
                 {
@@ -149,7 +149,7 @@ fn a_server_without_descriptors_waits_for_some() {
     let options = SimOptions { seed: 7, faults, ..SimOptions::default() };
     let handled = simulate(options, |client, address| async move {
         let mut connection = loop {
-            // It is the client's connect as well that may find none.
+            // The client's connect may also run out of descriptors.
             if let Ok(connection) = Connection::connect(&address).await {
                 break connection;
             }

@@ -1,4 +1,4 @@
-//! The server under test, and what it answers.
+//! The server under test, and its responses.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,21 +15,21 @@ use ringtide::{Error, runtime};
 
 pub(crate) const TEXT: [(&str, &str); 1] = [("Content-Type", "text/plain")];
 
-/// What `/large` answers with.
+/// The size of the body of `/large`.
 pub(crate) const LARGE_SIZE: usize = 3_000_000;
 
-/// What each of the pieces of `/pieces` is.
+/// Each of the pieces of `/pieces`.
 pub(crate) const PIECE: &[u8] = b"a piece of some bytes;";
 
-/// How long `/later` and its like wait.
+/// How long `/later` and similar paths wait.
 const PAUSE: Duration = Duration::from_millis(30);
 
-/// A server of one thread that ends with the test.
+/// A server with one thread that ends with the test.
 pub(crate) struct Running {
     pub(crate) server: Option<Server>,
     pub(crate) shutdown: Shutdown,
     pub(crate) handled: Arc<AtomicUsize>,
-    /// Tells of each handler of `/wait` that was dropped.
+    /// Receives a message for each handler of `/wait` that is dropped.
     pub(crate) dropped: Receiver<()>,
 }
 
@@ -128,13 +128,13 @@ pub(crate) async fn answer(site: &Site, mut exchange: Exchange<'_>) -> Result<An
             Some(body) => exchange.respond(StatusCode::OK, &TEXT, body),
             None => exchange.respond(StatusCode::PAYLOAD_TOO_LARGE, &TEXT, "too large\n"),
         },
-        // The head stays readable when the body has been.
+        // The head stays readable after the body was read.
         b"/head-after-body" => {
             while exchange.data().await?.is_some() {}
             let name = exchange.head().fields().get("x-name").unwrap_or_default().to_vec();
             exchange.respond(StatusCode::OK, &TEXT, name)
         }
-        // Reads nothing.
+        // Does not read the body.
         b"/early" => exchange.respond(StatusCode::FORBIDDEN, &TEXT, "no\n"),
         b"/wait" => {
             let _tell = Tell(site.dropped.clone());
@@ -196,7 +196,7 @@ struct Tell(Sender<()>);
 
 impl Drop for Tell {
     fn drop(&mut self) {
-        // The test may not wait for it.
+        // The test may not be waiting for it.
         let _ = self.0.send(());
     }
 }

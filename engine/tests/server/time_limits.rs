@@ -1,4 +1,4 @@
-//! Clients that take their time.
+//! Time limits: clients that are too slow.
 
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
@@ -11,10 +11,10 @@ const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 const SHORT: Duration = Duration::from_millis(60);
 
 #[test]
-fn a_head_that_drips_in_is_given_up() {
+fn a_head_that_arrives_too_slowly_is_refused() {
     let head_timeout = Duration::from_millis(300);
     let running = Running::with(ServiceOptions::default().head_timeout(head_timeout));
-    // From the accept on, and from the first byte of a later head on.
+    // The limit runs from the accept, and for a later head from its first byte.
     for before in ["", GET] {
         let mut peer = running.peer();
         peer.send(before);
@@ -26,7 +26,7 @@ fn a_head_that_drips_in_is_given_up() {
         let dripping = std::thread::spawn(move || {
             let drip = b"GET / HTTP/1.1\r\nHost: h\r\nX: ".iter().chain(std::iter::repeat(&b'x'));
             for byte in drip {
-                // Fails when the server has had enough.
+                // Fails after the server has closed the connection.
                 if std::io::Write::write_all(&mut sender, &[*byte]).is_err() {
                     break;
                 }
@@ -42,7 +42,7 @@ fn a_head_that_drips_in_is_given_up() {
 }
 
 #[test]
-fn a_connection_that_never_asks_is_closed() {
+fn a_connection_without_a_first_request_is_closed() {
     let running = Running::with(ServiceOptions::default().head_timeout(SHORT));
     running.peer().expect_end();
 }
@@ -59,7 +59,7 @@ fn an_idle_connection_is_closed_after_its_time() {
 }
 
 #[test]
-fn a_body_that_stops_is_given_up() {
+fn a_body_that_stalls_is_refused() {
     let running = Running::with(ServiceOptions::default().stall_timeout(SHORT));
     let mut peer = running.peer();
     let started = Instant::now();
@@ -67,14 +67,14 @@ fn a_body_that_stops_is_given_up() {
     assert_eq!((response.status, response.field("connection")), (408, Some("close")));
     assert!(started.elapsed() >= SHORT);
 
-    // One that nobody reads as well, after its answer.
+    // The limit also applies to an unread body, after its response.
     let mut peer = running.peer();
     assert_eq!(peer.ask("POST /early HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbo").status, 403);
     peer.expect_end();
 }
 
 #[test]
-fn a_body_that_goes_on_is_not_given_up() {
+fn a_slow_body_that_continues_is_accepted() {
     let stall_timeout = Duration::from_millis(500);
     let running = Running::with(ServiceOptions::default().stall_timeout(stall_timeout));
     let mut peer = running.peer();
@@ -87,9 +87,9 @@ fn a_body_that_goes_on_is_not_given_up() {
 }
 
 #[test]
-fn a_request_is_given_up_in_the_end_however_well_it_goes() {
+fn a_request_has_a_total_time_limit() {
     let request_timeout = Some(SHORT);
-    // The last handler here would never end by itself.
+    // The last handler of this test never ends by itself.
     let shutdown_timeout = SHORT;
     let running = Running::with(
         ServiceOptions::default().request_timeout(request_timeout).shutdown_timeout(shutdown_timeout),
@@ -111,7 +111,7 @@ fn a_request_is_given_up_in_the_end_however_well_it_goes() {
     peer.stream.shutdown(Shutdown::Both).unwrap();
     dripping.join().unwrap();
 
-    // An answer that has begun may take longer.
+    // A response that has begun may take longer.
     let mut peer = running.peer();
     peer.send("GET /begin-and-wait HTTP/1.1\r\nHost: h\r\n\r\n");
     assert_eq!(peer.head().0, 200);
@@ -123,11 +123,11 @@ fn a_request_is_given_up_in_the_end_however_well_it_goes() {
 }
 
 #[test]
-fn a_client_that_does_not_take_its_answer_is_given_up() {
+fn a_client_that_does_not_receive_its_response_is_closed() {
     let running = Running::with(ServiceOptions::default().stall_timeout(SHORT));
     let mut peer = running.peer();
     peer.send("GET /endless HTTP/1.1\r\nHost: h\r\n\r\n");
-    // The end comes without our reading anything: it shows as a write that fails.
+    // The client reads nothing, so it notices the end only when a write fails.
     let started = Instant::now();
     while std::io::Write::write_all(&mut peer.stream, b"x").is_ok() {
         assert!(started.elapsed() < Duration::from_secs(20), "still connected");

@@ -1,4 +1,4 @@
-//! Runs the binary, with a time limit so that a hang fails the test, and parses its report.
+//! Runs the binary and parses its report. A time limit makes a hanging run fail its test.
 
 use std::fmt;
 use std::io::{Read, Write as _};
@@ -16,8 +16,8 @@ use serde_json::Value;
 /// Every run in these tests takes less than a tenth of this.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Whether to test on io_uring. Where io_uring is unavailable the test fails, so that nobody takes a skipped test for
-/// a passed one; `RINGTIDE_WITHOUT_IO_URING=1` skips it on purpose.
+/// Returns whether to test on io_uring. If io_uring is unavailable, the test fails, so that a skipped test does not
+/// look like a passed one. `RINGTIDE_WITHOUT_IO_URING=1` skips it on purpose.
 pub(crate) fn is_io_uring_usable() -> bool {
     static SAID: Once = Once::new();
     let Err(reason) = DriverChoice::IoUring.resolve() else { return true };
@@ -27,8 +27,8 @@ pub(crate) fn is_io_uring_usable() -> bool {
     false
 }
 
-/// Says what cannot be tested on this machine. Writes to standard error directly: what a passing test prints is not
-/// shown.
+/// Prints what cannot be tested on this machine. It writes to standard error directly, because the harness hides the
+/// output of a passing test.
 pub(crate) fn not_checked(what: &str) {
     let _ = std::io::stderr().write_all(format!("NOT CHECKED: {what}\n").as_bytes());
 }
@@ -36,7 +36,7 @@ pub(crate) fn not_checked(what: &str) {
 /// A running command.
 pub(crate) struct Running {
     child: Child,
-    /// The pipes of the child, each read to its end.
+    /// Receives everything that the child writes to the pipe, at its end.
     stdout: Receiver<String>,
     stderr: Receiver<String>,
     words: String,
@@ -57,12 +57,12 @@ pub(crate) fn begin(driver: &str, url: &str, flags: &[&str]) -> Running {
     begin_command(command)
 }
 
-/// Runs the same to its end.
+/// Runs `ringtide run URL --driver DRIVER FLAGS` to its end.
 pub(crate) fn run(driver: &str, url: &str, flags: &[&str]) -> Ended {
     begin(driver, url, flags).wait()
 }
 
-/// Runs the same with `--format json`, which must succeed; returns its report.
+/// Like `run` with `--format json`. The run must succeed; returns its report.
 #[track_caller]
 pub(crate) fn report(driver: &str, url: &str, flags: &[&str]) -> Value {
     let mut flags = flags.to_vec();
@@ -95,7 +95,7 @@ fn read(mut pipe: impl Read + Send + 'static) -> Receiver<String> {
 }
 
 impl Running {
-    /// As Ctrl-C does.
+    /// Interrupts the command like Ctrl-C.
     pub(crate) fn interrupt(&self) {
         self.signal(Signal::SIGINT);
     }
@@ -104,7 +104,7 @@ impl Running {
         kill(Pid::from_raw(self.child.id() as i32), signal).expect("it runs");
     }
 
-    /// As Ctrl-Z and `fg` do.
+    /// Stops and continues the command like Ctrl-Z and `fg`.
     pub(crate) fn pause(&self, duration: Duration) {
         let process = Pid::from_raw(self.child.id() as i32);
         kill(process, Signal::SIGSTOP).expect("it runs");
@@ -112,7 +112,7 @@ impl Running {
         kill(process, Signal::SIGCONT).expect("it has not ended");
     }
 
-    /// Waits for its end.
+    /// Waits until the command has ended.
     pub(crate) fn wait(mut self) -> Ended {
         let begun = Instant::now();
         let take = |pipe: &Receiver<String>, child: &mut Child| match pipe
@@ -140,7 +140,7 @@ impl fmt::Debug for Ended {
 }
 
 impl Ended {
-    /// Checks that it ended with `code`; returns its JSON.
+    /// Checks that the command exited with `code`. Returns its JSON report.
     #[track_caller]
     pub(crate) fn report(&self, code: i32) -> Value {
         assert_eq!(self.code, Some(code), "{self:?}");
@@ -150,7 +150,8 @@ impl Ended {
         report
     }
 
-    /// Checks that it ended with `code`, reported nothing, and said each of `says` on one line.
+    /// Checks that the command exited with `code`, printed no report, and printed one line that contains each of
+    /// `says`.
     #[track_caller]
     pub(crate) fn refused(&self, code: i32, says: &[&str]) {
         assert_eq!(self.code, Some(code), "{self:?}");
@@ -163,7 +164,7 @@ impl Ended {
     }
 }
 
-/// Checks what holds for every report.
+/// Checks what must be true for every report.
 #[track_caller]
 fn check(report: &Value) {
     let count = |name: &str| report["requests"][name].as_u64().unwrap_or_else(|| panic!("{name}: {report}"));
@@ -180,13 +181,13 @@ fn check(report: &Value) {
     assert!(count("sent") <= count("scheduled"), "{report}");
 }
 
-/// A whole number of a report.
+/// Returns an integer of a report.
 #[track_caller]
 pub(crate) fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("{value} is no whole number"))
 }
 
-/// Any number of a report.
+/// Returns a number of a report.
 #[track_caller]
 pub(crate) fn float(value: &Value) -> f64 {
     value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
@@ -203,8 +204,8 @@ impl Running {
         });
     }
 
-    /// Waits until only the main thread and the signal thread are left and the main thread sleeps: it has joined the
-    /// workers, so it does not wait for them (proc(5), `task` and the third field of `stat`).
+    /// Waits until only the main thread and the signal thread are left and the main thread sleeps. By then it has
+    /// joined the workers, so it is not waiting for them (proc(5), `task` and the third field of `stat`).
     pub(crate) fn wait_until_it_waits_alone(&self) {
         self.wait_until("it never waits", |process| {
             let threads = std::fs::read_dir(format!("{process}/task")).expect("it runs").count();

@@ -1,4 +1,4 @@
-//! The counts of a run match what the server received, however the run goes and ends.
+//! The counts of a run match what the server received, no matter how the run proceeds and ends.
 
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
@@ -37,7 +37,7 @@ on_both_drivers!(
     more_connections_are_opened_when_all_are_busy,
 );
 
-/// Both ends count the same in a run without a warm-up.
+/// Checks that both ends counted the same, in a run without a warm-up.
 #[track_caller]
 fn agree(report: &Value, tally: &Tally) {
     assert_eq!(number(&report["requests"]["sent"]), tally.requests(), "{report} {tally:?}");
@@ -72,7 +72,7 @@ fn a_time_is_cut_off_in_the_middle(driver: &str) {
         let report = report(driver, &server.url(), &["-d", "300ms", "-c", "8", "-t", threads]);
         agree(&report, &server.finish());
         assert!(number(&report["requests"]["completed"]) > 10, "{report}");
-        // No time has passed in which all eight were between two requests.
+        // This can be fewer than 8: a connection may be between two requests at the end.
         assert!(number(&report["requests"]["censored"]) <= 8, "{report}");
     }
 }
@@ -99,8 +99,8 @@ fn pipelined_requests_are_counted_one_by_one(driver: &str) {
     agree(&report, &server.finish());
 }
 
-/// Larger than what is sent together, so that they wait for each other.
-/// Without a busy machine it takes a millisecond; the fastest of a few tries tells whether the end is waited for.
+/// The requests are larger than what is sent together, so they wait for each other. On an idle machine the run takes a
+/// millisecond. The fastest of a few tries shows whether it ends with the last response.
 fn a_pipelined_run_ends_with_its_last_answer(driver: &str) {
     let server = Server::answering(HELLO);
     let fastest_s = (0..5)
@@ -139,7 +139,7 @@ fn a_connection_for_each_request(driver: &str) {
     let tally = server.finish();
     all_completed(&report, 200);
     agree(&report, &tally);
-    // The one that each worker makes to see whether anybody is there serves its first request.
+    // The connection with which each worker probes the server also serves its first request.
     assert_eq!(tally.connections.load(SeqCst), 200, "{report}");
     assert_eq!(number(&report["phases_us"]["connect"]["count"]), 200, "{report}");
 }
@@ -201,7 +201,7 @@ fn requests_that_are_not_answered_are_counted(driver: &str) {
     agree(&report, &server.finish());
     assert_eq!(number(&report["requests"]["censored"]), 15, "{report}");
     assert_eq!(number(&report["requests"]["sent"]), 15, "{report}");
-    // They have waited for the whole run, and the percentiles say so.
+    // They have waited for the whole run, and the percentiles show it.
     assert!(report["latency_us"]["service"]["p50"].as_f64() > Some(250_000.0), "{report}");
 }
 
@@ -215,20 +215,21 @@ fn a_large_body_is_cut_off_in_the_middle(driver: &str) {
     agree(&report, &server.finish());
 }
 
-/// The server reads nothing before the run is over, so the first bodies fill the sockets, and the others wait in the client. Of the
-/// last one that the kernel took anything of, it took a part; or nothing of it, where one ended as the socket was full.
+/// The server reads nothing before the run is over. So the first bodies fill the sockets, and the others wait in the
+/// client. The kernel usually takes a part of the last body. It takes none of it if the previous body ended exactly
+/// when the socket was full.
 fn what_waits_behind_a_full_socket_is_not_sent(driver: &str) {
     for (parallel, body_size, timeout) in [
         (200, 100_000, "30s"),
-        // Three go together, and the cut is in the middle of some of these.
+        // Three of these are sent together, and the cut is in the middle of one.
         (1_024, 5_400, "30s"),
-        // What was given up with its connection is counted as exactly as what the end cuts off.
+        // Requests that were given up with their connection are counted as exactly as those that the end cuts off.
         (200, 100_000, "100ms"),
     ] {
         let (over, wait) = channel::<()>();
         let wait = Mutex::new(wait);
         let server = Server::start(move |peer| {
-            // Ends when the other end of the channel is gone.
+            // Returns when the other end of the channel is dropped.
             let _ = wait.lock().expect("no panic").recv();
             while peer.request().is_some() {}
         });
@@ -262,16 +263,16 @@ fn a_warm_up_is_sent_and_not_counted(driver: &str) {
     let server = Server::answering(HELLO);
     let report = report(driver, &server.url(), &["-R", "500", "-n", "50", "--warmup", "200ms", "-c", "4"]);
     let tally = server.finish();
-    // The connections are from before, and what is measured goes over them.
+    // The warm-up opened the connections, and the measured requests reuse them.
     assert_eq!(number(&report["phases_us"]["connect"]["count"]), 4, "{report}");
     all_completed(&report, 50);
-    // 500 per second for 200 ms, and the 50.
+    // 500 per second for 200 ms, plus the 50.
     assert_eq!(tally.requests(), 150, "{report}");
     assert_eq!(number(&report["bytes_received"]), 50 * HELLO.len() as u64, "{report}");
 }
 
 fn a_request_that_hangs_since_the_warm_up_is_counted(driver: &str) {
-    // In an open loop it is the schedule that says what belongs to the measured part.
+    // In an open loop, the schedule determines which requests belong to the measured part.
     for (mode, hung) in [(&[][..], 1), (&["-R", "100", "--max-connections", "2"], 0)] {
         let first = AtomicBool::new(true);
         let server = Server::start(move |peer| {
@@ -287,7 +288,7 @@ fn a_request_that_hangs_since_the_warm_up_is_counted(driver: &str) {
         let report = report(driver, &server.url(), &flags);
         server.finish();
         let censored = number(&report["requests"]["censored"]);
-        // The other connection may be cut off as well.
+        // The other connection's request may be cut off, too.
         assert!(hung <= censored && censored <= hung + 1, "{report}");
         // It has waited since before the measured part.
         let waited = report["latency_us"]["response"]["max"].as_f64() > Some(310_000.0);
@@ -324,7 +325,7 @@ fn a_connect_that_hangs_since_the_warm_up_is_counted(driver: &str) {
     let (over, wait) = channel::<()>();
     let serving = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("somebody connects");
-        // Takes the one place in the queue, before the client has reason to connect again.
+        // Takes the only place in the queue before the client has to connect again.
         let _taken = TcpStream::connect(address).expect("there is a place");
         let (tally, mut buffer) = (Tally::default(), Vec::new());
         next_request(&mut stream, &mut buffer, &tally).expect("it asks");
@@ -359,15 +360,15 @@ fn a_poisson_schedule_is_sent_exactly(driver: &str) {
         let report = report(driver, &server.url(), &flags);
         agree(&report, &server.finish());
         let count = number(&report["requests"]["scheduled"]);
-        // 400 on average, with a deviation of 20.
+        // 400 on average, with a standard deviation of 20.
         assert!((300..=500).contains(&count), "{report}");
-        // Only the seed decides.
+        // Only the seed determines the count.
         assert_eq!(*scheduled.get_or_insert(count), count);
     }
 }
 
 fn each_connection_has_its_share_whatever_its_worker(driver: &str) {
-    // One of two workers has one of three connections.
+    // There are three connections, and one of the two workers has only one of them.
     for mode in [&[][..], &["-R", "600"], &["-R", "600", "--arrival", "poisson"]] {
         let each = Arc::new(Mutex::new(Vec::new()));
         let counts = Arc::clone(&each);
@@ -401,7 +402,7 @@ fn more_connections_are_opened_when_all_are_busy(driver: &str) {
     let tally = server.finish();
     agree(&report, &tally);
     assert_eq!(number(&report["requests"]["scheduled"]), 50);
-    // 100 per second of 50 ms each are five at a time.
+    // 100 requests per second of 50 ms each: five at a time.
     let connections = tally.connections.load(SeqCst);
     assert!((5..=20).contains(&connections), "{connections}");
 }

@@ -1,5 +1,5 @@
-//! Servers that misbehave: the run goes on, counts each failure by its kind, and includes time waited in vain in the
-//! percentiles.
+//! Servers that misbehave: the run continues, counts each failure by its kind, and includes the time of requests that
+//! timed out in the percentiles.
 
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
@@ -42,7 +42,7 @@ on_both_drivers!(
     a_number_of_requests_ends_when_nobody_answers,
 );
 
-/// A run against `serve`; all requests fail, and all of them with one of `kinds`.
+/// Runs against `serve`. All requests must fail, each with one of `kinds`.
 #[track_caller]
 fn all_fail(driver: &str, kinds: &[&str], serve: impl Fn(&mut Peer) + Send + Sync + 'static) -> Value {
     let server = Server::start(serve);
@@ -58,7 +58,7 @@ fn sum_of(report: &Value, kinds: &[&str]) -> u64 {
     kinds.iter().map(|kind| number(&report["errors"][kind])).sum()
 }
 
-/// Takes a request, sends `answer`, and closes.
+/// Receives a request, sends `answer`, and closes.
 fn answers_and_closes(answer: &'static [u8]) -> impl Fn(&mut Peer) + Send + Sync {
     move |peer| {
         if peer.request().is_some() {
@@ -70,7 +70,7 @@ fn answers_and_closes(answer: &'static [u8]) -> impl Fn(&mut Peer) + Send + Sync
 }
 
 fn a_server_that_closes_at_once(driver: &str) {
-    // Where its end and the request cross, the request is answered by a reset.
+    // If the server's close and the request cross, the server resets the connection.
     all_fail(driver, &["closed", "reset"], |_| {});
 }
 
@@ -81,7 +81,7 @@ fn a_server_that_resets(driver: &str) {
         }
     });
     assert_eq!(report["error_examples"], serde_json::json!({}), "the kind says it all: {report}");
-    // Those waited for nothing, and did not wait for a time limit either.
+    // These requests failed at once and did not reach a time limit.
     assert_eq!(number(&report["latency_us"]["response"]["count"]), 0, "{report}");
     assert_eq!(number(&report["requests"]["sent"]), 60, "{report}");
 }
@@ -154,7 +154,7 @@ fn a_server_that_never_answers(driver: &str) {
         assert!(float(&summary["min"]) >= 149_900.0, "{name}: {report}");
         assert!(float(&summary["p50"]) < 1_000_000.0, "{name}: {report}");
     }
-    // A connection with an answer outstanding is of no use for the next request.
+    // A connection with an outstanding response cannot serve the next request.
     assert_eq!(tally.connections.load(SeqCst), 12);
 }
 
@@ -172,7 +172,7 @@ fn a_body_that_stops_runs_into_the_timeout(driver: &str) {
 }
 
 fn timeouts_of_pipelined_requests(driver: &str) {
-    // The first one is answered, the rest are not.
+    // The server responds to the first request only.
     let server = Server::start(|peer| {
         if peer.request().is_some() {
             peer.send(HELLO);
@@ -216,7 +216,7 @@ fn nothing_counts_behind_the_last_answer_of_a_connection(driver: &str) {
             assert!(peer.request().is_some());
             peer.send(HELLO);
             assert!(peer.request().is_some());
-            // What follows is not asked for any more, and the connection is not closed.
+            // The client has not requested the second response, and the server does not close the connection.
             peer.send(format!("{last}HTTP/1.1 418 I'm a teapot\r\nContent-Length: 0\r\n\r\n").as_bytes());
             peer.wait_for_end();
         });
@@ -224,7 +224,7 @@ fn nothing_counts_behind_the_last_answer_of_a_connection(driver: &str) {
         let flags = [&["-n", "8", "-c", "1", "-p", "4", "--timeout", "20s"][..], &upgrades].concat();
         let report = report(driver, &server.url(), &flags);
         let tally = server.finish();
-        // Of the first connection's five requests two are answered, and of the second's three.
+        // The first connection had five requests and two responses, the second three requests and two responses.
         assert_eq!(report["status"], serde_json::json!({"200": 2, status: 2}), "{report}");
         assert_eq!(number(&report["errors"]["closed"]), 4, "{report}");
         assert_eq!(tally.connections.load(SeqCst), 2);
@@ -232,7 +232,7 @@ fn nothing_counts_behind_the_last_answer_of_a_connection(driver: &str) {
     }
 }
 
-/// What every server does some time after the last request, or before the first.
+/// Every server does this some time after the last request, or before the first.
 fn a_connection_that_the_server_closes_while_it_is_idle_is_replaced(driver: &str) {
     let server = Server::start(|peer| {
         peer.stream.set_read_timeout(Some(Duration::from_millis(50))).expect("it is TCP");
@@ -240,7 +240,7 @@ fn a_connection_that_the_server_closes_while_it_is_idle_is_replaced(driver: &str
             peer.send(HELLO);
         }
     });
-    // The second and the third request are due when their connections are gone.
+    // When the second and the third request are due, their connections are gone.
     let report = report(driver, &server.url(), &["-R", "4", "-n", "4", "-c", "3", "-t", "1"]);
     let tally = server.finish();
     assert_eq!(number(&report["requests"]["completed"]), 4, "{report}");
@@ -252,7 +252,7 @@ fn a_server_that_speaks_first_is_no_http(driver: &str) {
         peer.send(HELLO);
         peer.wait_for_end();
     });
-    // Only the first is due so soon that its connection may have heard nothing yet.
+    // Only the first request is due so soon that the response may not have arrived on its connection.
     let report = report(driver, &server.url(), &["-R", "10", "-n", "4", "-c", "4", "-t", "1"]);
     server.finish();
     assert!(number(&report["errors"]["protocol"]) >= 3, "{report}");
@@ -265,7 +265,7 @@ fn connections_that_timeouts_have_taken_do_not_pile_up(driver: &str) {
     let (now, peak) = (Arc::clone(&open), Arc::clone(&most));
     let server = Server::start(move |peer| {
         peak.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
-        // It never answers, and does not end before its client does.
+        // The server never responds, and keeps the connection until the client closes it.
         while peer.request().is_some() {}
         peer.wait_for_reset();
         now.fetch_sub(1, SeqCst);
@@ -274,12 +274,12 @@ fn connections_that_timeouts_have_taken_do_not_pile_up(driver: &str) {
     let report = report(driver, &server.url(), &flags);
     server.finish();
     assert_eq!(number(&report["errors"]["timeout"]), 2000, "{report}");
-    // 10 at work and 16 that wait; and those whose threads have not seen their ends yet.
+    // 10 in use and 16 that are closing, plus those whose server threads have not noticed the end yet.
     let most = most.load(SeqCst);
     assert!(most < 100, "{most} were open at once");
 }
 
-/// It says that it has waited long enough for a request (408), and closes.
+/// The server closes the connection with a 408, because it has waited too long for a request.
 fn a_connection_that_the_server_has_not_waited_for_is_replaced(driver: &str) {
     let server = Server::start(|peer| {
         peer.stream.set_read_timeout(Some(Duration::from_millis(50))).expect("it is TCP");
@@ -291,13 +291,13 @@ fn a_connection_that_the_server_has_not_waited_for_is_replaced(driver: &str) {
         peer.stream.set_read_timeout(None).expect("it is TCP");
         peer.wait_for_end();
     });
-    // The second and the third request are due when their connections are gone.
+    // When the second and the third request are due, their connections are gone.
     let report = report(driver, &server.url(), &["-R", "4", "-n", "3", "-c", "3", "-t", "1"]);
     server.finish();
     assert_eq!(report["status"], serde_json::json!({"200": 3}), "{report}");
 }
 
-/// They answer `Connection: close` and leave that to the client.
+/// The server leaves it to the client to close the connections (`Connection: close` in the request).
 fn a_server_that_does_not_close_has_its_connections_closed(driver: &str) {
     let (open, most) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicI64::new(0)));
     let (now, peak) = (Arc::clone(&open), Arc::clone(&most));
@@ -313,12 +313,12 @@ fn a_server_that_does_not_close_has_its_connections_closed(driver: &str) {
     let tally = server.finish();
     assert_eq!(number(&report["requests"]["completed"]), 1000, "{report}");
     assert!(tally.connections.load(SeqCst) >= 1000);
-    // 4 at work and 16 that wait; and those whose threads have not seen their ends yet.
+    // 4 in use and 16 that are closing, plus those whose server threads have not noticed the end yet.
     let most = most.load(SeqCst);
     assert!(most < 200, "{most} were open at once");
 }
 
-/// Two are sent together; the first is answered late, and the second has its own time.
+/// Two requests are sent together. The first response comes late, and the second request has its own time limit.
 fn a_pipelined_request_has_the_time_from_its_own_send(driver: &str) {
     let server = Server::start(|peer| {
         for _ in 0..2 {
@@ -348,7 +348,8 @@ fn an_answer_before_the_request_is_no_answer(driver: &str) {
         all.extend(flags);
         let report = report(driver, &server.url(), &all);
         server.finish();
-        // Where the request was on its way already when the answer came, no client can tell it from one.
+        // If the response arrived while the request was already in flight, a client cannot tell that it is not the
+        // request's response.
         let (completed, failed) =
             (number(&report["requests"]["completed"]), number(&report["requests"]["failed"]));
         assert_eq!(completed + failed, 60, "{report}");
@@ -357,7 +358,7 @@ fn an_answer_before_the_request_is_no_answer(driver: &str) {
 }
 
 fn an_answer_too_many_is_no_answer(driver: &str) {
-    // It comes with the one that was asked for, so the connection is not used again.
+    // The extra response arrives together with the requested one, so the client does not reuse the connection.
     let server = Server::start(|peer| {
         while peer.request().is_some() {
             peer.send(&[HELLO, b"HTTP/1.1 418 I'm a teapot\r\nContent-Length: 0\r\n\r\n"].concat());
@@ -389,13 +390,13 @@ fn a_head_without_end_is_stopped(driver: &str) {
     }
 }
 
-/// Sends `piece` over and over, until the client has had enough.
+/// Sends `piece` repeatedly until the client closes the connection.
 fn flood(peer: &mut Peer, piece: &[u8]) {
     let many = piece.repeat(4096 / piece.len());
     while std::io::Write::write_all(&mut peer.stream, &many).is_ok() {}
 }
 
-/// Listens at a port that nobody else can get meanwhile, whether anybody listens there or not.
+/// A port that stays reserved for this test, even while no socket listens at it.
 struct Port {
     address: SocketAddr,
     _kept: Socket,
@@ -407,7 +408,8 @@ impl Port {
         Self { address: kept.local_addr().expect("bound").as_socket().expect("TCP"), _kept: kept }
     }
 
-    /// Sockets that all set `SO_REUSEADDR` may be bound to one port, of which one listens.
+    /// Returns a socket bound to `address`. With `SO_REUSEADDR` on all of them, several sockets can share a port while
+    /// one of them listens.
     fn bound(address: SocketAddr) -> Socket {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.set_reuse_address(true).expect("it is TCP");
@@ -415,8 +417,8 @@ impl Port {
         socket
     }
 
-    /// One life of a server: answers `lifetime` requests over all connections, then is gone, connections and all.
-    /// Tells how many it answered.
+    /// Runs a server that answers `lifetime` requests over all connections, and then closes everything. Returns how
+    /// many it answered.
     fn live(&self, lifetime: u64) -> u64 {
         let listener = Self::bound(self.address);
         listener.listen(128).expect("bound");
@@ -455,7 +457,7 @@ impl Port {
                 }
             })
         };
-        // Ends when enough have come, or when all clients have gone.
+        // Returns when enough requests have arrived, or when all clients have gone.
         let _ = wait.recv_timeout(Duration::from_secs(30));
         stop.store(true, SeqCst);
         drop(TcpStream::connect(self.address));
@@ -473,11 +475,11 @@ fn a_server_that_goes_and_comes_back(driver: &str) {
         let address = port.address;
         let serving = thread::spawn(move || {
             let first = port.live(100);
-            // Long enough to be refused.
+            // Long enough that the client's connects are refused.
             thread::sleep(Duration::from_millis(200));
             (first, port.live(100))
         });
-        // There is nothing to see of the server from outside but that it answers.
+        // The test can only see that the server is up by connecting to it.
         while TcpStream::connect(address).is_err() {
             thread::yield_now();
         }
@@ -489,10 +491,10 @@ fn a_server_that_goes_and_comes_back(driver: &str) {
         let report = running.wait().report(130);
         assert!(first >= 100 && second >= 100, "{first} {second} {report}");
         assert!(number(&report["status"]["200"]) >= 200 - 8, "{report}");
-        // It went with requests in flight or between two, and was away for a while.
+        // The server went away with requests in flight or between two requests, and stayed away for a while.
         assert!(number(&report["errors"]["connect"]) > 0, "{report}");
         let said = report["error_examples"]["connect"].as_str().unwrap_or_default();
-        // Refused, or reset when it went in the middle of a handshake.
+        // Refused, or reset if the server went away during a handshake.
         assert!(said.starts_with(&format!("could not connect to {address}: ")), "{report}");
         let failed = number(&report["requests"]["failed"]);
         assert_eq!(sum_of(&report, &["connect", "closed", "reset", "incomplete"]), failed, "{report}");
@@ -500,7 +502,7 @@ fn a_server_that_goes_and_comes_back(driver: &str) {
 }
 
 fn a_number_of_requests_ends_when_nobody_answers(driver: &str) {
-    // It was there for the connects, and never again.
+    // The server accepts the first connections, and then goes away for good.
     let port = Port::new();
     let address = port.address;
     let serving = thread::spawn(move || {

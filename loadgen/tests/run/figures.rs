@@ -1,4 +1,4 @@
-//! Figures for servers with known times, where requests are cut short, fail, or have to connect first: the arithmetic
+//! The figures for servers with known times, when requests are cut off, fail, or have to connect first: the arithmetic
 //! must agree.
 
 use std::io::Write as _;
@@ -39,7 +39,7 @@ on_both_drivers!(
 const FIGURES: [&str; 11] =
     ["min", "mean", "stdev", "p50", "p75", "p90", "p95", "p99", "p99_9", "p99_99", "max"];
 
-/// A figure of the response in milliseconds, and whether it is a lower bound.
+/// Returns a figure of `response` in milliseconds, and whether it is a lower bound.
 fn response(report: &Value, name: &str) -> (f64, bool) {
     figure(&report["latency_us"]["response"], name)
 }
@@ -49,7 +49,8 @@ fn figure(summary: &Value, name: &str) -> (f64, bool) {
     (float(&summary[name]) / 1e3, bounds.iter().any(|bound| bound == name))
 }
 
-/// A busy machine can spoil any one run, and wrong arithmetic spoils each: `holds` has to, once in five runs.
+/// Repeats a run up to five times, until `holds` returns true. A busy machine can disturb a single run, but wrong
+/// arithmetic fails in each.
 #[track_caller]
 fn once_in_five(measured: impl Fn() -> Value, holds: impl Fn(&Value) -> bool) -> Value {
     let mut spoilt = Vec::new();
@@ -67,7 +68,7 @@ fn notes(report: &Value) -> String {
     report["notes"].to_string()
 }
 
-/// Answers each request after `time`.
+/// Responds to each request after `time`.
 fn slow(time: Duration) -> impl Fn(&mut Peer) + Send + Sync {
     move |peer| {
         while peer.request().is_some() {
@@ -89,7 +90,7 @@ fn what_the_end_cuts_off_does_not_bend_the_mean(driver: &str) {
             let (ms, is_bound) = response(report, name);
             (398.0..480.0).contains(&ms) && !is_bound
         };
-        // Two answers on each, and the third is cut off after some 200 ms.
+        // Two responses on each connection; the third is cut off after about 200 ms.
         number(&report["requests"]["completed"]) == 8
             && number(&report["latency_us"]["response"]["censored"]) == 4
             && ["min", "mean", "p50", "max"].into_iter().all(near)
@@ -97,7 +98,7 @@ fn what_the_end_cuts_off_does_not_bend_the_mean(driver: &str) {
 }
 
 fn timeouts_leave_open_what_is_beyond_them(driver: &str) {
-    // Every other request of a connection is never answered.
+    // Only the first request of each connection gets a response.
     let server = Server::start(|peer| {
         if peer.request().is_some() {
             peer.send(HELLO);
@@ -112,7 +113,7 @@ fn timeouts_leave_open_what_is_beyond_them(driver: &str) {
     assert_eq!(number(&report["errors"]["timeout"]), 20, "{report}");
     let service = &report["latency_us"]["service"];
     assert_eq!((number(&service["count"]), number(&service["censored"])), (40, 20), "{report}");
-    // Half of them were answered at once. The curve lies at one half from there to 200 ms.
+    // Half of them got a response at once. From there to 200 ms the curve stays at one half.
     let (p50, p50_is_bound) = figure(service, "p50");
     assert!(p50 < 150.0 && !p50_is_bound, "{report}");
     for name in ["p75", "p99", "max"] {
@@ -124,13 +125,13 @@ fn timeouts_leave_open_what_is_beyond_them(driver: &str) {
     let met: Vec<_> =
         report["thresholds"].as_array().expect("a list").iter().map(|gate| &gate["met"]).collect();
     assert_eq!(met, [true, false, true], "{report}");
-    // 200 ms, or as late as the machine has noticed it.
+    // The observed value is 200 ms, or more if the machine noticed the timeout late.
     let missed = ended.stderr.lines().find(|line| line.contains("p75<10s (observed ≥ "));
     assert!(missed.is_some_and(|line| line.contains(": cannot be shown)")), "{ended:?}");
     assert!(notes(&report).contains("lower bounds"), "{report}");
 }
 
-/// Answers at once for half a second from its first request, and then never.
+/// Responds at once for half a second from its first request, and then never.
 fn hangs_at_half_time() -> impl Fn(&mut Peer) + Send + Sync {
     let begun = std::sync::OnceLock::new();
     move |peer| {
@@ -167,17 +168,17 @@ fn a_hang_from_half_time_on_bounds_all_of_an_open_loop(driver: &str) {
     for name in FIGURES {
         assert!(response(&report, name).1, "{name}: {report}");
     }
-    // Half of them came due when nobody answered, and waited from 0 to 500 ms.
+    // Half of them came due while the server was silent, and waited from 0 to 500 ms.
     assert!((150.0..400.0).contains(&response(&report, "p75").0), "{report}");
     assert!((400.0..800.0).contains(&response(&report, "max").0), "{report}");
-    // How long answers took once they were asked for is known all the same.
+    // The time from send to response is still known.
     let (service, is_bound) = figure(&report["latency_us"]["service"], "p50");
     assert!(service < 100.0 && !is_bound, "{report}");
 }
 
 fn twice_the_capacity_bounds_every_response(driver: &str) {
     for flags in [&["-c", "1"][..], &["-c", "2", "-t", "2", "--arrival", "poisson"]] {
-        // As many answers a second in all, whatever the connections.
+        // The same number of responses per second in total, for any number of connections.
         let time = Duration::from_millis(if flags[1] == "1" { 10 } else { 20 });
         let server = Server::start(slow(time));
         let report = report(driver, &server.url(), &[&["-R", "200", "-d", "2s"][..], flags].concat());
@@ -187,7 +188,8 @@ fn twice_the_capacity_bounds_every_response(driver: &str) {
         }
         assert!(figure(&report["latency_us"]["queue_wait"], "p50").1, "{report}");
         assert!(notes(&report).contains("ever more requests waited"), "{report}");
-        // Both those that were answered and those that were not had waited evenly, up to as long as the server is behind at the end.
+        // The waits are evenly distributed, from 0 to the time by which the server is behind at the end. This is true
+        // for requests with and without a response.
         let requests = &report["requests"];
         let answered = number(&requests["completed"]) as f64 / number(&requests["scheduled"]) as f64;
         let behind_ms = 2000.0 * (1.0 - answered);
@@ -197,14 +199,14 @@ fn twice_the_capacity_bounds_every_response(driver: &str) {
         }
         let (service, is_bound) = figure(&report["latency_us"]["service"], "p50");
         assert!(service >= 9.9 && !is_bound, "{report}");
-        // The whole of each request is the sum of its parts.
+        // Each response time is the sum of its parts.
         let waits = &report["latency_us"]["queue_wait"];
         assert_eq!(waits["count"], report["latency_us"]["response"]["count"], "{report}");
         assert!(figure(waits, "mean").0 <= response(&report, "mean").0, "{report}");
     }
 }
 
-/// A quarter of its requests are unanswered at the end, as they would be at any moment.
+/// At the end a quarter of the requests have no response yet, as at any moment of the run.
 fn a_slow_server_that_keeps_up_is_known(driver: &str) {
     let measured = || {
         let server = Server::start(slow(Duration::from_millis(400)));
@@ -215,7 +217,8 @@ fn a_slow_server_that_keeps_up_is_known(driver: &str) {
     };
     once_in_five(measured, |report| {
         let near = |name| (399.0..460.0).contains(&response(report, name).0);
-        // One that is cut off may have waited longer than the last that was answered, so the mean may be open.
+        // A request that is cut off may have waited longer than the slowest one with a response, so the mean may be a
+        // lower bound.
         (35..=50).contains(&number(&report["requests"]["censored"]))
             && near("mean")
             && near("p50")
@@ -238,7 +241,7 @@ fn without_an_answer_there_is_no_latency(driver: &str) {
         assert!(response(&report, name).1, "{name}: {report}");
     }
     assert_eq!(report["success"], 0.0, "{report}");
-    // It reads, and closes. A few may be cut off, and no answer was fast.
+    // The server reads the request and closes. A few requests may be cut off, and no response was fast.
     let server = Server::start(|peer| drop(peer.request()));
     let flags = ["-d", "300ms", "-c", "4", "--threshold", "p99<10ms", "--format", "json"];
     let report = run(driver, &server.url(), &flags).report(3);
@@ -272,7 +275,7 @@ fn a_latency_gate_alone_is_told_of_failures(driver: &str) {
     server.finish();
 }
 
-/// The parts of a closed loop's requests add up, with connects or without.
+/// Checks that the parts of a closed loop's response times add up, with or without connects.
 #[track_caller]
 fn parts_add_up(report: &Value) {
     let mean = |name: &str| float(&report["latency_us"][name]["mean"]);
@@ -290,12 +293,12 @@ fn connects_are_waited_for_in_a_closed_loop(driver: &str) {
     let flags = ["-n", "200", "-c", "4", "-t", "1", "--no-keepalive"];
     let report = report(driver, &server.url(), &flags);
     assert_eq!(number(&report["requests"]["completed"]), 200, "{report}");
-    // But for the one that is made before the start.
+    // One connection was already opened before the start.
     assert_eq!(number(&report["connections_opened"]), 199, "{report}");
     parts_add_up(&report);
     let mean = |name: &str| float(&report["latency_us"][name]["mean"]);
     let connect = float(&report["phases_us"]["connect"]["mean"]);
-    // What is waited for is the connect, and what lies around it.
+    // The queue wait is the connect and the work around it.
     assert!(mean("queue_wait") >= connect * 0.9, "{connect}: {report}");
     assert!(mean("response") > mean("service"), "{report}");
     let text = run(driver, &server.url(), &flags).stdout;
@@ -325,7 +328,7 @@ fn a_server_that_closes_has_its_connects_in_the_response(driver: &str) {
     assert_eq!(tally.connections.load(SeqCst), 20, "{report}");
     assert_eq!(number(&report["connections_opened"]), 19, "{report}");
     parts_add_up(&report);
-    // 19 of the 100 had to connect.
+    // 19 of the 100 requests had to connect.
     let (p80, p90) = (
         figure(&report["latency_us"]["queue_wait"], "p75").0,
         float(&report["latency_us"]["queue_wait"]["p90"]),
@@ -333,7 +336,7 @@ fn a_server_that_closes_has_its_connects_in_the_response(driver: &str) {
     assert!(p80.abs() < 1e-9 && p90 > 0.0, "{report}");
 }
 
-/// Its queue of connections that wait to be accepted is 5 long: what finds no place comes again after a second (tcp(7),
+/// The server's accept queue has 5 places. A connect that finds no place is repeated after a second (tcp(7),
 /// `tcp_abort_on_overflow`).
 fn a_server_with_a_short_queue_is_slow_to_connect(driver: &str) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
@@ -363,7 +366,7 @@ fn a_server_with_a_short_queue_is_slow_to_connect(driver: &str) {
     serving.join().expect("no panic");
     let (connect, _) = figure(&report["phases_us"]["connect"], "max");
     assert!(connect > 900.0, "{report}");
-    // Who asks for it waits for that.
+    // The requests that need these connections wait for them.
     for name in ["response", "queue_wait"] {
         assert!(figure(&report["latency_us"][name], "max").0 > 900.0, "{name}: {report}");
     }
@@ -424,7 +427,7 @@ fn success_does_not_take_what_is_stalled_for_young(driver: &str) {
         server.finish();
         report
     };
-    // All ten hang, time out twice, and are cut off the third time after 200 ms.
+    // All ten connections hang, time out twice, and are cut off the third time after 200 ms.
     let report = once_in_five(measured, |report| {
         let requests = &report["requests"];
         ["completed", "failed", "censored"].map(|name| number(&requests[name])) == [10, 20, 10]
@@ -434,7 +437,7 @@ fn success_does_not_take_what_is_stalled_for_young(driver: &str) {
 }
 
 fn queue_waits_are_those_of_the_responses(driver: &str) {
-    // Every second one waits for its connection, and is reset on it.
+    // Every second request waits for its connection and is then reset on it.
     let count = Arc::new(AtomicU64::new(0));
     let server = Server::start(move |peer| {
         while peer.request().is_some() {
@@ -462,7 +465,7 @@ fn parts_of_an_open_loop(report: &Value) {
     assert!(rest.abs() <= 0.02 * mean("response") + 1000.0, "{rest}: {report}");
 }
 
-/// One of 1,000 is slow: 999 are not.
+/// One of 1,000 requests is slow, and 999 are not.
 fn a_percentile_of_a_thousand_is_exact(driver: &str) {
     let server = Server::start(|peer| {
         for number in 1.. {
@@ -485,7 +488,7 @@ fn a_warm_ups_bytes_are_left_out(driver: &str) {
     for flags in
         [&["-n", "50", "-c", "4"][..], &["-n", "50", "-c", "3", "-p", "8"], &["-R", "500", "-n", "50"]]
     {
-        // What is under way when the measured part begins is answered in it.
+        // Requests in flight when the measured part begins get their responses in it.
         let server = Server::start(slow(Duration::from_millis(3)));
         let report = report(driver, &server.url(), &[&["--warmup", "100ms"][..], flags].concat());
         server.finish();
@@ -494,8 +497,8 @@ fn a_warm_ups_bytes_are_left_out(driver: &str) {
     }
 }
 
-/// Eight are in flight when the measured part begins. Four are answered, so four of the measured part follow, and then all eight are
-/// answered with one send.
+/// Eight requests are in flight when the measured part begins. Four get responses, so four requests of the measured
+/// part follow. Then the server sends all eight responses at once.
 fn what_comes_with_a_warm_ups_answer_is_counted(driver: &str) {
     let server = Server::start(|peer| {
         for _ in 0..8 {

@@ -1,5 +1,5 @@
-//! `ringtide run` from outside: the binary against scripted servers on the standard library, with both drivers. Unit
-//! tests of the library's parts are beside their code.
+//! `ringtide run` from outside: the binary against scripted servers (standard library only), with both drivers. Unit
+//! tests of the library are next to its code.
 
 /// Makes two tests of each function, one per driver. The function gets the name of the driver.
 macro_rules! on_both_drivers {

@@ -1,4 +1,4 @@
-//! What a run prints, where it prints it, and its exit code.
+//! The output of a run: what it prints, where, and its exit code.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -35,7 +35,7 @@ on_both_drivers!(
     a_reader_that_goes_away_is_no_error,
 );
 
-/// What a distribution of times tells. Fields may be added, and none renamed.
+/// The fields of a distribution. New fields may be added, but none may be renamed.
 const SUMMARY: [&str; 12] =
     ["count", "min", "mean", "stdev", "p50", "p75", "p90", "p95", "p99", "p99_9", "p99_99", "max"];
 
@@ -141,12 +141,12 @@ fn a_file_gets_the_report(driver: &str) {
     let report: Value = serde_json::from_str(&written).expect("JSON");
     assert_eq!(number(&report["requests"]["completed"]), 10);
     server.finish();
-    // A run that fails leaves the report before it alone.
+    // A run that fails does not change an earlier report.
     let ended = run(driver, "http://no-such-host.invalid/", &["-n", "10", "-o", &place]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert_eq!(std::fs::read_to_string(&path).expect("it is still there"), written);
     std::fs::remove_file(&path).expect("removable");
-    // One that cannot be written is said before anything is sent.
+    // If the report cannot be written, the run fails before it sends anything.
     let server = Server::answering(HELLO);
     run(driver, &server.url(), &["-o", "/nonexistent/report.json"]).refused(1, &["/nonexistent/report.json"]);
     assert_eq!(server.finish().requests(), 0);
@@ -233,16 +233,16 @@ fn a_number_of_errors_ends_the_run(driver: &str) {
         let report = ended.report(3);
         assert_eq!(report["ended_by"], "max_errors", "{report}");
         assert_eq!(report["plan"]["max_errors"], "10");
-        // Those that were under way at that moment may fail as well.
+        // Requests that were in flight at that moment may fail, too.
         assert!((10..=200).contains(&number(&report["requests"]["failed"])), "{report}");
         assert!(ended.stderr.contains("ringtide: Stopped early: "), "{ended:?}");
     }
     let text = run(driver, &server.url(), &["-c", "1", "--max-errors", "1", "--require-valid"]);
-    // Whether so short a run is valid makes no difference.
+    // `--require-valid` does not change the code of so short a run.
     assert_eq!(text.code, Some(3), "{text:?}");
     assert!(text.stdout.contains("\nStopped early: 1 of 1 request failed (--max-errors 1).\n"), "{text:?}");
     server.finish();
-    // A status is no error.
+    // A status does not count as an error.
     let server = Server::answering(b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n");
     report(driver, &server.url(), &["-n", "100", "--max-errors", "1"]);
     server.finish();
@@ -268,11 +268,11 @@ fn a_share_of_errors_ends_the_run(driver: &str) {
     server.finish();
 }
 
-/// A pipe that is full and that nobody reads: a run that has it for its report waits.
+/// Creates a full pipe without a reader. A run that writes its report there blocks.
 fn full_pipe(name: &str) -> (PathBuf, File) {
     let path = std::env::temp_dir().join(format!("ringtide-{name}-{}", std::process::id()));
     mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).expect("the temporary directory can be written");
-    // Both ends, as one alone would wait for the other (fifo(7)).
+    // Opens both ends, because opening only one would wait for the other (fifo(7)).
     let mut options = OpenOptions::new();
     options.read(true).write(true).custom_flags(OFlag::O_NONBLOCK.bits());
     let mut pipe = options.open(&path).expect("it is there");
@@ -297,7 +297,7 @@ fn a_signal_ends_a_run_that_waits_for_a_reader(driver: &str) {
         running.signal(signal);
         let ended = running.wait();
         std::fs::remove_file(&path).expect("removable");
-        // No code, as after any signal.
+        // There is no exit code, as after any signal.
         assert_eq!(ended.code, None, "{ended:?}");
         server.finish();
     }
@@ -323,7 +323,7 @@ fn a_signal_prints_a_report(driver: &str, signal: Signal) {
     }
     running.signal(signal);
     let ended = running.wait();
-    // It goes before the threshold, which was to be held by the whole run.
+    // The interrupt takes precedence over the threshold, which applies to a complete run.
     assert_eq!(ended.code, Some(130), "{ended:?}");
     for piece in ["Interrupted: this is the report of what ran.", "Requests/s", "Verdict", "✗ p99<1ns"] {
         assert!(ended.stdout.contains(piece), "`{piece}` in {ended:?}");
@@ -368,12 +368,12 @@ fn a_second_interrupt_ends_at_once(driver: &str) {
     let running = begin(driver, &server.url(), &["-d", "1m", "-c", "1", "-o", file]);
     wait("the first request");
     running.interrupt();
-    // Two signals at once could be one (signal(7)); the first has been taken when the run stops.
+    // Two signals at once could merge into one (signal(7)). When the connection ends, the run has received the first.
     wait("the end of its connection");
     running.interrupt();
     let ended = running.wait();
     std::fs::remove_file(&path).expect("removable");
-    // No code, as after any signal.
+    // There is no exit code, as after any signal.
     assert_eq!(ended.code, None, "{ended:?}");
     server.finish();
 }

@@ -1,4 +1,4 @@
-//! The open loop: one even schedule whatever the server does, and how its times are attributed.
+//! The open loop: one even schedule, independent of the server, and how its times are attributed.
 
 use std::sync::Mutex;
 use std::sync::atomic::Ordering::SeqCst;
@@ -27,7 +27,7 @@ fn at(report: &Value, name: &str, value: &str) -> f64 {
     float(&report["latency_us"][name][value])
 }
 
-/// It is stopped for 300 ms. With a connection for each request, these are made only after that.
+/// The generator is stopped for 300 ms. With a connection per request, it opens these connections only afterwards.
 fn the_generators_own_pause_is_its_lag_whether_it_connects_or_not(driver: &str) {
     for flags in [&[][..], &["--no-keepalive"]] {
         let (seen, wait) = channel();
@@ -46,7 +46,7 @@ fn the_generators_own_pause_is_its_lag_whether_it_connects_or_not(driver: &str) 
         running.pause(Duration::from_millis(300));
         let report = running.wait().report(0);
         server.finish();
-        // The requests that came due meanwhile were late by up to that much, and there was a connection for each.
+        // Requests that came due during the pause were late by up to that much. Each of them had a free connection.
         assert!(at(&report, "schedule_lag", "max") > 250_000.0, "{flags:?}: {report}");
         assert!(at(&report, "schedule_lag", "p90") > 100_000.0, "{flags:?}: {report}");
         assert!(at(&report, "queue_wait", "p90") < 100_000.0, "{flags:?}: {report}");
@@ -54,7 +54,8 @@ fn the_generators_own_pause_is_its_lag_whether_it_connects_or_not(driver: &str) 
     }
 }
 
-/// The server answers at once, but for one request, which takes 300 ms. All that came due meanwhile had to wait for it.
+/// The server responds at once, except to one request, which takes 300 ms. All requests that come due in this time wait
+/// for it.
 fn a_stall_is_in_the_response_and_not_in_the_service(driver: &str) {
     let server = Server::start(|peer| {
         for number in 0.. {
@@ -70,17 +71,17 @@ fn a_stall_is_in_the_response_and_not_in_the_service(driver: &str) {
     let report = report(driver, &server.url(), &["-R", "500", "-d", "1s", "-c", "1"]);
     server.finish();
     assert_eq!(number(&report["requests"]["scheduled"]), 500, "{report}");
-    // 150 of 500 came due in the stall, and waited for 150 ms on average.
+    // 150 of 500 came due during the stall and waited 150 ms on average.
     assert!(at(&report, "response", "p75") > 20_000.0, "{report}");
     assert!(at(&report, "response", "p90") > 100_000.0, "{report}");
     assert!(at(&report, "response", "p99") > 250_000.0, "{report}");
-    // One of 500 took so long to serve.
+    // Only one of 500 took that long to serve.
     assert!(at(&report, "service", "max") >= 300_000.0, "{report}");
     assert!(at(&report, "service", "p99") < 100_000.0, "{report}");
-    // It was the server that kept them waiting, and not the generator that was late.
+    // The server kept them waiting; the generator was not late.
     assert!(at(&report, "queue_wait", "p90") > 100_000.0, "{report}");
     assert!(at(&report, "schedule_lag", "p90") < 50_000.0, "{report}");
-    // The mean of the whole is the sum of the parts' means.
+    // The mean of the response is the sum of its parts' means.
     let parts = ["service", "queue_wait", "schedule_lag"].map(|name| at(&report, name, "mean"));
     let (sum, whole) = (parts.iter().sum::<f64>(), at(&report, "response", "mean"));
     assert!((sum - whole).abs() < whole * 0.02 + 5.0, "{sum} {whole} {report}");
@@ -94,7 +95,7 @@ fn what_no_connection_was_free_for_is_not_forgotten(driver: &str) {
     assert_eq!(number(&requests["scheduled"]), 100, "{report}");
     assert_eq!(number(&requests["sent"]), 2, "{report}");
     assert_eq!(number(&requests["censored"]), 100, "{report}");
-    // They came due evenly over 500 ms, and waited for the rest of it.
+    // They came due evenly over 500 ms and waited until the end.
     assert!((200_000.0..300_000.0).contains(&at(&report, "response", "p50")), "{report}");
     assert!((200_000.0..300_000.0).contains(&at(&report, "queue_wait", "p50")), "{report}");
     assert_eq!(number(&report["latency_us"]["service"]["count"]), 2, "{report}");
@@ -110,8 +111,8 @@ fn a_ramp_has_as_many_requests_as_its_mean(driver: &str) {
     }
 }
 
-/// The server sees 200 requests a second in all, and not each connection's own schedule. A busy machine can spoil any one run; a wrong
-/// schedule spoils each.
+/// The server sees one schedule of 200 requests per second, not a schedule per connection. A busy machine can disturb a
+/// single run; a wrong schedule fails in each.
 fn arrivals_are_one_schedule_for_all_connections(driver: &str) {
     let mut uneven = Vec::new();
     while uneven.len() < 5 {
@@ -124,14 +125,14 @@ fn arrivals_are_one_schedule_for_all_connections(driver: &str) {
     panic!("{uneven:?}");
 }
 
-/// Ten schedules of their own would put half of the gaps near 0.
+/// With ten separate schedules, half of the gaps would be near 0.
 fn is_even(gaps: &[Duration]) -> bool {
     let median = gaps[gaps.len() / 2];
     let short = gaps.iter().filter(|gap| **gap < Duration::from_millis(2)).count();
     (Duration::from_millis(4)..Duration::from_millis(6)).contains(&median) && short < gaps.len() / 4
 }
 
-/// The times between 200 requests that are due in a second, the shortest first.
+/// Returns the gaps between 200 requests that are due within a second, in ascending order.
 fn gaps_of_arrivals(driver: &str) -> Vec<Duration> {
     let (seen, wait) = channel();
     let seen = Mutex::new(seen);
@@ -162,7 +163,7 @@ fn a_closed_loop_has_one_latency(driver: &str) {
     }
 }
 
-/// The last of ten requests is due after 0.9 s, and ten per second they are all the same.
+/// The last of ten requests is due after 0.9 s, but the rate is still ten per second.
 fn a_rate_lasts_for_the_whole_time(driver: &str) {
     let server = Server::answering(HELLO);
     let report = report(driver, &server.url(), &["-R", "10", "-d", "1s", "--warmup", "200ms", "-c", "2"]);
@@ -172,7 +173,7 @@ fn a_rate_lasts_for_the_whole_time(driver: &str) {
     assert!((9.0..=10.0).contains(&float(&report["requests_per_second"])), "{report}");
 }
 
-/// The first answer on each connection takes long, and comes in the warm-up.
+/// The first response on each connection is slow and arrives during the warm-up.
 fn warm_up_times_do_not_count(driver: &str) {
     let server = Server::start(move |peer| {
         let mut time = Duration::from_millis(300);
@@ -187,7 +188,7 @@ fn warm_up_times_do_not_count(driver: &str) {
     assert!(at(&result, "response", "max") < 300_000.0, "{result}");
     assert!(tally.requests() > number(&result["requests"]["sent"]), "{result}");
     assert!((0.3..0.9).contains(&float(&result["duration_s"])), "{result}");
-    // A warm-up that nobody answers is no reason not to measure.
+    // The run still measures if the warm-up gets no response.
     let server = Server::start(|peer| while peer.request().is_some() {});
     let flags = ["-d", "200ms", "--warmup", "100ms", "-c", "2", "--format", "json"];
     let silent = run(driver, &server.url(), &flags).report(0);

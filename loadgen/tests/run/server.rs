@@ -1,4 +1,4 @@
-//! A server scripted by a test, with a thread per connection, that counts what it receives.
+//! A scripted server with a thread per connection, which counts what it receives.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,24 +8,24 @@ use std::thread::{self, JoinHandle};
 
 use socket2::SockRef;
 
-/// An answer of 12 bytes, and its size on the wire.
+/// A response with a body of 12 bytes.
 pub(crate) const HELLO: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nhello world\n";
 
 /// What arrived over all connections.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) connections: AtomicU64,
-    /// Requests that arrived whole,
+    /// Requests that arrived completely.
     pub(crate) whole: AtomicU64,
-    /// and those that arrived only in part.
+    /// Requests that arrived only in part.
     pub(crate) parts: AtomicU64,
     pub(crate) bytes_received: AtomicU64,
-    /// Bytes of answers that the kernel took.
+    /// Bytes of responses that the kernel took.
     pub(crate) bytes_sent: AtomicU64,
 }
 
 impl Tally {
-    /// Requests of which at least one byte arrived.
+    /// Returns the number of requests of which at least one byte arrived.
     pub(crate) fn requests(&self) -> u64 {
         self.whole.load(SeqCst) + self.parts.load(SeqCst)
     }
@@ -40,7 +40,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Runs `serve` for each connection, in a thread of its own.
+    /// Starts a server that runs `serve` for each connection, in a thread of its own.
     pub(crate) fn start(serve: impl Fn(&mut Peer) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
         let address = listener.local_addr().expect("bound");
@@ -69,7 +69,7 @@ impl Server {
         Self { address, tally, last, accepting }
     }
 
-    /// One that answers every request with `answer`, until the client closes.
+    /// Starts a server that responds to every request with `answer`, until the client closes.
     pub(crate) fn answering(answer: &'static [u8]) -> Self {
         Self::start(move |peer| {
             while peer.request().is_some() {
@@ -78,15 +78,14 @@ impl Server {
         })
     }
 
-    /// The URL of its root.
+    /// Returns the URL of the server's root.
     pub(crate) fn url(&self) -> String {
         format!("http://{}/", self.address)
     }
 
-    /// Waits until all connections have been served to their ends; returns what arrived. Call it when the clients are
-    /// gone.
+    /// Waits until all connections have ended, and returns what arrived. Call it after the clients have ended.
     pub(crate) fn finish(self) -> Arc<Tally> {
-        // Connections are accepted in their order: this one is the last.
+        // Connections are accepted in order, so this one is the last.
         let end = {
             let mut last = self.last.lock().expect("no panic");
             let end = TcpStream::connect(self.address).expect("it listens");
@@ -102,13 +101,13 @@ impl Server {
 /// A request as it arrived.
 #[derive(Debug)]
 pub(crate) struct Request {
-    /// Its head, with the empty line.
+    /// The head, including the empty line.
     pub(crate) head: String,
     pub(crate) body: Vec<u8>,
 }
 
 impl Request {
-    /// The values of the fields with this name.
+    /// Returns the values of all fields with this name.
     pub(crate) fn fields(&self, name: &str) -> Vec<&str> {
         let fields = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
         fields.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect()
@@ -123,7 +122,7 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// The next request; `None` when the client has gone.
+    /// Receives the next request; `None` if the client has closed.
     pub(crate) fn request(&mut self) -> Option<Request> {
         let request = next_request(&mut self.stream, &mut self.buffer, &self.tally);
         let counter = match (&request, self.buffer.is_empty()) {
@@ -135,7 +134,7 @@ impl Peer {
         request
     }
 
-    /// Sends all of `bytes`; ignores that a client may have gone.
+    /// Sends all of `bytes`. Ignores an error, because the client may have closed.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         if self.stream.write_all(bytes).is_ok() {
             self.tally.bytes_sent.fetch_add(bytes.len() as u64, SeqCst);
@@ -147,14 +146,14 @@ impl Peer {
         SockRef::from(&self.stream).set_linger(Some(std::time::Duration::ZERO)).expect("it is TCP");
     }
 
-    /// Waits until the client has closed both halves, as far as a server can see that: until it may not send any more.
+    /// Waits until the client has closed both halves. A server can only detect this by a send that fails.
     pub(crate) fn wait_for_reset(&mut self) {
         while self.stream.write_all(b"\n").is_ok() {
             thread::sleep(std::time::Duration::from_millis(1));
         }
     }
 
-    /// Waits until the client closes; counts only the bytes of what else it sends.
+    /// Waits until the client closes. Counts further bytes, but does not parse them.
     pub(crate) fn wait_for_end(&mut self) {
         let mut bytes = [0; 4096];
         while let Ok(size @ 1..) = self.stream.read(&mut bytes) {
@@ -163,7 +162,7 @@ impl Peer {
     }
 }
 
-/// Reads until `buffer` holds a request, and takes it from there.
+/// Reads until `buffer` contains a request, and removes it from there.
 pub(crate) fn next_request(stream: &mut impl Read, buffer: &mut Vec<u8>, tally: &Tally) -> Option<Request> {
     loop {
         if let Some(head_end) = buffer.windows(4).position(|bytes| bytes == b"\r\n\r\n") {

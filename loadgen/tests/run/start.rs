@@ -1,4 +1,4 @@
-//! What keeps a run from starting (with one clear line and the right exit code), and what does not.
+//! The start of a run: what prevents it (with one clear line and the right exit code), and what does not.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
@@ -24,7 +24,7 @@ on_both_drivers!(
     some_connections_are_enough,
 );
 
-/// An address at which nobody listens, kept from others as long as the socket lives.
+/// Returns an address without a listener. The socket reserves it as long as it lives.
 fn nobody() -> (SocketAddr, Socket) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket
@@ -33,7 +33,8 @@ fn nobody() -> (SocketAddr, Socket) {
     (socket.local_addr().expect("bound").as_socket().expect("TCP"), socket)
 }
 
-/// A listener whose queue is full, and what fills it: a SYN to it is dropped, as one to a machine that is gone.
+/// Returns a listener with a full queue, and the connections that fill it. The kernel drops further SYNs, like an
+/// unreachable machine.
 fn full_listener() -> (SocketAddr, (Socket, Vec<TcpStream>)) {
     let (address, listener) = nobody();
     listener.listen(0).expect("bound");
@@ -56,7 +57,7 @@ fn a_refused_connection_is_said_at_once(driver: &str) {
 }
 
 fn a_name_without_an_address_is_named(driver: &str) {
-    // RFC 6761 §6.4: nobody may ever have it.
+    // RFC 6761 §6.4: this name never resolves.
     run(driver, "http://no-such-host.invalid/", &[]).refused(1, &["cannot resolve `no-such-host.invalid`"]);
 }
 
@@ -114,7 +115,7 @@ fn a_signal_ends_the_connecting_too(driver: &str) {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let url = format!("http://{address}/");
         let running = begin(driver, &url, &["--connect-timeout", "1m"]);
-        // Before that, it would die of the signal.
+        // Before that, the signal would kill the process.
         let begun = Instant::now();
         running.wait_until_it_catches_interrupts();
         running.signal(signal);
@@ -124,7 +125,7 @@ fn a_signal_ends_the_connecting_too(driver: &str) {
     }
 }
 
-/// What a server does with each connection, and the flags of a run against it.
+/// A server's script for each connection, and the flags of a run against it.
 type State<'f> = (fn(&mut Peer), &'f [&'f str]);
 
 fn a_signal_ends_a_run_in_any_state(driver: &str) {
@@ -149,7 +150,7 @@ fn a_signal_ends_a_run_in_any_state(driver: &str) {
         (answers, &["-n", "9G"]),
         (answers, &["-n", "9G", "-d", NEVER, "-p", "16"]),
         (answers, &["-d", NEVER, "-R", "2k"]),
-        // Far more than can be sent, so a backlog.
+        // Far more than can be sent, so there is a backlog.
         (answers, &["-d", NEVER, "-R", "100M"]),
         (answers, &["-d", NEVER, "--no-keepalive"]),
         (answers, &["-d", NEVER, "--warmup", NEVER]),
@@ -174,7 +175,7 @@ fn a_signal_ends_a_run_in_any_state(driver: &str) {
     }
 }
 
-/// A server that answers once and is gone: from then on each connect is refused.
+/// A server that receives one request per connection and then goes away. From then on each connect is refused.
 fn a_signal_ends_a_run_without_its_server(driver: &str) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
     let url = format!("http://{}/", listener.local_addr().expect("bound"));
@@ -192,14 +193,14 @@ fn a_signal_ends_a_run_without_its_server(driver: &str) {
 }
 
 fn some_connections_are_enough(driver: &str) {
-    // One place in the queue, and nobody who takes from it until the first has been served.
+    // The queue has one place, and it is not emptied before the first connection has ended.
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
     let address = listener.local_addr().expect("bound");
     socket2::SockRef::from(&listener).listen(0).expect("bound");
     let serving = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("somebody connects");
         let (tally, mut buffer) = (crate::server::Tally::default(), Vec::new());
-        // The queue fills up meanwhile; it is the run that ends this.
+        // Meanwhile the queue fills up. The loop ends when the run ends.
         while crate::server::next_request(&mut stream, &mut buffer, &tally).is_some() {
             let _ = std::io::Write::write_all(&mut stream, HELLO);
         }

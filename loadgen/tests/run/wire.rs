@@ -1,4 +1,4 @@
-//! What goes over the wire: the request as the flags ask for it, and every form of answer in HTTP/1.1.
+//! The bytes on the wire: requests match the flags, and every form of HTTP/1.1 response is accepted.
 
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
@@ -27,7 +27,7 @@ on_both_drivers!(
     http_1_0_closes,
 );
 
-/// The one request of a run with `-n 1` and `flags`, as the server saw it.
+/// Returns the only request of a run with `-n 1` and `flags`, as the server received it.
 fn request(driver: &str, path: &str, flags: &[&str]) -> Request {
     let (seen, wait) = channel();
     let server = Server::start(move |peer| {
@@ -81,7 +81,7 @@ fn method_headers_and_body_arrive_as_typed(driver: &str) {
     assert_eq!(sent.fields("user-agent"), ["me"]);
     assert_eq!(sent.fields("content-length"), ["9"]);
     assert_eq!(sent.body, b"{\"a\":\r\n1}");
-    // RFC 9110 §8.6: a POST without a body says so.
+    // RFC 9110 §8.6: a POST without a body has a `Content-Length`.
     assert_eq!(request(driver, "/", &["-X", "POST"]).fields("content-length"), ["0"]);
     assert_eq!(request(driver, "/", &["-X", "DELETE"]).fields("content-length"), [""; 0]);
     let path = std::env::temp_dir().join(format!("ringtide-wire-{driver}-{}", std::process::id()));
@@ -95,7 +95,7 @@ fn method_headers_and_body_arrive_as_typed(driver: &str) {
 fn a_large_body_is_in_memory_once(driver: &str) {
     const SIZE: u64 = 64 << 20;
     let path = std::env::temp_dir().join(format!("ringtide-large-{driver}-{}", std::process::id()));
-    // A hole, which takes no room on the disk.
+    // A sparse file, which takes no space on the disk.
     std::fs::File::create(&path).and_then(|file| file.set_len(SIZE)).expect("writable");
     let server = Server::start(Peer::wait_for_end);
     let body = format!("@{}", path.display());
@@ -121,7 +121,7 @@ fn connect_to_keeps_the_host(driver: &str) {
         }
     });
     let there = server.address.to_string();
-    // Nobody can resolve it, and nobody has to.
+    // This name does not resolve, and `--connect-to` makes resolving it unnecessary.
     let report = report(driver, "http://shop.invalid:81/x", &["-n", "1", "--connect-to", &there]);
     assert_eq!(report["status"]["200"], 1, "{report}");
     server.finish();
@@ -152,7 +152,7 @@ fn a_unix_socket_is_a_place_to_connect_to(driver: &str) {
 fn a_name_is_resolved(driver: &str) {
     let server = Server::answering(HELLO);
     let url = format!("http://localhost:{}/", server.address.port());
-    // Where the name has an IPv6 address too, that one is refused, and the next one is tried.
+    // If the name also has an IPv6 address, that one is refused, and the client tries the next.
     let report = report(driver, &url, &["-n", "10", "-c", "2"]);
     assert_eq!(report["status"]["200"], 10, "{report}");
     assert_eq!(report["phases_us"]["dns"]["count"], 1, "{report}");
@@ -203,7 +203,7 @@ fn every_form_of_answer_is_read(driver: &str) {
 fn answers_in_pieces_are_whole(driver: &str) {
     let server = Server::start(|peer| {
         while peer.request().is_some() {
-            // Each byte in a segment of its own, as TCP_NODELAY is set.
+            // Each byte is a segment of its own, because TCP_NODELAY is set.
             for byte in HELLO {
                 peer.send(&[*byte]);
             }
@@ -287,6 +287,6 @@ fn http_1_0_closes(driver: &str) {
         Server::answering(b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok");
     let report = report(driver, &server.url(), &["-n", "30", "-c", "2"]);
     assert_eq!(report["status"]["200"], 30, "{report}");
-    // RFC 9112 §9.3: such a server may keep it when it says so.
+    // RFC 9112 §9.3: such a server may keep the connection if it announces this.
     assert_eq!(server.finish().connections.load(SeqCst), 2);
 }

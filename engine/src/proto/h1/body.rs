@@ -1,4 +1,4 @@
-//! The body of a message, whatever tells its length. Both codecs use it.
+//! The body of a message, for every way to determine its length. Both codecs use it.
 
 use super::chunked::{BodyEvent, ChunkedDecoder};
 use super::error::{Error, Incomplete};
@@ -31,7 +31,7 @@ impl BodyDecoder {
         Self { received: 0, kind }
     }
 
-    /// What it was made from.
+    /// Returns the length that the decoder was created with.
     #[inline]
     pub(super) fn length(&self) -> BodyLength {
         match self.kind {
@@ -56,13 +56,14 @@ impl BodyDecoder {
             Kind::Chunked(decoder) => decoder.decode(input, limits)?,
         };
         if let BodyEvent::Data(size) = event {
-            // A sum of chunks may exceed what their sizes are bound to; the number is for a report only.
+            // The sum of all chunks may exceed 64 bits, because only each chunk's size is checked. The value is for
+            // reports only.
             self.received = self.received.saturating_add(size as u64);
         }
         Ok((consumed, event))
     }
 
-    /// The stream has ended. Fine where that is the end of the body, or the body had ended before.
+    /// Handles the end of the stream. It is valid where it ends the body, or if the body is complete.
     pub(super) fn end_of_stream(&mut self) -> Result<(), Error> {
         let expected = match &self.kind {
             Kind::None | Kind::Length { remaining: 0 } => return Ok(()),
@@ -83,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_counted_body_takes_no_byte_too_many_and_tells_what_is_missing() {
+    fn a_counted_body_takes_only_its_bytes_and_reports_missing_ones() {
         let limits = Limits::default();
         let mut body = BodyDecoder::new(BodyLength::Length(5));
         assert_eq!(body.decode(b"", &limits), Ok((0, BodyEvent::NeedMore)));
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chunked_body_is_complete_only_behind_its_trailers() {
+    fn a_chunked_body_is_complete_only_after_its_trailers() {
         let limits = Limits::default();
         let mut body = BodyDecoder::new(BodyLength::Chunked);
         assert_eq!(body.decode(b"2\r\nab\r\n", &limits), Ok((5, BodyEvent::Data(2))));

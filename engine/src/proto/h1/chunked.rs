@@ -1,18 +1,19 @@
 //! The chunked transfer coding (RFC 9112 §7.1), decoded incrementally.
 //!
-//! Chunk size lines may be cut anywhere and are not kept. The trailer section is, until it is whole; what its lines are is not looked at here.
+//! Chunk size lines may be split anywhere and are not buffered. A trailer section stays with the caller until it is
+//! complete; this module does not check its lines.
 
 use super::error::{ChunkError, ChunkFault, Error, LimitExceeded};
 use super::limits::Limits;
 #[cfg(test)]
 use super::parse;
 
-/// What a body is made of. Sizes are those of bytes in the input, which are the last of those that were consumed.
+/// A part of a body. A size counts bytes of the input: the last ones that were consumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BodyEvent {
     NeedMore,
     Data(usize),
-    /// A whole trailer section with fields in it, and with the empty line at its end. It has not been validated.
+    /// A complete trailer section with at least one field, including the final empty line. It is not validated yet.
     Trailers(usize),
     End,
 }
@@ -22,9 +23,9 @@ const SIZE_DIGITS_MAX: u8 = 16;
 
 #[derive(Debug)]
 pub(super) struct ChunkedDecoder {
-    /// Bytes of the current chunk that have not come; the size read so far while the size line is read.
+    /// Bytes of the current chunk that have not arrived. While reading the size line: the size so far.
     remaining: u64,
-    /// Bytes seen of the current line, or of the trailer section.
+    /// Bytes seen of the current line or of the trailer section.
     position: u32,
     /// Bytes of all chunk extensions so far.
     extension_size: u32,
@@ -90,7 +91,7 @@ impl ChunkedDecoder {
         }
     }
 
-    /// One byte of a size line, or of the CRLF after chunk data.
+    /// Processes one byte of a size line, or of the CRLF after chunk data.
     #[inline]
     fn framing_byte(&mut self, byte: u8, limits: &Limits) -> Result<(), Error> {
         let position = self.position;
@@ -108,7 +109,8 @@ impl ChunkedDecoder {
             (State::Size | State::Extension, b'\n') => return fault(ChunkFault::LineBareLf),
             (State::Size, _) if self.digits == 0 => return fault(ChunkFault::SizeMissing),
             (State::Size | State::Extension, b'\r') => State::SizeLf,
-            // RFC 9112 §7.1.1: names, tokens, quoted strings and white space; no control character but HTAB in any.
+            // RFC 9112 §7.1.1: tokens, quoted strings and white space. None of them contains a control character except
+            // HTAB.
             (State::Size, b';') | (State::Extension, b'\t' | b' '..=b'~' | 0x80..) => {
                 self.count_extension(limits)?;
                 State::Extension
@@ -128,13 +130,14 @@ impl ChunkedDecoder {
                 State::Size
             }
             (State::DataCr | State::DataLf, _) => return fault(ChunkFault::DataEnd),
-            // Not framing: `decode` takes these by themselves.
+            // Not framing: `decode` handles these states itself.
             (state @ (State::Data | State::Trailers | State::Done), _) => state,
         };
         Ok(())
     }
 
-    /// White space in front of an extension, which senders must not generate and recipients must remove, and its end.
+    /// Processes white space before an extension, and the byte that ends it. Senders must not send this white space,
+    /// and recipients must ignore it.
     #[cold]
     fn behind_size(&mut self, byte: u8, limits: &Limits) -> Result<(), Error> {
         let fault = match byte {
@@ -156,14 +159,14 @@ impl ChunkedDecoder {
         Ok(())
     }
 
-    /// The size of the trailer section with the empty line at its end, once all of it is there.
+    /// Returns the size of the trailer section, including the final empty line, when it is complete.
     fn trailers(&mut self, input: &[u8], limits: &Limits) -> Result<Option<usize>, Error> {
         let window = &input[..input.len().min(limits.trailer_size_max as usize)];
         let scanned = (self.position as usize).min(window.len());
         #[cfg(test)]
         parse::work::add(window.len() - scanned);
         for at in memchr::memchr_iter(b'\n', &window[scanned..]).map(|at| scanned + at) {
-            // httparse would take a bare LF for a line end, as in a head; this is chunk framing.
+            // httparse accepts a bare LF as line end. Here it is part of the chunk framing, so it is an error.
             if at == 0 || window[at - 1] != b'\r' {
                 return Err(chunk_error(ChunkFault::TrailerBareLf, at as u32));
             }
@@ -186,10 +189,11 @@ fn chunk_error(fault: ChunkFault, offset: u32) -> Error {
     Error::Chunk(ChunkError { fault, offset })
 }
 
-/// The value of a byte that is a hexadecimal digit.
+/// Returns the value of a hexadecimal digit.
 #[inline]
 fn hexadecimal(digit: u8) -> u8 {
-    // '0'..='9' are 0x30.., 'A'.. are 0x41.. and 'a'.. are 0x61..: the low four bits count from 0 or from 1.
+    // '0'..='9' start at 0x30, 'A' at 0x41 and 'a' at 0x61. So the low four bits count digits from 0 and letters from
+    // 1.
     (digit & 0xf) + if digit > b'9' { 9 } else { 0 }
 }
 
@@ -198,7 +202,7 @@ mod tests {
     use super::*;
     use crate::proto::h1::error::{SyntaxError, SyntaxPart};
 
-    /// The data, the lines of the trailers, and how much was consumed; or the error.
+    /// Returns the data, the trailer lines and the number of bytes consumed, or the error.
     fn decode(input: &[u8], limits: &Limits) -> Result<(Vec<u8>, Vec<u8>, usize), Error> {
         let mut decoder = ChunkedDecoder::new();
         let (mut data, mut trailers, mut at) = (Vec::new(), Vec::new(), 0);
@@ -220,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_are_joined_and_the_bytes_behind_the_last_are_left() {
+    fn chunks_are_joined_and_bytes_after_the_last_stay() {
         let input =
             b"5\r\nhello\r\n00000000000000a\r\n wide worl\r\n1 \t;a=b ; c=\"d\t\xfc\"\r\nd\r\n000\r\n\r\nnext";
         let (data, trailers, consumed) = decode(input, &Limits::default()).unwrap();
@@ -280,7 +284,7 @@ mod tests {
         for (input, fault, offset) in cases {
             assert_eq!(error(input), Some(chunk_error(fault, offset)), "{}", input.escape_ascii());
         }
-        // Offsets count from the line, not from the body.
+        // Offsets count from the start of the line, not of the body.
         assert_eq!(error(b"2\r\nab\r\n3\n"), Some(chunk_error(ChunkFault::LineBareLf, 1)));
     }
 
@@ -320,7 +324,7 @@ mod tests {
             ..Limits::default()
         };
         let decode = |input: &[u8]| decode(input, &limits).map(|_| ());
-        // In all extensions of a body together.
+        // The limit applies to all extensions of a body together.
         assert_eq!(decode(b"1;a\r\nx\r\n1;b\r\nx\r\n"), Ok(()));
         let exceeded = Err(Error::Limit(LimitExceeded::ChunkExtensionSize(4)));
         assert_eq!(decode(b"1;a\r\nx\r\n1;bc"), exceeded);

@@ -1,4 +1,4 @@
-//! The client's codec: requests are encoded elsewhere, responses are decoded here.
+//! The client's codec. It decodes responses; [`encode`](super::encode) writes requests.
 
 use http::StatusCode;
 
@@ -11,48 +11,50 @@ use super::limits::Limits;
 use super::parse;
 use super::scan::HeadScan;
 
-/// What a client must remember of a request to know where its response ends (RFC 9112 §6.3).
+/// What a client must know of a request to find the end of its response (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestKind {
-    /// Any that is none of the others.
+    /// Any other request.
     Other,
-    /// HEAD: no response to it has a body.
+    /// HEAD: its response never has a body.
     Head,
-    /// CONNECT: a 2xx response to it has no body, and what follows is not HTTP.
+    /// CONNECT: a 2xx response has no body, and the bytes after it are not HTTP.
     Connect,
-    /// A request that offered another protocol (`Upgrade`): 101 is a final response to it, and what follows is not HTTP.
+    /// A request that offers another protocol (`Upgrade`): 101 is a final response, and the bytes after it are not
+    /// HTTP.
     Upgrade,
 }
 
-/// What the bytes of a response are.
+/// An event of a [`ClientCodec`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseEvent<'b> {
-    /// What is there is not enough. The bytes that were not consumed are to be shown again, with more behind them.
+    /// The codec needs more bytes. The caller passes the bytes that were not consumed again, followed by new ones.
     NeedMore,
-    /// An interim response (1xx but 101); the final one follows.
+    /// An interim response (1xx except 101). The final response follows.
     Informational(ResponseHead<'b>),
-    /// The head of the final response. [`ClientCodec::body_length`] now tells what follows.
+    /// The head of the final response. [`ClientCodec::body_length`] now returns how its body ends.
     Head(ResponseHead<'b>),
-    /// Bytes of the body, at least one.
+    /// A piece of the body; never empty.
     Data(&'b [u8]),
-    /// The trailer fields of a chunked body, at least one. They are no part of the head, and must not be taken for it
+    /// The trailer fields of a chunked body; never empty. They are not part of the head and must not be merged into it
     /// (RFC 9110 §6.5.1).
     Trailers(Fields<'b>),
-    /// The response is complete. [`ClientCodec::begin`] comes before the next one.
+    /// The response is complete. Call [`ClientCodec::begin`] before the next one.
     End {
-        /// Whether the connection can carry another request, as far as this response goes. The caller has to add what it
-        /// knows itself: that it asked for `Connection: close`, that its request was not sent to the end.
+        /// Whether the response allows another request on the connection. The caller also checks its own reasons to
+        /// close: its request had `Connection: close`, or was not sent completely.
         reusable: bool,
     },
-    /// The response is complete, and the bytes behind it are of another protocol. This event repeats.
+    /// The response is complete, and the bytes after it belong to another protocol. Further calls return the same
+    /// event.
     Upgraded,
 }
 
-/// Decodes the responses on one connection, one after the other, in the order of their requests.
+/// Decodes the responses of a connection one after the other, in the order of their requests.
 ///
-/// [`begin`](Self::begin) is called once for each request, when its response is next; then
-/// [`decode`](Self::decode) until it gives `End` or `Upgraded`. With pipelining the caller keeps the queue of
-/// [`RequestKind`]s. See the example in [`crate::proto`].
+/// For each request, call [`begin`](Self::begin) once, when its response is the next. Then call
+/// [`decode`](Self::decode) until it returns `End` or `Upgraded`. With pipelining, the caller keeps the queue of
+/// [`RequestKind`]s. [`crate::proto`] has an example.
 #[derive(Debug)]
 pub struct ClientCodec {
     body: BodyDecoder,
@@ -64,16 +66,16 @@ pub struct ClientCodec {
     persistence: Persistence,
 }
 
-// One per connection, of which there may be tens of thousands.
+// There is one codec per connection, and there may be tens of thousands of connections.
 const _: () = assert!(size_of::<ClientCodec>() <= 64);
 
-/// What becomes of the connection after the current response.
+/// What happens to the connection after the current response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Persistence {
     Persists,
-    /// The peer closes it, and has said so.
+    /// The peer has announced that it closes the connection.
     CloseAnnounced,
-    /// It cannot be used again for another reason.
+    /// The connection cannot be used again for another reason.
     Ends,
 }
 
@@ -88,7 +90,7 @@ enum State {
 }
 
 impl ClientCodec {
-    /// A codec for a fresh connection.
+    /// Creates a codec for a new connection.
     pub fn new(limits: Limits) -> Self {
         Self {
             body: BodyDecoder::new(BodyLength::None),
@@ -101,65 +103,69 @@ impl ClientCodec {
         }
     }
 
-    /// The next response answers a request of this kind. Behind `Upgraded`, and behind an error, there is none: nothing changes then.
+    /// Announces that the next response belongs to a request of this kind. After `Upgraded` or an error the call does
+    /// nothing, because no further response is expected.
     ///
     /// # Panics
-    /// When the response before is under way, as its end would be looked for in the wrong place.
+    /// Panics if the previous response is not complete. Its end would be searched in the wrong place.
     #[inline]
     pub fn begin(&mut self, request: RequestKind) {
         match self.state {
             State::Idle => {}
             State::Upgraded | State::Failed => return,
-            State::Head | State::Body => panic!("a response is begun when the one before has ended"),
+            State::Head | State::Body => panic!("a response begins only after the previous one has ended"),
         }
         self.request = request;
         self.informational_count = 0;
         self.state = State::Head;
     }
 
-    /// Whether no response is expected.
+    /// Returns whether no response is expected.
     #[inline]
     pub fn is_idle(&self) -> bool {
         self.state == State::Idle
     }
 
-    /// Whether the last response was the last: what follows is of another protocol.
+    /// Returns whether the connection has switched to another protocol, so that no further response follows.
     #[inline]
     pub fn is_upgraded(&self) -> bool {
         self.state == State::Upgraded
     }
 
-    /// How the body of the current response ends. Meaningful between its head and its end.
+    /// Returns how the body of the current response ends. Meaningful between the response's head and its end.
     #[inline]
     pub fn body_length(&self) -> BodyLength {
         self.body.length()
     }
 
-    /// Whether the connection can carry another request after the current response, as in [`ResponseEvent::End`].
-    /// Meaningful between its head and its end.
+    /// Returns whether the connection can carry another request after the current response, as in
+    /// [`ResponseEvent::End`]. Meaningful between the response's head and its end.
     #[inline]
     pub fn is_reusable(&self) -> bool {
         self.persistence == Persistence::Persists
     }
 
-    /// Whether the current response says itself that it is the last (`Connection: close`). A peer that does has not processed, and will not process, any
-    /// request behind the one that this answers (RFC 9112 §9.6). Meaningful from its head on, until the next one is begun.
+    /// Returns whether the current response announces that it is the last (`Connection: close`).
+    ///
+    /// A peer that sends it has not processed any request after the one of this response, and will not (RFC 9112 §9.6).
+    /// Meaningful from the response's head until the next `begin`.
     #[inline]
     pub fn announces_close(&self) -> bool {
         self.persistence == Persistence::CloseAnnounced
     }
 
-    /// The next event in `input`, and how many of its bytes the codec has consumed.
+    /// Returns the number of bytes consumed and the next event in `input`.
     ///
-    /// `input` begins with the first byte that has not been consumed. Everything is consumed, or an event is given, but in
-    /// a head or a trailer section that is not whole: its bytes stay with the caller. `End` takes a call of its own, for
-    /// which `input` may be empty.
+    /// `input` begins with the first byte that was not consumed yet. If the event is `NeedMore`, the codec has consumed
+    /// all of `input`, except an incomplete head or trailer section: the caller keeps these bytes. The event `End`
+    /// takes a call of its own, for which `input` may be empty.
     ///
-    /// `input` is changed where lines of a head or a trailer section are folded: that is replaced by spaces before anything is made of them
-    /// (RFC 9112 §5.2).
+    /// The codec modifies `input` if lines of a head or a trailer section are folded: it replaces the folding with
+    /// spaces before it interprets them (RFC 9112 §5.2).
     ///
     /// # Errors
-    /// See [`Error`]: the codec has failed for good. Bytes while no response is expected are [`Error::UnexpectedBytes`].
+    /// Returns an [`Error`], after which the codec cannot be used again. Bytes while no response is expected are
+    /// [`Error::UnexpectedBytes`].
     #[inline]
     pub fn decode<'b>(&mut self, input: &'b mut [u8]) -> Result<(usize, ResponseEvent<'b>), Error> {
         let result = match self.state {
@@ -176,13 +182,14 @@ impl ClientCodec {
         result
     }
 
-    /// The peer will send no more bytes, and [`decode`](Self::decode) has seen all that it sent.
+    /// Tells the codec that the peer will send no more bytes. [`decode`](Self::decode) must have seen all received
+    /// bytes before.
     ///
-    /// `Ok` means that nothing is missing. When a response was under way, its body is complete by this, and `decode(&[])`
-    /// gives the `End`, which is not reusable.
+    /// `Ok` means that nothing is missing. If a response was in progress, the end of the stream completes its body, and
+    /// `decode(&[])` then returns `End` with `reusable: false`.
     ///
     /// # Errors
-    /// [`Error::Incomplete`], which tells where the stream ended.
+    /// Returns [`Error::Incomplete`] with the place where the stream ended.
     pub fn end_of_stream(&mut self) -> Result<(), Error> {
         if self.persistence == Persistence::Persists {
             self.persistence = Persistence::Ends;
@@ -223,7 +230,7 @@ impl ClientCodec {
             return Ok((meta.length(), ResponseEvent::Informational(head)));
         }
         if switching && self.request != RequestKind::Upgrade {
-            // RFC 9110 §7.8: a server does not switch to what the client has not offered.
+            // RFC 9110 §7.8: a server must not switch to a protocol that the client has not offered.
             return Err(Error::Framing(FramingError::UpgradeNotRequested));
         }
         let (body, reusable) = if switching || (self.request == RequestKind::Connect && status.is_success()) {
@@ -362,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tunnel_begins_right_behind_the_head() {
+    fn a_tunnel_begins_right_after_the_head() {
         for (request, bytes) in [
             (RequestKind::Connect, &b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n\x16\x03"[..]),
             (RequestKind::Upgrade, b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n\x16\x03"),
@@ -374,7 +381,7 @@ mod tests {
             assert_eq!(&bytes[consumed..], b"\x16\x03");
             for _ in 0..2 {
                 assert_eq!(codec.decode(&mut bytes[consumed..]), Ok((0, ResponseEvent::Upgraded)));
-                // No other response is one of HTTP.
+                // The connection has left HTTP, so `begin` does nothing.
                 codec.begin(RequestKind::Other);
                 assert!(codec.is_upgraded());
             }
@@ -383,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_begins_behind_an_error() {
+    fn nothing_begins_after_an_error() {
         let mut codec = codec(RequestKind::Other);
         codec.decode(&mut b"SSH-2.0\r\n".to_owned()).unwrap_err();
         codec.begin(RequestKind::Other);
@@ -391,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn a_close_that_was_announced_is_told_from_other_ends() {
+    fn an_announced_close_differs_from_other_ends() {
         for (head, announced) in [
             (&b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"[..], true),
             (b"HTTP/1.0 200 OK\r\nConnection: x, Close\r\n\r\n", true),
@@ -411,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "begun when the one before has ended")]
+    #[should_panic(expected = "only after the previous one has ended")]
     fn two_responses_at_a_time_are_refused() {
         codec(RequestKind::Other).begin(RequestKind::Other);
     }

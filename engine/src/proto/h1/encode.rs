@@ -1,7 +1,7 @@
-//! Heads and chunk framing, appended to a buffer.
+//! Encoding: appends heads and chunk framing to a buffer.
 //!
-//! What the caller gives is checked byte by byte, as a CR or LF inside it would be a field, or a message, of its own to
-//! the peer. The fields that frame a message are written here and nowhere else.
+//! The encoder checks the caller's input byte by byte, because a peer would read a CR or LF inside it as a new field or
+//! a new message. Only this module writes the fields that frame a message.
 
 use std::cell::Cell;
 use std::fmt;
@@ -14,22 +14,24 @@ use super::error::HostError;
 use super::framing::{BodyLength, is_connect_target, is_host, is_token};
 use super::head::Version;
 
-/// What follows the data of each chunk.
+/// The bytes after the data of each chunk.
 pub const CHUNK_END: &[u8] = b"\r\n";
 
-/// The last chunk with an empty trailer section: the end of a chunked body. See [`encode_last_chunk`].
+/// The last chunk with an empty trailer section, which ends a chunked body. See [`encode_last_chunk`].
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// Appends the head of a request. `fields` are written as they are, in order; one `Host` is among them in HTTP/1.1, and at most one in
-/// HTTP/1.0 (RFC 9112 §3.2). The target of CONNECT is a host and a port (§3.2.3).
+/// Appends the head of a request.
 ///
-/// `body` says which framing field is added: none for `None`, `Content-Length` for `Length`, also for 0, and
+/// Writes `fields` unchanged and in order. They must contain exactly one `Host` in HTTP/1.1, and at most one in
+/// HTTP/1.0 (RFC 9112 §3.2). The target of CONNECT must be a host and a port (§3.2.3).
+///
+/// `body` determines the framing field: none for `None`, `Content-Length` for `Length` (also for 0), and
 /// `Transfer-Encoding: chunked` for `Chunked`.
 ///
 /// # Errors
-/// See [`EncodeError`]. Nothing is appended.
+/// Returns an [`EncodeError`]; nothing is appended.
 ///
-/// # Example
+/// # Examples
 ///
 /// ```
 /// use ringtide::proto::h1::{BodyLength, Version, encode_request_head};
@@ -89,14 +91,15 @@ pub fn encode_request_head<N: AsRef<[u8]>, V: AsRef<[u8]>>(
     })
 }
 
-/// Appends the head of a response, with the usual reason for `status`. `fields` are written as they are, in order.
+/// Appends the head of a response, with the standard reason phrase for `status`.
 ///
-/// `body` says which framing field is added: none for `None` and `UntilClose` (the caller adds `Connection: close` to the
-/// latter), `Content-Length` for `Length`, also for 0, and `Transfer-Encoding: chunked` for `Chunked`. A response to HEAD,
-/// and 304, may have the field of the body that is not sent.
+/// Writes `fields` unchanged and in order. `body` determines the framing field: none for `None` and `UntilClose`,
+/// `Content-Length` for `Length` (also for 0), and `Transfer-Encoding: chunked` for `Chunked`. With `UntilClose` the
+/// caller adds `Connection: close`. For a 304 and for a response to HEAD, `body` may describe the body that is not
+/// sent.
 ///
 /// # Errors
-/// See [`EncodeError`]. Nothing is appended.
+/// Returns an [`EncodeError`]; nothing is appended.
 pub fn encode_response_head<N: AsRef<[u8]>, V: AsRef<[u8]>>(
     out: &mut Vec<u8>,
     status: StatusCode,
@@ -104,11 +107,11 @@ pub fn encode_response_head<N: AsRef<[u8]>, V: AsRef<[u8]>>(
     fields: impl IntoIterator<Item = (N, V)>,
     body: BodyLength,
 ) -> Result<(), EncodeError> {
-    // RFC 9110 §8.6, RFC 9112 §6.1: neither field in 1xx and 204.
+    // RFC 9110 §8.6, RFC 9112 §6.1: 1xx and 204 have neither field.
     if (status.is_informational() || status == StatusCode::NO_CONTENT) && body != BodyLength::None {
         return Err(EncodeError::BodyOfStatus(status));
     }
-    // A client of HTTP/1.0 knows no chunks.
+    // An HTTP/1.0 client does not understand chunks.
     if body == BodyLength::Chunked && version == Version::Http10 {
         return Err(EncodeError::BodyLength);
     }
@@ -125,10 +128,10 @@ pub fn encode_response_head<N: AsRef<[u8]>, V: AsRef<[u8]>>(
     })
 }
 
-/// Appends the last chunk and the trailer fields: the end of a chunked body.
+/// Appends the last chunk and the trailer fields, which end a chunked body.
 ///
 /// # Errors
-/// See [`EncodeError`]. Nothing is appended.
+/// Returns an [`EncodeError`]; nothing is appended.
 pub fn encode_last_chunk<N: AsRef<[u8]>, V: AsRef<[u8]>>(
     out: &mut Vec<u8>,
     trailers: impl IntoIterator<Item = (N, V)>,
@@ -141,18 +144,18 @@ pub fn encode_last_chunk<N: AsRef<[u8]>, V: AsRef<[u8]>>(
     })
 }
 
-/// The size line of a chunk; its data and [`CHUNK_END`] follow. Derefs to the bytes.
+/// The size line of a chunk. Dereferences to its bytes. The chunk's data and [`CHUNK_END`] follow it.
 ///
-/// A chunk is never empty, as an empty one would end the body.
+/// A chunk is never empty, because an empty chunk ends the body.
 #[derive(Clone, Copy, Debug)]
 pub struct ChunkHeader {
-    /// Written from the end.
+    /// Filled from the end.
     bytes: [u8; 18],
     start: u8,
 }
 
 impl ChunkHeader {
-    /// The line for a chunk of `size` bytes.
+    /// Creates the size line of a chunk with `size` bytes.
     #[inline]
     pub fn new(size: NonZeroU64) -> Self {
         let mut bytes = *b"0000000000000000\r\n";
@@ -176,27 +179,27 @@ impl Deref for ChunkHeader {
     }
 }
 
-/// What cannot be written. The caller is at fault.
+/// Why a message cannot be encoded. The caller's input is invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EncodeError {
     /// The method is not a token.
     Method,
-    /// The target is empty, or holds white space or a control character.
+    /// The target is empty, or contains white space or a control character.
     Target,
     /// The target of CONNECT is not a host and a port.
     ConnectTarget,
-    /// There is not one `Host`, or it is none.
+    /// `Host` is missing, repeated or invalid.
     Host(HostError),
     /// The name of a field is not a token.
     FieldName(Box<[u8]>),
-    /// The value of the named field holds CR, LF, NUL or another control character.
+    /// The value of the named field contains CR, LF, NUL or another control character.
     FieldValue(Box<[u8]>),
-    /// The named field frames the message, and only `BodyLength` says that.
+    /// The named field frames the message. Only the `BodyLength` argument may set it.
     FramingField(Box<[u8]>),
-    /// This message cannot have a body of that length: see RFC 9112 §6.
+    /// This message cannot have a body of that length; see RFC 9112 §6.
     BodyLength,
-    /// A response with this status has no body, and one was given.
+    /// A response with this status has no body, but one was given.
     BodyOfStatus(StatusCode),
 }
 
@@ -205,16 +208,16 @@ impl fmt::Display for EncodeError {
         match self {
             Self::Method => f.write_str("the method is not a token"),
             Self::Target => {
-                f.write_str("the request target is empty, or holds white space or a control character")
+                f.write_str("the request target is empty, or contains white space or a control character")
             }
             Self::ConnectTarget => f.write_str("the target of CONNECT is not a host and a port"),
             Self::Host(error) => error.fmt(f),
             Self::FieldName(name) => write!(f, "field name \"{}\" is not a token", name.escape_ascii()),
             Self::FieldValue(name) => {
-                write!(f, "the value of field \"{}\" holds a control character", name.escape_ascii())
+                write!(f, "the value of field \"{}\" contains a control character", name.escape_ascii())
             }
             Self::FramingField(name) => {
-                write!(f, "field \"{}\" follows from the body and is not given", name.escape_ascii())
+                write!(f, "field \"{}\" is set by the body and must not be given", name.escape_ascii())
             }
             Self::BodyLength => f.write_str("this message cannot have a body of that kind of length"),
             Self::BodyOfStatus(status) => write!(f, "status {} cannot have a body", status.as_str()),
@@ -224,7 +227,7 @@ impl fmt::Display for EncodeError {
 
 impl std::error::Error for EncodeError {}
 
-/// Takes back what `write` has appended when it fails.
+/// Runs `write`. If it fails, removes what it appended.
 fn transaction(
     out: &mut Vec<u8>,
     write: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
@@ -263,7 +266,7 @@ fn push_fields<N: AsRef<[u8]>, V: AsRef<[u8]>>(
     Ok(())
 }
 
-/// The framing field, and the empty line that ends the head.
+/// Appends the framing field and the empty line that ends the head.
 fn push_body_length(out: &mut Vec<u8>, body: BodyLength) {
     match body {
         BodyLength::None | BodyLength::UntilClose => out.extend_from_slice(b"\r\n"),
@@ -362,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_one_host() {
+    fn exactly_one_host_is_required() {
         let heads = [
             (Version::Http11, &[][..], Err(HostError::Missing)),
             (Version::Http10, &[], Ok(())),
@@ -393,7 +396,7 @@ mod tests {
     #[test]
     fn the_error_names_the_field() {
         let error = request("GET", "/", &[("X-Name", "a\nb")]).unwrap_err();
-        assert_eq!(error.to_string(), "the value of field \"X-Name\" holds a control character");
+        assert_eq!(error.to_string(), "the value of field \"X-Name\" contains a control character");
     }
 
     #[test]

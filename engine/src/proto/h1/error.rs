@@ -1,6 +1,6 @@
-//! What can be wrong with received bytes, named by the place that is at fault.
+//! The errors of the codecs. Each variant names the part of the message that is invalid.
 //!
-//! Offsets count from the first byte of the part that the text names, and are the same however the bytes were cut.
+//! Offsets count from the first byte of that part. They do not depend on how the network split the bytes.
 
 use std::fmt;
 
@@ -8,35 +8,36 @@ use http::StatusCode;
 
 use super::limits::EMPTY_LINES_MAX;
 
-/// Why a codec cannot go on. The peer is at fault in all cases but [`Error::Failed`].
+/// Why a codec cannot continue. Except for [`Error::Failed`], the peer caused the error.
 ///
-/// The codec that gave an error has failed for good: where the next message begins is unknown, so the connection is to
-/// be closed. All events that it gave before stand.
+/// A codec that returned an error cannot be used again, because it does not know where the next message begins. The
+/// caller closes the connection. Events that the codec returned before the error remain valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
-    /// A head that is not HTTP.
+    /// The head is not valid HTTP.
     Head(SyntaxError),
-    /// A trailer section that is not HTTP.
+    /// The trailer section is not valid HTTP.
     Trailers(SyntaxError),
-    /// A request whose host is not clear.
+    /// The host of a request is missing, repeated or invalid.
     Host(HostError),
-    /// A message whose end cannot be told, or not safely.
+    /// The end of the message cannot be determined safely.
     Framing(FramingError),
-    /// Broken chunk framing.
+    /// The chunk framing is invalid.
     Chunk(ChunkError),
-    /// More than the [`Limits`](super::Limits) allow.
+    /// The message exceeds one of the [`Limits`](super::Limits).
     Limit(LimitExceeded),
-    /// The stream has ended too early.
+    /// The stream ended in the middle of a message.
     Incomplete(Incomplete),
-    /// Bytes where none were expected: a response that nobody asked for, or anything after the last message.
+    /// Bytes arrived although no message was expected: a response without a request, or anything after the last
+    /// message.
     UnexpectedBytes,
-    /// The codec has been used after an error.
+    /// The codec was used again after an error.
     Failed,
 }
 
 impl Error {
-    /// The status with which a server answers before it closes the connection.
+    /// Returns the status that a server responds with before it closes the connection.
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Head(SyntaxError { part: SyntaxPart::UnsupportedVersion, .. }) => {
@@ -50,12 +51,12 @@ impl Error {
     }
 }
 
-/// A byte that the grammar of a head or a trailer section does not allow.
+/// A byte that is not allowed in a head or a trailer section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SyntaxError {
-    /// The part that the byte is in.
+    /// The part that contains the byte.
     pub part: SyntaxPart,
-    /// Where the byte is.
+    /// The position of the byte, counted from the start of the head or trailer section.
     pub offset: u32,
 }
 
@@ -63,22 +64,22 @@ pub struct SyntaxError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SyntaxPart {
-    /// The status code or the reason.
+    /// The status code or the reason phrase.
     StatusLine,
     /// The method or the target.
     RequestLine,
-    /// The target does not have a form that its method may have (RFC 9112 §3.2).
+    /// The target: its form is not allowed for the method (RFC 9112 §3.2).
     TargetForm,
-    /// What should be an HTTP version is none.
+    /// The HTTP version: it is malformed.
     Version,
-    /// An HTTP version other than 1.x.
+    /// The HTTP version: it is not 1.x.
     UnsupportedVersion,
     /// The end of a line.
     LineEnd,
-    /// A line of a request that ends with LF alone.
+    /// The end of a line in a request: a bare LF.
     BareLf,
-    /// The name of a field; also a field line that starts with white space: obsolete line folding in a request, or where there is no line to
-    /// go on with.
+    /// The name of a field. This includes field lines that start with white space, in a request (obsolete line folding)
+    /// or where no field line precedes them.
     FieldName,
     /// The value of a field.
     FieldValue,
@@ -87,70 +88,72 @@ pub enum SyntaxPart {
 /// What is wrong with the `Host` of a request (RFC 9112 §3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HostError {
-    /// An HTTP/1.1 request has none.
+    /// An HTTP/1.1 request has no `Host`.
     Missing,
-    /// There is more than one.
+    /// A request has more than one `Host`.
     Repeated,
-    /// It is not a host with or without a port.
+    /// The value is not a host with an optional port.
     Invalid,
 }
 
-/// What is wrong with the fields that tell where a message ends (RFC 9112 §6).
+/// What is wrong with the fields that determine where a message ends (RFC 9112 §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FramingError {
     /// `Content-Length` is not a plain decimal number.
     ContentLengthInvalid,
-    /// `Content-Length` does not fit 64 bits.
+    /// `Content-Length` does not fit into 64 bits.
     ContentLengthTooLarge,
-    /// Several values of `Content-Length` that differ.
+    /// `Content-Length` has several values that differ.
     ContentLengthsDiffer,
-    /// A request with both `Transfer-Encoding` and `Content-Length`.
+    /// A request has both `Transfer-Encoding` and `Content-Length`.
     TransferEncodingWithContentLength,
-    /// `Transfer-Encoding` in an HTTP/1.0 request.
+    /// An HTTP/1.0 request has `Transfer-Encoding`.
     TransferEncodingInHttp10,
-    /// `Transfer-Encoding` is not a list of names, is empty, or has `chunked` twice.
+    /// `Transfer-Encoding` is empty, is not a list of names, or contains `chunked` twice.
     TransferEncodingInvalid,
-    /// A request whose last transfer coding is not `chunked`.
+    /// The last transfer coding of a request is not `chunked`.
     TransferEncodingNotChunked,
-    /// A transfer coding besides `chunked`. Nothing here decodes one or asks for one (`TE`), so the body would not be what it is taken for.
+    /// The message has a transfer coding other than `chunked`. The codec decodes no other coding and never requests one
+    /// (`TE`), so it could not return the actual body.
     TransferEncodingUnsupported,
-    /// `101 Switching Protocols` that was not asked for.
+    /// The server responded with `101 Switching Protocols`, but the request offered no other protocol.
     UpgradeNotRequested,
 }
 
-/// A byte that chunk framing does not allow.
+/// A byte that is not allowed in chunk framing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkError {
     /// What is wrong.
     pub fault: ChunkFault,
-    /// Where the byte is: in the chunk size line, from its first byte; after chunk data, from the end of that.
+    /// The position of the byte. In a chunk size line it counts from the start of that line, after chunk data from the
+    /// end of the data.
     pub offset: u32,
 }
 
-/// The ways in which chunk framing breaks (RFC 9112 §7.1).
+/// What is wrong with the chunk framing (RFC 9112 §7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ChunkFault {
-    /// The chunk size line begins with something else than a hexadecimal digit.
+    /// The chunk size line does not begin with a hexadecimal digit.
     SizeMissing,
-    /// Something else than a digit, `;` or CRLF in the chunk size, or than `;` behind white space.
+    /// The chunk size contains an invalid byte, or white space after it is not followed by `;`.
     SizeInvalid,
-    /// More than 16 digits.
+    /// The chunk size has more than 16 digits.
     SizeTooLarge,
-    /// LF without CR in the chunk size line.
+    /// The chunk size line contains LF without CR.
     LineBareLf,
-    /// CR without LF in the chunk size line.
+    /// The chunk size line contains CR without LF.
     LineBareCr,
-    /// A control character in a chunk extension.
+    /// A chunk extension contains a control character.
     ExtensionControl,
     /// The data of a chunk is not followed by CRLF.
     DataEnd,
-    /// LF without CR in the trailer section; the offset counts from its first byte.
+    /// The trailer section contains LF without CR. The offset counts from the start of the section.
     TrailerBareLf,
 }
 
-/// The limit that was exceeded, and its value.
+/// The limit that was exceeded, with its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LimitExceeded {
@@ -184,18 +187,18 @@ impl LimitExceeded {
     }
 }
 
-/// Where the stream ended.
+/// Where in a message the stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Incomplete {
-    /// Before any byte of the response that was expected.
+    /// Before the first byte of an expected response.
     BeforeHead,
     /// Inside a head, or between an interim response and the final one.
     Head,
-    /// Inside the body, its chunk framing and trailers included.
+    /// Inside a body, including its chunk framing and trailers.
     Body {
-        /// Bytes that the body should have; `None` when it is chunked.
+        /// The length of the body in bytes; `None` if it is chunked.
         expected: Option<u64>,
-        /// Bytes of it that arrived, without chunk framing.
+        /// The bytes of the body that arrived, without chunk framing.
         received: u64,
     },
 }
@@ -211,7 +214,7 @@ impl fmt::Display for Error {
             Self::Limit(error) => error.fmt(f),
             Self::Incomplete(error) => error.fmt(f),
             Self::UnexpectedBytes => f.write_str("bytes where no message was expected"),
-            Self::Failed => f.write_str("the codec has failed before"),
+            Self::Failed => f.write_str("the codec has already failed"),
         }
     }
 }
@@ -223,7 +226,7 @@ impl fmt::Display for SyntaxError {
         let what = match self.part {
             SyntaxPart::StatusLine => "malformed status line",
             SyntaxPart::RequestLine => "malformed request line",
-            SyntaxPart::TargetForm => "request target of a wrong form",
+            SyntaxPart::TargetForm => "invalid form of the request target",
             SyntaxPart::Version => "malformed HTTP version",
             SyntaxPart::UnsupportedVersion => "HTTP version other than 1.x",
             SyntaxPart::LineEnd => "malformed line end",
@@ -249,7 +252,7 @@ impl fmt::Display for FramingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::ContentLengthInvalid => "Content-Length: not a decimal number",
-            Self::ContentLengthTooLarge => "Content-Length: does not fit 64 bits",
+            Self::ContentLengthTooLarge => "Content-Length: does not fit into 64 bits",
             Self::ContentLengthsDiffer => "Content-Length: several values that differ",
             Self::TransferEncodingWithContentLength => {
                 "Transfer-Encoding: together with Content-Length in a request"
@@ -259,7 +262,7 @@ impl fmt::Display for FramingError {
             Self::TransferEncodingNotChunked => {
                 "Transfer-Encoding: chunked is not the last coding of a request"
             }
-            Self::TransferEncodingUnsupported => "Transfer-Encoding: a coding besides chunked",
+            Self::TransferEncodingUnsupported => "Transfer-Encoding: a coding other than chunked",
             Self::UpgradeNotRequested => "status 101: no upgrade was requested",
         })
     }
@@ -327,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_told_the_status_to_answer_with() {
+    fn each_error_suggests_a_status() {
         let version = Error::Head(SyntaxError { part: SyntaxPart::UnsupportedVersion, offset: 0 });
         let cases = [
             (version, 505),

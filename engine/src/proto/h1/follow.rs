@@ -1,36 +1,37 @@
-//! A head that comes in pieces, followed byte by byte, so that each byte is looked at once and a fault is known as soon as the byte is
-//! there that makes it one.
+//! Follows an incomplete head byte by byte. Each byte is scanned once, and a fault is detected as soon as its byte
+//! arrives.
 //!
-//! It decides nothing: it tells when it is worth while to [parse](super::parse), which has the last word. What it takes for a
-//! fault, and what the parser does, is the same; the tests hold the two against each other.
+//! The follower only decides when to call the [parser](super::parse), which has the final word. Both detect the same
+//! faults; tests compare them.
 
 use super::framing::is_token;
 use super::limits::Limits;
 
-/// Whose heads are received.
+/// Which side receives the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
-    /// Heads of responses.
+    /// A client receives heads of responses.
     Client,
-    /// Heads of requests.
+    /// A server receives heads of requests.
     Server,
 }
 
-/// What a byte means for the head that it belongs to.
+/// What a byte means for its head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     On,
-    /// Something is whole that the parser judges by more than its bytes.
+    /// An element is complete that the parser checks as a whole.
     Checkpoint,
-    /// The end of the head, or a fault.
+    /// The head is complete or invalid.
     Certain,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Follower {
     part: Part,
-    /// Bytes of the method, or of the version or the status code so far; then field lines. It does not go beyond its type: limits
-    /// on field lines are lower, and a target behind a method as long as this is measured when the head is whole.
+    /// Counts the bytes of the method, the version or the status code, and later the field lines. It saturates. This is
+    /// sufficient: the limit on field lines is lower, and after a method that saturates it, the target is measured when
+    /// the head is complete.
     count: u8,
 }
 
@@ -40,18 +41,18 @@ enum Part {
     Start,
     Method,
     Target,
-    /// Of a request.
+    /// The version at the end of a request line.
     LastVersion,
-    /// Of a response.
+    /// The version at the start of a status line.
     FirstVersion,
     BehindFirstVersion,
     Code,
     BehindCode,
     Reason,
-    /// The CR that is to follow the version of a request.
+    /// The CR after the version of a request.
     StartLineCr,
     StartLineLf,
-    /// The first byte of a field line, or of the empty line.
+    /// The first byte of a field line or of the final empty line.
     LineStart,
     Name,
     Value,
@@ -63,10 +64,10 @@ enum Part {
 const VERSION: &[u8; 7] = b"HTTP/1.";
 
 impl Follower {
-    /// How long the method is at most for the length of the target behind it to be known while that arrives.
+    /// The longest method for which the follower measures the target while it arrives.
     pub(super) const METHOD_SIZE_MAX: usize = u8::MAX as usize - 1;
 
-    /// Takes the next `byte` of the head, which is at `position` in it.
+    /// Processes `byte`, which is at `position` in the head.
     #[inline]
     pub(super) fn step(&mut self, byte: u8, position: usize, side: Side, limits: &Limits) -> Step {
         if self.part == Part::Start {
@@ -81,7 +82,7 @@ impl Follower {
             (Part::Name, b':') => Part::Value,
             (Part::Name | Part::LineStart, _) if is_token(byte) => Part::Name,
             (Part::LineStart, b'\r') => Part::HeadLf,
-            // Obsolete line folding: it goes on with the line before, if there is one.
+            // Obsolete line folding continues the previous field line, if there is one.
             (Part::LineStart, b' ' | b'\t') if side == Side::Client && self.count > 0 => {
                 self.count -= 1;
                 Part::Value
@@ -132,7 +133,7 @@ impl Follower {
         }
     }
 
-    /// Counts a byte of the current part; `next` when it had `size` of them.
+    /// Counts a byte of the current part. Returns `next` after `size` bytes.
     fn counted(&mut self, size: u8, next: Part) -> Part {
         self.count += 1;
         if self.count < size {
@@ -142,7 +143,7 @@ impl Follower {
         next
     }
 
-    /// A field line has ended.
+    /// Processes the end of a field line.
     fn line(&mut self, limits: &Limits) -> Step {
         self.part = Part::LineStart;
         self.count = self.count.saturating_add(1);

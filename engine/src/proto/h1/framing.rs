@@ -1,4 +1,5 @@
-//! Where a message ends and whether another may follow it: RFC 9112 §6.3 and §9.3, from the fields of a head.
+//! Message framing: where a message ends and whether another may follow, from the fields of its head (RFC 9112 §6.3,
+//! §9.3).
 
 use std::net::Ipv6Addr;
 
@@ -7,20 +8,20 @@ use http::StatusCode;
 use super::error::{Error, FramingError, HostError};
 use super::head::Version;
 
-/// How the end of a body is known (RFC 9112 §6.3).
+/// How the end of a body is determined (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyLength {
-    /// There is no body, and no field says so.
+    /// There is no body, and no framing field.
     None,
-    /// By its number of bytes.
+    /// The body has this number of bytes.
     Length(u64),
-    /// By the last chunk.
+    /// The last chunk ends the body.
     Chunked,
-    /// By the end of the stream; in a response only.
+    /// The end of the stream ends the body; only in responses.
     UntilClose,
 }
 
-/// What the fields of a head say about framing and the connection.
+/// The values of the fields that concern framing and the connection.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     content_length: Option<u64>,
@@ -31,7 +32,7 @@ pub(super) struct Facts {
     hosts: Hosts,
 }
 
-/// The options in `Connection` that matter to a codec.
+/// The options in `Connection` that a codec uses.
 #[derive(Debug, Default)]
 struct ConnectionOptions {
     close: bool,
@@ -39,7 +40,7 @@ struct ConnectionOptions {
     upgrade: bool,
 }
 
-/// The list in `Transfer-Encoding`, over all fields of that name.
+/// The list in `Transfer-Encoding`, from all fields of that name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum TransferCodings {
     #[default]
@@ -48,7 +49,7 @@ enum TransferCodings {
     Others,
     OthersThenChunked,
     ChunkedThenOthers,
-    /// No list of plain names, an empty one, or chunked twice (RFC 9112 §6.1).
+    /// Empty, not a list of plain names, or `chunked` twice (RFC 9112 §6.1).
     Invalid,
 }
 
@@ -62,7 +63,7 @@ enum Hosts {
 }
 
 impl Facts {
-    /// Looks at the fields that matter. The length of a name decides first, as most fields are none of these.
+    /// Collects the relevant fields. Compares the length of a name first, because most fields are not relevant.
     #[inline]
     pub(super) fn collect(&mut self, headers: &[httparse::Header<'_>]) -> Result<(), Error> {
         for header in headers {
@@ -80,19 +81,19 @@ impl Facts {
         Ok(())
     }
 
-    /// Whether the connection persists after this message, as far as it says itself (RFC 9112 §9.3).
+    /// Returns whether the message allows the connection to persist (RFC 9112 §9.3).
     #[inline]
     pub(super) fn persists(&self, version: Version) -> bool {
         !self.connection.close && (version == Version::Http11 || self.connection.keep_alive)
     }
 
-    /// Whether the message says that it is the last.
+    /// Returns whether the message announces that it is the last.
     #[inline]
     pub(super) fn announces_close(&self) -> bool {
         self.connection.close
     }
 
-    /// RFC 9112 §3.2: one Host in an HTTP/1.1 request, at most one in any.
+    /// Checks RFC 9112 §3.2: exactly one `Host` in an HTTP/1.1 request, at most one in any request.
     pub(super) fn check_host(&self, version: Version) -> Result<(), Error> {
         match self.hosts {
             Hosts::One => Ok(()),
@@ -103,17 +104,17 @@ impl Facts {
         }
     }
 
-    /// Whether the sender waits for `100 Continue`. RFC 9110 §10.1.1: to be ignored in an HTTP/1.0 request.
+    /// Returns whether the sender waits for `100 Continue`. RFC 9110 §10.1.1: ignored in HTTP/1.0 requests.
     pub(super) fn expects_continue(&self, version: Version) -> bool {
         self.expects_continue && version == Version::Http11
     }
 
-    /// Whether the sender offers another protocol. RFC 9110 §7.8: to be ignored in an HTTP/1.0 request.
+    /// Returns whether the sender offers another protocol. RFC 9110 §7.8: ignored in HTTP/1.0 requests.
     pub(super) fn requests_upgrade(&self, version: Version) -> bool {
         self.upgrade && self.connection.upgrade && version == Version::Http11
     }
 
-    /// The body of a request (RFC 9112 §6.3, the items that are about requests).
+    /// Returns how the body of a request ends (the items of RFC 9112 §6.3 for requests).
     #[inline]
     pub(super) fn request_body(&self, version: Version) -> Result<BodyLength, Error> {
         let fault = match self.codings {
@@ -122,7 +123,8 @@ impl Facts {
             }
             // §6.1: the framing is faulty, even with a Content-Length.
             _ if version == Version::Http10 => FramingError::TransferEncodingInHttp10,
-            // Item 3: this "might indicate an attempt to perform request smuggling", and ought to be an error.
+            // Item 3: this "might indicate an attempt to perform request smuggling" and ought to be handled as an
+            // error.
             _ if self.content_length.is_some() => FramingError::TransferEncodingWithContentLength,
             TransferCodings::Chunked => return Ok(BodyLength::Chunked),
             TransferCodings::OthersThenChunked => FramingError::TransferEncodingUnsupported,
@@ -135,8 +137,8 @@ impl Facts {
         Err(Error::Framing(fault))
     }
 
-    /// The body of a response that may have one (RFC 9112 §6.3 from item 3 on), and whether the connection can be used
-    /// again after it.
+    /// Returns how the body of a response ends that may have one (RFC 9112 §6.3 from item 3 on), and whether the
+    /// connection can be used again after it.
     #[inline]
     pub(super) fn response_body(&self, version: Version) -> Result<(BodyLength, bool), Error> {
         match (self.codings, self.content_length) {
@@ -145,12 +147,12 @@ impl Facts {
             }
             (TransferCodings::Absent, None) => Ok((BodyLength::UntilClose, false)),
             (TransferCodings::Chunked, length) => {
-                // §6.1 and item 3: with HTTP/1.0, or a Content-Length beside it, somebody on the way may have framed
-                // the message in another way than we do.
+                // §6.1 and item 3: with HTTP/1.0, or with a Content-Length as well, an intermediary may have framed the
+                // message differently.
                 let trusted = version == Version::Http11 && length.is_none();
                 Ok((BodyLength::Chunked, trusted && self.persists(version)))
             }
-            // §7.4: none of them was asked for, and what would be given to the caller is not the content.
+            // §7.4: the client requested none of these codings, and the decoded bytes would not be the content.
             (
                 TransferCodings::Others
                 | TransferCodings::OthersThenChunked
@@ -161,10 +163,10 @@ impl Facts {
         }
     }
 
-    /// Whether the connection can be used again after a response that has no body. RFC 9112 §6.3 item 1.
+    /// Returns whether the connection can be used again after a response without a body (RFC 9112 §6.3 item 1).
     #[inline]
     pub(super) fn persists_without_body(&self, status: StatusCode, version: Version) -> bool {
-        // RFC 9110 §8.6 and RFC 9112 §6.1 forbid these fields in 204: whoever sends them may send a body as well.
+        // RFC 9110 §8.6 and RFC 9112 §6.1 forbid these fields in 204. A sender that ignores this may also send a body.
         let suspect = status == StatusCode::NO_CONTENT
             && (self.codings != TransferCodings::Absent
                 || self.content_length.is_some_and(|length| length > 0));
@@ -199,7 +201,7 @@ impl Facts {
         self.content_lengths(value)
     }
 
-    /// RFC 9110 §8.6: several equal values, in a list or in several fields, may be taken for one.
+    /// Handles several values, in a list or in several fields. RFC 9110 §8.6 allows treating equal values as one.
     #[cold]
     fn content_lengths(&mut self, value: &[u8]) -> Result<(), FramingError> {
         for item in list(value) {
@@ -220,7 +222,7 @@ impl TransferCodings {
             empty = false;
             let chunked = coding.eq_ignore_ascii_case(b"chunked");
             *self = match (*self, chunked) {
-                // No coding that is in use has parameters, and chunked has none (RFC 9112 §7).
+                // No coding in use has parameters, and `chunked` allows none (RFC 9112 §7).
                 _ if !coding.iter().all(|&byte| is_token(byte)) => Self::Invalid,
                 (Self::Absent, true) => Self::Chunked,
                 (Self::Absent | Self::Others, false) => Self::Others,
@@ -237,12 +239,12 @@ impl TransferCodings {
     }
 }
 
-/// RFC 9110 §10.1.1 defines this expectation alone, and lets a server ignore others.
+/// RFC 9110 §10.1.1 defines only this expectation and allows a server to ignore others.
 fn is_continue(expectation: &[u8]) -> bool {
     expectation.eq_ignore_ascii_case(b"100-continue")
 }
 
-/// The items of a comma-separated list (RFC 9110 §5.6.1), empty ones included.
+/// Returns the items of a comma-separated list (RFC 9110 §5.6.1), including empty ones.
 fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(|item| {
         let start = item.iter().position(|byte| !b" \t".contains(byte)).unwrap_or(item.len());
@@ -251,7 +253,7 @@ fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// `1*DIGIT`, and nothing that only looks like it.
+/// Parses `1*DIGIT`, without sign or white space.
 #[inline]
 fn decimal(digits: &[u8]) -> Result<u64, FramingError> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
@@ -268,12 +270,14 @@ pub(super) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Whether `value` is `uri-host [ ":" port ]`, as RFC 9110 §7.2 has it in `Host`, or empty, which says that there is no authority (RFC 9112 §3.2).
+/// Returns whether `value` is `uri-host [ ":" port ]`, the syntax of `Host` (RFC 9110 §7.2), or empty. An empty value
+/// means that there is no authority (RFC 9112 §3.2).
 pub(super) fn is_host(value: &[u8]) -> bool {
     value.is_empty() || is_authority(value)
 }
 
-/// Whether `value` is a host, which is not empty, and perhaps a port. An empty port is none (RFC 3986 §3.2.3).
+/// Returns whether `value` is a non-empty host with an optional port. The port after the colon may be empty (RFC 3986
+/// §3.2.3).
 pub(super) fn is_authority(value: &[u8]) -> bool {
     split_host(value).is_some_and(|(_, rest)| match rest {
         [b':', port @ ..] => port.iter().all(u8::is_ascii_digit),
@@ -281,7 +285,7 @@ pub(super) fn is_authority(value: &[u8]) -> bool {
     })
 }
 
-/// Whether `target` is a host and a port that something can be at (RFC 9110 §9.3.6).
+/// Returns whether `target` is a host and a port other than 0 (RFC 9110 §9.3.6).
 pub(super) fn is_connect_target(target: &[u8]) -> bool {
     split_host(target).is_some_and(|(_, rest)| match rest {
         [b':', port @ ..] => {
@@ -292,7 +296,7 @@ pub(super) fn is_connect_target(target: &[u8]) -> bool {
     })
 }
 
-/// The host that `value` begins with, and what is behind it (RFC 3986 §3.2.2).
+/// Splits `value` into the host at its start and the rest (RFC 3986 §3.2.2).
 #[inline]
 fn split_host(value: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut end = 0;
@@ -331,8 +335,8 @@ fn is_encoded(bytes: &[u8]) -> bool {
     matches!(bytes, [b'%', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit())
 }
 
-/// What stands between brackets: an IPv6 address, without a zone as that means nothing to the peer (RFC 6874 §1), or an address of a
-/// version to come.
+/// Returns whether `literal`, the text between brackets, is an IPv6 address or a future IP version's. An IPv6 zone is
+/// not allowed, because it means nothing to the peer (RFC 6874 §1).
 fn is_ip_literal(literal: &[u8]) -> bool {
     if let [b'v' | b'V', rest @ ..] = literal {
         let Some(dot) = memchr::memchr(b'.', rest) else { return false };

@@ -1,12 +1,12 @@
-//! Heads as they are lent to a caller: views of validated bytes, and the small values to make them again.
+//! Heads as views: validated bytes, and the small values that describe them.
 //!
-//! Nothing is parsed here: [`parse`](super::parse) has done that once for all.
+//! This module does not parse. [`parse`](super::parse) has validated the bytes.
 
 use std::fmt;
 
 use http::StatusCode;
 
-/// The versions that this codec speaks.
+/// The HTTP versions that this codec speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Version {
     /// HTTP/1.0
@@ -31,7 +31,7 @@ pub struct ResponseHead<'b> {
     meta: ResponseMeta,
 }
 
-/// All that [`ResponseHead`] knows besides its bytes.
+/// The parsed values of a [`ResponseHead`], without its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResponseMeta {
     pub(super) status: StatusCode,
@@ -40,51 +40,52 @@ pub struct ResponseMeta {
     pub(super) length: u32,
 }
 
-/// "HTTP/1.1 200": a status line is this long at least, and a space and the reason follow.
+/// The minimum length of a status line: "HTTP/1.1 200". A space and the reason phrase may follow.
 pub(super) const STATUS_LINE_SIZE_MIN: usize = 12;
 
 impl<'b> ResponseHead<'b> {
-    /// The head that `meta` was taken from, over the same bytes, wherever they are kept now. More bytes may follow them.
+    /// Rebuilds a head from its `meta` and a copy of its bytes. More bytes may follow the head in `bytes`.
     ///
-    /// Other bytes than those give some other fields, and no harm.
+    /// If `bytes` are not the bytes of that head, the fields are arbitrary, but the call is safe.
     ///
     /// # Panics
-    /// When `bytes` is shorter than [`ResponseMeta::length`].
+    /// Panics if `bytes` is shorter than [`ResponseMeta::length`].
     #[inline]
     pub fn from_parts(bytes: &'b [u8], meta: ResponseMeta) -> Self {
         Self { bytes: &bytes[..meta.length as usize], meta }
     }
 
-    /// What is needed, with [`bytes`](Self::bytes), to make this view again.
+    /// Returns the value that, together with [`bytes`](Self::bytes), rebuilds this view.
     #[inline]
     pub fn meta(&self) -> ResponseMeta {
         self.meta
     }
 
-    /// A copy, to be kept while the body is read: a view is gone when its connection goes on.
+    /// Copies the head, to keep it while the body is read. The view itself is invalid as soon as its connection
+    /// continues.
     pub fn keep(&self) -> KeptResponseHead {
         KeptResponseHead { bytes: self.bytes.into(), meta: self.meta }
     }
 
-    /// The bytes of the head, from the status line to the empty line.
+    /// Returns the bytes of the head, from the status line to the empty line.
     #[inline]
     pub fn bytes(&self) -> &'b [u8] {
         self.bytes
     }
 
-    /// The status code, from 100 to 999.
+    /// Returns the status code, from 100 to 999.
     #[inline]
     pub fn status(&self) -> StatusCode {
         self.meta.status
     }
 
-    /// The version that the peer speaks.
+    /// Returns the HTTP version of the response. Versions 1.2 to 1.9 count as 1.1.
     #[inline]
     pub fn version(&self) -> Version {
         self.meta.version
     }
 
-    /// The reason phrase; empty when there is none. It may hold any bytes but control characters.
+    /// Returns the reason phrase; empty if there is none. It may contain any bytes except control characters.
     pub fn reason(&self) -> &'b [u8] {
         let line = &self.bytes[STATUS_LINE_SIZE_MIN.min(self.bytes.len())..];
         let line = &line[..memchr::memchr(b'\n', line).unwrap_or(line.len())];
@@ -92,7 +93,7 @@ impl<'b> ResponseHead<'b> {
         line.strip_prefix(b" ").unwrap_or(line)
     }
 
-    /// The field lines.
+    /// Returns the field lines.
     #[inline]
     pub fn fields(&self) -> Fields<'b> {
         Fields { lines: &self.bytes[self.meta.fields_offset as usize..] }
@@ -100,20 +101,20 @@ impl<'b> ResponseHead<'b> {
 }
 
 impl ResponseMeta {
-    /// Bytes in the head.
+    /// Returns the length of the head in bytes.
     #[inline]
     pub fn length(&self) -> usize {
         self.length as usize
     }
 
-    /// The status code, from 100 to 999.
+    /// Returns the status code, from 100 to 999.
     #[inline]
     pub fn status(&self) -> StatusCode {
         self.status
     }
 }
 
-/// The head of a response in memory of its own: see [`ResponseHead::keep`].
+/// An owned copy of a response's head; see [`ResponseHead::keep`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeptResponseHead {
     bytes: Box<[u8]>,
@@ -121,7 +122,7 @@ pub struct KeptResponseHead {
 }
 
 impl KeptResponseHead {
-    /// The head.
+    /// Returns a view of the head.
     #[inline]
     pub fn head(&self) -> ResponseHead<'_> {
         ResponseHead { bytes: &self.bytes, meta: self.meta }
@@ -152,7 +153,7 @@ pub struct RequestHead<'b> {
     meta: RequestMeta,
 }
 
-/// All that [`RequestHead`] knows besides its bytes.
+/// The parsed values of a [`RequestHead`], without its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestMeta {
     pub(super) version: Version,
@@ -165,24 +166,25 @@ pub struct RequestMeta {
 }
 
 impl<'b> RequestHead<'b> {
-    /// The head that `meta` was taken from, over the same bytes, wherever they are kept now. More bytes may follow them.
+    /// Rebuilds a head from its `meta` and a copy of its bytes. More bytes may follow the head in `bytes`.
     ///
-    /// Other bytes than those give some other fields, and no harm.
+    /// If `bytes` are not the bytes of that head, the fields are arbitrary, but the call is safe.
     ///
     /// # Panics
-    /// When `bytes` is shorter than [`RequestMeta::length`].
+    /// Panics if `bytes` is shorter than [`RequestMeta::length`].
     #[inline]
     pub fn from_parts(bytes: &'b [u8], meta: RequestMeta) -> Self {
         Self { bytes: &bytes[..meta.length as usize], meta }
     }
 
-    /// What is needed, with [`bytes`](Self::bytes), to make this view again.
+    /// Returns the value that, together with [`bytes`](Self::bytes), rebuilds this view.
     #[inline]
     pub fn meta(&self) -> RequestMeta {
         self.meta
     }
 
-    /// A copy, to be kept while the body is read: a view is gone when its connection goes on.
+    /// Copies the head, to keep it while the body is read. The view itself is invalid as soon as its connection
+    /// continues.
     ///
     /// ```
     /// use ringtide::Error;
@@ -202,28 +204,31 @@ impl<'b> RequestHead<'b> {
         KeptRequestHead { bytes: self.bytes.into(), meta: self.meta }
     }
 
-    /// The bytes of the head, from the request line to the empty line.
+    /// Returns the bytes of the head, from the request line to the empty line.
     #[inline]
     pub fn bytes(&self) -> &'b [u8] {
         self.bytes
     }
 
-    /// The method, in the case that the peer wrote, as it is case-sensitive (RFC 9110 §9.1). It compares with an [`http::Method`].
+    /// Returns the method as the peer sent it. Methods are case-sensitive (RFC 9110 §9.1). The result compares with an
+    /// [`http::Method`].
     #[inline]
     pub fn method(&self) -> &'b str {
-        // A token, so only a view of other bytes than those that were parsed can be something else than UTF-8.
+        // A method is a token, hence ASCII. Only `from_parts` with other bytes can produce something else.
         str::from_utf8(&self.bytes[..self.meta.method_length as usize]).unwrap_or_default()
     }
 
-    /// The request target, in one of the forms that RFC 9112 §3.2 allows for the method. It is UTF-8.
+    /// Returns the request target, in a form that RFC 9112 §3.2 allows for the method. It is UTF-8.
     #[inline]
     pub fn target(&self) -> &'b [u8] {
         let start = self.meta.method_length as usize + 1;
         &self.bytes[start..start + self.meta.target_length as usize]
     }
 
-    /// The path of the target as the peer wrote it, percent-encoding and all: `/` where the target is a URI without one, `*` in `OPTIONS *`,
-    /// and empty for CONNECT, whose target is a host and a port.
+    /// Returns the path of the target as the peer sent it, without percent-decoding.
+    ///
+    /// It is `/` if the target is a URI without a path, `*` for `OPTIONS *`, and empty for CONNECT, whose target is a
+    /// host and a port.
     ///
     /// ```
     /// use ringtide::proto::h1::{Limits, RequestEvent, ServerCodec};
@@ -239,18 +244,18 @@ impl<'b> RequestHead<'b> {
         self.path_and_query().0
     }
 
-    /// What follows the first `?` of the target, as the peer wrote it; `None` without one.
+    /// Returns what follows the first `?` of the target, as the peer sent it; `None` if there is no `?`.
     pub fn query(&self) -> Option<&'b str> {
         self.path_and_query().1
     }
 
     fn path_and_query(&self) -> (&'b str, Option<&'b str>) {
-        // Only a view of other bytes than those that were parsed can be something else than UTF-8.
+        // A parsed target is UTF-8. Only `from_parts` with other bytes can produce something else.
         let target = str::from_utf8(self.target()).unwrap_or_default();
         if target.starts_with('/') || target == "*" {
             return split_query(target);
         }
-        // RFC 9112 §3.2.2: a URI; or, for CONNECT, its authority alone.
+        // RFC 9112 §3.2.2: a URI; for CONNECT only its authority.
         let Some((_, behind_scheme)) = target.split_once("://") else { return ("", None) };
         let authority_length = behind_scheme.find(['/', '?']).unwrap_or(behind_scheme.len());
         match split_query(&behind_scheme[authority_length..]) {
@@ -259,26 +264,27 @@ impl<'b> RequestHead<'b> {
         }
     }
 
-    /// The version that the peer speaks.
+    /// Returns the HTTP version of the request. Versions 1.2 to 1.9 count as 1.1.
     #[inline]
     pub fn version(&self) -> Version {
         self.meta.version
     }
 
-    /// Whether the peer waits for `100 Continue` before it sends the body (RFC 9110 §10.1.1). Never in HTTP/1.0.
+    /// Returns whether the peer waits for `100 Continue` before it sends the body (RFC 9110 §10.1.1). Always false for
+    /// HTTP/1.0.
     #[inline]
     pub fn expects_continue(&self) -> bool {
         self.meta.expects_continue
     }
 
-    /// Whether the peer offers another protocol, by `Connection: upgrade` and an `Upgrade` field (RFC 9110 §7.8). Never
-    /// in HTTP/1.0.
+    /// Returns whether the peer offers another protocol, with `Connection: upgrade` and an `Upgrade` field (RFC 9110
+    /// §7.8). Always false for HTTP/1.0.
     #[inline]
     pub fn requests_upgrade(&self) -> bool {
         self.meta.requests_upgrade
     }
 
-    /// The field lines.
+    /// Returns the field lines.
     #[inline]
     pub fn fields(&self) -> Fields<'b> {
         Fields { lines: &self.bytes[self.meta.fields_offset as usize..] }
@@ -290,14 +296,14 @@ fn split_query(target: &str) -> (&str, Option<&str>) {
 }
 
 impl RequestMeta {
-    /// Bytes in the head.
+    /// Returns the length of the head in bytes.
     #[inline]
     pub fn length(&self) -> usize {
         self.length as usize
     }
 }
 
-/// The head of a request in memory of its own: see [`RequestHead::keep`].
+/// An owned copy of a request's head; see [`RequestHead::keep`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeptRequestHead {
     bytes: Box<[u8]>,
@@ -305,7 +311,7 @@ pub struct KeptRequestHead {
 }
 
 impl KeptRequestHead {
-    /// The head.
+    /// Returns a view of the head.
     #[inline]
     pub fn head(&self) -> RequestHead<'_> {
         RequestHead { bytes: &self.bytes, meta: self.meta }
@@ -329,30 +335,32 @@ impl fmt::Debug for RequestHead<'_> {
     }
 }
 
-/// Field lines, in order, as (name, value) pairs. The name is a token in the case that the peer wrote; the value has no
-/// white space at its ends, and may hold any bytes but control characters (a tab within it is possible).
+/// The field lines of a head, in order, as pairs of name and value.
 ///
-/// The lines are cut up while they are iterated: nothing is stored for a field that nobody asks for, and each search
-/// starts at the first.
+/// A name is a token, in the case that the peer sent. A value has no leading or trailing white space. It may contain
+/// any bytes except control characters; a tab is allowed inside it.
+///
+/// The iterator splits the lines as it goes. Fields are not stored separately, and each search starts at the first
+/// line.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Fields<'b> {
-    /// Validated lines, with the empty line that ends them.
+    /// Validated lines, including the empty line that ends them.
     pub(super) lines: &'b [u8],
 }
 
 impl<'b> Fields<'b> {
-    /// All fields.
+    /// Returns an iterator over all fields.
     #[inline]
     pub fn iter(&self) -> FieldsIter<'b> {
         FieldsIter { lines: self.lines }
     }
 
-    /// The value of the first field of this name, whatever its case.
+    /// Returns the value of the first field with this name. Case does not matter.
     pub fn get(&self, name: &str) -> Option<&'b [u8]> {
         self.get_all(name).next()
     }
 
-    /// The values of all fields of this name, whatever its case.
+    /// Returns the values of all fields with this name. Case does not matter.
     pub fn get_all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'b [u8]> + use<'b, 'n> {
         self.iter()
             .filter(move |(found, _)| found.eq_ignore_ascii_case(name.as_bytes()))
@@ -384,7 +392,7 @@ impl fmt::Debug for Fields<'_> {
     }
 }
 
-/// See [`Fields::iter`].
+/// The iterator that [`Fields::iter`] returns.
 #[derive(Clone, Debug)]
 pub struct FieldsIter<'b> {
     lines: &'b [u8],
@@ -397,14 +405,14 @@ impl<'b> Iterator for FieldsIter<'b> {
     fn next(&mut self) -> Option<Self::Item> {
         let end = memchr::memchr(b'\n', self.lines)?;
         let line = &self.lines[..end];
-        // The empty line has no colon, and ends the iteration.
+        // The final empty line has no colon, so it ends the iteration.
         let colon = memchr::memchr(b':', line)?;
         self.lines = &self.lines[end + 1..];
         Some((&line[..colon], trim(&line[colon + 1..])))
     }
 }
 
-/// `bytes` without the white space at its ends, and without the CR of a line end.
+/// Removes white space at both ends of `bytes`, and the CR of the line end.
 fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = bytes {
         bytes = rest;
@@ -415,7 +423,7 @@ fn trim(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// Bytes that are text as a rule, for `Debug`.
+/// Bytes that are usually text, for `Debug`.
 struct Text<'b>(&'b [u8]);
 
 impl fmt::Debug for Text<'_> {
@@ -444,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_is_found_whatever_its_case_and_all_of_a_name_in_order() {
+    fn fields_are_found_in_any_case_and_in_order() {
         let fields = Fields { lines: b"Via: a\r\nX: 0\r\nVIA: b\r\n\r\n" };
         assert_eq!(fields.get("via"), Some(&b"a"[..]));
         assert_eq!(fields.get_all("vIa").collect::<Vec<_>>(), [b"a", b"b"]);

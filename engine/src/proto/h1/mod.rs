@@ -1,13 +1,15 @@
-//! The HTTP/1.1 codec (RFC 9112), both sides. How the parts fit together is told in [`crate::proto`].
+//! The HTTP/1.1 codec (RFC 9112) of both sides. [`crate::proto`] shows how its parts work together.
 //!
-//! It is strict: what RFC 9112 lets a recipient tolerate is tolerated only where real peers need it (a bare LF as the
-//! end of a line in the head of a response, a status line without a reason, empty lines before a request). In particular
-//! - a server takes CRLF alone for the end of a line, and so do both sides in chunk framing and trailers (§2.2, §7.1);
-//! - obsolete line folding is an error in requests, and replaced by spaces in responses (§5.2); white space before a colon is an error (§5.1);
-//! - a `Content-Length` that is not a plain number is an error, whatever else is in the head;
-//! - so is a transfer coding besides `chunked`, as nothing here decodes one or has asked for one (§7).
+//! The codec is strict. RFC 9112 allows recipients to tolerate some deviations; this codec tolerates only those that
+//! real peers need: a bare LF as line end in the head of a response, a status line without a reason phrase, and empty
+//! lines before a request. In particular:
+//! - A server accepts only CRLF as line end. So do both sides in chunk framing and trailers (§2.2, §7.1).
+//! - Obsolete line folding is an error in requests. In responses the codec replaces it with spaces (§5.2). White space
+//!   before a colon is an error (§5.1).
+//! - A `Content-Length` that is not a plain number is an error, even if another field frames the message.
+//! - A transfer coding other than `chunked` is an error: this codec decodes no other, and never requests one (§7).
 //!
-//! Not here: what a status or a field means to an application, content codings, timeouts, HTTP/2.
+//! It leaves to other layers: the meaning of statuses and fields, content codings, timeouts, and HTTP/2.
 
 mod body;
 mod chunked;

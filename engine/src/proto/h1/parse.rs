@@ -1,4 +1,4 @@
-//! From bytes to a validated head, by httparse. What is called when is told in [`scan`](super::scan).
+//! Parses and validates heads with httparse. [`scan`](super::scan) decides when to parse.
 
 use std::mem::MaybeUninit;
 
@@ -11,15 +11,15 @@ use super::framing::{Facts, is_authority, is_connect_target};
 use super::head::{Fields, RequestMeta, ResponseMeta, STATUS_LINE_SIZE_MIN, Version};
 use super::limits::{HEADER_COUNT_CEILING, Limits};
 
-/// The head of a response that `window` begins with, when all of it is there, and then what its fields say in `facts`, which is fresh. Folded lines
-/// are unfolded.
+/// Parses the head of a response at the start of `window`, if it is complete, and then collects the framing facts of
+/// its fields in `facts`, which must be new. Unfolds folded lines in place.
 #[inline]
 pub(super) fn response(
     window: &mut [u8],
     limits: &Limits,
     facts: &mut Facts,
 ) -> Result<Option<ResponseMeta>, Error> {
-    // httparse ignores empty lines here, as it does before requests; RFC 9112 §2.2 has them before requests only.
+    // httparse ignores empty lines here. RFC 9112 §2.2 allows them only before requests.
     if let Some(b'\r' | b'\n') = window.first() {
         return Err(syntax(SyntaxPart::StatusLine, 0));
     }
@@ -34,7 +34,8 @@ pub(super) fn response(
     match (parsed, response.version, response.code) {
         (Ok(Status::Complete(length)), Some(minor), Some(code)) => {
             let Ok(status) = StatusCode::from_u16(code) else { return bad_status() };
-            // httparse shows a reason beyond ASCII as empty; so a search begins behind what it shows.
+            // httparse returns a non-ASCII reason phrase as empty, so the search for the line end starts after the part
+            // it returned.
             let reason_end = STATUS_LINE_SIZE_MIN + response.reason.map_or(0, str::len);
             let line_end = window[reason_end..length].iter().position(|&byte| byte == b'\n');
             let meta = ResponseMeta {
@@ -52,7 +53,7 @@ pub(super) fn response(
     }
 }
 
-/// A head that httparse refuses, and that may be one nevertheless: its lines are folded, or its version is a later 1.x.
+/// Parses a head that httparse rejects but that may be valid: its lines are folded, or its version is a later 1.x.
 #[cold]
 fn response_despite(
     error: httparse::Error,
@@ -63,7 +64,8 @@ fn response_despite(
     if error == httparse::Error::Version
         && let Some(mut known) = with_known_version(window, 0)
     {
-        // The copy is parsed, and its lines are unfolded. Those of the original are as well, so that it can be shown.
+        // The copy is parsed, and its lines are unfolded. The lines of the original are unfolded too, because the
+        // caller sees them.
         let found = response(&mut known, limits, facts);
         unfold_head(window);
         return found;
@@ -77,7 +79,7 @@ fn response_despite(
     }))
 }
 
-/// As [`response`], of a request.
+/// Parses the head of a request, like [`response`].
 #[inline]
 pub(super) fn request(
     window: &[u8],
@@ -96,7 +98,7 @@ pub(super) fn request(
             check_target(method, target, limits)?;
             let line_end = method.len() + 1 + target.len() + 1 + "HTTP/1.1".len();
             let ends = |header: &httparse::Header<'_>| ends_with_crlf(window, header.value);
-            // The request line, the empty line, and what is between them.
+            // Check the request line, the empty line, and the field lines between them.
             if window[line_end] != b'\r' || window[length - 2] != b'\r' || !request.headers.iter().all(ends) {
                 check_line_ends(&window[..length])?;
             }
@@ -120,16 +122,17 @@ pub(super) fn request(
     }
 }
 
-/// What is known of a request line.
+/// What httparse found of a request line.
 struct RequestLine<'b> {
     method: Option<&'b str>,
     target: Option<&'b str>,
-    /// It has one that httparse knows.
+    /// Whether there is a version that httparse accepts.
     has_version: bool,
 }
 
-/// A head that is not whole, or that httparse refuses with `error` and that may be one nevertheless: its version is a later 1.x. Of several faults
-/// the one that comes first is told, so that it is the same however the bytes were cut.
+/// Handles a head that is incomplete, or that httparse rejects with `error`. The latter may still be valid: its version
+/// is a later 1.x. Of several faults it reports the first, so that the result does not depend on how the network split
+/// the bytes.
 #[cold]
 fn request_despite(
     error: Option<httparse::Error>,
@@ -152,7 +155,8 @@ fn request_despite(
             if target.len() > limits.target_size_max as usize {
                 return too_long();
             }
-            // The version comes behind it, but says more of a peer that speaks another protocol.
+            // An unknown version hides a wrong target form: for a peer that speaks another protocol, the version is the
+            // more useful report, although it comes later.
             if has_version {
                 check_target(method, target, limits)?;
             }
@@ -168,7 +172,8 @@ fn request_despite(
             if method.len() <= Follower::METHOD_SIZE_MAX && length > limits.target_size_max as usize {
                 return too_long();
             }
-            // A head that is too long because of its target is another fault (414) than one with too many fields (431).
+            // A head that is too long because of its target (414) is a different fault from one with too many fields
+            // (431).
             if error.is_none() && window.len() == limits.head_size_max as usize {
                 return too_long();
             }
@@ -185,23 +190,23 @@ fn request_despite(
     }
 }
 
-/// RFC 9112 §2.2 lets a recipient take a bare LF for the end of a line. A server does not: what is behind one may have passed as part of a value
-/// through somebody who does not either.
+/// Rejects bare LFs. RFC 9112 §2.2 allows a recipient to accept a bare LF as line end, but this server does not: an
+/// intermediary that does not accept it either may have forwarded the bytes after it as part of a value.
 #[cold]
 fn check_line_ends(bytes: &[u8]) -> Result<(), Error> {
     let bare = memchr::memchr_iter(b'\n', bytes).find(|&at| at == 0 || bytes[at - 1] != b'\r');
     bare.map_or(Ok(()), |at| Err(syntax(SyntaxPart::BareLf, at)))
 }
 
-/// Whether `value`, which lies in `window`, is followed by CR at once. httparse lets nothing but LF follow that.
+/// Returns whether CR immediately follows `value`, which is part of `window`. httparse accepts only LF after that CR.
 #[inline]
 fn ends_with_crlf(window: &[u8], value: &[u8]) -> bool {
     let end = (value.as_ptr().addr() + value.len()).wrapping_sub(window.as_ptr().addr());
     window.get(end) == Some(&b'\r')
 }
 
-/// A copy of `bytes` with another version at `start`, if that is one from 1.2 to 1.9: RFC 9110 §2.5 has a recipient treat a minor version that it
-/// does not know as the highest that it knows.
+/// Copies `bytes` with version 1.1 at `start`, if the version there is 1.2 to 1.9. RFC 9110 §2.5: a recipient treats an
+/// unknown minor version as the highest that it knows.
 fn with_known_version(bytes: &[u8], start: usize) -> Option<Vec<u8>> {
     let digit = start + "HTTP/1.".len();
     if !bytes.get(start..)?.starts_with(b"HTTP/1.") || !matches!(bytes.get(digit)?, b'2'..=b'9') {
@@ -212,13 +217,13 @@ fn with_known_version(bytes: &[u8], start: usize) -> Option<Vec<u8>> {
     Some(known)
 }
 
-/// Unfolds the field lines of the head that `window` begins with, and nothing behind it.
+/// Unfolds the field lines of the head at the start of `window`. Bytes after the head stay unchanged.
 fn unfold_head(window: &mut [u8]) -> bool {
     let Some(line_end) = memchr::memchr(b'\n', window) else { return false };
     unfold(&mut window[line_end + 1..])
 }
 
-/// Replaces obsolete line folding in field lines by spaces (RFC 9112 §5.2), up to the empty line; whether there was any.
+/// Replaces obsolete line folding with spaces, up to the empty line (RFC 9112 §5.2). Returns whether it found any.
 #[cold]
 pub(super) fn unfold(lines: &mut [u8]) -> bool {
     let mut found = false;
@@ -240,7 +245,8 @@ pub(super) fn unfold(lines: &mut [u8]) -> bool {
     found
 }
 
-/// Validates a whole trailer section, with the empty line that ends it. Few messages have one with any field in it.
+/// Validates a complete trailer section, including the final empty line. Cold, because few messages have trailer
+/// fields.
 #[cold]
 pub(super) fn trailers<'b>(section: &'b [u8], limits: &Limits) -> Result<Fields<'b>, Error> {
     let parse = |bytes: &[u8]| {
@@ -269,7 +275,7 @@ fn version(minor: u8) -> Version {
     if minor == 0 { Version::Http10 } else { Version::Http11 }
 }
 
-/// What a request line can be refused for when its target is whole.
+/// Checks a complete target.
 #[inline]
 fn check_target(method: &str, target: &str, limits: &Limits) -> Result<(), Error> {
     if target.len() > limits.target_size_max as usize {
@@ -281,7 +287,7 @@ fn check_target(method: &str, target: &str, limits: &Limits) -> Result<(), Error
     Ok(())
 }
 
-/// RFC 9112 §3.2: which targets a method may have.
+/// Returns whether the method allows a target of this form (RFC 9112 §3.2).
 fn target_has_a_form(method: &str, target: &str) -> bool {
     match (method, target.as_bytes()) {
         // authority-form: a host and a port.
@@ -297,8 +303,8 @@ fn target_has_a_form(method: &str, target: &str) -> bool {
             if !scheme.first().is_some_and(u8::is_ascii_alphabetic) {
                 return false;
             }
-            // RFC 9110 §4.2.1, §4.2.4: such a URI without a host is to be rejected, and one with user information may be. Of other schemes nothing
-            // is known here.
+            // RFC 9110 §4.2.1, §4.2.4: an http or https URI without a host must be rejected, and one with user
+            // information may be. The rules of other schemes are unknown here.
             let end = rest.iter().position(|byte| b"/?#".contains(byte)).unwrap_or(rest.len());
             let is_http = scheme.eq_ignore_ascii_case(b"http") || scheme.eq_ignore_ascii_case(b"https");
             !is_http || (end > 0 && is_authority(&rest[..end]))
@@ -314,7 +320,7 @@ fn too_many_headers(limits: &Limits) -> Error {
     Error::Limit(LimitExceeded::HeaderCount(limits.header_count_max.min(HEADER_COUNT_CEILING)))
 }
 
-/// What httparse found wrong with `window`, and where.
+/// Converts an httparse error for `window` to an [`Error`] with its position.
 #[cold]
 fn head_error(
     error: httparse::Error,
@@ -335,8 +341,10 @@ fn head_error(
     }
 }
 
-/// The offset of the byte that makes `bytes` an error, by bisection: httparse does not tell it, but reads from left to
-/// right, so that what begins with an error is an error. Sixteen parses at most, once in the life of a connection.
+/// Finds the offset of the byte that makes `bytes` invalid, by bisection.
+///
+/// httparse does not report the offset. But it reads from left to right, so if a prefix is invalid, every longer one
+/// is, too. With the default limits this takes at most 16 parses, once per connection.
 fn first_error(bytes: &[u8], fails: impl Fn(&[u8]) -> bool) -> usize {
     let (mut good, mut bad) = (0, bytes.len());
     while bad - good > 1 {
@@ -346,9 +354,9 @@ fn first_error(bytes: &[u8], fails: impl Fn(&[u8]) -> bool) -> usize {
     good
 }
 
-/// A version that this codec does not speak, or no version at all.
+/// Returns the error for an unsupported or malformed version.
 fn version_error(window: &[u8], offset: usize) -> Error {
-    // The version is the last word of a request line and the first of a status line, and the error is inside it.
+    // The version is the last word of a request line and the first of a status line. The error is inside it.
     let start = memchr::memrchr(b' ', &window[..offset]).map_or(0, |space| space + 1);
     let supposed = &window[start..];
     let is_version = supposed.starts_with(b"HTTP/") && supposed.get(5).is_some_and(u8::is_ascii_digit);
@@ -366,7 +374,7 @@ fn part(error: httparse::Error) -> SyntaxPart {
     }
 }
 
-/// Counts the bytes of heads and trailers that were looked at, so that a test can see that it is linear.
+/// Counts the bytes of heads and trailers that were scanned, so that tests can verify linear time.
 #[cfg(test)]
 pub(super) mod work {
     use std::cell::Cell;
@@ -395,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_response_head_is_found_whatever_ends_its_lines() {
+    fn a_response_head_may_end_its_lines_with_lf_or_crlf() {
         for bytes in [&b"HTTP/1.1 200 OK\r\nA: b\r\n\r\nbody"[..], b"HTTP/1.1 200 OK\nA: b\n\nbody"] {
             let meta = response(bytes).unwrap().unwrap();
             let head = super::super::head::ResponseHead::from_parts(bytes, meta);
@@ -467,11 +475,11 @@ mod tests {
             (b"GET / HTTP/1.1\r\nHost: a \nX: y\r\n\r\n", SyntaxPart::BareLf, 24),
             (b"GET / HTTP/1.1\r\nHost:\nX: y\r\n\r\n", SyntaxPart::BareLf, 21),
             (b"GET / HTTP/1.1\r\nHost: a\r\n\n", SyntaxPart::BareLf, 25),
-            // What comes first is told.
+            // The first fault is reported.
             (b"GET x HTTP/1.1\nHost: a\r\n\r\n", SyntaxPart::TargetForm, 4),
             (b"GET / HTTP/1.1\r\nA: b\nC d\r\n\r\n", SyntaxPart::BareLf, 20),
             (b"GET / HTTP/1.9\r\nA b: c\nD\r\n\r\n", SyntaxPart::FieldName, 17),
-            // Before the head is whole.
+            // Before the head is complete.
             (b"GET x HTTP/1.1", SyntaxPart::TargetForm, 4),
             (b"GET x HTTP/1.2", SyntaxPart::TargetForm, 4),
             (b"GET / HTTP/1.1\r\nA: b\n", SyntaxPart::BareLf, 20),
@@ -483,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_of_a_target_is_taken_with_its_method() {
+    fn every_form_of_a_target_is_accepted_with_its_method() {
         let lines: [&[u8]; 9] = [
             b"GET /a?b#c HTTP/1.1\r\n\r\n",
             b"GET http://example.org/ HTTP/1.1\r\n\r\n",

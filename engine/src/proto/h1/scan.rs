@@ -1,4 +1,4 @@
-//! A head that arrives: when its bytes are parsed, so that it takes linear time however they were cut.
+//! Incomplete heads: decides when to parse, so that the work is linear however the network splits the bytes.
 
 use super::error::{Error, LimitExceeded, SyntaxPart};
 use super::follow::{Follower, Side, Step};
@@ -7,13 +7,14 @@ use super::head::{RequestMeta, ResponseMeta};
 use super::limits::Limits;
 use super::parse;
 
-/// How far the head that is arriving has been looked at.
+/// How far an incomplete head was scanned.
 ///
-/// httparse starts over at each call, which would be quadratic for a head that drips in. So it is called for the first bytes of a head (nearly
-/// always that is all of it), and again when the [`Follower`] says that it will find something: the end, a fault, or one of the
-/// few places in a start line that are judged here. What only the whole head can show (a `Content-Length` that differs from another,
-/// no `Host`) is found at its end.
-// Packed, as a codec has no bytes to spare: see the assertions on their sizes.
+/// httparse starts from the beginning in each call, so parsing at each arrival would be quadratic. Therefore the parser
+/// is called for the first bytes of a head, which are almost always the whole head. It is called again only when the
+/// [`Follower`] knows that the parser will find something: the end, a fault, or one of a few places in a start line
+/// that the parser checks. Some faults are visible only in the complete head and are found at its end: a
+/// `Content-Length` that differs from another, or a missing `Host`.
+// Packed because the codecs have no bytes to spare; see the assertions on their sizes.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(Rust, packed(2))]
 pub(super) struct HeadScan {
@@ -22,15 +23,16 @@ pub(super) struct HeadScan {
 }
 
 impl HeadScan {
-    /// Whether any byte of a head has been seen that is not complete.
+    /// Returns whether an incomplete head has begun.
     pub(super) fn has_begun(self) -> bool {
         self.scanned > 0
     }
 
-    /// The head of a response, when all of it is there, and then what its fields say in `facts`, which is fresh.
-    /// (To return these as well would copy them from result to result, which costs as much as collecting them.)
+    /// Parses the head of a response if it is complete, and then collects the framing facts of its fields in `facts`,
+    /// which must be new. `facts` is an argument because returning it would copy it from result to result, which costs
+    /// as much as collecting it.
     ///
-    /// Obsolete line folding is replaced by spaces where it stands (RFC 9112 §5.2).
+    /// Replaces obsolete line folding with spaces, in place (RFC 9112 §5.2).
     #[inline]
     pub(super) fn response(
         &mut self,
@@ -49,8 +51,7 @@ impl HeadScan {
         }
     }
 
-    /// The head of a request, when all of it is there, as for [`response`](Self::response). `input` does not begin with an
-    /// empty line.
+    /// Parses the head of a request, like [`response`](Self::response). `input` must not begin with an empty line.
     #[inline]
     pub(super) fn request(
         &mut self,
@@ -69,12 +70,12 @@ impl HeadScan {
         }
     }
 
-    /// How much of `input` is to be parsed, if it is worth while.
+    /// Returns how much of `input` to parse, or `None` if the parser would find nothing new.
     #[inline]
     fn window(&mut self, input: &[u8], side: Side, limits: &Limits) -> Option<usize> {
         let length = input.len().min(limits.head_size_max as usize);
         if length < self.scanned as usize {
-            // Against the contract: these are other bytes.
+            // The caller broke the contract: these are different bytes.
             *self = Self::default();
         }
         let is_worthwhile = self.scanned == 0
@@ -85,20 +86,20 @@ impl HeadScan {
         is_worthwhile.then_some(length)
     }
 
-    /// Notes that `window` holds no whole head.
+    /// Records that `window` contains no complete head.
     #[cold]
     fn incomplete(&mut self, window: &[u8], side: Side, limits: &Limits) -> Result<(), Error> {
         if window.len() == limits.head_size_max as usize {
             return Err(Error::Limit(LimitExceeded::HeadSize(limits.head_size_max)));
         }
         if self.follow(window, side, limits) == Step::Certain {
-            // The parser sees no fault where there is one: whatever it is, it is not waited for.
+            // The follower found a fault that the parser did not report. Fail now instead of waiting for more bytes.
             return Err(parse::syntax(SyntaxPart::LineEnd, self.scanned as usize));
         }
         Ok(())
     }
 
-    /// Follows the bytes of `window` that are new, up to one that is certain.
+    /// Follows the new bytes of `window`, at most up to the one that makes the result certain.
     fn follow(&mut self, window: &[u8], side: Side, limits: &Limits) -> Step {
         let mut found = Step::On;
         let scanned = self.scanned as usize;
@@ -156,7 +157,7 @@ mod tests {
 
         assert_eq!(request(b"GET /2345 HTTP/1.1\r\n\r\n"), Ok(true));
         assert_eq!(request(b"GET /23456 HTTP/1.1\r\n\r\n"), exceeded(LimitExceeded::TargetSize(5)));
-        // Too long, and known before its end.
+        // The target exceeds the limit before it is complete.
         assert_eq!(request(b"GET /2345"), Ok(false));
         assert_eq!(request(b"GET /23456"), exceeded(LimitExceeded::TargetSize(5)));
         assert_eq!(request(b"GET /23456\0"), exceeded(LimitExceeded::TargetSize(5)));
@@ -185,7 +186,7 @@ mod tests {
                 );
             }
             assert!(scan.response(&mut bytes, &Limits::default(), &mut Facts::default()).unwrap().is_some());
-            // Each new byte is searched with the two before it, and the whole is parsed once.
+            // Each new byte is scanned once or twice, and the complete head is parsed once.
             let (work, most) = (work::take(), 4 * bytes.len() + 8);
             assert!(work <= most, "{work} bytes looked at for {}, in steps of {step}", bytes.len());
         }
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_shrink_against_the_contract_do_no_harm() {
+    fn input_that_shrinks_against_the_contract_is_harmless() {
         let mut scan = HeadScan::default();
         assert!(
             scan.response(

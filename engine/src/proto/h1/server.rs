@@ -1,4 +1,4 @@
-//! The server's codec: requests are decoded here, responses are encoded elsewhere.
+//! The server's codec. It decodes requests; [`encode`](super::encode) writes responses.
 
 use super::body::BodyDecoder;
 use super::chunked::BodyEvent;
@@ -9,29 +9,29 @@ use super::limits::{EMPTY_LINES_MAX, Limits};
 use super::parse;
 use super::scan::HeadScan;
 
-/// What the bytes of a request are.
+/// An event of a [`ServerCodec`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestEvent<'b> {
-    /// What is there is not enough. The bytes that were not consumed are to be shown again, with more behind them.
+    /// The codec needs more bytes. The caller passes the bytes that were not consumed again, followed by new ones.
     NeedMore,
-    /// The head of a request. [`ServerCodec::body_length`] now tells what follows.
+    /// The head of a request. [`ServerCodec::body_length`] now returns how its body ends.
     Head(RequestHead<'b>),
-    /// Bytes of the body, at least one.
+    /// A piece of the body; never empty.
     Data(&'b [u8]),
-    /// The trailer fields of a chunked body, at least one. They are no part of the head, and must not be taken for it
+    /// The trailer fields of a chunked body; never empty. They are not part of the head and must not be merged into it
     /// (RFC 9110 §6.5.1).
     Trailers(Fields<'b>),
-    /// The request is complete; bytes behind it are the next one's (pipelining), or of another protocol once the caller
-    /// has agreed to one: it does not call [`ServerCodec::decode`] then.
+    /// The request is complete. The bytes after it belong to the next request (pipelining). If the caller has agreed to
+    /// switch protocols, they belong to the new protocol, and the caller stops calling [`ServerCodec::decode`].
     End {
-        /// Whether the connection can carry another request, as far as this one goes.
+        /// Whether this request allows another one on the connection.
         reusable: bool,
     },
 }
 
-/// Decodes the requests on one connection, one after the other.
+/// Decodes the requests of a connection one after the other.
 ///
-/// An [`Error`] suggests the status to answer with: [`Error::status`].
+/// [`Error::status`] suggests the status of the response to an invalid request.
 #[derive(Debug)]
 pub struct ServerCodec {
     body: BodyDecoder,
@@ -42,20 +42,20 @@ pub struct ServerCodec {
     reusable: bool,
 }
 
-// One per connection, of which there may be tens of thousands.
+// There is one codec per connection, and there may be tens of thousands of connections.
 const _: () = assert!(size_of::<ServerCodec>() <= 64);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Head,
     Body,
-    /// The last request was the last.
+    /// No further request follows the last one.
     Closed,
     Failed,
 }
 
 impl ServerCodec {
-    /// A codec for a fresh connection.
+    /// Creates a codec for a new connection.
     pub fn new(limits: Limits) -> Self {
         Self {
             body: BodyDecoder::new(BodyLength::None),
@@ -67,35 +67,35 @@ impl ServerCodec {
         }
     }
 
-    /// How the body of the current request ends. Meaningful between its head and its end.
+    /// Returns how the body of the current request ends. Meaningful between the request's head and its end.
     #[inline]
     pub fn body_length(&self) -> BodyLength {
         self.body.length()
     }
 
-    /// Whether the connection can carry another request after the current one, as in [`RequestEvent::End`]. Meaningful
-    /// between its head and its end.
+    /// Returns whether the connection can carry another request after the current one, as in [`RequestEvent::End`].
+    /// Meaningful between the request's head and its end.
     #[inline]
     pub fn is_reusable(&self) -> bool {
         self.reusable
     }
 
-    /// The next event in `input`, and how many of its bytes the codec has consumed.
+    /// Returns the number of bytes consumed and the next event in `input`.
     ///
-    /// `input` begins with the first byte that has not been consumed. Everything is consumed, or an event is given, but in
-    /// a head or a trailer section that is not whole: its bytes stay with the caller. `End` takes a call of its own, for
-    /// which `input` may be empty.
+    /// `input` begins with the first byte that was not consumed yet. If the event is `NeedMore`, the codec has consumed
+    /// all of `input`, except an incomplete head or trailer section: the caller keeps these bytes. The event `End`
+    /// takes a call of its own, for which `input` may be empty.
     ///
     /// # Errors
-    /// See [`Error`]: the codec has failed for good. Bytes after a request that was not reusable are
-    /// [`Error::UnexpectedBytes`].
+    /// Returns an [`Error`], after which the codec cannot be used again. Bytes after a request that was not reusable
+    /// are [`Error::UnexpectedBytes`].
     #[inline]
     pub fn decode<'b>(&mut self, input: &'b [u8]) -> Result<(usize, RequestEvent<'b>), Error> {
         let result = match self.state {
             State::Head => self.decode_head(input),
             State::Body => self.decode_body(input),
             State::Closed if input.is_empty() => Ok((0, RequestEvent::NeedMore)),
-            // RFC 9112 §9.6: what follows a request with "close" is not processed.
+            // RFC 9112 §9.6: a server does not process what follows a request with "close".
             State::Closed => Err(Error::UnexpectedBytes),
             State::Failed => Err(Error::Failed),
         };
@@ -105,13 +105,14 @@ impl ServerCodec {
         result
     }
 
-    /// The peer will send no more bytes, and [`decode`](Self::decode) has seen all that it sent.
+    /// Tells the codec that the peer will send no more bytes. [`decode`](Self::decode) must have seen all received
+    /// bytes before.
     ///
-    /// `Ok` means that nothing is missing: it came between two requests, or after all bytes of one, whose `End`
-    /// `decode(&[])` then gives as not reusable.
+    /// `Ok` means that nothing is missing: the stream ended between two requests, or after all bytes of one. In the
+    /// latter case `decode(&[])` then returns `End` with `reusable: false`.
     ///
     /// # Errors
-    /// [`Error::Incomplete`], which tells where the stream ended.
+    /// Returns [`Error::Incomplete`] with the place where the stream ended.
     pub fn end_of_stream(&mut self) -> Result<(), Error> {
         self.reusable = false;
         let result = match self.state {
@@ -130,7 +131,7 @@ impl ServerCodec {
     fn decode_head<'b>(&mut self, input: &'b [u8]) -> Result<(usize, RequestEvent<'b>), Error> {
         let skipped = self.skip_empty_lines(input)?;
         let input = &input[skipped..];
-        // A lone CR may be the beginning of an empty line.
+        // A single CR may be the start of an empty line.
         if input.is_empty() || input == b"\r" {
             return Ok((skipped, RequestEvent::NeedMore));
         }
@@ -215,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lone_cr_or_lf_is_no_empty_line() {
+    fn a_lone_cr_or_lf_is_not_an_empty_line() {
         let expected = SyntaxError { part: SyntaxPart::LineEnd, offset: 1 };
         assert_eq!(codec().decode(b"\rGET / HTTP/1.1\r\n\r\n"), Err(Error::Head(expected)));
         let expected = SyntaxError { part: SyntaxPart::BareLf, offset: 0 };
