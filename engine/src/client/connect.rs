@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_failure_is_told_when_all_fail() {
+    fn the_last_failure_is_returned_when_all_fail() {
         let last = refusing();
         let error = connect_to(&[refusing(), last]).0.unwrap_err();
         assert!(matches!(error, Error::Connect { address, .. } if address == last.into()));

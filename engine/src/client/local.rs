@@ -96,7 +96,7 @@ impl Client {
     pub async fn request<B: Into<RequestBody>>(&self, request: Request<B>) -> Result<Response<Body>, Error> {
         assert!(
             runtime::worker_id() == self.inner.worker,
-            "this Client belongs to another worker than the one that runs on this thread now; its own worker does not run \
+            "this Client belongs to another worker than the one that runs on this thread now; its own does not run \
              meanwhile. Create a Client for each worker, or use a ClientHandle, whose Client runs on another thread"
         );
         let options = &self.inner.options;

@@ -1,6 +1,6 @@
 //! An HTTP/1.1 client with a connection pool, time limits and automatic replay.
 //!
-//! A [`Client`] takes and returns the types of the [`http`](crate::http) crate. It lives on one worker, together with
+//! A [`Client`] takes and returns the types of the [`http`] crate. It lives on one worker, together with
 //! its connections, so that sharing it on that worker costs nothing. A [`ClientHandle`] sends requests to it from other
 //! threads and from other runtimes such as tokio.
 //!
@@ -27,7 +27,7 @@
 //!
 //! # Methods, header fields and JSON
 //!
-//! To set anything else, build an [`http::Request`](crate::http::Request). To send JSON, encode it with the crate of
+//! To set anything else, build an [`http::Request`]. To send JSON, encode it with the crate of
 //! your choice and pass the bytes as the body.
 //!
 //! ```no_run
@@ -112,8 +112,8 @@
 //! # }
 //! ```
 //!
-//! To produce a body while it is sent, pass an [`http_body::Body`](crate::http_body::Body) to [`RequestBody::stream`],
-//! or write into a [`body_channel`].
+//! To produce a body while it is sent, pass an [`http_body::Body`] to [`RequestBody::stream`], or write into a
+//! [`body_channel`].
 //!
 //! # From tokio, and from any other thread
 //!
