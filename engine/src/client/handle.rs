@@ -62,10 +62,10 @@ impl Client {
 impl ClientHandle {
     /// Starts a client on a worker in a new thread.
     ///
-    /// The thread ends when the handle, its clones and their requests are gone.
+    /// The thread ends when the handle, its clones and their requests have been dropped.
     ///
     /// # Errors
-    /// As for [`Worker::new`], and [`SetupError::Thread`]. The thread has then ended or was never started.
+    /// As for [`Worker::new`], and [`SetupError::Thread`]. No thread is left running.
     ///
     /// # Panics
     /// Panics if the new thread panics while it creates its worker. That is a bug in this library.

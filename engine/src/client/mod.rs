@@ -1,7 +1,7 @@
 //! An HTTP/1.1 client with a connection pool, time limits and automatic replay.
 //!
-//! A [`Client`] takes and returns the types of the [`http`] crate. It lives on one worker, together with
-//! its connections, so that sharing it on that worker costs nothing. A [`ClientHandle`] sends requests to it from other
+//! A [`Client`] takes and returns the types of the [`http`] crate. It lives on one worker, together with its
+//! connections, so that sharing it on that worker costs nothing. A [`ClientHandle`] sends requests to it from other
 //! threads and from other runtimes such as tokio.
 //!
 //! The client has no TLS, HTTP/2, redirects, cookies, decompression or proxies yet.
@@ -27,8 +27,8 @@
 //!
 //! # Methods, header fields and JSON
 //!
-//! To set anything else, build an [`http::Request`]. To send JSON, encode it with the crate of
-//! your choice and pass the bytes as the body.
+//! To set anything else, build an [`http::Request`]. To send JSON, encode it with the crate of your choice and pass the
+//! bytes as the body.
 //!
 //! ```no_run
 //! use ringtide::http::Request;
@@ -92,8 +92,8 @@
 //!
 //! # Large bodies
 //!
-//! The client receives a response's body while you read it, and sends a request's body while it is produced. It never
-//! holds a whole body in memory.
+//! The client receives a response's body while you read it, and sends a request's body while it is produced. Such
+//! bodies are never whole in memory.
 //!
 //! ```no_run
 //! use ringtide::client::RequestBody;

@@ -41,7 +41,7 @@ pub struct ClientOptions {
     /// side made a mistake. The client replays it only if that is safe (RFC 9110 §9.2.2): the method is idempotent, the
     /// client still has the whole body or has not started to read it, and no byte of a response has arrived.
     ///
-    /// The client never uses a connection that it knows to be closed, whatever the value.
+    /// Independently of this value, the client never uses a connection that it knows to be closed.
     pub replays_max: u32,
     /// The address to connect to instead of the URI's host: a Unix socket or a fixed address.
     ///
@@ -102,8 +102,8 @@ impl ClientOptions {
 
 /// Time limits for the parts of a request.
 ///
-/// `None` means no limit. A limit of 0 fails whatever does not finish at once. The parts follow one another, so that
-/// each limit covers exactly one of them. A part that exceeds its limit fails with
+/// `None` means no limit. With a limit of 0, a part fails unless it finishes at once. The parts follow one another, so
+/// that each limit covers exactly one of them. A part that exceeds its limit fails with
 /// [`Error::Timeout`](crate::Error::Timeout), which contains the part's [`Phase`](crate::error::Phase).
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -118,7 +118,7 @@ pub struct Timeouts {
     /// Limits the time from when the request has a connection until the response's head arrives
     /// ([`Phase::Head`](crate::error::Phase::Head)). The default is 30 seconds.
     ///
-    /// This covers sending the request, including as much of its body as goes out before the head arrives. A replayed
+    /// This covers sending the request, and the part of its body that is sent before the head arrives. A replayed
     /// request starts with the full time again.
     pub head: Option<Duration>,
     /// Limits each wait for the next piece of the response's body ([`Phase::BodyIdle`](crate::error::Phase::BodyIdle)).
