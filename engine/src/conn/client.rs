@@ -246,7 +246,8 @@ impl Connection {
         self.pending_body = request.pending_body();
         let mut in_flight = InFlight { kind: request.kind(), begun_at: NOT_BEGUN, queued: 0, sent_ns: 0 };
         match request.as_static() {
-            // This request is alone on the wire, so its response proves that it arrived.
+            // Nothing else is queued or in flight, and the caller waits for the response rather than for this send. So the
+            // send needs no completion on success.
             Some(bytes)
                 if !self.pipelining && bytes.len() <= SKIP_SUCCESS_SEND_SIZE_MAX && self.is_drained() =>
             {
@@ -281,9 +282,10 @@ impl Connection {
         Ok(Response { connection: self })
     }
 
-    /// Polls the next response to its end and drops its body. For futures written by hand.
+    /// Polls the next response to its end and drops its body.
     ///
-    /// A caller that stops polling loses nothing: a later call continues where the last one stopped.
+    /// Use this in futures written by hand. A caller that stops polling loses nothing: a later call continues where the
+    /// last one stopped.
     ///
     /// # Errors
     /// As for [`response`](Self::response).
@@ -358,7 +360,7 @@ impl Connection {
         self.received_size
     }
 
-    /// Returns how many of the received bytes come after what has been read: the beginning of the next responses.
+    /// Returns the number of received bytes that follow the responses read so far. They belong to the next responses.
     pub fn unread_size(&self) -> usize {
         self.input.bytes().len() - self.given
     }
@@ -876,7 +878,9 @@ impl Response<'_> {
         Ok(range.map(|range| &self.connection.input.buffer()[range]))
     }
 
-    /// Polls for the next piece as [`data`](Self::data) does, and passes it to `take`. For futures written by hand.
+    /// Polls for the next piece as [`data`](Self::data) does, and passes it to `take`.
+    ///
+    /// Use this in futures written by hand.
     ///
     /// # Errors
     /// As for [`data`](Self::data).

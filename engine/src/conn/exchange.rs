@@ -172,7 +172,7 @@ impl<'c> Exchange<'c> {
     /// # Errors
     /// [`RequestError::Head`] in these cases:
     /// - A field has bytes that the peer could read as something else, or it sets the message's framing.
-    /// - The status allows no body (204, 205, 304), whatever `length` is.
+    /// - The status allows no body (204, 205, 304). This holds for every `length`, even 0.
     ///
     /// Nothing was sent, and the exchange is dropped without a response.
     pub fn stream(

@@ -1,7 +1,7 @@
 //! A server's HTTP/1.1 connection: it returns requests in place, and collects responses into one send.
 //!
 //! A connection allocates nothing per request. Heads and bodies are borrowed from the buffers that received them; only
-//! a head that arrives in several buffers is copied. A connection has no time limits: its driver adds them.
+//! a head that arrives in several buffers is copied. A connection has no time limits: the server adds them.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -112,7 +112,7 @@ impl Fault {
     }
 }
 
-/// What a connection waits for while its driver polls for the next request.
+/// What a connection waits for while it is polled for the next request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waiting {
     /// The first byte of a request.
