@@ -1,4 +1,4 @@
-//! What errors say, to those who print them and to those who follow their sources.
+//! The texts and the sources of errors.
 
 use std::error::Error as StdError;
 use std::{fmt, io};
@@ -10,7 +10,7 @@ use ringtide::runtime::{SetupError, WorkerEnded};
 use ringtide::server::{PreparedResponse, StartError};
 use ringtide::{Address, Error};
 
-/// An error with a source, as others make them.
+/// An error with a source, of the kind that other crates define.
 #[derive(Debug)]
 struct Outer(io::Error);
 
@@ -93,7 +93,7 @@ fn the_sources_of_an_error_repeat_nothing_and_leave_nothing_out() {
 }
 
 #[test]
-fn an_error_is_told_in_one_line() {
+fn an_error_text_is_one_line() {
     let error = Error::Connect { address: Address::Unix("/a".into()), source: refused() };
     assert_eq!(error.to_string(), "could not connect to unix:/a: Connection refused (os error 111)");
     let error = PreparedResponse::new(StatusCode::NO_CONTENT, [("A", "b")], "a body").unwrap_err();

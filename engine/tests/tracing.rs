@@ -1,4 +1,6 @@
-//! The feature `tracing`: a failure of a server is an event with its fields. `cargo test -p ringtide --features tracing --test tracing`.
+//! The feature `tracing`: each failure of a server becomes an event with fields.
+//!
+//! To run it: `cargo test -p ringtide --features tracing --test tracing`.
 
 use std::fmt::{self, Write as _};
 use std::io::{Read, Write};
@@ -70,7 +72,7 @@ fn failures_are_events() {
     for (request, level, method, target, status, message) in cases {
         let mut stream = TcpStream::connect(address).unwrap();
         let peer = stream.local_addr().unwrap();
-        // What is fine is no event.
+        // The first request succeeds and causes no event.
         stream.write_all(format!("GET / HTTP/1.1\r\nHost: h\r\n\r\n{request}").as_bytes()).unwrap();
         stream.read_to_end(&mut Vec::new()).unwrap();
         let line = lines.recv_timeout(Duration::from_secs(20)).unwrap();

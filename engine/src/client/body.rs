@@ -1,4 +1,4 @@
-//! The body of a response, while it arrives.
+//! The body of a response.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -16,28 +16,31 @@ use crate::error::{Error, Phase};
 use crate::proto::h1::BodyLength;
 use crate::runtime;
 
-/// Bytes of an unwanted body that are read and dropped, if they are there already, so that its connection can be used again.
+/// Maximum number of bytes that dropping a [`Body`] reads and discards to keep its connection reusable. It discards
+/// only bytes that have already arrived.
 pub const DRAIN_SIZE_MAX: usize = 64 * 1024;
 
-/// The body of a response. It is received as it is read: what nobody reads holds the peer back.
+/// The body of a response, received while the caller reads it.
 ///
-/// It is an [`http_body::Body`], whose frames are [`Piece`]s; trailers are not given. The connection goes back to the pool at the
-/// body's end. Dropping a body before its end closes the connection, unless at most [`DRAIN_SIZE_MAX`] bytes are missing and are there
-/// already.
+/// If the caller does not read, back-pressure stops the peer. The body implements [`http_body::Body`]; its frames are
+/// [`Piece`]s. It drops trailers.
 ///
-/// When the response came before the request's body was sent, reading this moves the upload on as well. It ends with the response:
-/// what was not sent until then is not, and the connection is closed (RFC 9112 §9.5).
+/// At its end, the body returns its connection to the pool. Dropping the body before its end closes the connection,
+/// unless at most [`DRAIN_SIZE_MAX`] bytes are missing and have already arrived.
 ///
-/// It belongs to the worker it was made on.
+/// If the response began before the request's body was sent, reading this body also drives the upload. The upload stops
+/// at the end of the response: the rest is not sent, and the connection is closed (RFC 9112 §9.5).
+///
+/// A body belongs to the worker on which it was created.
 pub struct Body {
     round_trip: Option<RoundTrip>,
-    /// What is missing, if that is known.
+    /// Bytes still missing, if known.
     remaining: Option<u64>,
     limit: TimeLimit,
 }
 
 impl Body {
-    /// The body that follows the head that `round_trip` has read.
+    /// Creates the body that follows the head that `round_trip` has received.
     pub(super) fn new(mut round_trip: RoundTrip, length: BodyLength, timeouts: &Timeouts) -> Self {
         let remaining = match length {
             BodyLength::None => Some(0),
@@ -45,7 +48,7 @@ impl Body {
             BodyLength::Chunked | BodyLength::UntilClose => None,
         };
         if remaining == Some(0) {
-            // Its end needs no further byte.
+            // The end of an empty body needs no further bytes.
             if let Poll::Ready(Ok(None)) = round_trip.poll_piece(&mut Context::from_waker(Waker::noop())) {
                 round_trip.finish();
             }
@@ -54,27 +57,35 @@ impl Body {
         Self { round_trip: Some(round_trip), remaining, limit: TimeLimit::new(timeouts) }
     }
 
-    /// The next piece, never empty; `None` at the end. Cancel-safe.
+    /// Returns the next piece, which is never empty, or `None` at the end of the body.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: a dropped future loses no data.
     ///
     /// # Errors
-    /// When the response cannot be finished; the connection has been closed, and the next call gives `None`.
-    /// - [`Error::Incomplete`], [`Error::Network`] and [`Error::Protocol`]: the peer or the way to it failed.
-    /// - [`Error::Timeout`]: [`Phase::BodyIdle`] or [`Phase::Body`], see [`Timeouts`].
-    /// - [`Error::Request`]: the request's body, still being sent, failed.
+    /// An error means that the response cannot be completed. The connection is then closed, and the next call returns
+    /// `None`.
+    /// - [`Error::Incomplete`], [`Error::Network`] and [`Error::Protocol`]: the peer or the network failed.
+    /// - [`Error::Timeout`] with [`Phase::BodyIdle`] or [`Phase::Body`]: see [`Timeouts`].
+    /// - [`Error::Request`]: the request's body, which was still being sent, failed.
     pub async fn data(&mut self) -> Result<Option<Piece>, Error> {
         poll_fn(|context| self.poll_data(context)).await
     }
 
-    /// The whole rest of the body, at most `size_max` bytes of it. Not cancel-safe: what was read is lost.
+    /// Reads the rest of the body into memory, up to `size_max` bytes.
+    ///
+    /// # Cancel safety
+    /// Not cancel-safe: a dropped future loses what it has read.
     ///
     /// # Errors
-    /// [`Error::BodyTooLarge`] as soon as that is known; otherwise as [`data`](Self::data). The connection has been closed.
+    /// [`Error::BodyTooLarge`] as soon as the body is known to be larger than `size_max`. Otherwise as for
+    /// [`data`](Self::data). After an error the connection is closed.
     pub async fn bytes(mut self, size_max: usize) -> Result<Bytes, Error> {
         let too_large = Error::BodyTooLarge { size_max };
         if self.remaining.is_some_and(|remaining| remaining > size_max as u64) {
             return Err(too_large);
         }
-        // What is announced may never come, so memory is taken for what has come only.
+        // The announced bytes may never arrive, so allocate memory only for bytes that have.
         let mut bytes = Vec::new();
         while let Some(piece) = self.data().await? {
             if bytes.len() + piece.len() > size_max {
@@ -85,10 +96,15 @@ impl Body {
         Ok(bytes.into())
     }
 
-    /// As [`bytes`](Self::bytes), as text; what is not UTF-8 becomes U+FFFD. Charsets that the head may name are not looked at.
+    /// Reads the rest of the body as text, up to `size_max` bytes.
+    ///
+    /// Invalid UTF-8 becomes U+FFFD. A charset named in the head is ignored.
+    ///
+    /// # Cancel safety
+    /// Not cancel-safe: a dropped future loses what it has read.
     ///
     /// # Errors
-    /// As [`bytes`](Self::bytes).
+    /// As for [`bytes`](Self::bytes).
     pub async fn text(self, size_max: usize) -> Result<String, Error> {
         let bytes = self.bytes(size_max).await?;
         Ok(String::from_utf8(bytes.into())
@@ -101,7 +117,7 @@ impl Body {
             self.remaining = self.remaining.map(|remaining| remaining.saturating_sub(piece.len() as u64));
         }
         match &outcome {
-            // The connection is of use to others at once, even if nobody asks for the end that is known.
+            // Return the connection to the pool at once. The caller need not read the end, which is already known.
             Ok(Some(_)) if self.remaining == Some(0) => {
                 if let Poll::Ready(Ok(None)) = self.poll_inner(&mut Context::from_waker(Waker::noop())) {
                     self.finish();
@@ -177,12 +193,12 @@ impl Drop for Body {
     }
 }
 
-/// How long a body may take, in all and between two signs of life. The timer for it is the round trip's.
+/// The time limits of a body: for the whole of it, and for each wait. It uses the round trip's timer.
 #[derive(Default)]
 struct TimeLimit {
     idle: Option<Duration>,
     total_deadline_ns: Option<u64>,
-    /// When idling becomes too long, and how far the upload had come; `None` while the body is not waited for.
+    /// The idle deadline, and the upload's step count when it was set. `None` while nothing waits for the body.
     waiting: Option<(u64, u64)>,
 }
 
@@ -191,7 +207,7 @@ impl TimeLimit {
         Self { idle: timeouts.body_idle, total_deadline_ns: timeouts.body.map(deadline_ns), waiting: None }
     }
 
-    /// Nothing has come: ready when that has been so for too long.
+    /// Call this when no data has arrived. It is ready when a limit has been exceeded.
     fn poll(&mut self, round_trip: &mut RoundTrip, context: &mut Context<'_>) -> Poll<Error> {
         let steps_now = round_trip.upload_steps();
         let idle_deadline_ns = match self.waiting {
@@ -209,7 +225,7 @@ impl TimeLimit {
         })
     }
 
-    /// Something has come: an error if that is too late nevertheless.
+    /// Call this when data has arrived. It returns an error if the limit for the whole body has been exceeded.
     fn check_total(&mut self) -> Option<Error> {
         self.waiting = None;
         self.total_deadline_ns

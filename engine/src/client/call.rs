@@ -1,10 +1,13 @@
-//! One request between two threads: what the worker has for the caller, what the caller wants of the worker, and who is to be
-//! woken for it.
+//! A request shared by two threads: what the worker sends to the caller, what the caller wants from the worker, and
+//! their wakers.
 //!
-//! A wake of a caller is expensive: for most executors it is a system call, and where the caller shares a core with the worker the
-//! system may run it at once, for one response, and switch back. So callers are woken in batches: the worker wakes one of them, the
-//! leader, and that one's next poll wakes the others, from within its own executor, where a wake costs next to nothing. What
-//! the others see does not depend on the leader: a [`Relay`] that it has not carried on soon is carried on by the worker.
+//! Waking a caller is expensive. For most executors it is a system call. If the caller shares a core with the worker,
+//! the system may run it at once for a single response and then switch back. So the worker wakes callers in batches: it
+//! wakes only one of them, the leader. The leader's next poll wakes the others from inside its own executor, where a
+//! wake costs next to nothing.
+//!
+//! The other callers do not depend on the leader. If the leader does not wake the callers in its [`Relay`] soon, the
+//! worker does.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -18,17 +21,20 @@ use http::Response;
 
 use crate::error::Error;
 
-/// Bytes of a body that wait on the way to another thread. Beyond that the worker reads no further, and so holds the peer back.
+/// Maximum number of body bytes that wait for a caller on another thread.
+///
+/// Beyond that the worker stops reading, so that back-pressure stops the peer.
 pub const REMOTE_UNREAD_SIZE_MAX: usize = 256 * 1024;
 
-/// The head of a response, with the size of its body if that is known.
+/// The head of a response, with the size of its body if known.
 pub(super) type Head = Response<Option<u64>>;
 
-/// One request. The caller holds it in a [`Receiving`], the worker in its task.
+/// One request. The caller holds it in a [`Receiving`]; the worker holds it in the request's task.
 #[derive(Default)]
 pub(super) struct Call {
     state: Mutex<State>,
-    /// The caller has gone. Beside the state, as the worker asks at every poll.
+    /// The caller has dropped its [`Receiving`]. This flag is outside `state` because the worker checks it at every
+    /// poll.
     cancelled: AtomicBool,
 }
 
@@ -36,16 +42,16 @@ pub(super) struct Call {
 struct State {
     news: News,
     unread_size: usize,
-    /// Of the caller, who waits for news.
+    /// Waker of the caller, if it waits for news.
     caller: Option<Waker>,
-    /// Whom the caller is to wake when it comes for its news.
+    /// Other callers that this caller wakes when it takes its news.
     relay: Option<Arc<Relay>>,
-    /// Of the worker's task, always the same.
+    /// Waker of the worker's task. It never changes.
     worker: Option<Waker>,
     worker_waits_for_room: bool,
 }
 
-/// What the worker has for the caller, in this order.
+/// What the worker sends to the caller, in this order.
 #[derive(Default)]
 pub(super) struct News {
     pub(super) head: Option<Result<Head, Error>>,
@@ -61,25 +67,26 @@ impl News {
 
 /// The worker's side.
 impl Call {
-    /// Whether the caller has gone. Once the worker's task is [known](Self::set_worker), it is woken for that.
+    /// Returns whether the caller has dropped its [`Receiving`]. The drop wakes the worker's task, if it is
+    /// [known](Self::set_worker).
     pub(super) fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Acquire)
     }
 
-    /// Makes the worker's task known.
+    /// Stores the waker of the worker's task.
     pub(super) fn set_worker(&self, context: &Context<'_>) {
         lock(&self.state).worker = Some(context.waker().clone());
     }
 
-    /// Ready when there is room for a further piece.
+    /// Ready when there is room for another piece.
     pub(super) fn poll_room(&self) -> Poll<()> {
         let mut state = lock(&self.state);
         state.worker_waits_for_room = state.unread_size > REMOTE_UNREAD_SIZE_MAX;
         if state.worker_waits_for_room { Poll::Pending } else { Poll::Ready(()) }
     }
 
-    /// Adds to what the caller is to know, and gives its waker if it waits.
-    #[must_use = "the caller is to be woken"]
+    /// Adds `news` for the caller. Returns the caller's waker if the caller waits.
+    #[must_use = "the caller must be woken"]
     pub(super) fn tell(&self, mut news: News) -> Option<Waker> {
         let mut state = lock(&self.state);
         state.unread_size += news.pieces.iter().map(Bytes::len).sum::<usize>();
@@ -89,17 +96,18 @@ impl Call {
             let known = &mut state.news;
             known.head = known.head.take().or(news.head);
             known.pieces.append(&mut news.pieces);
-            // What was said first counts.
+            // The first outcome counts.
             known.ended = known.ended.take().or(news.ended);
         }
         if let News { ended: Some(_), .. } | News { head: Some(Err(_)), .. } = state.news {
-            // Nobody is there to be woken any more.
+            // The worker's task ends here, so the caller must not wake it any more.
             state.worker = None;
         }
         state.caller.take()
     }
 
-    /// Has the caller wake the others in `relay` when it comes for its news; false if it has come already.
+    /// Makes the caller wake the callers in `relay` when it takes its news. Returns false if it has already taken its
+    /// news.
     pub(super) fn lead(&self, relay: &Arc<Relay>) -> bool {
         let mut state = lock(&self.state);
         let leads = !state.news.is_empty() && !self.is_cancelled();
@@ -110,7 +118,7 @@ impl Call {
     }
 }
 
-/// The caller's hold on a call. Dropping it cancels the request.
+/// The caller's side of a [`Call`]. Dropping it cancels the request.
 pub(super) struct Receiving(Arc<Call>);
 
 impl Receiving {
@@ -118,7 +126,7 @@ impl Receiving {
         Self(call)
     }
 
-    /// The head of the response.
+    /// Polls for the head of the response.
     pub(super) fn poll_head(&self, context: &Context<'_>) -> Poll<Result<Head, Error>> {
         self.poll(context, |state| {
             if let Some(head) = state.news.head.take() {
@@ -128,7 +136,7 @@ impl Receiving {
         })
     }
 
-    /// The next piece of the body; `None` at its end.
+    /// Polls for the next piece of the body; `None` at its end.
     pub(super) fn poll_piece(&self, context: &Context<'_>) -> Poll<Result<Option<Bytes>, Error>> {
         let mut worker = None;
         let outcome = self.poll(context, |state| {
@@ -172,7 +180,7 @@ impl Drop for Receiving {
     }
 }
 
-/// Callers that the first of their batch is to wake.
+/// The callers that the leader of their batch wakes.
 pub(super) struct Relay(Mutex<Vec<Waker>>);
 
 impl Relay {
@@ -180,7 +188,7 @@ impl Relay {
         Self(Mutex::new(callers.collect()))
     }
 
-    /// Adds callers to those who are to be woken; false if that has been done already.
+    /// Moves `callers` into this relay. Returns false, and moves none, if the relay has already woken its callers.
     pub(super) fn join(&self, callers: &mut Vec<(Arc<Call>, Waker)>) -> bool {
         let mut wakers = lock(&self.0);
         let joins = !wakers.is_empty();
@@ -190,7 +198,7 @@ impl Relay {
         joins
     }
 
-    /// Wakes those that have not been woken yet.
+    /// Wakes the callers that have not been woken yet.
     pub(super) fn carry_on(&self) {
         let wakers = mem::take(&mut *lock(&self.0));
         for waker in wakers {
@@ -205,7 +213,8 @@ fn carry_on(relay: Option<Arc<Relay>>) {
     }
 }
 
-/// Wakes whoever there is. Its code is not ours: a panic in it, which the hook reports, stays its own.
+/// Wakes `waker`, if there is one. The waker runs foreign code, so this catches a panic in it. The panic hook has then
+/// already reported the panic.
 pub(super) fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
         let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));

@@ -1,5 +1,5 @@
-//! A body that is written on one side and sent on the other, with room for so much in between. Both ends work on any thread and any
-//! executor.
+//! A request body that one task writes while the client sends it, with a bounded buffer between them. Both ends work on
+//! any thread and with any executor.
 
 use std::collections::VecDeque;
 use std::error;
@@ -14,11 +14,14 @@ use http_body::{Frame, SizeHint};
 
 use super::call::{lock, wake};
 
-/// Bytes that a [`body_channel`] holds before its sender has to wait.
+/// Number of buffered bytes at which the sender of a [`body_channel`] has to wait.
 pub const BODY_CHANNEL_SIZE_MAX: usize = 256 * 1024;
 
-/// The two ends of a body: what is sent into the one is the body that the other is. `size` is how many bytes it will be, if that is
-/// known: it is announced by `Content-Length` then, and sent in chunks otherwise.
+/// Creates a request body that is written while it is sent.
+///
+/// The [`BodyReceiver`] is the body. It contains the data that is written to the [`BodySender`]. `size` is the length
+/// of the body in bytes, if known. The client then sends it as `Content-Length`. If `size` is `None`, the client sends
+/// the body in chunks.
 ///
 /// ```no_run
 /// use ringtide::client::{ClientHandle, RemoteRequestBody, body_channel};
@@ -27,7 +30,7 @@ pub const BODY_CHANNEL_SIZE_MAX: usize = 256 * 1024;
 /// let (mut sender, body) = body_channel(None);
 /// let upload = tokio::spawn(client.post("http://127.0.0.1:8080/lines", RemoteRequestBody::stream(body)));
 /// for number in 0..1_000_000 {
-///     // Waits when the server does not take more.
+///     // Waits while the server takes no more data.
 ///     sender.send(format!("line {number}\n")).await?;
 /// }
 /// sender.finish();
@@ -40,8 +43,10 @@ pub fn body_channel(size: Option<u64>) -> (BodySender, BodyReceiver) {
     (BodySender { channel: Arc::clone(&channel) }, BodyReceiver { channel, size })
 }
 
-/// The end of a [`body_channel`] that writes. Dropping it before it is [finished](Self::finish) makes the request fail, as a body that
-/// ends early must not pass for a whole one.
+/// The writing end of a [`body_channel`].
+///
+/// Dropping it without calling [`finish`](Self::finish) fails the request, so that the peer does not mistake a
+/// truncated body for a complete one.
 pub struct BodySender {
     channel: Arc<Channel>,
 }
@@ -52,7 +57,7 @@ pub struct BodyReceiver {
     size: Option<u64>,
 }
 
-/// The request has ended without the rest of its body: it failed, was dropped, or was answered before.
+/// The request ended without the rest of its body: it failed, was dropped, or received its whole response first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyClosed;
 
@@ -76,11 +81,13 @@ struct State {
 }
 
 impl BodySender {
-    /// Adds `data`, once less than [`BODY_CHANNEL_SIZE_MAX`] bytes wait to be sent. Cancel-safe: it is added when the future is ready, and
-    /// not before.
+    /// Adds `data` to the body, as soon as fewer than [`BODY_CHANNEL_SIZE_MAX`] bytes wait to be sent.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: `data` is added exactly when the future completes. A dropped future has added nothing.
     ///
     /// # Errors
-    /// [`BodyClosed`]; the outcome of the request says why.
+    /// [`BodyClosed`]. The outcome of the request contains the reason.
     pub async fn send(&mut self, data: impl Into<Bytes>) -> Result<(), BodyClosed> {
         let mut data = data.into();
         poll_fn(|context| self.poll_send(&mut data, context)).await
@@ -125,7 +132,7 @@ impl BodySender {
 
 impl Drop for BodySender {
     fn drop(&mut self) {
-        // After `finish` that has been said already.
+        // Has no effect after `finish`.
         self.end(Err(BodyAborted));
     }
 }
@@ -141,7 +148,7 @@ impl http_body::Body for BodyReceiver {
         let mut state = lock(&self.channel.state);
         if let Some(piece) = state.pieces.pop_front() {
             state.size -= piece.len();
-            // Not for every piece: it may be on another thread.
+            // Do not wake the sender for every piece: it may be on another thread.
             let sender = if state.size <= BODY_CHANNEL_SIZE_MAX / 2 { state.sender.take() } else { None };
             drop(state);
             wake(sender);

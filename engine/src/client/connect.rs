@@ -1,4 +1,4 @@
-//! Connecting to a host that has several addresses: a small Happy Eyeballs (RFC 8305).
+//! Connects to a host that has several addresses: a small Happy Eyeballs (RFC 8305).
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -12,19 +12,24 @@ use crate::error::Error;
 use crate::runtime::{self, Timer};
 use crate::stream::Stream;
 
-/// How long an attempt has for itself before the next one starts beside it (RFC 8305 §5).
+/// Delay after which the next attempt starts beside a pending one (RFC 8305 §5).
 const CONNECTION_ATTEMPT_DELAY_NS: u64 = 250_000_000;
 
 type Attempt<'a> = (&'a Address, Pin<Box<dyn Future<Output = io::Result<Stream>> + 'a>>);
 
-/// Tries `addresses` in order: the next one when one has failed or is slow. The first that connects is taken, the others
-/// are given up. Cancel-safe.
+/// Connects to the first of `addresses` that accepts.
+///
+/// It tries them in order. It starts the next attempt when one has failed or is slow. The first attempt to connect
+/// wins, and the others are dropped.
+///
+/// # Cancel safety
+/// Cancel-safe: dropping the future drops all attempts.
 ///
 /// # Errors
-/// [`Error::Connect`] with the last failure when all have failed.
+/// [`Error::Connect`] with the last failure, if all attempts failed.
 ///
 /// # Panics
-/// When `addresses` is empty.
+/// Panics if `addresses` is empty.
 pub(super) async fn connect(addresses: &[Address]) -> Result<Stream, Error> {
     let mut untried = addresses.iter();
     let mut attempts: Vec<Attempt<'_>> = Vec::with_capacity(1);
@@ -38,8 +43,7 @@ pub(super) async fn connect(addresses: &[Address]) -> Result<Stream, Error> {
                     attempts.push((address, Box::pin(Stream::connect(address))));
                     delay.set(runtime::now_ns().saturating_add(CONNECTION_ATTEMPT_DELAY_NS));
                 } else if attempts.is_empty() {
-                    let (address, source): (&Address, _) =
-                        failure.take().expect("there is an address to try");
+                    let (address, source): (&Address, _) = failure.take().expect("`addresses` is not empty");
                     return Poll::Ready(Err(Error::Connect { address: address.clone(), source }));
                 } else {
                     delay.unset();
@@ -99,7 +103,7 @@ mod tests {
 
     #[test]
     fn the_next_address_is_tried_beside_one_that_does_not_answer() {
-        // A full queue of connections: the kernel drops further SYNs.
+        // The accept queue is full, so the kernel drops further SYNs.
         let silent = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         silent.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
         silent.listen(0).unwrap();
@@ -113,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_failure_is_told_when_all_fail() {
+    fn the_last_failure_is_returned_when_all_fail() {
         let last = refusing();
         let error = connect_to(&[refusing(), last]).0.unwrap_err();
         assert!(matches!(error, Error::Connect { address, .. } if address == last.into()));

@@ -1,5 +1,5 @@
-//! The worker's side of a [`ClientHandle`](super::ClientHandle): where requests from other threads are handed in, and the task that
-//! has them carried out.
+//! The worker's side of a [`ClientHandle`](super::ClientHandle): the queue of requests from other threads, and the task
+//! that runs them.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -21,10 +21,11 @@ use super::request_body::RemoteRequestBody;
 use crate::error::Error;
 use crate::runtime::{self, Timer};
 
-/// How long callers wait at most for the first of their batch to wake them, before the worker does.
+/// Maximum time that callers wait for the leader of their batch to wake them. After that the worker wakes them.
 const RELAY_WAIT_NS_MAX: u64 = 200_000;
 
-/// Where requests from other threads are handed in. Bounded by its callers: each waits for what it has handed in.
+/// The queue of requests from other threads. Its size is bounded by the callers: each waits for the request it
+/// submitted.
 pub(super) struct Desk {
     handles: AtomicUsize,
     state: Mutex<DeskState>,
@@ -40,7 +41,7 @@ struct DeskState {
 type Handed = (Request<RemoteRequestBody>, Arc<Call>);
 
 impl Desk {
-    /// A desk with one handle to it.
+    /// Creates a desk with one handle.
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self { handles: AtomicUsize::new(1), state: Mutex::default() })
     }
@@ -50,14 +51,14 @@ impl Desk {
     }
 
     pub(super) fn remove_handle(&self) {
-        // The last one: nobody can clone it any more. The lock orders what follows.
+        // This was the last handle, so the count cannot grow again. The lock orders this before the wake.
         if self.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
             let waker = lock(&self.state).waker.take();
             wake(waker);
         }
     }
 
-    /// Hands a request in.
+    /// Submits a request.
     pub(super) fn submit(&self, request: Request<RemoteRequestBody>, call: Arc<Call>) {
         let mut state = lock(&self.state);
         if state.closed {
@@ -70,7 +71,7 @@ impl Desk {
         wake(waker);
     }
 
-    /// The requests that have been handed in; `None` when there will be none.
+    /// Polls for the submitted requests; `None` once there are no more handles.
     fn poll_take(&self, context: &Context<'_>) -> Poll<Option<VecDeque<Handed>>> {
         let mut state = lock(&self.state);
         if !state.requests.is_empty() {
@@ -84,7 +85,7 @@ impl Desk {
     }
 }
 
-/// Refuses what is handed in once nobody serves any more.
+/// Closes the desk when `serve` ends, and fails all queued and later requests.
 struct Closing(Arc<Desk>);
 
 impl Drop for Closing {
@@ -100,9 +101,9 @@ impl Drop for Closing {
     }
 }
 
-/// Carries out what comes to the desk, each request in a task of its own, until the last handle has gone.
+/// Runs the requests that arrive at the desk, each in a task of its own, until the last handle is dropped.
 pub(super) fn serve(client: Client, desk: Arc<Desk>) -> impl Future<Output = ()> {
-    // From now on somebody answers, if only by being dropped.
+    // From here on every request gets an outcome: dropping `Closing` fails those that remain.
     let desk = Closing(desk);
     async move {
         let bell = Rc::new(Bell::default());
@@ -117,8 +118,8 @@ pub(super) fn serve(client: Client, desk: Arc<Desk>) -> impl Future<Output = ()>
                 let answering = Answering { call, bell: Rc::clone(&bell), done: Cell::new(false) };
                 runtime::spawn(carry_out(client.clone(), request, answering));
             }
-            // Whoever shares the core with this thread may have more, and would have to wake it for that once it waits. What is there
-            // goes out before.
+            // Send what has been collected. Then yield: a thread that shares this core may have more requests. If the
+            // worker slept first, that thread would have to wake it.
             runtime::yield_now().await;
             thread::yield_now();
         }
@@ -135,7 +136,8 @@ async fn carry_out(client: Client, request: Request<RemoteRequestBody>, answerin
     .await;
 }
 
-/// The worker's hold on a call. Should the task be dropped with its worker, or panic, the caller still hears of its end.
+/// The worker's side of a [`Call`]. If its task panics or is dropped with the worker, `drop` reports that to the
+/// caller.
 struct Answering {
     call: Arc<Call>,
     bell: Rc<Bell>,
@@ -160,7 +162,7 @@ impl Answering {
         let size = http_body::Body::size_hint(&body).exact();
         let mut news = News { head: Some(Ok(Response::from_parts(head, size))), ..News::default() };
         loop {
-            // What is there goes over as one.
+            // Send everything that has arrived as one update.
             poll_fn(|context| take_pieces(&mut body, &mut news, context)).await;
             let done = news.ended.is_some();
             self.done.set(done);
@@ -184,7 +186,8 @@ impl Answering {
     }
 }
 
-/// Adds the pieces of `body` that are there to `news`, and its end. Ready at once.
+/// Adds the pieces of `body` that have arrived to `news`, and the end of the body if it was reached. It is ready at
+/// once.
 fn take_pieces(body: &mut Body, news: &mut News, context: &mut Context<'_>) -> Poll<()> {
     let mut size = 0;
     while news.ended.is_none() && size <= REMOTE_UNREAD_SIZE_MAX {
@@ -213,7 +216,7 @@ fn ended(outcome: Result<(), Error>) -> News {
     News { ended: Some(outcome), ..News::default() }
 }
 
-/// Callers who are to be woken when all tasks that have something for them have run, see [`call`](super::call).
+/// Callers to wake after all tasks with news for callers have run, see [`call`](super::call).
 #[derive(Default)]
 struct Bell {
     callers: RefCell<Vec<(Arc<Call>, Waker)>>,
@@ -224,7 +227,7 @@ struct Bell {
 impl Bell {
     fn push(&self, call: Arc<Call>, caller: Waker) {
         self.callers.borrow_mut().push((call, caller));
-        // It comes after all tasks that are ready now.
+        // The ringer's task runs after all tasks that are ready now.
         wake(self.ringer.take());
     }
 

@@ -1,5 +1,6 @@
-//! Files as the bodies of requests, and files that the bodies of responses go to. Reading and writing files blocks, whatever flags they are
-//! opened with, so it is done beside the worker.
+//! Files as request bodies, and files into which response bodies are saved.
+//!
+//! Reading and writing files blocks, whatever flags they are opened with. So this is done on threads beside the worker.
 
 use std::fs::File;
 use std::future::Future;
@@ -17,11 +18,13 @@ use super::call::{lock, wake};
 use super::request_body::{Source, StreamedBody};
 use crate::error::Error;
 
-/// Bytes that are read from a file, or written to it, at a time. One such piece is under way beside the network's.
+/// Size of the pieces in which files are read and written, in bytes. While one piece is read or written, the network
+/// transfers another.
 const FILE_PIECE_SIZE: usize = 256 * 1024;
 
 impl StreamedBody {
-    /// The contents of the file at `path`, as they are when they are read. Its size is announced if it is a plain file.
+    /// Opens the file at `path` as a body. The body announces its size if it is a regular file. The contents are those
+    /// at the time of each read.
     pub(super) async fn open(path: PathBuf) -> Result<Self, Error> {
         let opened = off_thread({
             let path = path.clone();
@@ -41,11 +44,12 @@ impl StreamedBody {
     }
 }
 
-/// A file that is read one piece ahead.
+/// A file, read one piece ahead.
 struct FileSource {
     path: PathBuf,
     step: Step,
-    /// What of the size at its opening has not been asked for. A file that has grown is sent as it was announced.
+    /// Bytes of the announced size that have not been requested yet. A file that has grown is sent only up to that
+    /// size.
     unread: u64,
 }
 
@@ -98,10 +102,10 @@ impl Source for FileSource {
 }
 
 impl Body {
-    /// Writes the whole rest of the body to the file at `path`, which is made, or emptied if it is there, and gives its size. While a piece is
-    /// written the next one is received; a slow disk holds the peer back.
+    /// Writes the rest of the body to the file at `path` and returns the number of bytes.
     ///
-    /// Not cancel-safe: a file that was begun stays as far as it was written, also after an error.
+    /// The file is created, or truncated if it exists. While one piece is written, the next is received. If the disk is
+    /// slow, back-pressure stops the peer.
     ///
     /// ```no_run
     /// # async fn example(client: ringtide::Client) -> Result<(), ringtide::Error> {
@@ -112,8 +116,12 @@ impl Body {
     /// # }
     /// ```
     ///
+    /// # Cancel safety
+    /// Not cancel-safe: a dropped future leaves the file as far as it was written. So does an error.
+    ///
     /// # Errors
-    /// [`Error::File`] when the file cannot be made or written; otherwise as [`data`](Self::data). The connection has been closed.
+    /// [`Error::File`] if the file cannot be created or written. Otherwise as for [`data`](Self::data). After an error
+    /// the connection is closed.
     pub async fn save(mut self, path: impl AsRef<Path>) -> Result<u64, Error> {
         let path = path.as_ref().to_owned();
         let failed = |source| Error::File { path: path.clone(), source };
@@ -152,7 +160,7 @@ impl Body {
     }
 }
 
-/// Has `work` done on a thread of its own; from now on, and to its end even if nobody waits for it.
+/// Runs `work` on a new thread. `work` starts now and runs to its end, even if the returned future is dropped.
 fn off_thread<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> OffThread<T> {
     let place = Arc::<Mutex<Place<T>>>::new(Mutex::new(Place { outcome: None, waker: None }));
     let put = {
@@ -176,7 +184,7 @@ fn off_thread<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + '
     OffThread(place)
 }
 
-/// The outcome of what is done on another thread.
+/// A future of the outcome of work on another thread.
 struct OffThread<T>(Arc<Mutex<Place<T>>>);
 
 struct Place<T> {

@@ -1,8 +1,8 @@
-//! The way to a client from other threads: requests and responses as values that may travel.
+//! Access to a client from other threads.
 //!
-//! A task on the client's worker, [`serve`], takes the requests from a [`Desk`] and carries each out in a task of its own. What comes back is
-//! copied out of the worker's buffers. Both directions go through one [`Call`] for each request, under its lock; a waker of the
-//! worker's tasks works from any thread, through the worker's inbox.
+//! The task [`serve`] on the client's worker takes requests from a [`Desk`] and runs each in a task of its own. It
+//! copies the response out of the worker's buffers. Each request has one [`Call`], whose lock protects the data in both
+//! directions. Any thread can wake the worker's tasks: their wakers go through the worker's inbox.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -23,9 +23,10 @@ use super::request_body::RemoteRequestBody;
 use crate::error::{Error, RequestError};
 use crate::runtime::{self, SetupError, Worker, WorkerOptions};
 
-/// Sends requests to a [`Client`] on another thread. Clones lead to the same client; any executor will do.
+/// Sends requests to a [`Client`] on another thread.
 ///
-/// Requests are carried out while the client's worker is inside [`block_on`](Worker::block_on).
+/// Clones send to the same client. The futures work with any executor. The client processes requests only while its
+/// worker is inside [`block_on`](Worker::block_on).
 ///
 /// ```no_run
 /// use ringtide::ClientOptions;
@@ -44,10 +45,12 @@ pub struct ClientHandle {
 }
 
 impl Client {
-    /// A handle to this client for other threads. The client lives on as long as the handle, its clones, and the requests that they made.
+    /// Returns a handle that other threads can use to send requests to this client.
+    ///
+    /// The client lives until the handle, its clones and their requests are gone.
     ///
     /// # Panics
-    /// Outside a worker's [`block_on`](Worker::block_on).
+    /// Panics outside a worker's [`block_on`](Worker::block_on).
     #[track_caller]
     pub fn handle(&self) -> ClientHandle {
         let desk = Desk::new();
@@ -57,13 +60,15 @@ impl Client {
 }
 
 impl ClientHandle {
-    /// A client on a worker of its own, in a new thread. The thread ends when the handle, its clones, and the requests that they made, are gone.
+    /// Starts a client on a worker in a new thread.
+    ///
+    /// The thread ends when the handle, its clones and their requests have been dropped.
     ///
     /// # Errors
-    /// As [`Worker::new`], and [`SetupError::Thread`]; the thread is gone then.
+    /// As for [`Worker::new`], and [`SetupError::Thread`]. No thread is left running.
     ///
     /// # Panics
-    /// When the new thread does, in making its worker, which is a fault of this library.
+    /// Panics if the new thread panics while it creates its worker. That is a bug in this library.
     pub fn spawn(client: ClientOptions, worker: WorkerOptions) -> Result<Self, SetupError> {
         let (sender, receiver) = mpsc::channel();
         let run = move || {
@@ -79,13 +84,14 @@ impl ClientHandle {
             });
         };
         thread::Builder::new().name("ringtide-client".to_owned()).spawn(run).map_err(SetupError::Thread)?;
-        receiver.recv().expect("the thread says how its start went")
+        receiver.recv().expect("the new thread panicked before it reported its start")
     }
 
     /// Sends `GET uri`. See [`request`](Self::request).
     ///
     /// # Errors
-    /// As [`request`](Self::request); [`RequestError::Uri`](crate::error::RequestError::Uri) also when `uri` cannot be parsed.
+    /// As for [`request`](Self::request), and [`RequestError::Uri`](crate::error::RequestError::Uri) if `uri` cannot be
+    /// parsed.
     pub fn get(&self, uri: &str) -> RemoteRequest {
         self.start(request_to(Method::GET, uri, ().into()))
     }
@@ -93,16 +99,21 @@ impl ClientHandle {
     /// Sends `POST uri` with `body`. See [`request`](Self::request).
     ///
     /// # Errors
-    /// As [`get`](Self::get).
+    /// As for [`get`](Self::get).
     pub fn post(&self, uri: &str, body: impl Into<RemoteRequestBody>) -> RemoteRequest {
         self.start(request_to(Method::POST, uri, body.into()))
     }
 
-    /// As [`Client::request`]. The request is sent when the future is first polled; dropping it before it is ready cancels the
-    /// request over there. A body that is written while it is sent is a [`body_channel`](super::body_channel).
+    /// Sends `request` as [`Client::request`] does.
+    ///
+    /// The request is sent when the future is first polled. To write a body while it is sent, use a
+    /// [`body_channel`](super::body_channel).
+    ///
+    /// # Cancel safety
+    /// Dropping the future before it is ready cancels the request on the client's worker.
     ///
     /// # Errors
-    /// As [`Client::request`], and [`Error::WorkerEnded`].
+    /// As for [`Client::request`], and [`Error::WorkerEnded`].
     pub fn request<B: Into<RemoteRequestBody>>(&self, request: Request<B>) -> RemoteRequest {
         self.start(Ok(request.map(Into::into)))
     }
@@ -131,7 +142,7 @@ impl fmt::Debug for ClientHandle {
     }
 }
 
-/// A request on its way through a [`ClientHandle`]: the future of its response.
+/// A request sent through a [`ClientHandle`]: a future of its response.
 #[must_use = "futures do nothing unless they are polled"]
 pub struct RemoteRequest {
     request: Option<Result<Request<RemoteRequestBody>, RequestError>>,
@@ -148,7 +159,7 @@ impl Future for RemoteRequest {
             self.handle.desk.submit(request?, Arc::clone(&call));
             self.call = Some(Receiving::new(call));
         }
-        let call = self.call.as_ref().expect("a request that has its response is not polled again");
+        let call = self.call.as_ref().expect("`RemoteRequest` polled after completion");
         let head = ready!(call.poll_head(context));
         let handle = self.handle.clone();
         let receiving = self.call.take();
@@ -164,28 +175,36 @@ impl fmt::Debug for RemoteRequest {
     }
 }
 
-/// The body of a response on another thread than its client. Its pieces are copies. The worker reads at most [`REMOTE_UNREAD_SIZE_MAX`](super::REMOTE_UNREAD_SIZE_MAX) bytes ahead, and
-/// one piece. Dropping it before its end is as with [`Body`](super::Body).
+/// The body of a response that a [`ClientHandle`] returned.
+///
+/// Its pieces are copies. The worker reads at most [`REMOTE_UNREAD_SIZE_MAX`](super::REMOTE_UNREAD_SIZE_MAX) bytes and
+/// one piece ahead. Dropping the body before its end has the same effect as for [`Body`](super::Body).
 pub struct RemoteBody {
     receiving: Option<Receiving>,
     remaining: Option<u64>,
-    /// The worker lives as long as somebody needs it.
+    /// Keeps the worker alive.
     _handle: ClientHandle,
 }
 
 impl RemoteBody {
-    /// The next piece, never empty; `None` at the end. Cancel-safe.
+    /// Returns the next piece, which is never empty, or `None` at the end of the body.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: a dropped future loses no data.
     ///
     /// # Errors
-    /// As [`Body::data`](super::Body::data), and [`Error::WorkerEnded`].
+    /// As for [`Body::data`](super::Body::data), and [`Error::WorkerEnded`].
     pub async fn data(&mut self) -> Result<Option<Bytes>, Error> {
         poll_fn(|context| self.poll_data(context)).await
     }
 
-    /// The whole rest of the body, at most `size_max` bytes of it. Not cancel-safe: what was read is lost.
+    /// Reads the rest of the body into memory, up to `size_max` bytes.
+    ///
+    /// # Cancel safety
+    /// Not cancel-safe: a dropped future loses what it has read.
     ///
     /// # Errors
-    /// As [`Body::bytes`](super::Body::bytes), and [`Error::WorkerEnded`].
+    /// As for [`Body::bytes`](super::Body::bytes), and [`Error::WorkerEnded`].
     pub async fn bytes(mut self, size_max: usize) -> Result<Bytes, Error> {
         let mut bytes = Vec::new();
         while let Some(piece) = self.data().await? {

@@ -1,4 +1,4 @@
-//! The client on its own worker.
+//! The client, used on its own worker.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -23,9 +23,10 @@ use crate::pool::{Authority, Pool, Pooled};
 use crate::runtime::{Timer, WorkerId};
 use crate::{resolve, runtime};
 
-/// An HTTP client on one worker. Clones share its connections.
+/// An HTTP client on one worker.
 ///
-/// Dropping the last clone closes idle connections; responses under way can be read to their end.
+/// Clones share the client's connections. Dropping the last clone closes the idle connections. Responses that are in
+/// flight can still be read to their end.
 #[derive(Clone, Debug)]
 pub struct Client {
     inner: Rc<Inner>,
@@ -39,10 +40,10 @@ struct Inner {
 }
 
 impl Client {
-    /// A client on the worker of this thread.
+    /// Creates a client on this thread's worker.
     ///
     /// # Panics
-    /// Outside a worker's [`block_on`](runtime::Worker::block_on).
+    /// Panics outside a worker's [`block_on`](runtime::Worker::block_on).
     #[track_caller]
     pub fn new(options: ClientOptions) -> Self {
         let pool = Pool::new(options.pool);
@@ -52,7 +53,7 @@ impl Client {
     /// Sends `GET uri`. See [`request`](Self::request).
     ///
     /// # Errors
-    /// As [`request`](Self::request); [`RequestError::Uri`] also when `uri` cannot be parsed.
+    /// As for [`request`](Self::request), and [`RequestError::Uri`] if `uri` cannot be parsed.
     pub async fn get(&self, uri: &str) -> Result<Response<Body>, Error> {
         self.request(request_to(Method::GET, uri, ())?).await
     }
@@ -60,36 +61,43 @@ impl Client {
     /// Sends `POST uri` with `body`. See [`request`](Self::request).
     ///
     /// # Errors
-    /// As [`get`](Self::get).
+    /// As for [`get`](Self::get).
     pub async fn post(&self, uri: &str, body: impl Into<RequestBody>) -> Result<Response<Body>, Error> {
         self.request(request_to(Method::POST, uri, body)?).await
     }
 
-    /// Sends `request`, and returns the final response when its head is there. The URI is absolute, as `http://host:port/path`.
+    /// Sends `request` and returns the final response as soon as its head has arrived.
     ///
-    /// `Host` and the framing of the body are set here, and whatever the request says about the latter is not sent.
-    /// The body is sent at the same time as the response is received, and goes on while the response's [`Body`] is read.
-    /// `Expect: 100-continue` does not hold it back (RFC 9110 §10.1.1 lets a client not wait). After a connection is closed by a
-    /// server the request may be sent again: see [`ClientOptions::replays_max`].
+    /// The URI must be absolute: `http://host:port/path`. The client sets `Host` from the URI if the request has no
+    /// such field. It sets the framing of the body itself, and drops the request's own `Content-Length` and
+    /// `Transfer-Encoding`.
     ///
-    /// Dropping the future ends everything: a connection on which anything was sent is closed, one that waits in the queue leaves it, and a
-    /// request that was sent may have been acted on.
+    /// The client sends the body while it receives the response. The rest of the upload proceeds while the caller reads
+    /// the response's [`Body`]. `Expect: 100-continue` does not delay the body (RFC 9110 §10.1.1 allows a client not to
+    /// wait). If the server closed an idle connection, the client may send the request again, see
+    /// [`ClientOptions::replays_max`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the request. A request that waits in the queue leaves it. A connection on which
+    /// anything was sent is closed; the peer may still have acted on the request.
     ///
     /// # Panics
-    /// On another worker than the one that the client was made on, and outside a worker's [`block_on`](runtime::Worker::block_on).
+    /// Panics outside a worker's [`block_on`](runtime::Worker::block_on), and on a worker other than the one on which
+    /// the client was created.
     ///
     /// # Errors
-    /// No response can be had, and the connection of the request has been closed.
+    /// After an error there is no response, and the request's connection is closed.
     /// - [`Error::Request`]: the request cannot be sent as it is, or its body failed.
-    /// - [`Error::File`]: the file that is its body cannot be opened, in which case nothing was sent, or not be read.
+    /// - [`Error::File`]: the body's file could not be opened, and nothing was sent; or it could not be read.
     /// - [`Error::Resolve`], [`Error::Connect`]: nothing was sent.
-    /// - [`Error::Timeout`]: see [`Timeouts`](super::Timeouts); in the phases before [`Phase::Head`] nothing was sent.
-    /// - [`Error::Closed`], [`Error::Network`], [`Error::Incomplete`], [`Error::Protocol`]: the request may have been acted on.
+    /// - [`Error::Timeout`]: see [`Timeouts`](super::Timeouts). In the phases before [`Phase::Head`] nothing was sent.
+    /// - [`Error::Closed`], [`Error::Network`], [`Error::Incomplete`], [`Error::Protocol`]: the peer may have acted on
+    ///   the request.
     pub async fn request<B: Into<RequestBody>>(&self, request: Request<B>) -> Result<Response<Body>, Error> {
         assert!(
             runtime::worker_id() == self.inner.worker,
-            "this Client belongs to another worker than the one whose block_on this thread is inside; that one does not run \
-             meanwhile. Make a client for each worker, or use a ClientHandle, whose client is on another thread"
+            "this Client belongs to another worker than the one that runs on this thread now; its own does not run \
+             meanwhile. Create a Client for each worker, or use a ClientHandle, whose Client runs on another thread"
         );
         let options = &self.inner.options;
         let authority = Rc::new(Authority::of(request.uri())?);
@@ -98,18 +106,20 @@ impl Client {
         let acquired = within(options.timeouts.pool, || Phase::Pool, acquiring).await?;
         let mut idle = acquired.pooled;
         if idle.is_some() && !outbound.is_replayable() {
-            // What cannot be sent twice is worth a look at the driver: the peer may have closed since the worker's last turn.
+            // This request cannot be sent twice, so let the driver run once: the peer may have closed since the last
+            // turn.
             runtime::yield_now().await;
             idle = idle.filter(|pooled| pooled.connection.is_reusable());
         }
         let mut permit = acquired.permit;
         let mut replays_left = options.replays_max;
-        // Only a connection that was idle can have been closed by a server that has no objection to the request.
+        // Replay only if the connection was idle. Only then can the server have closed it without rejecting this
+        // request.
         let may_replay = idle.is_some();
         loop {
             let pooled = match idle.take() {
                 Some(pooled) => pooled,
-                // In a box, as it is large and rare.
+                // Boxed, because this future is large and rarely needed.
                 None => Pooled::new(Box::pin(self.connect(&authority)).await?),
             };
             let mut round_trip = outbound.start(pooled, permit, options.timeouts.head)?;
@@ -151,17 +161,17 @@ impl Client {
 }
 
 impl Default for Client {
-    /// With the default options.
+    /// Creates a client with the default options.
     ///
     /// # Panics
-    /// Outside a worker's [`block_on`](runtime::Worker::block_on).
+    /// Panics outside a worker's [`block_on`](runtime::Worker::block_on).
     #[track_caller]
     fn default() -> Self {
         Self::new(ClientOptions::default())
     }
 }
 
-/// A request of `method` for `uri`.
+/// Builds a request from `method`, `uri` and `body`.
 pub(super) fn request_to<B>(method: Method, uri: &str, body: B) -> Result<Request<B>, RequestError> {
     let mut request = Request::new(body);
     *request.method_mut() = method;
@@ -172,7 +182,8 @@ pub(super) fn request_to<B>(method: Method, uri: &str, body: B) -> Result<Reques
     Ok(request)
 }
 
-/// `future`, for at most `limit`; the error names the phase that it was in then. What is ready at once costs no timer.
+/// Runs `future` for at most `limit`. After that, returns a timeout in the phase that `phase` reports. A future that is
+/// ready at once needs no timer.
 async fn within<T>(
     limit: Option<Duration>,
     phase: impl Fn() -> Phase,

@@ -1,9 +1,10 @@
-//! The client: `http` types in and out, connections kept and shared, limits for what may go wrong.
+//! An HTTP/1.1 client with a connection pool, time limits and automatic replay.
 //!
-//! [`Client`] lives on one worker, with its connections, and costs nothing to share there. [`ClientHandle`] is the way to it
-//! from other threads and other runtimes, tokio's for instance.
+//! A [`Client`] takes and returns the types of the [`http`] crate. It lives on one worker, together with its
+//! connections, so that sharing it on that worker costs nothing. A [`ClientHandle`] sends requests to it from other
+//! threads and from other runtimes such as tokio.
 //!
-//! Not here, yet: TLS, HTTP/2, redirects, cookies, decompression, proxies.
+//! The client has no TLS, HTTP/2, redirects, cookies, decompression or proxies yet.
 //!
 //! # A request and its response
 //!
@@ -22,16 +23,19 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A status such as 404 is no error: it is a response. The examples below are inside such a `block_on`.
+//! A status such as 404 is not an error: it is a response. The examples below run inside such a `block_on`.
 //!
-//! # Fields, methods, JSON
+//! # Methods, header fields and JSON
 //!
-//! Everything else about a request is an [`http::Request`]. JSON is bytes that a crate of your choice has made.
+//! To set anything else, build an [`http::Request`]. To send JSON, encode it with the crate of your choice and pass the
+//! bytes as the body.
 //!
 //! ```no_run
+//! use ringtide::http::Request;
+//!
 //! # async fn example(client: ringtide::Client) -> Result<(), Box<dyn std::error::Error>> {
 //! let json = br#"{"title": "tea"}"#.to_vec(); // serde_json::to_vec(&note)?
-//! let request = http::Request::post("http://127.0.0.1:8080/notes").header("content-type", "application/json").body(json)?;
+//! let request = Request::post("http://127.0.0.1:8080/notes").header("content-type", "application/json").body(json)?;
 //! let response = client.request(request).await?;
 //! assert!(response.status().is_success());
 //! let bytes = response.into_body().bytes(1024 * 1024).await?; // serde_json::from_slice(&bytes)?
@@ -41,7 +45,8 @@
 //!
 //! # Time limits and errors
 //!
-//! Each part of a request has its own limit, see [`Timeouts`]. [`Error::culprit`](crate::Error::culprit) tells whose fault a failure is.
+//! Each part of a request has its own time limit, see [`Timeouts`]. [`Error::culprit`](crate::Error::culprit) returns
+//! who caused a failure.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -55,15 +60,16 @@
 //! let client = Client::new(ClientOptions::default().timeouts(timeouts));
 //! match client.get("http://127.0.0.1:8080/").await {
 //!     Ok(response) => println!("{}", response.status()),
-//!     Err(Error::Timeout(Phase::Head)) => println!("no answer within 5 seconds"),
+//!     Err(Error::Timeout(Phase::Head)) => println!("no response within 5 seconds"),
 //!     Err(error) => println!("{error}, by {:?}", error.culprit()),
 //! }
 //! # }
 //! ```
 //!
-//! # Many requests at a time
+//! # Concurrent requests
 //!
-//! They are tasks that share a client. How many connections they may open is [`PoolOptions`]'; the others wait.
+//! Spawn a task for each request; the tasks share one client. [`PoolOptions`] limits how many connections they may
+//! open. Requests beyond that limit wait.
 //!
 //! ```no_run
 //! use ringtide::runtime;
@@ -76,7 +82,7 @@
 //!         response.into_body().text(1024 * 1024).await
 //!     })
 //! });
-//! // All of them begin before the first is waited for.
+//! // `collect` starts all of them before the loop awaits the first.
 //! for fetch in fetches.collect::<Vec<_>>() {
 //!     println!("{}", fetch.await??);
 //! }
@@ -86,30 +92,33 @@
 //!
 //! # Large bodies
 //!
-//! A body is received as it is read, and sent as it is made; neither is ever whole in memory.
+//! The client receives a response's body while you read it, and sends a request's body while it is produced. Such
+//! bodies are never whole in memory.
 //!
 //! ```no_run
 //! use ringtide::client::RequestBody;
 //!
 //! # async fn example(client: ringtide::Client) -> Result<(), Box<dyn std::error::Error>> {
-//! // Down, piece by piece …
+//! // Download piece by piece …
 //! let mut body = client.get("http://127.0.0.1:8080/events").await?.into_body();
 //! while let Some(piece) = body.data().await? {
 //!     println!("{} bytes", piece.len());
 //! }
-//! // … or into a file,
+//! // … or into a file.
 //! client.get("http://127.0.0.1:8080/large.iso").await?.into_body().save("large.iso").await?;
-//! // and up from one.
+//! // Upload from a file.
 //! client.post("http://127.0.0.1:8080/photos", RequestBody::file("beach.jpg")).await?;
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! A body that is made on the way is an [`http_body::Body`], see [`RequestBody::stream`], or written into a [`body_channel`].
+//! To produce a body while it is sent, pass an [`http_body::Body`] to [`RequestBody::stream`], or write into a
+//! [`body_channel`].
 //!
 //! # From tokio, and from any other thread
 //!
-//! [`ClientHandle::spawn`] starts a client on a thread of its own; its futures are `Send`, and any executor can await them.
+//! [`ClientHandle::spawn`] starts a client on a new thread. The handle's futures are `Send`, and any executor can await
+//! them.
 //!
 //! ```no_run
 //! use ringtide::ClientOptions;

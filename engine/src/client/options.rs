@@ -1,4 +1,4 @@
-//! What a client may be told: which connections it keeps, how long things may take, what it does when a connection is lost.
+//! Options of a client: its connection pool, its time limits, and when it replays a request.
 
 use std::time::Duration;
 
@@ -7,7 +7,9 @@ use ringtide_driver::Address;
 use crate::pool::PoolOptions;
 use crate::proto::h1::Limits;
 
-/// How a [`Client`](super::Client) behaves. Start with the default and set what is to differ.
+/// The options of a [`Client`](super::Client).
+///
+/// Start with the default, then set what should differ.
 ///
 /// ```
 /// use std::time::Duration;
@@ -28,21 +30,24 @@ use crate::proto::h1::Limits;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ClientOptions {
-    /// Which connections are kept.
+    /// Limits of the connection pool.
     pub pool: PoolOptions,
-    /// How long things may take.
+    /// Time limits for each part of a request.
     pub timeouts: Timeouts,
-    /// How often a request is sent again, on a new connection, when a connection that was idle turns out to be closed; 0 is never. The
-    /// default is 1.
+    /// How many times the client replays a request on a new connection after an idle connection turned out to be
+    /// closed. 0 means never. The default is 1.
     ///
-    /// A server may close an idle connection at any time, and a request that crosses with that fails through nobody's fault. It is sent
-    /// again only if that can do no harm (RFC 9110 §9.2.2): its method is idempotent, its body is at hand or has not been begun,
-    /// and no byte of a response has been seen. A connection that is known to be closed is never used, whatever this says.
+    /// A server may close an idle connection at any time. A request that is sent at that moment fails, though neither
+    /// side made a mistake. The client replays it only if that is safe (RFC 9110 §9.2.2): the method is idempotent, the
+    /// client still has the whole body or has not started to read it, and no byte of a response has arrived.
+    ///
+    /// Independently of this value, the client never uses a connection that it knows to be closed.
     pub replays_max: u32,
-    /// Where to connect, whatever the host of the URI is: a Unix socket, or a fixed address. The request still names the host of its
-    /// URI. `None`, the default, connects to that host.
+    /// The address to connect to instead of the URI's host: a Unix socket or a fixed address.
+    ///
+    /// The request's `Host` still comes from its URI. `None`, the default, connects to the URI's host.
     pub connect_to: Option<Address>,
-    /// What a response may be at most.
+    /// Limits on the size of a response's head and framing.
     pub limits: Limits,
 }
 
@@ -80,7 +85,7 @@ impl ClientOptions {
         self
     }
 
-    /// Sets [`connect_to`](Self::connect_to): an address, or `None`.
+    /// Sets [`connect_to`](Self::connect_to) to an address or to `None`.
     #[must_use]
     pub fn connect_to(mut self, address: impl Into<Option<Address>>) -> Self {
         self.connect_to = address.into();
@@ -95,27 +100,34 @@ impl ClientOptions {
     }
 }
 
-/// How long each part of a request may take; `None` is for ever, and 0 has what does not end at once fail. The parts follow each
-/// other, so that each limit is about one thing; the error is [`Error::Timeout`](crate::Error::Timeout) with that part's phase.
+/// Time limits for the parts of a request.
+///
+/// `None` means no limit. With a limit of 0, a part fails unless it finishes at once. The parts follow one another, so
+/// that each limit covers exactly one of them. A part that exceeds its limit fails with
+/// [`Error::Timeout`](crate::Error::Timeout), which contains the part's [`Phase`](crate::error::Phase).
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Timeouts {
-    /// For the wait for one of the connections that a host may have at most ([`Phase::Pool`](crate::error::Phase::Pool)). The
-    /// default is 30 seconds.
+    /// Limits how long a request waits for a connection when its host already has the maximum number of them
+    /// ([`Phase::Pool`](crate::error::Phase::Pool)). The default is 30 seconds.
     pub pool: Option<Duration>,
-    /// For looking up the host and connecting to it, where a new connection is needed
-    /// ([`Phase::Resolve`](crate::error::Phase::Resolve), [`Phase::Connect`](crate::error::Phase::Connect)). The default is 10
-    /// seconds.
+    /// Limits the host lookup and the connect together, if the request needs a new connection
+    /// ([`Phase::Resolve`](crate::error::Phase::Resolve), [`Phase::Connect`](crate::error::Phase::Connect)). The
+    /// default is 10 seconds.
     pub connect: Option<Duration>,
-    /// From when there is a connection to the head of the response: sending the request, with its body up to where the server answers, and
-    /// waiting for the answer ([`Phase::Head`](crate::error::Phase::Head)). A request that is sent again has this time again. The
-    /// default is 30 seconds.
+    /// Limits the time from when the request has a connection until the response's head arrives
+    /// ([`Phase::Head`](crate::error::Phase::Head)). The default is 30 seconds.
+    ///
+    /// This covers sending the request, and the part of its body that is sent before the head arrives. A replayed
+    /// request starts with the full time again.
     pub head: Option<Duration>,
-    /// For each wait for a piece of the response's body, as long as the request's body does not move on either
-    /// ([`Phase::BodyIdle`](crate::error::Phase::BodyIdle)). Time that the caller takes between two pieces does not count. The default
-    /// is 30 seconds.
+    /// Limits each wait for the next piece of the response's body ([`Phase::BodyIdle`](crate::error::Phase::BodyIdle)).
+    /// The default is 30 seconds.
+    ///
+    /// The limit starts again whenever a part of the request's body is sent. Time that the caller spends between two
+    /// pieces does not count.
     pub body_idle: Option<Duration>,
-    /// From the head of the response to the end of its body, the caller's own time included
+    /// Limits the time from the response's head to the end of its body, including the caller's own time
     /// ([`Phase::Body`](crate::error::Phase::Body)). The default is `None`.
     pub body: Option<Duration>,
 }
@@ -133,40 +145,40 @@ impl Default for Timeouts {
 }
 
 impl Timeouts {
-    /// No limit at all.
+    /// Returns timeouts without any limit.
     pub fn none() -> Self {
         Self { pool: None, connect: None, head: None, body_idle: None, body: None }
     }
 
-    /// Sets [`pool`](Self::pool): a time, or `None`.
+    /// Sets [`pool`](Self::pool) to a duration or to `None`.
     #[must_use]
     pub fn pool(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.pool = limit.into();
         self
     }
 
-    /// Sets [`connect`](Self::connect): a time, or `None`.
+    /// Sets [`connect`](Self::connect) to a duration or to `None`.
     #[must_use]
     pub fn connect(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.connect = limit.into();
         self
     }
 
-    /// Sets [`head`](Self::head): a time, or `None`.
+    /// Sets [`head`](Self::head) to a duration or to `None`.
     #[must_use]
     pub fn head(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.head = limit.into();
         self
     }
 
-    /// Sets [`body_idle`](Self::body_idle): a time, or `None`.
+    /// Sets [`body_idle`](Self::body_idle) to a duration or to `None`.
     #[must_use]
     pub fn body_idle(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.body_idle = limit.into();
         self
     }
 
-    /// Sets [`body`](Self::body): a time, or `None`.
+    /// Sets [`body`](Self::body) to a duration or to `None`.
     #[must_use]
     pub fn body(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.body = limit.into();

@@ -1,4 +1,4 @@
-//! A request on its way, as long as it may have to be sent again.
+//! A request that may have to be sent again.
 
 use std::mem;
 use std::time::Duration;
@@ -21,22 +21,22 @@ pub(super) struct Outbound {
 }
 
 enum Body {
-    /// In the prepared bytes, or none.
+    /// There is no body, or `prepared` contains it.
     Sent,
-    /// Beside them.
+    /// A body in memory, beside `prepared`.
     Bytes(Bytes),
     Streamed(StreamedBody),
-    /// With the round trip, or begun.
+    /// The round trip has taken the body, or a failed attempt has started to read it.
     Gone,
 }
 
 impl Outbound {
-    /// Opens the body if that is a file.
+    /// Encodes `request`, and opens its body if it is a file.
     pub(super) async fn new(request: Request<RequestBody>) -> Result<Self, Error> {
         let (parts, body) = request.into_parts();
         let idempotent = parts.method.is_idempotent();
         let (prepared, body) = match body.into_content() {
-            // Small bodies go with the head, in one buffer; large ones are not copied.
+            // A small body is sent in one buffer with the head. A large one is sent without a copy.
             Content::Bytes(bytes) if bytes.len() <= COALESCED_SEND_SIZE_MAX => {
                 (PreparedRequest::new(&Request::from_parts(parts, bytes))?, Body::Sent)
             }
@@ -45,9 +45,9 @@ impl Outbound {
                 (PreparedRequest::with_streamed_body(&head, Some(bytes.len() as u64))?, Body::Bytes(bytes))
             }
             Content::Stream(body) => Self::streamed(parts, body)?,
-            // In a box, as it is larger than all the rest.
+            // Boxed, because this future is larger than all the rest.
             Content::File(path) => match Box::pin(StreamedBody::open(path)).await? {
-                // There is nothing to wait for, so that the answer finds the request sent.
+                // An empty body needs no upload step. So the request is already sent whole when the response arrives.
                 body if body.announced() == Some(0) => {
                     (PreparedRequest::new(&Request::from_parts(parts, Bytes::new()))?, Body::Sent)
                 }
@@ -62,12 +62,12 @@ impl Outbound {
         Ok((PreparedRequest::with_streamed_body(&head, body.announced())?, Body::Streamed(body)))
     }
 
-    /// Whether sending it once more has the same effect as sending it once, and can be done.
+    /// Returns whether the request is idempotent and its body can be sent again.
     pub(super) fn is_replayable(&self) -> bool {
         self.idempotent && !matches!(self.body, Body::Gone)
     }
 
-    /// Starts it on a connection; see [`RoundTrip::start`].
+    /// Starts the request on a connection; see [`RoundTrip::start`].
     pub(super) fn start(
         &mut self,
         pooled: Box<Pooled>,
@@ -79,13 +79,13 @@ impl Outbound {
             Body::Bytes(bytes) => (Some(bytes.clone()), Upload::Given),
             Body::Streamed(_) | Body::Gone => match mem::replace(&mut self.body, Body::Gone) {
                 Body::Streamed(body) => (None, Upload::Streamed(body)),
-                _ => unreachable!("a request whose body has begun is not started again"),
+                _ => unreachable!("a request is not restarted once its body has been read"),
             },
         };
         RoundTrip::start(pooled, permit, &self.prepared, data, upload, head_limit)
     }
 
-    /// Keeps the body of a failed attempt, if none of it was used.
+    /// Takes back the body of a failed attempt, if no piece of it was read.
     pub(super) fn take_back(&mut self, upload: Upload) {
         if let Upload::Streamed(body) = upload
             && !body.has_begun()

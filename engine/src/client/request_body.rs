@@ -1,4 +1,4 @@
-//! The body of a request: bytes at hand, or a stream of them.
+//! The body of a request: bytes in memory, a file or a stream.
 
 use std::error;
 use std::fmt;
@@ -12,9 +12,10 @@ use crate::error::{Error, RequestError};
 
 /// The body of a request.
 ///
-/// Bytes at hand are made by `From`: [`Bytes`], `Vec<u8>`, `String`, `&'static str`, `&'static [u8]`, and `()` for none. They are
-/// announced by `Content-Length`, and can be sent again where a request may be replayed. [`file`](Self::file) is a file, and everything
-/// else that is a body is given to [`stream`](Self::stream).
+/// `From` creates a body from bytes in memory: [`Bytes`], `Vec<u8>`, `String`, `&'static str`, `&'static [u8]`, or `()`
+/// for an empty body. Such a body is sent with `Content-Length`, and the client can send it again if it replays the
+/// request. [`file`](Self::file) creates a body from a file, and [`stream`](Self::stream) from any other
+/// [`http_body::Body`].
 ///
 /// ```
 /// use ringtide::client::RequestBody;
@@ -26,17 +27,20 @@ pub struct RequestBody(Content);
 
 pub(super) enum Content {
     Bytes(Bytes),
-    /// To be opened by [`StreamedBody::open`].
+    /// [`StreamedBody::open`] opens it.
     File(PathBuf),
     Stream(StreamedBody),
 }
 
 impl RequestBody {
-    /// A body that is made while it is sent: a piece is asked for when the kernel has taken the one before.
+    /// Creates a body that is produced while it is sent.
     ///
-    /// It is announced by `Content-Length` when its size hint is exact, and sent in chunks otherwise. Its trailers are not sent
-    /// (RFC 9110 §6.5.1 lets them be dropped). An error of its own, or another length than announced, ends the request with
-    /// [`RequestError::Body`] or [`RequestError::BodyLength`] and closes the connection.
+    /// The client polls `body` for the next piece when the kernel has taken the previous one. It sends the body with
+    /// `Content-Length` if the size hint is exact, and in chunks otherwise. It does not send trailers (RFC 9110 §6.5.1
+    /// allows them to be dropped).
+    ///
+    /// If the body fails, the request ends with [`RequestError::Body`]. If its length is not the announced one, the
+    /// request ends with [`RequestError::BodyLength`]. Either closes the connection.
     ///
     /// ```
     /// use std::convert::Infallible;
@@ -48,7 +52,7 @@ impl RequestBody {
     /// use ringtide::http::Request;
     /// use ringtide::http_body::{Body, Frame};
     ///
-    /// /// So many lines.
+    /// /// Produces this many lines.
     /// struct Lines(u32);
     ///
     /// impl Body for Lines {
@@ -65,7 +69,7 @@ impl RequestBody {
     ///     }
     /// }
     ///
-    /// // For `Client::request`.
+    /// // Pass it to `Client::request`.
     /// let upload = Request::put("http://127.0.0.1:8080/lines").body(RequestBody::stream(Lines(1000)))?;
     /// # Ok::<(), ringtide::http::Error>(())
     /// ```
@@ -81,12 +85,15 @@ impl RequestBody {
         Self(Content::Stream(StreamedBody::new(Box::pin(body), announced)))
     }
 
-    /// The contents of the file at `path`. It is opened when the request is made, and read while it is sent, on a thread beside the worker
-    /// and at most one piece of 256 KiB ahead.
+    /// Creates a body from the contents of the file at `path`.
     ///
-    /// The size of a plain file is announced by `Content-Length`: one that grows meanwhile is sent up to that, one that shrinks ends
-    /// the request with [`RequestError::BodyLength`]. Anything else that can be read, as a pipe, is sent in chunks. A file that cannot be
-    /// opened or read is [`Error::File`], which names it.
+    /// The client opens the file when it starts the request. It reads the file while it sends it, on a thread beside
+    /// the worker, and at most one piece of 256 KiB ahead.
+    ///
+    /// A regular file is sent with its size as `Content-Length`. If the file grows while it is sent, the client sends
+    /// only the announced size. If it shrinks, the request ends with [`RequestError::BodyLength`]. Any other readable
+    /// file, such as a pipe, is sent in chunks. If the file cannot be opened or read, the request ends with
+    /// [`Error::File`], which contains its path.
     ///
     /// ```no_run
     /// use ringtide::client::RequestBody;
@@ -105,9 +112,11 @@ impl RequestBody {
     }
 }
 
-/// The body of a request that is handed to a client on another thread: a [`RequestBody`] that may travel.
+/// The body of a request sent through a [`ClientHandle`](super::ClientHandle): a [`RequestBody`] that can move to
+/// another thread.
 ///
-/// It is made as that is, by `From` of bytes at hand, [`file`](Self::file) and [`stream`](Self::stream).
+/// Create it in the same way: with `From` for bytes in memory, with [`file`](Self::file), or with
+/// [`stream`](Self::stream).
 pub struct RemoteRequestBody(RemoteContent);
 
 enum RemoteContent {
@@ -117,8 +126,10 @@ enum RemoteContent {
 }
 
 impl RemoteRequestBody {
-    /// As [`RequestBody::stream`]. The body is polled on the client's worker: one that needs its caller's runtime, as what reads a file or a
-    /// socket of tokio's, goes through a [`body_channel`](super::body_channel) instead.
+    /// Creates a body that is produced while it is sent, as [`RequestBody::stream`] does.
+    ///
+    /// The client's worker polls the body. A body that depends on the caller's runtime, such as one that reads a tokio
+    /// file or socket, must go through a [`body_channel`](super::body_channel) instead.
     pub fn stream<B>(body: B) -> Self
     where
         B: http_body::Body + Send + 'static,
@@ -131,7 +142,7 @@ impl RemoteRequestBody {
         Self(RemoteContent::Stream(Box::pin(body), announced))
     }
 
-    /// As [`RequestBody::file`].
+    /// Creates a body from the contents of a file, as [`RequestBody::file`] does.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self(RemoteContent::File(path.into()))
     }
@@ -159,7 +170,7 @@ impl From<Bytes> for RemoteRequestBody {
     }
 }
 
-/// Bodies of bytes at hand, from what `Bytes` is made of.
+/// Implements `From` for the types that convert into `Bytes`.
 macro_rules! from_bytes_at_hand {
     ($($body:ty: $($source:ty),*;)*) => {$($(
         impl From<$source> for $body {
@@ -205,7 +216,7 @@ impl fmt::Debug for RemoteRequestBody {
     }
 }
 
-/// A body whose pieces come one by one, held to what it has announced.
+/// A body that is read piece by piece. It checks the length against the announced one.
 pub(super) struct StreamedBody {
     source: Pin<Box<dyn Source>>,
     announced: Option<u64>,
@@ -214,22 +225,22 @@ pub(super) struct StreamedBody {
 }
 
 impl StreamedBody {
-    /// What `source` gives, as many bytes as are `announced` if that is known.
+    /// Creates a body that reads from `source`, which should return as many bytes as `announced`, if that is known.
     pub(super) fn new(source: Pin<Box<dyn Source>>, announced: Option<u64>) -> Self {
         Self { source, announced, given: 0, begun: false }
     }
 
-    /// How many bytes it is to give.
+    /// Returns the announced length in bytes.
     pub(super) fn announced(&self) -> Option<u64> {
         self.announced
     }
 
-    /// Whether a piece has been asked for, so that it cannot be sent from its start any more.
+    /// Returns whether a piece has been requested. If so, the body cannot be sent from its start again.
     pub(super) fn has_begun(&self) -> bool {
         self.begun
     }
 
-    /// The next piece, `None` at the end.
+    /// Polls for the next piece; `None` at the end.
     pub(super) fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>> {
         self.begun = true;
         let data = ready!(self.source.as_mut().poll_data(context))?;
@@ -246,9 +257,9 @@ impl StreamedBody {
     }
 }
 
-/// What pieces come from: a file, or any [`http_body::Body`] as far as it is of use here.
+/// The source of a body's pieces: a file, or an [`http_body::Body`] without its trailers.
 pub(super) trait Source {
-    /// The next piece, `None` at the end.
+    /// Polls for the next piece; `None` at the end.
     fn poll_data(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>>;
 }
 

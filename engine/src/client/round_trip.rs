@@ -1,7 +1,7 @@
-//! One request and its response on one connection, both under way at the same time.
+//! One request and its response on one connection. Both proceed at the same time.
 //!
-//! There is no task behind it: whoever waits for the response moves the request's body on as well. Dropping a
-//! round trip anywhere closes its connection, and gives its permit to the next in the queue.
+//! A round trip has no task of its own: polling for the response also drives the upload of the request's body. Dropping
+//! a round trip at any point closes its connection and passes its permit to the next request in the queue.
 
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -17,29 +17,29 @@ use crate::proto::h1::{self, BodyLength, ResponseHead};
 use crate::runtime::{self, Timer};
 
 pub(super) struct RoundTrip {
-    // In this order: the next holder of the permit makes its connection after this one is closed.
+    // Field order matters: the connection must be closed before the permit lets its next holder open another one.
     pooled: Box<Pooled>,
     permit: Permit,
     upload: Upload,
-    /// Grows whenever the request's body moves on.
+    /// Incremented whenever the upload makes progress.
     upload_steps: u64,
 }
 
-/// What of the request is still to be sent.
+/// What remains to be sent of the request.
 pub(super) enum Upload {
-    /// Pieces that are to be made.
+    /// Pieces that the body has yet to produce.
     Streamed(StreamedBody),
-    /// All has been given to the connection.
+    /// The connection has all of it.
     Given,
-    /// The kernel has taken all.
+    /// The kernel has taken all of it.
     Sent,
-    /// The connection does not take the rest. The peer may have answered nevertheless.
+    /// The connection refuses the rest. The peer may have responded nevertheless.
     Refused,
 }
 
 impl RoundTrip {
-    /// Starts `request` on a connection, with `data` as its whole body unless that is in the request itself, or is `upload`'s to
-    /// give. The head of the response is to come within `head_limit`.
+    /// Starts `request` on a connection. `data` is its whole body, unless the body is in `request` itself or comes from
+    /// `upload`. The response's head must arrive within `head_limit`.
     pub(super) fn start(
         mut pooled: Box<Pooled>,
         permit: Permit,
@@ -59,7 +59,7 @@ impl RoundTrip {
         Ok(Self { pooled, permit, upload, upload_steps: 0 })
     }
 
-    /// Ready with the head of the response in place.
+    /// Ready when the response's head has arrived.
     pub(super) fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.poll_upload(context)?;
         match self.pooled.connection.poll_head(context) {
@@ -70,18 +70,20 @@ impl RoundTrip {
         }
     }
 
-    /// The timer of the round trip. It is that of the head until the body is waited for, and the body's then.
+    /// Returns the round trip's timer. It limits the time to the head until the caller waits for the body. From then on
+    /// it limits the body.
     pub(super) fn timer(&mut self) -> &mut Timer {
         &mut self.pooled.timer
     }
 
-    /// The next piece of the response's body; `None` at its end, when [`finish`](Self::finish) is due.
+    /// Polls for the next piece of the response's body. `None` is its end, after which the caller calls
+    /// [`finish`](Self::finish).
     pub(super) fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Piece>, Error>> {
         self.poll_upload(context)?;
         self.pooled.connection.poll_piece(context)
     }
 
-    /// The head of the response, as `http` has it, and what its body is like.
+    /// Returns the response's head as a type of `http`, and how its body is delimited.
     pub(super) fn response(&mut self) -> Result<(http::Response<()>, BodyLength), Error> {
         let response = self.pooled.connection.current_response();
         let head = response.head();
@@ -92,7 +94,8 @@ impl RoundTrip {
         Ok((converted, response.body_length()))
     }
 
-    /// Whether the peer cannot be shown to have seen the request: no byte of a response has come when the connection failed by `error`.
+    /// Returns whether no byte of a response had arrived when the connection failed with `error`. Then nothing shows
+    /// that the peer has seen the request.
     pub(super) fn is_unanswered(&self, error: &Error) -> bool {
         match error {
             Error::Closed => true,
@@ -101,18 +104,20 @@ impl RoundTrip {
         }
     }
 
-    /// A number that grows when the request's body moves on.
+    /// Returns a number that grows whenever the upload makes progress.
     pub(super) fn upload_steps(&self) -> u64 {
         self.upload_steps
     }
 
-    /// Closes the connection; the permit is good for another one.
+    /// Closes the connection. The returned permit is valid for another one.
     pub(super) fn abandon(self) -> (Permit, Upload) {
         (self.permit, self.upload)
     }
 
-    /// Gives the connection back after the end of the response. It is closed if the request has not been sent to its end: the peer has
-    /// answered without it, and would misread the next one (RFC 9112 §9.5).
+    /// Returns the connection to the pool after the end of the response.
+    ///
+    /// If the request was not sent to its end, this closes the connection instead: the peer has responded without
+    /// reading the whole request, and would misread the next one (RFC 9112 §9.5).
     pub(super) fn finish(mut self) {
         let sent = self.poll_upload(&mut Context::from_waker(Waker::noop()));
         if sent.is_ok() && matches!(self.upload, Upload::Sent) {
@@ -120,7 +125,7 @@ impl RoundTrip {
         }
     }
 
-    /// Sends what can be sent now; the task is woken when there may be more.
+    /// Sends what can be sent now. The task is woken when more can be sent.
     fn poll_upload(&mut self, context: &mut Context<'_>) -> Result<(), Error> {
         loop {
             if matches!(self.upload, Upload::Sent | Upload::Refused) {
@@ -128,7 +133,7 @@ impl RoundTrip {
             }
             match self.pooled.connection.poll_outgoing(context) {
                 Poll::Pending => return Ok(()),
-                // A peer that has closed may have answered before it did: what it said is read first.
+                // A peer that closed may have responded first, so read the response before reporting the error.
                 Poll::Ready(Err(_)) => self.upload = Upload::Refused,
                 Poll::Ready(Ok(())) => match &mut self.upload {
                     Upload::Streamed(body) => match body.poll_data(context)? {
@@ -147,16 +152,16 @@ impl RoundTrip {
     }
 }
 
-/// When `limit` from now is over, on the clock of timers.
+/// Returns the time on the clock of timers at which `limit`, counted from now, ends.
 pub(super) fn deadline_ns(limit: Duration) -> u64 {
     runtime::now_ns().saturating_add(u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// The fields of a head, copied.
+/// Copies the fields of a head.
 fn headers(head: &ResponseHead<'_>) -> Result<HeaderMap, Error> {
     let mut headers = HeaderMap::new();
     for (name, value) in head.fields() {
-        // The codec has checked both; should `http` know a rule that it does not, the peer has broken that one.
+        // The codec has checked both. If `http` has a stricter rule, report it as a protocol error of the peer.
         let refused = |part| Error::Protocol(h1::Error::Head(h1::SyntaxError { part, offset: 0 }));
         let name = HeaderName::from_bytes(name).map_err(|_| refused(h1::SyntaxPart::FieldName))?;
         let value = HeaderValue::from_bytes(value).map_err(|_| refused(h1::SyntaxPart::FieldValue))?;

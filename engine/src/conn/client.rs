@@ -1,7 +1,7 @@
-//! The client's connection: a prepared request out, a borrowed head and a body in place back.
+//! A client's HTTP/1.1 connection: it sends prepared requests and returns responses in place.
 //!
-//! Nothing is allocated per request, and nothing copied but a head that was cut by the network. What an upper layer
-//! wants to keep, it copies.
+//! A connection allocates nothing per request. Heads and bodies are borrowed from the buffers that received them; only
+//! a head that arrives in several buffers is copied. An upper layer copies what it wants to keep.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -29,10 +29,10 @@ use crate::proto::h1::{
 use crate::runtime::InlineQueue;
 use crate::stream::Stream;
 
-/// Pieces of a body below this size are copied rather than lent: a lease keeps a whole receive buffer from its worker.
+/// Minimum size of a body piece that is lent instead of copied. A lease keeps a whole receive buffer from the worker.
 const PIECE_LENT_SIZE_MIN: usize = 2 * 1024;
 
-/// How a [`Connection`] behaves.
+/// Options of a [`Connection`].
 ///
 /// ```
 /// let options = ringtide::ConnectionOptions::default().pipelining(true);
@@ -40,9 +40,10 @@ const PIECE_LENT_SIZE_MIN: usize = 2 * 1024;
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct ConnectionOptions {
-    /// What a response may be at most.
+    /// Limits on the size of a response's head and framing.
     pub limits: Limits,
-    /// Whether requests may be started before the responses to earlier ones have ended (RFC 9112 §9.3.2). The default is false.
+    /// Whether a request may start before the responses to earlier ones have ended (RFC 9112 §9.3.2). The default is
+    /// false.
     pub pipelining: bool,
 }
 
@@ -62,14 +63,17 @@ impl ConnectionOptions {
     }
 }
 
-/// A client's HTTP/1.1 connection. It belongs to the worker it was made on.
+/// A client's HTTP/1.1 connection.
+///
+/// It belongs to the worker on which it was created.
 ///
 /// ```no_run
-/// use bytes::Bytes;
-/// use ringtide::{Connection, PreparedRequest};
+/// use ringtide::bytes::Bytes;
+/// use ringtide::http::Request;
 /// use ringtide::runtime::{Worker, WorkerOptions};
+/// use ringtide::{Connection, PreparedRequest};
 ///
-/// let request = PreparedRequest::new(&http::Request::get("http://127.0.0.1:8080/").body(Bytes::new())?)?;
+/// let request = PreparedRequest::new(&Request::get("http://127.0.0.1:8080/").body(Bytes::new())?)?;
 /// let mut worker = Worker::new(&WorkerOptions::default())?;
 /// worker.block_on(async {
 ///     let address = std::net::SocketAddr::from(([127, 0, 0, 1], 8080)).into();
@@ -89,7 +93,7 @@ pub struct Connection {
     stream: Stream,
     codec: ClientCodec,
     input: Input,
-    /// Consumed by what was given out last, once the caller is done with it.
+    /// Bytes of the input that the last event covers. They are consumed once the caller is done with it.
     given: usize,
     outgoing: InlineQueue<SendBuffer>,
     in_flight: InlineQueue<InFlight>,
@@ -98,13 +102,13 @@ pub struct Connection {
     head: HeadPlace,
     first_byte_ns: u64,
     received_size: u64,
-    /// When the request of the current response was handed to the kernel.
+    /// When the request of the current response was submitted to the kernel.
     sent_ns: u64,
-    /// What of the last request's body is still to come from the caller.
+    /// What the caller still has to provide of the last request's body.
     pending_body: BodyLength,
     pipelining: bool,
     reusable: bool,
-    /// The current response, or the one before, is the last.
+    /// Set when the current response, or the one before, is the last of this connection.
     last: Option<LastResponse>,
     fence: Fence,
 }
@@ -113,26 +117,28 @@ pub struct Connection {
 enum ResponseStage {
     /// No response has begun.
     Between,
-    /// A head is expected.
+    /// The response's head is being received.
     Head,
-    /// The head has been given out, the end not.
+    /// The caller has the head; the end has not been reached.
     Body,
-    /// There was an error.
+    /// The connection has failed.
     Failed,
 }
 
-/// No send has begun with it: those that carry more than one request are not so long.
+/// Value of [`InFlight::begun_at`] while no send contains the request's first byte. It cannot be an offset: sends that
+/// carry more than one request are shorter.
 const NOT_BEGUN: u16 = u16::MAX;
 const _: () = assert!(COALESCED_SEND_SIZE_MAX < NOT_BEGUN as usize);
 
 struct InFlight {
     kind: RequestKind,
-    /// Where in the send that began it its first byte stands; [`NOT_BEGUN`] until it has been given to the stream, so that the
-    /// peer can answer.
+    /// Offset of the request's first byte in the send that contains it. [`NOT_BEGUN`] until the stream has that send;
+    /// from then on the peer can respond.
     begun_at: u16,
-    /// Its buffers in the outgoing queue.
+    /// Number of the request's buffers in the outgoing queue.
     queued: u32,
-    /// 0 until the next send tells that this one has a time.
+    /// Time of the send that contains the first byte. It stays 0 until the next send starts; meanwhile the stream knows
+    /// it.
     sent_ns: u64,
 }
 
@@ -143,20 +149,23 @@ enum HeadPlace {
     Nowhere,
     /// In the input's buffer, from this position.
     Input(usize),
-    /// Aside, as the input has moved on.
+    /// In a copy, because the input has moved on to another buffer.
     Kept(Box<[u8]>),
 }
 
-/// What [`Connection::poll_event`] found.
+/// An event that [`Connection::poll_event`] returns.
 enum Event {
     Head,
-    /// A piece of the body, by its place in the input's buffer.
+    /// A piece of the body, as a range of the input's buffer.
     Data(Range<usize>),
     End,
 }
 
 impl Connection {
-    /// Connects to `address`, with the default options. Cancel-safe; no timeout of its own.
+    /// Connects to `address` with the default options. There is no time limit.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: dropping the future abandons the connect.
     ///
     /// # Errors
     /// [`Error::Connect`]. Nothing is left open.
@@ -167,8 +176,10 @@ impl Connection {
         }
     }
 
-    /// A connection over `stream`, which nothing has been sent on yet. It receives from now on, so that what the peer does before it is asked is
-    /// noticed with the worker's next turn.
+    /// Creates a connection over `stream`, on which nothing may have been sent yet.
+    ///
+    /// The connection starts to receive now. So by the end of the worker's next turn it knows what the peer did before
+    /// the first request.
     pub fn new(mut stream: Stream, options: &ConnectionOptions) -> Self {
         let reusable = stream.watch().is_ok();
         Self {
@@ -192,14 +203,17 @@ impl Connection {
         }
     }
 
-    /// Sends `request` and waits for the head of its response; what is left of the response before is read and dropped first.
+    /// Sends `request` and waits for the head of its response.
     ///
-    /// Not cancel-safe: a request that was begun is answered, so after a dropped future the connection has that response
-    /// [in flight](Self::in_flight).
+    /// If the previous response has not been read to its end, this first reads and drops the rest.
+    ///
+    /// # Cancel safety
+    /// Not cancel-safe: the peer responds to a request that has started. After a dropped future, the connection has
+    /// that response [in flight](Self::in_flight).
     ///
     /// # Errors
-    /// [`RequestError::Busy`] and [`RequestError::NotReusable`] leave everything as it was. After any other the connection
-    /// is to be dropped.
+    /// [`RequestError::Busy`] and [`RequestError::NotReusable`] leave everything unchanged. After any other error the
+    /// caller must drop the connection.
     pub async fn send(&mut self, request: &PreparedRequest) -> Result<Response<'_>, Error> {
         if self.stage == ResponseStage::Body {
             self.poll_discard_rest().await?;
@@ -208,12 +222,17 @@ impl Connection {
         self.response().await
     }
 
-    /// Starts `request` and returns at once; it goes out with the worker's next turn, together with those started beside it.
+    /// Starts `request` and returns at once.
+    ///
+    /// The worker's next turn sends it, together with the requests of other connections.
     ///
     /// # Errors
-    /// [`RequestError::Busy`] when the response before has not ended and the connection does not pipeline, or pipelines as many as
-    /// [`PIPELINED_MAX`], or when the body of the request before has not been [finished](Self::finish_body); [`RequestError::NotReusable`]
-    /// when it is not [reusable](Self::is_reusable). Nothing has changed.
+    /// The first two leave the connection unchanged.
+    /// - [`RequestError::Busy`]: the previous response has not ended and the connection does not pipeline; or it
+    ///   pipelines, and [`PIPELINED_MAX`] requests are in flight; or the previous request's body has not been
+    ///   [finished](Self::finish_body).
+    /// - [`RequestError::NotReusable`]: the connection is not [reusable](Self::is_reusable).
+    /// - [`Error::Network`]: the connection has failed. The caller must drop it.
     #[inline]
     pub fn start(&mut self, request: &PreparedRequest) -> Result<(), Error> {
         let is_full =
@@ -227,7 +246,8 @@ impl Connection {
         self.pending_body = request.pending_body();
         let mut in_flight = InFlight { kind: request.kind(), begun_at: NOT_BEGUN, queued: 0, sent_ns: 0 };
         match request.as_static() {
-            // Alone on the wire, so the response is the proof that it arrived.
+            // Nothing else is queued or in flight, and the caller waits for the response rather than for this send. So the
+            // send needs no completion on success.
             Some(bytes)
                 if !self.pipelining && bytes.len() <= SKIP_SUCCESS_SEND_SIZE_MAX && self.is_drained() =>
             {
@@ -240,27 +260,35 @@ impl Connection {
             }
         }
         self.in_flight.push_back(in_flight);
-        // RFC 9112 §9.6: none follows one with "close".
+        // RFC 9112 §9.6: no request may follow one with "close".
         self.reusable = !request.closes();
         Ok(())
     }
 
-    /// Waits for the head of the next response, interim ones (1xx) passed over. What is left of the response before is read and
-    /// dropped first. Cancel-safe.
+    /// Waits for the head of the next final response. Interim responses (1xx) are skipped.
+    ///
+    /// If the previous response has not been read to its end, this first reads and drops the rest.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: a later call continues where a dropped future stopped.
     ///
     /// # Errors
-    /// [`RequestError::NotReusable`] when no request is in flight. [`Error::Unanswered`] when an earlier response was the last. After that, and
-    /// after any other, the connection is to be dropped.
+    /// After an error the caller must drop the connection, unless no request was in flight.
+    /// - [`RequestError::NotReusable`]: no request is in flight, or an earlier error was final.
+    /// - [`Error::Unanswered`]: an earlier response was the last.
+    /// - Any other error: the response cannot be received.
     pub async fn response(&mut self) -> Result<Response<'_>, Error> {
         poll_fn(|context| self.poll_head(context)).await?;
         Ok(Response { connection: self })
     }
 
-    /// Reads the next response to its end and drops its body; for futures written by hand. Nothing is lost when it is not polled
-    /// again: what was read so far counts.
+    /// Polls the next response to its end and drops its body.
+    ///
+    /// Use this in futures written by hand. A caller that stops polling loses nothing: a later call continues where the
+    /// last one stopped.
     ///
     /// # Errors
-    /// As [`response`](Self::response).
+    /// As for [`response`](Self::response).
     #[inline]
     pub fn poll_exchange(&mut self, context: &mut Context<'_>) -> Poll<Result<CompletedExchange, Error>> {
         if self.stage != ResponseStage::Body {
@@ -275,8 +303,10 @@ impl Connection {
         Poll::Ready(Ok(CompletedExchange { status: meta.status(), timing, end_ns }))
     }
 
-    /// When each request that is in flight was handed to the kernel, in order; `None` for those of which it has not taken a byte.
-    /// Of a send that is still under way, all counts as taken; [`abort`](Self::abort) knows better.
+    /// Returns when each request in flight was submitted to the kernel, in order. `None` means that the kernel has
+    /// taken no byte of it.
+    ///
+    /// While a send is in flight, this counts all of it as taken. [`abort`](Self::abort) returns exact results.
     pub fn in_flight_sent_ns(&self) -> impl Iterator<Item = Option<u64>> {
         let last_ns = self.stream.sent_at_ns();
         let taken_size = self.stream.failed_send_size().unwrap_or(usize::MAX);
@@ -287,26 +317,31 @@ impl Connection {
         })
     }
 
-    /// Sends no more, closes, and tells what was sent. For this it waits until the kernel has let go of the send under way, which is not the
-    /// peer's to delay. Dropping the future closes as well.
+    /// Stops sending, closes the connection, and returns what was sent.
     ///
-    /// With pipelining, what was sent is left to be read: only the sending half is closed at once, and the rest when the peer has closed, or
-    /// after a second ([`runtime::sockets_closing`](crate::runtime::sockets_closing)), or when more than `closing_max` of the worker wait so.
-    /// Closing with answers unread would reset the connection, and the peer's kernel then drops what it has not read yet
-    /// (RFC 9112 §9.6).
+    /// This waits until the kernel has released the send in flight. The peer cannot delay that.
+    ///
+    /// If the connection pipelines and requests are in flight, this closes only the sending half at once, so that the
+    /// peer can read what was sent. The rest closes when the peer has closed, or after a second, or when more than
+    /// `closing_max` connections of the worker wait in this way
+    /// ([`runtime::sockets_closing`](crate::runtime::sockets_closing)). Closing with unread responses would reset the
+    /// connection, and the peer's kernel would then drop what the peer has not read yet (RFC 9112 §9.6).
+    ///
+    /// # Cancel safety
+    /// Dropping the future also closes the connection.
     pub async fn abort(mut self, closing_max: usize) -> Aborted {
         if self.stream.is_unsent() {
-            // It has no time before that.
+            // The send has no timestamp before the next turn.
             crate::runtime::yield_now().await;
         }
         if self.stream.is_sending() {
             self.stream.cancel_send();
-            // How it ended is asked for below.
+            // The code below asks how it ended.
             let _ = poll_fn(|context| self.stream.poll_sent(context)).await;
         }
         let sent_ns: Vec<_> = self.in_flight_sent_ns().collect();
         let last = sent_ns.iter().rposition(Option::is_some).and_then(|at| self.in_flight.iter().nth(at));
-        // Those with a time of their own were begun by an earlier send.
+        // A request with its own time began in an earlier send.
         let cut_size = match (self.stream.failed_send_size(), last) {
             (Some(taken_size), Some(&InFlight { begun_at, sent_ns: 0, .. })) => {
                 Some(taken_size - usize::from(begun_at))
@@ -319,38 +354,45 @@ impl Connection {
         Aborted { sent_ns, cut_size }
     }
 
-    /// Bytes that have been received so far, heads and framing included.
+    /// Returns the number of bytes received so far, including heads and framing.
     #[inline]
     pub fn received_size(&self) -> u64 {
         self.received_size
     }
 
-    /// Of those, the bytes behind the responses that were read: what has arrived of the next ones.
+    /// Returns the number of received bytes that follow the responses read so far. They belong to the next responses.
     pub fn unread_size(&self) -> usize {
         self.input.bytes().len() - self.given
     }
 
-    /// Leaves the connection to be closed by the peer, who said that it would, and closes it itself only when the peer does not do so within a
-    /// second, or when more than [`CLOSE_AFTER_PEER_MAX`] of the worker wait so. The side that closes first keeps the port occupied for a minute (`TIME_WAIT`, RFC 9293 §3.6.1); that
-    /// shall not be the side that opens many.
+    /// Waits in the background for the peer to close, then closes.
+    ///
+    /// Use this when the peer has announced that it will close. The connection closes on its own after a second, or
+    /// earlier when more than [`CLOSE_AFTER_PEER_MAX`] connections of the worker wait in this way.
+    ///
+    /// The side that closes first keeps the port occupied for a minute (`TIME_WAIT`, RFC 9293 §3.6.1). The side that
+    /// opens many connections should avoid that.
     pub fn close_after_peer(self) {
         self.stream.close_after_peer(CLOSE_AFTER_PEER_MAX);
     }
 
-    /// Requests that were started and whose responses have not ended.
+    /// Returns the number of requests that were started and whose responses have not ended.
     #[inline]
     pub fn in_flight(&self) -> usize {
         self.in_flight.len()
     }
 
-    /// Whether the peer has sent something before it was asked for the first time, and has not closed behind it: an HTTP server may say that it
-    /// waits no longer (408), and nothing else.
+    /// Returns whether the peer sent something before the first request and has not closed since.
+    ///
+    /// An HTTP server has only one reason to do so: it reports that it stops waiting for a request (408).
     pub fn has_peer_spoken_first(&self) -> bool {
         self.received_size == 0 && self.in_flight.is_empty() && self.stream.has_unread()
     }
 
-    /// Whether another request may be started, as far as is known without asking the peer: it has not announced that it will close, was not
-    /// asked to, has not closed, and has sent nothing that was not asked for. That can change at any time.
+    /// Returns whether another request may be started, as far as is known without asking the peer.
+    ///
+    /// It is false if either side announced that it will close, if the peer has closed, or if the peer sent something
+    /// unsolicited. The result can change at any time.
     #[inline]
     pub fn is_reusable(&self) -> bool {
         self.reusable
@@ -358,61 +400,72 @@ impl Connection {
                 || (self.input.bytes().len() == self.given && !self.stream.has_news()))
     }
 
-    /// Sends a piece of the body of the request that was started last, with chunk framing if it has no announced
-    /// length; returns when the kernel has taken it. Not cancel-safe: how much was sent is not known.
+    /// Sends a piece of the last started request's body, and returns when the kernel has taken it.
+    ///
+    /// If the body has no announced length, this adds the chunk framing.
+    ///
+    /// # Cancel safety
+    /// Not cancel-safe: after a dropped future it is unknown how much was sent.
     ///
     /// # Errors
-    /// [`RequestError::BodyLength`] for more than was announced, after which the connection is to be dropped.
-    /// [`Error::Network`] when the peer is gone; it may have answered before it went.
+    /// - [`RequestError::BodyLength`]: the caller sent more than was announced. The caller must then drop the
+    ///   connection.
+    /// - [`Error::Unanswered`]: the response to an earlier request was the last. Nothing was sent.
+    /// - [`Error::Network`]: the peer is gone. It may have responded before.
     pub async fn send_data(&mut self, data: Bytes) -> Result<(), Error> {
         self.queue_data(data)?;
         poll_fn(|context| self.poll_outgoing(context)).await
     }
 
-    /// Ends the body of the request that was started last; returns when the kernel has taken all of it. Cancel-safe: the body has ended with
-    /// the first poll, and what is not sent by then goes out with another call, or while the response is waited for.
+    /// Ends the last started request's body, and returns when the kernel has taken all of it.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: the first poll ends the body. What is not sent by then is sent by the next call, or while the
+    /// response is awaited.
     ///
     /// # Errors
-    /// [`RequestError::BodyLength`] for less than was announced, after which the connection is to be dropped. [`Error::Network`] as
-    /// [`send_data`](Self::send_data).
+    /// - [`RequestError::BodyLength`]: the caller sent less than was announced. The caller must then drop the
+    ///   connection.
+    /// - [`Error::Network`]: as for [`send_data`](Self::send_data).
     pub async fn finish_body(&mut self) -> Result<(), Error> {
         self.queue_body_end()?;
         poll_fn(|context| self.poll_outgoing(context)).await
     }
 
-    /// The stream's address at the other end.
+    /// Returns the peer's address.
     ///
     /// # Errors
-    /// As getpeername(2).
+    /// As for getpeername(2).
     pub fn peer_address(&self) -> io::Result<Address> {
         self.stream.peer_address()
     }
 
-    /// Has what the peer does noticed while the connection is idle, so that [`is_reusable`](Self::is_reusable) is up to date. After the first
-    /// response it is so anyway.
+    /// Watches the peer while the connection is idle, so that [`is_reusable`](Self::is_reusable) is up to date.
+    ///
+    /// After the first response the connection does so in any case.
     pub fn watch(&mut self) {
         if self.stream.watch().is_err() {
             self.reusable = false;
         }
     }
 
-    /// Whether any byte of a response to the request in flight has been seen.
+    /// Returns whether any byte of a response to the request in flight has arrived.
     pub(crate) fn has_response_begun(&self) -> bool {
         !self.codec.is_idle()
     }
 
-    /// The worker's [`runtime::turn_time_ns`](crate::runtime::turn_time_ns).
+    /// Returns the worker's [`runtime::turn_time_ns`](crate::runtime::turn_time_ns).
     pub(crate) fn turn_time_ns(&self) -> u64 {
         self.stream.turn_time_ns()
     }
 
-    /// The response whose head [`poll_head`](Self::poll_head) has found.
+    /// Returns the response whose head [`poll_head`](Self::poll_head) has found.
     pub(crate) fn current_response(&mut self) -> Response<'_> {
         Response { connection: self }
     }
 
-    /// The next piece of the body, to be kept; `None` at the end of the response, after which no buffer is held. The head is
-    /// gone from the first call on.
+    /// Polls for the next piece of the body, which the caller may keep. `None` is the end of the response; the
+    /// connection then holds no buffer. The first call discards the head.
     pub(crate) fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Piece>, Error>> {
         self.head = HeadPlace::Nowhere;
         let Some(range) = ready!(self.poll_data(context))? else {
@@ -474,17 +527,17 @@ impl Connection {
         Ok(())
     }
 
-    /// Hands what was started to the stream; ready when the kernel has taken all of it.
+    /// Passes queued buffers to the stream. Ready when the kernel has taken all of them.
     pub(crate) fn poll_outgoing(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
-            // After a failure this says so again, and nothing more is sent.
+            // After a failure this fails again, and sends nothing more.
             ready!(self.stream.poll_sent(context)).map_err(Error::Network)?;
             let Some(buffer) = self.next_outgoing() else { return Poll::Ready(Ok(())) };
             self.stream.start_send(buffer).map_err(Error::Network)?;
         }
     }
 
-    /// Puts a piece of the body of the request that was started last behind what waits to be sent.
+    /// Queues a piece of the last started request's body.
     fn queue(&mut self, buffer: SendBuffer) {
         self.outgoing.push_back(buffer);
         if let Some(request) = self.in_flight.iter_mut().next_back() {
@@ -492,7 +545,7 @@ impl Connection {
         }
     }
 
-    /// What is to be sent next, small buffers together. The requests that begin with it are marked so.
+    /// Takes the next buffer to send and joins small ones. Marks the requests that begin in it.
     fn next_outgoing(&mut self) -> Option<SendBuffer> {
         if self.outgoing.is_empty() {
             return None;
@@ -501,13 +554,14 @@ impl Connection {
         let previous_ns = self.stream.sent_at_ns();
         let mut queued = 0;
         for request in self.in_flight.iter_mut() {
-            // Those of the send before have their time by now; those that go with this one get theirs with the next.
+            // Requests of the previous send get its time now. Requests of this send get theirs when the next one
+            // starts.
             if request.begun_at != NOT_BEGUN && request.sent_ns == 0 {
                 request.sent_ns = previous_ns;
             }
             queued += request.queued as usize;
         }
-        // In front stand pieces of a request that was answered before it was sent whole.
+        // At the front of the queue are pieces of requests whose responses ended before they were sent whole.
         let mut answered = self.outgoing.len() - queued;
         let mut requests = self.in_flight.iter_mut().filter(|request| request.queued > 0);
         let mut current: Option<&mut InFlight> = None;
@@ -543,9 +597,9 @@ impl Connection {
         together
     }
 
-    /// Notes what has been received and not been taken for a response when requests are about to be sent.
+    /// Before requests are sent: records what has been received and not yet been assigned to a response.
     fn raise_fence(&mut self) {
-        // Without pipelining none is sent then, see `is_reusable`.
+        // Without pipelining no request is sent while there is such data, see `is_reusable`.
         if self.pipelining {
             let has_rest = self.input.bytes().len() > self.given;
             let begun = self.in_flight.iter().take_while(|request| request.begun_at != NOT_BEGUN).count();
@@ -562,7 +616,7 @@ impl Connection {
         poll_fn(|context| self.poll_end(context)).await
     }
 
-    /// Ready with the head of the next response in place.
+    /// Ready when the head of the next response has arrived.
     #[inline]
     pub(crate) fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if self.stage == ResponseStage::Body {
@@ -576,12 +630,12 @@ impl Connection {
         }
         match ready!(self.poll_event(context))? {
             Event::Head => Poll::Ready(Ok(())),
-            // No message begins with these.
+            // A message cannot begin with these.
             Event::Data(_) | Event::End => Poll::Ready(Err(h1::Error::Failed.into())),
         }
     }
 
-    /// Ready at the end of the response, whose body is dropped.
+    /// Ready at the end of the response. Drops its body.
     #[inline]
     fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         while self.stage == ResponseStage::Body {
@@ -590,7 +644,7 @@ impl Connection {
         Poll::Ready(Ok(()))
     }
 
-    /// The next piece of the body; `None` at the end of the response.
+    /// Polls for the next piece of the body; `None` at the end of the response.
     #[inline]
     fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Range<usize>>, Error>> {
         if self.stage != ResponseStage::Body {
@@ -599,12 +653,12 @@ impl Connection {
         match ready!(self.poll_event(context))? {
             Event::Data(range) => Poll::Ready(Ok(Some(range))),
             Event::End => Poll::Ready(Ok(None)),
-            // No message has another.
+            // A message has only one head.
             Event::Head => Poll::Ready(Err(h1::Error::Failed.into())),
         }
     }
 
-    /// Reads on until there is something to tell. An error is final.
+    /// Reads until there is an event. An error is final.
     #[inline]
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, Error>> {
         let outcome = self.poll_event_inner(context);
@@ -618,7 +672,7 @@ impl Connection {
     #[inline]
     fn poll_event_inner(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, Error>> {
         if !self.outgoing.is_empty() || (self.pipelining && self.stream.is_sending()) {
-            // A peer that cannot be sent to may still have answered; what it says, or its end, is read below.
+            // If sending fails, the peer may still have responded. So ignore the error here and read first.
             let _ = self.poll_outgoing(context);
         }
         self.input.consume(mem::take(&mut self.given));
@@ -686,7 +740,7 @@ impl Connection {
         }
     }
 
-    /// The first byte of a response is there, or the end of the stream in its place.
+    /// Begins a response, at its first byte or at the end of the stream in its place.
     #[inline]
     fn begin(&mut self) -> Result<(), Error> {
         let fenced = !self.fence.admits() && !self.input.bytes().is_empty();
@@ -698,7 +752,7 @@ impl Connection {
                 self.stage = ResponseStage::Head;
                 Ok(())
             }
-            // A response to what had not been asked.
+            // The peer sent this before it could have received a request for it.
             _ if !self.input.bytes().is_empty() => Err(Error::Protocol(h1::Error::UnexpectedBytes)),
             _ => Err(Error::Closed),
         }
@@ -712,13 +766,14 @@ impl Connection {
         if !reusable {
             self.last.get_or_insert(LastResponse::Implied);
         }
-        // A peer that answers before it has the whole request will misread the rest.
+        // A peer that responds before it has the whole request will misread the rest.
         let unsent =
             self.in_flight.is_empty() && (self.pending_body != BodyLength::None || !self.outgoing.is_empty());
         self.reusable &= reusable && !unsent;
     }
 
-    /// The response whose head is there is the last. RFC 9112 §9.6: nothing more is sent but what belongs to its own request.
+    /// Records that the current response is the last. From then on, only the rest of its own request is sent (RFC 9112
+    /// §9.6).
     fn note_last(&mut self) {
         self.reusable = false;
         self.last = Some(if self.codec.is_upgraded() {
@@ -743,7 +798,7 @@ impl Connection {
         }
     }
 
-    /// Copies the current head aside before its buffer goes.
+    /// Copies the current head before its buffer is released.
     #[inline]
     fn keep_head(&mut self) {
         if let (HeadPlace::Input(position), ResponseStage::Body, Some(meta)) =
@@ -754,7 +809,7 @@ impl Connection {
         }
     }
 
-    /// Gives buffers back once a response is done with.
+    /// Releases the buffers once a response is done.
     #[inline]
     fn tidy(&mut self) {
         if matches!(self.stage, ResponseStage::Between | ResponseStage::Failed) {
@@ -775,53 +830,60 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// A response: its head, and its body piece by piece, both in the buffers that they arrived in. Dropping it before its end leaves the
-/// rest to be read by the connection's next use.
+/// A response, borrowed from the buffers in which it arrived: its head, then its body piece by piece.
+///
+/// After a response is dropped before its end, the next use of the connection reads and drops the rest.
 pub struct Response<'c> {
     connection: &'c mut Connection,
 }
 
 impl Response<'_> {
-    /// The status code.
+    /// Returns the status code.
     #[inline]
     pub fn status(&self) -> StatusCode {
         self.meta().status()
     }
 
-    /// The head, with its fields.
+    /// Returns the head with its fields.
     pub fn head(&self) -> ResponseHead<'_> {
         let bytes = match &self.connection.head {
             HeadPlace::Input(position) => &self.connection.input.buffer()[*position..],
             HeadPlace::Kept(bytes) => bytes,
-            HeadPlace::Nowhere => unreachable!("a head stays as long as its response"),
+            HeadPlace::Nowhere => unreachable!("a head is kept as long as its response"),
         };
         ResponseHead::from_parts(bytes, self.meta())
     }
 
-    /// How the length of the body is told.
+    /// Returns how the length of the body is delimited.
     pub fn body_length(&self) -> BodyLength {
         self.connection.codec.body_length()
     }
 
-    /// When the request was sent and the response began.
+    /// Returns when the request was sent and when the response began.
     #[inline]
     pub fn timing(&self) -> Timing {
         Timing { sent_ns: self.connection.sent_ns, first_byte_ns: self.connection.first_byte_ns }
     }
 
-    /// The next piece of the body, never empty, without its framing; `None` when the response has ended. Cancel-safe.
+    /// Returns the next piece of the body without its framing, or `None` when the response has ended. A piece is never
+    /// empty.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: a dropped future loses no data.
     ///
     /// # Errors
-    /// When the response cannot be finished; the connection is to be dropped.
+    /// The response cannot be completed. The caller must drop the connection.
     pub async fn data(&mut self) -> Result<Option<&[u8]>, Error> {
         let range = poll_fn(|context| self.connection.poll_data(context)).await?;
         Ok(range.map(|range| &self.connection.input.buffer()[range]))
     }
 
-    /// As [`data`](Self::data), for futures written by hand; the piece is seen by `take`.
+    /// Polls for the next piece as [`data`](Self::data) does, and passes it to `take`.
+    ///
+    /// Use this in futures written by hand.
     ///
     /// # Errors
-    /// As [`data`](Self::data).
+    /// As for [`data`](Self::data).
     pub fn poll_data<T>(
         &mut self,
         context: &mut Context<'_>,
@@ -831,10 +893,13 @@ impl Response<'_> {
         Poll::Ready(Ok(range.map(|range| take(&self.connection.input.buffer()[range]))))
     }
 
-    /// Reads the rest of the body and drops it, and gives its size. Cancel-safe; the size is then lost.
+    /// Reads and drops the rest of the body, and returns its size in bytes.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe, but a dropped future loses the size.
     ///
     /// # Errors
-    /// As [`data`](Self::data).
+    /// As for [`data`](Self::data).
     pub async fn discard(&mut self) -> Result<u64, Error> {
         let mut size = 0;
         poll_fn(|context| {
@@ -846,11 +911,15 @@ impl Response<'_> {
         .await
     }
 
-    /// Reads the rest of the body into memory, at most `size_max` bytes of it; `None` if it is larger. What was read to find that out is
-    /// lost then, and what follows is still to be read. Not cancel-safe: what was read is lost.
+    /// Reads the rest of the body into memory, up to `size_max` bytes. Returns `None` if it is larger.
+    ///
+    /// In that case, what was read so far is lost, and the caller can still read what follows.
+    ///
+    /// # Cancel safety
+    /// Not cancel-safe: a dropped future loses what it has read.
     ///
     /// # Errors
-    /// As [`data`](Self::data).
+    /// As for [`data`](Self::data).
     pub async fn body(&mut self, size_max: usize) -> Result<Option<Vec<u8>>, Error> {
         let mut body = Vec::new();
         while let Some(piece) = self.data().await? {
@@ -864,7 +933,7 @@ impl Response<'_> {
 
     #[inline]
     fn meta(&self) -> ResponseMeta {
-        self.connection.meta.expect("a response is made when its head is there")
+        self.connection.meta.expect("a `Response` is created after its head has arrived")
     }
 }
 

@@ -1,9 +1,11 @@
-//! What may be given as the bytes of an answer.
+//! The bytes of a response's body.
 
 use bytes::Bytes;
 
-/// Bytes of an answer, made from what there is: `&str`, `&[u8]`, `String`, `Vec<u8>`, [`Bytes`], or references to these. What is
-/// borrowed is copied; what is owned is sent as it is where it is much. [`Bytes::from_static`] has a large constant sent uncopied.
+/// Bytes of a response, converted from `&str`, `&[u8]`, `String`, `Vec<u8>`, [`Bytes`], or a reference to one of these.
+///
+/// Borrowed bytes are copied. Owned bytes are sent without a copy if they are large. To send a large constant without a
+/// copy, use [`Bytes::from_static`].
 #[derive(Debug)]
 pub struct Content<'b>(Inner<'b>);
 
@@ -22,7 +24,7 @@ impl Content<'_> {
         }
     }
 
-    /// The same with memory of its own.
+    /// Converts borrowed bytes to owned ones.
     pub(super) fn into_owned(self) -> Bytes {
         match self.0 {
             Inner::Borrowed(bytes) => Bytes::copy_from_slice(bytes),

@@ -1,4 +1,4 @@
-//! The `Date` field (RFC 9110 §6.6.1), made once a second for each worker.
+//! The `Date` field (RFC 9110 §6.6.1), formatted once per second on each worker.
 
 use std::cell::RefCell;
 use std::io::Write;
@@ -6,12 +6,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// "Date: Sun, 06 Nov 1994 08:49:37 GMT" with its line end.
+/// Size of `Date: Sun, 06 Nov 1994 08:49:37 GMT` with its line end.
 const LINE_SIZE: usize = 37;
 
 struct Cache {
     line: [u8; LINE_SIZE],
-    /// On the worker's clock: then the next second begins.
+    /// When the next second begins, on the worker's clock.
     valid_until_ns: u64,
 }
 
@@ -19,11 +19,11 @@ thread_local! {
     static CACHE: RefCell<Cache> = const { RefCell::new(Cache { line: [0; LINE_SIZE], valid_until_ns: 0 }) };
 }
 
-/// Appends the field line. `now_ns` is the time on the worker's clock, which need not be exact.
+/// Appends the field line. `now_ns` is the time on the worker's clock. It need not be exact.
 #[inline]
 pub(super) fn push_date(out: &mut Vec<u8>, now_ns: u64) {
     CACHE.with_borrow_mut(|cache| {
-        // The second comparison is for a thread whose next worker has another clock.
+        // The second comparison covers a thread whose next worker has another clock.
         if now_ns >= cache.valid_until_ns || now_ns + SECOND_NS < cache.valid_until_ns {
             cache.renew(now_ns, SystemTime::now());
         }
@@ -50,7 +50,7 @@ mod tests {
     #[test]
     fn a_date_lasts_until_its_second_is_over() {
         let mut cache = Cache { line: [0; LINE_SIZE], valid_until_ns: 0 };
-        // The example of RFC 9110 §5.6.7, and a quarter of a second.
+        // The example of RFC 9110 §5.6.7, plus a quarter of a second.
         let moment = UNIX_EPOCH + Duration::from_millis(784_111_777_250);
         cache.renew(5 * SECOND_NS, moment);
         assert_eq!(&cache.line, b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n");
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_appended_is_a_field_line() {
+    fn push_date_appends_a_field_line() {
         let mut out = Vec::new();
         push_date(&mut out, 0);
         push_date(&mut out, 1);

@@ -1,4 +1,4 @@
-//! One request and its answer, as a handler sees them.
+//! One request and its response, as a handler sees them.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -16,13 +16,16 @@ use super::wire::Answer;
 use crate::error::{Error, RequestError};
 use crate::proto::h1::{self, BodyLength, ChunkHeader, RequestHead, Version};
 
-/// A request that wants an answer: its head, and its body piece by piece, both in the buffers that they arrived in.
+/// A request that waits for its response.
 ///
-/// It is answered by [`respond`](Self::respond) or [`respond_with`](Self::respond_with), at once and whole, or by
-/// [`stream`](Self::stream) and piece by piece. The body need not be read before; what is left of it is read and dropped if it is little, and ends the connection if
-/// it is much. Dropped without an answer, it ends the connection.
+/// The head and the pieces of the body are borrowed from the buffers in which they arrived.
 ///
-/// A handler that takes an upload of any size, with no more of it in memory than what has just arrived:
+/// To respond at once with a whole response, call [`respond`](Self::respond) or [`respond_with`](Self::respond_with).
+/// To send a response piece by piece, call [`stream`](Self::stream). A handler need not read the request's body first.
+/// The connection reads and drops the rest if it is small, and closes if it is large. Dropping an exchange without a
+/// response closes the connection.
+///
+/// This handler takes an upload of any size, and holds only the piece in memory that has just arrived:
 ///
 /// ```
 /// use ringtide::Error;
@@ -41,46 +44,55 @@ pub struct Exchange<'c> {
     connection: &'c mut ServerConnection,
 }
 
-/// The proof that a request was answered to its end.
+/// The proof that a handler has sent a complete response, or has disconnected.
 #[derive(Debug)]
-#[must_use = "it is what a handler returns"]
+#[must_use = "a handler must return it"]
 pub struct Answered(());
 
 impl<'c> Exchange<'c> {
-    /// The head.
+    /// Returns the head of the request.
     #[inline]
     pub fn head(&self) -> RequestHead<'_> {
         self.connection.request_head()
     }
 
-    /// How the length of the request's body is told.
+    /// Returns how the length of the request's body is delimited.
     pub fn body_length(&self) -> BodyLength {
         self.connection.body_length()
     }
 
-    /// The address at the other end.
+    /// Returns the peer's address.
     ///
     /// # Errors
-    /// As getpeername(2).
+    /// As for getpeername(2).
     pub fn peer_address(&self) -> io::Result<Address> {
         self.connection.peer_address()
     }
 
-    /// The next piece of the request's body, never empty, without its framing; `None` when the request has ended. The first
-    /// call tells a peer that waits for it to go on (`100 Continue`). Trailer fields are read and dropped. Cancel-safe.
+    /// Returns the next piece of the request's body without its framing, or `None` when the request has ended. A piece
+    /// is never empty.
+    ///
+    /// If the peer waits for `100 Continue`, the first call sends it. Trailer fields are read and dropped.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: a dropped future loses no data.
     ///
     /// # Errors
-    /// When the request cannot be read to its end; the connection ends with this exchange. A handler that returns the error has the
-    /// peer told what was wrong.
+    /// The request cannot be read to its end. The connection closes after this exchange. If the handler returns the
+    /// error, the peer receives a response that describes it.
     pub async fn data(&mut self) -> Result<Option<&[u8]>, Error> {
         data(self.connection).await
     }
 
-    /// Reads the rest of the body into memory, at most `size_max` bytes of it; `None` if it is larger. What was read to find that
-    /// out is lost then, and what follows is still to be read. Not cancel-safe: what was read is lost.
+    /// Reads the rest of the body into memory, up to `size_max` bytes. Returns `None` if it is larger.
+    ///
+    /// In that case, what was read so far is lost, and the caller can still read what follows.
+    ///
+    /// # Cancel safety
+    /// Not cancel-safe: a dropped future loses what it has read.
     ///
     /// # Errors
-    /// As [`data`](Self::data).
+    /// As for [`data`](Self::data).
     pub async fn body(&mut self, size_max: usize) -> Result<Option<Vec<u8>>, Error> {
         let mut body = Vec::new();
         while let Some(piece) = self.data().await? {
@@ -92,9 +104,11 @@ impl<'c> Exchange<'c> {
         Ok(Some(body))
     }
 
-    /// Answers with a status, fields and a body, at once and whole. `Date`, `Connection` and `Content-Length` are added; the last is not
-    /// with status 204 and 304. It leaves when the handler has ended, together with those to the pipelined requests around
-    /// it. A response to HEAD is sent without its body.
+    /// Responds with a status, header fields and a whole body.
+    ///
+    /// This adds `Date`, `Connection` where it is needed, and `Content-Length` except for status 204 and 304. The
+    /// response is sent after the handler returns, in one send with the responses to the pipelined requests around it.
+    /// A response to HEAD is sent without its body.
     ///
     /// ```
     /// use ringtide::Error;
@@ -108,12 +122,14 @@ impl<'c> Exchange<'c> {
     /// }
     /// ```
     ///
-    /// Names and values are text here. Those of other types go into a [`PreparedResponse`].
+    /// Field names and values are text here. For other types, use a [`PreparedResponse`].
     ///
     /// # Errors
-    /// [`RequestError::Head`] when a field holds what would be read as something else, or frames the message, or when a `body` that is
-    /// not empty is given with a status that has none (204, 205, 304): it is not dropped silently. Nothing was answered; a handler that
-    /// returns the error has the client answered with 500.
+    /// [`RequestError::Head`] in these cases:
+    /// - A field has bytes that the peer could read as something else, or it sets the message's framing.
+    /// - `body` is not empty but the status allows none (204, 205, 304). The body is not dropped silently.
+    ///
+    /// Nothing was sent. If the handler returns the error, the client receives a response with status 500.
     pub fn respond<'b>(
         self,
         status: StatusCode,
@@ -133,7 +149,7 @@ impl<'c> Exchange<'c> {
         Ok(Answered(()))
     }
 
-    /// Answers with a response that was encoded before. It leaves as that of [`respond`](Self::respond).
+    /// Responds with a response that was encoded before. It is sent like that of [`respond`](Self::respond).
     #[inline]
     pub fn respond_with(self, response: &PreparedResponse) -> Answered {
         let connection = self.connection;
@@ -147,12 +163,18 @@ impl<'c> Exchange<'c> {
         Answered(())
     }
 
-    /// Begins an answer whose body follows through [`Responder::send`]: `length` bytes of it, or chunked when that is `None`. A client of
-    /// HTTP/1.0, which knows no chunks, is told the end by the end of the connection. Fields are as with [`respond`](Self::respond).
+    /// Begins a response whose body the caller sends with [`Responder::send`].
+    ///
+    /// The body has `length` bytes, or is sent in chunks if `length` is `None`. An HTTP/1.0 client does not understand
+    /// chunks, so for it the end of the connection marks the end of the body. Fields work as for
+    /// [`respond`](Self::respond).
     ///
     /// # Errors
-    /// [`RequestError::Head`] when a field holds what would be read as something else, or the status is one that has no body (204, 205,
-    /// 304), whatever `length` is. The exchange is dropped unanswered.
+    /// [`RequestError::Head`] in these cases:
+    /// - A field has bytes that the peer could read as something else, or it sets the message's framing.
+    /// - The status allows no body (204, 205, 304). This holds for every `length`, even 0.
+    ///
+    /// Nothing was sent, and the exchange is dropped without a response.
     pub fn stream(
         self,
         status: StatusCode,
@@ -172,38 +194,50 @@ impl<'c> Exchange<'c> {
         Ok(Responder { connection, left: length, has_body })
     }
 
-    /// Ends the connection without an answer.
+    /// Closes the connection without a response.
     pub fn disconnect(self) -> Answered {
         self.connection.disconnect();
         Answered(())
     }
 }
 
-// Here, as an exchange knows its connection, and not the other way round.
+// This is here because an exchange depends on its connection, not the reverse.
 impl ServerConnection {
-    /// The next request; `None` when there will be none: the peer has ended between two requests, or was told that the last answer was the last, or the
-    /// exchange before was dropped unanswered. What is left of the request before is read and dropped first, up to
-    /// [`DISCARD_SIZE_MAX`](super::server::DISCARD_SIZE_MAX). Answers that are queued are sent when there is no further request to take. Cancel-safe.
+    /// Returns the next request, or `None` if there is none.
+    ///
+    /// There is none if the peer ended the stream between two requests, if the last response announced the end of the
+    /// connection, or if the previous exchange was dropped without a response.
+    ///
+    /// This first reads and drops the rest of the previous request, up to
+    /// [`DISCARD_SIZE_MAX`](super::server::DISCARD_SIZE_MAX) bytes. When no further request has arrived, it sends the
+    /// queued responses.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: a later call continues where a dropped future stopped.
     ///
     /// # Errors
-    /// [`Error::Protocol`], and [`Error::Incomplete`] when the peer ended inside a head; [`refuse`](Self::refuse) can tell it.
-    /// [`Error::Network`]. No further request comes after any of them.
+    /// After any error there are no further requests.
+    /// - [`Error::Protocol`], and [`Error::Incomplete`] if the peer ended the stream inside a head.
+    ///   [`refuse`](Self::refuse) responds to the peer with a matching status.
+    /// - [`Error::Network`].
     pub async fn request(&mut self) -> Result<Option<Exchange<'_>>, Error> {
         let found = poll_fn(|context| self.poll_request(context)).await?;
         Ok(found.then_some(Exchange { connection: self }))
     }
 
-    /// The current request, after `poll_request` was ready with `true`.
+    /// Returns the current request, after `poll_request` was ready with `true`.
     #[inline]
     pub(crate) fn exchange(&mut self) -> Exchange<'_> {
         Exchange { connection: self }
     }
 }
 
-/// An answer that has begun. It is to be [finished](Self::finish): dropped before, it ends the connection, so that the peer sees that a part
-/// is missing.
+/// A response that has begun.
 ///
-/// A handler whose answer is sent while it is made:
+/// The handler must [finish](Self::finish) it. Dropping it earlier closes the connection, so that the peer notices that
+/// a part is missing.
+///
+/// This handler sends a response while it produces it:
 ///
 /// ```
 /// use std::time::Duration;
@@ -228,30 +262,36 @@ pub struct Responder<'c> {
 }
 
 impl Responder<'_> {
-    /// Sends a piece of the answer's body, little of it copied and much as it is. Returns when it is queued, which it is as soon as the
-    /// peer has taken most of what was queued before: a slow reader holds its handler back. An empty piece is none. Cancel-safe: a
-    /// dropped future has sent nothing.
+    /// Queues a piece of the response's body. A small piece is copied; a large owned one is not.
+    ///
+    /// This waits until the peer has taken most of what was queued before, so that back-pressure from a slow reader
+    /// stops the handler. An empty piece sends nothing.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: a dropped future has sent nothing.
     ///
     /// # Errors
-    /// [`RequestError::BodyLength`] for more than was announced, of which nothing is sent. [`Error::Network`] when the peer is gone.
+    /// - [`RequestError::BodyLength`]: the piece exceeds the announced length. Nothing of it is sent.
+    /// - [`Error::Network`]: the peer is gone.
     pub async fn send<'b>(&mut self, data: impl Into<Content<'b>>) -> Result<(), Error> {
         let data = data.into();
         poll_fn(|context| self.poll_room(context)).await?;
         self.queue(data)
     }
 
-    /// The next piece of the request's body, as [`Exchange::data`].
+    /// Returns the next piece of the request's body, as [`Exchange::data`] does.
     ///
     /// # Errors
-    /// As [`Exchange::data`]. As the answer has begun, the peer is told by the end of the connection alone.
+    /// As for [`Exchange::data`]. Since the response has begun, the peer learns of an error only by the end of the
+    /// connection.
     pub async fn data(&mut self) -> Result<Option<&[u8]>, Error> {
         data(self.connection).await
     }
 
-    /// Ends the answer.
+    /// Ends the response.
     ///
     /// # Errors
-    /// [`RequestError::BodyLength`] for less than was announced; the connection ends.
+    /// [`RequestError::BodyLength`] if the body is shorter than announced. The connection then closes.
     pub fn finish(self) -> Result<Answered, Error> {
         match self.left {
             BodyLength::Length(left) if left > 0 && self.has_body => {
@@ -314,7 +354,7 @@ fn encode(
         .wire
         .write(|out| response::encode_head(out, status, fields.iter().copied(), length, ending));
     encoded.map_err(|error| {
-        // Nothing was written, so another answer is possible.
+        // Nothing was written, so another response is possible.
         connection.wire.note(|progress| progress.answer = Answer::None);
         RequestError::Head(error).into()
     })

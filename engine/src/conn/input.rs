@@ -1,4 +1,4 @@
-//! Received bytes in front of a codec: the buffer that they came in, or, for the part of a head that was cut, a copy.
+//! Received bytes for a codec: the buffer in which they arrived, or a copy if a head arrived in several buffers.
 
 use std::mem;
 use std::ops::Range;
@@ -6,9 +6,9 @@ use std::ops::Range;
 use bytes::Buf;
 use ringtide_driver::Lease;
 
-/// Bytes that have been received and not consumed, and those before them in the same buffer.
+/// Bytes that have been received and not consumed, and the bytes before them in the same buffer.
 ///
-/// Positions count from the start of the buffer, so a head can be found again as long as the buffer stays.
+/// Positions count from the start of the buffer, so that a head can be found again while its buffer is kept.
 #[derive(Default)]
 pub(super) struct Input {
     buffer: Buffer,
@@ -24,13 +24,13 @@ enum Buffer {
 }
 
 impl Input {
-    /// What has not been consumed.
+    /// Returns the bytes that have not been consumed.
     #[inline]
     pub(super) fn bytes(&self) -> &[u8] {
         &self.buffer()[self.position..]
     }
 
-    /// What has not been consumed, to be changed where it stands.
+    /// Returns the bytes that have not been consumed, to be changed in place.
     #[inline]
     pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
         let bytes = match &mut self.buffer {
@@ -41,7 +41,7 @@ impl Input {
         &mut bytes[self.position..]
     }
 
-    /// The whole buffer, consumed bytes included.
+    /// Returns the whole buffer, including consumed bytes.
     #[inline]
     pub(super) fn buffer(&self) -> &[u8] {
         match &self.buffer {
@@ -51,7 +51,7 @@ impl Input {
         }
     }
 
-    /// Where the first unconsumed byte is.
+    /// Returns the position of the first byte that has not been consumed.
     #[inline]
     pub(super) fn position(&self) -> usize {
         self.position
@@ -63,7 +63,8 @@ impl Input {
         debug_assert!(self.position <= self.buffer().len());
     }
 
-    /// Puts `lease` behind what has not been consumed. Copies only if there is such a rest; positions begin anew.
+    /// Appends `lease` after the bytes that have not been consumed. Copies only if there are such bytes. Positions
+    /// start again at 0.
     #[inline]
     pub(super) fn extend(&mut self, lease: Lease) {
         if self.bytes().is_empty() {
@@ -80,7 +81,8 @@ impl Input {
         self.position = 0;
     }
 
-    /// The received buffer itself, cut down to `range`, if nothing follows that range in it; nothing is left here then.
+    /// Takes the receive buffer itself, cut down to `range`. Returns `None`, and changes nothing, if bytes follow
+    /// `range` or the buffer is a copy.
     pub(super) fn take(&mut self, range: &Range<usize>) -> Option<Lease> {
         if range.end != self.buffer().len() {
             return None;
@@ -98,7 +100,7 @@ impl Input {
         }
     }
 
-    /// Gives the buffer back if all of it has been consumed.
+    /// Releases the buffer if all of it has been consumed.
     #[inline]
     pub(super) fn release(&mut self) {
         if self.bytes().is_empty() {
@@ -112,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_buffer_is_given_away_only_whole_to_its_end() {
+    fn a_buffer_is_taken_only_up_to_its_end() {
         let mut input = Input::default();
         input.extend(Lease::copied(b"headbody"));
         input.consume(4);
@@ -123,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rest_is_kept_in_front_of_what_follows() {
+    fn unconsumed_bytes_stay_before_new_ones() {
         let mut input = Input::default();
         input.extend(Lease::copied(b"HTTP/1.1 200 OK\r\nHTT"));
         input.consume(17);

@@ -1,6 +1,6 @@
-//! Connections: the only place where a codec meets a stream.
+//! HTTP/1.1 connections: the only place where a codec meets a stream.
 //!
-//! [`Connection`] is the client's and [`ServerConnection`] the server's, HTTP/1.1 for now; the latter is driven by [`crate::server`].
+//! [`Connection`] is the client's connection. [`ServerConnection`] is the server's; [`crate::server`] drives it.
 
 mod client;
 mod content;

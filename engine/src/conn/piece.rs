@@ -6,10 +6,10 @@ use std::ops::Deref;
 use bytes::{Buf, Bytes};
 use ringtide_driver::Lease;
 
-/// Received bytes of a body: a [`Buf`], and a plain slice.
+/// Received bytes of a body. A piece is a [`Buf`] and dereferences to a slice.
 ///
-/// Large pieces are the very buffer that the kernel wrote to, small ones a copy. The buffers of a worker are few: a
-/// piece is to be used and dropped; what is kept for long is better [copied](Self::into_bytes). It cannot leave its thread.
+/// A large piece is the buffer to which the kernel wrote; a small piece is a copy. A worker has few buffers, so drop
+/// pieces soon. To keep data for long, [copy it](Self::into_bytes). A piece cannot leave its thread.
 pub struct Piece(Home);
 
 enum Home {
@@ -26,7 +26,8 @@ impl Piece {
         Self(Home::Copy(Bytes::copy_from_slice(bytes)))
     }
 
-    /// The bytes in memory of their own, which may be kept and sent to other threads. Copies unless they are a copy already.
+    /// Returns the bytes in their own memory, which can be kept and sent to other threads. Copies them unless the piece
+    /// is already a copy.
     pub fn into_bytes(self) -> Bytes {
         match self.0 {
             Home::Lease(lease) => Bytes::copy_from_slice(&lease),

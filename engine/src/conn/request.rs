@@ -1,4 +1,4 @@
-//! A request encoded once and sent as often as one likes.
+//! Requests that are encoded once and sent many times.
 
 use std::borrow::Cow;
 
@@ -10,13 +10,16 @@ use ringtide_driver::SendBuffer;
 use crate::error::RequestError;
 use crate::proto::h1::{self, BodyLength, RequestKind};
 
-/// An encoded HTTP/1.1 request, with or without its body. Cloning it shares the bytes.
+/// An encoded HTTP/1.1 request, with or without its body.
+///
+/// Clones share the bytes.
 ///
 /// ```
-/// use bytes::Bytes;
 /// use ringtide::PreparedRequest;
+/// use ringtide::bytes::Bytes;
+/// use ringtide::http::Request;
 ///
-/// let request = http::Request::get("http://localhost:8080/hello?n=1").body(Bytes::new())?;
+/// let request = Request::get("http://localhost:8080/hello?n=1").body(Bytes::new())?;
 /// let prepared = PreparedRequest::new(&request)?;
 /// assert_eq!(prepared.bytes(), b"GET /hello?n=1 HTTP/1.1\r\nhost: localhost:8080\r\n\r\n");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -25,7 +28,7 @@ use crate::proto::h1::{self, BodyLength, RequestKind};
 pub struct PreparedRequest {
     bytes: Encoded,
     kind: RequestKind,
-    /// What of the body follows the bytes.
+    /// The part of the body that is sent separately.
     pending_body: BodyLength,
     closes: bool,
 }
@@ -37,13 +40,17 @@ enum Encoded {
 }
 
 impl PreparedRequest {
-    /// Encodes `request` with its body. `Host` is taken from the URI unless there is such a header; `Content-Length` is set when there
-    /// is a body, or the method is one that has one. The target is sent as it is in the URI, but for an empty path, which is sent as `/`, and
-    /// for user information, which is not sent.
+    /// Encodes `request` with its body.
+    ///
+    /// `Host` comes from the URI unless the request has such a field. `Content-Length` is added if the body is not
+    /// empty or the method usually has one (POST, PUT, PATCH). The target is sent as in the URI, with two exceptions:
+    /// an empty path is sent as `/`, and user information is not sent.
     ///
     /// # Errors
-    /// When a part of the head holds what would be read as something else, or there is no host, or more than one; for CONNECT, when there is
-    /// no port.
+    /// An error in these cases:
+    /// - A part of the head has bytes that the peer could read as something else.
+    /// - There is no host, or more than one.
+    /// - The method is CONNECT and there is no port.
     pub fn new(request: &Request<Bytes>) -> Result<Self, RequestError> {
         let body = request.body();
         let length = body_length(request.method(), body);
@@ -56,11 +63,15 @@ impl PreparedRequest {
         })
     }
 
-    /// Encodes a request from its parts, field names and target as they are; `Host` is to be among the fields. `Content-Length` is added for a body
-    /// that is not empty, and for the methods that have one. A body that is given as a `Vec` is not copied: the head is put before it in place.
+    /// Encodes a request from its parts, with the target and the fields as they are.
+    ///
+    /// The fields must contain `Host`. `Content-Length` is added if the body is not empty or the method usually has one
+    /// (POST, PUT, PATCH). If `body` is a `Vec`, the head is inserted in front of it in the same allocation.
     ///
     /// # Errors
-    /// When a part of the head holds what would be read as something else, or there is not one `Host`.
+    /// An error in these cases:
+    /// - A part of the head has bytes that the peer could read as something else.
+    /// - There is not exactly one `Host`.
     pub fn from_parts<'f>(
         method: &Method,
         target: &str,
@@ -80,11 +91,13 @@ impl PreparedRequest {
         Ok(Self { bytes: Encoded::Shared(bytes.into()), kind, pending_body: BodyLength::None, closes })
     }
 
-    /// Encodes the head of `request` alone; its body follows through [`Connection::send_data`](crate::Connection::send_data):
-    /// `length` bytes, or chunked when that is `None`.
+    /// Encodes the head of `request` only.
+    ///
+    /// The caller sends the body with [`Connection::send_data`](crate::Connection::send_data). The body has `length`
+    /// bytes, or is sent in chunks if `length` is `None`.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// As for [`new`](Self::new).
     pub fn with_streamed_body<B>(request: &Request<B>, length: Option<u64>) -> Result<Self, RequestError> {
         let length = length.map_or(BodyLength::Chunked, BodyLength::Length);
         let bytes = encode_head(request, length)?;
@@ -100,8 +113,10 @@ impl PreparedRequest {
         Self { bytes, kind, pending_body: BodyLength::None, closes }
     }
 
-    /// The same request in memory that is never freed, for one that is sent for as long as the program runs: such a request
-    /// is sent without being copied, counted or reported one by one. Bytes that nobody shares are kept where they are.
+    /// Moves the request to memory that is never freed, for a request that is sent as long as the program runs.
+    ///
+    /// Such a request is sent without copying it, without counting references and without a completion for each send.
+    /// Bytes that no clone shares stay where they are.
     #[must_use]
     pub fn leak(self) -> Self {
         let bytes = match self.bytes {
@@ -111,7 +126,7 @@ impl PreparedRequest {
         Self { bytes: Encoded::Static(bytes), ..self }
     }
 
-    /// What is sent.
+    /// Returns the encoded bytes.
     pub fn bytes(&self) -> &[u8] {
         match &self.bytes {
             Encoded::Static(bytes) => bytes,
@@ -119,22 +134,22 @@ impl PreparedRequest {
         }
     }
 
-    /// What the response to it looks like, as far as that depends on the request.
+    /// Returns how the request affects the form of its response.
     pub(super) fn kind(&self) -> RequestKind {
         self.kind
     }
 
-    /// What of the body follows.
+    /// Returns which part of the body is sent separately.
     pub(super) fn pending_body(&self) -> BodyLength {
         self.pending_body
     }
 
-    /// Whether it asks the peer to close the connection after the response.
+    /// Returns whether the request asks the peer to close the connection after the response.
     pub(super) fn closes(&self) -> bool {
         self.closes
     }
 
-    /// The bytes, if they outlive everything.
+    /// Returns the bytes if they are static.
     #[inline]
     pub(super) fn as_static(&self) -> Option<&'static [u8]> {
         match self.bytes {
@@ -152,7 +167,7 @@ impl PreparedRequest {
 }
 
 fn body_length(method: &Method, body: &[u8]) -> BodyLength {
-    // RFC 9110 §8.6: methods that anticipate a body say that it is empty, others do not mention it.
+    // RFC 9110 §8.6: a method that usually has a body announces an empty one. Other methods do not mention it.
     let anticipated = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
     if body.is_empty() && !anticipated { BodyLength::None } else { BodyLength::Length(body.len() as u64) }
 }
@@ -166,7 +181,7 @@ fn request_kind(method: &Method, upgrades: bool) -> RequestKind {
     }
 }
 
-/// Whether the `Connection` fields have an option (RFC 9110 §7.6.1).
+/// Returns whether the `Connection` fields contain `option` (RFC 9110 §7.6.1).
 fn connection_has<'f>(fields: impl Iterator<Item = (&'f [u8], &'f [u8])>, option: &str) -> bool {
     fields.filter(|(name, _)| name.eq_ignore_ascii_case(b"connection")).any(|(_, value)| {
         value
@@ -178,7 +193,7 @@ fn connection_has<'f>(fields: impl Iterator<Item = (&'f [u8], &'f [u8])>, option
 fn encode_head<B>(request: &Request<B>, length: BodyLength) -> Result<Vec<u8>, RequestError> {
     let uri = request.uri();
     let lacking = |reason: &str| RequestError::Uri { uri: uri.to_string(), reason: reason.to_owned() };
-    // RFC 9110 §4.2.4: user information is not sent, and is an attempt to deceive more often than not.
+    // RFC 9110 §4.2.4: user information is not sent; it is usually an attempt to deceive.
     let authority =
         uri.authority().map(|authority| authority.as_str().rsplit('@').next().unwrap_or_default());
     let host = match request.headers().get(HOST) {
@@ -186,7 +201,7 @@ fn encode_head<B>(request: &Request<B>, length: BodyLength) -> Result<Vec<u8>, R
         None => Some(authority.ok_or_else(|| lacking("no host, and no Host header"))?),
     };
     let target = match *request.method() {
-        // Checked in every way when it is encoded.
+        // Encoding it checks it fully.
         Method::CONNECT => authority.ok_or_else(|| lacking("CONNECT needs a host and a port"))?.into(),
         _ => match uri.path_and_query().map_or("", |target| target.as_str()) {
             // RFC 9112 §3.2.1: an empty path is sent as "/".
@@ -195,7 +210,7 @@ fn encode_head<B>(request: &Request<B>, length: BodyLength) -> Result<Vec<u8>, R
         },
     };
     let host = host.iter().map(|host| (&b"host"[..], host.as_bytes()));
-    // The framing is ours to state, once.
+    // This function sets the framing itself, once.
     let fields = request
         .headers()
         .iter()

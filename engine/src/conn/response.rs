@@ -1,4 +1,4 @@
-//! Heads of responses as a server writes them, and responses encoded once and sent as often as one likes.
+//! Response heads of a server, and responses that are encoded once and sent many times.
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -7,10 +7,12 @@ use super::date::push_date;
 use crate::error::RequestError;
 use crate::proto::h1::{self, BodyLength, EncodeError, Version};
 
-/// A response encoded once: status, fields and body, all but `Date` and `Connection`. Cloning it shares the bytes.
+/// A response encoded once: status, fields and body, without `Date` and `Connection`.
+///
+/// Clones share the bytes.
 ///
 /// ```
-/// use http::StatusCode;
+/// use ringtide::http::StatusCode;
 /// use ringtide::server::PreparedResponse;
 ///
 /// let hello = PreparedResponse::new(StatusCode::OK, [("Content-Type", "text/plain")], "hello world\n")?;
@@ -18,17 +20,21 @@ use crate::proto::h1::{self, BodyLength, EncodeError, Version};
 /// ```
 #[derive(Clone, Debug)]
 pub struct PreparedResponse {
-    /// Without the empty line at its end.
+    /// Without the final empty line.
     head: Bytes,
     body: Bytes,
 }
 
 impl PreparedResponse {
-    /// Encodes a response. `Content-Length` is that of `body`; no response with status 204 or 304 has one.
+    /// Encodes a response.
+    ///
+    /// `Content-Length` is the size of `body`. Responses with status 204 or 304 have no such field.
     ///
     /// # Errors
-    /// When a field holds what would be read as something else, or frames the message; when `body` is not empty and the status is
-    /// one that has none (204, 205, 304); and for 1xx.
+    /// [`RequestError::Head`] in these cases:
+    /// - A field has bytes that the peer could read as something else, or it sets the message's framing.
+    /// - `body` is not empty but the status allows none (204, 205, 304).
+    /// - The status is an interim one (1xx).
     pub fn new<N: AsRef<[u8]>, V: AsRef<[u8]>>(
         status: StatusCode,
         fields: impl IntoIterator<Item = (N, V)>,
@@ -41,7 +47,7 @@ impl PreparedResponse {
         Ok(Self { head: head.into(), body })
     }
 
-    /// The body.
+    /// Returns the body.
     pub fn body(&self) -> &Bytes {
         &self.body
     }
@@ -53,7 +59,7 @@ impl PreparedResponse {
     }
 }
 
-/// How the length of a whole body is told.
+/// Returns how the length of a whole body of `size` bytes is delimited.
 pub(super) fn length_of(status: StatusCode, size: usize) -> Result<BodyLength, EncodeError> {
     // RFC 9110 §15.3.5, §15.3.6, §15.4.5.
     match status {
@@ -78,32 +84,32 @@ pub(super) fn encode_head<N: AsRef<[u8]>, V: AsRef<[u8]>>(
     Ok(())
 }
 
-/// Appends a head without the empty line at its end.
+/// Appends a head without the final empty line.
 fn encode_open_head<N: AsRef<[u8]>, V: AsRef<[u8]>>(
     out: &mut Vec<u8>,
     status: StatusCode,
     fields: impl IntoIterator<Item = (N, V)>,
     length: BodyLength,
 ) -> Result<(), EncodeError> {
-    // RFC 9110 §2.5: the server's own version, also for a client of an earlier one.
+    // RFC 9110 §2.5: the server sends its own version, even to a client of an earlier one.
     h1::encode_response_head(out, status, Version::Http11, fields, length)?;
     out.truncate(out.len() - b"\r\n".len());
     Ok(())
 }
 
-/// What ends every head: the date, what becomes of the connection, and the empty line.
+/// The end of every head: the date, the persistence of the connection, and the empty line.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ending {
     pub(super) now_ns: u64,
     pub(super) persistence: Persistence,
 }
 
-/// What a response says about the connection (RFC 9112 §9.3).
+/// What a response announces about the connection (RFC 9112 §9.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Persistence {
-    /// It persists, as is the default of HTTP/1.1.
+    /// It persists, which is the default of HTTP/1.1.
     Implied,
-    /// It persists, which a client of HTTP/1.0 has to be told.
+    /// It persists, which an HTTP/1.0 client must be told.
     Stated,
     /// This response is the last.
     Close,

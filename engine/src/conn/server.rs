@@ -1,7 +1,7 @@
-//! The server's connection: requests in, borrowed and in place, and answers out, collected into one send.
+//! A server's HTTP/1.1 connection: it returns requests in place, and collects responses into one send.
 //!
-//! Nothing is allocated per request, and nothing copied but a head that was cut by the network. It knows no time limit:
-//! whoever drives it does.
+//! A connection allocates nothing per request. Heads and bodies are borrowed from the buffers that received them; only
+//! a head that arrives in several buffers is copied. A connection has no time limits: the server adds them.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -23,15 +23,19 @@ use crate::proto::h1::{
 };
 use crate::stream::Stream;
 
-/// Bytes of a body that nobody wants which are read all the same, so that the connection can be kept, or closed without a reset
-/// that would take the answer with it (RFC 9112 §9.6).
+/// Maximum number of bytes of an unread body that a connection reads and drops.
+///
+/// Reading them keeps the connection usable, or closes it without a reset. A reset could destroy the response before
+/// the peer reads it (RFC 9112 §9.6).
 pub const DISCARD_SIZE_MAX: u64 = 256 * 1024;
 
-/// A server's HTTP/1.1 connection. It belongs to the worker it was made on. [`serve`](crate::server::serve) makes one for each
-/// connection that it accepts, and adds the time limits; this is for those who accept by themselves.
+/// A server's HTTP/1.1 connection.
+///
+/// It belongs to the worker on which it was created. [`serve`](crate::server::serve) creates one for each connection
+/// that it accepts, and adds the time limits. Use this type directly to accept connections yourself.
 ///
 /// ```no_run
-/// use http::StatusCode;
+/// use ringtide::http::StatusCode;
 /// use ringtide::runtime::{Worker, WorkerOptions};
 /// use ringtide::server::{PreparedResponse, ServerConnection};
 /// use ringtide::stream::Listener;
@@ -53,33 +57,33 @@ pub struct ServerConnection {
     pub(super) wire: Rc<Wire>,
     codec: ServerCodec,
     pub(super) input: Input,
-    /// Consumed by what was given out last, once the caller is done with it.
+    /// Bytes of the input that the last event covers. They are consumed once the caller is done with it.
     given: usize,
     meta: Option<RequestMeta>,
     head: HeadPlace,
     stage: RequestStage,
-    /// `100 Continue` has been asked for and not been sent.
+    /// The peer waits for `100 Continue`, which has not been sent.
     owes_continue: bool,
-    /// The answer has said that the connection persists.
+    /// The response has announced that the connection persists.
     persists: bool,
-    /// Bytes of the current body that were read.
+    /// Bytes of the current body that have been read.
     body_read: u64,
-    /// Bytes that were read though nobody wanted them.
+    /// Bytes that have been read and dropped.
     discarded: u64,
-    /// What to answer with when the request could not be read.
+    /// Why the request could not be read, and the status to respond with.
     fault: Option<Fault>,
     shut_down: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RequestStage {
-    /// No request has begun, or its head is not whole.
+    /// No request has begun, or its head is incomplete.
     Between,
-    /// The head has been given out, the end not.
+    /// The caller has the head; the end has not been reached.
     Body,
-    /// The end of the request has been seen; its answer may still be to come.
+    /// The whole request has been received. Its response may still be missing.
     End { reusable: bool },
-    /// There will be no further request. If `lingers`, the peer may still be sending.
+    /// There are no further requests. If `lingers`, the peer may still be sending.
     Closed { lingers: bool },
 }
 
@@ -90,7 +94,7 @@ enum HeadPlace {
     Nowhere,
     /// In the input's buffer, from this position.
     Input(usize),
-    /// Aside, as the input has moved on.
+    /// In a copy, because the input has moved on to another buffer.
     Kept(Box<[u8]>),
 }
 
@@ -102,25 +106,25 @@ pub(crate) struct Fault {
 }
 
 impl Fault {
-    /// Whether the peer has ended in the middle of the request.
+    /// Returns whether the peer ended the stream in the middle of the request.
     pub(crate) fn is_incomplete(self) -> bool {
         matches!(self.error, h1::Error::Incomplete(_))
     }
 }
 
-/// What a connection that is asked for the next request waits for.
+/// What a connection waits for while it is polled for the next request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waiting {
     /// The first byte of a request.
     Request,
     /// The rest of a head.
     Head,
-    /// The rest of a request that has been answered, or that the peer takes its answers.
+    /// The rest of a request whose response is complete; or for the peer to take its responses.
     Peer,
 }
 
 impl ServerConnection {
-    /// A connection over `stream`, on which nothing has been received yet.
+    /// Creates a connection over `stream`, on which nothing may have been received yet.
     pub fn new(stream: Stream, limits: Limits) -> Self {
         Self {
             wire: Rc::new(Wire::new(stream)),
@@ -139,54 +143,58 @@ impl ServerConnection {
         }
     }
 
-    /// Answers a request that could not be read with the status that the error suggests; [`close`](Self::close) follows. Nothing
-    /// happens when there was no such request, or its answer had begun.
+    /// Responds to a request that could not be read, with the status that matches the error.
+    ///
+    /// Call [`close`](Self::close) next. This has no effect if there was no such request or its response has begun.
     pub fn refuse(&mut self) {
         if let Some(Fault { status, error }) = self.fault.take() {
             self.fail(status, &error.to_string());
         }
     }
 
-    /// Sends what is queued, and ends the connection so that the peer can read all of it: the sending half first, then, after up to
-    /// [`DISCARD_SIZE_MAX`] bytes that it may still send, the rest. There is no time limit; dropping the future, or the connection instead, ends it at
-    /// once.
+    /// Sends what is queued, and closes the connection so that the peer can read all of it.
+    ///
+    /// If the peer may still be sending, this closes the sending half first. It then reads and drops up to
+    /// [`DISCARD_SIZE_MAX`] bytes until the peer ends the stream, and closes the rest.
+    ///
+    /// There is no time limit. To close at once, drop the future, or drop the connection instead.
     ///
     /// # Errors
-    /// When the connection has failed before everything was sent.
+    /// The connection failed before everything was sent.
     pub async fn close(mut self) -> io::Result<()> {
         poll_fn(|context| self.poll_close(context)).await
     }
 
-    /// The address at the other end.
+    /// Returns the peer's address.
     ///
     /// # Errors
-    /// As getpeername(2).
+    /// As for getpeername(2).
     pub fn peer_address(&self) -> io::Result<Address> {
         self.wire.peer_address()
     }
 
-    /// The part that can be reached during an exchange.
+    /// Returns the part that is accessible during an exchange.
     pub(crate) fn wire(&self) -> Rc<Wire> {
         Rc::clone(&self.wire)
     }
 
-    /// The head of the current request, if there is one.
+    /// Returns the head of the current request, if there is one.
     pub(crate) fn head(&self) -> Option<RequestHead<'_>> {
         (!matches!(self.head, HeadPlace::Nowhere)).then(|| self.request_head())
     }
 
-    /// What the current request was unreadable for.
+    /// Returns why the current request could not be read.
     pub(crate) fn fault(&self) -> Option<Fault> {
         self.fault
     }
 
-    /// Received bytes that are here, whatever of them has been worked on.
+    /// Returns the size of the buffer that the connection holds, including consumed bytes.
     #[inline]
     pub(crate) fn held_size(&self) -> usize {
         self.input.buffer().len()
     }
 
-    /// What the last `poll_request` that was pending waits for.
+    /// Returns what the last pending `poll_request` waits for.
     pub(crate) fn waiting(&self) -> Waiting {
         match self.stage {
             RequestStage::Between if self.wire.progress().waits => Waiting::Peer,
@@ -196,13 +204,13 @@ impl ServerConnection {
         }
     }
 
-    /// As [`request`](Self::request); whether there is one.
+    /// Polls as [`request`](Self::request) does. Returns whether there is a request.
     #[inline]
     pub(crate) fn poll_request(&mut self, context: &mut Context<'_>) -> Poll<Result<bool, Error>> {
         let outcome = self.poll_request_inner(context);
         match outcome {
             Poll::Pending => {
-                // What was answered so far is to leave now.
+                // Send the responses so far now.
                 if let Poll::Ready(Err(error)) = self.wire.poll_push(context) {
                     return self.failed(Error::Network(error));
                 }
@@ -224,7 +232,7 @@ impl ServerConnection {
                 }
                 RequestStage::Closed { .. } => return Poll::Ready(Ok(false)),
             }
-            // A peer that does not read its answers is not given further ones.
+            // If the peer does not read its responses, take no further requests from it.
             if self.wire.poll_room(context).map_err(Error::Network)?.is_pending() {
                 self.wire.note(|progress| progress.waits = true);
                 self.wire.hold(self.held_size());
@@ -244,7 +252,7 @@ impl ServerConnection {
         }
     }
 
-    /// Whether a whole head is there; it is then the current one.
+    /// Decodes the next head. Returns whether it is complete; it is then the current one.
     #[inline]
     fn decode_head(&mut self) -> Result<bool, Error> {
         let position = self.input.position();
@@ -261,14 +269,14 @@ impl ServerConnection {
         self.input.consume(consumed);
         self.stage = RequestStage::Body;
         self.body_read = 0;
-        // Nearly always there is no body, and the request ends here.
+        // Most requests have no body and end here.
         if self.codec.body_length() == BodyLength::None {
             self.end_without_body()?;
         }
         Ok(true)
     }
 
-    /// Takes the end of a request without a body.
+    /// Ends a request without a body.
     #[inline]
     fn end_without_body(&mut self) -> Result<(), Error> {
         if let (_, RequestEvent::End { reusable }) = self.codec.decode(&[])? {
@@ -283,7 +291,7 @@ impl ServerConnection {
         self.wire.note(|progress| progress.received = true);
     }
 
-    /// Ready when the exchange is over and the connection is between two requests, or closed.
+    /// Ready when the exchange is over. The connection is then between two requests, or closed.
     #[inline]
     fn poll_rest(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if self.wire.progress().answer != Answer::Whole {
@@ -291,7 +299,7 @@ impl ServerConnection {
             return Poll::Ready(());
         }
         while self.stage == RequestStage::Body {
-            // The peer was told to stop, or waits to be told to go on.
+            // The connection will close after this response, or the limit for dropped bytes has been exceeded.
             if !self.persists || self.discarded > DISCARD_SIZE_MAX {
                 self.stage = RequestStage::Closed { lingers: true };
                 return Poll::Ready(());
@@ -299,7 +307,7 @@ impl ServerConnection {
             match ready!(self.poll_body(context)) {
                 Ok(Some(range)) => self.discarded += range.len() as u64,
                 Ok(None) => {}
-                // The answer has been given, and is still to be sent.
+                // The response is complete and still has to be sent.
                 Err(error) => {
                     self.stage = RequestStage::Closed { lingers: matches!(error, Error::Protocol(_)) };
                     return Poll::Ready(());
@@ -318,7 +326,7 @@ impl ServerConnection {
         Poll::Ready(())
     }
 
-    /// The next piece of the body, by its place in the input's buffer; `None` at its end.
+    /// Polls for the next piece of the body, as a range of the input's buffer; `None` at its end.
     pub(super) fn poll_data(
         &mut self,
         context: &mut Context<'_>,
@@ -372,14 +380,15 @@ impl ServerConnection {
         }
     }
 
-    /// Ready when more has been received of a body.
+    /// Ready when more of a body has been received.
     fn poll_more_body(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        // RFC 9110 §10.1.1: not after the final answer has begun, and needless once the body is coming.
+        // RFC 9110 §10.1.1: do not send it after the final response has begun, or once the body has started to arrive.
         if self.owes_continue && !self.wire.progress().has_begun() && !self.wire.has_news() {
             self.wire.write(|out| out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n"));
             self.owes_continue = false;
         }
-        // The peer may wait for this, or for an earlier answer, before it sends. When it does not take them, it may still send.
+        // The peer may wait for this, or for an earlier response, before it sends. If it does not take them, it may
+        // still send.
         if let Poll::Ready(Err(error)) = self.wire.poll_push(context) {
             return Poll::Ready(Err(Error::Network(error)));
         }
@@ -393,7 +402,7 @@ impl ServerConnection {
         Poll::Ready(Ok(()))
     }
 
-    /// Copies the current head aside before its buffer goes.
+    /// Copies the current head before its buffer is released.
     fn keep_head(&mut self) {
         if let (HeadPlace::Input(position), Some(meta)) = (&self.head, self.meta) {
             let bytes = &self.input.buffer()[*position..*position + meta.length()];
@@ -401,12 +410,12 @@ impl ServerConnection {
         }
     }
 
-    /// Notes an error that is final.
+    /// Records a final error.
     #[cold]
     fn failed<T>(&mut self, error: Error) -> Poll<Result<T, Error>> {
         let fault = match error {
             Error::Protocol(error) => Some(error),
-            // RFC 9112 §8: a peer that has only ended its sending half can still be told.
+            // RFC 9112 §8: if the peer has ended only its sending half, it can still receive a response.
             Error::Incomplete(incomplete) => Some(h1::Error::Incomplete(incomplete)),
             _ => None,
         };
@@ -415,7 +424,8 @@ impl ServerConnection {
         Poll::Ready(Err(error))
     }
 
-    /// Answers with a status and a line of text that says why, if no answer has begun, and takes no further request.
+    /// Responds with a status and a line of text that contains the reason, unless a response has begun. Takes no
+    /// further requests.
     pub(crate) fn fail(&mut self, status: StatusCode, reason: &str) {
         self.wire.set_last();
         let lingers = !self.wire.progress().received || self.wire.has_news();
@@ -429,7 +439,7 @@ impl ServerConnection {
         let fields = [("Content-Type", "text/plain; charset=utf-8")];
         self.wire.write(|out| {
             let length = BodyLength::Length(body.len() as u64);
-            response::encode_head(out, status, fields, length, ending).expect("these are constants");
+            response::encode_head(out, status, fields, length, ending).expect("constants are valid");
             if !is_head {
                 out.extend_from_slice(body.as_bytes());
             }
@@ -437,23 +447,23 @@ impl ServerConnection {
         self.wire.note(|progress| progress.answer = Answer::Whole);
     }
 
-    /// Takes no further request.
+    /// Takes no further requests.
     pub(crate) fn finish(&mut self) {
         self.stage = RequestStage::Closed { lingers: false };
     }
 
-    /// Whether the sending half was ended, and the peer is still to end its own.
+    /// Returns whether the sending half is closed and the peer has not ended its own yet.
     pub(crate) fn has_shut_down(&self) -> bool {
         self.shut_down
     }
 
-    /// Ready when everything was sent and the peer has had the time to read it.
+    /// Ready when everything was sent and the peer has had time to read it.
     pub(crate) fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.wire.poll_flushed(context))?;
         if !matches!(self.stage, RequestStage::Closed { lingers: true }) {
             return Poll::Ready(Ok(()));
         }
-        // RFC 9112 §9.6: closing while the peer sends would reset the connection, and the answer could be lost with it.
+        // RFC 9112 §9.6: closing while the peer sends would reset the connection and could destroy the response.
         if !self.shut_down {
             self.shut_down = true;
             self.discarded = 0;
@@ -469,14 +479,14 @@ impl ServerConnection {
         Poll::Ready(Ok(()))
     }
 
-    /// The head of the current request.
+    /// Returns the head of the current request.
     pub(super) fn request_head(&self) -> RequestHead<'_> {
         let bytes = match &self.head {
             HeadPlace::Input(position) => &self.input.buffer()[*position..],
             HeadPlace::Kept(bytes) => bytes,
-            HeadPlace::Nowhere => unreachable!("a head stays as long as its exchange"),
+            HeadPlace::Nowhere => unreachable!("a head is kept as long as its exchange"),
         };
-        RequestHead::from_parts(bytes, self.meta.expect("an exchange is made when its head is there"))
+        RequestHead::from_parts(bytes, self.meta.expect("an exchange is created after its head has arrived"))
     }
 
     pub(super) fn body_length(&self) -> BodyLength {
@@ -488,8 +498,8 @@ impl ServerConnection {
         self.request_head().bytes().starts_with(b"HEAD ")
     }
 
-    /// The same where the head may not have been understood, or not be whole: RFC 9110 §9.3.2 allows a response to HEAD no content,
-    /// whatever is wrong with the request.
+    /// Same as `is_head_request`, but also works if the head is incomplete or invalid. RFC 9110 §9.3.2 allows no
+    /// content in a response to HEAD, even if the request is wrong.
     fn is_head_request_if_any(&self) -> bool {
         match self.head {
             HeadPlace::Nowhere => {
@@ -507,15 +517,18 @@ impl ServerConnection {
         self.request_head().version()
     }
 
-    /// Decides what the answer that begins now says about the connection. `delimited`: its end can be told without closing.
-    /// `reads_on`: the handler may still read the body.
+    /// Begins a response, and decides what it announces about the connection.
+    ///
+    /// `delimited`: the end of the response can be marked without closing. `reads_on`: the handler may still read the
+    /// request's body.
     #[inline]
     pub(super) fn begin_answer(&mut self, delimited: bool, reads_on: bool) -> Ending {
         self.persists = delimited
             && !self.wire.is_last()
             && match self.stage {
                 RequestStage::End { reusable } => reusable,
-                // A peer that has not been told to go on may send the body or leave it out: nobody can tell.
+                // If the peer still waits for `100 Continue`, it may send the body or omit it. The next request's start
+                // is then unknown.
                 RequestStage::Body => {
                     self.codec.is_reusable() && !self.owes_continue && (reads_on || self.rest_is_small())
                 }
@@ -530,7 +543,7 @@ impl ServerConnection {
         self.ending(persistence)
     }
 
-    /// Whether what is left of the body may be read and dropped, as far as is known.
+    /// Returns whether the rest of the body is small enough to be read and dropped, as far as is known.
     fn rest_is_small(&self) -> bool {
         match self.codec.body_length() {
             BodyLength::Length(length) => length - self.body_read <= DISCARD_SIZE_MAX,
@@ -542,7 +555,7 @@ impl ServerConnection {
         Ending { now_ns: self.wire.turn_time_ns(), persistence }
     }
 
-    /// Ends the connection without an answer.
+    /// Closes the connection without a response.
     pub(super) fn disconnect(&mut self) {
         self.stage = RequestStage::Closed { lingers: false };
         self.wire.note(|progress| progress.answer = Answer::Whole);

@@ -1,8 +1,8 @@
-//! A server connection's stream with what is queued for it: the part that whoever supervises an exchange reaches while a handler
-//! holds the rest.
+//! A server connection's stream and its queue of responses. The supervisor of an exchange can use this part while a
+//! handler borrows the rest.
 //!
-//! Answers are collected in one buffer and handed over when their connection has to wait, so that those to pipelined
-//! requests leave in one send. A buffer is given back by the send that took it, and used again.
+//! Responses are collected in one buffer, which goes to the stream when the connection has to wait. So responses to
+//! pipelined requests leave in one send. The send returns its buffer, which is then reused.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -15,10 +15,10 @@ use crate::limits::{COALESCED_SEND_SIZE_MAX, STRAINED_RECEIVE_SIZE_MAX};
 use crate::runtime::InlineQueue;
 use crate::stream::Stream;
 
-/// Bytes that may be queued behind the send under way before the connection stops to take requests.
+/// Number of bytes queued behind the send in flight at which the connection stops taking requests.
 const QUEUED_SIZE_MAX: usize = COALESCED_SEND_SIZE_MAX;
 
-/// What a fresh buffer holds: a usual answer, without growing.
+/// Capacity of a new buffer: enough for a usual response.
 const BUFFER_SIZE: usize = 512;
 
 pub(crate) struct Wire {
@@ -35,35 +35,35 @@ struct Io {
     /// Sent in this order, before `open`.
     sealed: InlineQueue<SendBuffer>,
     sealed_size: usize,
-    /// Still appended to.
+    /// The buffer to which responses are appended.
     open: Vec<u8>,
 }
 
-/// How far the current exchange has come.
+/// Progress of the current exchange.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Progress {
-    /// How much of the answer is queued.
+    /// How much of the response is queued.
     pub(crate) answer: Answer,
     /// The whole request has been read.
     pub(crate) received: bool,
-    /// The last poll found that the peer has to do something first.
+    /// The last poll found that the peer has to act first.
     pub(crate) waits: bool,
-    /// The peer has done something since this was last cleared.
+    /// The peer has acted since this was last cleared.
     pub(crate) moved: bool,
 }
 
-/// How much of an answer there is.
+/// How much of a response there is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Answer {
     #[default]
     None,
-    /// Its head, at least.
+    /// At least its head.
     Begun,
     Whole,
 }
 
 impl Progress {
-    /// Whether it is too late for another answer.
+    /// Returns whether it is too late for another response.
     #[inline]
     pub(crate) fn has_begun(self) -> bool {
         self.answer != Answer::None
@@ -98,7 +98,7 @@ impl Wire {
         self.is_last.get()
     }
 
-    /// Has the answer that begins next announce the end of the connection.
+    /// Makes the next response announce the end of the connection.
     pub(crate) fn set_last(&self) {
         self.is_last.set(true);
     }
@@ -113,7 +113,8 @@ impl Wire {
         self.io.borrow_mut().stream.poll_receive(context)
     }
 
-    /// Has `size` received bytes count as unread, as they wait with the connection. Nothing happens for what a usual request takes.
+    /// Counts `size` received bytes as unread, because they wait with the connection. Sizes up to that of a usual
+    /// request do not count.
     #[inline]
     pub(crate) fn hold(&self, size: usize) {
         let size = if size > STRAINED_RECEIVE_SIZE_MAX as usize { size as u32 } else { 0 };
@@ -122,22 +123,22 @@ impl Wire {
         }
     }
 
-    /// Ready when the peer has sent its last byte, or the connection has failed.
+    /// Ready when the peer has sent its last byte, or the connection has failed. Unread data does not matter.
     pub(crate) fn poll_ended(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.io.borrow_mut().stream.poll_ended(context)
     }
 
-    /// Whether the peer is known to have sent its last byte, whatever has not been read yet.
+    /// Returns whether the peer is known to have sent its last byte. Unread data does not matter.
     pub(crate) fn has_ended(&self) -> bool {
         self.io.borrow().stream.has_ended()
     }
 
-    /// Whether the peer has sent something that was not read, or its last byte.
+    /// Returns whether the peer has sent unread data or its last byte, or the connection has failed.
     pub(super) fn has_news(&self) -> bool {
         self.io.borrow().stream.has_news()
     }
 
-    /// Appends to what is queued.
+    /// Appends to the queue.
     #[inline]
     pub(super) fn write<T>(&self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let mut io = self.io.borrow_mut();
@@ -150,7 +151,7 @@ impl Wire {
         write(&mut io.open)
     }
 
-    /// Appends `data`: a copy of little, and much as it is.
+    /// Appends `data`. Copies it if it is small; otherwise sends it as its own buffer.
     pub(super) fn write_data(&self, data: Content<'_>) {
         if data.as_bytes().len() <= COALESCED_SEND_SIZE_MAX {
             return self.write(|out| out.extend_from_slice(data.as_bytes()));
@@ -163,7 +164,7 @@ impl Wire {
         io.seal(SendBuffer::Shared(data.into_owned()));
     }
 
-    /// Ready when so little is queued that more may be.
+    /// Ready when the queue has room for more.
     #[inline]
     pub(super) fn poll_room(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.io.borrow().has_room() {
@@ -175,7 +176,7 @@ impl Wire {
         }
     }
 
-    /// Hands what is queued to the stream; ready when nothing is queued, though the last send may be under way.
+    /// Passes the queue to the stream. Ready when the queue is empty; the last send may still be in flight.
     #[inline]
     pub(crate) fn poll_push(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let io = &mut *self.io.borrow_mut();
@@ -201,7 +202,8 @@ impl Wire {
         Poll::Ready(Ok(()))
     }
 
-    /// Gives the buffer of the last send back to the allocator; false while that send is under way.
+    /// Frees the buffer of the last send, and the open buffer if nothing is queued. Returns false while that send is in
+    /// flight.
     pub(crate) fn tidy(&self) -> bool {
         let io = &mut *self.io.borrow_mut();
         drop(io.stream.take_sent());
@@ -236,7 +238,7 @@ impl Io {
         self.sealed.push_back(buffer);
     }
 
-    /// What is to be sent next.
+    /// Takes the next buffer to send.
     #[inline]
     fn next(&mut self) -> Option<SendBuffer> {
         if let Some(buffer) = self.sealed.pop_front() {
@@ -249,7 +251,7 @@ impl Io {
         Some(SendBuffer::Owned(std::mem::take(&mut self.open)))
     }
 
-    /// Takes the memory of a send that has ended for what comes next.
+    /// Reuses the buffer of a finished send for the next responses.
     #[inline]
     fn reuse(&mut self, mut bytes: Vec<u8>) {
         if self.open.capacity() == 0 {

@@ -1,4 +1,5 @@
-//! A connection that is given up in the middle of its requests, over a simulated network: what it says was sent is what arrives.
+//! Aborts a connection in the middle of its requests, over a simulated network. Exactly what it reports as sent
+//! arrives.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -13,7 +14,7 @@ use ringtide::stream::{Listener, Stream};
 use ringtide::{Aborted, Address, Connection, ConnectionOptions, PreparedRequest};
 use ringtide_driver::sim::{Faults, Sim, SimOptions};
 
-/// What happened in one world.
+/// The outcome of one simulated run.
 struct Outcome {
     aborted: Aborted,
     /// Sizes of the requests, in order.
@@ -21,7 +22,8 @@ struct Outcome {
     arrived: usize,
 }
 
-/// Starts requests of sizes up to `size_max`, of which the peer reads some bytes and no more, and gives up after a while.
+/// Starts requests of sizes up to `size_max` and aborts the connection after a while. The peer reads only some bytes
+/// before that.
 fn run(seed: u64, size_max: u64) -> Outcome {
     let mut state = seed;
     let mut random = move |below: u64| {
@@ -43,7 +45,7 @@ fn run(seed: u64, size_max: u64) -> Outcome {
             let mut stream = listener.accept().await.unwrap();
             let mut arrived = 0;
             loop {
-                // The rest is read when the client is done.
+                // Reads the rest once the client is done.
                 while arrived >= read_first && !server_over.get() {
                     runtime::sleep(Duration::from_millis(1)).await;
                 }
@@ -64,7 +66,7 @@ fn run(seed: u64, size_max: u64) -> Outcome {
             sizes.push(request.bytes().len());
         }
         let wait = poll_fn(|context| {
-            assert!(connection.poll_exchange(context).is_pending(), "nobody answers");
+            assert!(connection.poll_exchange(context).is_pending(), "unexpected response");
             Poll::<()>::Pending
         });
         assert!(runtime::timeout(patience, wait).await.is_none());
@@ -75,9 +77,9 @@ fn run(seed: u64, size_max: u64) -> Outcome {
 }
 
 #[test]
-fn what_a_connection_says_it_has_sent_arrives_and_nothing_else() {
+fn exactly_what_an_aborted_connection_reports_as_sent_arrives() {
     let (mut cuts, mut unsent, mut whole) = (0, 0, 0);
-    // Requests that go together in one send, those that sometimes do, and those that never do.
+    // Requests that always share a send, requests that sometimes do, and requests that never do.
     for size_max in [300, 6_000, 40_000] {
         for seed in 0..150 {
             let Outcome { aborted: Aborted { sent_ns, cut_size }, sizes, arrived } = run(seed, size_max);
@@ -95,11 +97,11 @@ fn what_a_connection_says_it_has_sent_arrives_and_nothing_else() {
             whole += usize::from(cut_size.is_none());
         }
     }
-    // All that can be was seen.
+    // All possible outcomes occurred.
     assert!(cuts > 100 && unsent > 100 && whole > 10, "{cuts} {unsent} {whole}");
 }
 
-/// It says so of one that leaves only with the turn in which it is given up.
+/// The time of a request is known even if it is sent only by the turn in which its connection is aborted.
 #[test]
 fn a_request_that_was_just_started_has_its_own_time() {
     Worker::simulated(Sim::new(SimOptions::default())).unwrap().block_on(async {
@@ -125,9 +127,9 @@ fn a_request_that_was_just_started_has_its_own_time() {
     });
 }
 
-/// Those whose peers have closed at once make no difference to it.
+/// Connections whose peers close at once do not affect this.
 #[test]
-fn a_slow_peer_is_waited_for_while_few_wait() {
+fn a_slow_peer_gets_time_to_close_while_few_connections_wait() {
     Worker::simulated(Sim::new(SimOptions::default())).unwrap().block_on(async {
         let mut listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
         let address = listener.local_address().unwrap();
@@ -149,7 +151,7 @@ fn a_slow_peer_is_waited_for_while_few_wait() {
         }
         assert!(ended.await.unwrap() - begun_ns >= 900_000_000);
         assert_eq!(runtime::sockets_closing(), 0);
-        // More than may wait are closed, the oldest first.
+        // Of more connections than may wait, the oldest are closed first.
         let mut peers = Vec::new();
         for _ in 0..=CLOSE_AFTER_PEER_MAX {
             Connection::connect(&address).await.unwrap().close_after_peer();

@@ -21,7 +21,7 @@ use ringtide::{Client, Error};
 use crate::server::{Server, echo_target};
 use crate::{SIZE_MAX, read, run, with_timeouts};
 
-/// A body of prepared pieces, with what size hint one likes.
+/// A body of given pieces with any size hint.
 struct Pieces<E> {
     rest: VecDeque<Result<Bytes, E>>,
     announced: Option<u64>,
@@ -53,7 +53,7 @@ fn pieces(texts: &[&'static str], announced: Option<u64>) -> RequestBody {
     RequestBody::stream(Pieces::new(pieces, announced))
 }
 
-/// Answers with how the body was framed, and the body.
+/// Responds with the framing of the request's body and with the body.
 fn echo_body() -> Server {
     Server::start(|_, peer| {
         while let Some(request) = peer.request() {
@@ -69,7 +69,7 @@ fn echo_body() -> Server {
 }
 
 #[test]
-fn request_bodies_are_framed_by_what_is_known_of_them() {
+fn request_bodies_are_framed_by_their_known_length() {
     let server = echo_body();
     let large = "0123456789".repeat(10_000);
     run(async {
@@ -204,7 +204,8 @@ fn a_large_body_arrives_unchanged_and_not_faster_than_it_is_read() {
         let client = Client::default();
         let mut body = client.get(&server.url("/")).await.unwrap().into_body();
         assert_eq!(body.size_hint().exact(), Some(SIZE as u64));
-        // As long as nobody reads, the server gets rid of what the socket buffers and the bound of unread bytes hold.
+        // While the client does not read, the server can send only what the socket buffers and the limit for unread
+        // bytes hold.
         let mut taken = 0;
         loop {
             runtime::sleep(Duration::from_millis(50)).await;
@@ -214,7 +215,7 @@ fn a_large_body_arrives_unchanged_and_not_faster_than_it_is_read() {
                 break;
             }
         }
-        assert!(taken < SIZE / 2, "{taken} bytes were taken from the server though nobody read");
+        assert!(taken < SIZE / 2, "{taken} bytes were taken from the server without a reader");
         let (mut position, mut leased) = (0, 0);
         while let Some(piece) = body.data().await.unwrap() {
             for byte in &*piece {
@@ -228,7 +229,7 @@ fn a_large_body_arrives_unchanged_and_not_faster_than_it_is_read() {
 }
 
 #[test]
-fn a_body_is_asked_for_a_piece_when_the_one_before_was_taken() {
+fn a_body_is_polled_when_the_kernel_has_taken_the_previous_piece() {
     let (release, held) = mpsc::channel::<()>();
     let held = std::sync::Mutex::new(held);
     let server = Server::start(move |_, peer| {
@@ -256,13 +257,13 @@ fn a_body_is_asked_for_a_piece_when_the_one_before_was_taken() {
             before = given.get();
             runtime::sleep(Duration::from_millis(50)).await;
         }
-        assert!((1..32).contains(&given.get()), "{} MiB were taken though nobody received", given.get());
+        assert!((1..32).contains(&given.get()), "{} MiB were taken without a reader", given.get());
         release.send(()).unwrap();
         assert_eq!(task.await.unwrap(), (200, (64 * 1024 * 1024).to_string().into()));
     });
 }
 
-/// Gives a piece only when the echo of the one before has been seen.
+/// Returns a piece only after the echo of the previous one has arrived.
 struct PingPong(Rc<Cell<(usize, usize)>>);
 impl http_body::Body for PingPong {
     type Data = Bytes;
@@ -355,7 +356,7 @@ fn a_connection_that_still_sends_a_body_is_not_used_again() {
 }
 
 #[test]
-fn a_server_that_answers_and_closes_in_the_middle_of_an_upload_is_heard() {
+fn a_response_before_a_close_in_the_middle_of_an_upload_is_read() {
     let server = Server::start(|_, peer| {
         peer.head();
         peer.send("HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno");
@@ -371,7 +372,7 @@ fn a_server_that_answers_and_closes_in_the_middle_of_an_upload_is_heard() {
     });
 }
 
-/// Two pieces; before the second it blocks its worker until it is told to go on.
+/// A body of two pieces. Before the second it blocks its worker until it receives a message.
 struct Blocking(usize, mpsc::Receiver<()>);
 
 impl http_body::Body for Blocking {
@@ -391,7 +392,7 @@ impl http_body::Body for Blocking {
 }
 
 #[test]
-fn a_server_that_answers_and_resets_in_the_middle_of_an_upload_is_heard() {
+fn a_response_before_a_reset_in_the_middle_of_an_upload_is_read() {
     let (reset, seen) = mpsc::channel();
     let reset = std::sync::Mutex::new(reset);
     let server = Server::start(move |_, peer| {
@@ -409,7 +410,7 @@ fn a_server_that_answers_and_resets_in_the_middle_of_an_upload_is_heard() {
     });
 }
 
-/// A piece every 30 ms.
+/// Returns a piece every 30 ms.
 struct Ticking(usize, runtime::Timer);
 
 impl http_body::Body for Ticking {
@@ -431,7 +432,7 @@ impl http_body::Body for Ticking {
 }
 
 #[test]
-fn an_upload_that_moves_on_is_a_sign_of_life() {
+fn progress_of_the_upload_restarts_the_idle_limit() {
     let server = Server::start(|_, peer| {
         peer.head();
         peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n");
@@ -451,7 +452,7 @@ fn an_upload_that_moves_on_is_a_sign_of_life() {
 }
 
 #[test]
-fn a_request_body_that_fails_or_lies_ends_the_request_and_the_connection() {
+fn a_request_body_that_fails_or_has_a_wrong_length_ends_the_request_and_the_connection() {
     let server = Server::start(|number, peer| {
         if number == 4 {
             return echo_target(number, peer);
@@ -482,7 +483,7 @@ fn a_request_body_that_fails_or_lies_ends_the_request_and_the_connection() {
 }
 
 #[test]
-fn a_limit_of_the_caller_is_kept() {
+fn the_size_limit_of_the_caller_is_enforced() {
     let server = Server::start(|_, peer| {
         while let Some(request) = peer.request() {
             if request.is("GET", "/chunked") {
@@ -507,7 +508,7 @@ fn a_limit_of_the_caller_is_kept() {
 }
 
 #[test]
-fn text_is_text_even_where_it_is_not() {
+fn invalid_utf8_is_replaced_in_text() {
     let server = Server::start(|_, peer| {
         peer.request();
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab\xffcd");

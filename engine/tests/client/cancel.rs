@@ -1,4 +1,4 @@
-//! Dropping anything at any moment: nothing is lost, nothing hangs, and no place is taken for ever.
+//! Dropping futures and bodies at any moment loses no data, never hangs, and frees the connection's place.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -15,7 +15,7 @@ use ringtide::{Client, ClientOptions, runtime};
 use crate::server::{Server, echo_target};
 use crate::{read, run};
 
-/// Polls `future` until it is ready, at most `polls` times, then drops it; whether it was ready.
+/// Polls `future` until it is ready, but at most `polls` times, then drops it. Returns whether it was ready.
 async fn poll_at_most(polls: usize, future: impl Future) -> bool {
     let mut future = pin!(future);
     let mut count = 0;
@@ -33,13 +33,13 @@ async fn poll_at_most(polls: usize, future: impl Future) -> bool {
     .await
 }
 
-/// A client that may have one connection: one that is lost is the end of it.
+/// Returns a client that may have only one connection, so that losing its place would block the client.
 fn narrow() -> Client {
     let pool = PoolOptions::default().connections_per_host_max(1);
     Client::new(ClientOptions::default().pool(pool))
 }
 
-/// Drops what `act` does after 0, 1, 2 … polls until it gets through, and looks each time whether the client still works.
+/// Drops the future of `act` after 0, 1, 2 … polls, until it completes. Checks each time that the client still works.
 fn drop_everywhere<F: Future>(server: &Server, act: impl Fn(Client, String) -> F) {
     run(async {
         let client = narrow();
@@ -65,7 +65,7 @@ fn a_dropped_get_leaves_the_client_usable() {
     drop_everywhere(&server, |client, url| async move { read(client.get(&url).await).await.unwrap() });
 }
 
-/// Gives its pieces with a turn of the worker in between.
+/// A body that lets the worker take a turn between its pieces.
 struct Slow(usize);
 
 impl http_body::Body for Slow {
@@ -132,7 +132,7 @@ fn a_dropped_look_up_leaves_the_client_usable() {
 }
 
 #[test]
-fn those_who_leave_the_queue_are_passed_over() {
+fn requests_that_leave_the_queue_are_skipped() {
     let server = Server::start(echo_target);
     run(async {
         let client = narrow();
@@ -143,8 +143,8 @@ fn those_who_leave_the_queue_are_passed_over() {
                 let (client, url, finished) = (client.clone(), server.url("/"), Rc::clone(&finished));
                 tasks.push(runtime::spawn(async move {
                     let request = async { read(client.get(&url).await).await.unwrap() };
-                    // Every second one goes after so many polls, wherever it is then: in the queue, with a place that it has
-                    // not taken yet, or on its way.
+                    // Drops every second request after `polls` polls. It is then in the queue, has a place that it has
+                    // not taken yet, or is in flight.
                     if number % 2 == 0 {
                         poll_at_most(polls, request).await;
                     } else {
@@ -162,7 +162,7 @@ fn those_who_leave_the_queue_are_passed_over() {
 }
 
 #[test]
-fn a_connection_is_not_lost_to_one_who_has_left_the_queue() {
+fn a_request_that_has_left_the_queue_takes_no_connection() {
     let server = Server::start(echo_target);
     run(async {
         let client = narrow();
@@ -182,8 +182,9 @@ fn a_connection_is_not_lost_to_one_who_has_left_the_queue() {
 }
 
 #[test]
-fn aborted_while_their_turn_has_come() {
-    // A place is granted to a task that is aborted before it is polled again: the next in the queue gets it.
+fn an_aborted_task_passes_its_place_on() {
+    // A task is aborted after it was granted a place and before it is polled again. The next in the queue gets the
+    // place.
     let server = Server::start(echo_target);
     run(async {
         let client = narrow();
@@ -216,7 +217,7 @@ fn bodies_outlive_their_client_and_their_worker() {
 }
 
 #[test]
-fn a_worker_that_ends_takes_requests_under_way_with_it() {
+fn requests_in_flight_end_with_their_worker() {
     let server = Server::start(|_, peer| {
         peer.request();
         peer.drain();

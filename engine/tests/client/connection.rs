@@ -1,5 +1,5 @@
-//! A connection used by itself, over a simulated network: what its documentation says of dropped futures and refused bodies, of what comes
-//! unasked, and of what ends it.
+//! A connection used without a client, over a simulated network: dropped futures, refused bodies, unsolicited data, and
+//! the last response.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -16,11 +16,13 @@ use ringtide::stream::{Listener, Stream};
 use ringtide::{Address, Connection, ConnectionOptions, Error, PreparedRequest};
 use ringtide_driver::sim::{Sim, SimOptions};
 
-/// Much more than the sockets between the two hold.
+/// Much more than the sockets between client and peer can hold.
 const BODY_SIZE: usize = 200_000;
 
-/// Runs `main` with a connection and its peer. That one reads nothing for a second; then everything until `end` comes, answers
-/// with `answer`, and gives what it has read, and the stream, which is open until then.
+/// Runs `main` with a connection and its peer.
+///
+/// The peer reads nothing for a second. It then reads until `end` arrives, sends `answer`, and returns what it has
+/// read. It also returns the stream, so that the stream stays open.
 fn with_peer(
     end: &'static [u8],
     answer: Vec<u8>,
@@ -49,7 +51,7 @@ fn streamed(length: Option<u64>) -> PreparedRequest {
     PreparedRequest::with_streamed_body(&Request::post("http://h/").body(()).unwrap(), length).unwrap()
 }
 
-/// Polls `future` once, which is not ready by then, and drops it.
+/// Polls `future` once and drops it. The future must be pending.
 async fn begin(future: impl Future) {
     let mut future = pin!(future);
     poll_fn(|context| {
@@ -60,7 +62,7 @@ async fn begin(future: impl Future) {
 }
 
 #[test]
-fn a_dropped_end_of_a_body_is_sent_all_the_same() {
+fn the_end_of_a_body_is_sent_after_its_future_is_dropped() {
     for again in [false, true] {
         let answer = b"HTTP/1.1 204 No Content\r\n\r\n".to_vec();
         with_peer(b"0\r\n\r\n", answer, async move |mut connection, peer| {
@@ -80,7 +82,7 @@ fn a_dropped_end_of_a_body_is_sent_all_the_same() {
 }
 
 #[test]
-fn what_was_read_of_a_body_that_is_too_large_is_lost_and_what_follows_is_not() {
+fn a_body_that_is_too_large_can_be_read_on_from_where_it_stopped() {
     let mut answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {BODY_SIZE}\r\n\r\n").into_bytes();
     answer.resize(answer.len() + BODY_SIZE, b'y');
     with_peer(b"\r\n\r\n", answer, async |mut connection, _peer| {
@@ -95,7 +97,7 @@ fn what_was_read_of_a_body_that_is_too_large_is_lost_and_what_follows_is_not() {
 }
 
 #[test]
-fn a_body_of_another_length_than_announced_leaves_its_beginning_sent() {
+fn a_body_of_a_wrong_length_leaves_its_beginning_sent() {
     for (given, wanted) in [(11, (5, 11)), (0, (5, 0))] {
         with_peer(b"never", Vec::new(), async move |mut connection, peer| {
             connection.start(&streamed(Some(10))).unwrap();
@@ -118,7 +120,7 @@ fn a_body_of_another_length_than_announced_leaves_its_beginning_sent() {
     }
 }
 
-/// Runs `main` with a connection that pipelines and the stream at its other end.
+/// Runs `main` with a connection that pipelines and with the stream at its other end.
 fn with_both_ends(main: impl AsyncFnOnce(Connection, Stream)) {
     Worker::simulated(Sim::new(SimOptions::default())).unwrap().block_on(async {
         let mut listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
@@ -135,7 +137,7 @@ fn get(fields: &[(&str, &str)]) -> PreparedRequest {
     PreparedRequest::from_parts(&http::Method::GET, "/", fields.iter().copied(), b"").unwrap()
 }
 
-/// Long enough for everything that is under way to arrive.
+/// Sleeps long enough for everything in flight to arrive.
 async fn settle() {
     runtime::sleep(Duration::from_millis(10)).await;
 }
@@ -143,7 +145,7 @@ async fn settle() {
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 #[test]
-fn nothing_counts_behind_the_last_response() {
+fn requests_after_the_last_response_are_unanswered() {
     let upgrade = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
     for (last, expected) in [
         ("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", LastResponse::Announced),
@@ -156,7 +158,7 @@ fn nothing_counts_behind_the_last_response() {
             for _ in 0..4 {
                 connection.start(&request).unwrap();
             }
-            // Both in one piece, so that no turn of events can come between.
+            // Sends all in one piece, so that they arrive in the same turn.
             peer.send(format!("{OK}{last}{OK}")).await.unwrap();
             let begun_ns = runtime::now_ns();
             let exchange = poll_fn(|context| connection.poll_exchange(context)).await.unwrap();
@@ -174,13 +176,13 @@ fn nothing_counts_behind_the_last_response() {
             let error = connection.start(&request);
             assert!(matches!(error, Err(Error::Request(RequestError::NotReusable))), "{error:?}");
             assert_eq!(connection.in_flight(), 2);
-            assert!(runtime::now_ns() - begun_ns < 1_000_000_000, "it ends at once");
+            assert!(runtime::now_ns() - begun_ns < 1_000_000_000, "it does not end at once");
         });
     }
 }
 
 #[test]
-fn nothing_is_sent_behind_the_head_of_the_last_response() {
+fn nothing_is_sent_after_the_head_of_the_last_response() {
     let sim = Sim::new(SimOptions { socket_buffer_size: 10_000, ..SimOptions::default() });
     Worker::simulated(sim).unwrap().block_on(async {
         let mut listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
@@ -195,7 +197,8 @@ fn nothing_is_sent_behind_the_head_of_the_last_response() {
         connection.start(&get(&[])).unwrap();
         connection.start(&streamed(None)).unwrap();
         begin(connection.response()).await;
-        // The first is under way, and the head comes before its end; the body of the response comes behind it.
+        // The first request is in flight. The response's head arrives before the end of that request, and its body
+        // after it.
         peer.send("HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 2\r\n\r\n").await.unwrap();
         assert_eq!(connection.response().await.unwrap().status(), 413);
         assert!(!connection.is_reusable());
@@ -216,12 +219,12 @@ fn nothing_is_sent_behind_the_head_of_the_last_response() {
         begin(poll_fn(|_| Poll::<()>::Pending)).await;
         let sent: Vec<_> = connection.in_flight_sent_ns().map(|sent_ns| sent_ns.is_some()).collect();
         assert_eq!(sent, [false, false]);
-        assert!(reader.await.unwrap().0, "no more than the first request");
+        assert!(reader.await.unwrap().0, "more than the first request was sent");
     });
 }
 
 #[test]
-fn nothing_is_started_behind_a_request_that_closes() {
+fn no_request_starts_after_one_that_closes() {
     with_both_ends(async |mut connection, mut peer| {
         connection.start(&get(&[("Connection", "close")])).unwrap();
         assert!(!connection.is_reusable());
@@ -234,7 +237,7 @@ fn nothing_is_started_behind_a_request_that_closes() {
 }
 
 #[test]
-fn what_comes_before_the_first_request_is_no_response_to_it() {
+fn data_before_the_first_request_is_not_its_response() {
     for pipelining in [false, true] {
         Worker::simulated(Sim::new(SimOptions::default())).unwrap().block_on(async {
             let address = Address::Tcp("127.0.0.1:80".parse().unwrap());
@@ -255,8 +258,9 @@ fn what_comes_before_the_first_request_is_no_response_to_it() {
 }
 
 #[test]
-fn what_comes_before_a_pipelined_request_is_no_response_to_it() {
-    // Whether it came in one piece with the response before, and whether that is read before the request goes out.
+fn data_before_a_pipelined_request_is_not_its_response() {
+    // Whether the unsolicited response arrives in one piece with the previous one, and whether the previous one is read
+    // before the request is sent.
     for (pieces, reads_first) in [(1, true), (2, true), (1, false), (2, false)] {
         with_both_ends(async |mut connection, mut peer| {
             let request = get(&[]);
@@ -278,14 +282,14 @@ fn what_comes_before_a_pipelined_request_is_no_response_to_it() {
             connection.start(&request).unwrap();
             for _ in 0..2 - usize::from(reads_first) {
                 assert_eq!(connection.response().await.unwrap().status(), 200);
-                // Time for the third to leave.
+                // Gives the third request time to be sent.
                 settle().await;
             }
             match connection.response().await {
                 Err(Error::Protocol(h1::Error::UnexpectedBytes)) => {}
                 other => panic!("{pieces} pieces, {reads_first}: {other:?}"),
             }
-            // The error is final, and none behind it is another one.
+            // The error is final, and the next one is different.
             let error = connection.response().await.err();
             assert!(matches!(error, Some(Error::Request(RequestError::NotReusable))), "{error:?}");
         });
@@ -293,7 +297,7 @@ fn what_comes_before_a_pipelined_request_is_no_response_to_it() {
 }
 
 #[test]
-fn what_comes_behind_a_pipelined_request_is_its_response_however_late_those_before_are_read() {
+fn data_after_a_pipelined_request_is_its_response_even_if_earlier_ones_are_read_late() {
     with_both_ends(async |mut connection, mut peer| {
         let request = get(&[]);
         connection.start(&request).unwrap();
@@ -316,7 +320,7 @@ fn what_comes_behind_a_pipelined_request_is_its_response_however_late_those_befo
 }
 
 #[test]
-fn an_error_is_followed_by_errors() {
+fn every_call_after_an_error_fails() {
     for answer in [
         "HTTP/1.1 101 Switching Protocols\r\n\r\n",
         "SSH-2.0-OpenSSH\r\n",

@@ -1,4 +1,4 @@
-//! What goes wrong, and that the error says what it was.
+//! Failures, and the errors that describe them.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use ringtide::{Address, Client, ClientOptions, Error, resolve, runtime};
 use crate::server::{Server, echo_target};
 use crate::{read, run, with_timeouts};
 
-/// The error of one GET against a server that sends `answer` and closes.
+/// Returns the error of one GET from a server that sends `answer` and closes.
 fn failure(answer: &'static str) -> Error {
     let server = Server::start(move |_, peer| {
         peer.request();
@@ -24,7 +24,7 @@ fn failure(answer: &'static str) -> Error {
 }
 
 #[test]
-fn broken_answers_are_told_apart() {
+fn broken_responses_are_distinguished() {
     for (answer, culprit, text) in [
         ("", Culprit::Network, "the peer closed the connection before it answered"),
         ("HTTP/1.1 200 OK\r\nContent-", Culprit::Peer, "head"),
@@ -42,7 +42,7 @@ fn broken_answers_are_told_apart() {
 }
 
 #[test]
-fn a_failed_body_says_so_once_and_then_has_ended() {
+fn a_failed_body_returns_one_error_and_then_its_end() {
     let server = Server::start(|_, peer| {
         peer.request();
         peer.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort");
@@ -56,7 +56,7 @@ fn a_failed_body_says_so_once_and_then_has_ended() {
 }
 
 #[test]
-fn what_cannot_be_asked_is_refused_before_anything_is_sent() {
+fn an_invalid_request_is_refused_before_anything_is_sent() {
     run(async {
         let client = Client::default();
         for (uri, text) in [
@@ -71,7 +71,7 @@ fn what_cannot_be_asked_is_refused_before_anything_is_sent() {
     });
 }
 
-/// An address on which nobody listens.
+/// Returns an address with no listener.
 fn nobody() -> std::net::SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
@@ -81,7 +81,7 @@ fn a_refused_connection_names_the_address() {
     let address = nobody();
     run(async {
         let client = Client::default();
-        // More often than there may be connections: a failure keeps no place.
+        // This is more often than there may be connections: a failure must free its place.
         for _ in 0..200 {
             let error = client.get(&format!("http://{address}/")).await.unwrap_err();
             let text = error.to_string();
@@ -125,7 +125,7 @@ fn names_are_looked_up_many_at_a_time_on_any_executor() {
 
 #[test]
 fn all_addresses_of_a_name_are_tried() {
-    // The server is on 127.0.0.1 alone; where localhost is ::1 as well, that is refused first.
+    // The server listens only on 127.0.0.1. If localhost is also ::1, that address is refused first.
     let server = Server::start(echo_target);
     let port = server.address().port();
     run(async {
@@ -139,7 +139,7 @@ fn all_addresses_of_a_name_are_tried() {
 }
 
 #[test]
-fn an_answer_that_never_comes_runs_out_of_time_by_phase() {
+fn a_missing_response_times_out_in_its_phase() {
     let server = Server::start(|_, peer| {
         let request = peer.request().unwrap();
         if request.is("GET", "/half") {
@@ -149,7 +149,7 @@ fn an_answer_that_never_comes_runs_out_of_time_by_phase() {
         }
         peer.drain();
     });
-    // Long enough for a busy machine to connect in.
+    // Long enough to connect even on a busy machine.
     let short = Some(Duration::from_millis(300));
     run(async {
         for (target, timeouts, phase) in [
@@ -169,11 +169,11 @@ fn an_answer_that_never_comes_runs_out_of_time_by_phase() {
 }
 
 #[test]
-fn a_dripping_body_keeps_from_idling_but_not_from_its_end() {
+fn a_slow_body_avoids_the_idle_limit_but_not_the_total_limit() {
     let server = Server::start(|_, peer| {
         peer.request();
         peer.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n");
-        // Ends when the client closes: a peer that has gone makes the next read return.
+        // The loop ends by itself, even after the client has closed.
         for _ in 0..200 {
             peer.send("x");
             std::thread::sleep(Duration::from_millis(5));
@@ -188,7 +188,7 @@ fn a_dripping_body_keeps_from_idling_but_not_from_its_end() {
 }
 
 #[test]
-fn each_piece_has_the_idle_time_for_itself() {
+fn the_idle_limit_starts_again_with_each_piece() {
     let server = Server::start(|_, peer| {
         peer.request();
         peer.send("HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n");
@@ -205,7 +205,7 @@ fn each_piece_has_the_idle_time_for_itself() {
 }
 
 #[test]
-fn a_body_that_is_read_too_slowly_has_an_end_as_well() {
+fn a_body_that_is_read_too_slowly_exceeds_the_total_limit() {
     let server = Server::start(|_, peer| {
         peer.request();
         peer.respond(&"x".repeat(1_000_000));
@@ -222,7 +222,7 @@ fn a_body_that_is_read_too_slowly_has_an_end_as_well() {
 }
 
 #[test]
-fn a_limit_of_one_request_is_none_of_the_next_on_its_connection() {
+fn a_limit_of_one_request_does_not_apply_to_the_next_on_its_connection() {
     let server = Server::start(|_, peer| {
         peer.request();
         peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n");
@@ -242,7 +242,7 @@ fn a_limit_of_one_request_is_none_of_the_next_on_its_connection() {
 }
 
 #[test]
-fn time_that_the_reader_takes_is_not_idling() {
+fn time_that_the_reader_takes_does_not_count_as_idle() {
     let server = Server::start(|_, peer| {
         peer.request();
         peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabcd");
@@ -268,7 +268,7 @@ fn waiting_for_a_connection_is_a_phase_of_its_own() {
         let limit = Duration::from_millis(300);
         for (timeouts, timed_out) in [
             (Timeouts::none().pool(limit), true),
-            // Nothing but the wait for a connection takes long.
+            // Only the wait for a connection takes long.
             (Timeouts::none().connect(limit).head(limit).body_idle(limit).body(limit), false),
         ] {
             let mut options = with_timeouts(timeouts);
@@ -297,8 +297,9 @@ fn waiting_for_a_connection_is_a_phase_of_its_own() {
 }
 
 #[test]
-fn connecting_runs_out_of_time() {
-    // A listener with a full queue takes no further connection: its SYNs are dropped, and the client's connect hangs.
+fn connecting_times_out() {
+    // A listener with a full accept queue takes no more connections: the kernel drops their SYNs, and the client's
+    // connect hangs.
     let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     listener.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     listener.listen(0).unwrap();
@@ -312,7 +313,7 @@ fn connecting_runs_out_of_time() {
     });
 }
 
-/// A path for a socket, removed at the end.
+/// A path for a socket, removed when dropped.
 struct SocketPath(PathBuf);
 
 impl SocketPath {

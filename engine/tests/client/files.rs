@@ -1,4 +1,4 @@
-//! Files as the bodies of requests, and as the place that the bodies of responses go to.
+//! Files as request bodies, and files into which response bodies are saved.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,10 +14,10 @@ use ringtide::{Client, ClientOptions, Error, client::ClientHandle, runtime};
 use crate::server::Server;
 use crate::{read, run};
 
-/// Several pieces, and no whole number of them.
+/// Size of several pieces and a part of one.
 const SIZE: usize = 1_500_000;
 
-/// A folder that is removed at the end.
+/// A folder, removed when dropped.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -44,7 +44,7 @@ fn contents(size: usize) -> Vec<u8> {
     (0..size).map(|index| (index % 251) as u8).collect()
 }
 
-/// Answers with the framing of the request's body, and tells the body.
+/// Responds with the framing of the request's body, and sends the body to the test.
 fn receiver() -> (Server, Arc<Mutex<Vec<u8>>>) {
     let received = Arc::<Mutex<Vec<u8>>>::default();
     let server = Server::start({
@@ -87,7 +87,7 @@ fn a_file_is_sent_through_a_handle() {
 }
 
 #[test]
-fn what_is_no_plain_file_is_sent_in_chunks() {
+fn a_file_that_is_not_regular_is_sent_in_chunks() {
     let folder = Folder::new("pipe");
     let (server, received) = receiver();
     let path = folder.0.join("pipe");
@@ -106,7 +106,7 @@ fn what_is_no_plain_file_is_sent_in_chunks() {
 }
 
 #[test]
-fn a_file_that_cannot_be_had_is_named_and_nothing_is_sent() {
+fn an_unreadable_file_is_named_and_nothing_is_sent() {
     let folder = Folder::new("missing");
     let (server, _) = receiver();
     let missing = folder.0.join("nothing");
@@ -117,13 +117,13 @@ fn a_file_that_cannot_be_had_is_named_and_nothing_is_sent() {
         let expected = format!("the file '{}': No such file or directory", missing.display());
         assert!(error.to_string().starts_with(&expected), "{error}");
         assert_eq!(server.accepted(), 0);
-        // A folder can be opened and not be read.
+        // A folder can be opened but not read.
         let error = client.post(&server.url("/"), RequestBody::file(&folder.0)).await.unwrap_err();
         assert!(matches!(&error, Error::File { path, .. } if *path == folder.0), "{error}");
     });
 }
 
-/// A server that begins to read when it is told to, and then answers.
+/// Returns a server that waits for a message, then reads the body and responds.
 fn late_reader() -> (Server, mpsc::Sender<()>, mpsc::Receiver<usize>) {
     let (go_on, order) = mpsc::channel();
     let (size, sizes) = mpsc::channel();
@@ -157,7 +157,7 @@ fn a_file_that_changes_while_it_is_sent_keeps_to_its_size() {
             let answer = runtime::spawn(async move {
                 read(Client::default().post(&url, RequestBody::file(path)).await).await
             });
-            // It has been opened when its head is there; what the sockets hold is less than all of it.
+            // The file is open once the head has arrived. The sockets hold less than the whole file.
             while server.accepted() == 0 {
                 runtime::sleep(Duration::from_millis(1)).await;
             }
@@ -177,7 +177,7 @@ fn a_file_that_changes_while_it_is_sent_keeps_to_its_size() {
     }
 }
 
-/// A server that sends as much as is taken, up to `size` bytes, and tells how much that is so far.
+/// Returns a server that sends up to `size` bytes, and reports the size of each piece that was taken.
 fn sender(size: usize) -> (Server, mpsc::Receiver<usize>) {
     let (progress, sent) = mpsc::channel();
     let progress = Mutex::new(progress);
@@ -198,7 +198,7 @@ async fn save(client: &Client, server: &Server, path: &Path) -> Result<u64, Erro
 }
 
 #[test]
-fn a_body_is_saved_in_place_of_what_was_there() {
+fn a_saved_body_replaces_the_old_contents() {
     for size in [SIZE, 0, 1, 256 * 1024] {
         let folder = Folder::new("saved");
         let (server, _sent) = sender(size);
@@ -207,7 +207,7 @@ fn a_body_is_saved_in_place_of_what_was_there() {
             let client = Client::default();
             assert_eq!(save(&client, &server, &path).await.unwrap(), size as u64);
             assert!(fs::read(&path).unwrap() == contents(size), "{size}");
-            // Its connection is good for more.
+            // The connection can be used again.
             save(&client, &server, &path).await.unwrap();
         });
         assert_eq!(server.accepted(), 1);
@@ -215,7 +215,7 @@ fn a_body_is_saved_in_place_of_what_was_there() {
 }
 
 #[test]
-fn a_place_that_cannot_be_written_is_named() {
+fn a_path_that_cannot_be_written_is_named() {
     let folder = Folder::new("unwritable");
     let (server, _sent) = sender(SIZE);
     run(async {
@@ -242,7 +242,7 @@ fn a_body_that_ends_early_leaves_what_was_written() {
     run(async {
         let error = save(&Client::default(), &server, &path).await.unwrap_err();
         assert!(matches!(error, Error::Incomplete(_)), "{error}");
-        // The piece under way is written by its thread.
+        // Another thread still writes the current piece.
         for _ in 0..500 {
             runtime::sleep(Duration::from_millis(10)).await;
             if fs::metadata(&path).unwrap().len() >= 500_000 {
@@ -255,13 +255,13 @@ fn a_body_that_ends_early_leaves_what_was_written() {
 }
 
 #[test]
-fn a_place_that_takes_nothing_holds_the_peer_back() {
+fn a_full_pipe_holds_the_peer_back() {
     const LARGE: usize = 64 * 1024 * 1024;
     let folder = Folder::new("slow");
     let (server, sent) = sender(LARGE);
     let path = folder.0.join("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
-    // Somebody has it open, so that it can be opened for writing, and reads nothing yet.
+    // A reader must have the pipe open, so that it can be opened for writing. It reads nothing yet.
     let reader = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
     run(async {
         let saving = runtime::spawn({
@@ -276,8 +276,8 @@ fn a_place_that_takes_nothing_holds_the_peer_back() {
             quiet_turns = if more == 0 { quiet_turns + 1 } else { 0 };
             taken += more;
         }
-        assert!(taken < LARGE / 2, "{taken} bytes were taken from the server though nobody wrote them");
-        // The worker works on meanwhile; the pipe is read beside it.
+        assert!(taken < LARGE / 2, "{taken} bytes were taken from the server while nothing was written");
+        // The worker continues while another thread reads the pipe.
         let reading = std::thread::spawn(move || {
             use std::io::Read;
             let mut all = vec![0; LARGE];

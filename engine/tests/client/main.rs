@@ -1,4 +1,4 @@
-//! The client from outside, against scripted servers. Each test holds with every driver: `RINGTIDE_DRIVER=fallback`.
+//! Tests of the client's public API against scripted servers. They hold on every driver: `RINGTIDE_DRIVER=fallback`.
 
 mod aborted;
 mod bodies;
@@ -24,22 +24,22 @@ use ringtide::client::{Body, Timeouts};
 use ringtide::runtime::{self, Worker, WorkerOptions};
 use ringtide::{ClientOptions, Error};
 
-/// Enough for every body here.
+/// Larger than every body in these tests.
 const SIZE_MAX: usize = 64 * 1024 * 1024;
 
-/// Runs `main` on a worker; one that does not end is a failure.
+/// Runs `main` on a worker. Fails if it does not end in time.
 fn run<T>(main: impl Future<Output = T>) -> T {
-    let mut worker = Worker::new(&WorkerOptions::default()).expect("a worker can be made");
+    let mut worker = Worker::new(&WorkerOptions::default()).expect("a worker starts");
     worker.block_on(runtime::timeout(Duration::from_mins(1), main)).expect("the test ends in time")
 }
 
-/// The status and the whole body.
+/// Returns the status and the whole body.
 async fn read(response: Result<Response<Body>, Error>) -> Result<(u16, Bytes), Error> {
     let response = response?;
     Ok((response.status().as_u16(), response.into_body().bytes(SIZE_MAX).await?))
 }
 
-/// The default options with these timeouts.
+/// Returns the default options with `timeouts`.
 fn with_timeouts(timeouts: Timeouts) -> ClientOptions {
     ClientOptions::default().timeouts(timeouts)
 }

@@ -1,4 +1,4 @@
-//! Which connections are kept and used again, and who waits for them.
+//! Which connections are kept and reused, and which requests wait for them.
 
 use std::cell::RefCell;
 use std::net::TcpStream;
@@ -63,7 +63,7 @@ fn a_response_that_says_close_is_the_last_on_its_connection() {
 }
 
 #[test]
-fn a_connection_that_answers_more_than_was_asked_is_not_used_again() {
+fn a_connection_with_an_unsolicited_response_is_not_used_again() {
     let server = Server::start(|_, peer| {
         while peer.request().is_some() {
             peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhiHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil");
@@ -90,7 +90,7 @@ fn as_many_connections_are_opened_as_are_in_use_at_once() {
                 runtime::spawn(async move {
                     for _ in 0..20 {
                         read(client.get(&url).await).await.unwrap();
-                        // All of them are idle at times.
+                        // So that each connection becomes idle at times.
                         runtime::sleep(Duration::from_millis(1)).await;
                     }
                 })
@@ -104,7 +104,7 @@ fn as_many_connections_are_opened_as_are_in_use_at_once() {
 }
 
 #[test]
-fn those_over_the_limit_wait_in_their_order() {
+fn requests_over_the_limit_wait_in_order() {
     for connections_per_host_max in [1, 3] {
         let server = Server::start(echo_target);
         run(async {
@@ -125,7 +125,7 @@ fn those_over_the_limit_wait_in_their_order() {
             for task in tasks {
                 task.await.unwrap();
             }
-            // Those that are under way together may overtake each other.
+            // Concurrent requests may overtake each other.
             if connections_per_host_max == 1 {
                 assert_eq!(*finished.borrow(), (0..20).collect::<Vec<_>>());
             }
@@ -135,7 +135,7 @@ fn those_over_the_limit_wait_in_their_order() {
 }
 
 #[test]
-fn a_body_that_nobody_reads_holds_its_place_until_it_is_dropped() {
+fn an_unread_body_holds_its_place_until_it_is_dropped() {
     let server = Server::start(|_, peer| {
         while peer.request().is_some() {
             peer.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nbeginning");
@@ -151,7 +151,8 @@ fn a_body_that_nobody_reads_holds_its_place_until_it_is_dropped() {
             async move { client.get(&url).await.unwrap().status() }
         });
         runtime::yield_now().await;
-        // Connections are accepted in their order: one of the second request would be there before this one.
+        // Connections are accepted in order. If the second request had opened one, it would be accepted before this
+        // one.
         Client::default().get(&server.url("/")).await.unwrap();
         assert_eq!(server.accepted(), 2);
         assert!(!second.is_finished());
@@ -162,7 +163,7 @@ fn a_body_that_nobody_reads_holds_its_place_until_it_is_dropped() {
 }
 
 #[test]
-fn an_unread_rest_that_is_there_already_is_read_for_the_next_request() {
+fn an_unread_rest_that_has_arrived_is_dropped_for_the_next_request() {
     let server = Server::start(|_, peer| {
         while peer.request().is_some() {
             peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
@@ -178,7 +179,7 @@ fn an_unread_rest_that_is_there_already_is_read_for_the_next_request() {
 }
 
 #[test]
-fn idle_connections_are_closed_when_their_time_is_up() {
+fn idle_connections_are_closed_after_the_idle_timeout() {
     let (closed, seen) = mpsc::channel();
     let closed = Mutex::new(closed);
     let server = Server::start(move |number, peer| {
@@ -190,7 +191,7 @@ fn idle_connections_are_closed_when_their_time_is_up() {
         let client = Client::new(pooled(pool));
         let start_ns = runtime::now_ns();
         read(client.get(&server.url("/")).await).await.unwrap();
-        // Nobody asks for anything, and the connection closes nevertheless.
+        // The connection closes although there are no requests.
         while seen.try_recv().is_err() {
             runtime::sleep(Duration::from_millis(2)).await;
         }
@@ -201,15 +202,15 @@ fn idle_connections_are_closed_when_their_time_is_up() {
 }
 
 #[test]
-fn a_connection_whose_time_is_up_is_not_used_though_nobody_has_closed_it_yet() {
+fn an_expired_connection_is_not_used_even_if_it_is_still_open() {
     let server = Server::start(echo_target);
     run(async {
         let pool = PoolOptions::default().idle_timeout(Duration::from_millis(30));
         let client = Client::new(pooled(pool));
         read(client.get(&server.url("/")).await).await.unwrap();
-        // The task that closes idle connections sleeps until it is time.
+        // Lets the task that closes idle connections start its sleep.
         runtime::yield_now().await;
-        // The worker is kept from its tasks meanwhile; then this future is polled before them.
+        // Blocks the worker, so that its tasks do not run. This future is then polled before them.
         thread::sleep(Duration::from_millis(60));
         runtime::yield_now().await;
         read(client.get(&server.url("/")).await).await.unwrap();
@@ -218,7 +219,7 @@ fn a_connection_whose_time_is_up_is_not_used_though_nobody_has_closed_it_yet() {
 }
 
 #[test]
-fn a_connection_that_cannot_be_used_again_takes_no_place_of_one_that_can() {
+fn an_unusable_connection_does_not_displace_a_usable_one() {
     let server = Server::start(|number, peer| {
         while peer.request().is_some() {
             if number == 0 {
@@ -259,7 +260,7 @@ fn the_connection_that_was_used_last_is_used_next() {
 }
 
 #[test]
-fn no_more_stay_idle_than_may() {
+fn idle_connections_stay_within_their_limit() {
     for (idle_per_host_max, opened) in [(Some(0), 8), (Some(1), 7), (Some(4), 4), (None, 4)] {
         let server = Server::start(echo_target);
         run(async {
@@ -278,7 +279,7 @@ fn no_more_stay_idle_than_may() {
 }
 
 #[test]
-fn those_that_were_used_last_stay_idle() {
+fn the_connections_used_last_stay_idle() {
     let server = Server::start(|number, peer| {
         while peer.request().is_some() {
             peer.respond(&number.to_string());
@@ -304,7 +305,8 @@ fn those_that_were_used_last_stay_idle() {
     });
 }
 
-/// Serves one request, closes when it is told to, and tells when that is done; from the second connection on it goes on.
+/// Returns a server that serves one request, closes on a message, and confirms that. It keeps the second connection and
+/// all later ones open.
 fn closes_once_idle() -> (Server, mpsc::Sender<()>, mpsc::Receiver<()>) {
     let (close, order) = mpsc::channel();
     let (closed, seen) = mpsc::channel();
@@ -339,14 +341,15 @@ fn a_connection_that_was_closed_while_idle_is_not_used() {
 }
 
 #[test]
-fn a_connection_that_closes_on_its_way_to_who_waits_for_it_is_not_used() {
+fn a_connection_that_closes_before_the_waiting_request_takes_it_is_not_used() {
     let (server, close, closed) = closes_once_idle();
     run(async {
         let pool = PoolOptions::default().connections_per_host_max(1);
         let client = Client::new(pooled(pool).replays_max(0));
         let first = client.get(&server.url("/")).await;
         runtime::spawn(async move {
-            // At its end the connection is given to the request below, which the worker comes to only after its next turn.
+            // At the end of the body, the connection goes to the request below. The worker polls that request only
+            // after the next turn.
             read(first).await.unwrap();
             close.send(()).unwrap();
             closed.recv().unwrap();
@@ -358,7 +361,7 @@ fn a_connection_that_closes_on_its_way_to_who_waits_for_it_is_not_used() {
 }
 
 #[test]
-fn what_cannot_be_replayed_is_not_given_to_a_connection_that_has_just_been_closed() {
+fn a_request_that_cannot_be_replayed_avoids_a_connection_that_has_just_closed() {
     let (server, close, closed) = closes_once_idle();
     run(async {
         let client = Client::new(ClientOptions::default().replays_max(0));
@@ -366,14 +369,14 @@ fn what_cannot_be_replayed_is_not_given_to_a_connection_that_has_just_been_close
         runtime::yield_now().await;
         close.send(()).unwrap();
         closed.recv().unwrap();
-        // The worker has no turn between the close and the next request.
+        // The worker takes no turn between the close and the next request.
         let answer = read(client.post(&server.url("/post"), "body").await).await;
         assert_eq!(answer.unwrap(), (200, "/post".into()));
     });
     assert_eq!(server.accepted(), 2);
 }
 
-/// The first `failing` connections serve one request and close on the second one without an answer.
+/// The first `failing` connections serve one request, then close on the second one without a response.
 fn closes_on_second(failing: usize, requests: &Arc<Mutex<Vec<String>>>) -> Server {
     let requests = Arc::clone(requests);
     Server::start(move |number, peer: &mut Peer<TcpStream>| {
@@ -410,7 +413,7 @@ fn a_get_that_crosses_with_a_close_is_replayed_and_a_post_is_not() {
             match answer {
                 Ok(answer) => assert!(succeeds && answer == (200, "ok".into()), "{method} {answer:?}"),
                 Err(error) => {
-                    // A close with unread data in the server's socket is a reset.
+                    // Closing a socket with unread data resets the connection.
                     let closed = matches!(error, Error::Closed) || error.is_reset();
                     assert!(!succeeds && closed, "{method}: {error}");
                 }
@@ -438,7 +441,7 @@ fn replays_are_counted_and_go_to_fresh_connections() {
 }
 
 #[test]
-fn a_request_that_was_answered_in_part_is_not_replayed() {
+fn a_request_with_a_partial_response_is_not_replayed() {
     for reset in [false, true] {
         let (go_on, seen) = mpsc::channel();
         let (begun, answered) = mpsc::channel();
@@ -467,7 +470,8 @@ fn a_request_that_was_answered_in_part_is_not_replayed() {
             read(client.get(&server.url("/")).await).await.unwrap();
             let url = server.url("/");
             let answer = runtime::spawn(async move { read(client.get(&url).await).await });
-            // The interim response has been read before the connection goes: this answer is sent after it.
+            // This request makes sure that the client has read the interim response before the connection ends: its
+            // response is sent later.
             read(Client::default().get(&server.url("/")).await).await.unwrap();
             go_on.send(()).unwrap();
             let error = answer.await.unwrap().unwrap_err();
@@ -478,7 +482,7 @@ fn a_request_that_was_answered_in_part_is_not_replayed() {
 }
 
 #[test]
-fn a_fresh_connection_that_closes_is_a_failure_at_once() {
+fn a_close_of_a_new_connection_fails_at_once() {
     let server = Server::start(|_, peer| {
         peer.request();
     });

@@ -1,4 +1,4 @@
-//! The client from other threads and from another executor.
+//! Using the client from other threads and other executors.
 
 use std::future::Future;
 use std::sync::{Mutex, mpsc};
@@ -29,7 +29,7 @@ async fn fetch(handle: &ClientHandle, url: &str) -> Result<Bytes, Error> {
     response.into_body().bytes(SIZE_MAX).await
 }
 
-/// What `tokio::spawn` asks for.
+/// Requires what `tokio::spawn` requires.
 fn is_send<T: Send>(value: T) -> T {
     value
 }
@@ -92,7 +92,7 @@ fn a_client_of_a_worker_can_be_reached_from_other_threads() {
 }
 
 #[test]
-fn errors_come_back_as_they_are() {
+fn errors_come_back_unchanged() {
     let server = Server::start(|_, peer| {
         peer.request();
         peer.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort");
@@ -105,7 +105,7 @@ fn errors_come_back_as_they_are() {
 }
 
 #[test]
-fn a_body_that_nobody_reads_over_here_holds_the_peer_back() {
+fn an_unread_remote_body_holds_the_peer_back() {
     const SIZE: usize = 64 * 1024 * 1024;
     let (progress, sent) = mpsc::channel();
     let progress = Mutex::new(progress);
@@ -125,7 +125,7 @@ fn a_body_that_nobody_reads_over_here_holds_the_peer_back() {
     while let Ok(size) = sent.recv_timeout(Duration::from_millis(100)) {
         taken += size;
     }
-    assert!(taken < SIZE / 2, "{taken} bytes were taken from the server though nobody read");
+    assert!(taken < SIZE / 2, "{taken} bytes were taken from the server without a reader");
     pollster::block_on(async {
         let mut position = 0;
         while let Some(piece) = body.data().await.unwrap() {
@@ -142,7 +142,7 @@ fn a_body_that_nobody_reads_over_here_holds_the_peer_back() {
 }
 
 #[test]
-fn dropping_the_future_or_the_body_cancels_over_there() {
+fn dropping_the_future_or_the_body_cancels_the_request() {
     let (event, events) = mpsc::channel();
     let event = Mutex::new(event);
     let server = Server::start(move |_, peer| {
@@ -199,7 +199,7 @@ fn a_worker_that_has_ended_is_an_error() {
 }
 
 #[test]
-fn a_request_that_its_worker_never_came_to_ends_with_it() {
+fn a_request_that_was_never_started_ends_with_its_worker() {
     let mut worker = Worker::new(&WorkerOptions::default()).unwrap();
     let handle = worker.block_on(async { Client::default().handle() });
     let mut request = Box::pin(handle.request(get("http://127.0.0.1:1/")));
@@ -220,6 +220,6 @@ fn the_thread_of_a_client_ends_with_its_last_handle() {
     let body = pollster::block_on(handle.request(get(&server.url("/last")))).unwrap().into_body();
     drop(handle);
     assert_eq!(pollster::block_on(body.bytes(SIZE_MAX)).unwrap(), "/last");
-    // Its idle connection goes with it.
+    // The client's idle connection closes with it.
     seen.recv_timeout(Duration::from_secs(10)).unwrap();
 }

@@ -1,4 +1,4 @@
-//! Servers that do exactly what a test tells them to: std's sockets, a thread for each connection.
+//! Servers that follow a test's script, on std sockets and with a thread per connection.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// A test that waits longer than this for its peer has failed.
+/// A test fails if it waits longer than this for its peer.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A server on 127.0.0.1, or at a Unix path, until it is dropped; a panic in one of its threads is one of the test then.
+/// A server on 127.0.0.1 or at a Unix path, which runs until it is dropped. The drop panics if one of its threads has
+/// panicked.
 pub(crate) struct Server {
     address: SocketAddr,
     accepted: Arc<AtomicUsize>,
@@ -22,14 +23,14 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Calls `script` for each connection, with its number from 0 on.
+    /// Calls `script` for each connection with its number, starting at 0.
     pub(crate) fn start(script: impl Fn(usize, &mut Peer<TcpStream>) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         Self::run(address, None, move || listener.accept().unwrap().0, script)
     }
 
-    /// As [`start`](Self::start), at a Unix path.
+    /// Starts a server at a Unix path, as [`start`](Self::start) does.
     pub(crate) fn start_unix(
         path: &Path,
         script: impl Fn(usize, &mut Peer<UnixStream>) + Send + Sync + 'static,
@@ -77,7 +78,7 @@ impl Server {
         format!("http://{}{path}", self.address)
     }
 
-    /// Connections so far.
+    /// Returns the number of connections so far.
     pub(crate) fn accepted(&self) -> usize {
         self.accepted.load(Ordering::SeqCst)
     }
@@ -92,7 +93,7 @@ impl Drop for Server {
         }
         let outcome = self.thread.take().unwrap().join();
         if !thread::panicking() {
-            outcome.expect("the server's script held");
+            outcome.expect("the server's script panicked");
         }
     }
 }
@@ -148,7 +149,7 @@ impl Request {
 }
 
 impl<S: Socket> Peer<S> {
-    /// The next request with its body; `None` when the client has closed.
+    /// Returns the next request with its body; `None` when the client has closed.
     pub(crate) fn request(&mut self) -> Option<Request> {
         let head = self.head()?;
         let mut request = Request { head, body: Vec::new() };
@@ -166,7 +167,7 @@ impl<S: Socket> Peer<S> {
         Some(request)
     }
 
-    /// The next head alone, up to its empty line.
+    /// Returns the next head, including its final empty line.
     pub(crate) fn head(&mut self) -> Option<String> {
         let end = loop {
             if let Some(position) = self.unread.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -177,7 +178,7 @@ impl<S: Socket> Peer<S> {
         Some(String::from_utf8(self.unread.drain(..end).collect()).unwrap())
     }
 
-    /// The next chunk of a body; the last one is empty.
+    /// Returns the next chunk of a body; the last one is empty.
     pub(crate) fn chunk(&mut self) -> Option<Vec<u8>> {
         let end = loop {
             if let Some(position) = self.unread.windows(2).position(|window| window == b"\r\n") {
@@ -192,7 +193,7 @@ impl<S: Socket> Peer<S> {
         Some(data)
     }
 
-    /// Exactly `size` bytes.
+    /// Returns exactly `size` bytes.
     pub(crate) fn take(&mut self, size: usize) -> Option<Vec<u8>> {
         while self.unread.len() < size {
             self.more()?;
@@ -200,7 +201,7 @@ impl<S: Socket> Peer<S> {
         Some(self.unread.drain(..size).collect())
     }
 
-    /// Waits for the client to close; panics if it sends anything before.
+    /// Waits for the client to close. Panics if the client sends anything first.
     pub(crate) fn expect_close(&mut self) {
         assert_eq!(self.more(), None, "{:?}", String::from_utf8_lossy(&self.unread));
     }
@@ -225,35 +226,35 @@ impl<S: Socket> Peer<S> {
         }
     }
 
-    /// Sends `bytes`; a client that has gone does not matter.
+    /// Sends `bytes`. Ignores the error if the client is gone.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.stream().write_all(bytes.as_ref());
     }
 
-    /// Sends a 200 with `body`.
+    /// Sends a 200 response with `body`.
     pub(crate) fn respond(&mut self, body: &str) {
         self.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
     }
 
     fn stream(&mut self) -> &mut S {
-        self.stream.as_mut().expect("the script has not ended the connection")
+        self.stream.as_mut().expect("the script has already ended the connection")
     }
 
-    /// Ends the sending half.
+    /// Closes the sending half.
     pub(crate) fn end(&mut self) {
         self.stream().end();
     }
 }
 
 impl Peer<TcpStream> {
-    /// Ends the connection by a reset, now.
+    /// Resets the connection.
     pub(crate) fn reset(&mut self) {
         let stream = self.stream.take().unwrap();
         socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
     }
 }
 
-/// Answers every request with its target.
+/// Responds to every request with its target.
 pub(crate) fn echo_target<S: Socket>(_: usize, peer: &mut Peer<S>) {
     while let Some(request) = peer.request() {
         let target = request.head.split(' ').nth(1).unwrap().to_owned();

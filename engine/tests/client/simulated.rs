@@ -1,4 +1,5 @@
-//! The client over a simulated network, in virtual time, with a server on the same worker: whole runs under faults, by seed.
+//! Whole runs of the client over a simulated network, in virtual time and with faults, each with its own seed. The
+//! server runs on the same worker.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -21,16 +22,16 @@ use ringtide_driver::sim::{Faults, Sim, SimOptions};
 
 const REQUESTS: usize = 60;
 
-/// Requests that the server answers on a connection before it closes that.
+/// Number of requests that the server handles on a connection before it closes the connection.
 const REQUESTS_PER_CONNECTION: usize = 7;
 
-/// What the server has seen.
+/// Counts what the server has seen.
 #[derive(Default)]
 struct Seen {
     connections: Cell<usize>,
-    /// Connections that it closed after so many requests.
+    /// Connections that the server closed after [`REQUESTS_PER_CONNECTION`] requests.
     closed: Cell<usize>,
-    /// Answers to requests that were not the first on their connection.
+    /// Responses to requests that were not the first on their connection.
     answered_again: Cell<usize>,
 }
 
@@ -38,8 +39,8 @@ fn count(counter: &Cell<usize>) {
     counter.set(counter.get() + 1);
 }
 
-/// A server that answers each request with its body, or its target if there is none, in chunks; it closes a
-/// connection after some requests, without saying so before, as servers do.
+/// Responds to each request with its target and its body, in chunks. Closes each connection after some requests without
+/// announcing it, as real servers do.
 async fn serve(mut listener: Listener, seen: Rc<Seen>) {
     loop {
         match listener.accept().await {
@@ -88,7 +89,7 @@ async fn serve_one(mut stream: Stream, seen: Rc<Seen>) -> Option<()> {
     Some(())
 }
 
-/// Pieces of growing size, in chunks or of a known size.
+/// A body of pieces of growing size, with or without an announced length.
 struct Growing {
     rest: Bytes,
     next: usize,
@@ -121,7 +122,7 @@ async fn one(client: &Client, number: usize) -> Result<(), Error> {
     let (response, expected) = if number.is_multiple_of(3) {
         let text = Bytes::from(format!("{number}-").repeat(number * number));
         let body = Growing { rest: text.clone(), next: 1, announced: number.is_multiple_of(2) };
-        // The server answers with the target in front of the body.
+        // The server sends the target before the body.
         let expected = [format!("/{number}").as_bytes(), &text].concat();
         let request = http::Request::put(&url).body(RequestBody::stream(body)).unwrap();
         (client.request(request).await?, expected)
@@ -139,7 +140,7 @@ struct Outcome {
     seen: Rc<Seen>,
 }
 
-/// Many requests from some tasks over few connections; one request in seven is dropped at a random time.
+/// Sends many requests from several tasks over few connections. Drops one request in seven at a random time.
 fn run(seed: u64, faults: Faults) -> Outcome {
     let sim = Sim::new(SimOptions { seed, faults, ..SimOptions::default() });
     Worker::simulated(sim).unwrap().block_on(async {
@@ -201,8 +202,8 @@ fn an_idle_connection_owns_no_receive_buffer() {
 }
 
 impl Outcome {
-    /// Connections are kept and used again, and nothing fails but requests that crossed with a close of the server's: a PUT whose body has
-    /// begun cannot be sent again.
+    /// Checks that connections were reused, and that only requests failed that were sent while the server closed the
+    /// connection: a PUT cannot be sent again once its body has been read.
     fn check_shared(&self, seed: u64) {
         let Seen { connections, closed, answered_again } = &*self.seen;
         let crossed = |error: &Error| matches!(error, Error::Closed) || error.is_reset();
@@ -227,7 +228,7 @@ fn faults_that_a_driver_hides_change_nothing() {
 }
 
 #[test]
-fn a_failing_world_fails_requests_and_nothing_else() {
+fn network_faults_fail_only_requests() {
     for seed in 0..40 {
         let faults = Faults {
             reset: 0.2,

@@ -1,4 +1,5 @@
-//! Constant requests, which are sent without a word on success: what becomes of one that the peer does not read, or refuses.
+//! Static requests, which are sent without a completion on success. What happens if the peer does not read one, or
+//! refuses it.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -17,13 +18,13 @@ use socket2::SockRef;
 
 use super::run;
 
-/// A constant request of about so many bytes.
+/// Returns a static request of about `size` bytes.
 fn constant(size: usize) -> PreparedRequest {
     let request = Request::get("http://h/").header("x", "x".repeat(size)).body(Bytes::new()).unwrap();
     PreparedRequest::new(&request).unwrap().leak()
 }
 
-/// An answer proves nothing: a server may give it before it has read the request.
+/// A response does not prove that the request arrived: a server may send it before it reads the request.
 #[test]
 fn a_server_that_answers_before_it_reads_gets_whole_requests_in_order() {
     const ANSWERS: usize = 2_000;
@@ -32,7 +33,7 @@ fn a_server_that_answers_before_it_reads_gets_whole_requests_in_order() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     SockRef::from(&listener).set_recv_buffer_size(4096).unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    // The smallest that there is: a request goes in more than one piece.
+    // Sets the smallest possible size, so that a request is sent in several pieces.
     SockRef::from(&client).set_send_buffer_size(1).unwrap();
     let size = bytes.len();
     let server = thread::spawn(move || {
@@ -48,7 +49,8 @@ fn a_server_that_answers_before_it_reads_gets_whole_requests_in_order() {
                 thread::sleep(Duration::from_micros(200));
             }
         });
-        // Reads begin when nothing more fits, and go on beside the answers: room appears just as the next request is sent.
+        // Starts to read when the sockets are full, while the responses go on. So room appears just as the next request
+        // is sent.
         thread::sleep(Duration::from_millis(20));
         stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
         let mut piece = [0; 1_000];
@@ -69,7 +71,7 @@ fn a_server_that_answers_before_it_reads_gets_whole_requests_in_order() {
         answered
     });
     let read = server.join().unwrap();
-    assert!(answered >= 2, "the sockets were full at once, so nothing was tested");
+    assert!(answered >= 2, "the sockets were full too early, so nothing was tested");
     for (number, piece) in read.chunks(size).enumerate() {
         assert!(piece == &bytes[..piece.len()], "request {number} of {answered} has another inside");
     }
@@ -87,10 +89,10 @@ fn a_request_that_cannot_be_sent_fails_at_once() {
                 server.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
                 connection.send(&request).await.unwrap();
             }
-            // It stays open, so neither an end nor a reset comes.
+            // The socket stays open, so that neither an end of stream nor a reset arrives.
             server.shutdown(Shutdown::Read).unwrap();
             let outcome = runtime::timeout(Duration::from_secs(10), connection.send(&request)).await;
-            match outcome.expect("nobody told that the request could not be sent") {
+            match outcome.expect("the connection did not notice that the request could not be sent") {
                 Err(Error::Network(error)) => assert_eq!(error.kind(), ErrorKind::BrokenPipe),
                 other => panic!("{other:?}"),
             }
@@ -99,8 +101,9 @@ fn a_request_that_cannot_be_sent_fails_at_once() {
     }
 }
 
-/// Runs `main` with a connection to a peer that answers once and reads nothing for a second, over sockets that hold less than a
-/// request, and then everything. Gives what it has read.
+/// Runs `main` with a connection to a peer. The sockets hold less than one request.
+///
+/// The peer responds once, reads nothing for a second, and then reads everything. This returns what it has read.
 fn with_late_reader(main: impl AsyncFnOnce(Connection, &PreparedRequest)) -> (Vec<u8>, PreparedRequest) {
     let request = constant(3_000);
     let sim = Sim::new(SimOptions { socket_buffer_size: 1_000, ..SimOptions::default() });
@@ -129,7 +132,7 @@ fn the_next_request_waits_for_one_that_was_answered_before_it_was_sent() {
     let (read, request) = with_late_reader(async |mut connection, request| {
         connection.send(request).await.unwrap().discard().await.unwrap();
         connection.start(request).unwrap();
-        // There is no second answer; meanwhile both go out.
+        // There is no second response. Meanwhile both requests are sent.
         let waited = runtime::timeout(Duration::from_secs(3), connection.response()).await;
         assert!(waited.is_none());
     });
@@ -137,7 +140,7 @@ fn the_next_request_waits_for_one_that_was_answered_before_it_was_sent() {
 }
 
 #[test]
-fn giving_up_a_request_that_waits_tells_how_much_was_taken() {
+fn aborting_a_waiting_request_reports_how_much_was_taken() {
     let (read, request) = with_late_reader(async |mut connection, request| {
         connection.start(request).unwrap();
         runtime::sleep(Duration::from_millis(1)).await;

@@ -1,4 +1,4 @@
-//! Bodies that are written while they are sent, and the handle's requests with them.
+//! Bodies that are written while they are sent, and requests of a handle that use them.
 
 use std::future::Future;
 use std::sync::{Mutex, mpsc};
@@ -22,7 +22,7 @@ fn handle() -> ClientHandle {
     ClientHandle::spawn(ClientOptions::default(), WorkerOptions::default()).unwrap()
 }
 
-/// Answers with the framing of the request's body and the body.
+/// Responds with the framing of the request's body and with the body.
 fn echo_body() -> Server {
     Server::start(|_, peer| {
         while let Some(request) = peer.request() {
@@ -78,7 +78,7 @@ fn a_body_goes_through_a_channel_as_it_is_written() {
 
 #[test]
 fn both_directions_flow_at_once() {
-    // Answers each chunk when it is there.
+    // Echoes each chunk as soon as it has arrived.
     let server = Server::start(|_, peer| {
         peer.head();
         peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
@@ -166,13 +166,13 @@ fn a_server_that_reads_nothing_holds_the_sender_back() {
 }
 
 #[test]
-fn a_channel_that_is_dropped_by_either_side_tells_the_other() {
+fn dropping_either_end_of_a_channel_notifies_the_other() {
     let server = Server::start(|_, peer| {
         peer.drain();
     });
     let client = handle();
     pollster::block_on(async {
-        // The sender goes: what has been sent must not pass for all.
+        // Dropping the sender: the peer must not mistake the part that was sent for the whole body.
         let (mut sender, body) = body_channel(None);
         sender.send("part").await.unwrap();
         drop(sender);
@@ -180,7 +180,7 @@ fn a_channel_that_is_dropped_by_either_side_tells_the_other() {
         assert!(matches!(error, Error::Request(RequestError::Body(_))), "{error}");
         assert!(error.to_string().contains("dropped before it was finished"), "{error}");
 
-        // The request goes, while the sender waits for room.
+        // Dropping the request while the sender waits for room.
         let (mut sender, body) = body_channel(None);
         sender.send(vec![0; BODY_CHANNEL_SIZE_MAX]).await.unwrap();
         let mut waiting = Box::pin(sender.send("more"));

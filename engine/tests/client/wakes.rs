@@ -1,4 +1,5 @@
-//! Who is woken when many callers of a handle have an answer at once: the first one, which wakes the others; and the others without it.
+//! Which callers of a handle are woken when many responses arrive at once: the leader, which wakes the others; and the
+//! others even if it does not.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -21,7 +22,7 @@ impl Wake for Count {
     }
 }
 
-/// Callers that have been polled once, and whose requests fail as soon as their worker comes to them.
+/// Callers that have been polled once. Their requests fail as soon as the worker handles them.
 struct Callers {
     worker: Worker,
     handle: ClientHandle,
@@ -46,7 +47,7 @@ impl Callers {
         self.requests.iter().map(|(_, count)| count.0.load(Ordering::SeqCst)).collect()
     }
 
-    /// Has the worker run until somebody has been woken; who that is.
+    /// Runs the worker until a caller has been woken. Returns the index of that caller.
     fn first(&mut self) -> usize {
         let counts: Vec<_> = self.requests.iter().map(|(_, count)| Arc::clone(count)).collect();
         self.worker.block_on(async move {
@@ -62,7 +63,7 @@ impl Callers {
 }
 
 #[test]
-fn the_first_caller_of_a_batch_wakes_the_others_when_it_comes() {
+fn the_leader_wakes_the_others_when_it_polls() {
     let mut callers = Callers::new();
     let first = callers.first();
     let outcome = callers.requests[first].0.as_mut().poll(&mut Context::from_waker(Waker::noop()));
@@ -71,7 +72,7 @@ fn the_first_caller_of_a_batch_wakes_the_others_when_it_comes() {
 }
 
 #[test]
-fn the_first_caller_of_a_batch_wakes_the_others_when_it_goes() {
+fn the_leader_wakes_the_others_when_it_is_dropped() {
     let mut callers = Callers::new();
     let first = callers.first();
     let (request, _) = callers.requests.remove(first);
@@ -80,7 +81,7 @@ fn the_first_caller_of_a_batch_wakes_the_others_when_it_goes() {
 }
 
 #[test]
-fn callers_are_woken_though_the_first_of_their_batch_neither_comes_nor_goes() {
+fn callers_are_woken_even_if_the_leader_does_nothing() {
     let mut callers = Callers::new();
     callers.first();
     callers.worker.block_on(runtime::sleep(Duration::from_millis(20)));
@@ -88,7 +89,7 @@ fn callers_are_woken_though_the_first_of_their_batch_neither_comes_nor_goes() {
 }
 
 #[test]
-fn callers_are_woken_when_the_worker_ends_before_the_first_of_their_batch_comes() {
+fn callers_are_woken_when_the_worker_ends_before_the_leader_polls() {
     let mut callers = Callers::new();
     callers.first();
     callers.worker = Worker::new(&WorkerOptions::default()).unwrap();
@@ -100,18 +101,18 @@ struct Broken;
 
 impl Wake for Broken {
     fn wake(self: Arc<Self>) {
-        panic!("a waker that panics, as the test wants it");
+        panic!("this waker panics on purpose");
     }
 }
 
 #[test]
-fn a_waker_that_panics_is_the_trouble_of_its_owner_alone() {
+fn a_waker_that_panics_does_not_affect_other_callers() {
     let mut callers = Callers::new();
     let broken = Waker::from(Arc::new(Broken));
     for (request, _) in &mut callers.requests[..5] {
         assert!(request.as_mut().poll(&mut Context::from_waker(&broken)).is_pending());
     }
-    // Reporting a panic takes its time, which is not the others'.
+    // Reporting the panics takes time, so wait for the other callers to be woken.
     for _ in 0..1000 {
         callers.worker.block_on(runtime::sleep(Duration::from_millis(5)));
         if callers.wakes()[5..] == [1; 5] {
@@ -119,7 +120,7 @@ fn a_waker_that_panics_is_the_trouble_of_its_owner_alone() {
         }
     }
     assert_eq!(callers.wakes()[5..], [1; 5]);
-    // The handle is as good as before.
+    // The handle still works.
     let mut request = Box::pin(callers.handle.get("ftp://127.0.0.1/"));
     assert!(request.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     callers.worker.block_on(runtime::sleep(Duration::from_millis(1)));
