@@ -154,7 +154,7 @@ pub struct Header {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// The server: each answer triggers the next request.
+    /// The server: each response triggers the next request.
     Closed,
     /// A schedule, whatever the server does.
     Open(OpenLoop),

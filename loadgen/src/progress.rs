@@ -272,7 +272,7 @@ fn describe(
         (max(snapshots, |snapshot| &snapshot.at_ns), max(snapshots, |snapshot| &snapshot.last_done_ns));
     let silence = if done_ns == 0 { elapsed } else { Duration::from_nanos(at_ns.saturating_sub(done_ns)) };
     if silence >= SILENCE_MIN {
-        parts.push(format!("no answer for {}", show_seconds(silence)));
+        parts.push(format!("no response for {}", show_seconds(silence)));
     }
     (position, parts.join(" · "))
 }
@@ -334,12 +334,12 @@ mod tests {
             assert!(line.ends_with(end), "{line}");
         };
         ends(4, "0 errors");
-        ends(65, "0 errors · no answer for 1m5s");
+        ends(65, "0 errors · no response for 1m5s");
         let answered = Counters { last_done_ns: 50 * SECOND_NS, ..counters(1, 0) };
         snapshots[1].publish(&answered, None, 52 * SECOND_NS);
         ends(65, "0 errors");
         snapshots[0].publish(&counters(0, 7), None, 60 * SECOND_NS);
-        ends(65, "7 errors · no answer for 10s");
+        ends(65, "7 errors · no response for 10s");
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl RunArgs {
                 (
                     self.arrival.is_some(),
                     "--arrival",
-                    "without a rate, each answer triggers the next request",
+                    "without a rate, each response triggers the next request",
                 ),
                 (self.spin.is_some(), "--spin", "without a rate, no send has a scheduled time to wait for"),
                 (

@@ -23,7 +23,7 @@ Thresholds compare (<, <=, >, >=) one of these with a limit:
   p50, p99.9, ...  response time at any percentile; also min, mean and max
   success          share of the requests due that got a status below 400
   errors           failed requests, as a number or a share: the connection
-                   failed, or no complete answer came in time. A status such as
+                   failed, or no complete response came in time. A status such as
                    500 is not an error, nor is a request cut off by the end.
   rps              completed requests per second
 Gate success along with any percentile: failing can be fast, too.

@@ -13,11 +13,11 @@ const AFTER_HELP: &str = "Paths:
   /              12 bytes: hello world
   /bytes/N       N bytes
   /stream/N      N pieces, chunked
-  /delay/MS      an answer after MS milliseconds
-  /status/CODE   an empty answer with that status
+  /delay/MS      a response after MS milliseconds
+  /status/CODE   an empty response with that status
   /echo          the body of the request
   /headers       the headers of the request
-  /flaky?p=0.1   a tenth of the answers fail: status 500, closed, or none at all
+  /flaky?p=0.1   a tenth of the responses fail: status 500, closed, or none at all
 
 Example:
   ringtide serve --addr 127.0.0.1:8080 -t 1 --cpus 1

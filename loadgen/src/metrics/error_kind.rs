@@ -46,12 +46,12 @@ impl ErrorKind {
             Self::Dns => "name not resolved",
             Self::Connect => "no connection",
             Self::Tls => "TLS handshake failed",
-            Self::Timeout => "no complete answer in time",
+            Self::Timeout => "no complete response in time",
             Self::Reset => "connection reset",
-            Self::Closed => "closed before any byte of the answer",
-            Self::Incomplete => "closed within the answer",
-            Self::Protocol => "answer is not valid HTTP",
-            Self::Expect => "answer is not as expected",
+            Self::Closed => "closed before any byte of the response",
+            Self::Incomplete => "closed within the response",
+            Self::Protocol => "response is not valid HTTP",
+            Self::Expect => "response is not as expected",
         }
     }
 

@@ -156,7 +156,7 @@ impl Recorder {
         self.counters.error_examples[kind as usize].get_or_insert_with(|| text().into());
     }
 
-    /// Requests of the warm-up had no answer in the measured part either. They do not count as measured.
+    /// Requests of the warm-up had no response in the measured part either. They do not count as measured.
     pub fn unanswered_since_warmup(&mut self, count: usize) {
         self.counters.warmup_unanswered += count as u64;
     }

@@ -83,7 +83,7 @@ impl Totals {
         totals
     }
 
-    /// Whether more and more requests waited for their answers, so that the end cut off those that would have taken
+    /// Whether more and more requests waited for their responses, so that the end cut off those that would have taken
     /// longest. This happens only in an open loop.
     pub fn backlog_grew(&self) -> bool {
         self.open_loop && self.backlog.grew(self.counters.censored)

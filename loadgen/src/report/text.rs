@@ -228,7 +228,7 @@ fn write_outcomes(out: &mut String, result: &RunResult, style: Style) -> fmt::Re
         let name = match kind {
             ErrorKind::Timeout => {
                 let limit = show_typed_time_ns((result.plan.timeout_s * 1e9).round() as u64);
-                format!("no complete answer within {limit}")
+                format!("no complete response within {limit}")
             }
             _ => kind.description().to_owned(),
         };

@@ -47,7 +47,7 @@ fn silence(facts: &Facts<'_>) -> Option<String> {
     // The interval between requests at the end; a ramp may end at a rate of 0.
     let interval_s = facts.plan.rate_end.map_or(0.0, |rate| 1.0 / rate);
     let is_long = silent_s > SILENCE_MIN_S.max(SILENCE_PART * facts.duration_s).max(2.0 * interval_s);
-    is_long.then(|| format!("there was no answer in the last {}", show_time_ns(silent_s * 1e9)))
+    is_long.then(|| format!("the server has not answered in the last {}", show_time_ns(silent_s * 1e9)))
 }
 
 fn rate_not_kept(facts: &Facts<'_>) -> Option<String> {
@@ -57,8 +57,8 @@ fn rate_not_kept(facts: &Facts<'_>) -> Option<String> {
     let many = facts.plan.mode == LoopName::Open && unsent as f64 > UNSENT_PART * scheduled as f64;
     many.then(|| {
         format!(
-            "the rate was not kept up with: {} of {} requests found no free connection to the end; either the server \
-             is slower than that, or more connections are needed (-c, --max-connections)",
+            "the rate was not kept up with: {} of {} requests never found a free connection; either the server \
+             is too slow for this rate, or it needs more connections (-c, --max-connections)",
             show_count(unsent),
             show_count(scheduled)
         )
@@ -72,15 +72,15 @@ fn lower_bounds(facts: &Facts<'_>) -> Option<String> {
     }
     if facts.backlog_grew {
         return Some(format!(
-            "ever more requests waited for their answers: the {} unanswered at the end count with the time that they had \
-             waited, so every response and queue wait is a lower bound (≥)",
+            "the backlog grew: the {} requests unanswered at the end count with the time that they \
+             waited, so every figure of response and queue wait is a lower bound (≥)",
             show_count(censored)
         ));
     }
     facts.has_lower_bounds.then(|| {
         format!(
-            "of {} requests, {} timed out or were cut off by the end, and some had waited longer than any answer took: \
-             figures with ≥ are lower bounds",
+            "of {} requests, {} timed out or were cut off by the end, some after waiting longer than any response \
+             took: figures with ≥ are lower bounds",
             show_count(scheduled),
             show_count(censored + facts.errors.timeout)
         )
@@ -94,8 +94,8 @@ fn failures_ungated(facts: &Facts<'_>) -> Option<String> {
     let refused = completed - facts.succeeded;
     (is_gated && failed + refused > 0).then(|| {
         format!(
-            "of {} requests, {} failed and {} had a status of 400 or more; a threshold on latency does not see that, so add one on \
-             success, such as success>99.9%",
+            "of {} requests, {} failed and {} had a status of 400 or more; no threshold on latency sees that, so add one on success, \
+             such as success>99.9%",
             show_count(scheduled),
             show_count(failed),
             show_count(refused)
@@ -106,8 +106,7 @@ fn failures_ungated(facts: &Facts<'_>) -> Option<String> {
 fn warmup_unanswered(facts: &Facts<'_>) -> Option<String> {
     (facts.warmup_unanswered > 0).then(|| {
         format!(
-            "of the warm-up's requests, {} had no answer in the measured part either; they belong to the warm-up and are \
-             in no figure",
+            "requests of the warm-up that had no response in the measured part either: {}; no figure contains them",
             show_count(facts.warmup_unanswered)
         )
     })

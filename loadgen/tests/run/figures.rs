@@ -160,7 +160,7 @@ fn a_hang_from_half_time_on_bounds_all_of_an_open_loop(driver: &str) {
     let flags = ["-R", "200", "-d", "1s", "-c", "4", "-t", "2"];
     let ended = run(driver, &server.url(), &flags);
     let text = &ended.stdout;
-    assert!(text.contains("ever more requests waited") && text.contains("≥"), "{ended:?}");
+    assert!(text.contains("the backlog grew") && text.contains("≥"), "{ended:?}");
     server.finish();
     let server = Server::start(hangs_at_half_time());
     let report = report(driver, &server.url(), &flags);
@@ -187,7 +187,7 @@ fn twice_the_capacity_bounds_every_response(driver: &str) {
             assert!(response(&report, name).1, "{name}: {report}");
         }
         assert!(figure(&report["latency_us"]["queue_wait"], "p50").1, "{report}");
-        assert!(notes(&report).contains("ever more requests waited"), "{report}");
+        assert!(notes(&report).contains("the backlog grew"), "{report}");
         // The waits are evenly distributed, from 0 to the time by which the server is behind at the end. This is true
         // for requests with and without a response.
         let requests = &report["requests"];
@@ -223,7 +223,7 @@ fn a_slow_server_that_keeps_up_is_known(driver: &str) {
             && near("mean")
             && near("p50")
             && !response(report, "p50").1
-            && !notes(report).contains("ever more")
+            && !notes(report).contains("backlog grew")
     });
 }
 
@@ -267,7 +267,7 @@ fn a_latency_gate_alone_is_told_of_failures(driver: &str) {
         run(driver, &server.url(), &flags)
     };
     let alone = gate(&["p99<10s"]).report(0);
-    assert!(notes(&alone).contains("a threshold on latency does not see that"), "{alone}");
+    assert!(notes(&alone).contains("no threshold on latency sees that"), "{alone}");
     let both = gate(&["p99<10s", "success>90%"]).report(3);
     assert!(!notes(&both).contains("does not see"), "{both}");
     let neither = gate(&["errors<100"]).report(0);
@@ -540,7 +540,7 @@ fn a_warm_up_that_times_out_is_counted_or_noted(driver: &str) {
         let report = report(driver, &server.url(), &[&flags[..], mode].concat());
         server.finish();
         assert_eq!(number(&report["errors"]["timeout"]), counted, "{mode:?}: {report}");
-        let noted = notes(&report).contains("of the warm-up's requests, 1 had no answer");
+        let noted = notes(&report).contains("no response in the measured part either: 1");
         assert_eq!(noted, counted == 0, "{mode:?}: {report}");
     }
 }
