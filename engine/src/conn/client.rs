@@ -213,7 +213,8 @@ impl Connection {
 
     /// Starts `request` and returns at once.
     ///
-    /// The worker's next turn sends it, together with the requests of other connections.
+    /// The worker's next turn after the wait for the response begins sends it, together with the requests of other
+    /// connections.
     ///
     /// # Errors
     /// The first two leave the connection unchanged.
@@ -514,10 +515,28 @@ impl Connection {
             if self.stream.queued_size() == 0 {
                 return Poll::Ready(Ok(()));
             }
-            self.raise_fence();
-            self.keep_sent_times();
-            self.stream.start_next().map_err(Error::Network)?;
+            self.send_next()?;
         }
+    }
+
+    /// Sends what is queued, unless received bytes are at hand: they may contain responses whose reading starts further
+    /// requests, and then all leave in one send. A failure is not reported here but instead of the response.
+    #[inline]
+    fn send_if_nothing_is_at_hand(&mut self) {
+        if self.stream.queued_size() > 0
+            && self.input.bytes().len() == self.given
+            && matches!(self.stream.is_ready_to_send(), Ok(true))
+        {
+            let _ = self.send_next();
+        }
+    }
+
+    /// Starts the next send. None may be in flight.
+    fn send_next(&mut self) -> Result<(), Error> {
+        self.raise_fence();
+        self.keep_sent_times();
+        self.stream.start_next().map_err(Error::Network)?;
+        Ok(())
     }
 
     /// Before the next send: stores the time of the last one in the requests that it began.
@@ -601,10 +620,7 @@ impl Connection {
 
     #[inline]
     fn poll_event_inner(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, Error>> {
-        if self.stream.queued_size() > 0 || (self.pipelining && self.stream.is_sending()) {
-            // If sending fails, the peer may still have responded. So ignore the error here and read first.
-            let _ = self.poll_outgoing(context);
-        }
+        self.send_if_nothing_is_at_hand();
         self.input.consume(mem::take(&mut self.given));
         loop {
             if self.stage == ResponseStage::Between && !self.input.bytes().is_empty() {
@@ -648,7 +664,15 @@ impl Connection {
                     ResponseEvent::NeedMore => self.input.consume(consumed),
                 }
             }
-            match ready!(self.stream.poll_receive(context)) {
+            let Poll::Ready(received) = self.stream.poll_receive(context) else {
+                // Everything that was started while responses were read leaves in one send.
+                if self.stream.queued_size() > 0 || (self.pipelining && self.stream.is_sending()) {
+                    // Even if the peer cannot be sent to, it may have responded. The receive reports that, or the end.
+                    let _ = self.poll_outgoing(context);
+                }
+                return Poll::Pending;
+            };
+            match received {
                 Ok(Some(lease)) => {
                     self.received_size += lease.len() as u64;
                     self.fence.next_piece();

@@ -220,6 +220,19 @@ impl Stream {
         Ok(true)
     }
 
+    /// Returns whether no send is in flight, without a wake-up when one ends.
+    ///
+    /// # Errors
+    /// If the last send has failed.
+    #[inline]
+    pub(crate) fn is_ready_to_send(&mut self) -> io::Result<bool> {
+        let Poll::Ready(sent) = self.socket.try_sent() else { return Ok(false) };
+        if let Some(memory) = sent? {
+            self.queue.reuse(memory);
+        }
+        Ok(true)
+    }
+
     /// Waits until no send is in flight.
     #[inline]
     pub(crate) fn poll_sent(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
