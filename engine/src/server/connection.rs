@@ -145,25 +145,42 @@ pub(super) async fn serve_connection<H, E>(
             return;
         }
         let held_size = connection.held_size();
-        let outcome = {
-            let mut handling = pin!((service.handler)(connection.exchange()));
+        let (outcome, late_panic) = {
+            let mut exchange = Some(connection.exchange());
+            let mut handling = pin!(None);
             let mut supervision = Supervision::new(held_size);
-            poll_fn(|context| {
+            let outcome = poll_fn(|context| {
                 wire.note(|progress| progress.waits = false);
-                // The future is dropped after a panic, unpolled, so nobody sees what state it was left in.
-                match catch_unwind(AssertUnwindSafe(|| handling.as_mut().poll(context))) {
+                // The handler's code is in the call, in each poll, and in the drop; what of it panics is contained here, all at once.
+                let polled = catch_unwind(AssertUnwindSafe(|| {
+                    if let Some(exchange) = exchange.take() {
+                        handling.set(Some((service.handler)(exchange)));
+                    }
+                    let polled = handling.as_mut().as_pin_mut().map_or(Poll::Pending, |it| it.poll(context));
+                    if polled.is_ready() {
+                        handling.set(None);
+                    }
+                    polled
+                }));
+                match polled {
                     Ok(Poll::Ready(Ok(Answered { .. }))) => Poll::Ready(Outcome::Answered),
                     Ok(Poll::Ready(Err(error))) => Poll::Ready(Outcome::Failed(HandlerFailure::Error(error))),
                     Err(payload) => Poll::Ready(Outcome::Failed(HandlerFailure::Panic(payload))),
                     Ok(Poll::Pending) => supervision.check(&wire, &service, &mut timer, context),
                 }
             })
-            .await
+            .await;
+            if let Outcome::Answered = outcome {
+                continue;
+            }
+            // After a panic it is dropped unpolled, so nobody sees what state it was left in.
+            (outcome, catch_unwind(AssertUnwindSafe(|| handling.set(None))).err())
         };
-        if let Outcome::Answered = outcome {
-            continue;
+        let settled = settle(&mut connection, &service, outcome);
+        if let Some(payload) = late_panic {
+            service.report(&connection, HandlerFailure::<E>::Panic(payload).kind(), None);
         }
-        if settle(&mut connection, &service, outcome).is_break() {
+        if settled.is_break() {
             return;
         }
         break;
