@@ -145,42 +145,35 @@ pub(super) async fn serve_connection<H, E>(
             return;
         }
         let held_size = connection.held_size();
-        let (outcome, late_panic) = {
-            let mut exchange = Some(connection.exchange());
-            let mut handling = pin!(None);
+        let outcome = {
             let mut supervision = Supervision::new(held_size);
-            let outcome = poll_fn(|context| {
-                wire.note(|progress| progress.waits = false);
-                // The handler's code is in the call, in each poll, and in the drop; what of it panics is contained here, all at once.
-                let polled = catch_unwind(AssertUnwindSafe(|| {
-                    if let Some(exchange) = exchange.take() {
-                        handling.set(Some((service.handler)(exchange)));
+            // The handler's code runs in the call, in each poll and in the drop, and all of that happens inside of this future.
+            let mut handling = pin!(async {
+                let mut future = pin!((service.handler)(connection.exchange()));
+                poll_fn(|context| {
+                    wire.note(|progress| progress.waits = false);
+                    // Caught in here, so that the drop does not come while the panic unwinds: a second one would end the process.
+                    match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+                        Ok(Poll::Ready(Ok(Answered { .. }))) => Poll::Ready(Outcome::Answered),
+                        Ok(Poll::Ready(Err(error))) => {
+                            Poll::Ready(Outcome::Failed(HandlerFailure::Error(error)))
+                        }
+                        Err(payload) => Poll::Ready(Outcome::Failed(HandlerFailure::Panic(payload))),
+                        Ok(Poll::Pending) => supervision.check(&wire, &service, &mut timer, context),
                     }
-                    let polled = handling.as_mut().as_pin_mut().map_or(Poll::Pending, |it| it.poll(context));
-                    if polled.is_ready() {
-                        handling.set(None);
-                    }
-                    polled
-                }));
-                match polled {
-                    Ok(Poll::Ready(Ok(Answered { .. }))) => Poll::Ready(Outcome::Answered),
-                    Ok(Poll::Ready(Err(error))) => Poll::Ready(Outcome::Failed(HandlerFailure::Error(error))),
-                    Err(payload) => Poll::Ready(Outcome::Failed(HandlerFailure::Panic(payload))),
-                    Ok(Poll::Pending) => supervision.check(&wire, &service, &mut timer, context),
-                }
+                })
+                .await
+            });
+            poll_fn(|context| {
+                catch_unwind(AssertUnwindSafe(|| handling.as_mut().poll(context)))
+                    .unwrap_or_else(|payload| Poll::Ready(Outcome::Failed(HandlerFailure::Panic(payload))))
             })
-            .await;
-            if let Outcome::Answered = outcome {
-                continue;
-            }
-            // After a panic it is dropped unpolled, so nobody sees what state it was left in.
-            (outcome, catch_unwind(AssertUnwindSafe(|| handling.set(None))).err())
+            .await
         };
-        let settled = settle(&mut connection, &service, outcome);
-        if let Some(payload) = late_panic {
-            service.report(&connection, HandlerFailure::<E>::Panic(payload).kind(), None);
+        if let Outcome::Answered = outcome {
+            continue;
         }
-        if settled.is_break() {
+        if settle(&mut connection, &service, outcome).is_break() {
             return;
         }
         break;
