@@ -5,6 +5,7 @@
 mod bodies;
 mod failures;
 mod lifecycle;
+mod panics;
 mod peer;
 mod requests;
 mod simulated;

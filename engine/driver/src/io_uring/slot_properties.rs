@@ -41,6 +41,8 @@ enum Step {
     Close(usize),
     /// An operation in the kernel completes.
     Happen(usize, Outcome),
+    /// Receives are bounded from now on, or no longer.
+    LimitReceives(bool),
     /// Buffers come back.
     Recycle,
     /// The kernel is entered, and takes this much of skip-success sends.
@@ -100,6 +102,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => at().prop_map(Step::CancelSend),
         1 => at().prop_map(Step::Close),
         12 => (at(), outcome()).prop_map(|(at, outcome)| Step::Happen(at, outcome)),
+        1 => any::<bool>().prop_map(Step::LimitReceives),
         2 => Just(Step::Recycle),
         8 => taken().prop_map(Step::Turn),
     ]
@@ -167,6 +170,8 @@ struct World {
     done: VecDeque<Done>,
     pending: Vec<Completion>,
     starved: Vec<Handle>,
+    /// Whether a receive that has ended with bytes waits for the next turn.
+    limited: bool,
     batch: Batch,
     letter: u8,
 }
@@ -251,6 +256,7 @@ impl World {
                     self.happen(at % self.in_kernel.len(), outcome);
                 }
             }
+            Step::LimitReceives(limited) => self.limited = limited,
             Step::Recycle => self.recycle(),
             Step::Turn(taken) => self.turn(taken),
         }
@@ -458,6 +464,10 @@ impl World {
             let Some(slot) = self.slots.get_mut(handle) else { continue };
             match slot.on_completion(kind, result, self.batch) {
                 Action::Nothing => {}
+                Action::Submit(Kind::Receive) if result > 0 && self.limited => {
+                    slot.await_turn();
+                    self.starved.push(handle);
+                }
                 Action::Submit(kind) => self.submit(kind, handle),
                 Action::AwaitBuffers => self.starved.push(handle),
                 Action::Tell(event) => self.tell(handle, event),
@@ -599,6 +609,28 @@ proptest! {
     #[test]
     fn closing_everything_in_the_middle_leaves_nothing(steps in prop::collection::vec(step(), 0..60)) {
         run(&steps).finish();
+    }
+}
+
+/// A bounded receive waits for the next turn outside the kernel. It can be cancelled and closed there.
+#[test]
+fn a_receive_that_has_had_its_share_waits_for_the_next_turn() {
+    let waiting = [Step::LimitReceives(true), Step::Turn(Taken::All), Step::Happen(0, Outcome::LostMore)];
+    for end in [None, Some(Step::Cancel(0)), Some(Step::Close(0))] {
+        let mut world = run(&waiting);
+        world.reap();
+        let handle = world.handles[0];
+        assert_eq!(world.starved, [handle]);
+        assert!(world.in_kernel.is_empty() && world.queue.is_empty(), "it would have had more in this turn");
+        if let Some(end) = &end {
+            world.act(end);
+            // Neither waits for the kernel, which has nothing.
+            world.reap();
+            assert!(world.ledger.get(handle).is_none_or(|account| !account.receiving), "{end:?}");
+        }
+        world.quiesce();
+        assert_eq!(world.in_kernel.len(), usize::from(end.is_none()));
+        world.finish();
     }
 }
 
