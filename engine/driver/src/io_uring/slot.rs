@@ -238,7 +238,7 @@ impl Slot {
     /// Books that the caller sees `event`, of which the driver knew before; false when the handle is the caller's no more.
     pub(super) fn told(&mut self, event: &Event) -> bool {
         match event {
-            Event::ReceiveEnded(_) if self.multishot == Multishot::Ended => self.multishot = Multishot::Idle,
+            Event::ReceiveEnded(_) => self.multishot = Multishot::Idle,
             Event::Sent(..) if matches!(self.send, Sending::Empty) => self.send = Sending::Idle,
             _ => {}
         }

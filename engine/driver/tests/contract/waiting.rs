@@ -1,5 +1,7 @@
 //! Deadlines and notifiers.
 
+use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -90,4 +92,37 @@ pub(crate) fn a_notify_before_the_turn_is_not_lost<S: Subject>() {
     drop(pump);
     // It outlives the driver without harm.
     notifier.notify();
+}
+
+/// What the driver has found out by itself, or while it did something else, waits for no completion.
+pub(crate) fn a_turn_that_has_something_to_tell_does_not_wait<S: Subject>() {
+    let mut pump = S::pump();
+    let (idle, other) = pump.pair();
+    pump.expect_nothing();
+    // Of the close of an idle socket there is nothing that the kernel could complete.
+    pump.close(idle);
+    let deadline_ns = pump.driver.now_ns() + 10_000_000_000;
+    pump.turn(Some(deadline_ns));
+    assert!(pump.driver.now_ns() < deadline_ns, "it waited with Closed at hand");
+    pump.closed(idle);
+    pump.finish(&[other]);
+    if !S::REAL {
+        return; // The rest needs a socket that is full or written to behind the driver's back.
+    }
+    let (ours, mut theirs) = UnixStream::pair().expect("a pair can be made");
+    let (quiet, _peer) = UnixStream::pair().expect("a pair can be made");
+    let [receiving, sending] =
+        [ours, quiet].map(|socket| pump.driver.adopt(socket.into()).expect("a connected socket"));
+    pump.own(receiving);
+    pump.own(sending);
+    pump.receive(receiving);
+    pump.expect_nothing();
+    theirs.write_all(b"arrived").expect("there is room");
+    pump.send_skip_success(sending, b"at once");
+    // Looks for the end of that send, and may find what has arrived.
+    pump.driver.shutdown(sending).expect("the send has ended");
+    let deadline_ns = pump.driver.now_ns() + 10_000_000_000;
+    let bytes = pump.received(receiving, 7);
+    assert!(bytes == b"arrived" && pump.driver.now_ns() < deadline_ns, "it waited with bytes at hand");
+    pump.finish(&[receiving, sending]);
 }
