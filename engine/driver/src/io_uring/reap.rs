@@ -109,12 +109,8 @@ impl IoUring {
         // SAFETY: the completion has just taken buffer `index` out of the ring, with `len` bytes written by the kernel;
         // it goes back only when this lease is dropped.
         let lease = unsafe { self.pool.lend(index, len) };
-        if self.buffers.available() >= self.pool.count() / 4 {
-            return lease;
-        }
-        // Few are left with the kernel: perhaps because leases are held for long, perhaps because this batch is large and all of them
-        // come back at once. Only the first starves others.
-        if self.pool.lent() < self.pool.count() / 2 { lease } else { Lease::copied(&lease) }
+        // A copy when few are left with the kernel: others would starve while it is held.
+        if self.buffers.available() >= self.pool.count() / 4 { lease } else { Lease::copied(&lease) }
     }
 
     fn give_back(&mut self, index: u16) {

@@ -2,13 +2,14 @@
 //! success; `RINGTIDE_WITHOUT_IO_URING=1` says that one knows.
 
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Once;
 
 use ringtide_driver::io_uring::{IoUring, Unusable, probe};
 use ringtide_driver::{Address, BufferPool, Driver, ReceiveEnd};
 use rlimit::Resource;
 
-use crate::pump::{Pump, loopback};
+use crate::pump::{Pump, loopback, owned};
 use crate::subject::{Subject, full_listener};
 
 suite!(Completions);
@@ -161,11 +162,18 @@ fn system_calls_are_counted() {
     assert_eq!(count(&pump, &mut calls), 1, "a shutdown, which ends the receive; the close itself is queued");
     pump.closed(server);
     pump.closed(client);
-    pump.driver.notifier().notify();
-    calls = pump.driver.syscalls();
-    pump.turn(Some(0));
-    pump.turn(Some(0));
-    assert!((1..5).contains(&count(&pump, &mut calls)), "the notifier is read");
+    pump.expect_nothing();
+    for _ in 0..5 {
+        pump.driver.notifier().notify();
+        calls = pump.driver.syscalls();
+        let deadline_ns = pump.driver.now_ns() + 10_000_000_000;
+        pump.turn(Some(deadline_ns));
+        assert_eq!(
+            count(&pump, &mut calls),
+            2,
+            "the wait, and the notifier is read; however often that was before"
+        );
+    }
     pump.finish(&[listener]);
 }
 
@@ -186,4 +194,65 @@ fn the_probe_says_that_io_uring_cannot_be_used() {
         probe().expect("there are descriptors");
         drop(IoUring::new().expect("there are descriptors"));
     });
+}
+
+/// The kernel ends the poll of the notifier when there is no room for what it has to tell.
+#[test]
+fn a_notifier_works_after_an_overflow() {
+    if !Completions::usable() {
+        return;
+    }
+    let mut pump = Pump::new(IoUring::with_entries(BufferPool::new(), 8).expect("the probe said so"));
+    // More sends than there is room for completions, which are 32.
+    let (sockets, _peers): (Vec<_>, Vec<_>) = (0..50)
+        .map(|_| {
+            let (ours, theirs) = UnixStream::pair().expect("a pair can be made");
+            let socket = pump.driver.adopt(ours.into()).expect("a connected socket");
+            pump.own(socket);
+            (socket, theirs)
+        })
+        .collect();
+    pump.expect_nothing();
+    let notifier = pump.driver.notifier();
+    for _ in 0..3 {
+        for &socket in &sockets {
+            pump.send(socket, owned(b"x"));
+        }
+        notifier.notify();
+        for &socket in &sockets {
+            pump.sent(socket).0.expect("there is room");
+        }
+        pump.expect_nothing();
+        notifier.notify();
+        let deadline_ns = pump.driver.now_ns() + 10_000_000_000;
+        pump.turn(Some(deadline_ns));
+        assert!(pump.driver.now_ns() < deadline_ns, "the wake was lost");
+    }
+    pump.finish(&sockets);
+}
+
+#[test]
+fn the_system_calls_that_a_full_queue_costs_are_counted() {
+    if !Completions::usable() {
+        return;
+    }
+    let mut pump = Pump::new(IoUring::with_entries(BufferPool::new(), 8).expect("the probe said so"));
+    let (sockets, _peers): (Vec<_>, Vec<_>) = (0..20)
+        .map(|_| {
+            let (ours, theirs) = UnixStream::pair().expect("a pair can be made");
+            let socket = pump.driver.adopt(ours.into()).expect("a connected socket");
+            pump.own(socket);
+            (socket, theirs)
+        })
+        .unzip();
+    pump.expect_nothing();
+    let before = pump.driver.syscalls();
+    for &socket in &sockets {
+        pump.send(socket, owned(b"x"));
+    }
+    assert_eq!(pump.driver.syscalls() - before, 2, "one for each eight that have to go");
+    for &socket in &sockets {
+        pump.sent(socket).0.expect("there is room");
+    }
+    pump.finish(&sockets);
 }

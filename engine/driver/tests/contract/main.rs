@@ -40,7 +40,8 @@ macro_rules! suite {
                     close_ends_a_connect_at_once, close_ends_an_armed_accept,
                     close_ends_the_connections_that_nobody_has_accepted;
                 leases: held_leases_starve_nobody_for_good, below_the_reserve_bytes_come_as_copies,
-                    bytes_of_a_fresh_pool_come_without_a_copy, leases_outlive_the_driver;
+                    bytes_of_a_fresh_pool_come_without_a_copy, leases_outlive_the_driver,
+                    what_comes_for_a_closed_socket_costs_no_buffer, a_starved_receive_waits_without_spinning;
                 waiting: a_wait_ends_at_its_deadline, a_deadline_in_the_past_does_not_wait, a_notifier_ends_the_wait,
                     a_notify_before_the_turn_is_not_lost,
                     a_turn_that_has_something_to_tell_does_not_wait;
