@@ -44,7 +44,7 @@ macro_rules! suite {
                     what_comes_for_a_closed_socket_costs_no_buffer, a_starved_receive_waits_without_spinning;
                 waiting: a_wait_ends_at_its_deadline, a_deadline_in_the_past_does_not_wait, a_notifier_ends_the_wait,
                     a_notify_before_the_turn_is_not_lost,
-                    a_turn_that_has_something_to_tell_does_not_wait;
+                    a_turn_that_has_something_to_tell_does_not_wait, a_turn_without_a_deadline_waits;
                 foreign: poll_waits_until_readable_and_writable, poll_waits_for_room,
                     close_ends_a_poll_and_leaves_the_descriptor_open, adopted_sockets_are_like_others;
                 process: dropping_the_driver_ends_everything_under_way, running_out_of_descriptors_is_survived,

@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use ringtide_driver::Driver;
 
@@ -125,4 +126,28 @@ pub(crate) fn a_turn_that_has_something_to_tell_does_not_wait<S: Subject>() {
     let bytes = pump.received(receiving, 7);
     assert!(bytes == b"arrived" && pump.driver.now_ns() < deadline_ns, "it waited with bytes at hand");
     pump.finish(&[receiving, sending]);
+}
+
+pub(crate) fn a_turn_without_a_deadline_waits<S: Subject>() {
+    let mut pump = S::pump();
+    let (listener, _) = pump.server();
+    pump.expect_nothing();
+    let (notifier, rung) = (pump.driver.notifier(), Arc::new(AtomicBool::new(false)));
+    let thread = thread::spawn({
+        let rung = Arc::clone(&rung);
+        move || {
+            // Until then nothing happens.
+            thread::sleep(Duration::from_millis(30));
+            rung.store(true, Ordering::Release);
+            notifier.notify();
+        }
+    });
+    let mut turns = 0;
+    while !rung.load(Ordering::Acquire) {
+        pump.turn(None);
+        turns += 1;
+    }
+    thread.join().expect("it only notifies");
+    assert!(turns <= 50, "{turns} turns with nothing to do");
+    pump.finish(&[listener]);
 }
