@@ -7,11 +7,13 @@
 //! module, but without a ring.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use socket2::SockAddr;
 
 use super::slot::{Action, Batch, Cancel, Close, Role, Slot};
 use super::user_data::Kind;
@@ -653,4 +655,40 @@ fn a_cancelled_receive_ends_as_it_ends() {
 #[test]
 fn an_idle_connection_costs_little() {
     assert!(size_of::<Slot>() <= 72, "{}", size_of::<Slot>());
+}
+
+/// The kernel may read the address until the connect has ended; then it would only cost memory.
+#[test]
+fn the_address_of_a_connect_is_kept_until_it_has_ended() {
+    let mut slot = Slot::new(Role::Own, None);
+    slot.address = Some(Box::new(SockAddr::from(SocketAddr::from(([127, 0, 0, 1], 80)))));
+    slot.start(Kind::Connect);
+    slot.start_multishot(Kind::Receive).expect("it is idle");
+    slot.on_completion(Kind::Receive, -libc::ENOTCONN, 0);
+    assert!(slot.address.is_some(), "something else has ended");
+    assert!(matches!(slot.on_completion(Kind::Connect, 0, 0), Action::Tell(Event::Connected(Ok(())))));
+    assert!(slot.address.is_none());
+}
+
+/// As `Write::write_all` has it; to go on could go on for ever.
+#[test]
+fn a_send_of_which_nothing_is_taken_ends() {
+    let mut slot = Slot::new(Role::Own, None);
+    slot.start_send(SendBuffer::Static(b"some"), 0);
+    assert!(matches!(slot.on_completion(Kind::Send, 1, 0), Action::Submit(Kind::Send)));
+    match slot.on_completion(Kind::Send, 0, 0) {
+        Action::Tell(Event::Sent(Err(CutSend { sent_size: 1, error }), SendBuffer::Static(b"some"))) => {
+            assert_eq!(error.kind(), std::io::ErrorKind::WriteZero);
+        }
+        action => panic!("{action:?}"),
+    }
+}
+
+/// Some kernels tell of every success while they are short of something.
+#[test]
+fn a_success_that_is_told_none_the_less_says_nothing() {
+    let mut slot = Slot::new(Role::Own, None);
+    slot.start_skip_success_send(b"some", 0);
+    let action = slot.on_completion(Kind::SkipSuccessSend, 4, 1);
+    assert!(matches!(action, Action::Nothing) && !slot.is_sending(), "{action:?}");
 }

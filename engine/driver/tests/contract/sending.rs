@@ -417,3 +417,50 @@ pub(crate) fn a_skip_success_send_that_is_cut_short_is_reported<S: Subject>() {
     assert_eq!(buffer.len(), REQUEST.len());
     pump.finish(&[socket]);
 }
+
+pub(crate) fn a_send_follows_an_empty_one<S: Subject>() {
+    let mut pump = S::pump();
+    let (client, server) = pump.pair();
+    pump.receive(server);
+    for _ in 0..2 {
+        pump.send(client, owned(b""));
+        pump.sent(client).0.expect("there is nothing that could fail");
+        pump.send(client, owned(b"after"));
+        pump.sent(client).0.expect("sent");
+        assert_eq!(pump.received(server, 5), b"after");
+    }
+    pump.finish(&[client, server]);
+}
+
+pub(crate) fn an_empty_skip_success_send_says_nothing<S: Subject>() {
+    let mut pump = S::pump();
+    let (client, server) = pump.pair();
+    pump.receive(server);
+    for _ in 0..2 {
+        pump.driver.send_skip_success(client, b"").expect("it is idle");
+    }
+    pump.expect_nothing();
+    pump.send(client, owned(b"after"));
+    assert_eq!(pump.received(server, 5), b"after");
+    pump.sent(client).0.expect("sent");
+    pump.finish(&[client, server]);
+}
+
+/// A driver may refuse the next one until the caller has been told. If it does not, that one ends as well.
+pub(crate) fn a_skip_success_send_that_fails_leaves_the_next_send_alone<S: Subject>() {
+    let mut pump = S::pump();
+    let (client, server) = pump.pair();
+    pump.driver.shutdown(client).expect("connected");
+    pump.send_skip_success(client, b"first");
+    let mut expected = vec![b"first"];
+    match pump.try_send_skip_success(client, b"other") {
+        Ok(()) => expected.push(b"other"),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ResourceBusy),
+    }
+    for expected in expected {
+        let (result, buffer) = pump.sent(client);
+        assert_eq!(result.expect_err("this half is shut").kind(), ErrorKind::BrokenPipe);
+        assert_eq!(&buffer[..], expected);
+    }
+    pump.finish(&[client, server]);
+}
