@@ -3,6 +3,7 @@
 //! Everything runs on the driver that `RINGTIDE_DRIVER` names.
 
 mod bodies;
+mod connection;
 mod failures;
 mod lifecycle;
 mod peer;
