@@ -3,6 +3,7 @@
 //! All tests run on the driver that `RINGTIDE_DRIVER` names.
 
 mod bodies;
+mod connection;
 mod failures;
 mod lifecycle;
 mod panics;

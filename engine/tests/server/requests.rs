@@ -302,3 +302,11 @@ fn a_connection_without_a_request_ends_quietly() {
     peer.finish();
     peer.expect_end();
 }
+
+#[test]
+fn a_wrong_request_is_refused_also_where_half_closed_clients_are_taken_for_gone() {
+    let running = Running::with(ServiceOptions::default().half_close(false));
+    let mut peer = running.peer();
+    assert_eq!(peer.ask("GET / HTTP/1.1\r\n\r\n").status, 400);
+    peer.expect_end();
+}
