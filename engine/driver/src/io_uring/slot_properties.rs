@@ -599,7 +599,7 @@ fn run(steps: &[Step]) -> World {
 
 proptest! {
     // A failing input is printed in full, so no file of seeds is needed.
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 1_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn everything_ends_once_and_nothing_is_left_lying(steps in prop::collection::vec(step(), 0..60)) {

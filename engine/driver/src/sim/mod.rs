@@ -225,6 +225,14 @@ impl Sim {
         }
     }
 
+    /// Waits in real time for a notifier, if any exists.
+    fn wait_for_bell(&self) -> io::Result<()> {
+        let has_notifiers = Arc::strong_count(&self.bell) > 1;
+        // Without notifiers, the last one may have rung just before it was dropped.
+        let rung = if has_notifiers { self.bell.wait(NOTIFIER_WAIT_MAX) } else { self.bell.take() };
+        if rung { Ok(()) } else { Err(self.deadlock()) }
+    }
+
     /// Returns the error of a turn that would never end, because there is no deadline and no event to come.
     fn deadlock(&self) -> io::Error {
         let (mut receives, mut sends, mut accepts, mut connects) = (0, 0, 0, 0);
@@ -433,13 +441,7 @@ impl Driver for Sim {
                     self.now_ns = self.now_ns.max(deadline_ns);
                     return Ok(());
                 }
-                (None, None) => {
-                    let somebody_may_ring = Arc::strong_count(&self.bell) > 1;
-                    if somebody_may_ring && self.bell.wait(NOTIFIER_WAIT_MAX) {
-                        return Ok(());
-                    }
-                    return Err(self.deadlock());
-                }
+                (None, None) => return self.wait_for_bell(),
             }
         }
     }
@@ -545,5 +547,19 @@ impl Sim {
             _ => {}
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The turn has looked for it, and finds nothing; then it is rung, and gone before the turn asks who may ring.
+    #[test]
+    fn a_notifier_that_has_rung_and_gone_is_heard() {
+        let sim = Sim::new(SimOptions::default());
+        sim.notifier().notify();
+        sim.wait_for_bell().expect("it was rung");
+        assert_eq!(sim.wait_for_bell().expect_err("nobody is there").kind(), io::ErrorKind::Deadlock);
     }
 }
