@@ -541,3 +541,30 @@ impl Sim {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_go_round_and_those_in_use_are_left_out() {
+        let any = Address::Tcp(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0));
+        let mut sim = Sim::new(SimOptions::default());
+        let port = |sim: &mut Sim| {
+            let listener = sim.listen(&any, false).expect("a free port");
+            match sim.local_address(listener).expect("it is open") {
+                Address::Tcp(address) => address.port(),
+                Address::Unix(path) => panic!("{path:?}"),
+            }
+        };
+        assert_eq!((port(&mut sim), port(&mut sim)), (EPHEMERAL_PORT_MIN, EPHEMERAL_PORT_MIN + 1));
+        sim.port_next = u16::MAX;
+        assert_eq!((port(&mut sim), port(&mut sim)), (u16::MAX, EPHEMERAL_PORT_MIN + 2));
+    }
+
+    #[test]
+    fn it_says_what_it_is_and_makes_no_system_calls() {
+        let sim = Sim::new(SimOptions::default());
+        assert_eq!((sim.name(), sim.features(), sim.syscalls()), ("sim", vec!["virtual time"], 0));
+    }
+}
