@@ -567,4 +567,28 @@ mod tests {
         let sim = Sim::new(SimOptions::default());
         assert_eq!((sim.name(), sim.features(), sim.syscalls()), ("sim", vec!["virtual time"], 0));
     }
+
+    #[test]
+    fn listeners_of_one_address_all_get_connections() {
+        let mut sim = Sim::new(SimOptions::default());
+        let any = Address::Tcp(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0));
+        let first = sim.listen(&any, true).expect("a free port");
+        let address = sim.local_address(first).expect("it is open");
+        let listeners =
+            [first, sim.listen(&address, true).expect("shared"), sim.listen(&address, true).expect("shared")];
+        for listener in listeners {
+            sim.accept(listener).expect("it is idle");
+        }
+        for _ in 0..60 {
+            sim.connect(&address).expect("a socket can be made");
+        }
+        let mut completions = Vec::new();
+        sim.turn(None, &mut completions).expect("it works");
+        sim.turn(Some(sim.now_ns() + 1_000_000_000), &mut completions).expect("it works");
+        for listener in listeners {
+            let accepts = |it: &&Completion| it.handle == listener && matches!(it.event, Event::Accepted(_));
+            let count = completions.iter().filter(accepts).count();
+            assert!((5..=40).contains(&count), "{count} of 60");
+        }
+    }
 }
