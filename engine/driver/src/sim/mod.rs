@@ -554,12 +554,58 @@ impl Sim {
 mod tests {
     use super::*;
 
-    /// The turn has looked for it, and finds nothing; then it is rung, and gone before the turn asks who may ring.
+    /// It may ring after the turn has looked, and be dropped before the turn asks whether there are notifiers.
     #[test]
     fn a_notifier_that_has_rung_and_gone_is_heard() {
         let sim = Sim::new(SimOptions::default());
         sim.notifier().notify();
         sim.wait_for_bell().expect("it was rung");
         assert_eq!(sim.wait_for_bell().expect_err("nobody is there").kind(), io::ErrorKind::Deadlock);
+    }
+
+    #[test]
+    fn ports_go_round_and_those_in_use_are_left_out() {
+        let any = Address::Tcp(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0));
+        let mut sim = Sim::new(SimOptions::default());
+        let port = |sim: &mut Sim| {
+            let listener = sim.listen(&any, false).expect("a free port");
+            match sim.local_address(listener).expect("it is open") {
+                Address::Tcp(address) => address.port(),
+                Address::Unix(path) => panic!("{path:?}"),
+            }
+        };
+        assert_eq!((port(&mut sim), port(&mut sim)), (EPHEMERAL_PORT_MIN, EPHEMERAL_PORT_MIN + 1));
+        sim.port_next = u16::MAX;
+        assert_eq!((port(&mut sim), port(&mut sim)), (u16::MAX, EPHEMERAL_PORT_MIN + 2));
+    }
+
+    #[test]
+    fn it_says_what_it_is_and_makes_no_system_calls() {
+        let sim = Sim::new(SimOptions::default());
+        assert_eq!((sim.name(), sim.features(), sim.syscalls()), ("sim", vec!["virtual time"], 0));
+    }
+
+    #[test]
+    fn listeners_of_one_address_all_get_connections() {
+        let mut sim = Sim::new(SimOptions::default());
+        let any = Address::Tcp(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0));
+        let first = sim.listen(&any, true).expect("a free port");
+        let address = sim.local_address(first).expect("it is open");
+        let listeners =
+            [first, sim.listen(&address, true).expect("shared"), sim.listen(&address, true).expect("shared")];
+        for listener in listeners {
+            sim.accept(listener).expect("it is idle");
+        }
+        for _ in 0..60 {
+            sim.connect(&address).expect("a socket can be made");
+        }
+        let mut completions = Vec::new();
+        sim.turn(None, &mut completions).expect("it works");
+        sim.turn(Some(sim.now_ns() + 1_000_000_000), &mut completions).expect("it works");
+        for listener in listeners {
+            let accepts = |it: &&Completion| it.handle == listener && matches!(it.event, Event::Accepted(_));
+            let count = completions.iter().filter(accepts).count();
+            assert!((5..=40).contains(&count), "{count} of 60");
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! If io_uring is not available, the tests fail, so that skipped tests do not look like a success. Set
 //! `RINGTIDE_WITHOUT_IO_URING=1` to skip them on purpose.
 
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Once;
@@ -256,5 +257,39 @@ fn the_system_calls_that_a_full_queue_costs_are_counted() {
     for &socket in &sockets {
         pump.sent(socket).0.expect("there is room");
     }
+    pump.finish(&sockets);
+}
+
+/// That it has to wait is told behind all the others.
+#[test]
+fn nothing_overtakes_a_skip_success_send_that_waits_behind_an_overflow() {
+    static REQUEST: [u8; 2_000] = [b'q'; 2_000];
+    if !Completions::usable() {
+        return;
+    }
+    let mut pump = Pump::new(IoUring::with_entries(BufferPool::new(), 8).expect("the probe said so"));
+    let (sender, _peer, _) = crate::sending::full_connection();
+    let waiting = pump.driver.adopt(sender.into()).expect("a connected socket");
+    pump.own(waiting);
+    let (sockets, _peers): (Vec<_>, Vec<_>) = (0..50)
+        .map(|_| {
+            let (ours, theirs) = UnixStream::pair().expect("a pair can be made");
+            let socket = pump.driver.adopt(ours.into()).expect("a connected socket");
+            pump.own(socket);
+            (socket, theirs)
+        })
+        .unzip();
+    for &socket in &sockets {
+        pump.send(socket, owned(b"x"));
+    }
+    pump.send_skip_success(waiting, &REQUEST);
+    let error = pump.driver.send(waiting, owned(b"next")).expect_err("there was no room");
+    assert_eq!(error.kind(), ErrorKind::ResourceBusy);
+    pump.send_waits(waiting);
+    for &socket in &sockets {
+        pump.sent(socket).0.expect("there is room");
+    }
+    pump.close(waiting);
+    pump.closed(waiting);
     pump.finish(&sockets);
 }

@@ -48,7 +48,7 @@ macro_rules! suite {
                     a_turn_that_has_something_to_tell_does_not_wait, a_turn_without_a_deadline_waits;
                 foreign: poll_waits_until_readable_and_writable, poll_waits_for_room,
                     close_ends_a_poll_and_leaves_the_descriptor_open, adopted_sockets_are_like_others;
-                process: dropping_the_driver_ends_everything_under_way, running_out_of_descriptors_is_survived,
+                process: a_driver_says_its_name, dropping_the_driver_ends_everything_under_way, running_out_of_descriptors_is_survived,
                     a_closed_socket_makes_room_for_the_next;
             );
     };

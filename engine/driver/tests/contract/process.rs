@@ -150,3 +150,9 @@ pub(crate) fn a_closed_socket_makes_room_for_the_next<S: Subject>() {
         pump.finish(&more);
     });
 }
+
+/// Reports print it, and users write it.
+pub(crate) fn a_driver_says_its_name<S: Subject>() {
+    let pump = S::pump();
+    assert_eq!(Some(pump.driver.name()), S::NAME.split("::").next());
+}
