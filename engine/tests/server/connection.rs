@@ -304,3 +304,23 @@ fn a_request_whose_peer_has_ended_is_not_handled_where_it_is_taken_for_gone() {
         });
     }
 }
+
+/// What limits the time of a head is none of the time that a peer has to take its answers.
+#[test]
+fn a_peer_that_takes_its_answers_slowly_is_not_one_whose_head_is_late() {
+    let sim = Sim::new(SimOptions { socket_buffer_size: 10_000, ..SimOptions::default() });
+    Worker::simulated(sim).unwrap().block_on(async {
+        let listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
+        let mut peer = Stream::connect(&listener.local_address().unwrap()).await.unwrap();
+        let soon = Duration::from_secs(1);
+        let options = ServiceOptions::default().head_timeout(soon).idle_timeout(soon);
+        runtime::spawn(serve(listener, options, Shutdown::new(), async |exchange: Exchange<'_>| {
+            exchange.respond(StatusCode::OK, &[], vec![b'x'; 100_000])
+        }));
+        peer.send(GET.repeat(3)).await.unwrap();
+        runtime::sleep(Duration::from_secs(5)).await;
+        let (answers, _) = read_all(&mut peer).await;
+        assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 3);
+        assert_eq!(answers.matches('x').count(), 300_000);
+    });
+}
