@@ -36,6 +36,11 @@ async fn settle() {
     runtime::sleep(Duration::from_millis(10)).await;
 }
 
+/// Has `connection` receive, so that pieces that come apart stay apart.
+async fn receives(connection: &mut ServerConnection) {
+    assert!(runtime::timeout(Duration::from_millis(10), connection.request()).await.is_none());
+}
+
 /// Reads until nothing has come for a second; also whether the end has come.
 async fn read_all(peer: &mut Stream) -> (String, bool) {
     let mut read = Vec::new();
@@ -100,6 +105,7 @@ fn a_peer_that_goes_on_behind_its_last_request_can_read_the_answer() {
     // In one piece with it, and in one of its own.
     for (together, apart) in [("", ""), ("G", ""), ("", "G")] {
         with_both_ends(async |mut connection, mut peer| {
+            receives(&mut connection).await;
             peer.send(format!("{LAST}{together}")).await.unwrap();
             settle().await;
             peer.send(apart).await.unwrap();
@@ -119,6 +125,7 @@ fn a_peer_that_goes_on_behind_its_last_request_can_read_the_answer() {
 #[test]
 fn a_peer_whose_body_is_there_is_not_told_to_send_it() {
     with_both_ends(async |mut connection, mut peer| {
+        receives(&mut connection).await;
         peer.send("PUT / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n")
             .await
             .unwrap();
@@ -303,4 +310,24 @@ fn a_request_whose_peer_has_ended_is_not_handled_where_it_is_taken_for_gone() {
             assert_eq!(read_all(&mut peer).await.0.ends_with("hello"), half_close);
         });
     }
+}
+
+/// What limits the time of a head is none of the time that a peer has to take its answers.
+#[test]
+fn a_peer_that_takes_its_answers_slowly_is_not_one_whose_head_is_late() {
+    let sim = Sim::new(SimOptions { socket_buffer_size: 10_000, ..SimOptions::default() });
+    Worker::simulated(sim).unwrap().block_on(async {
+        let listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
+        let mut peer = Stream::connect(&listener.local_address().unwrap()).await.unwrap();
+        let soon = Duration::from_secs(1);
+        let options = ServiceOptions::default().head_timeout(soon).idle_timeout(soon);
+        runtime::spawn(serve(listener, options, Shutdown::new(), async |exchange: Exchange<'_>| {
+            exchange.respond(StatusCode::OK, &[], vec![b'x'; 100_000])
+        }));
+        peer.send(GET.repeat(3)).await.unwrap();
+        runtime::sleep(Duration::from_secs(5)).await;
+        let (answers, _) = read_all(&mut peer).await;
+        assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 3);
+        assert_eq!(answers.matches('x').count(), 300_000);
+    });
 }
