@@ -4,7 +4,7 @@
 //! Workers publish a few numbers about four times a second, and a separate thread shows them. None of this is part of
 //! the measurement.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{IsTerminal as _, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -129,11 +129,15 @@ impl Progress {
         if display == Display::Silent {
             return Self { running: None, thread: None };
         }
+        Self::of(View::new(display, stop, warmup_ns), snapshots, std::io::stderr())
+    }
+
+    /// Lines go to `out`.
+    fn of(mut view: View, snapshots: Arc<[Snapshot]>, mut out: impl Write + Send + 'static) -> Self {
         let (running, ended) = channel::<()>();
         let shown = move || {
-            let mut view = View::new(display, stop, warmup_ns);
             while ended.recv_timeout(view.interval) == Err(RecvTimeoutError::Timeout) {
-                view.show(&snapshots);
+                view.show(&snapshots, &mut out);
             }
             if let Some(bar) = view.bar {
                 bar.finish_and_clear();
@@ -191,7 +195,7 @@ impl View {
         Self { shown: Vec::new(), rate: 0.0, display, stop, warmup, started: Instant::now(), interval, bar }
     }
 
-    fn show(&mut self, snapshots: &[Snapshot]) {
+    fn show(&mut self, snapshots: &[Snapshot], out: &mut impl Write) {
         let elapsed = self.started.elapsed();
         self.measure(elapsed.saturating_sub(self.warmup), snapshots);
         let (position, line) = describe(self.stop, self.warmup, elapsed, self.rate, snapshots);
@@ -202,8 +206,8 @@ impl View {
                 bar.set_message(line);
                 bar.set_position(position);
             }
-            // If standard error is gone, there is nobody to tell.
-            None => drop(writeln!(std::io::stderr(), "{prefix}{line}")),
+            // If standard error is gone, there is nobody to tell. In one piece, so that no other line gets in between.
+            None => drop(out.write_all(format!("{prefix}{line}\n").as_bytes())),
         }
     }
 
@@ -394,6 +398,39 @@ mod tests {
             let view = View::new(display, stop, warmup_ns);
             assert_eq!(view.interval, Duration::from_secs(interval_s), "{display:?} {stop:?}");
         }
+    }
+
+    /// Sends what is written to it.
+    struct Written(Sender<String>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            // The test may have seen enough.
+            let _ = self.0.send(String::from_utf8(bytes.to_vec()).expect("text"));
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_sign_of_life_comes_again_and_again_and_names_who_gives_it() {
+        let (sender, written) = channel();
+        let snapshots: Arc<[Snapshot]> = Arc::from([Snapshot::default()]);
+        snapshots[0].publish(&counters(2000, 1), None, SECOND_NS);
+        let mut view = View::new(Display::SignsOfLife, TEN_SECONDS, 0);
+        view.interval = Duration::from_millis(1);
+        let progress = Progress::of(view, snapshots, Written(sender));
+        for _ in 0..3 {
+            let line = written.recv_timeout(Duration::from_secs(20)).expect("a line comes");
+            assert!(line.starts_with("ringtide: ") && line.contains("s of 10s · "), "{line}");
+            assert!(line.ends_with(" · 1 error\n"), "{line}");
+        }
+        drop(progress);
+        // Its thread held the other end, and is gone.
+        assert!(written.iter().all(|line| line.starts_with("ringtide: ")));
     }
 
     #[test]

@@ -340,4 +340,88 @@ mod tests {
         assert_eq!(&lease[..], b"ll");
         assert!(!lease.is_pooled());
     }
+
+    #[test]
+    fn buffers_lie_apart_within_one_allocation() {
+        for (count, size) in [(1, 1), (8, 500), (16, 4096)] {
+            let pool = BufferPool::with_sizes(count, size);
+            let stride = size as usize + RECEIVE_BUFFER_SKEW as usize;
+            let base = pool.memory.base.addr().get();
+            for index in 0..count {
+                assert_eq!(pool.address(index).addr().get() - base, usize::from(index) * stride);
+            }
+            assert_eq!(pool.memory.layout.size(), usize::from(count) * stride, "as large as all of them");
+            assert_eq!((pool.count(), pool.buffer_size()), (count, size));
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "a buffer pool belongs to one driver")]
+    fn a_pool_is_claimed_once() {
+        let pool = BufferPool::with_sizes(2, 64);
+        pool.claim();
+        pool.claim();
+    }
+
+    #[test]
+    #[should_panic(expected = "a buffer pool is whole when a driver takes it")]
+    fn a_pool_that_has_lent_is_not_claimed() {
+        let pool = BufferPool::with_sizes(2, 64);
+        // SAFETY: no byte of the buffer is shown, and nothing else uses it.
+        let _lease = unsafe { pool.lend(0, 0) };
+        pool.claim();
+    }
+
+    #[test]
+    fn what_came_back_is_given_once() {
+        let pool = BufferPool::with_sizes(4, 64);
+        // SAFETY: no byte of the buffers is shown, and nothing else uses them.
+        let leases = unsafe { [pool.lend(3, 0), pool.lend(1, 0)] };
+        assert_eq!((pool.lent(), pool.has_returned()), (2, false));
+        drop(leases);
+        assert_eq!((pool.lent(), pool.has_returned()), (0, true));
+        let mut back = Vec::new();
+        pool.take_returned(|index| back.push(index));
+        assert_eq!((back, pool.has_returned()), (vec![3, 1], false));
+        pool.take_returned(|index| panic!("{index} came back twice"));
+    }
+
+    /// Whether the bytes are in the pool or a copy makes no difference to who reads or changes them.
+    #[test]
+    fn a_lease_can_be_read_cut_and_changed_wherever_it_is() {
+        let pool = BufferPool::with_sizes(2, 64);
+        // SAFETY: the buffer's bytes are written here, and nothing else uses it.
+        let pooled = unsafe {
+            pool.address(1).as_ptr().copy_from_nonoverlapping(b"0123456789".as_ptr(), 10);
+            pool.lend(1, 10)
+        };
+        assert!(pooled.is_pooled());
+        for mut lease in [pooled, Lease::copied(b"0123456789")] {
+            assert_eq!((lease.remaining(), lease.chunk()), (10, &b"0123456789"[..]));
+            lease.advance(2);
+            lease.advance(1);
+            assert_eq!((lease.remaining(), lease.chunk()), (7, &b"3456789"[..]));
+            lease.truncate(7);
+            lease.truncate(8);
+            assert_eq!(lease.as_ref(), b"3456789", "there are not more");
+            lease.truncate(5);
+            assert_eq!(&lease[..], b"34567");
+            lease[0] = b'x';
+            lease.last_mut().expect("five bytes").clone_from(&b'y');
+            assert_eq!((&lease[..], lease.len()), (&b"x456y"[..], 5));
+            lease.advance(5);
+            assert!(!lease.has_remaining() && lease.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_send_buffer_is_its_bytes() {
+        for buffer in [
+            SendBuffer::Static(b"bytes"),
+            SendBuffer::Shared(Bytes::from_static(b"bytes")),
+            SendBuffer::Owned(b"bytes".to_vec()),
+        ] {
+            assert_eq!(&buffer[..], b"bytes");
+        }
+    }
 }

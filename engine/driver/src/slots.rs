@@ -131,4 +131,76 @@ mod tests {
         assert_eq!(slots.get(second), Some(&"second"));
         assert_eq!(slots.len(), 1);
     }
+
+    #[test]
+    fn a_stale_key_changes_nothing() {
+        let mut slots = Slots::default();
+        let first = slots.insert(1);
+        slots.remove(first);
+        let second = slots.insert(2);
+        assert_eq!(slots.get_mut(first), None);
+        *slots.get_mut(second).expect("it is there") += 1;
+        assert_eq!(slots.remove(second), Some(3));
+        assert_eq!(slots.remove(second), None, "removed once");
+        assert_eq!(slots.get_mut(second), None);
+    }
+
+    #[test]
+    fn generations_go_round_and_leave_out_zero() {
+        const LAST: u32 = (1 << GENERATION_BITS) - 1;
+        let mut slots = Slots::default();
+        slots.insert(());
+        for (before, after) in [(1, 2), (2, 3), (LAST - 1, LAST), (LAST, 1)] {
+            slots.entries[0].generation = before;
+            assert_eq!(slots.remove(Handle::new(0, before)), Some(()));
+            assert_eq!(slots.insert(()), Handle::new(0, after));
+        }
+    }
+
+    #[test]
+    fn what_is_in_it_is_counted_and_listed() {
+        let mut slots = Slots::default();
+        assert!(slots.is_empty() && slots.handles().is_empty());
+        let handles = ["a", "b", "c", "d"].map(|value| slots.insert(value));
+        assert_eq!(slots.handles(), handles);
+        slots.remove(handles[1]);
+        assert_eq!(slots.len(), 3);
+        assert!(!slots.is_empty());
+        let there: Vec<_> = slots.iter().collect();
+        assert_eq!(there, [(handles[0], &"a"), (handles[2], &"c"), (handles[3], &"d")]);
+        for handle in slots.handles() {
+            slots.remove(handle);
+        }
+        assert_eq!((slots.len(), slots.is_empty()), (0, true));
+    }
+
+    /// However many there are, few of the elements that have room are not there, and seldom do all of them move.
+    #[test]
+    fn a_large_table_wastes_little_and_moves_seldom() {
+        let mut slots = Slots::default();
+        let mut moves = 0;
+        for _ in 0..20_000_u32 {
+            let before = slots.entries.capacity();
+            slots.insert(());
+            let (length, capacity) = (slots.entries.len(), slots.entries.capacity());
+            moves += u32::from(capacity != before);
+            assert!(length <= 512 || capacity <= length + length / 8 + 1, "room for {capacity}, of {length}");
+        }
+        assert!(moves <= 60, "it has moved {moves} times");
+    }
+
+    #[test]
+    fn room_is_made_for_what_is_asked() {
+        let mut table = vec![0_u8; 800];
+        table.shrink_to_fit();
+        reserve_sparingly(&mut table, 800);
+        assert_eq!(table.capacity(), 800, "there is room");
+        reserve_sparingly(&mut table, 2_000);
+        assert_eq!(table.capacity(), 2_000, "more than it would grow by");
+        reserve_sparingly(&mut table, 1_000);
+        assert_eq!(table.capacity(), 2_000, "there is room");
+        let mut small = vec![0_u8; 100];
+        reserve_sparingly(&mut small, 250);
+        assert!(small.capacity() >= 250);
+    }
 }

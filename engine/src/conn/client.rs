@@ -897,3 +897,41 @@ impl Drop for Response<'_> {
         self.connection.tidy();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::runtime::{Worker, WorkerOptions};
+
+    /// What becomes of an exchange whose head was read, and in which `disturb` then makes something that cannot be.
+    fn exchange_after(disturb: fn(&mut Connection)) -> Result<CompletedExchange, Error> {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        Worker::new(&WorkerOptions::default()).unwrap().block_on(async {
+            let stream = Stream::adopt(OwnedFd::from(ours)).unwrap();
+            let mut connection = Connection::new(stream, &ConnectionOptions::default());
+            let request = http::Request::get("http://h/").body(bytes::Bytes::new()).unwrap();
+            connection.start(&PreparedRequest::new(&request).unwrap()).unwrap();
+            theirs.write_all(b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy").unwrap();
+            poll_fn(|context| connection.poll_head(context)).await.unwrap();
+            disturb(&mut connection);
+            poll_fn(|context| connection.poll_exchange(context)).await
+        })
+    }
+
+    /// Better no answer than one that nobody gave.
+    #[test]
+    fn an_answer_in_a_state_that_cannot_be_is_an_error() {
+        assert_eq!(exchange_after(|_| ()).unwrap().status, StatusCode::SERVICE_UNAVAILABLE);
+        // It has ended, and no head is known; a body where its head is to be.
+        let disturbances: [fn(&mut Connection); 2] =
+            [|connection| connection.meta = None, |connection| connection.stage = ResponseStage::Head];
+        for disturb in disturbances {
+            let error = exchange_after(disturb).expect_err("it has no status");
+            assert!(matches!(error, Error::Protocol(h1::Error::Failed)), "{error:?}");
+        }
+    }
+}

@@ -65,4 +65,19 @@ mod tests {
         assert_eq!(out.len(), 2 * LINE_SIZE);
         assert!(out.starts_with(b"Date: ") && out.ends_with(b" GMT\r\n"));
     }
+
+    #[test]
+    fn a_worker_with_another_clock_gets_a_date_of_its_own() {
+        let valid_until = || CACHE.with_borrow(|cache| cache.valid_until_ns);
+        for now_ns in [100 * SECOND_NS, 5 * SECOND_NS, 300 * SECOND_NS] {
+            push_date(&mut Vec::new(), now_ns);
+            let until_ns = valid_until();
+            assert!((now_ns + 1..=now_ns + SECOND_NS).contains(&until_ns), "{now_ns}: {until_ns}");
+            // It is made again when it is over, and not before.
+            push_date(&mut Vec::new(), until_ns - 1);
+            assert_eq!(valid_until(), until_ns);
+            push_date(&mut Vec::new(), until_ns);
+            assert!(valid_until() > until_ns);
+        }
+    }
 }

@@ -75,3 +75,18 @@ impl fmt::Debug for Piece {
         write!(f, "Piece({} bytes)", self.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_is_the_same_wherever_its_bytes_are() {
+        for mut piece in [Piece::leased(Lease::copied(b"received")), Piece::copied(b"received")] {
+            assert_eq!((piece.as_ref(), piece.remaining()), (&b"received"[..], 8));
+            piece.advance(2);
+            assert_eq!((piece.chunk(), piece.remaining()), (&b"ceived"[..], 6));
+            assert_eq!(piece.into_bytes(), b"ceived"[..]);
+        }
+    }
+}

@@ -290,4 +290,30 @@ mod tests {
         }
         assert!(PreparedRequest::from_parts(&Method::GET, "/", [].into_iter(), b"").is_err());
     }
+
+    #[test]
+    fn a_leaked_request_is_the_same_in_memory_that_stays() {
+        let request = Request::put("http://h/").header("Connection", "close").body("body".into()).unwrap();
+        let shared = PreparedRequest::new(&request).unwrap();
+        assert_eq!(shared.as_static(), None);
+        let leaked = shared.clone().leak();
+        assert_eq!(leaked.as_static(), Some(shared.bytes()));
+        assert_eq!((leaked.closes(), leaked.kind()), (true, RequestKind::Other));
+        assert!(std::ptr::eq(leaked.clone().leak().bytes(), leaked.bytes()));
+    }
+
+    /// RFC 9112 §6.3: where the response ends depends on it.
+    #[test]
+    fn the_kind_of_a_request_follows_from_its_method_and_its_offer() {
+        for (method, upgrades, kind) in [
+            (Method::GET, false, RequestKind::Other),
+            (Method::HEAD, false, RequestKind::Head),
+            (Method::HEAD, true, RequestKind::Head),
+            (Method::CONNECT, false, RequestKind::Connect),
+            (Method::CONNECT, true, RequestKind::Connect),
+            (Method::GET, true, RequestKind::Upgrade),
+        ] {
+            assert_eq!(request_kind(&method, upgrades), kind, "{method} {upgrades}");
+        }
+    }
 }

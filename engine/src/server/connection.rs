@@ -148,18 +148,30 @@ pub(super) async fn serve_connection<H, E>(
         }
         let held_size = connection.held_size();
         let outcome = {
-            let mut handling = pin!((service.handler)(connection.exchange()));
             let mut supervision = Supervision::new(held_size);
+            // The code of the handler runs in the call, in each poll and in the drop. All of that happens in this future.
+            let mut handling = pin!(async {
+                let mut future = pin!((service.handler)(connection.exchange()));
+                poll_fn(|context| {
+                    wire.note(|progress| progress.waits = false);
+                    // Catches the panic here, so that the drop does not happen while the panic unwinds: a second panic would
+                    // abort the process.
+                    match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+                        Ok(Poll::Ready(Ok(Answered { .. }))) => Poll::Ready(Outcome::Answered),
+                        Ok(Poll::Ready(Err(error))) => {
+                            Poll::Ready(Outcome::Failed(HandlerFailure::Error(error)))
+                        }
+                        Err(payload) => Poll::Ready(Outcome::Failed(HandlerFailure::Panic(payload))),
+                        Ok(Poll::Pending) => supervision.check(&wire, &service, &mut timer, context),
+                    }
+                })
+                .await
+            });
             poll_fn(|context| {
-                wire.note(|progress| progress.waits = false);
                 // Unwind-safe: after a panic the future is dropped and never polled again, so no code sees the state it
                 // was left in.
-                match catch_unwind(AssertUnwindSafe(|| handling.as_mut().poll(context))) {
-                    Ok(Poll::Ready(Ok(Answered { .. }))) => Poll::Ready(Outcome::Answered),
-                    Ok(Poll::Ready(Err(error))) => Poll::Ready(Outcome::Failed(HandlerFailure::Error(error))),
-                    Err(payload) => Poll::Ready(Outcome::Failed(HandlerFailure::Panic(payload))),
-                    Ok(Poll::Pending) => supervision.check(&wire, &service, &mut timer, context),
-                }
+                catch_unwind(AssertUnwindSafe(|| handling.as_mut().poll(context)))
+                    .unwrap_or_else(|payload| Poll::Ready(Outcome::Failed(HandlerFailure::Panic(payload))))
             })
             .await
         };

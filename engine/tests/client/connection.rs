@@ -359,3 +359,264 @@ fn requests_in_flight_are_bounded_in_number() {
         assert_eq!(connection.in_flight(), PIPELINED_MAX);
     });
 }
+
+/// Runs `main` with a connection that does not pipeline and the stream at its other end.
+fn with_plain_ends(options: SimOptions, main: impl AsyncFnOnce(Connection, Stream)) {
+    Worker::simulated(Sim::new(options)).unwrap().block_on(async {
+        let mut listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
+        let address = listener.local_address().unwrap();
+        main(Connection::connect(&address).await.unwrap(), listener.accept().await.unwrap()).await;
+    });
+}
+
+/// Reads until `peer` has received nothing for a second.
+async fn read_all(peer: &mut Stream) -> Vec<u8> {
+    let mut read = Vec::new();
+    while let Some(received) = runtime::timeout(Duration::from_secs(1), peer.receive()).await {
+        let Some(lease) = received.unwrap() else { break };
+        read.extend_from_slice(&lease);
+    }
+    read
+}
+
+#[test]
+fn the_limits_of_a_connection_are_those_it_was_made_with() {
+    let limits = h1::Limits { head_size_max: 30, ..h1::Limits::default() };
+    Worker::simulated(Sim::new(SimOptions::default())).unwrap().block_on(async {
+        let mut listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
+        let stream = Stream::connect(&listener.local_address().unwrap()).await.unwrap();
+        let mut connection =
+            Connection::new(stream, &ConnectionOptions::default().pipelining(true).limits(limits));
+        let mut peer = listener.accept().await.unwrap();
+        connection.start(&get(&[])).unwrap();
+        connection.start(&get(&[])).unwrap();
+        peer.send(OK).await.unwrap();
+        let error = connection.response().await.err();
+        let expected = h1::Error::Limit(h1::LimitExceeded::HeadSize(30));
+        assert!(matches!(error, Some(Error::Protocol(error)) if error == expected), "{error:?}");
+    });
+}
+
+#[test]
+fn a_constant_request_of_any_size_arrives_whole() {
+    for size in [4_000, 5_000, 100_000] {
+        with_plain_ends(SimOptions::default(), async |mut connection, mut peer| {
+            let value = "x".repeat(size);
+            let request = get(&[("X", &value)]).leak();
+            connection.start(&request).unwrap();
+            begin(connection.response()).await;
+            assert!(read_all(&mut peer).await == request.bytes(), "{size}");
+        });
+    }
+}
+
+#[test]
+fn a_request_of_which_nothing_was_taken_was_not_sent() {
+    let request = get(&[]);
+    let size = request.bytes().len();
+    // All three go in one send, of which the sockets hold exactly two.
+    let options = SimOptions { socket_buffer_size: 2 * size, ..SimOptions::default() };
+    Worker::simulated(Sim::new(options)).unwrap().block_on(async {
+        let mut listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
+        let stream = Stream::connect(&listener.local_address().unwrap()).await.unwrap();
+        let mut connection = Connection::new(stream, &ConnectionOptions::default().pipelining(true));
+        let mut peer = listener.accept().await.unwrap();
+        for _ in 0..3 {
+            connection.start(&request).unwrap();
+        }
+        begin(connection.response()).await;
+        settle().await;
+        let aborted = connection.abort(usize::MAX).await;
+        let read = read_all(&mut peer).await.len();
+        let sent = aborted.sent_ns.iter().flatten().count();
+        assert_eq!(sent, read.div_ceil(size), "{read} bytes arrived: {aborted:?}");
+    });
+}
+
+/// RFC 9112 §9.6: closing with answers unread would take from the peer what it has not read yet.
+#[test]
+fn requests_in_flight_are_left_to_be_read_when_a_pipelining_connection_is_given_up() {
+    for pipelining in [true, false] {
+        for in_flight in [true, false] {
+            Worker::simulated(Sim::new(SimOptions::default())).unwrap().block_on(async {
+                let address = Address::Tcp("127.0.0.1:80".parse().unwrap());
+                let mut listener = Listener::bind(&address, false).unwrap();
+                let stream = Stream::connect(&listener.local_address().unwrap()).await.unwrap();
+                let options = ConnectionOptions::default().pipelining(pipelining);
+                let mut connection = Connection::new(stream, &options);
+                let _peer = listener.accept().await.unwrap();
+                if in_flight {
+                    connection.start(&get(&[])).unwrap();
+                    begin(connection.response()).await;
+                    settle().await;
+                }
+                connection.abort(usize::MAX).await;
+                let waits = usize::from(pipelining && in_flight);
+                assert_eq!(runtime::sockets_closing(), waits, "{pipelining} {in_flight}");
+            });
+        }
+    }
+}
+
+#[test]
+fn received_bytes_are_counted_and_those_of_later_responses_told_apart() {
+    with_both_ends(async |mut connection, mut peer| {
+        assert!(!connection.has_peer_spoken_first());
+        connection.start(&get(&[])).unwrap();
+        connection.start(&get(&[])).unwrap();
+        begin(connection.response()).await;
+        peer.send(format!("{OK}HTTP/1.1 2")).await.unwrap();
+        settle().await;
+        assert!(!connection.has_peer_spoken_first(), "it was asked");
+        let mut response = connection.response().await.unwrap();
+        assert_eq!(response.data().await.unwrap().unwrap(), b"ok");
+        drop(response);
+        assert_eq!(connection.unread_size(), "HTTP/1.1 2".len(), "the piece was given out");
+        assert_eq!(connection.received_size(), OK.len() as u64 + 10);
+        let rest = poll_fn(|context| connection.poll_exchange(context));
+        assert_eq!(rest.await.unwrap().status, 200);
+        assert_eq!(connection.unread_size(), "HTTP/1.1 2".len());
+        peer.send(&OK.as_bytes()[10..]).await.unwrap();
+        assert_eq!(connection.response().await.unwrap().body(9).await.unwrap().unwrap(), b"ok");
+        assert_eq!((connection.received_size(), connection.unread_size()), (2 * OK.len() as u64, 0));
+        peer.send("more").await.unwrap();
+        settle().await;
+        assert!(!connection.has_peer_spoken_first(), "it was asked before");
+    });
+}
+
+#[test]
+fn each_pipelined_request_has_the_time_of_its_own_send() {
+    with_both_ends(async |mut connection, mut peer| {
+        let mut begun_ns = Vec::new();
+        for _ in 0..3 {
+            begun_ns.push(runtime::now_ns());
+            connection.start(&get(&[])).unwrap();
+            begin(connection.response()).await;
+            settle().await;
+        }
+        let answered_ns = runtime::now_ns();
+        peer.send(OK.repeat(3)).await.unwrap();
+        for (number, begun_ns) in begun_ns.into_iter().enumerate() {
+            let timing = if number == 1 {
+                let mut response = connection.response().await.unwrap();
+                response.discard().await.unwrap();
+                response.timing()
+            } else {
+                poll_fn(|context| connection.poll_exchange(context)).await.unwrap().timing
+            };
+            assert!((begun_ns..begun_ns + 10_000_000).contains(&timing.sent_ns), "{number}: {timing:?}");
+            assert!(timing.first_byte_ns >= answered_ns, "{number}: {timing:?}");
+        }
+    });
+}
+
+/// RFC 9112 §9.6: nothing follows a request with "close", whatever the answer to it says.
+#[test]
+fn a_request_that_closes_is_the_last_also_when_its_answer_has_ended() {
+    with_plain_ends(SimOptions::default(), async |mut connection, mut peer| {
+        connection.start(&get(&[("Connection", "close")])).unwrap();
+        peer.send(OK).await.unwrap();
+        poll_fn(|context| connection.poll_exchange(context)).await.unwrap();
+        assert!(!connection.is_reusable());
+    });
+}
+
+/// A peer may say that it closes while the request is still on its way: the rest of that one is wanted, and nothing behind it (RFC 9112 §9.6).
+#[test]
+fn the_rest_of_a_request_is_sent_behind_the_head_of_the_last_response() {
+    let sim = Sim::new(SimOptions { socket_buffer_size: 10_000, ..SimOptions::default() });
+    Worker::simulated(sim).unwrap().block_on(async {
+        let mut listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
+        let stream = Stream::connect(&listener.local_address().unwrap()).await.unwrap();
+        let mut connection = Connection::new(stream, &ConnectionOptions::default().pipelining(true));
+        let mut peer = listener.accept().await.unwrap();
+        let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n";
+
+        // Queued as a whole when the head comes.
+        connection.start(&streamed(None)).unwrap();
+        begin(connection.send_data(Bytes::from(vec![b'x'; BODY_SIZE]))).await;
+        begin(connection.finish_body()).await;
+        connection.start(&get(&[])).unwrap();
+        peer.send(head).await.unwrap();
+        assert_eq!(connection.response().await.unwrap().status(), 200);
+        let reader = runtime::spawn(async move { (read_all(&mut peer).await, peer) });
+        connection.finish_body().await.unwrap();
+        let (read, _peer) = reader.await.unwrap();
+        assert_eq!(read.split(|byte| *byte != b'x').map(<[u8]>::len).max(), Some(BODY_SIZE));
+        assert!(read.ends_with(b"\r\n0\r\n\r\n"), "{}", read[read.len() - 100..].escape_ascii());
+
+        // Given by the caller behind the head.
+        let mut connection = Connection::connect(&listener.local_address().unwrap()).await.unwrap();
+        let mut peer = listener.accept().await.unwrap();
+        connection.start(&streamed(None)).unwrap();
+        peer.send(head).await.unwrap();
+        assert_eq!(connection.response().await.unwrap().status(), 200);
+        connection.send_data(Bytes::from_static(b"all the same")).await.unwrap();
+        connection.finish_body().await.unwrap();
+        assert!(read_all(&mut peer).await.ends_with(b"c\r\nall the same\r\n0\r\n\r\n"));
+    });
+}
+
+#[test]
+fn a_connection_that_ends_before_a_request_could_be_sent_is_closed_and_breaks_no_rule() {
+    let sim = Sim::new(SimOptions { socket_buffer_size: 10_000, ..SimOptions::default() });
+    Worker::simulated(sim).unwrap().block_on(async {
+        let mut listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
+        let stream = Stream::connect(&listener.local_address().unwrap()).await.unwrap();
+        let mut connection = Connection::new(stream, &ConnectionOptions::default().pipelining(true));
+        let mut peer = listener.accept().await.unwrap();
+        let large = Request::post("http://h/").body(Bytes::from(vec![b'x'; BODY_SIZE])).unwrap();
+        connection.start(&PreparedRequest::new(&large).unwrap()).unwrap();
+        begin(connection.response()).await;
+        connection.start(&get(&[])).unwrap();
+        peer.send(OK).await.unwrap();
+        peer.shutdown().unwrap();
+        assert_eq!(connection.response().await.unwrap().status(), 200);
+        let error = connection.response().await.err();
+        assert!(matches!(error, Some(Error::Closed)), "{error:?}");
+    });
+}
+
+#[test]
+fn a_body_is_read_dropped_and_counted_in_every_way() {
+    for way in 0..4 {
+        with_plain_ends(SimOptions::default(), async |mut connection, mut peer| {
+            connection.start(&get(&[])).unwrap();
+            peer.send(
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
+            )
+            .await
+            .unwrap();
+            let mut response = connection.response().await.unwrap();
+            match way {
+                0 => assert_eq!(response.discard().await.unwrap(), 5),
+                1 => assert_eq!(response.body(5).await.unwrap().unwrap(), b"abcde"),
+                2 => assert_eq!(response.body(4).await.unwrap(), None),
+                _ => {
+                    let mut pieces = Vec::new();
+                    while let Some(piece) =
+                        poll_fn(|context| response.poll_data(context, <[u8]>::to_vec)).await.unwrap()
+                    {
+                        pieces.push(piece);
+                    }
+                    assert_eq!(pieces, [&b"abc"[..], b"de"]);
+                }
+            }
+        });
+    }
+}
+
+/// RFC 9110 §9.3.6: a 2xx answer to CONNECT has no body, whatever its fields say, and what follows is not HTTP.
+#[test]
+fn behind_the_answer_to_connect_is_no_http() {
+    with_plain_ends(SimOptions::default(), async |mut connection, mut peer| {
+        let request = Request::connect("h:443").body(Bytes::new()).unwrap();
+        connection.start(&PreparedRequest::new(&request).unwrap()).unwrap();
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n").await.unwrap();
+        let mut response = connection.response().await.unwrap();
+        assert_eq!(response.discard().await.unwrap(), 0);
+        drop(response);
+        assert!(!connection.is_reusable());
+    });
+}

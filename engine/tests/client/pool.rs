@@ -492,3 +492,22 @@ fn a_close_of_a_new_connection_fails_at_once() {
     });
     assert_eq!(server.accepted(), 1);
 }
+
+/// A reset without an answer says as little about the request as a close does.
+#[test]
+fn a_get_that_crosses_with_a_reset_is_replayed() {
+    let server = Server::start(|number, peer| {
+        peer.request();
+        peer.respond("ok");
+        if number == 0 && peer.request().is_some() {
+            peer.reset();
+        }
+    });
+    run(async {
+        let client = Client::default();
+        for _ in 0..2 {
+            assert_eq!(read(client.get(&server.url("/")).await).await.unwrap(), (200, "ok".into()));
+        }
+    });
+    assert_eq!(server.accepted(), 2);
+}

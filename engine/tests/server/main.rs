@@ -3,8 +3,10 @@
 //! All tests run on the driver that `RINGTIDE_DRIVER` names.
 
 mod bodies;
+mod connection;
 mod failures;
 mod lifecycle;
+mod panics;
 mod peer;
 mod requests;
 mod simulated;

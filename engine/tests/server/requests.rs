@@ -273,9 +273,40 @@ fn a_refused_head_request_has_no_content() {
 }
 
 #[test]
+fn a_head_request_with_too_large_a_body_is_refused_without_content() {
+    let running = Running::start();
+    let head = |fields: &str| format!("HEAD /whole HTTP/1.1\r\nHost: h\r\n{fields}\r\n\r\n");
+    let chunked = head("Transfer-Encoding: chunked");
+    let extension = "x".repeat(70_000);
+    let cases = [
+        // By the handler, which takes 1000 bytes, with a body that is not sent.
+        (format!("{}{}", head("Connection: close\r\nContent-Length: 1001"), "x".repeat(1001)), 413),
+        // By the server.
+        (format!("{chunked}1;{extension}"), 413),
+        (format!("{chunked}no size\r\n"), 400),
+    ];
+    for (request, status) in cases {
+        let mut peer = running.peer();
+        peer.send(request);
+        let (found, head) = peer.head();
+        assert_eq!(found, status, "{head}");
+        assert!(head.contains("connection: close"), "{head}");
+        peer.expect_end();
+    }
+}
+
+#[test]
 fn a_connection_without_a_request_ends_quietly() {
     let running = Running::start();
     let mut peer = running.peer();
     peer.finish();
+    peer.expect_end();
+}
+
+#[test]
+fn a_wrong_request_is_refused_also_where_half_closed_clients_are_taken_for_gone() {
+    let running = Running::with(ServiceOptions::default().half_close(false));
+    let mut peer = running.peer();
+    assert_eq!(peer.ask("GET / HTTP/1.1\r\n\r\n").status, 400);
     peer.expect_end();
 }

@@ -9,6 +9,8 @@ mod elsewhere;
 mod ending;
 mod foreign;
 mod misplaced;
+#[cfg(target_os = "linux")]
+mod shortage;
 mod tasks;
 mod timers;
 

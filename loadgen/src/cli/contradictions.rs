@@ -1,8 +1,88 @@
 //! Which flags of `run` contradict each other, and why.
 
-use super::run::RunArgs;
+use super::flags::RunArgs;
 use crate::error::UsageError;
 use crate::units::{TYPED_TIME_MAX_NS, show_typed_time_ns};
+
+/// Contradictions between flags as given, whatever the defaults.
+pub(super) fn check_flags(args: &RunArgs) -> Result<(), UsageError> {
+    if args.unix.is_some() && args.connect_to.is_some() {
+        return contradiction("--unix", "--connect-to", "a connection goes to one address");
+    }
+    if args.no_keepalive && args.parallel.is_some_and(|parallel| parallel > 1) {
+        return contradiction(
+            "--no-keepalive",
+            "--parallel (-p) above 1",
+            "a connection that serves one request has one in flight at most",
+        );
+    }
+    if let Some(rate) = &args.rate
+        && args.requests.is_some()
+        && args.duration.is_none()
+        && rate.start.to_bits() != rate.end.to_bits()
+    {
+        return contradiction(
+            format!("--rate (-R) {}:{}", rate.start, rate.end),
+            "--requests (-n)",
+            "a ramp needs to know how long it takes; add --duration (-d)",
+        );
+    }
+    if args.rate.is_none() {
+        for (given, flag, why) in [
+            (args.arrival.is_some(), "--arrival", "without a rate, each response triggers the next request"),
+            (args.spin.is_some(), "--spin", "without a rate, no send has a scheduled time to wait for"),
+            (
+                args.max_connections.is_some(),
+                "--max-connections",
+                "without a rate, a run never needs more than --connections (-c)",
+            ),
+        ] {
+            if given {
+                return Err(UsageError::Needs { flag, missing: "--rate (-R)", why });
+            }
+        }
+    }
+    if let (Some(rate), Some(requests), None) = (&args.rate, args.requests, args.duration)
+        && requests as f64 / rate.start > TYPED_TIME_MAX_NS as f64 / 1e9
+    {
+        return contradiction(
+            format!("--rate (-R) {}", rate.start),
+            format!("--requests (-n) {requests}"),
+            format!("the last request would be due after {}", show_typed_time_ns(TYPED_TIME_MAX_NS)),
+        );
+    }
+    Ok(())
+}
+
+/// Contradictions between numbers, defaults included.
+pub(super) fn check_numbers(args: &RunArgs, connections: usize, threads: usize) -> Result<(), UsageError> {
+    if threads > connections {
+        return contradiction(
+            format!("--threads (-t) {threads}"),
+            format!("--connections (-c) {connections}"),
+            "each thread needs at least one connection",
+        );
+    }
+    if let Some(cpus) = &args.cpus
+        && threads > cpus.0.len()
+    {
+        return contradiction(
+            format!("--threads (-t) {threads}"),
+            format!("--cpus with {} core{}", cpus.0.len(), if cpus.0.len() == 1 { "" } else { "s" }),
+            "each thread is pinned to a core of its own",
+        );
+    }
+    if let Some(most) = args.max_connections
+        && most < connections
+    {
+        return contradiction(
+            format!("--max-connections {most}"),
+            format!("--connections (-c) {connections}"),
+            "--max-connections cannot be less than the connections open from the start",
+        );
+    }
+    Ok(())
+}
 
 fn contradiction(
     first: impl Into<String>,
@@ -10,90 +90,4 @@ fn contradiction(
     why: impl Into<String>,
 ) -> Result<(), UsageError> {
     Err(UsageError::Contradiction { first: first.into(), second: second.into(), why: why.into() })
-}
-
-impl RunArgs {
-    /// Contradictions between flags as given, whatever the defaults.
-    pub(super) fn check_contradictions(&self) -> Result<(), UsageError> {
-        if self.unix.is_some() && self.connect_to.is_some() {
-            return contradiction("--unix", "--connect-to", "a connection goes to one address");
-        }
-        if self.no_keepalive && self.parallel.is_some_and(|parallel| parallel > 1) {
-            return contradiction(
-                "--no-keepalive",
-                "--parallel (-p) above 1",
-                "a connection that serves one request has one in flight at most",
-            );
-        }
-        if let Some(rate) = &self.rate
-            && self.requests.is_some()
-            && self.duration.is_none()
-            && rate.start.to_bits() != rate.end.to_bits()
-        {
-            return contradiction(
-                format!("--rate (-R) {}:{}", rate.start, rate.end),
-                "--requests (-n)",
-                "a ramp needs to know how long it takes; add --duration (-d)",
-            );
-        }
-        if self.rate.is_none() {
-            for (given, flag, why) in [
-                (
-                    self.arrival.is_some(),
-                    "--arrival",
-                    "without a rate, each response triggers the next request",
-                ),
-                (self.spin.is_some(), "--spin", "without a rate, no send has a scheduled time to wait for"),
-                (
-                    self.max_connections.is_some(),
-                    "--max-connections",
-                    "without a rate, a run never needs more than --connections (-c)",
-                ),
-            ] {
-                if given {
-                    return Err(UsageError::Needs { flag, missing: "--rate (-R)", why });
-                }
-            }
-        }
-        if let (Some(rate), Some(requests), None) = (&self.rate, self.requests, self.duration)
-            && requests as f64 / rate.start > TYPED_TIME_MAX_NS as f64 / 1e9
-        {
-            return contradiction(
-                format!("--rate (-R) {}", rate.start),
-                format!("--requests (-n) {requests}"),
-                format!("the last request would be due after {}", show_typed_time_ns(TYPED_TIME_MAX_NS)),
-            );
-        }
-        Ok(())
-    }
-
-    /// Contradictions between numbers, defaults included.
-    pub(super) fn check_numbers(&self, connections: usize, threads: usize) -> Result<(), UsageError> {
-        if threads > connections {
-            return contradiction(
-                format!("--threads (-t) {threads}"),
-                format!("--connections (-c) {connections}"),
-                "each thread needs at least one connection",
-            );
-        }
-        if let Some(cpus) = &self.cpus
-            && threads > cpus.0.len()
-        {
-            return contradiction(
-                format!("--threads (-t) {threads}"),
-                format!("--cpus with {} core{}", cpus.0.len(), if cpus.0.len() == 1 { "" } else { "s" }),
-                "each thread is pinned to a core of its own",
-            );
-        }
-        if let Some(most) = self.max_connections
-            && most < connections
-        {
-            return contradiction(
-                format!("--max-connections {most}"),
-                format!("--connections (-c) {connections}"),
-                "--max-connections cannot be less than the connections open from the start",
-            );
-        }
-        Ok(())
-    }
 }

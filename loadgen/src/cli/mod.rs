@@ -4,6 +4,7 @@
 //! A flag is added only when the program does what it says.
 
 mod contradictions;
+mod flags;
 mod format;
 mod parse;
 mod run;
@@ -15,8 +16,9 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
+pub use flags::RunArgs;
 pub use format::Format;
-pub use run::{Output, RunArgs, RunCommand};
+pub use run::{Output, RunCommand};
 pub use serve::{ServeArgs, ServePlan};
 pub use targets::{TargetsArgs, TargetsPlan};
 

@@ -1,160 +1,15 @@
-//! `ringtide run`: its flags, and the plan that they make.
+//! `ringtide run`: the plan that its flags make.
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueHint};
-
+use super::contradictions::{check_flags, check_numbers};
+use super::flags::RunArgs;
 use super::format::Format;
-use super::parse::{self, CpuList, RateArg};
 use crate::error::UsageError;
 use crate::input::BodySource;
 use crate::plan::{
-    Arrival, CONNECTIONS_DEFAULT, Connect, DURATION_DEFAULT_NS, DriverChoice, Header, MaxErrors, Mode,
-    OpenLoop, Plan, Spin, Stop, available_cores,
+    CONNECTIONS_DEFAULT, Connect, DURATION_DEFAULT_NS, Mode, OpenLoop, Plan, Stop, available_cores,
 };
-use crate::threshold::Threshold;
-use crate::units::{parse_positive_count, parse_positive_time_ns, parse_time_ns};
-use crate::url::parse_host_port;
-
-/// What `run --help` says after the flags.
-const AFTER_HELP: &str = "Numbers: 500, 10k, 1.5M, 1G. Times: 250ms, 10s, 1m30s (ns, us, ms, s, m, h).
-
-Thresholds compare (<, <=, >, >=) one of these with a limit:
-  p50, p99.9, ...  response time at any percentile; also min, mean and max
-  success          share of the requests due that got a status below 400
-  errors           failed requests, as a number or a share: the connection
-                   failed, or no complete response came in time. A status such as
-                   500 is not an error, nor is a request cut off by the end.
-  rps              completed requests per second
-Gate success along with any percentile: failing can be fast, too.
-
---max-errors counts failed requests as errors does, and judges a share once 100
-requests have ended. The verdict says whether the figures are the server's, or
-the generator was the bottleneck.
-
-Examples:
-  Measure what the server can take, for 10 seconds:
-    ringtide run http://127.0.0.1:8080/ -c 64 -d 10s
-  Send 1,000 requests per second, evenly spaced:
-    ringtide run http://127.0.0.1:8080/ -R 1k
-  Ramp up as a gate in CI, and give up if 5 % of the requests fail:
-    ringtide run http://127.0.0.1:8080/ -R 1k:20k -d 1m --max-errors 5% \\
-      --threshold 'p99<10ms' --threshold 'success>99.9%'
-  Post a file:
-    ringtide run http://127.0.0.1:8080/in -X POST -b @order.json
-
-Exit codes:
-  0    done, and every threshold held
-  1    could not run
-  2    usage error
-  3    a threshold was missed, or --max-errors reached
-  4    the verdict is not \"valid\", with --require-valid
-  130  interrupted; the report is still written";
-
-/// The flags of `run`.
-#[derive(Clone, Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag, and they are independent")]
-#[command(after_help = AFTER_HELP)]
-pub struct RunArgs {
-    /// What to load, sent exactly as typed.
-    // In `help`, as rustdoc would take the brackets for a link.
-    #[arg(value_hint = ValueHint::Url, help = "http://HOST[:PORT]/PATH, sent exactly as typed")]
-    pub url: String,
-
-    /// Open connections, in all [default: 50]
-    #[arg(short, long, value_name = "N", value_parser = parse::count, help_heading = "Load")]
-    pub connections: Option<usize>,
-    /// Measure for this long [default: 10s]
-    #[arg(short, long, visible_short_alias = 'z', value_name = "T", value_parser = parse_positive_time_ns, help_heading = "Load")]
-    pub duration: Option<u64>,
-    /// Stop after N requests, or after -d if that is sooner
-    #[arg(short = 'n', long, value_name = "N", value_parser = parse_positive_count, help_heading = "Load")]
-    pub requests: Option<u64>,
-    /// Give up after N failed requests, or a share (5%)
-    #[arg(long, value_name = "N|SHARE", value_parser = parse::max_errors, help_heading = "Load")]
-    pub max_errors: Option<MaxErrors>,
-    /// Run this long before measuring [default: 0s]
-    #[arg(long, value_name = "T", value_parser = parse_time_ns, help_heading = "Load")]
-    pub warmup: Option<u64>,
-    /// Pipelined requests per connection, up to 1024 [default: 1]
-    #[arg(short, long, value_name = "N", value_parser = parse::parallel, help_heading = "Load")]
-    pub parallel: Option<usize>,
-    /// Open a new connection for every request
-    #[arg(long, help_heading = "Load")]
-    pub no_keepalive: bool,
-
-    /// Send N requests per second, in all; N:M ramps
-    #[arg(short = 'R', long, visible_short_alias = 'q', value_name = "N[:M]", value_parser = parse::rate, help_heading = "Fixed rate (open loop)")]
-    pub rate: Option<RateArg>,
-    /// Spacing: constant or poisson [default: constant]
-    #[arg(long, value_name = "KIND", value_parser = parse::arrival, help_heading = "Fixed rate (open loop)")]
-    pub arrival: Option<Arrival>,
-    /// Busy-wait before each send: auto, off or a time [default: auto]
-    #[arg(long, value_name = "WHEN", value_parser = parse::spin, help_heading = "Fixed rate (open loop)")]
-    pub spin: Option<Spin>,
-    /// Open up to N while all are busy [default: as -c]
-    #[arg(long, value_name = "N", value_parser = parse::count, help_heading = "Fixed rate (open loop)")]
-    pub max_connections: Option<usize>,
-
-    /// Request method, also with -b [default: GET]
-    #[arg(short, long, visible_short_alias = 'X', value_name = "METHOD", value_parser = parse::method, help_heading = "Request")]
-    pub method: Option<String>,
-    /// Add a header; repeatable
-    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = parse::header, help_heading = "Request")]
-    pub headers: Vec<Header>,
-    /// Request body: text, @FILE, or @- (standard input)
-    #[arg(short, long, value_name = "BODY", value_parser = parse::body, allow_hyphen_values = true, help_heading = "Request")]
-    pub body: Option<BodySource>,
-    /// Use HTTP/1.1, the only version so far
-    #[arg(long, help_heading = "Request")]
-    pub http1: bool,
-
-    /// Connect here instead; Host stays that of the URL
-    #[arg(long, value_name = "HOST:PORT", value_parser = parse_host_port, help_heading = "Connection")]
-    pub connect_to: Option<(String, u16)>,
-    /// Connect to this Unix socket instead
-    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, help_heading = "Connection")]
-    pub unix: Option<PathBuf>,
-    /// For each request, from its send [default: 30s]
-    #[arg(long, value_name = "T", value_parser = parse_positive_time_ns, help_heading = "Connection")]
-    pub timeout: Option<u64>,
-    /// For each connection attempt [default: 10s]
-    #[arg(long, value_name = "T", value_parser = parse_positive_time_ns, help_heading = "Connection")]
-    pub connect_timeout: Option<u64>,
-
-    /// Exit with 3 unless this holds; repeatable, see below
-    #[arg(long = "threshold", value_name = "COND", help_heading = "Result")]
-    pub thresholds: Vec<Threshold>,
-    /// Exit with 4 unless the verdict is "valid"
-    #[arg(long, help_heading = "Result")]
-    pub require_valid: bool,
-    /// Write the report here instead of standard output
-    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Result")]
-    pub output: Option<PathBuf>,
-    /// Report format [default: text]
-    #[arg(long, value_enum, value_name = "text|json", hide_possible_values = true, help_heading = "Result")]
-    pub format: Option<Format>,
-    /// Show progress as plain lines on standard error
-    #[arg(long, help_heading = "Result")]
-    pub no_tui: bool,
-    /// Show no progress at all
-    #[arg(long, help_heading = "Result")]
-    pub quiet: bool,
-
-    /// Worker threads [default: one per core, at most -c]
-    #[arg(short, long, value_name = "N", value_parser = parse::count, help_heading = "Generator")]
-    pub threads: Option<usize>,
-    /// Pin each worker to one of these cores: 0-3,6
-    #[arg(long, value_name = "LIST", value_parser = parse::cpus, help_heading = "Generator")]
-    pub cpus: Option<CpuList>,
-    /// I/O driver: auto, io_uring or fallback [default: auto]
-    // In `help`, as clippy would have marks around the name.
-    #[arg(long, value_name = "DRIVER", value_parser = parse::driver, help = "I/O driver: auto, io_uring or fallback [default: auto]", help_heading = "Generator")]
-    pub driver: Option<DriverChoice>,
-    /// Seed of all random choices [default: random]
-    #[arg(long, value_name = "N", value_parser = parse::seed, help_heading = "Generator")]
-    pub seed: Option<u64>,
-}
 
 /// The command line, checked as far as possible without touching files or the network.
 #[derive(Clone, Debug, PartialEq)]
@@ -188,7 +43,7 @@ impl RunArgs {
     /// # Errors
     /// When a flag cannot be carried out; the message names it.
     pub fn plan(self) -> Result<RunCommand, UsageError> {
-        self.check_contradictions()?;
+        check_flags(&self)?;
         let mut plan = Plan::for_url(&self.url)?;
         plan.connections = match (self.connections, self.requests) {
             (Some(connections), _) => connections,
@@ -200,7 +55,7 @@ impl RunArgs {
         };
         let cores = self.cpus.as_ref().map_or_else(available_cores, |cpus| cpus.0.len());
         plan.threads = self.threads.unwrap_or(cores.min(plan.connections));
-        self.check_numbers(plan.connections, plan.threads)?;
+        check_numbers(&self, plan.connections, plan.threads)?;
         plan.cpus = self.cpus.map(|cpus| cpus.0);
         if let Some(rate) = self.rate {
             plan.mode = Mode::Open(OpenLoop {
@@ -274,6 +129,7 @@ mod tests {
 
     use super::*;
     use crate::cli::{Cli, Command};
+    use crate::plan::{Arrival, Spin};
 
     fn command(flags: &[&str]) -> Result<RunCommand, UsageError> {
         let words = ["ringtide", "run", "http://h/"].iter().chain(flags);

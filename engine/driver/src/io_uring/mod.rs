@@ -418,6 +418,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::contract::ReceiveEnd;
 
     struct Watched(Arc<AtomicBool>);
 
@@ -462,5 +463,72 @@ mod tests {
         let (pool, dropped) = drop_with_a_send(false);
         assert!(dropped, "the send's buffer was leaked");
         assert_eq!(pool.references(), 1, "the pool was leaked");
+    }
+
+    #[test]
+    fn features_say_what_is_used() {
+        if probe().is_err() {
+            return; // The contract suite says so.
+        }
+        let pool = || BufferPool::with_sizes(2, 64);
+        let mut driver = IoUring::with_pool(pool()).expect("io_uring can be used");
+        let features = driver.features();
+        let better = ["multishot_accept", "defer_taskrun", "no_sqarray"];
+        assert!(features.starts_with(&["multishot_receive", "buffer_ring"]), "{features:?}");
+        assert!(features[2..].iter().all(|feature| better.contains(feature)), "{features:?}");
+        assert_eq!(features.contains(&"multishot_accept"), driver.multishot_accept);
+        let plainest = IoUring::with_plainest_ring(pool()).expect("io_uring can be used").features();
+        assert_eq!(plainest, ["multishot_receive", "buffer_ring"]);
+        // That receives can be bounded is said when they are.
+        driver.limit_receives(u32::MAX);
+        assert_eq!(driver.features(), features);
+        for _ in 0..2 {
+            driver.limit_receives(1_000);
+            let known = matches!(driver.receive_limit, ReceiveLimit::Total(_));
+            assert_eq!(driver.features().len() - features.len(), usize::from(known));
+            assert_eq!(driver.features().contains(&RECEIVE_LIMIT), known);
+        }
+    }
+
+    /// A driver with a socket that is written to all the time, of which a turn may bring one piece of 1000 bytes: as a kernel before
+    /// 6.17 is asked to.
+    fn receiving_piece_by_piece() -> (IoUring, Handle, std::os::unix::net::UnixStream) {
+        let mut driver = IoUring::with_pool(BufferPool::with_sizes(4, 4096)).expect("io_uring can be used");
+        driver.receive_limit = ReceiveLimit::Piece(1_000);
+        let (one, mut other) = std::os::unix::net::UnixStream::pair().expect("a pair can be made");
+        let socket = driver.adopt(one.into()).expect("a socket");
+        std::io::Write::write_all(&mut other, &[7; 3_500]).expect("there is room");
+        driver.receive(socket).expect("it is idle");
+        (driver, socket, other)
+    }
+
+    fn turn(driver: &mut IoUring) -> Vec<Event> {
+        let mut completions = Vec::new();
+        driver.turn(Some(monotonic_ns() + 1_000_000_000), &mut completions).expect("the driver works");
+        completions.into_iter().map(|completion| completion.event).collect()
+    }
+
+    #[test]
+    fn a_limited_receive_goes_on_with_the_next_turn() {
+        if probe().is_err() {
+            return; // The contract suite says so.
+        }
+        let (mut driver, ..) = receiving_piece_by_piece();
+        for size in [1_000, 1_000, 1_000, 500] {
+            let events = turn(&mut driver);
+            assert!(matches!(&events[..], [Event::Received(it)] if **it == vec![7; size]), "{events:?}");
+        }
+    }
+
+    #[test]
+    fn a_limited_receive_that_is_cancelled_between_turns_brings_no_more() {
+        if probe().is_err() {
+            return; // The contract suite says so.
+        }
+        let (mut driver, socket, _other) = receiving_piece_by_piece();
+        turn(&mut driver);
+        driver.cancel(socket);
+        let events = turn(&mut driver);
+        assert!(matches!(events[..], [Event::ReceiveEnded(ReceiveEnd::Cancelled)]), "{events:?}");
     }
 }

@@ -112,12 +112,8 @@ impl IoUring {
         // SAFETY: this completion has just taken buffer `index` out of the ring, and the kernel has written `len` bytes
         // to it. The buffer goes back to the ring only after this lease was dropped.
         let lease = unsafe { self.pool.lend(index, len) };
-        if self.buffers.available() >= self.pool.count() / 4 {
-            return lease;
-        }
-        // The kernel has few buffers left. Either leases are held for a long time, or this batch is large and all its
-        // buffers come back at once. Only the first case starves other sockets, so only then is the data copied.
-        if self.pool.lent() < self.pool.count() / 2 { lease } else { Lease::copied(&lease) }
+        // When the kernel has few buffers left, the data is copied: other sockets would starve while a lease is held.
+        if self.buffers.available() >= self.pool.count() / 4 { lease } else { Lease::copied(&lease) }
     }
 
     fn give_back(&mut self, index: u16) {

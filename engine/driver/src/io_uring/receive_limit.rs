@@ -97,3 +97,27 @@ fn kernel_counts() -> bool {
         submitted && !refused
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_bound_is_no_limit() {
+        let none = ReceiveLimit::new(u32::MAX, 16 * 1024);
+        assert!(matches!(none, ReceiveLimit::None) && !none.ends_turn(), "{none:?}");
+        let below = ReceiveLimit::new(1_000, 16 * 1024);
+        assert!(matches!(below, ReceiveLimit::Total(1_000) | ReceiveLimit::Piece(1_000)), "{below:?}");
+        assert!(below.ends_turn(), "{below:?}");
+    }
+
+    /// The other way round nothing is known: older kernels may have been given it.
+    #[test]
+    fn a_kernel_that_counts_is_known() {
+        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
+        if crate::io_uring::probe().is_ok() && (numbers.next(), numbers.next()) >= (Some(6), Some(17)) {
+            assert!(kernel_counts(), "{release}");
+        }
+    }
+}

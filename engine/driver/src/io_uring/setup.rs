@@ -196,9 +196,12 @@ impl Rung {
 }
 
 fn explain_setup(error: &io::Error) -> Unusable {
-    let errno = error.raw_os_error().unwrap_or(0);
+    explain_errno(error.raw_os_error().unwrap_or(0), disabled_sysctl())
+}
+
+fn explain_errno(errno: i32, disabled: Option<u32>) -> Unusable {
     match errno {
-        libc::EPERM | libc::ENOSYS => match disabled_sysctl() {
+        libc::EPERM | libc::ENOSYS => match disabled {
             Some(value) if value > 0 && errno == libc::EPERM => Unusable::Sysctl(value),
             // The sysctl file exists, so the kernel has io_uring. Something else refused the call.
             Some(_) => Unusable::Seccomp(errno),
@@ -300,5 +303,106 @@ fn try_a_send_without_room(ring: &mut IoUring) -> Result<(), Unusable> {
         (_, Some(entry)) if entry.result() == -libc::EAGAIN => Ok(()),
         (Err(error), None) if error.raw_os_error() != Some(libc::ETIME) => Err(failed("a trial send")(error)),
         _ => Err(Unusable::OldKernel { what: "sends that never wait" }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use io_uring::register::Restriction;
+
+    use super::*;
+
+    /// `IORING_REGISTER_PBUF_RING` (`io_uring.h`).
+    const REGISTER_BUFFER_RING: u8 = 22;
+
+    #[test]
+    fn a_refusal_is_explained() {
+        let old = Unusable::OldKernel { what: "flags that io_uring_setup is given" };
+        let failed = Unusable::Failed { step: "io_uring_setup", errno: libc::EMFILE };
+        for (errno, sysctl, expected) in [
+            (libc::EPERM, Some(2), Unusable::Sysctl(2)),
+            (libc::EPERM, Some(1), Unusable::Sysctl(1)),
+            (libc::EPERM, Some(0), Unusable::Seccomp(libc::EPERM)),
+            (libc::EPERM, None, Unusable::Seccomp(libc::EPERM)),
+            (libc::ENOSYS, Some(0), Unusable::Seccomp(libc::ENOSYS)),
+            (libc::ENOSYS, Some(2), Unusable::Seccomp(libc::ENOSYS)),
+            (libc::ENOSYS, None, Unusable::Missing),
+            (libc::EINVAL, Some(0), old),
+            (libc::ENOMEM, Some(0), Unusable::LockedMemory),
+            (libc::EMFILE, Some(0), failed),
+        ] {
+            assert_eq!(explain_errno(errno, sysctl), expected, "{errno} {sysctl:?}");
+        }
+        let registration = |errno| explain_registration(&io::Error::from_raw_os_error(errno));
+        assert_eq!(registration(libc::ENOMEM), Unusable::LockedMemory);
+        assert_eq!(
+            registration(libc::EMFILE),
+            Unusable::Failed { step: "registering a buffer ring", errno: libc::EMFILE }
+        );
+    }
+
+    #[test]
+    fn a_reason_is_one_line_that_says_what_to_look_at() {
+        for (reason, says) in [
+            (Unusable::Sysctl(2), "kernel.io_uring_disabled is 2"),
+            (
+                Unusable::Seccomp(libc::EPERM),
+                "(Operation not permitted (os error 1)), probably by a container",
+            ),
+            (Unusable::Missing, "no io_uring"),
+            (Unusable::OldKernel { what: "a thing" }, "lacks a thing; Linux 6.1"),
+            (Unusable::LockedMemory, "ulimit -l"),
+            (Unusable::Failed { step: "a step", errno: libc::EMFILE }, "a step failed: Too many open files"),
+        ] {
+            let text = reason.to_string();
+            assert!(text.contains(says) && !text.contains('\n'), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_sysctl_is_read() {
+        let text = fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok();
+        assert_eq!(disabled_sysctl().map(|value| value.to_string()), text.map(|it| it.trim().to_owned()));
+    }
+
+    /// A ring that refuses all but these registrations, and every operation; and everything unless it is `enabled`.
+    fn restricted_ring(registrations: &[u8], enabled: bool) -> IoUring {
+        let ring = IoUring::builder().setup_r_disabled().build(8).expect("io_uring can be used");
+        let mut restrictions: Vec<_> = registrations.iter().map(|&it| Restriction::register_op(it)).collect();
+        if enabled {
+            restrictions.push(Restriction::sqe_op(opcode::Nop::CODE));
+            ring.submitter().register_restrictions(&mut restrictions).expect("not enabled yet");
+            ring.submitter().register_enable_rings().expect("not enabled yet");
+        }
+        ring
+    }
+
+    #[test]
+    fn what_is_refused_is_found_out() {
+        if probe().is_err() {
+            return; // The contract suite says so.
+        }
+        let failed = |step, errno| Err(Unusable::Failed { step, errno });
+        assert_eq!(
+            try_what_is_needed(restricted_ring(&[], true)),
+            failed("registering a buffer ring", libc::EACCES)
+        );
+        assert_eq!(
+            try_what_is_needed(restricted_ring(&[REGISTER_BUFFER_RING], true)),
+            failed("a trial receive", libc::EACCES)
+        );
+        assert_eq!(
+            try_what_is_needed(restricted_ring(&[], false)),
+            failed("a trial receive", libc::EBADFD),
+            "it cannot be entered"
+        );
+        assert_eq!(
+            try_a_send_without_room(&mut restricted_ring(&[], true)),
+            Err(Unusable::OldKernel { what: "sends that never wait" })
+        );
+        assert_eq!(
+            try_a_send_without_room(&mut restricted_ring(&[], false)),
+            failed("a trial send", libc::EBADFD)
+        );
     }
 }

@@ -244,7 +244,7 @@ impl Slot {
     /// Records that the caller sees `event`, which the driver created itself. Returns false if the handle is closed.
     pub(super) fn told(&mut self, event: &Event) -> bool {
         match event {
-            Event::ReceiveEnded(_) if self.multishot == Multishot::Ended => self.multishot = Multishot::Idle,
+            Event::ReceiveEnded(_) => self.multishot = Multishot::Idle,
             Event::Sent(..) if matches!(self.send, Sending::Empty) => self.send = Sending::Idle,
             _ => {}
         }

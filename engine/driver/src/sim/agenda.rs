@@ -83,3 +83,53 @@ impl Bell {
         std::mem::take(&mut rung)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// The step that [`Agenda::take_due`] gives, by its handle's slot.
+    fn due(agenda: &mut Agenda, now_ns: u64) -> Option<u32> {
+        match agenda.take_due(now_ns) {
+            Some(Step::Arrive(handle)) => Some(handle.slot()),
+            None => None,
+            Some(step) => panic!("{step:?} was not put down"),
+        }
+    }
+
+    #[test]
+    fn steps_come_when_they_are_due_and_in_their_order() {
+        let mut agenda = Agenda::default();
+        assert_eq!((agenda.next_ns(), due(&mut agenda, u64::MAX)), (None, None));
+        for (slot, due_ns) in [(0, 500), (1, 300), (2, 500), (3, 400), (4, 500)] {
+            agenda.at(due_ns, Step::Arrive(Handle::new(slot, 1)));
+        }
+        assert_eq!((agenda.next_ns(), due(&mut agenda, 299)), (Some(300), None));
+        assert_eq!((due(&mut agenda, 300), due(&mut agenda, 300)), (Some(1), None));
+        assert_eq!(agenda.next_ns(), Some(400));
+        for slot in [3, 0, 2, 4] {
+            assert_eq!(due(&mut agenda, 1_000), Some(slot));
+        }
+        assert_eq!((agenda.next_ns(), due(&mut agenda, u64::MAX)), (None, None));
+    }
+
+    #[test]
+    fn a_bell_rings_once() {
+        let bell = Arc::new(Bell::default());
+        assert!(!bell.take() && !bell.wait(Duration::ZERO));
+        bell.ring();
+        bell.ring();
+        assert!(bell.take(), "it was rung");
+        assert!(!bell.take(), "somebody has asked");
+        bell.ring();
+        let long = Duration::from_mins(1);
+        assert!(bell.wait(long), "it was rung before");
+        assert!(!bell.take(), "somebody has waited");
+        let other = Arc::clone(&bell);
+        let ringer = std::thread::spawn(move || other.ring());
+        assert!(bell.wait(long), "it is rung meanwhile");
+        ringer.join().expect("it only rings");
+    }
+}

@@ -89,3 +89,70 @@ impl Random {
         1 + self.next() % max
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first numbers of the published generator, so that a seed gives the same run on every machine and for good.
+    #[test]
+    fn chance_is_splitmix64() {
+        let mut random = Random::new(1_234_567);
+        let drawn = [(); 5].map(|()| random.next());
+        assert_eq!(
+            drawn,
+            [
+                6_457_827_717_110_365_317,
+                3_203_168_211_198_807_973,
+                9_817_491_932_198_370_423,
+                4_593_380_528_125_082_431,
+                16_408_922_859_458_223_821,
+            ]
+        );
+    }
+
+    #[test]
+    fn what_has_a_probability_happens_so_often() {
+        let mut random = Random::new(1);
+        for (probability, expected) in [(1.0, 10_000..=10_000), (0.25, 2_300..=2_700), (0.01, 60..=140)] {
+            let count = (0..10_000).filter(|_| random.chance(probability)).count();
+            assert!(expected.contains(&count), "{probability}: {count} of 10000");
+        }
+        // What is switched off leaves the others' draws in line.
+        assert!(!random.chance(0.0));
+        let mut other = Random::new(1);
+        (0..30_000).for_each(|_| _ = other.next());
+        assert_eq!(random.next(), other.next());
+    }
+
+    #[test]
+    fn numbers_go_from_one_to_the_largest() {
+        let mut random = Random::new(2);
+        let mut seen = [0; 6];
+        for _ in 0..1_000 {
+            seen[random.up_to(4) as usize] += 1;
+        }
+        assert!(seen[1..=4].iter().all(|&count| count > 150) && seen[0] == 0 && seen[5] == 0, "{seen:?}");
+        assert_eq!(random.up_to(1), 1);
+    }
+
+    #[test]
+    fn hidden_faults_are_those_that_a_driver_hides() {
+        let hidden = Faults {
+            short_send: 0.5,
+            cut_receive: 0.5,
+            delayed_completion: 0.5,
+            no_buffers: 0.5,
+            lost_more: 0.5,
+            overflow: 0.5,
+            cancel_race: 0.5,
+            spurious_wake: 0.5,
+            slow_link: 0.5,
+            reset: 0.0,
+            refused_connect: 0.0,
+            blackhole_connect: 0.0,
+            no_descriptors: 0.0,
+        };
+        assert_eq!(Faults::hidden(0.5), hidden);
+    }
+}

@@ -225,6 +225,14 @@ impl Sim {
         }
     }
 
+    /// Waits in real time for a notifier, if any exists.
+    fn wait_for_bell(&self) -> io::Result<()> {
+        let has_notifiers = Arc::strong_count(&self.bell) > 1;
+        // Without notifiers, the last one may have rung just before it was dropped.
+        let rung = if has_notifiers { self.bell.wait(NOTIFIER_WAIT_MAX) } else { self.bell.take() };
+        if rung { Ok(()) } else { Err(self.deadlock()) }
+    }
+
     /// Returns the error of a turn that would never end, because there is no deadline and no event to come.
     fn deadlock(&self) -> io::Error {
         let (mut receives, mut sends, mut accepts, mut connects) = (0, 0, 0, 0);
@@ -433,13 +441,7 @@ impl Driver for Sim {
                     self.now_ns = self.now_ns.max(deadline_ns);
                     return Ok(());
                 }
-                (None, None) => {
-                    let somebody_may_ring = Arc::strong_count(&self.bell) > 1;
-                    if somebody_may_ring && self.bell.wait(NOTIFIER_WAIT_MAX) {
-                        return Ok(());
-                    }
-                    return Err(self.deadlock());
-                }
+                (None, None) => return self.wait_for_bell(),
             }
         }
     }
@@ -545,5 +547,65 @@ impl Sim {
             _ => {}
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It may ring after the turn has looked, and be dropped before the turn asks whether there are notifiers.
+    #[test]
+    fn a_notifier_that_has_rung_and_gone_is_heard() {
+        let sim = Sim::new(SimOptions::default());
+        sim.notifier().notify();
+        sim.wait_for_bell().expect("it was rung");
+        assert_eq!(sim.wait_for_bell().expect_err("nobody is there").kind(), io::ErrorKind::Deadlock);
+    }
+
+    #[test]
+    fn ports_go_round_and_those_in_use_are_left_out() {
+        let any = Address::Tcp(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0));
+        let mut sim = Sim::new(SimOptions::default());
+        let port = |sim: &mut Sim| {
+            let listener = sim.listen(&any, false).expect("a free port");
+            match sim.local_address(listener).expect("it is open") {
+                Address::Tcp(address) => address.port(),
+                Address::Unix(path) => panic!("{path:?}"),
+            }
+        };
+        assert_eq!((port(&mut sim), port(&mut sim)), (EPHEMERAL_PORT_MIN, EPHEMERAL_PORT_MIN + 1));
+        sim.port_next = u16::MAX;
+        assert_eq!((port(&mut sim), port(&mut sim)), (u16::MAX, EPHEMERAL_PORT_MIN + 2));
+    }
+
+    #[test]
+    fn it_says_what_it_is_and_makes_no_system_calls() {
+        let sim = Sim::new(SimOptions::default());
+        assert_eq!((sim.name(), sim.features(), sim.syscalls()), ("sim", vec!["virtual time"], 0));
+    }
+
+    #[test]
+    fn listeners_of_one_address_all_get_connections() {
+        let mut sim = Sim::new(SimOptions::default());
+        let any = Address::Tcp(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0));
+        let first = sim.listen(&any, true).expect("a free port");
+        let address = sim.local_address(first).expect("it is open");
+        let listeners =
+            [first, sim.listen(&address, true).expect("shared"), sim.listen(&address, true).expect("shared")];
+        for listener in listeners {
+            sim.accept(listener).expect("it is idle");
+        }
+        for _ in 0..60 {
+            sim.connect(&address).expect("a socket can be made");
+        }
+        let mut completions = Vec::new();
+        sim.turn(None, &mut completions).expect("it works");
+        sim.turn(Some(sim.now_ns() + 1_000_000_000), &mut completions).expect("it works");
+        for listener in listeners {
+            let accepts = |it: &&Completion| it.handle == listener && matches!(it.event, Event::Accepted(_));
+            let count = completions.iter().filter(accepts).count();
+            assert!((5..=40).contains(&count), "{count} of 60");
+        }
     }
 }

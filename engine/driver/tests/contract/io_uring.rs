@@ -3,12 +3,16 @@
 //! If io_uring is not available, the tests fail, so that skipped tests do not look like a success. Set
 //! `RINGTIDE_WITHOUT_IO_URING=1` to skip them on purpose.
 
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Once;
 
-use ringtide_driver::io_uring::{IoUring, probe};
-use ringtide_driver::{Address, BufferPool};
+use ringtide_driver::io_uring::{IoUring, Unusable, probe};
+use ringtide_driver::{Address, BufferPool, Driver, ReceiveEnd};
+use rlimit::Resource;
 
+use crate::pump::{Pump, loopback, owned};
 use crate::subject::{Subject, full_listener};
 
 suite!(Completions);
@@ -115,4 +119,177 @@ fn dropping_the_driver_does_not_wait_for_what_has_ended() {
     drop(pump);
     let passed = started.elapsed();
     assert!(passed < std::time::Duration::from_millis(800), "it took {passed:?}");
+}
+
+/// Reports call them the driver's costs, and its speed comes from their being few.
+#[test]
+fn system_calls_are_counted() {
+    if !Completions::usable() {
+        return;
+    }
+    let mut pump = Completions::pump();
+    let listener = pump.listen(&loopback());
+    let address = pump.driver.local_address(listener).expect("a listener has an address");
+    let count = |pump: &Pump<IoUring>, before: &mut u64| {
+        let calls = pump.driver.syscalls();
+        calls - std::mem::replace(before, calls)
+    };
+    let mut calls = pump.driver.syscalls();
+    let client = pump.connect(&address);
+    assert_eq!(count(&pump, &mut calls), 2, "a socket is made and set up; the connect itself is queued");
+    pump.accept(listener);
+    pump.receive(client);
+    assert_eq!(count(&pump, &mut calls), 0, "these are queued");
+    pump.connected(client).expect("a listener is there");
+    let server = pump.accepted(listener);
+    assert!((1..10).contains(&count(&pump, &mut calls)), "one for each turn");
+    pump.turn(Some(0));
+    calls = pump.driver.syscalls();
+    pump.turn(Some(0));
+    assert_eq!(count(&pump, &mut calls), 0, "there is nothing to submit and no reason to wait");
+    pump.send_skip_success(server, b"request");
+    pump.turn(Some(0));
+    assert_eq!(count(&pump, &mut calls), 1, "one for all that was started");
+    pump.received(client, 7);
+    calls = pump.driver.syscalls();
+    assert!(!pump.driver.is_at_end(client));
+    assert_eq!(count(&pump, &mut calls), 1, "a look at the socket");
+    pump.driver.shutdown(server).expect("connected");
+    assert_eq!(count(&pump, &mut calls), 1, "a shutdown");
+    pump.close(server);
+    assert_eq!(count(&pump, &mut calls), 1, "the close of an idle socket");
+    assert!(matches!(pump.piece(client), Err(ReceiveEnd::Eof)));
+    pump.receive(client);
+    calls = pump.driver.syscalls();
+    pump.close(client);
+    assert_eq!(count(&pump, &mut calls), 1, "a shutdown, which ends the receive; the close itself is queued");
+    pump.closed(server);
+    pump.closed(client);
+    pump.expect_nothing();
+    for _ in 0..5 {
+        pump.driver.notifier().notify();
+        calls = pump.driver.syscalls();
+        let deadline_ns = pump.driver.now_ns() + 10_000_000_000;
+        pump.turn(Some(deadline_ns));
+        assert_eq!(
+            count(&pump, &mut calls),
+            2,
+            "the wait, and the notifier is read; however often that was before"
+        );
+    }
+    pump.finish(&[listener]);
+}
+
+/// A shortage that has passed is not remembered.
+#[test]
+fn the_probe_says_that_io_uring_cannot_be_used() {
+    // Not asked in the child, where the answer would be kept.
+    if !crate::process::is_child() && !Completions::usable() {
+        return;
+    }
+    crate::process::alone::<Completions>("the_probe_says_that_io_uring_cannot_be_used", || {
+        let (soft, hard) = Resource::NOFILE.get().expect("the limit can be read");
+        Resource::NOFILE.set(0, hard).expect("it can be lowered");
+        let short = probe().expect_err("no descriptor is free");
+        assert_eq!(short, Unusable::Failed { step: "io_uring_setup", errno: libc::EMFILE });
+        assert!(IoUring::new().is_err());
+        Resource::NOFILE.set(soft, hard).expect("it can be raised again");
+        probe().expect("there are descriptors");
+        drop(IoUring::new().expect("there are descriptors"));
+    });
+}
+
+/// The kernel ends the poll of the notifier when there is no room for what it has to tell.
+#[test]
+fn a_notifier_works_after_an_overflow() {
+    if !Completions::usable() {
+        return;
+    }
+    let mut pump = Pump::new(IoUring::with_entries(BufferPool::new(), 8).expect("the probe said so"));
+    // More sends than there is room for completions, which are 32.
+    let (sockets, _peers): (Vec<_>, Vec<_>) = (0..50)
+        .map(|_| {
+            let (ours, theirs) = UnixStream::pair().expect("a pair can be made");
+            let socket = pump.driver.adopt(ours.into()).expect("a connected socket");
+            pump.own(socket);
+            (socket, theirs)
+        })
+        .collect();
+    pump.expect_nothing();
+    let notifier = pump.driver.notifier();
+    for _ in 0..3 {
+        for &socket in &sockets {
+            pump.send(socket, owned(b"x"));
+        }
+        notifier.notify();
+        for &socket in &sockets {
+            pump.sent(socket).0.expect("there is room");
+        }
+        pump.expect_nothing();
+        notifier.notify();
+        let deadline_ns = pump.driver.now_ns() + 10_000_000_000;
+        pump.turn(Some(deadline_ns));
+        assert!(pump.driver.now_ns() < deadline_ns, "the wake was lost");
+    }
+    pump.finish(&sockets);
+}
+
+#[test]
+fn the_system_calls_that_a_full_queue_costs_are_counted() {
+    if !Completions::usable() {
+        return;
+    }
+    let mut pump = Pump::new(IoUring::with_entries(BufferPool::new(), 8).expect("the probe said so"));
+    let (sockets, _peers): (Vec<_>, Vec<_>) = (0..20)
+        .map(|_| {
+            let (ours, theirs) = UnixStream::pair().expect("a pair can be made");
+            let socket = pump.driver.adopt(ours.into()).expect("a connected socket");
+            pump.own(socket);
+            (socket, theirs)
+        })
+        .unzip();
+    pump.expect_nothing();
+    let before = pump.driver.syscalls();
+    for &socket in &sockets {
+        pump.send(socket, owned(b"x"));
+    }
+    assert_eq!(pump.driver.syscalls() - before, 2, "one for each eight that have to go");
+    for &socket in &sockets {
+        pump.sent(socket).0.expect("there is room");
+    }
+    pump.finish(&sockets);
+}
+
+/// That it has to wait is told behind all the others.
+#[test]
+fn nothing_overtakes_a_skip_success_send_that_waits_behind_an_overflow() {
+    static REQUEST: [u8; 2_000] = [b'q'; 2_000];
+    if !Completions::usable() {
+        return;
+    }
+    let mut pump = Pump::new(IoUring::with_entries(BufferPool::new(), 8).expect("the probe said so"));
+    let (sender, _peer, _) = crate::sending::full_connection();
+    let waiting = pump.driver.adopt(sender.into()).expect("a connected socket");
+    pump.own(waiting);
+    let (sockets, _peers): (Vec<_>, Vec<_>) = (0..50)
+        .map(|_| {
+            let (ours, theirs) = UnixStream::pair().expect("a pair can be made");
+            let socket = pump.driver.adopt(ours.into()).expect("a connected socket");
+            pump.own(socket);
+            (socket, theirs)
+        })
+        .unzip();
+    for &socket in &sockets {
+        pump.send(socket, owned(b"x"));
+    }
+    pump.send_skip_success(waiting, &REQUEST);
+    let error = pump.driver.send(waiting, owned(b"next")).expect_err("there was no room");
+    assert_eq!(error.kind(), ErrorKind::ResourceBusy);
+    pump.send_waits(waiting);
+    for &socket in &sockets {
+        pump.sent(socket).0.expect("there is room");
+    }
+    pump.close(waiting);
+    pump.closed(waiting);
+    pump.finish(&sockets);
 }

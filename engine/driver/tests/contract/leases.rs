@@ -1,6 +1,9 @@
 //! Receive buffers: lent, in short supply, returned, and outliving their driver.
 
-use ringtide_driver::{Driver, Lease};
+use std::io::Write;
+use std::net::TcpListener;
+
+use ringtide_driver::{Address, Driver, Lease};
 
 use crate::pump::{SETTLED_NS, owned, pattern};
 use crate::subject::Subject;
@@ -91,4 +94,52 @@ pub(crate) fn leases_outlive_the_driver<S: Subject>() {
     assert_eq!(usize::from(pool.lent()), held.len());
     drop(pool);
     assert_eq!(held.iter().flat_map(|lease| lease.to_vec()).collect::<Vec<_>>(), b"outlives");
+}
+
+pub(crate) fn what_comes_for_a_closed_socket_costs_no_buffer<S: Subject>() {
+    if !S::REAL {
+        return; // Nobody else could write.
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has free ports");
+    let address = Address::Tcp(listener.local_addr().expect("a bound socket has an address"));
+    let mut pump = S::pump_with_pool(2, 500);
+    // More often than there are buffers. The last one is read.
+    for round in 0..10 {
+        let client = pump.connect(&address);
+        pump.connected(client).expect("it listens");
+        let (mut server, _) = listener.accept().expect("it has connected");
+        pump.receive(client);
+        pump.turn(Some(0));
+        server.write_all(b"bytes").expect("it is open");
+        if round == 9 {
+            assert_eq!(pump.received(client, 5), b"bytes");
+        }
+        pump.close(client);
+        pump.closed(client);
+    }
+    pump.finish(&[]);
+}
+
+pub(crate) fn a_starved_receive_waits_without_spinning<S: Subject>() {
+    let mut pump = S::pump_with_pool(1, 500);
+    let (client, server) = pump.pair();
+    pump.receive(client);
+    let bytes = pattern(8, 2_000);
+    pump.send(server, owned(&bytes));
+    pump.sent(server).0.expect("there is room");
+    let mut received = Vec::new();
+    while received.len() < bytes.len() {
+        let held = pump.piece(client).expect("the peer is there");
+        received.extend_from_slice(&held);
+        // What is under way comes to rest, and then nothing happens before the lease goes.
+        pump.pass(SETTLED_NS);
+        let (end_ns, mut turns) = (pump.driver.now_ns() + SETTLED_NS, 0);
+        while S::REAL && pump.driver.now_ns() < end_ns {
+            pump.turn(Some(end_ns));
+            turns += 1;
+        }
+        assert!(turns <= 50, "{turns} turns without a buffer");
+    }
+    assert!(received == bytes, "wrong bytes");
+    pump.finish(&[client, server]);
 }

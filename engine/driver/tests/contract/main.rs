@@ -29,7 +29,9 @@ macro_rules! suite {
                     a_skip_success_send_that_is_too_large_is_an_error_of_the_call,
                     a_skip_success_send_that_has_to_wait_arrives_whole, nothing_overtakes_a_skip_success_send_that_waits,
                     skip_success_sends_into_little_room_keep_their_order, a_skip_success_send_that_waits_can_be_cancelled,
-                    a_skip_success_send_that_is_cut_short_is_reported;
+                    a_skip_success_send_that_is_cut_short_is_reported,
+                    a_send_follows_an_empty_one, an_empty_skip_success_send_says_nothing,
+                    a_skip_success_send_that_fails_leaves_the_next_send_alone;
                 closing: a_stale_handle_is_refused_by_every_call,
                     a_stale_handle_never_reaches_the_next_socket_in_its_slot,
                     close_ends_an_armed_receive_and_sends_the_end, the_end_leaves_before_close_returns,
@@ -39,12 +41,15 @@ macro_rules! suite {
                     close_ends_a_connect_at_once, close_ends_an_armed_accept,
                     close_ends_the_connections_that_nobody_has_accepted;
                 leases: held_leases_starve_nobody_for_good, below_the_reserve_bytes_come_as_copies,
-                    bytes_of_a_fresh_pool_come_without_a_copy, leases_outlive_the_driver;
+                    bytes_of_a_fresh_pool_come_without_a_copy, leases_outlive_the_driver,
+                    what_comes_for_a_closed_socket_costs_no_buffer, a_starved_receive_waits_without_spinning;
                 waiting: a_wait_ends_at_its_deadline, a_deadline_in_the_past_does_not_wait, a_notifier_ends_the_wait,
-                    a_notify_before_the_turn_is_not_lost;
+                    a_notify_before_the_turn_is_not_lost,
+                    a_turn_that_has_something_to_tell_does_not_wait, a_turn_without_a_deadline_waits;
                 foreign: poll_waits_until_readable_and_writable, poll_waits_for_room,
                     close_ends_a_poll_and_leaves_the_descriptor_open, adopted_sockets_are_like_others;
-                process: dropping_the_driver_ends_everything_under_way, running_out_of_descriptors_is_survived;
+                process: a_driver_says_its_name, dropping_the_driver_ends_everything_under_way, running_out_of_descriptors_is_survived,
+                    a_closed_socket_makes_room_for_the_next;
             );
     };
     ($subject:ty; $($module:ident: $($case:ident),+;)+) => {

@@ -25,9 +25,14 @@ pub(crate) fn allow_descriptors(count: u64) {
     );
 }
 
+/// Returns whether [`alone`] started this process.
+pub(crate) fn is_child() -> bool {
+    std::env::var_os(CHILD).is_some()
+}
+
 /// Runs `body` in a process where this is the only test. `case` is the test's name in its module.
-fn alone<S: Subject>(case: &str, body: impl FnOnce()) {
-    if std::env::var_os(CHILD).is_some() {
+pub(crate) fn alone<S: Subject>(case: &str, body: impl FnOnce()) {
+    if is_child() {
         body();
         return;
     }
@@ -117,4 +122,37 @@ pub(crate) fn running_out_of_descriptors_is_survived<S: Subject>() {
         open.extend(clients);
         pump.finish(&open);
     });
+}
+
+/// Also when the close is only on its way to the kernel.
+pub(crate) fn a_closed_socket_makes_room_for_the_next<S: Subject>() {
+    if !S::REAL {
+        return;
+    }
+    alone::<S>("a_closed_socket_makes_room_for_the_next", || {
+        let mut pump = S::pump();
+        let (listener, address) = pump.server();
+        let (client, server) = pump.pair_at(listener, &address);
+        pump.cancel(listener);
+        assert!(pump.accept_ended(listener).is_none());
+        pump.receive(client);
+        pump.expect_nothing();
+        let limit = open_descriptors() as u64 + 2;
+        Resource::NOFILE.set(limit, limit).expect("a limit can be lowered");
+        let mut more = Vec::new();
+        while let Ok(next) = pump.try_connect(&address) {
+            more.push(next);
+        }
+        pump.close(client);
+        let next = pump.try_connect(&address).expect("the descriptor that was closed is free");
+        pump.closed(client);
+        more.extend([next, server, listener]);
+        pump.finish(&more);
+    });
+}
+
+/// Reports print it, and users write it.
+pub(crate) fn a_driver_says_its_name<S: Subject>() {
+    let pump = S::pump();
+    assert_eq!(Some(pump.driver.name()), S::NAME.split("::").next());
 }

@@ -1,8 +1,11 @@
 //! Deadlines and notifiers.
 
+use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use ringtide_driver::Driver;
 
@@ -92,4 +95,61 @@ pub(crate) fn a_notify_before_the_turn_is_not_lost<S: Subject>() {
     drop(pump);
     // Using the notifier after the driver was dropped is harmless.
     notifier.notify();
+}
+
+/// What the driver has found out by itself, or while it did something else, waits for no completion.
+pub(crate) fn a_turn_that_has_something_to_tell_does_not_wait<S: Subject>() {
+    let mut pump = S::pump();
+    let (idle, other) = pump.pair();
+    pump.expect_nothing();
+    // Of the close of an idle socket there is nothing that the kernel could complete.
+    pump.close(idle);
+    let deadline_ns = pump.driver.now_ns() + 10_000_000_000;
+    pump.turn(Some(deadline_ns));
+    assert!(pump.driver.now_ns() < deadline_ns, "it waited with Closed at hand");
+    pump.closed(idle);
+    pump.finish(&[other]);
+    if !S::REAL {
+        return; // The rest needs a socket that is full or written to behind the driver's back.
+    }
+    let (ours, mut theirs) = UnixStream::pair().expect("a pair can be made");
+    let (quiet, _peer) = UnixStream::pair().expect("a pair can be made");
+    let [receiving, sending] =
+        [ours, quiet].map(|socket| pump.driver.adopt(socket.into()).expect("a connected socket"));
+    pump.own(receiving);
+    pump.own(sending);
+    pump.receive(receiving);
+    pump.expect_nothing();
+    theirs.write_all(b"arrived").expect("there is room");
+    pump.send_skip_success(sending, b"at once");
+    // Looks for the end of that send, and may find what has arrived.
+    pump.driver.shutdown(sending).expect("the send has ended");
+    let deadline_ns = pump.driver.now_ns() + 10_000_000_000;
+    let bytes = pump.received(receiving, 7);
+    assert!(bytes == b"arrived" && pump.driver.now_ns() < deadline_ns, "it waited with bytes at hand");
+    pump.finish(&[receiving, sending]);
+}
+
+pub(crate) fn a_turn_without_a_deadline_waits<S: Subject>() {
+    let mut pump = S::pump();
+    let (listener, _) = pump.server();
+    pump.expect_nothing();
+    let (notifier, rung) = (pump.driver.notifier(), Arc::new(AtomicBool::new(false)));
+    let thread = thread::spawn({
+        let rung = Arc::clone(&rung);
+        move || {
+            // Until then nothing happens.
+            thread::sleep(Duration::from_millis(30));
+            rung.store(true, Ordering::Release);
+            notifier.notify();
+        }
+    });
+    let mut turns = 0;
+    while !rung.load(Ordering::Acquire) {
+        pump.turn(None);
+        turns += 1;
+    }
+    thread.join().expect("it only notifies");
+    assert!(turns <= 50, "{turns} turns with nothing to do");
+    pump.finish(&[listener]);
 }

@@ -422,4 +422,16 @@ mod tests {
     fn two_responses_at_a_time_are_refused() {
         codec(RequestKind::Other).begin(RequestKind::Other);
     }
+
+    #[test]
+    fn a_response_is_expected_from_its_request_to_its_end() {
+        let mut codec = ClientCodec::new(Limits::default());
+        assert!(codec.is_idle() && !codec.is_upgraded());
+        codec.begin(RequestKind::Other);
+        assert!(!codec.is_idle());
+        codec.decode(&mut b"HTTP/1.1 204 No Content\r\n\r\n".to_owned()).unwrap();
+        assert!(!codec.is_idle() && !codec.is_upgraded());
+        codec.decode(&mut []).unwrap();
+        assert!(codec.is_idle() && !codec.is_upgraded());
+    }
 }

@@ -154,3 +154,41 @@ impl Follower {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many bytes of `line` are taken for the beginning of a head.
+    fn followed(line: &[u8], side: Side) -> usize {
+        let mut follower = Follower::default();
+        let is_certain = |(position, &byte): (usize, &u8)| {
+            follower.step(byte, position, side, &Limits::default()) == Step::Certain
+        };
+        line.iter().enumerate().position(is_certain).unwrap_or(line.len())
+    }
+
+    #[test]
+    fn a_start_line_is_followed_up_to_its_first_wrong_byte() {
+        for (line, size) in [
+            (&b" / HTTP/1.1"[..], 0),
+            (b"\n", 0),
+            (b"\r", 0),
+            (b"GET /\x7f", 5),
+            (b"GET / http", 6),
+            (b"GET / HTTP/1.1\n", 14),
+            (b"GET / HTTP/1.1\r\n", 16),
+        ] {
+            assert_eq!(followed(line, Side::Server), size, "{}", line.escape_ascii());
+        }
+        for (line, size) in [
+            (&b" HTTP/1.1 200"[..], 0),
+            (b"HTTP/1.1  200", 9),
+            (b"HTTP/1.1 2000", 12),
+            (b"HTTP/1.1 200\n", 13),
+            (b"HTTP/1.1 200 OK\r\n", 17),
+        ] {
+            assert_eq!(followed(line, Side::Client), size, "{}", line.escape_ascii());
+        }
+    }
+}

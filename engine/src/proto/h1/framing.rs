@@ -480,4 +480,36 @@ mod tests {
             assert!(!is_connect_target(target.as_bytes()), "{target}");
         }
     }
+
+    #[test]
+    fn a_field_that_is_as_long_as_one_that_matters_is_none() {
+        let cases = [
+            ("Host", "From", "a b"),
+            ("Expect", "Accept", "100-continue"),
+            ("Upgrade", "Trailer", "upgrade"),
+            ("Connection", "X-Position", "close, upgrade"),
+            ("Content-Length", "X-Content-Size", "5"),
+            ("Transfer-Encoding", "X-Transfer-Coding", "gzip"),
+        ];
+        assert!(cases.iter().all(|(matters, other, _)| matters.len() == other.len()));
+        let others = cases.map(|(_, other, value)| (other, value));
+        let found = facts(&others).unwrap();
+        assert_eq!(found.check_host(Version::Http11), Err(Error::Host(HostError::Missing)));
+        assert_eq!(found.request_body(Version::Http11), Ok(BodyLength::None));
+        assert!(found.persists(Version::Http11) && !found.expects_continue(Version::Http11));
+        let offers = facts(&[("Trailer", "x"), ("Connection", "upgrade")]).unwrap();
+        assert!(!offers.requests_upgrade(Version::Http11));
+        let names = facts(&[("Upgrade", "x"), ("X-Position", "upgrade")]).unwrap();
+        assert!(!names.requests_upgrade(Version::Http11));
+    }
+
+    /// RFC 9110 §10.1.1.
+    #[test]
+    fn an_expectation_that_is_not_known_is_ignored() {
+        for (value, expects) in [("100-Continue", true), ("x, 100-continue", true), ("x", false), ("", false)]
+        {
+            let found = facts(&[("Expect", value)]).unwrap();
+            assert_eq!(found.expects_continue(Version::Http11), expects, "{value:?}");
+        }
+    }
 }

@@ -493,4 +493,10 @@ mod tests {
         assert!(size_of::<ResponseMeta>() <= 12);
         assert!(size_of::<RequestMeta>() <= 20);
     }
+
+    #[test]
+    fn a_version_is_the_same_in_the_words_of_http() {
+        assert_eq!(http::Version::from(Version::Http10), http::Version::HTTP_10);
+        assert_eq!(http::Version::from(Version::Http11), http::Version::HTTP_11);
+    }
 }

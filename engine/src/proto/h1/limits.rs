@@ -27,6 +27,8 @@ pub const EMPTY_LINES_MAX: u8 = 4;
 
 const _: () = assert!(HEADER_COUNT_MAX <= HEADER_COUNT_CEILING);
 const _: () = assert!(TARGET_SIZE_MAX < HEAD_SIZE_MAX);
+// RFC 9112 §3 recommends so much for a request line.
+const _: () = assert!(TARGET_SIZE_MAX >= 8_000);
 
 /// The limits of a codec. A message may reach a limit; exceeding it is [`Error::Limit`](super::Error::Limit).
 ///

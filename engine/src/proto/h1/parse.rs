@@ -307,7 +307,7 @@ fn target_has_a_form(method: &str, target: &str) -> bool {
             // information may be. The rules of other schemes are unknown here.
             let end = rest.iter().position(|byte| b"/?#".contains(byte)).unwrap_or(rest.len());
             let is_http = scheme.eq_ignore_ascii_case(b"http") || scheme.eq_ignore_ascii_case(b"https");
-            !is_http || (end > 0 && is_authority(&rest[..end]))
+            !is_http || is_authority(&rest[..end])
         }
     }
 }
@@ -534,6 +534,35 @@ mod tests {
             let head = super::super::head::ResponseHead::from_parts(&bytes, meta);
             assert_eq!(head.fields().get("a"), Some(unfolded), "{}", bytes.escape_ascii());
             assert_eq!(&bytes[meta.length()..], b"x\r\n y");
+        }
+    }
+
+    /// RFC 9112 §2.2: a server that takes a bare LF for the end of a line may see a field where somebody before it saw a part of a value.
+    #[test]
+    fn a_bare_lf_is_found_behind_values_of_every_size() {
+        for size in 0..64 {
+            let start = format!("GET / HTTP/1.1\r\nHost: {}", "a".repeat(size));
+            let expected =
+                |offset| Err(Error::Head(SyntaxError { part: SyntaxPart::BareLf, offset: offset as u32 }));
+            for end in ["\n\r\n", "\nA: b\n\r\n", "\n\n"] {
+                assert_eq!(
+                    request(format!("{start}{end}").as_bytes()),
+                    expected(start.len()),
+                    "{size} {end:?}"
+                );
+            }
+            assert_eq!(request(format!("{start}\r\n\n").as_bytes()), expected(start.len() + 2), "{size}");
+            assert!(request(format!("{start}\r\n\r\n").as_bytes()).unwrap().is_some());
+        }
+    }
+
+    #[test]
+    fn a_bare_lf_is_named_where_no_line_may_end_as_well() {
+        let cases: [(&[u8], u32); 3] =
+            [(b"G\nT / HTTP/1.1\r\n\r\n", 1), (b"GET /\n", 5), (b"GET / HTTP/1.1\r\nHo\nst: a\r\n\r\n", 18)];
+        for (bytes, offset) in cases {
+            let expected = Err(Error::Head(SyntaxError { part: SyntaxPart::BareLf, offset }));
+            assert_eq!(request(bytes), expected, "{}", bytes.escape_ascii());
         }
     }
 }

@@ -232,4 +232,39 @@ mod tests {
             .is_some()
         );
     }
+
+    #[test]
+    fn a_target_that_drips_in_may_reach_its_limit_and_fails_with_the_next_byte() {
+        let limits = Limits { target_size_max: 5, ..Limits::default() };
+        // Where the first error comes, when one byte comes after the other.
+        let failed = |line: &[u8]| {
+            let mut scan = HeadScan::default();
+            (1..=line.len()).find_map(|end| {
+                Some((end, scan.request(&line[..end], &limits, &mut Facts::default()).err()?))
+            })
+        };
+        for method_size in [1, 3, 254, 255, 300] {
+            let method = "M".repeat(method_size);
+            assert_eq!(failed(format!("{method} /2345 HTTP/1.1\r\nHost: a\r\n").as_bytes()), None);
+            let line = format!("{method} /23456 HTTP/1.1\r\n");
+            let (end, error) = failed(line.as_bytes()).unwrap();
+            assert_eq!(error, Error::Limit(LimitExceeded::TargetSize(5)));
+            // Behind a method that is too long to be counted, the target is measured when it is whole.
+            let known = method_size + " /23456".len() + usize::from(method_size > Follower::METHOD_SIZE_MAX);
+            assert_eq!(end, known, "behind a method of {method_size} bytes");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_shown_again_are_not_looked_at_again() {
+        let mut scan = HeadScan::default();
+        let mut show = |bytes: &[u8]| {
+            work::take();
+            assert_eq!(scan.request(bytes, &Limits::default(), &mut Facts::default()), Ok(None));
+            work::take()
+        };
+        assert!(show(b"GET / HTTP/1.1\r\nA: b") > 0);
+        assert_eq!(show(b"GET / HTTP/1.1\r\nA: b"), 0);
+        assert_eq!(show(b"GET / HTTP/1.1\r\nA: bc"), 1);
+    }
 }

@@ -264,4 +264,14 @@ mod tests {
             assert_eq!((head.expects_continue(), head.requests_upgrade()), (wanted, wanted));
         }
     }
+
+    /// What comes first is told, however the bytes were cut: by httparse an empty line may end with LF alone.
+    #[test]
+    fn a_lone_lf_is_told_before_all_that_is_wrong_behind_it() {
+        let limits = Limits { target_size_max: 8, ..Limits::default() };
+        let expected = Err(Error::Head(SyntaxError { part: SyntaxPart::BareLf, offset: 0 }));
+        for bytes in [&b"\n"[..], b"\nGET http://a/", b"\nGET http://a/ HTTP/1.3\r\nHost: a\r\n"] {
+            assert_eq!(ServerCodec::new(limits).decode(bytes), expected, "{}", bytes.escape_ascii());
+        }
+    }
 }

@@ -1,0 +1,92 @@
+//! Panics of a handler outside of its future's code: when it is called, and when its future is dropped. The operator is told of each.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::mpsc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::StatusCode;
+use ringtide::Error;
+use ringtide::server::{Answered, Exchange, FailureKind, Server, ServerOptions, ServiceOptions};
+
+use crate::peer::Peer;
+use crate::site::TEXT;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const SHORT: Duration = Duration::from_millis(60);
+
+/// What was told of a failure: method and target, kind, status.
+type Told = (String, String, Option<u16>);
+
+/// A handler's future that panics when it is dropped.
+struct PanicsWhenDropped<'e>(Pin<Box<dyn Future<Output = Result<Answered, Error>> + 'e>>);
+
+impl Future for PanicsWhenDropped<'_> {
+    type Output = Result<Answered, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(context)
+    }
+}
+
+impl Drop for PanicsWhenDropped<'_> {
+    fn drop(&mut self) {
+        panic!("dropped");
+    }
+}
+
+fn handle(exchange: Exchange<'_>) -> PanicsWhenDropped<'_> {
+    assert!(exchange.head().target() != b"/call", "called");
+    PanicsWhenDropped(Box::pin(async move {
+        match exchange.head().target() {
+            b"/poll" => panic!("polled"),
+            b"/wait" => std::future::pending().await,
+            b"/begin-and-wait" => {
+                exchange.stream(StatusCode::OK, &TEXT, None)?.send("begun").await?;
+                std::future::pending().await
+            }
+            _ => exchange.respond(StatusCode::OK, &TEXT, "fine\n"),
+        }
+    }))
+}
+
+#[test]
+fn a_panic_in_the_call_or_the_drop_of_a_handler_is_told() {
+    let cases = [
+        // What the client is answered with, whether it stays, and what is told: the panic that came last.
+        ("/call", 500, true, ("called", Some(500))),
+        ("/poll", 500, true, ("dropped", Some(500))),
+        // The answer has been given when its future is dropped.
+        ("/", 200, true, ("dropped", None)),
+        ("/wait", 500, true, ("dropped", Some(500))),
+        ("/begin-and-wait", 200, false, ("dropped", None)),
+    ];
+    let (tell, told) = mpsc::channel::<Told>();
+    let service = ServiceOptions::default().on_error(move |failure| {
+        let kind = match &failure.kind {
+            FailureKind::Panic(text) => format!("panic: {text}"),
+            other => format!("{other:?}"),
+        };
+        let request = format!("{} {}", failure.method, failure.target);
+        tell.send((request, kind, failure.status.map(|status| status.as_u16()))).unwrap();
+    });
+    let any_port = "127.0.0.1:0".parse().unwrap();
+    let options =
+        ServerOptions::default().workers(1).service(service.half_close(false).request_timeout(SHORT));
+    let server = Server::start(&[any_port], &options, handle).unwrap();
+    for (target, status, stays, (text, told_status)) in cases {
+        let mut peer = Peer::connect(&server.addresses()[0]);
+        peer.send(format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n"));
+        assert_eq!(peer.head().0, status, "{target}");
+        if !stays {
+            peer.finish();
+        }
+        let expected = (format!("GET {target}"), format!("panic: {text}"), told_status);
+        assert_eq!(told.recv_timeout(PATIENCE).unwrap(), expected);
+        peer.rest();
+    }
+    assert!(told.try_recv().is_err(), "each once");
+    server.shutdown().begin();
+    server.join();
+}
