@@ -440,15 +440,6 @@ impl Connection {
         self.stream.peer_address()
     }
 
-    /// Watches the peer while the connection is idle, so that [`is_reusable`](Self::is_reusable) is up to date.
-    ///
-    /// After the first response the connection does so in any case.
-    pub fn watch(&mut self) {
-        if self.stream.watch().is_err() {
-            self.reusable = false;
-        }
-    }
-
     /// Returns whether any byte of a response to the request in flight has arrived.
     pub(crate) fn has_response_begun(&self) -> bool {
         !self.codec.is_idle()

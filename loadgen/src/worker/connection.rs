@@ -144,9 +144,7 @@ impl ConnectionTask {
     async fn connect_before_the_run(&mut self, permit: ConnectPermit) {
         let connects = &permit.shared.connects;
         match self.connect_or_end().await {
-            Some(Ok(mut connection)) => {
-                // So that it is replaced if the server closes it before its first request is due.
-                connection.watch();
+            Some(Ok(connection)) => {
                 self.connection = Some(connection);
                 connects.connected.set(connects.connected.get() + 1);
             }
