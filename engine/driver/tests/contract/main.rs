@@ -49,7 +49,8 @@ macro_rules! suite {
                 foreign: poll_waits_until_readable_and_writable, poll_waits_for_room,
                     close_ends_a_poll_and_leaves_the_descriptor_open, adopted_sockets_are_like_others;
                 process: a_driver_says_its_name, dropping_the_driver_ends_everything_under_way, running_out_of_descriptors_is_survived,
-                    a_closed_socket_makes_room_for_the_next;
+                    a_closed_socket_makes_room_for_the_next,
+                    what_was_started_before_a_close_never_reaches_the_next_descriptor;
             );
     };
     ($subject:ty; $($module:ident: $($case:ident),+;)+) => {
