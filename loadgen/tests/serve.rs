@@ -148,7 +148,9 @@ fn flaky_requests_fail_as_often_as_asked_for_and_the_seed_decides_which() {
         };
         let asked: Vec<_> = (0..100).map(ask).collect();
         // The server gives up a stalled request when its client seems to be gone.
-        asked.iter().for_each(|stream| stream.shutdown(Shutdown::Write).unwrap());
+        for stream in &asked {
+            stream.shutdown(Shutdown::Write).unwrap();
+        }
         let outcomes: Vec<_> = asked.into_iter().map(flaky_outcome).collect();
         let count = |wanted| outcomes.iter().filter(|outcome| **outcome == wanted).count() as u64;
         let answered = count("fine") + count("error");
