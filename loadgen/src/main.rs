@@ -19,6 +19,7 @@ use ringtide_loadgen::result::RunResult;
 use ringtide_loadgen::run::Run;
 use ringtide_loadgen::serve::{self, ServeOptions};
 use ringtide_loadgen::targets;
+use ringtide_loadgen::units::show_count;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -129,7 +130,8 @@ fn serve(plan: &ServePlan) -> Result<Exit, Error> {
         true
     })?;
     let requests = server.join();
-    eprintln!("ringtide: {} requests received, {} answered", requests.received, requests.answered);
+    let (received, answered) = (show_count(requests.received), show_count(requests.answered));
+    eprintln!("ringtide: {received} requests received, {answered} answered");
     Ok(Exit::Done)
 }
 

@@ -6,7 +6,9 @@ use super::Style;
 use crate::metrics::ErrorKind;
 use crate::result::{EndedBy, Figure, LoopName, PlanSummary, RunResult, SummaryUs};
 use crate::threshold::Outcome;
-use crate::units::{show_bytes, show_count, show_rate, show_time_ns, show_typed_time_ns, three_digits};
+use crate::units::{
+    show_bytes, show_count, show_rate, show_time_ns, show_typed_rate, show_typed_time_ns, three_digits,
+};
 
 /// Where values start,
 const LABEL: usize = 15;
@@ -87,9 +89,9 @@ fn description(result: &RunResult, style: Style) -> String {
                 _ => "",
             };
             if start.to_bits() == end.to_bits() {
-                format!("open loop at {}/s{arrival}", show_rate(start))
+                format!("open loop at {}/s{arrival}", show_typed_rate(start))
             } else {
-                format!("open loop, {} to {}/s{arrival}", show_rate(start), show_rate(end))
+                format!("open loop, {} to {}/s{arrival}", show_typed_rate(start), show_typed_rate(end))
             }
         }
         _ => "closed loop".to_owned(),
