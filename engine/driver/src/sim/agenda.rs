@@ -124,7 +124,7 @@ mod tests {
         assert!(bell.take(), "it was rung");
         assert!(!bell.take(), "somebody has asked");
         bell.ring();
-        let long = Duration::from_secs(60);
+        let long = Duration::from_mins(1);
         assert!(bell.wait(long), "it was rung before");
         assert!(!bell.take(), "somebody has waited");
         let other = Arc::clone(&bell);
