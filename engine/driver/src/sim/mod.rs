@@ -640,4 +640,15 @@ mod tests {
         let failed = |it: &Completion| matches!(it.event, Event::ReceiveEnded(ReceiveEnd::Error(_)));
         assert!(completions.len() == 2 && completions.iter().all(failed), "{completions:?}");
     }
+
+    #[test]
+    fn a_deadline_ends_a_turn_before_what_comes_later() {
+        let mut sim = Sim::new(SimOptions::default());
+        sim.agenda.at(1_000_000, Step::BuffersBack);
+        let mut completions = Vec::new();
+        for deadline_ns in [500_000, 2_000_000] {
+            sim.turn(Some(deadline_ns), &mut completions).expect("it works");
+            assert_eq!(sim.now_ns(), deadline_ns);
+        }
+    }
 }
