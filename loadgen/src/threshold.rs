@@ -33,7 +33,7 @@ enum Metric {
     ErrorShare,
     /// Failed requests.
     Errors,
-    /// Successful requests as a share of all that were due, except those that were cut off in good time.
+    /// Successful requests as a share of all that were due, except the excused.
     SuccessShare,
     RequestsPerSecond,
 }
@@ -59,8 +59,8 @@ pub struct Observed<'a> {
     pub failed: u64,
     /// Requests with a complete answer and a status below 400.
     pub succeeded: u64,
-    /// Requests in flight at the end that had waited no longer than the slowest answer took.
-    pub under_way: u64,
+    /// Requests that were cut off and say nothing against the server ([`excused`](crate::metrics::Totals::excused)).
+    pub excused: u64,
     /// Completed requests per second.
     pub requests_per_second: f64,
 }
@@ -146,10 +146,10 @@ impl Threshold {
 }
 
 impl Observed<'_> {
-    /// The share of the due requests that were answered with a status below 400, from 0 to 1. Leaves out those that
-    /// the end cut off in good time; `None` if there are no others.
+    /// The share of the due requests that were answered with a status below 400, from 0 to 1. Leaves out the excused;
+    /// `None` if there are no others.
     pub fn success(&self) -> Option<f64> {
-        let judged = self.scheduled.saturating_sub(self.under_way);
+        let judged = self.scheduled.saturating_sub(self.excused);
         (judged > 0).then(|| self.succeeded as f64 / judged as f64)
     }
 }
@@ -314,7 +314,7 @@ mod tests {
             completed: 995,
             failed: 2,
             succeeded: 985,
-            under_way: 5,
+            excused: 5,
             requests_per_second: 1500.0,
         };
         expression.parse::<Threshold>().expect(expression).evaluate(observed)
@@ -370,7 +370,7 @@ mod tests {
                     completed: scheduled - failed,
                     failed,
                     succeeded: scheduled - failed,
-                    under_way: 0,
+                    excused: 0,
                     requests_per_second: 0.0,
                 };
                 let bound = format!("{}.{}", tenths / 10, tenths % 10);
@@ -391,7 +391,7 @@ mod tests {
             completed: 0,
             failed: 0,
             succeeded: 0,
-            under_way: 0,
+            excused: 0,
             requests_per_second: 0.0,
         };
         for expression in ["errors<1%", "success>=0%", "errors<1", "rps>0", "p99<10ms"] {

@@ -16,9 +16,6 @@ pub struct Counters {
     pub failed: u64,
     /// Requests that were due and unanswered when the run ended.
     pub censored: u64,
-    /// Those of them that were sent and had waited no longer than the slowest answer took: nothing suggests that they
-    /// would have failed.
-    pub under_way: u64,
     /// When the last complete answer ended.
     pub last_done_ns: u64,
     /// Failed requests by kind, indexed by [`ErrorKind`].
@@ -49,7 +46,6 @@ impl Default for Counters {
             completed: 0,
             failed: 0,
             censored: 0,
-            under_way: 0,
             last_done_ns: 0,
             errors: [0; ErrorKind::ALL.len()],
             error_examples: Default::default(),
@@ -80,7 +76,6 @@ impl Counters {
         self.completed += other.completed;
         self.failed += other.failed;
         self.censored += other.censored;
-        self.under_way += other.under_way;
         self.last_done_ns = self.last_done_ns.max(other.last_done_ns);
         self.bytes_received += other.bytes_received;
         self.bytes_sent += other.bytes_sent;

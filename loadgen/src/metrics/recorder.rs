@@ -69,8 +69,8 @@ pub struct Recorder {
     /// Waits for a connection, except those of 0.
     pub(super) queue_wait: Times,
     pub(super) queue_wait_none: u64,
-    /// The longest service time of an answer when the run ended.
-    slowest_ns: u64,
+    /// How long each request that the end cut off had waited since it was due. These waits are in `response` as well.
+    pub(super) cut_off: Histogram<u64>,
     pub(super) schedule_lag: Histogram<u64>,
     pub(super) dns: Histogram<u64>,
     pub(super) connect: Histogram<u64>,
@@ -101,7 +101,7 @@ impl Recorder {
             service_connected: histogram(),
             queue_wait: Times::new(),
             queue_wait_none: 0,
-            slowest_ns: 0,
+            cut_off: histogram(),
             schedule_lag: histogram(),
             dns: histogram(),
             connect: histogram(),
@@ -179,16 +179,13 @@ impl Recorder {
 
     /// The measured part, which began at `from_ns`, ends now. What is recorded after this was cut off by the end.
     pub fn ends(&mut self, from_ns: u64, now_ns: u64) {
-        self.slowest_ns =
-            self.service.exact.max().max(self.service_one_piece.max()).max(self.service_connected.max());
         self.half = self.course.nearest(u64::midpoint(from_ns, now_ns));
     }
 
     /// The run ended before a due request had an answer. It enters with the time waited.
     pub fn censored(&mut self, request: Unfinished) {
         self.counters.censored += 1;
-        let in_time = |sent_ns| request.ended_ns.saturating_sub(sent_ns) <= self.slowest_ns;
-        self.counters.under_way += u64::from(request.sent_ns.is_some_and(in_time));
+        self.cut_off.saturating_record(request.ended_ns.saturating_sub(request.scheduled_ns));
         self.late_unanswered += u64::from(request.scheduled_ns >= self.half.at_ns);
         self.unfinished(request, true);
     }
@@ -201,6 +198,7 @@ impl Recorder {
         if scheduled_ns >= self.half.at_ns {
             self.late_unanswered += count;
         }
+        self.cut_off.saturating_record_n(waited_ns, count);
         self.response.censored.saturating_record_n(waited_ns, count);
         self.queue_wait.censored.saturating_record_n(waited_ns, count);
     }
@@ -271,6 +269,7 @@ impl Recorder {
         for histogram in [
             &mut self.service_one_piece,
             &mut self.service_connected,
+            &mut self.cut_off,
             &mut self.schedule_lag,
             &mut self.first_byte,
             &mut self.transfer,

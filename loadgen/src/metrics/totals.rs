@@ -48,6 +48,8 @@ pub struct Totals {
     pub phases: Phases,
     /// The two halves of an open loop's run.
     pub backlog: Backlog,
+    /// How long each request that the end cut off had waited since it was due.
+    cut_off: Histogram<u64>,
     by_status: Keyed,
 }
 
@@ -73,6 +75,7 @@ impl Totals {
                 transfer: histogram(),
             },
             backlog: Backlog::default(),
+            cut_off: histogram(),
             by_status: Keyed::new(StatusClass::ALL.len(), StatusClass::Successful as usize),
         };
         for (index, part) in recorders.into_iter().enumerate() {
@@ -87,6 +90,16 @@ impl Totals {
     /// longest. This happens only in an open loop.
     pub fn backlog_grew(&self) -> bool {
         self.open_loop && self.backlog.grew(self.counters.censored)
+    }
+
+    /// How many of the requests that the end cut off, sent or not, say nothing against the server: they had waited no
+    /// longer than the slowest response took, and the backlog did not grow. Without a response there are none.
+    pub fn excused(&self) -> u64 {
+        let answered = &self.latencies.response.exact;
+        if answered.is_empty() || self.backlog_grew() {
+            return 0;
+        }
+        self.cut_off.count_between(0, answered.max())
     }
 
     /// The response times.
@@ -124,6 +137,7 @@ impl Totals {
         queue_wait.add(&part.queue_wait);
         queue_wait.exact.saturating_record_n(0, part.queue_wait_none);
         add(schedule_lag, &part.schedule_lag);
+        add(&mut self.cut_off, &part.cut_off);
         if !part.open_loop {
             // Most requests of a closed loop are due when they are sent: their response time is their service time,
             // and they do not wait.
@@ -251,14 +265,40 @@ mod tests {
 
     #[test]
     fn only_answers_tell_how_long_an_answer_may_take() {
-        let mut recorder = Recorder::new(false);
-        recorder.completed(sample([0, 0, 0, 20, 20]));
-        let cut = |ended_ns| Unfinished { scheduled_ns: 0, ready_ns: Some(0), sent_ns: Some(0), ended_ns };
-        recorder.failed(cut(1000), ErrorKind::Timeout);
-        recorder.ends(0, 1000);
-        recorder.censored(cut(20));
-        recorder.censored(cut(500));
-        assert_eq!(recorder.counters().under_way, 1);
+        for open_loop in [false, true] {
+            let mut recorder = Recorder::new(open_loop);
+            let cut =
+                |ended_ns, sent_ns| Unfinished { scheduled_ns: 0, ready_ns: sent_ns, sent_ns, ended_ns };
+            recorder.failed(cut(1000, Some(0)), ErrorKind::Timeout);
+            recorder.ends(0, 1000);
+            recorder.censored(cut(20, Some(0)));
+            assert_eq!(Totals::merge([&recorder]).excused(), 0, "nobody knows how long a response takes");
+            recorder.completed(sample([0, 10, 10, 20, 20]));
+            // Sent or not, and whenever it was sent: it counts from when it was due.
+            recorder.censored(cut(20, None));
+            recorder.censored(cut(500, None));
+            recorder.censored(cut(21, Some(19)));
+            recorder.overdue(980, 1000, 5);
+            recorder.overdue(970, 1000, 7);
+            let mut slower = Recorder::new(open_loop);
+            assert_eq!(Totals::merge([&recorder, &slower]).excused(), 7);
+            // The slowest response of all workers counts.
+            slower.completed(sample([0, 0, 0, 600, 600]));
+            assert_eq!(Totals::merge([&recorder, &slower]).excused(), 16);
+        }
+    }
+
+    /// Times are as precise as their histogram.
+    #[test]
+    fn a_wait_as_long_as_the_slowest_response_is_excused_whatever_the_precision() {
+        for ns in [1_u64, 2047, 2049, 1_000_001, 30_000_000_001] {
+            let mut recorder = Recorder::new(false);
+            recorder.completed(sample([0, 0, 0, ns, ns]));
+            let cut = |ended_ns| Unfinished { scheduled_ns: 0, ready_ns: None, sent_ns: None, ended_ns };
+            recorder.censored(cut(ns));
+            recorder.censored(cut(ns + ns / 500 + 1));
+            assert_eq!(Totals::merge([&recorder]).excused(), 1, "{ns}");
+        }
     }
 
     /// At twice the capacity of one connection, half of the requests are answered, each later than the one before.
@@ -287,6 +327,8 @@ mod tests {
             assert!(!grew || (490.0..=510.0).contains(&p50.ns), "{p50:?}");
             assert_eq!(totals.queue_wait().quantile(Quantile::new(1, 2)).is_lower_bound, grew);
             assert!(!totals.service().max().is_lower_bound);
+            // If it grew, all were left waiting because the server did not keep up.
+            assert_eq!(totals.counters.censored - totals.excused(), if grew { 2000 } else { 0 });
         }
     }
 

@@ -84,7 +84,8 @@ pub struct RunResult {
     /// Whether the figures are the server's.
     pub verdict: Verdict,
     /// The share of the due requests that were answered with a status below 400, from 0 to 1. Leaves out those that
-    /// the end cut off in good time; null if there are no others.
+    /// the end cut off, sent or not, unless they had already waited longer than the slowest response took or the
+    /// backlog grew; null if there are no others.
     #[serde(default)]
     pub success: Option<f64>,
     /// What a reader should know.
@@ -137,7 +138,7 @@ impl RunResult {
             completed: counters.completed,
             failed: counters.failed,
             succeeded: counters.succeeded(),
-            under_way: counters.under_way,
+            excused: totals.excused(),
             requests_per_second,
         };
         let last_answer_s =

@@ -28,6 +28,8 @@ on_both_drivers!(
     a_short_run_is_not_judged,
     latencies_are_told_apart_by_status,
     success_does_not_take_what_is_stalled_for_young,
+    success_excuses_what_has_not_been_sent_in_time,
+    success_excuses_what_replaced_the_failed,
     queue_waits_are_those_of_the_responses,
     a_percentile_of_a_thousand_is_exact,
     a_warm_ups_bytes_are_left_out,
@@ -199,6 +201,9 @@ fn twice_the_capacity_bounds_every_response(driver: &str) {
         }
         let (service, is_bound) = figure(&report["latency_us"]["service"], "p50");
         assert!(service >= 9.9 && !is_bound, "{report}");
+        // The server has not kept up, so requests that it left waiting are no success.
+        let success = float(&report["success"]) / answered;
+        assert!((success - 1.0).abs() < 1e-6, "{report}");
         // Each response time is the sum of its parts.
         let waits = &report["latency_us"]["queue_wait"];
         assert_eq!(waits["count"], report["latency_us"]["response"]["count"], "{report}");
@@ -434,6 +439,49 @@ fn success_does_not_take_what_is_stalled_for_young(driver: &str) {
     });
     assert!((float(&report["success"]) - 0.25).abs() < 1e-6, "{report}");
     assert!((float(&report["thresholds"][0]["observed"]) - 25.0).abs() < 1e-3, "{report}");
+}
+
+/// The first response takes half a second. The end cuts off three others, of which two still wait for the connection,
+/// after 100 to 300 ms.
+fn success_excuses_what_has_not_been_sent_in_time(driver: &str) {
+    let measured = || {
+        let server = Server::start(|peer| {
+            for number in 1..18 {
+                if peer.request().is_none() {
+                    return;
+                }
+                thread::sleep(Duration::from_millis(if number == 1 { 500 } else { 0 }));
+                peer.send(HELLO);
+            }
+            peer.wait_for_end();
+        });
+        let flags = ["-R", "10", "-d", "2s", "-c", "1", "--threshold", "success>=100%", "--format", "json"];
+        let report = run(driver, &server.url(), &flags).report(0);
+        server.finish();
+        report
+    };
+    let report = once_in_five(measured, |report| {
+        let requests = &report["requests"];
+        ["completed", "sent", "censored"].map(|name| number(&requests[name])) == [17, 18, 3]
+    });
+    assert_eq!(report["success"], 1.0, "{report}");
+}
+
+/// Each connection hangs at its second request. Those that follow the timeouts are cut off at once.
+fn success_excuses_what_replaced_the_failed(driver: &str) {
+    let server = Server::start(|peer| {
+        if peer.request().is_some() {
+            thread::sleep(Duration::from_millis(150));
+            peer.send(HELLO);
+            peer.wait_for_end();
+        }
+    });
+    let flags = ["-c", "10", "-t", "1", "--max-errors", "5", "--timeout", "300ms", "--format", "json"];
+    let report = run(driver, &server.url(), &flags).report(3);
+    server.finish();
+    assert_eq!(number(&report["requests"]["completed"]), 10, "{report}");
+    assert!(number(&report["requests"]["scheduled"]) > 20, "{report}");
+    assert_eq!(report["success"], 0.5, "{report}");
 }
 
 fn queue_waits_are_those_of_the_responses(driver: &str) {
