@@ -47,8 +47,9 @@ pub struct Unfinished {
 ///
 /// What enters which histogram:
 /// - completed requests enter all, with exact times;
-/// - requests that timed out or were cut off by the end enter `response` and `service` with the time waited, marked
-///   as cut short. So a server cannot improve its percentiles by not answering;
+/// - requests that timed out or were cut off by the end enter `response` with the time waited, marked as cut short,
+///   and so do those whose connect timed out. If they were sent, they enter `service` in the same way. So a server
+///   cannot improve its percentiles by not answering;
 /// - requests that failed otherwise (refused, reset, …) enter neither: they count as errors;
 /// - `queue_wait` covers the same requests as `response`; `schedule_lag`, the generator's own, covers all that were
 ///   sent.
@@ -73,7 +74,8 @@ pub struct Recorder {
     pub(super) cut_off: Histogram<u64>,
     pub(super) schedule_lag: Histogram<u64>,
     pub(super) dns: Histogram<u64>,
-    pub(super) connect: Histogram<u64>,
+    /// Attempts to connect. Cut short are those that timed out and those that the end cut off.
+    pub(super) connect: Times,
     /// Times to the first byte, except those in `service_one_piece`,
     pub(super) first_byte: Histogram<u64>,
     /// and from there to the last byte.
@@ -104,7 +106,7 @@ impl Recorder {
             cut_off: histogram(),
             schedule_lag: histogram(),
             dns: histogram(),
-            connect: histogram(),
+            connect: Times::new(),
             first_byte: histogram(),
             transfer: histogram(),
             by_status: Keyed::new(StatusClass::ALL.len(), StatusClass::Successful as usize),
@@ -148,6 +150,13 @@ impl Recorder {
         self.counters.failed += 1;
         self.counters.errors[kind as usize] += 1;
         self.unfinished(request, kind == ErrorKind::Timeout);
+    }
+
+    /// A request failed because no connection was made for it within the connect timeout.
+    pub fn connect_timed_out(&mut self, request: Unfinished) {
+        self.counters.failed += 1;
+        self.counters.errors[ErrorKind::Connect as usize] += 1;
+        self.unfinished(request, true);
     }
 
     /// The message of an error of this kind. Only the first of each kind is kept.
@@ -224,7 +233,12 @@ impl Recorder {
     #[inline]
     pub fn connected(&mut self, time_ns: u64) {
         self.counters.connects += 1;
-        self.connect.saturating_record(time_ns);
+        self.connect.exact.saturating_record(time_ns);
+    }
+
+    /// An attempt to connect was given up after this time: it timed out, or the end cut it off.
+    pub fn connect_cut_short(&mut self, time_ns: u64) {
+        self.connect.censored.saturating_record(time_ns);
     }
 
     /// The generator could not open a socket: its own descriptors ran out (`EMFILE`, `ENFILE`).

@@ -27,8 +27,8 @@ pub struct Latencies {
 pub struct Phases {
     /// Resolving names.
     pub dns: Histogram<u64>,
-    /// Making connections.
-    pub connect: Histogram<u64>,
+    /// Making connections. Cut short are the attempts that timed out or that the end cut off.
+    pub connect: Times,
     /// From the send to the first byte of the answer.
     pub first_byte: Histogram<u64>,
     /// From there to the last byte.
@@ -70,7 +70,7 @@ impl Totals {
             },
             phases: Phases {
                 dns: histogram(),
-                connect: histogram(),
+                connect: Times::new(),
                 first_byte: histogram(),
                 transfer: histogram(),
             },
@@ -123,6 +123,11 @@ impl Totals {
         split.into_iter().map(|(key, times)| (StatusClass::ALL[key], Curve::exact(&times))).collect()
     }
 
+    /// The times to connect.
+    pub fn connect(&self) -> Curve {
+        self.phases.connect.curve(Censoring::Independent)
+    }
+
     fn waiting(&self) -> Censoring {
         if self.backlog_grew() { Censoring::Dependent } else { Censoring::Independent }
     }
@@ -149,7 +154,7 @@ impl Totals {
         }
         let Phases { dns, connect, first_byte, transfer } = &mut self.phases;
         add(dns, &part.dns);
-        add(connect, &part.connect);
+        connect.add(&part.connect);
         add(first_byte, &part.first_byte);
         add(transfer, &part.transfer);
         // Answers in one piece: their first byte was their last.
@@ -225,15 +230,21 @@ mod tests {
             Unfinished { scheduled_ns: 0, ready_ns: Some(300), sent_ns: Some(310), ended_ns: 1310 },
             ErrorKind::Timeout,
         );
-        recorder.censored(Unfinished { scheduled_ns: 0, ready_ns: None, sent_ns: None, ended_ns: 50 });
+        let unsent = |ended_ns| Unfinished { scheduled_ns: 0, ready_ns: None, sent_ns: None, ended_ns };
+        recorder.censored(unsent(50));
+        // One connect was refused, and one timed out.
+        recorder.failed(unsent(70), ErrorKind::Connect);
+        recorder.connect_timed_out(unsent(900));
         let totals = Totals::merge([&recorder]);
         let Latencies { response, service, queue_wait, schedule_lag } = &totals.latencies;
+        assert_eq!(totals.counters.errors[ErrorKind::Connect as usize], 2);
+        assert_eq!((totals.counters.failed, totals.counters.scheduled()), (3, 7));
         assert_eq!(values(&response.exact), [(300, 1), (610, 1), (810, 1)]);
-        assert_eq!(values(&response.censored), [(50, 1), (1310, 1)]);
+        assert_eq!(values(&response.censored), [(50, 1), (900, 1), (1310, 1)]);
         assert_eq!(values(&service.exact), [(300, 2), (500, 1)]);
         assert_eq!(values(&service.censored), [(1000, 1)]);
         assert_eq!(values(&queue_wait.exact), [(0, 1), (300, 3)]);
-        assert_eq!(values(&queue_wait.censored), [(50, 1)]);
+        assert_eq!(values(&queue_wait.censored), [(50, 1), (900, 1)]);
         assert_eq!(values(schedule_lag), [(0, 1), (10, 3)]);
         assert_eq!(values(&totals.phases.first_byte), [(300, 3)]);
         assert_eq!(values(&totals.phases.transfer), [(0, 2), (200, 1)]);
@@ -369,6 +380,7 @@ mod tests {
         let mut recorder = Recorder::new(true);
         recorder.completed(sample([0, 0, 0, 5, 5]));
         recorder.connected(7);
+        recorder.connect_cut_short(70);
         recorder.resolved(9);
         recorder.received_bytes(100);
         recorder.sent_bytes(40);
@@ -378,13 +390,16 @@ mod tests {
         let counters = &totals.counters;
         assert_eq!((counters.completed, counters.bytes_received, counters.bytes_sent), (2, 200, 80));
         assert_eq!((counters.ports_ran_out, counters.descriptors_ran_out), (2, 2));
-        assert_eq!(values(&totals.phases.connect), [(7, 2)]);
+        assert_eq!(values(&totals.phases.connect.exact), [(7, 2)]);
+        assert_eq!(values(&totals.phases.connect.censored), [(70, 2)]);
+        let longest = totals.connect().max();
+        assert!(longest.is_lower_bound && (longest.ns - 70.0).abs() < 1e-9, "{longest:?}");
         assert_eq!(values(&totals.phases.dns), [(9, 2)]);
         recorder.reset();
         let totals = Totals::merge([&recorder]);
         assert_eq!(totals.counters.scheduled() + totals.counters.bytes_received, 0);
         assert!(totals.latencies.queue_wait.exact.is_empty() && totals.phases.first_byte.is_empty());
-        assert_eq!((totals.phases.connect.len(), totals.phases.dns.len()), (1, 1));
+        assert_eq!((totals.connect().count(), totals.phases.dns.len()), (2, 1));
     }
 
     #[test]

@@ -195,21 +195,24 @@ fn time(summary: &SummaryUs, figure: Figure) -> String {
     format!("{sign}{}", show_time_ns(summary.figure(figure) * 1e3))
 }
 
-/// The times of the connects, if the measured part had any.
+/// The times of the connects, if the measured part had any, successful or not.
 fn write_connects(out: &mut String, result: &RunResult, style: Style) -> fmt::Result {
-    if result.connections_opened == 0 {
+    let connect = &result.phases_us.connect;
+    if result.connections_opened + connect.censored == 0 {
         return Ok(());
     }
-    let connect = &result.phases_us.connect;
     let mut parts: Vec<String> = [("p50", Figure::P50), ("p99", Figure::P99), ("max", Figure::Max)]
         .map(|(name, figure)| format!("{name} {}", time(connect, figure)))
         .into();
-    let (opened, before) =
-        (result.connections_opened, connect.count.saturating_sub(result.connections_opened));
+    let opened = result.connections_opened;
+    let before = connect.count.saturating_sub(connect.censored + opened);
     parts.push(match before {
         0 => format!("{} opened", show_count(opened)),
         _ => format!("{} opened, and {} before the start", show_count(opened), show_count(before)),
     });
+    if connect.censored > 0 {
+        parts.push(format!("{} timed out or cut off", show_count(connect.censored)));
+    }
     writeln!(out, "\n{:LABEL$}{}", "Connects", style.listed(&parts, LABEL))
 }
 

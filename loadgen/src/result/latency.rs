@@ -6,8 +6,9 @@ use super::numbers::us;
 use crate::estimate::{Curve, Quantile, Reading};
 use crate::metrics::Totals;
 
-/// Times of whole requests, in microseconds. In `response` and `service`, requests that timed out or were cut off
-/// count as having taken longer than they waited ([`estimate`](crate::estimate)).
+/// Times of whole requests, in microseconds. In `response` and `service`, requests that timed out (in `response` also
+/// while they waited for their connection) or were cut off count as having taken longer than they waited
+/// ([`estimate`](crate::estimate)).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LatenciesUs {
     /// From the scheduled send.
@@ -26,7 +27,7 @@ pub struct LatenciesUs {
 pub struct PhasesUs {
     /// Resolving names.
     pub dns: SummaryUs,
-    /// Making connections.
+    /// Making connections. Attempts that timed out or that the end cut off count as having taken longer than that.
     pub connect: SummaryUs,
     /// TLS handshakes.
     pub tls: SummaryUs,
@@ -199,7 +200,7 @@ impl PhasesUs {
         let phases = &totals.phases;
         Self {
             dns: SummaryUs::of(&Curve::exact(&phases.dns)),
-            connect: SummaryUs::of(&Curve::exact(&phases.connect)),
+            connect: SummaryUs::of(&totals.connect()),
             tls: SummaryUs::default(),
             first_byte: SummaryUs::of(&Curve::exact(&phases.first_byte)),
             transfer: SummaryUs::of(&Curve::exact(&phases.transfer)),

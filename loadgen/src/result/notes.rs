@@ -26,6 +26,8 @@ pub(super) struct Facts<'a> {
     pub duration_s: f64,
     pub last_answer_s: Option<f64>,
     pub backlog_grew: bool,
+    /// Requests that timed out, while they connected or later, or that the end cut off.
+    pub cut_short: u64,
     /// Whether a figure of the response is only a lower bound.
     pub has_lower_bounds: bool,
 }
@@ -82,7 +84,7 @@ fn lower_bounds(facts: &Facts<'_>) -> Option<String> {
             "of {} requests, {} timed out or were cut off by the end, some after waiting longer than any response \
              took: figures with ≥ are lower bounds",
             show_count(scheduled),
-            show_count(censored + facts.errors.timeout)
+            show_count(facts.cut_short)
         )
     })
 }

@@ -1,6 +1,7 @@
 //! The task of one connection: draws requests, sends them, reads the answers, and reconnects when the connection is
 //! gone.
 
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
@@ -54,6 +55,14 @@ impl Ticket {
     fn is_due_when_sent(self, closed: bool) -> bool {
         closed && self.ready_ns <= self.scheduled_ns
     }
+}
+
+/// Why no connection was made.
+struct ConnectFailure {
+    /// What happened at the last address.
+    text: String,
+    /// Whether an address was waited for in vain. Then it is not known how long the connect would have taken.
+    timed_out: bool,
 }
 
 /// Why a connection stops carrying requests.
@@ -150,8 +159,8 @@ impl ConnectionTask {
                 self.connection = Some(connection);
                 connects.connected.set(connects.connected.get() + 1);
             }
-            Some(Err((_, text))) => {
-                connects.first_error.borrow_mut().get_or_insert(text);
+            Some(Err(failure)) => {
+                connects.first_error.borrow_mut().get_or_insert(failure.text);
             }
             None => {}
         }
@@ -193,20 +202,36 @@ impl ConnectionTask {
                 }
                 true
             }
-            Some(Err((kind, text))) => {
+            Some(Err(failure)) => {
                 self.free_since_ns = runtime::now_ns();
                 self.reconnect_wait = (self.reconnect_wait * 2).clamp(RECONNECT_WAIT_MIN, RECONNECT_WAIT_MAX);
-                if self.shared.is_measured(scheduled_ns) {
-                    let ended_ns = runtime::now_ns();
-                    let request = Unfinished { scheduled_ns, ready_ns: None, sent_ns: None, ended_ns };
-                    let mut recorder = self.shared.recorder.borrow_mut();
-                    recorder.failed(request, kind);
-                    recorder.error_said(kind, || text);
-                    drop(recorder);
-                    self.shared.count_errors();
-                }
+                self.fail_unconnected(scheduled_ns, failure);
                 false
             }
+        }
+    }
+
+    /// Books a request for which no connection was made.
+    fn fail_unconnected(&self, scheduled_ns: u64, failure: ConnectFailure) {
+        let ConnectFailure { text, timed_out } = failure;
+        let shared = &self.shared;
+        // A timeout counts like a request that the end cuts off.
+        let counts =
+            if timed_out { shared.counts_unanswered(scheduled_ns) } else { shared.is_measured(scheduled_ns) };
+        let mut recorder = shared.recorder.borrow_mut();
+        if counts {
+            let ended_ns = runtime::now_ns();
+            let request = Unfinished { scheduled_ns, ready_ns: None, sent_ns: None, ended_ns };
+            if timed_out {
+                recorder.connect_timed_out(request);
+            } else {
+                recorder.failed(request, ErrorKind::Connect);
+            }
+            recorder.error_said(ErrorKind::Connect, || text);
+            drop(recorder);
+            shared.count_errors();
+        } else if timed_out && shared.is_measuring() {
+            recorder.unanswered_since_warmup(1);
         }
     }
 
@@ -224,23 +249,31 @@ impl ConnectionTask {
     }
 
     /// Connects; `None` if the run ended in the meantime.
-    async fn connect_or_end(&self) -> Option<Result<Connection, (ErrorKind, String)>> {
-        let mut connect = pin!(self.connect());
-        poll_fn(|context| {
+    async fn connect_or_end(&self) -> Option<Result<Connection, ConnectFailure>> {
+        let begun_ns = Cell::new(None);
+        let mut connect = pin!(self.connect(&begun_ns));
+        let outcome = poll_fn(|context| {
             if self.shared.ended.get() {
                 return Poll::Ready(None);
             }
             connect.as_mut().poll(context).map(Some)
         })
-        .await
+        .await;
+        if let (None, Some(begun_ns), true) = (&outcome, begun_ns.get(), self.shared.is_measuring()) {
+            self.give_up_connect(begun_ns);
+        }
+        outcome
     }
 
-    /// Tries the addresses in order, each for up to the whole connect timeout.
-    async fn connect(&self) -> Result<Connection, (ErrorKind, String)> {
+    /// Tries the addresses in order, each for up to the whole connect timeout. Sets `begun` to the time when the
+    /// latest attempt began.
+    async fn connect(&self, begun: &Cell<Option<u64>>) -> Result<Connection, ConnectFailure> {
         let plan = &self.shared.plan;
-        let mut outcome = Err((ErrorKind::Connect, "there is no address to connect to".to_owned()));
+        let mut failure =
+            ConnectFailure { text: "there is no address to connect to".to_owned(), timed_out: false };
         for address in &self.shared.addresses {
             let begun_ns = runtime::now_ns();
+            begun.set(Some(begun_ns));
             let timeout = Duration::from_nanos(plan.connect_timeout_ns);
             match runtime::timeout(timeout, Stream::connect(address)).await {
                 Some(Ok(stream)) => {
@@ -253,15 +286,29 @@ impl ConnectionTask {
                 }
                 Some(Err(error)) => {
                     self.note_shortage(&error);
-                    outcome = Err((ErrorKind::Connect, format!("could not connect to {address}: {error}")));
+                    // The system has a limit of its own (ETIMEDOUT).
+                    if error.kind() == io::ErrorKind::TimedOut {
+                        self.give_up_connect(begun_ns);
+                        failure.timed_out = true;
+                    }
+                    failure.text = format!("could not connect to {address}: {error}");
                 }
                 None => {
-                    let text = format!("could not connect to {address} within {timeout:?}");
-                    outcome = Err((ErrorKind::Connect, text));
+                    self.give_up_connect(begun_ns);
+                    failure.timed_out = true;
+                    failure.text = format!("could not connect to {address} within {timeout:?}");
                 }
             }
         }
-        outcome
+        Err(failure)
+    }
+
+    /// Records the time of an attempt to connect that did not come to an end.
+    fn give_up_connect(&self, begun_ns: u64) {
+        if !self.shared.warming_up.get() {
+            let time_ns = runtime::now_ns().saturating_sub(begun_ns);
+            self.shared.recorder.borrow_mut().connect_cut_short(time_ns);
+        }
     }
 
     /// Notes an error that means this machine ran out of descriptors or ports.

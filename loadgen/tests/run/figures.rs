@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,7 @@ on_both_drivers!(
     connects_are_waited_for_in_a_closed_loop,
     a_server_that_closes_has_its_connects_in_the_response,
     a_server_with_a_short_queue_is_slow_to_connect,
+    connects_that_time_out_have_waited,
     a_short_run_is_not_judged,
     latencies_are_told_apart_by_status,
     success_does_not_take_what_is_stalled_for_young,
@@ -376,6 +378,53 @@ fn a_server_with_a_short_queue_is_slow_to_connect(driver: &str) {
         assert!(figure(&report["latency_us"][name], "max").0 > 900.0, "{name}: {report}");
     }
     assert!(figure(&report["latency_us"]["service"], "p50").0 < 900.0, "{report}");
+}
+
+/// The server accepts one connection, and its accept queue is full from then on.
+fn connects_that_time_out_have_waited(driver: &str) {
+    for (mode, format) in [(&[][..], "json"), (&[], "text"), (&["-R", "1"], "json")] {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+        let address = listener.local_addr().expect("bound");
+        socket2::SockRef::from(&listener).listen(0).expect("bound");
+        let (over, wait) = channel::<()>();
+        let serving = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("somebody connects");
+            // Takes the only place in the queue before the client has to connect again.
+            let _taken = TcpStream::connect(address).expect("there is a place");
+            let (tally, mut buffer) = (Tally::default(), Vec::new());
+            next_request(&mut stream, &mut buffer, &tally).expect("it asks");
+            stream.write_all(HELLO).expect("it is there");
+            let _ = wait.recv();
+        });
+        let flags = ["-c", "1", "-t", "1", "-d", "2500ms", "--no-keepalive", "--connect-timeout", "400ms"];
+        let flags = [&flags[..], mode, &["--threshold", "p95<100ms", "--format", format]].concat();
+        let ended = run(driver, &format!("http://{address}/"), &flags);
+        drop(over);
+        serving.join().expect("no panic");
+        if format == "text" {
+            assert!(ended.stdout.contains("opened, and 1 before the start · "), "{ended:?}");
+            assert!(ended.stdout.contains(" timed out or cut off"), "{ended:?}");
+            continue;
+        }
+        let report = ended.report(3);
+        assert_eq!(number(&report["requests"]["completed"]), 1, "{report}");
+        let (failed, cut) = (number(&report["errors"]["connect"]), number(&report["requests"]["censored"]));
+        assert!(failed >= 2 && failed == number(&report["requests"]["failed"]), "{report}");
+        let latency = &report["latency_us"];
+        for name in ["response", "queue_wait"] {
+            assert_eq!(number(&latency[name]["censored"]), failed + cut, "{name}: {report}");
+            let (ms, is_bound) = figure(&latency[name], "p95");
+            assert!((399.0..2000.0).contains(&ms) && is_bound, "{name}: {report}");
+        }
+        assert_eq!(number(&latency["service"]["count"]), 1, "{report}");
+        // The threshold is missed for certain: the requests waited longer.
+        assert_eq!(report["thresholds"][0]["lower_bound"], true, "{report}");
+        let connect = &report["phases_us"]["connect"];
+        assert!((failed..=failed + cut).contains(&number(&connect["censored"])), "{report}");
+        let (ms, is_bound) = figure(connect, "max");
+        assert!((399.0..1000.0).contains(&ms) && is_bound, "{report}");
+        assert!(notes(&report).contains("timed out or were cut off by the end"), "{report}");
+    }
 }
 
 fn a_short_run_is_not_judged(driver: &str) {
