@@ -58,9 +58,14 @@ fn rate_not_kept(facts: &Facts<'_>) -> Option<String> {
     let unsent = scheduled.saturating_sub(sent + facts.errors.connect);
     let many = facts.plan.mode == LoopName::Open && unsent as f64 > UNSENT_PART * scheduled as f64;
     many.then(|| {
+        let why = match facts.errors.connect {
+            0 => "either the server is too slow for this rate, or it needs more connections \
+                  (-c, --max-connections)"
+                .to_owned(),
+            failed => format!("for {} others a connect failed", show_count(failed)),
+        };
         format!(
-            "the rate was not kept up with: {} of {} requests never found a free connection; either the server \
-             is too slow for this rate, or it needs more connections (-c, --max-connections)",
+            "the rate was not kept up with: {} of {} requests never found a free connection; {why}",
             show_count(unsent),
             show_count(scheduled)
         )

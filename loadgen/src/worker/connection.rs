@@ -177,7 +177,10 @@ impl ConnectionTask {
             let wait = self.reconnect_wait;
             let ended = self.sleep_or_end(wait).await;
             if ended {
-                self.censor_unstarted(scheduled_ns);
+                // In a closed loop it would have been due only when its connect begins.
+                if !closed {
+                    self.censor_unstarted(scheduled_ns);
+                }
                 return false;
             }
         }
