@@ -123,6 +123,11 @@ impl Totals {
         split.into_iter().map(|(key, times)| (StatusClass::ALL[key], Curve::exact(&times))).collect()
     }
 
+    /// How many connections were opened before the start.
+    pub fn connects_before(&self) -> u64 {
+        self.phases.connect.exact.len().saturating_sub(self.counters.connects)
+    }
+
     /// The times to connect.
     pub fn connect(&self) -> Curve {
         self.phases.connect.curve(Censoring::Independent)
@@ -400,6 +405,9 @@ mod tests {
         assert_eq!(totals.counters.scheduled() + totals.counters.bytes_received, 0);
         assert!(totals.latencies.queue_wait.exact.is_empty() && totals.phases.first_byte.is_empty());
         assert_eq!((totals.connect().count(), totals.phases.dns.len()), (2, 1));
+        recorder.connected(8);
+        let totals = Totals::merge([&recorder]);
+        assert_eq!((totals.connects_before(), totals.counters.connects), (1, 1));
     }
 
     #[test]

@@ -204,8 +204,7 @@ fn write_connects(out: &mut String, result: &RunResult, style: Style) -> fmt::Re
     let mut parts: Vec<String> = [("p50", Figure::P50), ("p99", Figure::P99), ("max", Figure::Max)]
         .map(|(name, figure)| format!("{name} {}", time(connect, figure)))
         .into();
-    let opened = result.connections_opened;
-    let before = connect.count.saturating_sub(connect.censored + opened);
+    let (opened, before) = (result.connections_opened, result.connections_opened_before_start);
     parts.push(match before {
         0 => format!("{} opened", show_count(opened)),
         _ => format!("{} opened, and {} before the start", show_count(opened), show_count(before)),

@@ -27,7 +27,8 @@ pub struct LatenciesUs {
 pub struct PhasesUs {
     /// Resolving names.
     pub dns: SummaryUs,
-    /// Making connections. Attempts that timed out or that the end cut off count as having taken longer than that.
+    /// Making connections, before the start as well. Attempts that timed out or that the end cut off count as having
+    /// taken longer than that.
     pub connect: SummaryUs,
     /// TLS handshakes.
     pub tls: SummaryUs,

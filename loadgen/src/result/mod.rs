@@ -60,9 +60,14 @@ pub struct RunResult {
     /// When the last complete answer came, from the start of the measured part; null if none came.
     #[serde(default)]
     pub last_answer_s: Option<f64>,
-    /// Connections opened in the measured part, not before it.
+    /// Connections opened in the measured part. Together with `connections_opened_before_start` and the attempts that
+    /// were cut short (`phases_us.connect.censored`), these are the connects of `phases_us.connect`.
     #[serde(default)]
     pub connections_opened: u64,
+    /// Connections opened before the start. The warm-up, if there is one, comes after that, and the connects in it are
+    /// in no figure.
+    #[serde(default)]
+    pub connections_opened_before_start: u64,
     /// Whether the user stopped it early.
     pub interrupted: bool,
     /// What ended the measured part.
@@ -174,6 +179,7 @@ impl RunResult {
             duration_s: seconds(elapsed.as_nanos() as u64),
             last_answer_s,
             connections_opened: counters.connects,
+            connections_opened_before_start: totals.connects_before(),
             interrupted: ended_early == Some(EndedEarly::Interrupted),
             ended_by: EndedBy::of(plan.stop, ended_early, counters.completed + counters.failed),
             latency_us,
@@ -281,7 +287,8 @@ pub(crate) mod tests {
         let mut at = 0;
         let names = "schema tool name version plan url connections threads mode rate duration_s http seed \
             environment kernel cpu cores driver driver_features requests scheduled sent completed failed \
-            censored requests_per_second bytes_received_per_second duration_s latency_us response count \
+            censored requests_per_second bytes_received_per_second duration_s connections_opened \
+            connections_opened_before_start latency_us response count \
             min mean stdev p50 p75 p90 p95 p99 p99_9 p99_99 max service queue_wait schedule_lag \
             phases_us dns connect tls first_byte transfer status 200 errors dns connect tls timeout \
             reset closed incomplete protocol expect generator cpu_us_per_request user_us_per_request \

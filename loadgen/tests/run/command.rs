@@ -183,6 +183,9 @@ fn check(report: &Value) {
     let least = count("censored") + number(&report["errors"]["timeout"]);
     let most = least + number(&report["errors"]["connect"]);
     assert!((least..=most).contains(&cut_short), "none is dropped: {report}");
+    let connect = &report["phases_us"]["connect"];
+    let opened = ["connections_opened", "connections_opened_before_start"].map(|name| number(&report[name]));
+    assert_eq!(number(&connect["count"]), opened[0] + opened[1] + number(&connect["censored"]), "{report}");
     assert!(count("sent") <= count("scheduled"), "{report}");
 }
 

@@ -302,6 +302,7 @@ fn connects_are_waited_for_in_a_closed_loop(driver: &str) {
     assert_eq!(number(&report["requests"]["completed"]), 200, "{report}");
     // One connection was already opened before the start.
     assert_eq!(number(&report["connections_opened"]), 199, "{report}");
+    assert_eq!(number(&report["connections_opened_before_start"]), 1, "{report}");
     parts_add_up(&report);
     let mean = |name: &str| float(&report["latency_us"][name]["mean"]);
     let connect = float(&report["phases_us"]["connect"]["mean"]);
