@@ -70,15 +70,15 @@ pub struct Observed<'a> {
 pub struct Outcome {
     /// The threshold as it was typed.
     pub expression: String,
-    /// The measured value; 0 if nothing was measured.
-    pub observed: f64,
+    /// The measured value; null if nothing was measured, or for a latency if nothing was completed.
+    pub observed: Option<f64>,
     /// `us`, `%`, `requests` or `req/s`.
     pub unit: String,
     /// Whether `observed` is a lower bound: the true figure is at least that.
     #[serde(default)]
     pub lower_bound: bool,
-    /// Whether it holds. A threshold on latency fails if nothing was completed, one on errors if nothing was due, and
-    /// one on a figure with only a lower bound unless the bound proves it.
+    /// Whether it holds. A threshold on latency fails if nothing was completed, any other if nothing was due, and one
+    /// on a figure with only a lower bound unless the bound proves it.
     pub met: bool,
 }
 
@@ -93,9 +93,8 @@ impl Threshold {
         let latency = observed.response;
         let anything = match self.metric {
             Metric::Quantile(_) | Metric::Mean | Metric::Min | Metric::Max => observed.completed > 0,
-            Metric::ErrorShare | Metric::Errors => observed.scheduled > 0,
+            Metric::ErrorShare | Metric::Errors | Metric::RequestsPerSecond => observed.scheduled > 0,
             Metric::SuccessShare => observed.success().is_some(),
-            Metric::RequestsPerSecond => true,
         };
         let exactly = |value| Reading { ns: value, is_lower_bound: false };
         let Reading { ns: value, is_lower_bound } = match self.metric {
@@ -127,7 +126,7 @@ impl Threshold {
         };
         Outcome {
             expression: self.expression.clone(),
-            observed: rounded(shown),
+            observed: anything.then(|| rounded(shown)),
             unit: unit.to_owned(),
             lower_bound: is_lower_bound,
             met: anything && holds,
@@ -159,7 +158,9 @@ impl Outcome {
     pub fn is_undecided(&self) -> bool {
         let is_open = |threshold: Threshold| match threshold.comparison {
             // A figure above the limit is not below it, however large it is.
-            Comparison::Less | Comparison::LessOrEqual => self.observed * 1e3 < threshold.bound,
+            Comparison::Less | Comparison::LessOrEqual => {
+                self.observed.is_some_and(|observed| observed * 1e3 < threshold.bound)
+            }
             Comparison::Greater | Comparison::GreaterOrEqual => true,
         };
         self.lower_bound && !self.met && self.expression.parse().is_ok_and(is_open)
@@ -350,8 +351,9 @@ mod tests {
             let outcome = evaluate(expression, &response);
             assert_eq!((outcome.met, &*outcome.unit, &*outcome.expression), (met, unit, expression));
         }
-        assert!((evaluate("errors<1%", &response).observed - 0.2).abs() < 1e-9);
-        assert!((evaluate("p50<1s", &response).observed / 500_000.0 - 1.0).abs() < 0.002);
+        let observed = |expression| evaluate(expression, &response).observed.expect("it was measured");
+        assert!((observed("errors<1%") - 0.2).abs() < 1e-9);
+        assert!((observed("p50<1s") / 500_000.0 - 1.0).abs() < 0.002);
     }
 
     #[test]
@@ -384,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_seen_meets_no_threshold_on_latency_or_errors() {
+    fn nothing_seen_meets_no_threshold() {
         let nothing = Observed {
             response: &curve([]),
             scheduled: 0,
@@ -394,16 +396,16 @@ mod tests {
             excused: 0,
             requests_per_second: 0.0,
         };
-        for expression in ["errors<1%", "success>=0%", "errors<1", "rps>0", "p99<10ms"] {
+        for expression in ["errors<1%", "success>=0%", "errors<1", "rps>0", "rps<1", "p99<10ms"] {
             let outcome = expression.parse::<Threshold>().expect("valid").evaluate(nothing);
-            assert_eq!((outcome.met, outcome.observed.to_bits()), (false, 0.0_f64.to_bits()), "{expression}");
+            assert_eq!((outcome.met, outcome.observed), (false, None), "{expression}");
         }
         // 4,011 were closed instead of answered, and four cut off.
         let cut_off = Curve::new(&histogram([]), &histogram([9_000; 4]), Censoring::Independent);
         let unanswered = Observed { response: &cut_off, scheduled: 4015, failed: 4011, ..nothing };
         for expression in ["p99<10ms", "p50>0ns", "min<1s", "mean<1s", "max<1s", "max>=0ns"] {
             let outcome = expression.parse::<Threshold>().expect("valid").evaluate(unanswered);
-            assert!(!outcome.met && !outcome.lower_bound, "{outcome:?}");
+            assert!(!outcome.met && !outcome.lower_bound && outcome.observed.is_none(), "{outcome:?}");
         }
     }
 
@@ -432,7 +434,8 @@ mod tests {
             let is_undecided = lower_bound && !met && expression != "p99<1s";
             assert_eq!(outcome.is_undecided(), is_undecided, "{outcome:?}");
         }
-        assert!((evaluate("p99<1s", &half).observed / 2e6 - 1.0).abs() < 0.001);
+        let observed = evaluate("p99<1s", &half).observed.expect("it was measured");
+        assert!((observed / 2e6 - 1.0).abs() < 0.001);
     }
 
     /// Of 1,000, 3,000 or 10,000 requests, this many tenths of a percent take less than the limit, and the others

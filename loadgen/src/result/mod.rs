@@ -317,11 +317,14 @@ pub(crate) mod tests {
         assert_eq!(result.latency_us.response.count, 1003);
         assert_eq!(result.latency_us.service.count, 1002);
         assert!((result.requests_per_second - 1000.0).abs() < 1e-9);
-        assert!((result.latency_us.service.p50 / 501.0 - 1.0).abs() < 0.01);
-        assert!((result.latency_us.service.max / 29_999_999.5 - 1.0).abs() < 0.001);
-        assert!((result.generator.cpu_us_per_request - 10.0).abs() < 1e-9);
-        assert!((result.generator.user_us_per_request - 1.0).abs() < 1e-9);
-        assert!((result.generator.syscalls_per_request - 2.003).abs() < 1e-9);
+        let near = |figure: Option<f64>, value: f64, part: f64| {
+            figure.is_some_and(|figure| (figure / value - 1.0).abs() < part)
+        };
+        assert!(near(result.latency_us.service.p50, 501.0, 0.01));
+        assert!(near(result.latency_us.service.max, 29_999_999.5, 0.001));
+        assert!(near(result.generator.cpu_us_per_request, 10.0, 1e-9));
+        assert!(near(result.generator.user_us_per_request, 1.0, 1e-9));
+        assert!(near(result.generator.syscalls_per_request, 2.003, 1e-9));
         assert_eq!(result.status, BTreeMap::from([("200".to_owned(), 990), ("503".to_owned(), 10)]));
         assert_eq!((result.errors.timeout, result.errors.reset), (2, 1));
         assert_eq!(result.error_examples.keys().collect::<Vec<_>>(), ["reset"]);
@@ -330,15 +333,49 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn an_empty_run_is_all_zeros() {
-        let plan = Plan::for_url("http://h/").expect("valid");
+    fn without_a_response_there_are_counts_and_no_figures() {
+        let mut plan = Plan::for_url("http://h/").expect("valid");
+        plan.thresholds = vec!["p99<10ms".parse().expect("valid"), "errors<10".parse().expect("valid")];
+        let mut recorder = Recorder::new(true);
+        let unfinished =
+            Unfinished { scheduled_ns: 0, ready_ns: Some(0), sent_ns: Some(5), ended_ns: 300_000_000 };
+        recorder.failed(unfinished, ErrorKind::Timeout);
+        recorder.censored(unfinished);
+        recorder.connected(80_000);
+        let result = RunResult::new(&plan, measured(&recorder));
+        let LatenciesUs { response, service, queue_wait, schedule_lag } = &result.latency_us;
+        for summary in [response, service, queue_wait, schedule_lag] {
+            assert_eq!(summary.count, 2);
+            assert!(Figure::ALL.iter().all(|figure| summary.figure(*figure).is_none()), "{summary:?}");
+            assert!(summary.lower_bounds.is_empty(), "{summary:?}");
+        }
+        assert_eq!((response.censored, service.censored), (2, 2));
+        // The connect is known all the same.
+        assert_eq!(result.phases_us.connect.max, Some(80.063));
+        let [latency, errors] = &result.thresholds[..] else { panic!("{:?}", result.thresholds) };
+        assert_eq!((latency.observed, latency.met), (None, false));
+        assert_eq!((errors.observed, errors.met), (Some(1.0), true));
+        let missed = |outcome| crate::report::text::missed(&result, outcome);
+        assert_eq!(missed(latency), "threshold missed: p99<10ms (nothing was completed)");
+        assert_eq!(missed(errors), "threshold missed: errors<10 (observed 1 request)");
+        let json = serde_json::to_string(&result).expect("serialisable");
+        assert_eq!(serde_json::from_str::<RunResult>(&json).expect("deserialisable"), result);
+    }
+
+    #[test]
+    fn an_empty_run_has_no_figures() {
+        let mut plan = Plan::for_url("http://h/").expect("valid");
+        plan.thresholds = vec!["rps>1".parse().expect("valid")];
         let mut measured = measured(&Recorder::new(false));
         measured.elapsed = Duration::ZERO;
         let result = RunResult::new(&plan, measured);
         assert_eq!(result.latency_us.response, SummaryUs::default());
         let json = serde_json::to_string(&result).expect("serialisable");
         assert!(json.contains("\"requests_per_second\":0.0") && json.contains("\"status\":{}"), "{json}");
-        // NaN and infinity would become null; only these eight fields may be.
-        assert_eq!(json.matches("null").count(), 8, "{json}");
+        let missed = crate::report::text::missed(&result, &result.thresholds[0]);
+        assert_eq!(missed, "threshold missed: rps>1 (nothing was measured)");
+        // NaN and infinity would become null. Only these may be: the figures of nine distributions, three of the
+        // generator's, the one of the threshold, and eight other fields.
+        assert_eq!(json.matches("null").count(), 9 * Figure::ALL.len() + 3 + 1 + 8, "{json}");
     }
 }

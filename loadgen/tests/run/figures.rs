@@ -234,6 +234,19 @@ fn a_slow_server_that_keeps_up_is_known(driver: &str) {
     });
 }
 
+#[track_caller]
+fn has_no_latency(report: &Value) {
+    for (name, summary) in report["latency_us"].as_object().expect("an object") {
+        for figure in FIGURES {
+            assert_eq!(summary[figure], Value::Null, "{name} {figure}: {report}");
+        }
+        assert_eq!(summary["lower_bounds"], serde_json::json!([]), "{name}: {report}");
+    }
+    let threshold = &report["thresholds"][0];
+    assert_eq!((&threshold["observed"], &threshold["met"]), (&Value::Null, &false.into()), "{report}");
+    assert_eq!(report["generator"]["cpu_us_per_request"], Value::Null, "{report}");
+}
+
 fn without_an_answer_there_is_no_latency(driver: &str) {
     let server = Server::start(|peer| while peer.request().is_some() {});
     let flags = ["-d", "300ms", "-c", "4", "--threshold", "p99<10ms", "--threshold", "p50>1ms"];
@@ -242,19 +255,23 @@ fn without_an_answer_there_is_no_latency(driver: &str) {
     assert!(!ended.stdout.contains("Latency") && !ended.stdout.contains("p99.9"), "{ended:?}");
     assert!(ended.stdout.contains("no request was completed"), "{ended:?}");
     assert!(ended.stdout.contains("✗ p99<10ms   nothing was completed"), "{ended:?}");
-    let report = run(driver, &server.url(), &[&flags[..], &["--format", "json"]].concat()).report(3);
+    let ended = run(driver, &server.url(), &[&flags[..], &["--format", "json"]].concat());
+    let report = ended.report(3);
     server.finish();
-    for name in FIGURES {
-        assert!(response(&report, name).1, "{name}: {report}");
-    }
+    has_no_latency(&report);
+    assert_eq!(number(&report["latency_us"]["response"]["censored"]), 4, "{report}");
     assert_eq!(report["success"], 0.0, "{report}");
+    assert!(
+        ended.stderr.contains("ringtide: threshold missed: p99<10ms (nothing was completed)\n"),
+        "{ended:?}"
+    );
     // The server reads the request and closes. A few requests may be cut off, and no response was fast.
     let server = Server::start(|peer| drop(peer.request()));
     let flags = ["-d", "300ms", "-c", "4", "--threshold", "p99<10ms", "--format", "json"];
     let report = run(driver, &server.url(), &flags).report(3);
     server.finish();
-    assert_eq!(report["thresholds"][0]["met"], false, "{report}");
     assert_eq!(number(&report["requests"]["completed"]), 0, "{report}");
+    has_no_latency(&report);
 }
 
 fn a_latency_gate_alone_is_told_of_failures(driver: &str) {
