@@ -33,6 +33,9 @@ pub struct Counters {
     /// Requests of the warm-up that timed out in the measured part or were unanswered at its end. They do not belong
     /// to it.
     pub warmup_unanswered: u64,
+    /// Failed requests that were pipelined behind the response with which the server announced the end of their
+    /// connection: it did not process them.
+    pub ruled_out: u64,
     /// How often the generator's own descriptors ran out.
     pub descriptors_ran_out: u64,
     /// How often the generator's own ports ran out.
@@ -54,6 +57,7 @@ impl Default for Counters {
             bytes_sent: 0,
             connects: 0,
             warmup_unanswered: 0,
+            ruled_out: 0,
             descriptors_ran_out: 0,
             ports_ran_out: 0,
         }
@@ -81,6 +85,7 @@ impl Counters {
         self.bytes_sent += other.bytes_sent;
         self.connects += other.connects;
         self.warmup_unanswered += other.warmup_unanswered;
+        self.ruled_out += other.ruled_out;
         self.descriptors_ran_out += other.descriptors_ran_out;
         self.ports_ran_out += other.ports_ran_out;
         for (mine, others) in self.errors.iter_mut().zip(&other.errors) {

@@ -159,6 +159,12 @@ impl Recorder {
         self.unfinished(request, true);
     }
 
+    /// So many of the failed requests were pipelined behind a response with `Connection: close`.
+    #[cold]
+    pub fn ruled_out(&mut self, count: u64) {
+        self.counters.ruled_out += count;
+    }
+
     /// The message of an error of this kind. Only the first of each kind is kept.
     #[cold]
     pub fn error_said(&mut self, kind: ErrorKind, text: impl FnOnce() -> String) {

@@ -158,6 +158,7 @@ impl RunResult {
             requests: &requests,
             errors: &errors,
             succeeded: counters.succeeded(),
+            ruled_out: counters.ruled_out,
             warmup_unanswered: counters.warmup_unanswered,
             duration_s,
             last_answer_s,

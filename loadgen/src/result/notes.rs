@@ -22,6 +22,7 @@ pub(super) struct Facts<'a> {
     pub errors: &'a Errors,
     /// Completed requests with a status below 400.
     pub succeeded: u64,
+    pub ruled_out: u64,
     pub warmup_unanswered: u64,
     pub duration_s: f64,
     pub last_answer_s: Option<f64>,
@@ -34,7 +35,15 @@ pub(super) struct Facts<'a> {
 
 /// The notes: sentences without a full stop.
 pub(super) fn notes(facts: &Facts<'_>) -> Vec<String> {
-    let all = [nothing_completed, silence, rate_not_kept, lower_bounds, failures_ungated, warmup_unanswered];
+    let all = [
+        nothing_completed,
+        silence,
+        rate_not_kept,
+        lower_bounds,
+        ruled_out,
+        failures_ungated,
+        warmup_unanswered,
+    ];
     all.into_iter().filter_map(|note| note(facts)).collect()
 }
 
@@ -90,6 +99,18 @@ fn lower_bounds(facts: &Facts<'_>) -> Option<String> {
              took: figures with ≥ are lower bounds",
             show_count(scheduled),
             show_count(facts.cut_short)
+        )
+    })
+}
+
+fn ruled_out(facts: &Facts<'_>) -> Option<String> {
+    (facts.ruled_out > 0).then(|| {
+        format!(
+            "{} of the {} failed requests were pipelined behind a response with which the server ended the connection \
+             (Connection: close), so it never processed them; -p 1, or a higher limit of requests per connection at \
+             the server, avoids that",
+            show_count(facts.ruled_out),
+            show_count(facts.requests.failed)
         )
     })
 }

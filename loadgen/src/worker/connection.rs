@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
+use ringtide::error::LastResponse;
 use ringtide::limits::CLOSE_AFTER_PEER_MAX;
 use ringtide::runtime::{self, Timer};
 use ringtide::stream::Stream;
@@ -362,7 +363,12 @@ impl ConnectionTask {
             }
             match polled {
                 Poll::Ready(Ok(exchange)) => self.complete(exchange),
-                Poll::Ready(Err(error)) => return Poll::Ready(Over::Failed(self.shared.failure(&error))),
+                Poll::Ready(Err(error)) => {
+                    if let Error::Unanswered(LastResponse::Announced) = error {
+                        self.note_ruled_out();
+                    }
+                    return Poll::Ready(Over::Failed(self.shared.failure(&error)));
+                }
                 Poll::Pending if self.timeout.poll_elapsed(context).is_pending() => return Poll::Pending,
                 Poll::Pending => {
                     // The timer was set when the request was drawn, but the limit counts from the send, which came
@@ -464,6 +470,13 @@ impl ConnectionTask {
         {
             self.shared.recorder.borrow_mut().received_bytes(connection.unread_size() as u64);
         }
+    }
+
+    /// Notes the requests in flight, which are about to fail, as ones that the server has announced not to process.
+    #[cold]
+    fn note_ruled_out(&self) {
+        let count = self.tickets.iter().filter(|ticket| self.shared.is_measured(ticket.scheduled_ns)).count();
+        self.shared.recorder.borrow_mut().ruled_out(count as u64);
     }
 
     /// Closes a connection that has nothing in flight.
