@@ -228,7 +228,9 @@ fn write_outcomes(out: &mut String, result: &RunResult, style: Style) -> fmt::Re
         let name = match kind {
             ErrorKind::Timeout => {
                 let limit = show_typed_time_ns((result.plan.timeout_s * 1e9).round() as u64);
-                format!("no complete response within {limit}")
+                // With pipelining, a timeout takes the requests behind with it.
+                let behind = if result.plan.parallel > 1 { ", or behind a request without one" } else { "" };
+                format!("no complete response within {limit}{behind}")
             }
             _ => kind.description().to_owned(),
         };

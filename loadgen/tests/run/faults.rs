@@ -172,13 +172,21 @@ fn a_body_that_stops_runs_into_the_timeout(driver: &str) {
 
 fn timeouts_of_pipelined_requests(driver: &str) {
     // The server responds to the first request only.
-    let server = Server::start(|peer| {
+    let answers_the_first = |peer: &mut Peer| {
         if peer.request().is_some() {
             peer.send(HELLO);
             while peer.request().is_some() {}
         }
-    });
-    let report = report(driver, &server.url(), &["-n", "16", "-c", "1", "-p", "4", "--timeout", "150ms"]);
+    };
+    let server = Server::start(answers_the_first);
+    let flags = ["-n", "16", "-c", "1", "-p", "4", "--timeout", "150ms"];
+    let text = run(driver, &server.url(), &flags);
+    let words = text.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    let says = "timeout 12 no complete response within 150ms, or behind a request without one";
+    assert!(words.contains(says), "{text:?}");
+    server.finish();
+    let server = Server::start(answers_the_first);
+    let report = report(driver, &server.url(), &flags);
     let tally = server.finish();
     assert_eq!(number(&report["requests"]["sent"]), tally.requests(), "{report}");
     assert!(number(&report["errors"]["timeout"]) >= 12, "{report}");
