@@ -1,10 +1,7 @@
 //! The task of one connection: draws requests, sends them, reads the answers, and reconnects when the connection is
 //! gone.
 
-use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::io;
-use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::thread;
@@ -13,10 +10,10 @@ use std::time::Duration;
 use ringtide::error::LastResponse;
 use ringtide::limits::CLOSE_AFTER_PEER_MAX;
 use ringtide::runtime::{self, Timer};
-use ringtide::stream::Stream;
-use ringtide::{Aborted, CompletedExchange, Connection, ConnectionOptions, Error};
+use ringtide::{Aborted, CompletedExchange, Connection, Error};
 use smallvec::SmallVec;
 
+use super::connect::ConnectFailure;
 use super::shared::{ConnectPermit, Shared};
 use super::source::{ConnectionNumber, Draw};
 use crate::metrics::{ErrorKind, Recorder, Sample, Unfinished};
@@ -56,14 +53,6 @@ impl Ticket {
     fn is_due_when_sent(self, closed: bool) -> bool {
         closed && self.ready_ns <= self.scheduled_ns
     }
-}
-
-/// Why no connection was made.
-struct ConnectFailure {
-    /// What happened at the last address.
-    text: String,
-    /// Whether an address was waited for in vain. Then it is not known how long the connect would have taken.
-    timed_out: bool,
 }
 
 /// Why a connection stops carrying requests.
@@ -153,7 +142,7 @@ impl ConnectionTask {
 
     async fn connect_before_the_run(&mut self, permit: ConnectPermit) {
         let connects = &permit.shared.connects;
-        match self.connect_or_end().await {
+        match self.shared.connect_or_end().await {
             Some(Ok(mut connection)) => {
                 // So that it is replaced if the server closes it before its first request is due.
                 connection.watch();
@@ -191,7 +180,7 @@ impl ConnectionTask {
             scheduled_ns = runtime::now_ns();
             late_ns = 0;
         }
-        match self.connect_or_end().await {
+        match self.shared.connect_or_end().await {
             None => {
                 self.censor_unstarted(scheduled_ns);
                 false
@@ -250,79 +239,6 @@ impl ConnectionTask {
             timer.poll_elapsed(context).map(|()| false)
         })
         .await
-    }
-
-    /// Connects; `None` if the run ended in the meantime.
-    async fn connect_or_end(&self) -> Option<Result<Connection, ConnectFailure>> {
-        let begun_ns = Cell::new(None);
-        let mut connect = pin!(self.connect(&begun_ns));
-        let outcome = poll_fn(|context| {
-            if self.shared.ended.get() {
-                return Poll::Ready(None);
-            }
-            connect.as_mut().poll(context).map(Some)
-        })
-        .await;
-        if let (None, Some(begun_ns), true) = (&outcome, begun_ns.get(), self.shared.is_measuring()) {
-            self.give_up_connect(begun_ns);
-        }
-        outcome
-    }
-
-    /// Tries the addresses in order, each for up to the whole connect timeout. Sets `begun` to the time when the
-    /// latest attempt began.
-    async fn connect(&self, begun: &Cell<Option<u64>>) -> Result<Connection, ConnectFailure> {
-        let plan = &self.shared.plan;
-        let mut failure =
-            ConnectFailure { text: "there is no address to connect to".to_owned(), timed_out: false };
-        for address in &self.shared.addresses {
-            let begun_ns = runtime::now_ns();
-            begun.set(Some(begun_ns));
-            let timeout = Duration::from_nanos(plan.connect_timeout_ns);
-            match runtime::timeout(timeout, Stream::connect(address)).await {
-                Some(Ok(stream)) => {
-                    if !self.shared.warming_up.get() {
-                        let time_ns = runtime::turn_time_ns().saturating_sub(begun_ns);
-                        self.shared.recorder.borrow_mut().connected(time_ns);
-                    }
-                    let options = ConnectionOptions::default().pipelining(plan.parallel > 1);
-                    return Ok(Connection::new(stream, &options));
-                }
-                Some(Err(error)) => {
-                    self.note_shortage(&error);
-                    // The system has a limit of its own (ETIMEDOUT).
-                    if error.kind() == io::ErrorKind::TimedOut {
-                        self.give_up_connect(begun_ns);
-                        failure.timed_out = true;
-                    }
-                    failure.text = format!("could not connect to {address}: {error}");
-                }
-                None => {
-                    self.give_up_connect(begun_ns);
-                    failure.timed_out = true;
-                    failure.text = format!("could not connect to {address} within {timeout:?}");
-                }
-            }
-        }
-        Err(failure)
-    }
-
-    /// Records the time of an attempt to connect that did not come to an end.
-    fn give_up_connect(&self, begun_ns: u64) {
-        if !self.shared.warming_up.get() {
-            let time_ns = runtime::now_ns().saturating_sub(begun_ns);
-            self.shared.recorder.borrow_mut().connect_cut_short(time_ns);
-        }
-    }
-
-    /// Notes an error that means this machine ran out of descriptors or ports.
-    fn note_shortage(&self, error: &io::Error) {
-        let mut recorder = self.shared.recorder.borrow_mut();
-        match error.kind() {
-            io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse => recorder.ports_ran_out(),
-            _ if error.raw_os_error().is_some_and(is_descriptor_shortage) => recorder.descriptors_ran_out(),
-            _ => {}
-        }
     }
 
     /// Starts a request. Even if the connection refuses it, it counts as in flight until [`fail`](Self::fail) books
@@ -624,10 +540,6 @@ fn error_kind(error: &Error) -> ErrorKind {
     }
 }
 
-/// Whether it is EMFILE or ENFILE, for which the standard library has no kind.
-fn is_descriptor_shortage(errno: i32) -> bool {
-    errno == nix::errno::Errno::EMFILE as i32 || errno == nix::errno::Errno::ENFILE as i32
-}
 #[cfg(test)]
 mod tests {
     use super::*;

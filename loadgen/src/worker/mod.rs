@@ -3,6 +3,7 @@
 //! The coordinator (`run`) starts one of these per thread and leads it through its phases: connect → wait for the
 //! start → warm up → measure → end. Workers share only the progress snapshots.
 
+mod connect;
 mod connection;
 mod phase;
 mod shared;
