@@ -84,8 +84,7 @@ fn explain_exit(result: &RunResult, require_valid: bool) {
         eprintln!("ringtide: {why}");
     }
     for threshold in result.thresholds.iter().filter(|threshold| !threshold.met) {
-        let observed = report::text::observed(result, threshold);
-        eprintln!("ringtide: threshold missed: {} (observed {observed})", threshold.expression);
+        eprintln!("ringtide: {}", report::text::missed(result, threshold));
     }
     if require_valid {
         for reason in &result.verdict.reasons {
