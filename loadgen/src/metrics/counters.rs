@@ -36,6 +36,8 @@ pub struct Counters {
     /// Failed requests that were pipelined behind the response with which the server announced the end of their
     /// connection: it did not process them.
     pub ruled_out: u64,
+    /// Connections that were closed because bytes followed a response.
+    pub unexpected_bytes: u64,
     /// How often the generator's own descriptors ran out.
     pub descriptors_ran_out: u64,
     /// How often the generator's own ports ran out.
@@ -58,6 +60,7 @@ impl Default for Counters {
             connects: 0,
             warmup_unanswered: 0,
             ruled_out: 0,
+            unexpected_bytes: 0,
             descriptors_ran_out: 0,
             ports_ran_out: 0,
         }
@@ -86,6 +89,7 @@ impl Counters {
         self.connects += other.connects;
         self.warmup_unanswered += other.warmup_unanswered;
         self.ruled_out += other.ruled_out;
+        self.unexpected_bytes += other.unexpected_bytes;
         self.descriptors_ran_out += other.descriptors_ran_out;
         self.ports_ran_out += other.ports_ran_out;
         for (mine, others) in self.errors.iter_mut().zip(&other.errors) {

@@ -165,6 +165,12 @@ impl Recorder {
         self.counters.ruled_out += count;
     }
 
+    /// A connection was closed because bytes followed a response.
+    #[cold]
+    pub fn unexpected_bytes(&mut self) {
+        self.counters.unexpected_bytes += 1;
+    }
+
     /// The message of an error of this kind. Only the first of each kind is kept.
     #[cold]
     pub fn error_said(&mut self, kind: ErrorKind, text: impl FnOnce() -> String) {

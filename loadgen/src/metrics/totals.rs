@@ -392,10 +392,12 @@ mod tests {
         recorder.ports_ran_out();
         recorder.descriptors_ran_out();
         recorder.ruled_out(3);
+        recorder.unexpected_bytes();
         let totals = Totals::merge([&recorder, &recorder]);
         let counters = &totals.counters;
         assert_eq!((counters.completed, counters.bytes_received, counters.bytes_sent), (2, 200, 80));
         assert_eq!((counters.ports_ran_out, counters.descriptors_ran_out, counters.ruled_out), (2, 2, 6));
+        assert_eq!(counters.unexpected_bytes, 2);
         assert_eq!(values(&totals.phases.connect.exact), [(7, 2)]);
         assert_eq!(values(&totals.phases.connect.censored), [(70, 2)]);
         let longest = totals.connect().max();

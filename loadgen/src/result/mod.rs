@@ -159,6 +159,7 @@ impl RunResult {
             errors: &errors,
             succeeded: counters.succeeded(),
             ruled_out: counters.ruled_out,
+            unexpected_bytes: counters.unexpected_bytes,
             warmup_unanswered: counters.warmup_unanswered,
             duration_s,
             last_answer_s,

@@ -23,6 +23,8 @@ pub(super) struct Facts<'a> {
     /// Completed requests with a status below 400.
     pub succeeded: u64,
     pub ruled_out: u64,
+    /// Connections that were closed because bytes followed a response.
+    pub unexpected_bytes: u64,
     pub warmup_unanswered: u64,
     pub duration_s: f64,
     pub last_answer_s: Option<f64>,
@@ -41,6 +43,7 @@ pub(super) fn notes(facts: &Facts<'_>) -> Vec<String> {
         rate_not_kept,
         lower_bounds,
         ruled_out,
+        unexpected_bytes,
         failures_ungated,
         warmup_unanswered,
     ];
@@ -111,6 +114,15 @@ fn ruled_out(facts: &Facts<'_>) -> Option<String> {
              the server, avoids that",
             show_count(facts.ruled_out),
             show_count(facts.requests.failed)
+        )
+    })
+}
+
+fn unexpected_bytes(facts: &Facts<'_>) -> Option<String> {
+    (facts.unexpected_bytes > 0).then(|| {
+        format!(
+            "connections closed because the server sent bytes that no request had asked for: {}",
+            show_count(facts.unexpected_bytes)
         )
     })
 }

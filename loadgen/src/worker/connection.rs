@@ -396,6 +396,9 @@ impl ConnectionTask {
     /// Closes a connection that has nothing in flight.
     fn retire(&mut self) {
         if let Some(connection) = self.connection.take() {
+            if connection.has_unexpected_bytes() && self.shared.is_measuring() {
+                self.shared.recorder.borrow_mut().unexpected_bytes();
+            }
             connection.close_after_peer();
         }
     }

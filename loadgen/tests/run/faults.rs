@@ -28,6 +28,7 @@ on_both_drivers!(
     timeouts_of_pipelined_requests,
     what_fails_with_the_first_in_flight_is_not_the_others_fault,
     nothing_counts_behind_the_last_answer_of_a_connection,
+    bytes_that_no_request_asked_for_are_noted,
     a_connection_that_the_server_closes_while_it_is_idle_is_replaced,
     a_server_that_speaks_first_is_no_http,
     a_server_that_does_not_close_has_its_connections_closed,
@@ -239,6 +240,23 @@ fn nothing_counts_behind_the_last_answer_of_a_connection(driver: &str) {
         assert_eq!(report["notes"].to_string().contains(ruled_out), last.contains("close"), "{report}");
         assert_eq!(tally.connections.load(SeqCst), 2);
         assert!(float(&report["duration_s"]) < 10.0, "{report}");
+    }
+}
+
+fn bytes_that_no_request_asked_for_are_noted(driver: &str) {
+    for doubles in [false, true] {
+        let server = Server::start(move |peer| {
+            while peer.request().is_some() {
+                peer.send(&HELLO.repeat(1 + usize::from(doubles)));
+            }
+        });
+        let report = report(driver, &server.url(), &["-n", "3", "-c", "1"]);
+        let tally = server.finish();
+        assert_eq!(report["status"], serde_json::json!({"200": 3}), "{report}");
+        let connections = if doubles { 3 } else { 1 };
+        assert_eq!(tally.connections.load(SeqCst), connections);
+        let noted = report["notes"].to_string().contains("bytes that no request had asked for: ");
+        assert_eq!(noted, doubles, "{report}");
     }
 }
 
