@@ -35,6 +35,7 @@ macro_rules! suite {
                 closing: a_stale_handle_is_refused_by_every_call,
                     a_stale_handle_never_reaches_the_next_socket_in_its_slot,
                     close_ends_an_armed_receive_and_sends_the_end, the_end_leaves_before_close_returns,
+                    close_with_bytes_unread_resets_the_connection,
                     what_was_sent_before_the_close_goes_before_the_end, close_leaves_others_of_the_same_file_alone,
                     close_ends_a_receive_with_bytes_on_the_way,
                     close_ends_a_blocked_send_and_drops_its_buffer, close_ends_a_connect_that_is_never_answered,
