@@ -89,6 +89,9 @@ def seconds(duration):
 def read_ringtide(text):
     report = json.loads(text)
     requests = report["requests"]
+    if requests["completed"] == 0:
+        # It has no latencies, either.
+        raise BenchError(f"ringtide completed no request:\n{text[:4000]}")
     return {
         "requests": int(requests["completed"]),
         "failed": int(requests["failed"]) + non_success(report["status"]),

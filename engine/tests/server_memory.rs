@@ -12,7 +12,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use ringtide::Address;
 use ringtide::limits::{STRAINED_RECEIVE_SIZE_MAX, UNREAD_SIZE_MAX, WORKER_UNREAD_SIZE_MAX};
 use ringtide::runtime::{self, Worker, WorkerOptions};
-use ringtide::server::{Exchange, PreparedResponse, Server, ServerOptions};
+use ringtide::server::{Exchange, PreparedResponse, Server, ServerOptions, ServiceOptions};
 use ringtide_driver::allocator::CountingAllocator;
 
 #[global_allocator]
@@ -29,6 +29,9 @@ const AT_WORK_SIZE: usize = (16 + 32 + 32 + 8) * 1024;
 /// What a multishot receive may deliver before it stops, on kernels that do not limit it (before Linux 6.17).
 const BURST_SIZE: usize = 32 * 16 * 1024;
 
+/// No client is to be closed because this machine is busy.
+const PATIENCE: Duration = Duration::from_mins(5);
+
 /// Connections that pipeline while their handlers wait. Each of these sends more than a connection may hold.
 const FEW: usize = 300;
 const FEW_FLOOD_SIZE: usize = 400 * 1024;
@@ -37,6 +40,12 @@ const FEW_FLOOD_SIZE: usize = 400 * 1024;
 const MANY: usize = 1_200;
 const MANY_FLOOD_SIZE: usize = 100 * 1024;
 const _: () = assert!(MANY * MANY_FLOOD_SIZE > WORKER_UNREAD_SIZE_MAX * 3 / 2);
+
+fn options() -> ServerOptions {
+    let service =
+        ServiceOptions::default().head_timeout(PATIENCE).stall_timeout(PATIENCE).request_timeout(PATIENCE);
+    ServerOptions::default().workers(1).service(service)
+}
 
 /// A single test, because the harness allocates memory between tests.
 #[test]
@@ -50,7 +59,7 @@ fn a_client_that_does_not_read_costs_bounded_memory_and_loses_nothing() {
     let any_port = Address::Tcp(([127, 0, 0, 1], 0).into());
     let handled = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&handled);
-    let options = ServerOptions::default().workers(1);
+    let options = options();
     let server = Server::start(&[any_port], &options, async move |exchange: Exchange<'_>| {
         count.fetch_add(1, Ordering::SeqCst);
         exchange.respond(StatusCode::OK, &[("X-Body", "constant")], &[b'x'; BODY_SIZE][..])
@@ -106,7 +115,7 @@ fn a_client_that_does_not_read_costs_bounded_memory_and_loses_nothing() {
 
 fn a_request_costs_no_allocation_and_an_idle_connection_no_buffer() {
     let any_port = Address::Tcp(([127, 0, 0, 1], 0).into());
-    let options = ServerOptions::default().workers(1);
+    let options = options();
     let body = [b'x'; BODY_SIZE].as_slice();
     let response = PreparedResponse::new(StatusCode::OK, [("X-Body", "constant")], body).unwrap();
     let server = Server::start(&[any_port], &options, async move |exchange: Exchange<'_>| {
@@ -146,7 +155,7 @@ fn what_is_received_while_handlers_wait_is_bounded() {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, hard.min(4096), hard).unwrap();
     let any_port = Address::Tcp(([127, 0, 0, 1], 0).into());
-    let options = ServerOptions::default().workers(1);
+    let options = options();
     let (release, waiting) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let server = Server::start(&[any_port], &options, {
         let (release, waiting) = (Arc::clone(&release), Arc::clone(&waiting));

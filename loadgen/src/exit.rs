@@ -69,7 +69,7 @@ mod tests {
         assert_eq!(Exit::of_run(&result, true), Exit::Done);
         result.thresholds.push(Outcome {
             expression: "p99<1ms".to_owned(),
-            observed: 2000.0,
+            observed: Some(2000.0),
             unit: "us".to_owned(),
             lower_bound: false,
             met: false,

@@ -19,6 +19,7 @@ use ringtide_loadgen::result::RunResult;
 use ringtide_loadgen::run::Run;
 use ringtide_loadgen::serve::{self, ServeOptions};
 use ringtide_loadgen::targets;
+use ringtide_loadgen::units::show_count;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -83,8 +84,7 @@ fn explain_exit(result: &RunResult, require_valid: bool) {
         eprintln!("ringtide: {why}");
     }
     for threshold in result.thresholds.iter().filter(|threshold| !threshold.met) {
-        let observed = report::text::observed(result, threshold);
-        eprintln!("ringtide: threshold missed: {} (observed {observed})", threshold.expression);
+        eprintln!("ringtide: {}", report::text::missed(result, threshold));
     }
     if require_valid {
         for reason in &result.verdict.reasons {
@@ -129,7 +129,8 @@ fn serve(plan: &ServePlan) -> Result<Exit, Error> {
         true
     })?;
     let requests = server.join();
-    eprintln!("ringtide: {} requests received, {} answered", requests.received, requests.answered);
+    let (received, answered) = (show_count(requests.received), show_count(requests.answered));
+    eprintln!("ringtide: {received} requests received, {answered} answered");
     Ok(Exit::Done)
 }
 

@@ -68,13 +68,14 @@ pub fn measure(
     // A run without answers has measured nothing.
     let answered =
         |result: &RunResult, value: f64| if result.requests.completed > 0 { value } else { f64::NAN };
+    let ms = |time_us: Option<f64>| time_us.map_or(f64::NAN, |time_us| time_us / 1e3);
     let targets: Vec<Target> = vec![
         REQUESTS_PER_SECOND.judge(busy.requests_per_second),
-        LATENCY_P99.judge(answered(&busy, busy.latency_us.response.p99 / 1e3)),
+        LATENCY_P99.judge(ms(busy.latency_us.response.p99)),
         THROUGHPUT.judge(large.requests_per_second * BODY_SIZE as f64 / 1e6),
         HEAP_PER_REQUEST.judge(answered(&busy, bytes(busy.generator.heap_bytes_per_request))),
         HEAP_PER_CONNECTION.judge(answered(&many, bytes(many.generator.heap_bytes_per_connection))),
-        CONNECT_P50.judge(answered(&single, single.phases_us.connect.p50 / 1e3)),
+        CONNECT_P50.judge(answered(&single, ms(single.phases_us.connect.p50))),
         CONNECTIONS_PER_SECOND.judge(fresh.requests_per_second),
     ];
     drop(server);

@@ -33,7 +33,7 @@ enum Metric {
     ErrorShare,
     /// Failed requests.
     Errors,
-    /// Successful requests as a share of all that were due, except those that were cut off in good time.
+    /// Successful requests as a share of all that were due, except the excused.
     SuccessShare,
     RequestsPerSecond,
 }
@@ -59,8 +59,8 @@ pub struct Observed<'a> {
     pub failed: u64,
     /// Requests with a complete answer and a status below 400.
     pub succeeded: u64,
-    /// Requests in flight at the end that had waited no longer than the slowest answer took.
-    pub under_way: u64,
+    /// Requests that were cut off and say nothing against the server ([`excused`](crate::metrics::Totals::excused)).
+    pub excused: u64,
     /// Completed requests per second.
     pub requests_per_second: f64,
 }
@@ -70,15 +70,15 @@ pub struct Observed<'a> {
 pub struct Outcome {
     /// The threshold as it was typed.
     pub expression: String,
-    /// The measured value; 0 if nothing was measured.
-    pub observed: f64,
+    /// The measured value; null if nothing was measured, or for a latency if nothing was completed.
+    pub observed: Option<f64>,
     /// `us`, `%`, `requests` or `req/s`.
     pub unit: String,
     /// Whether `observed` is a lower bound: the true figure is at least that.
     #[serde(default)]
     pub lower_bound: bool,
-    /// Whether it holds. A threshold on latency fails if nothing was completed, one on errors if nothing was due, and
-    /// one on a figure with only a lower bound unless the bound proves it.
+    /// Whether it holds. A threshold on latency fails if nothing was completed, any other if nothing was due, and one
+    /// on a figure with only a lower bound unless the bound proves it.
     pub met: bool,
 }
 
@@ -93,9 +93,8 @@ impl Threshold {
         let latency = observed.response;
         let anything = match self.metric {
             Metric::Quantile(_) | Metric::Mean | Metric::Min | Metric::Max => observed.completed > 0,
-            Metric::ErrorShare | Metric::Errors => observed.scheduled > 0,
+            Metric::ErrorShare | Metric::Errors | Metric::RequestsPerSecond => observed.scheduled > 0,
             Metric::SuccessShare => observed.success().is_some(),
-            Metric::RequestsPerSecond => true,
         };
         let exactly = |value| Reading { ns: value, is_lower_bound: false };
         let Reading { ns: value, is_lower_bound } = match self.metric {
@@ -127,7 +126,7 @@ impl Threshold {
         };
         Outcome {
             expression: self.expression.clone(),
-            observed: rounded(shown),
+            observed: anything.then(|| rounded(shown)),
             unit: unit.to_owned(),
             lower_bound: is_lower_bound,
             met: anything && holds,
@@ -146,10 +145,10 @@ impl Threshold {
 }
 
 impl Observed<'_> {
-    /// The share of the due requests that were answered with a status below 400, from 0 to 1. Leaves out those that
-    /// the end cut off in good time; `None` if there are no others.
+    /// The share of the due requests that were answered with a status below 400, from 0 to 1. Leaves out the excused;
+    /// `None` if there are no others.
     pub fn success(&self) -> Option<f64> {
-        let judged = self.scheduled.saturating_sub(self.under_way);
+        let judged = self.scheduled.saturating_sub(self.excused);
         (judged > 0).then(|| self.succeeded as f64 / judged as f64)
     }
 }
@@ -159,7 +158,9 @@ impl Outcome {
     pub fn is_undecided(&self) -> bool {
         let is_open = |threshold: Threshold| match threshold.comparison {
             // A figure above the limit is not below it, however large it is.
-            Comparison::Less | Comparison::LessOrEqual => self.observed * 1e3 < threshold.bound,
+            Comparison::Less | Comparison::LessOrEqual => {
+                self.observed.is_some_and(|observed| observed * 1e3 < threshold.bound)
+            }
             Comparison::Greater | Comparison::GreaterOrEqual => true,
         };
         self.lower_bound && !self.met && self.expression.parse().is_ok_and(is_open)
@@ -314,7 +315,7 @@ mod tests {
             completed: 995,
             failed: 2,
             succeeded: 985,
-            under_way: 5,
+            excused: 5,
             requests_per_second: 1500.0,
         };
         expression.parse::<Threshold>().expect(expression).evaluate(observed)
@@ -350,8 +351,9 @@ mod tests {
             let outcome = evaluate(expression, &response);
             assert_eq!((outcome.met, &*outcome.unit, &*outcome.expression), (met, unit, expression));
         }
-        assert!((evaluate("errors<1%", &response).observed - 0.2).abs() < 1e-9);
-        assert!((evaluate("p50<1s", &response).observed / 500_000.0 - 1.0).abs() < 0.002);
+        let observed = |expression| evaluate(expression, &response).observed.expect("it was measured");
+        assert!((observed("errors<1%") - 0.2).abs() < 1e-9);
+        assert!((observed("p50<1s") / 500_000.0 - 1.0).abs() < 0.002);
     }
 
     #[test]
@@ -370,7 +372,7 @@ mod tests {
                     completed: scheduled - failed,
                     failed,
                     succeeded: scheduled - failed,
-                    under_way: 0,
+                    excused: 0,
                     requests_per_second: 0.0,
                 };
                 let bound = format!("{}.{}", tenths / 10, tenths % 10);
@@ -384,26 +386,26 @@ mod tests {
     }
 
     #[test]
-    fn nothing_seen_meets_no_threshold_on_latency_or_errors() {
+    fn nothing_seen_meets_no_threshold() {
         let nothing = Observed {
             response: &curve([]),
             scheduled: 0,
             completed: 0,
             failed: 0,
             succeeded: 0,
-            under_way: 0,
+            excused: 0,
             requests_per_second: 0.0,
         };
-        for expression in ["errors<1%", "success>=0%", "errors<1", "rps>0", "p99<10ms"] {
+        for expression in ["errors<1%", "success>=0%", "errors<1", "rps>0", "rps<1", "p99<10ms"] {
             let outcome = expression.parse::<Threshold>().expect("valid").evaluate(nothing);
-            assert_eq!((outcome.met, outcome.observed.to_bits()), (false, 0.0_f64.to_bits()), "{expression}");
+            assert_eq!((outcome.met, outcome.observed), (false, None), "{expression}");
         }
         // 4,011 were closed instead of answered, and four cut off.
         let cut_off = Curve::new(&histogram([]), &histogram([9_000; 4]), Censoring::Independent);
         let unanswered = Observed { response: &cut_off, scheduled: 4015, failed: 4011, ..nothing };
         for expression in ["p99<10ms", "p50>0ns", "min<1s", "mean<1s", "max<1s", "max>=0ns"] {
             let outcome = expression.parse::<Threshold>().expect("valid").evaluate(unanswered);
-            assert!(!outcome.met && !outcome.lower_bound, "{outcome:?}");
+            assert!(!outcome.met && !outcome.lower_bound && outcome.observed.is_none(), "{outcome:?}");
         }
     }
 
@@ -432,7 +434,8 @@ mod tests {
             let is_undecided = lower_bound && !met && expression != "p99<1s";
             assert_eq!(outcome.is_undecided(), is_undecided, "{outcome:?}");
         }
-        assert!((evaluate("p99<1s", &half).observed / 2e6 - 1.0).abs() < 0.001);
+        let observed = evaluate("p99<1s", &half).observed.expect("it was measured");
+        assert!((observed / 2e6 - 1.0).abs() < 0.001);
     }
 
     /// Of 1,000, 3,000 or 10,000 requests, this many tenths of a percent take less than the limit, and the others

@@ -179,13 +179,22 @@ pub fn show_count(count: u64) -> String {
     text
 }
 
-/// A number per second: whole from 100 upwards, with one or more decimals below.
+/// A number per second: whole from 100 upwards, with two or more digits below.
 pub fn show_rate(rate: f64) -> String {
     match rate {
         _ if rate <= 0.0 => "0".to_owned(),
         _ if rate >= 99.5 => show_count(rate.round() as u64),
-        _ => three_digits(rate),
+        _ if rate >= 0.0995 => three_digits(rate),
+        _ => {
+            let decimals = 1 - rate.log10().floor() as i32;
+            format!("{rate:.*}", decimals.unsigned_abs() as usize)
+        }
     }
+}
+
+/// A rate as it would be typed, exactly, with thousands separators: `20,000`, `0.5`, `0.0001`.
+pub fn show_typed_rate(rate: f64) -> String {
+    if rate.fract() == 0.0 { show_count(rate as u64) } else { rate.to_string() }
 }
 
 /// Three significant digits, but never fewer than the whole part has; no decimals from 100 upwards.
@@ -460,6 +469,12 @@ mod tests {
         assert_eq!(show_rate(0.0), "0");
         assert_eq!(show_rate(0.5), "0.50");
         assert_eq!(show_rate(169_123.4), "169,123");
+        for (rate, text) in [(0.1, "0.10"), (0.0333, "0.033"), (0.000_1, "0.00010"), (1e-9, "0.0000000010")] {
+            assert_eq!(show_rate(rate), text);
+        }
+        for (rate, text) in [(20_000.0, "20,000"), (0.5, "0.5"), (1e-9, "0.000000001"), (1234.5, "1234.5")] {
+            assert_eq!(show_typed_rate(rate), text);
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::estimate::{Curve, Quantile};
 use crate::metrics::{GeneratorFacts, Totals};
-use crate::units::{show_count, show_time_ns, show_typed_time_ns};
+use crate::units::{show_count, show_time_ns};
 
 /// A run that measured for less than this is not judged: start-up and other processes take too large a part of it.
 pub const MEASURED_MIN: Duration = Duration::from_millis(200);
@@ -74,9 +74,9 @@ impl Verdict {
                 "nothing was measured".to_owned()
             } else {
                 format!(
-                    "too short to judge: {} were measured, and {} are needed",
+                    "too short to judge: {} were measured, {} are needed",
                     show_time_ns(elapsed.as_nanos() as f64),
-                    show_typed_time_ns(MEASURED_MIN.as_nanos() as u64)
+                    show_time_ns(MEASURED_MIN.as_nanos() as f64)
                 )
             };
             return Self { valid: None, reasons: vec![reason] };
@@ -95,7 +95,7 @@ impl Verdict {
                 )
             } else {
                 format!(
-                    "the generator used {percent:.0} % of its core: requests_per_second is its own limit, not the \
+                    "the generator used {percent:.0} % of its core: the requests/s are its own limit, not the \
                      server's; give it more cores (-t), or ask for a rate (-R)"
                 )
             });
@@ -241,7 +241,7 @@ mod tests {
         let totals = closed_loop();
         let full = reasons(&totals, &worker(0.96, 0.0), None);
         assert!(
-            full.len() == 1 && full[0].contains("96 % of its core: requests_per_second is its own limit"),
+            full.len() == 1 && full[0].contains("96 % of its core: the requests/s are its own limit"),
             "{full:?}"
         );
         assert!(reasons(&totals, &worker(0.94, 0.0), None).is_empty());
@@ -253,7 +253,7 @@ mod tests {
         let judge = |ms| Verdict::judge(&totals, &full, None, Duration::from_millis(ms));
         let short = judge(199);
         assert_eq!(short.valid, None);
-        assert_eq!(short.reasons, ["too short to judge: 199 ms were measured, and 200ms are needed"]);
+        assert_eq!(short.reasons, ["too short to judge: 199 ms were measured, 200 ms are needed"]);
         assert_eq!(judge(200).valid, Some(false));
         let nothing = Totals::merge([&Recorder::new(false)]);
         for (ms, valid) in [(0, None), (1000, Some(false))] {

@@ -31,13 +31,18 @@ fn refused(words: &[&str], says: &[&str]) {
 #[test]
 fn help_and_version_are_no_errors_and_fit_a_terminal() {
     for words in [&["--help"][..], &["run", "--help"], &["serve", "--help"], &["targets", "--help"]] {
-        let output = ringtide().env("COLUMNS", "80").args(words).output().expect("the binary starts");
-        assert_eq!(output.status.code(), Some(0));
-        let stdout = String::from_utf8(output.stdout).expect("UTF-8");
-        assert!(stdout.contains("Usage: ringtide"), "{stdout}");
-        for line in stdout.lines() {
+        let on_columns = |columns: &str| {
+            let output = ringtide().env("COLUMNS", columns).args(words).output().expect("the binary starts");
+            assert_eq!(output.status.code(), Some(0));
+            String::from_utf8(output.stdout).expect("UTF-8")
+        };
+        let help = on_columns("80");
+        assert!(help.contains("Usage: ringtide"), "{help}");
+        for line in help.lines() {
             assert!(line.chars().count() <= 80, "{line}");
         }
+        // No line had to be broken for that.
+        assert_eq!(help, on_columns("1000"));
     }
     let version = run(&["--version"]);
     assert_eq!(version.status.code(), Some(0));
@@ -122,6 +127,9 @@ fn a_value_that_cannot_be_used_is_named_with_its_flag() {
         (&["--threshold", "p99<10"], &["--threshold", "`10` has no unit"]),
         (&["--threshold", "p101<1s"], &["--threshold", "`p101`"]),
         (&["-H", "Accept"], &["--header", "`Accept` has no `:`"]),
+        (&["-H", "Host: a b"], &["--header (-H): `a b` is not a valid Host"]),
+        (&["-R", "5:"], &["--rate", "`5:`", "write for example 1k:20k"]),
+        (&["-R", "1", "--spin", "on"], &["--spin", "`on` is neither auto nor off nor a time"]),
         (&["-X", "get"], &["--method", "write GET"]),
         (&["--driver", "epoll"], &["--driver", "auto, io_uring or fallback"]),
         (&["--format", "csv"], &["--format", "text, json"]),
@@ -167,6 +175,9 @@ fn what_is_not_built_is_not_accepted() {
         // The only advice is to read the help.
         assert_eq!(String::from_utf8_lossy(&run(&words).stderr).lines().count(), 3);
     }
+    // What resembles no flag is not taken for a value.
+    let output = run(&["run", "http://127.0.0.1:1/", "--foo"]);
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("-- --foo"), "{output:?}");
     // A misspelt flag still gets a suggestion.
     refused(&["run", "http://127.0.0.1:1/", "--conections", "1"], &["--conections", "'--connections'"]);
     refused(&["find", "http://127.0.0.1:1/"], &["find"]);

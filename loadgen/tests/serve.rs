@@ -137,7 +137,21 @@ fn an_echo_has_the_body_and_its_type() {
 fn flaky_requests_fail_as_often_as_asked_for_and_the_seed_decides_which() {
     let outcomes = || {
         let running = Running::start(&ServeOptions { seed: 7, ..one_thread() });
-        let outcomes: Vec<_> = (0..100).map(|_| flaky_outcome(&running)).collect();
+        let ask = |number| {
+            let mut stream = running.connect();
+            stream.write_all(request("GET", "/flaky?p=0.5", "").as_bytes()).unwrap();
+            // The order in which requests arrive decides what becomes of them.
+            while running.handle().requests().received == number {
+                std::thread::yield_now();
+            }
+            stream
+        };
+        let asked: Vec<_> = (0..100).map(ask).collect();
+        // The server gives up a stalled request when its client seems to be gone.
+        for stream in &asked {
+            stream.shutdown(Shutdown::Write).unwrap();
+        }
+        let outcomes: Vec<_> = asked.into_iter().map(flaky_outcome).collect();
         let count = |wanted| outcomes.iter().filter(|outcome| **outcome == wanted).count() as u64;
         let answered = count("fine") + count("error");
         assert_eq!(running.end(), Requests { received: 100, answered });
@@ -148,16 +162,7 @@ fn flaky_requests_fail_as_often_as_asked_for_and_the_seed_decides_which() {
     assert_eq!(outcomes(), outcomes());
 }
 
-fn flaky_outcome(running: &Running) -> &'static str {
-    let mut stream = running.connect();
-    let before = running.handle().requests().received;
-    stream.write_all(request("GET", "/flaky?p=0.5", "").as_bytes()).unwrap();
-    // If the server responds at all, it does so as soon as it receives the request.
-    while running.handle().requests().received == before {
-        std::thread::yield_now();
-    }
-    // The server gives up a stalled request when its client is gone.
-    stream.shutdown(Shutdown::Write).unwrap();
+fn flaky_outcome(mut stream: TcpStream) -> &'static str {
     let mut response = Vec::new();
     stream.read_to_end(&mut response).unwrap();
     match response.get(..12) {
@@ -165,6 +170,28 @@ fn flaky_outcome(running: &Running) -> &'static str {
         Some(b"HTTP/1.1 500") => "error",
         Some(_) => "fine",
     }
+}
+
+#[test]
+fn a_client_that_closes_its_sending_half_is_answered_for_a_second() {
+    let running = Running::start(&one_thread());
+    let ask = |target: &str| {
+        let mut stream = running.connect();
+        stream.write_all(request("GET", target, "").as_bytes()).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut response = Vec::new();
+        stream.read_to_end(&mut response).unwrap();
+        response
+    };
+    for target in ["/", "/headers", "/delay/5", "/delay/200", "/stream/1000", "/bytes/3000000"] {
+        for _ in 0..5 {
+            assert!(ask(target).starts_with(b"HTTP/1.1 200 OK\r\n"), "{target}");
+        }
+    }
+    // The client may be gone, so the request ends long before its time.
+    let started = Instant::now();
+    assert_eq!(ask("/delay/60000"), b"");
+    assert!((Duration::from_secs(1)..Duration::from_secs(20)).contains(&started.elapsed()));
 }
 
 #[test]

@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "a buffer pool is whole when a driver takes it")]
+    #[should_panic(expected = "no buffer may be lent out when a driver claims the pool")]
     fn a_pool_that_has_lent_is_not_claimed() {
         let pool = BufferPool::with_sizes(2, 64);
         // SAFETY: no byte of the buffer is shown, and nothing else uses it.

@@ -282,9 +282,11 @@ pub trait Driver {
     /// A foreign descriptor stays open. Does nothing if the handle is stale or closing already.
     ///
     /// The driver does not take back a send that is under way. The bytes that the socket has room for go out before the
-    /// end of the stream, and the rest is dropped. The end of the stream goes to the peer before this call returns, or
-    /// in the next turn if a send is under way. With io_uring it also goes in the next turn if the socket was
-    /// [adopted](Driver::adopt) and an operation is in flight.
+    /// end of the stream, and the rest is dropped. If received bytes are unread, the connection is reset, as by close(2).
+    ///
+    /// The peer learns of the end before this call returns, or in the next turn if a send is under way. With io_uring it
+    /// is also the next turn if received bytes are unread, or if the socket was [adopted](Driver::adopt) and an operation
+    /// is in flight.
     ///
     /// The cost of closing does not depend on how many handles are open.
     fn close(&mut self, handle: Handle);

@@ -58,6 +58,13 @@ pub fn is_at_end(socket: BorrowedFd<'_>) -> bool {
     }
 }
 
+/// Returns whether bytes have arrived that no receive has taken.
+pub fn has_unread(socket: BorrowedFd<'_>) -> bool {
+    let mut byte = [MaybeUninit::uninit()];
+    let peeked = SockRef::from(&socket).recv_with_flags(&mut byte, libc::MSG_PEEK | libc::MSG_DONTWAIT);
+    peeked.is_ok_and(|count| count > 0)
+}
+
 fn protocol(address: &Address) -> Option<Protocol> {
     match address {
         Address::Tcp(_) => Some(Protocol::TCP),

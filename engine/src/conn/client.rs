@@ -369,6 +369,17 @@ impl Connection {
         self.received_size == 0 && self.in_flight.is_empty() && self.stream.has_unread()
     }
 
+    /// Returns whether bytes have arrived that no request asked for: before the first request, or behind the last
+    /// response.
+    ///
+    /// Such a connection is not [reusable](Self::is_reusable), as these bytes could be taken for the response to the next
+    /// request. What follows a switch to another protocol (101) does not count.
+    pub fn has_unexpected_bytes(&self) -> bool {
+        self.in_flight.is_empty()
+            && (self.unread_size() > 0 || self.stream.has_unread())
+            && !matches!(self.last, Some(LastResponse::SwitchedProtocols))
+    }
+
     /// Returns whether another request may be started, as far as is known without asking the peer.
     ///
     /// It is false if either side announced that it will close, if the peer has closed, or if the peer sent something
@@ -418,15 +429,6 @@ impl Connection {
     /// As for getpeername(2).
     pub fn peer_address(&self) -> io::Result<Address> {
         self.stream.peer_address()
-    }
-
-    /// Watches the peer while the connection is idle, so that [`is_reusable`](Self::is_reusable) is up to date.
-    ///
-    /// After the first response the connection does so in any case.
-    pub fn watch(&mut self) {
-        if self.stream.watch().is_err() {
-            self.reusable = false;
-        }
     }
 
     /// Returns whether any byte of a response to the request in flight has arrived.
@@ -920,6 +922,43 @@ mod tests {
             disturb(&mut connection);
             poll_fn(|context| connection.poll_exchange(context)).await
         })
+    }
+
+    /// Whether bytes that no request asked for are known when a connection is no longer reusable: after a response that
+    /// came as `sent`, and `late` behind it. Then the peer closes if it `closes`.
+    fn unexpected_bytes(sent: &[u8], late: &[u8], closes: bool) -> bool {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        Worker::new(&WorkerOptions::default()).unwrap().block_on(async {
+            let stream = Stream::adopt(OwnedFd::from(ours)).unwrap();
+            let mut connection = Connection::new(stream, &ConnectionOptions::default());
+            let request = http::Request::get("http://h/")
+                .header("connection", "upgrade")
+                .header("upgrade", "x")
+                .body(bytes::Bytes::new())
+                .unwrap();
+            connection.start(&PreparedRequest::new(&request).unwrap()).unwrap();
+            assert!(!connection.has_unexpected_bytes());
+            theirs.write_all(sent).unwrap();
+            poll_fn(|context| connection.poll_exchange(context)).await.unwrap();
+            theirs.write_all(late).unwrap();
+            if closes {
+                drop(theirs);
+            }
+            while connection.is_reusable() {
+                crate::runtime::yield_now().await;
+            }
+            connection.has_unexpected_bytes()
+        })
+    }
+
+    #[test]
+    fn bytes_that_no_request_asked_for_are_known() {
+        let ok = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+        assert!(unexpected_bytes(&[&ok[..], b"x"].concat(), b"", false), "in one piece");
+        assert!(unexpected_bytes(ok, ok, false), "later");
+        assert!(!unexpected_bytes(ok, b"", true), "the peer has closed");
+        let switched = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nx";
+        assert!(!unexpected_bytes(switched, b"", false), "another protocol");
     }
 
     /// Better no answer than one that nobody gave.

@@ -105,13 +105,6 @@ pub(crate) struct Fault {
     pub(crate) error: h1::Error,
 }
 
-impl Fault {
-    /// Returns whether the peer ended the stream in the middle of the request.
-    pub(crate) fn is_incomplete(self) -> bool {
-        matches!(self.error, h1::Error::Incomplete(_))
-    }
-}
-
 /// What a connection waits for while it is polled for the next request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waiting {

@@ -114,11 +114,6 @@ impl Wire {
         self.stream.borrow_mut().poll_ended(context)
     }
 
-    /// Returns whether the peer is known to have sent its last byte. Unread data does not matter.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.stream.borrow().has_ended()
-    }
-
     /// Returns whether the peer has sent unread data or its last byte, or the connection has failed.
     pub(super) fn has_news(&self) -> bool {
         self.stream.borrow().has_news()

@@ -180,7 +180,6 @@ impl Acquired {
     pub(crate) fn give_back(self) {
         let Self { pooled, permit } = self;
         let (Some(mut pooled), Some(shared)) = (pooled, permit.shared.upgrade()) else { return };
-        pooled.connection.watch();
         if !pooled.connection.is_reusable() {
             return;
         }

@@ -11,7 +11,8 @@
 //! 3. The event `NeedMore` means that the codec needs more bytes. The caller keeps the bytes that were not consumed and
 //!    passes them again, followed by the new ones. They are the beginning of a head or a trailer section, so
 //!    [`h1::Limits`] bounds them. The codec remembers how far it has scanned, so its work stays linear even if the peer
-//!    sends single bytes. It reports an invalid head as soon as the invalid byte arrives.
+//!    sends single bytes. It reports a byte that is not allowed at its place in a head as soon as that byte arrives, and
+//!    an invalid value, such as that of `Host`, when the head is complete.
 //! 4. A head is validated once. [`h1::ResponseHead`] and [`h1::RequestHead`] are views of its bytes. They can be
 //!    rebuilt from these bytes and a small `Copy` value, without parsing.
 //! 5. To send, [`h1::encode_request_head`] and similar functions append to a buffer. They reject input that a peer

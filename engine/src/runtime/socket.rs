@@ -125,11 +125,6 @@ impl Socket {
         })
     }
 
-    /// Returns whether the peer is known to have sent its last byte, even if bytes are still unread.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.with(|state| state.receiving == Receiving::Eof)
-    }
-
     /// Starts to receive if necessary, so that the end of the stream is noticed without a reader.
     pub(crate) fn watch(&mut self) -> io::Result<()> {
         self.with(|state| if state.receiving == Receiving::Idle { self.receive(state) } else { Ok(()) })

@@ -38,7 +38,7 @@ pub(super) struct Service<H> {
     idle_timeout_ns: u64,
     stall_timeout_ns: u64,
     request_timeout_ns: u64,
-    half_close: bool,
+    half_close_timeout_ns: u64,
     on_error: Option<FailureHook>,
 }
 
@@ -52,7 +52,7 @@ impl<H> Service<H> {
             idle_timeout_ns: nanoseconds(options.idle_timeout),
             stall_timeout_ns: nanoseconds(options.stall_timeout),
             request_timeout_ns: options.request_timeout.map_or(u64::MAX, nanoseconds),
-            half_close: options.half_close,
+            half_close_timeout_ns: options.half_close_timeout.map_or(u64::MAX, nanoseconds),
             on_error: options.on_error.clone(),
         }
     }
@@ -70,14 +70,10 @@ impl<H> Service<H> {
         connection.fail(status, reason);
     }
 
-    /// Responds to a request that could not be read, and reports the failure. Does neither if a client that ended its
-    /// sending half counts as gone.
+    /// Responds to a request that could not be read, and reports the failure.
     #[cold]
     fn refuse(&self, connection: &mut ServerConnection) {
         let Some(fault) = connection.fault() else { return };
-        if fault.is_incomplete() && !self.half_close {
-            return connection.finish();
-        }
         self.fail(connection, fault.status, &fault.error.to_string());
     }
 }
@@ -141,10 +137,6 @@ pub(super) async fn serve_connection<H, E>(
         if connection.exchange().head().bytes().starts_with(b"CONNECT ") {
             service.fail(&mut connection, StatusCode::NOT_IMPLEMENTED, "this server is not a proxy");
             break;
-        }
-        // As with a handler that waits: queued responses are not sent either.
-        if !service.half_close && wire.has_ended() {
-            return;
         }
         let held_size = connection.held_size();
         let outcome = {
@@ -332,11 +324,13 @@ struct Supervision {
     begun_ns: Option<u64>,
     /// Since when the handler has been waiting for the peer.
     stalled_ns: Option<u64>,
+    /// Since when the handler has been waiting for something else, after the peer has closed its sending half.
+    ended_ns: Option<u64>,
 }
 
 impl Supervision {
     fn new(held_size: usize) -> Self {
-        Self { held_size, begun_ns: None, stalled_ns: None }
+        Self { held_size, begun_ns: None, stalled_ns: None, ended_ns: None }
     }
 
     fn check<H, E>(
@@ -357,14 +351,20 @@ impl Supervision {
             return Poll::Ready(Outcome::Gone);
         }
         let progress = wire.progress();
+        let now_ns = wire.turn_time_ns();
         match wire.poll_ended(context) {
             // A client that closed the connection and one that only ended its sending half look the same until the
-            // server sends something.
-            Poll::Ready(Ok(())) if service.half_close => {}
-            Poll::Ready(_) => return Poll::Ready(Outcome::Gone),
-            Poll::Pending => {}
+            // server sends something. While it does, `stall_timeout` applies.
+            Poll::Ready(Ok(())) if progress.waits => self.ended_ns = None,
+            Poll::Ready(Ok(())) if progress.moved || self.ended_ns.is_none() => self.ended_ns = Some(now_ns),
+            Poll::Ready(Ok(())) | Poll::Pending => {}
+            Poll::Ready(Err(_)) => return Poll::Ready(Outcome::Gone),
         }
-        let now_ns = wire.turn_time_ns();
+        let gone_ns =
+            self.ended_ns.map_or(u64::MAX, |ended_ns| ended_ns.saturating_add(service.half_close_timeout_ns));
+        if now_ns >= gone_ns {
+            return Poll::Ready(Outcome::Gone);
+        }
         let begun_ns = *self.begun_ns.get_or_insert(now_ns);
         if !progress.waits {
             self.stalled_ns = None;
@@ -378,7 +378,7 @@ impl Supervision {
             (true, true) => u64::MAX,
             _ => begun_ns.saturating_add(service.request_timeout_ns),
         };
-        if poll_deadline(timer, stall_ns.min(request_ns), now_ns, context).is_pending() {
+        if poll_deadline(timer, stall_ns.min(request_ns).min(gone_ns), now_ns, context).is_pending() {
             return Poll::Pending;
         }
         Poll::Ready(Outcome::TooLate(if progress.received {

@@ -7,7 +7,8 @@
 //! A handler is an async function that takes an [`Exchange`] and returns [`Answered`]. It runs on one thread, so it
 //! needs no locks and need not be `Send`. Its future is not boxed: it is part of the connection's task. If the
 //! connection fails before the response has begun, the server drops the future. A client that has only closed its
-//! sending half still gets its response; see [`ServiceOptions::half_close`].
+//! sending half still gets its response, by default with no time limit of its own; see
+//! [`ServiceOptions::half_close_timeout`].
 //!
 //! ```
 //! use ringtide::http::StatusCode;

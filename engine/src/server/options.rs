@@ -45,18 +45,18 @@ pub struct ServiceOptions {
     pub request_timeout: Option<Duration>,
     /// How long requests in flight may take to finish after a shutdown has begun. 30 s by default.
     pub shutdown_timeout: Duration,
-    /// Whether a client that has closed its sending half still gets its responses. True by default.
+    /// How long a handler may wait after the client has closed its sending half. `None`, the default, means no limit.
     ///
-    /// With `true`, the server responds to every request that it received, and does not drop the handler, no matter how
-    /// long the handler takes. TCP does not distinguish a client that has closed its sending half from one that has
-    /// closed the whole connection. In the latter case handlers run to their end, or until `request_timeout`, and the
-    /// responses are lost.
+    /// TCP does not distinguish a client that has closed its sending half, and waits for its responses, from one that
+    /// has closed the whole connection. With `None`, the server serves both: it does not drop the handler, no matter how
+    /// long that takes (up to `request_timeout`), and a client that is gone does not get the response.
     ///
-    /// With `false`, the server treats a closed sending half as a closed connection. It drops handlers that are waiting
-    /// and sends nothing more, so requests that the client sent just before may get no response.
+    /// With a limit, the server drops a handler that has waited for that long without sending anything, and closes the
+    /// connection. Waiting until the client receives more does not count: `stall_timeout` limits that. A response that
+    /// needs no waiting is sent whatever the limit is, 0 included.
     ///
     /// A connection reset ends handlers in either case.
-    pub half_close: bool,
+    pub half_close_timeout: Option<Duration>,
     /// The failure hook, set with [`on_error`](Self::on_error()).
     pub(super) on_error: Option<FailureHook>,
 }
@@ -71,7 +71,7 @@ impl Default for ServiceOptions {
             stall_timeout: Duration::from_secs(30),
             request_timeout: Some(Duration::from_mins(5)),
             shutdown_timeout: Duration::from_secs(30),
-            half_close: true,
+            half_close_timeout: None,
             on_error: None,
         }
     }
@@ -121,10 +121,10 @@ impl ServiceOptions {
         Self { shutdown_timeout, ..self }
     }
 
-    /// Sets whether a client that has closed its sending half still gets its responses.
+    /// Sets how long a handler may wait after the client has closed its sending half; `None` means no limit.
     #[must_use]
-    pub fn half_close(self, half_close: bool) -> Self {
-        Self { half_close, ..self }
+    pub fn half_close_timeout(self, half_close_timeout: impl Into<Option<Duration>>) -> Self {
+        Self { half_close_timeout: half_close_timeout.into(), ..self }
     }
 
     /// Sets a function that the server calls for each [`Failure`]: handler errors and panics, refused requests, reached

@@ -280,11 +280,6 @@ impl Stream {
         self.socket.has_news()
     }
 
-    /// Returns whether the peer is known to have sent its last byte, even if bytes are still unread.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.socket.has_ended()
-    }
-
     /// Closes the stream after the peer has closed it, after one second, or when more than `count_max` streams of this
     /// worker wait for that.
     pub(crate) fn close_after_peer(self, count_max: usize) {

@@ -620,3 +620,32 @@ fn behind_the_answer_to_connect_is_no_http() {
         assert!(!connection.is_reusable());
     });
 }
+
+#[test]
+fn a_request_behind_one_that_is_answered_before_it_is_sent_whole_has_its_own_answer() {
+    let sim = Sim::new(SimOptions { socket_buffer_size: 10_000, ..SimOptions::default() });
+    Worker::simulated(sim).unwrap().block_on(async {
+        let mut listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
+        let stream = Stream::connect(&listener.local_address().unwrap()).await.unwrap();
+        let mut connection = Connection::new(stream, &ConnectionOptions::default().pipelining(true));
+        let mut peer = listener.accept().await.unwrap();
+        connection.start(&streamed(None)).unwrap();
+        begin(connection.send_data(Bytes::from(vec![b'x'; BODY_SIZE]))).await;
+        begin(connection.send_data(Bytes::from_static(b"more"))).await;
+        begin(connection.finish_body()).await;
+        connection.start(&get(&[])).unwrap();
+        peer.send(OK).await.unwrap();
+        assert_eq!(connection.response().await.unwrap().body(9).await.unwrap().unwrap(), b"ok");
+        assert_eq!(connection.in_flight_sent_ns().collect::<Vec<_>>(), [None]);
+        let peer = runtime::spawn(async move {
+            let read = read_all(&mut peer).await;
+            peer.send(OK).await.unwrap();
+            (read, peer)
+        });
+        assert_eq!(connection.response().await.unwrap().body(9).await.unwrap().unwrap(), b"ok");
+        let (read, _peer) = peer.await.unwrap();
+        let end = [&b"\r\n4\r\nmore\r\n0\r\n\r\n"[..], get(&[]).bytes()].concat();
+        assert!(read.ends_with(&end), "{}", read[read.len() - 100..].escape_ascii());
+        assert!(connection.is_reusable());
+    });
+}

@@ -175,7 +175,7 @@ fn check(side: Side<'_>, stream: &[u8]) {
     }
 }
 
-/// An invalid head is refused as soon as its invalid byte arrives.
+/// A byte that is not allowed at its place is refused as soon as it arrives.
 #[test]
 fn a_bad_head_is_refused_at_its_bad_byte() {
     let responses: &[&[u8]] = &[

@@ -292,27 +292,27 @@ fn a_peer_that_reads_its_last_answer_slowly_gets_all_of_it() {
     });
 }
 
-/// Where a peer that has ended its half is taken for gone, nothing is done for it.
+/// It is not known to be gone, and an answer that needs no waiting costs nothing.
 #[test]
-fn a_request_whose_peer_has_ended_is_not_handled_where_it_is_taken_for_gone() {
-    for half_close in [true, false] {
+fn a_request_whose_peer_has_ended_its_half_is_handled_whatever_the_limit() {
+    for limit in [None, Some(Duration::ZERO)] {
         Worker::simulated(Sim::new(SimOptions::default())).unwrap().block_on(async {
             let listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
             let mut peer = Stream::connect(&listener.local_address().unwrap()).await.unwrap();
             peer.send(GET).await.unwrap();
             peer.shutdown().unwrap();
             settle().await;
-            let options = ServiceOptions::default().half_close(half_close);
+            let options = ServiceOptions::default().half_close_timeout(limit);
             let server = serve(listener, options, Shutdown::new(), async |exchange: Exchange<'_>| {
                 exchange.respond(StatusCode::OK, &[], "hello")
             });
             runtime::spawn(server);
-            assert_eq!(read_all(&mut peer).await.0.ends_with("hello"), half_close);
+            assert!(read_all(&mut peer).await.0.ends_with("hello"));
         });
     }
 }
 
-/// What limits the time of a head is none of the time that a peer has to take its answers.
+/// The time limit of a head does not run while the peer takes its responses.
 #[test]
 fn a_peer_that_takes_its_answers_slowly_is_not_one_whose_head_is_late() {
     let sim = Sim::new(SimOptions { socket_buffer_size: 10_000, ..SimOptions::default() });
@@ -329,5 +329,34 @@ fn a_peer_that_takes_its_answers_slowly_is_not_one_whose_head_is_late() {
         let (answers, _) = read_all(&mut peer).await;
         assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 3);
         assert_eq!(answers.matches('x').count(), 300_000);
+    });
+}
+
+/// A client that reads slowly is not gone.
+#[test]
+fn a_peer_that_has_ended_its_half_and_reads_slowly_gets_all_of_it() {
+    let small = SimOptions { socket_buffer_size: 10_000, ..SimOptions::default() };
+    Worker::simulated(Sim::new(small)).unwrap().block_on(async {
+        let listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
+        let mut peer = Stream::connect(&listener.local_address().unwrap()).await.unwrap();
+        peer.send(GET).await.unwrap();
+        peer.shutdown().unwrap();
+        let options = ServiceOptions::default().half_close_timeout(Duration::from_secs(1));
+        let server = serve(listener, options, Shutdown::new(), async |exchange: Exchange<'_>| {
+            let mut responder = exchange.stream(StatusCode::OK, &[], Some(1_000_000))?;
+            for _ in 0..10 {
+                responder.send("x".repeat(100_000)).await?;
+            }
+            responder.finish()
+        });
+        runtime::spawn(server);
+        let mut received = 0;
+        while let Some(piece) = peer.receive().await.unwrap() {
+            received += piece.len();
+            drop(piece);
+            // So that a single piece of the response takes longer than the limit.
+            runtime::sleep(Duration::from_millis(300)).await;
+        }
+        assert!(received > 1_000_000, "{received}");
     });
 }

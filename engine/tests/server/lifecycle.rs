@@ -25,10 +25,11 @@ fn in_flight(running: &Running) -> Peer {
 
 #[test]
 fn a_handler_whose_client_goes_away_is_dropped() {
-    // A close looks like the end of one half, so it drops the handler only without `half_close`. A reset always does.
-    for (lingers, half_close) in [(None, false), (Some(Duration::ZERO), false), (Some(Duration::ZERO), true)]
-    {
-        let running = Running::with(ServiceOptions::default().half_close(half_close));
+    // A close looks like the end of one half, so it drops the handler only after the time limit for that. A reset always
+    // drops it at once.
+    let (reset, limit) = (Some(Duration::ZERO), Some(Duration::from_millis(20)));
+    for (lingers, limit) in [(None, limit), (reset, limit), (reset, None)] {
+        let running = Running::with(ServiceOptions::default().half_close_timeout(limit));
         let mut peer = running.peer();
         peer.send(format!("{GET}GET /wait HTTP/1.1\r\nHost: h\r\n\r\n"));
         assert_eq!(peer.response().status, 200);

@@ -72,8 +72,9 @@ fn a_panic_in_the_call_or_the_drop_of_a_handler_is_told() {
         tell.send((request, kind, failure.status.map(|status| status.as_u16()))).unwrap();
     });
     let any_port = "127.0.0.1:0".parse().unwrap();
-    let options =
-        ServerOptions::default().workers(1).service(service.half_close(false).request_timeout(SHORT));
+    let options = ServerOptions::default()
+        .workers(1)
+        .service(service.half_close_timeout(Duration::ZERO).request_timeout(SHORT));
     let server = Server::start(&[any_port], &options, handle).unwrap();
     for (target, status, stays, (text, told_status)) in cases {
         let mut peer = Peer::connect(&server.addresses()[0]);

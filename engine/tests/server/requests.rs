@@ -218,27 +218,44 @@ fn a_client_that_closes_its_sending_half_gets_a_late_response() {
 }
 
 #[test]
-fn without_half_close_a_closed_sending_half_ends_the_connection() {
-    let running = Running::with(ServiceOptions::default().half_close(false));
-    for target in ["/later", "/wait", "/begin-and-wait"] {
-        let mut peer = running.peer();
-        peer.send(format!("{GET}GET {target} HTTP/1.1\r\nHost: h\r\n\r\n{GET}"));
-        // The client's end arrives while the second handler waits.
-        assert_eq!(peer.response().status, 200);
-        if target == "/begin-and-wait" {
-            assert_eq!(peer.head().0, 200);
+fn a_client_that_closes_its_sending_half_is_waited_for_as_long_as_the_limit_says() {
+    let zero = ServiceOptions::default().half_close_timeout(Duration::ZERO);
+    let running = Running::with(zero.clone().half_close_timeout(Duration::from_millis(50)));
+    let running_zero = Running::with(zero);
+    for running in [&running, &running_zero] {
+        for target in ["/wait", "/begin-and-wait"] {
+            let mut peer = running.peer();
+            peer.send(format!("{GET}GET {target} HTTP/1.1\r\nHost: h\r\n\r\n{GET}"));
+            // The client's end arrives while the second handler waits.
+            assert_eq!(peer.response().status, 200);
+            if target == "/begin-and-wait" {
+                assert_eq!(peer.head().0, 200);
+            }
+            peer.finish();
+            let rest = peer.rest();
+            assert!(!rest.windows(4).any(|window| window == b"HTTP"), "{}", rest.escape_ascii());
+            assert!(!rest.ends_with(b"0\r\n\r\n"), "{}", rest.escape_ascii());
         }
-        peer.finish();
-        let rest = peer.rest();
-        assert!(!rest.windows(4).any(|window| window == b"HTTP"), "{}", rest.escape_ascii());
-        assert!(!rest.ends_with(b"0\r\n\r\n"), "{}", rest.escape_ascii());
+        let dropped = running.dropped.recv_timeout(Duration::from_secs(20));
+        assert!(dropped.is_ok(), "the handler of /wait");
+        // What needs no waiting is sent in any case.
+        for (request, statuses) in [(GET.repeat(2), vec![200; 2]), (format!("{GET}GET / HT"), vec![200, 400])]
+        {
+            let mut peer = running.peer();
+            peer.send(request);
+            peer.finish();
+            for status in statuses {
+                assert_eq!(peer.response().status, status);
+            }
+            peer.expect_end();
+        }
     }
-    let dropped = running.dropped.recv_timeout(Duration::from_secs(20));
-    assert!(dropped.is_ok(), "the handler of /wait");
-    // An incomplete request gets no response either.
+    // Here the client is waited for long enough.
+    let running = Running::with(ServiceOptions::default().half_close_timeout(Duration::from_secs(20)));
     let mut peer = running.peer();
-    peer.send("GET / HT");
+    peer.send("GET /later HTTP/1.1\r\nHost: h\r\n\r\n");
     peer.finish();
+    assert_eq!(peer.response().text(), "later\n");
     peer.expect_end();
 }
 
@@ -300,13 +317,5 @@ fn a_connection_without_a_request_ends_quietly() {
     let running = Running::start();
     let mut peer = running.peer();
     peer.finish();
-    peer.expect_end();
-}
-
-#[test]
-fn a_wrong_request_is_refused_also_where_half_closed_clients_are_taken_for_gone() {
-    let running = Running::with(ServiceOptions::default().half_close(false));
-    let mut peer = running.peer();
-    assert_eq!(peer.ask("GET / HTTP/1.1\r\n\r\n").status, 400);
     peer.expect_end();
 }

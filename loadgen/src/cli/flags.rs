@@ -18,22 +18,25 @@ const AFTER_HELP: &str = "Numbers: 500, 10k, 1.5M, 1G. Times: 250ms, 10s, 1m30s 
 Thresholds compare (<, <=, >, >=) one of these with a limit:
   p50, p99.9, ...  response time at any percentile; also min, mean and max
   success          share of the requests due that got a status below 400
-  errors           failed requests, as a number or a share: the connection
-                   failed, or no complete response came in time. A status such as
-                   500 is not an error, nor is a request cut off by the end.
+  errors           failed requests, as a number or a share (errors<0.1%): the
+                   connection failed, or no complete response came in time.
+                   No error: a status such as 500, or a request that the end of
+                   the run cut off
   rps              completed requests per second
-Gate success along with any percentile: failing can be fast, too.
+Add a success threshold to every percentile: failing can be fast, too.
 
---max-errors counts failed requests as errors does, and judges a share once 100
-requests have ended. The verdict says whether the figures are the server's, or
-the generator was the bottleneck.
+--max-errors counts what `errors` counts. It judges a share once 100 requests
+have ended.
+
+The verdict says whether the figures are the server's. If not, the generator
+was the bottleneck.
 
 Examples:
   Measure what the server can take, for 10 seconds:
     ringtide run http://127.0.0.1:8080/ -c 64 -d 10s
   Send 1,000 requests per second, evenly spaced:
     ringtide run http://127.0.0.1:8080/ -R 1k
-  Ramp up as a gate in CI, and give up if 5 % of the requests fail:
+  Ramp up in CI, and give up if 5 % of the requests fail:
     ringtide run http://127.0.0.1:8080/ -R 1k:20k -d 1m --max-errors 5% \\
       --threshold 'p99<10ms' --threshold 'success>99.9%'
   Post a file:
@@ -43,8 +46,9 @@ Exit codes:
   0    done, and every threshold held
   1    could not run
   2    usage error
-  3    a threshold was missed, or --max-errors reached
-  4    the verdict is not \"valid\", with --require-valid
+  3    a threshold was missed, or --max-errors was reached
+  4    --require-valid was given and the verdict is not \"valid\", whether or not
+       a threshold was missed
   130  interrupted; the report is still written";
 
 /// The flags of `run`.
@@ -63,7 +67,7 @@ pub struct RunArgs {
     /// Measure for this long [default: 10s]
     #[arg(short, long, visible_short_alias = 'z', value_name = "T", value_parser = parse_positive_time_ns, help_heading = "Load")]
     pub duration: Option<u64>,
-    /// Stop after N requests, or after -d if that is sooner
+    /// Stop after N requests, or after -d if sooner
     #[arg(short = 'n', long, value_name = "N", value_parser = parse_positive_count, help_heading = "Load")]
     pub requests: Option<u64>,
     /// Give up after N failed requests, or a share (5%)
@@ -72,27 +76,27 @@ pub struct RunArgs {
     /// Run this long before measuring [default: 0s]
     #[arg(long, value_name = "T", value_parser = parse_time_ns, help_heading = "Load")]
     pub warmup: Option<u64>,
-    /// Pipelined requests per connection, up to 1024 [default: 1]
+    /// Pipelined requests per connection [default: 1]
     #[arg(short, long, value_name = "N", value_parser = parse::parallel, help_heading = "Load")]
     pub parallel: Option<usize>,
     /// Open a new connection for every request
     #[arg(long, help_heading = "Load")]
     pub no_keepalive: bool,
 
-    /// Send N requests per second, in all; N:M ramps
+    /// Send N requests/s in all; N:M is a ramp
     #[arg(short = 'R', long, visible_short_alias = 'q', value_name = "N[:M]", value_parser = parse::rate, help_heading = "Fixed rate (open loop)")]
     pub rate: Option<RateArg>,
     /// Spacing: constant or poisson [default: constant]
     #[arg(long, value_name = "KIND", value_parser = parse::arrival, help_heading = "Fixed rate (open loop)")]
     pub arrival: Option<Arrival>,
-    /// Busy-wait before each send: auto, off or a time [default: auto]
+    /// Spin before a send: auto, off, T [default: auto]
     #[arg(long, value_name = "WHEN", value_parser = parse::spin, help_heading = "Fixed rate (open loop)")]
     pub spin: Option<Spin>,
     /// Open up to N while all are busy [default: as -c]
     #[arg(long, value_name = "N", value_parser = parse::count, help_heading = "Fixed rate (open loop)")]
     pub max_connections: Option<usize>,
 
-    /// Request method, also with -b [default: GET]
+    /// Method, also with -b [default: GET]
     #[arg(short, long, visible_short_alias = 'X', value_name = "METHOD", value_parser = parse::method, help_heading = "Request")]
     pub method: Option<String>,
     /// Add a header; repeatable
@@ -143,9 +147,9 @@ pub struct RunArgs {
     /// Pin each worker to one of these cores: 0-3,6
     #[arg(long, value_name = "LIST", value_parser = parse::cpus, help_heading = "Generator")]
     pub cpus: Option<CpuList>,
-    /// I/O driver: auto, io_uring or fallback [default: auto]
+    /// I/O driver: auto, io_uring, fallback [default: auto]
     // In `help`, as clippy would have marks around the name.
-    #[arg(long, value_name = "DRIVER", value_parser = parse::driver, help = "I/O driver: auto, io_uring or fallback [default: auto]", help_heading = "Generator")]
+    #[arg(long, value_name = "DRIVER", value_parser = parse::driver, help = "I/O driver: auto, io_uring, fallback [default: auto]", help_heading = "Generator")]
     pub driver: Option<DriverChoice>,
     /// Seed of all random choices [default: random]
     #[arg(long, value_name = "N", value_parser = parse::seed, help_heading = "Generator")]

@@ -87,7 +87,12 @@ impl Cli {
             if let Some(flag) = NOT_THERE_YET.into_iter().find(|flag| flag == typed) {
                 return UsageError::NotThereYet { flag };
             }
-            negative_value(typed, &words).unwrap_or_else(|| error.exit())
+            negative_value(typed, &words).unwrap_or_else(|| {
+                // Of a misspelt flag, clap says how to pass it as a value; none of the commands takes such values.
+                let mut error = error;
+                error.remove(ContextKind::Suggested);
+                error.exit()
+            })
         })
     }
 }
@@ -110,7 +115,7 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Start an HTTP server to test against
     Serve(ServeArgs),
-    /// Check on this machine that the engine meets its published targets
+    /// Check that the engine meets its published targets on this machine
     Targets(TargetsArgs),
 }
 

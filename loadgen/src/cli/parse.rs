@@ -87,6 +87,9 @@ pub(super) fn seed(text: &str) -> Result<u64, String> {
 pub(super) fn rate(text: &str) -> Result<RateArg, String> {
     let one = |text: &str| parse_rate(text).map_err(|error| error.to_string());
     let (start, end) = text.split_once(':').unwrap_or((text, text));
+    if text.len() > 1 && (start.is_empty() || end.is_empty()) {
+        return Err(format!("a ramp needs two rates, but `{text}` has one; write for example 1k:20k"));
+    }
     let (start, end) = (one(start)?, one(end)?);
     if start + end <= 0.0 {
         return Err(format!("`{text}` would never send a request"));
@@ -98,9 +101,10 @@ pub(super) fn spin(text: &str) -> Result<Spin, String> {
     match text {
         "auto" => Ok(Spin::Auto),
         "off" => Ok(Spin::Off),
-        _ => parse_positive_time_ns(text)
-            .map(|ns| Spin::For { ns })
-            .map_err(|error| format!("{error}, auto or off")),
+        _ if text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '.' | '-')) => {
+            parse_positive_time_ns(text).map(|ns| Spin::For { ns }).map_err(|error| error.to_string())
+        }
+        _ => Err(format!("`{text}` is neither auto nor off nor a time such as 80us")),
     }
 }
 
@@ -109,6 +113,9 @@ pub(super) fn cpus(text: &str) -> Result<CpuList, String> {
         Ok(number) if number <= CPU_MAX && !piece.starts_with('+') => Ok(number),
         _ => Err(format!("`{piece}` in `{text}` is not a core; write for example 0-3,6")),
     };
+    if text.is_empty() {
+        return Err("the value is empty; write for example 0-3,6".to_owned());
+    }
     let mut cpus = Vec::new();
     for piece in text.split(',') {
         let (first, last) = match piece.split_once('-') {
@@ -175,7 +182,7 @@ mod tests {
         assert_eq!(cpus("0-2,6"), Ok(CpuList(vec![0, 1, 2, 6])));
         assert_eq!(cpus("3"), Ok(CpuList(vec![3])));
         for (text, says) in [
-            ("", "`` in `` is not a core"),
+            ("", "the value is empty"),
             ("0,,1", "`` in `0,,1`"),
             ("a", "`a` in `a`"),
             ("3-1", "write 1-3"),
@@ -271,6 +278,7 @@ mod tests {
     fn a_spin_is_a_word_or_a_time() {
         assert_eq!(spin("auto"), Ok(Spin::Auto));
         assert_eq!(spin("80us"), Ok(Spin::For { ns: 80_000 }));
-        assert!(spin("on").expect_err("no such word").contains(", auto or off"));
+        assert!(spin("on").expect_err("no such word").contains("`on` is neither auto nor off nor a time"));
+        assert!(spin("5x").expect_err("no such unit").contains("`x` in `5x` is not a unit of time"));
     }
 }

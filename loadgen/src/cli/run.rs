@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use http::Method;
+use ringtide::PreparedRequest;
+
 use super::contradictions::{check_flags, check_numbers};
 use super::flags::RunArgs;
 use super::format::Format;
@@ -114,7 +117,14 @@ fn check_headers(plan: &Plan) -> Result<(), UsageError> {
                 why: "a connection for one request must say `close` (RFC 9112 §9.6)".to_owned(),
             });
         }
-        hosts += u32::from(header.name.eq_ignore_ascii_case("host"));
+        if header.name.eq_ignore_ascii_case("host") {
+            hosts += 1;
+            let field = (header.name.as_bytes(), header.value.as_bytes());
+            if PreparedRequest::from_parts(&Method::GET, "/", [field].into_iter(), Vec::new()).is_err() {
+                let problem = format!("`{}` is not a valid Host; write HOST or HOST:PORT", header.value);
+                return Err(UsageError::Value { flag: "--header (-H)", problem });
+            }
+        }
     }
     if hosts > 1 {
         let problem = "Host is given twice; a request has only one (RFC 9112 §3.2)".to_owned();
@@ -214,6 +224,20 @@ mod tests {
         let command = command(&["-b", "@/nonexistent/body.json"]).expect("nothing is wrong with the flags");
         assert_eq!(command.body, BodySource::File("/nonexistent/body.json".into()));
         assert!(command.plan.body.is_empty());
+    }
+
+    #[test]
+    fn a_host_must_be_one() {
+        for host in ["a b", "user@h", "h/x"] {
+            let error = command(&["-H", &format!("host: {host}")]).expect_err(host).to_string();
+            assert_eq!(
+                error,
+                format!("--header (-H): `{host}` is not a valid Host; write HOST or HOST:PORT")
+            );
+        }
+        for host in ["h", "h:80", "[::1]:80", ""] {
+            command(&["-H", &format!("Host: {host}")]).expect(host);
+        }
     }
 
     #[test]

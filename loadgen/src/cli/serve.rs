@@ -12,24 +12,28 @@ use crate::units::parse_positive_time_ns;
 const AFTER_HELP: &str = "Paths:
   /              12 bytes: hello world
   /bytes/N       N bytes
-  /stream/N      N pieces, chunked
+  /stream/N      N chunks of 12 bytes
   /delay/MS      a response after MS milliseconds
-  /status/CODE   an empty response with that status
+  /status/CODE   a response with that status
   /echo          the body of the request
   /headers       the headers of the request
-  /flaky?p=0.1   a tenth of the responses fail: status 500, closed, or none at all
+  /flaky?p=0.1   like /, but one request in ten fails: status 500, connection
+                 closed, or no response
+
+On port 0 it picks a free port and prints it. Clients that close their sending
+half get only responses that begin within 1 s.
 
 Example:
   ringtide serve --addr 127.0.0.1:8080 -t 1 --cpus 1
 
-Ctrl-C stops it.";
+Ctrl-C stops it; requests in flight have 1 s to end.";
 
 /// The flags of `serve`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct ServeArgs {
-    /// Listen on IP:PORT (port 0 picks a free one) or unix:PATH
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    /// Address: IP:PORT or unix:PATH [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", hide_default_value = true)]
     pub addr: Address,
     /// Worker threads [default: one per core]
     #[arg(short, long, value_name = "N", value_parser = parse::count)]
@@ -37,15 +41,15 @@ pub struct ServeArgs {
     /// Pin each worker to one of these cores: 0-3,6
     #[arg(long, value_name = "LIST", value_parser = parse::cpus)]
     pub cpus: Option<CpuList>,
-    /// Spin this long for each request, like a busy server
+    /// Keep the core busy this long for each request
     #[arg(long, value_name = "T", value_parser = parse_positive_time_ns)]
     pub burn: Option<u64>,
-    /// I/O driver: auto, io_uring or fallback [default: auto]
+    /// I/O driver: auto, io_uring, fallback [default: auto]
     // In `help`, as clippy would have marks around the name.
-    #[arg(long, value_name = "DRIVER", value_parser = parse::driver, help = "I/O driver: auto, io_uring or fallback [default: auto]")]
+    #[arg(long, value_name = "DRIVER", value_parser = parse::driver, help = "I/O driver: auto, io_uring, fallback [default: auto]")]
     pub driver: Option<DriverChoice>,
-    /// Seed of the choices of /flaky
-    #[arg(long, value_name = "N", value_parser = parse::seed, default_value_t = 0)]
+    /// Seed of the choices of /flaky [default: 0]
+    #[arg(long, value_name = "N", value_parser = parse::seed, default_value_t = 0, hide_default_value = true)]
     pub seed: u64,
     /// End when standard input ends, as a child process does
     #[arg(long, hide = true)]

@@ -11,7 +11,8 @@ use crate::units::parse_positive_time_ns;
 const DURATION_DEFAULT_NS: u64 = 3_000_000_000;
 
 /// What `targets --help` says after the flags.
-const AFTER_HELP: &str = "It measures against a server of its own and prints each goal beside the figure.
+const AFTER_HELP: &str = "It starts a server of its own, measures it over the loopback, and prints each
+target with the measured figure.
 
 Exit codes:
   0  every target was met
@@ -26,9 +27,9 @@ pub struct TargetsArgs {
     /// Measure each target for this long [default: 3s]
     #[arg(short, long, value_name = "T", value_parser = parse_positive_time_ns)]
     pub duration: Option<u64>,
-    /// I/O driver: auto, io_uring or fallback [default: auto]
+    /// I/O driver: auto, io_uring, fallback [default: auto]
     // In `help`, as clippy would have marks around the name.
-    #[arg(long, value_name = "DRIVER", value_parser = parse::driver, help = "I/O driver: auto, io_uring or fallback [default: auto]")]
+    #[arg(long, value_name = "DRIVER", value_parser = parse::driver, help = "I/O driver: auto, io_uring, fallback [default: auto]")]
     pub driver: Option<DriverChoice>,
     /// Format of the table [default: text]
     #[arg(long, value_enum, value_name = "text|json", hide_possible_values = true)]

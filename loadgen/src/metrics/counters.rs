@@ -16,9 +16,6 @@ pub struct Counters {
     pub failed: u64,
     /// Requests that were due and unanswered when the run ended.
     pub censored: u64,
-    /// Those of them that were sent and had waited no longer than the slowest answer took: nothing suggests that they
-    /// would have failed.
-    pub under_way: u64,
     /// When the last complete answer ended.
     pub last_done_ns: u64,
     /// Failed requests by kind, indexed by [`ErrorKind`].
@@ -36,6 +33,11 @@ pub struct Counters {
     /// Requests of the warm-up that timed out in the measured part or were unanswered at its end. They do not belong
     /// to it.
     pub warmup_unanswered: u64,
+    /// Failed requests that were pipelined behind the response with which the server announced the end of their
+    /// connection: it did not process them.
+    pub ruled_out: u64,
+    /// Connections that were closed because bytes followed a response.
+    pub unexpected_bytes: u64,
     /// How often the generator's own descriptors ran out.
     pub descriptors_ran_out: u64,
     /// How often the generator's own ports ran out.
@@ -49,7 +51,6 @@ impl Default for Counters {
             completed: 0,
             failed: 0,
             censored: 0,
-            under_way: 0,
             last_done_ns: 0,
             errors: [0; ErrorKind::ALL.len()],
             error_examples: Default::default(),
@@ -58,6 +59,8 @@ impl Default for Counters {
             bytes_sent: 0,
             connects: 0,
             warmup_unanswered: 0,
+            ruled_out: 0,
+            unexpected_bytes: 0,
             descriptors_ran_out: 0,
             ports_ran_out: 0,
         }
@@ -80,12 +83,13 @@ impl Counters {
         self.completed += other.completed;
         self.failed += other.failed;
         self.censored += other.censored;
-        self.under_way += other.under_way;
         self.last_done_ns = self.last_done_ns.max(other.last_done_ns);
         self.bytes_received += other.bytes_received;
         self.bytes_sent += other.bytes_sent;
         self.connects += other.connects;
         self.warmup_unanswered += other.warmup_unanswered;
+        self.ruled_out += other.ruled_out;
+        self.unexpected_bytes += other.unexpected_bytes;
         self.descriptors_ran_out += other.descriptors_ran_out;
         self.ports_ran_out += other.ports_ran_out;
         for (mine, others) in self.errors.iter_mut().zip(&other.errors) {

@@ -47,8 +47,9 @@ pub struct Unfinished {
 ///
 /// What enters which histogram:
 /// - completed requests enter all, with exact times;
-/// - requests that timed out or were cut off by the end enter `response` and `service` with the time waited, marked
-///   as cut short. So a server cannot improve its percentiles by not answering;
+/// - requests that timed out or were cut off by the end enter `response` with the time waited, marked as cut short,
+///   and so do those whose connect timed out. If they were sent, they enter `service` in the same way. So a server
+///   cannot improve its percentiles by not answering;
 /// - requests that failed otherwise (refused, reset, …) enter neither: they count as errors;
 /// - `queue_wait` covers the same requests as `response`; `schedule_lag`, the generator's own, covers all that were
 ///   sent.
@@ -69,11 +70,12 @@ pub struct Recorder {
     /// Waits for a connection, except those of 0.
     pub(super) queue_wait: Times,
     pub(super) queue_wait_none: u64,
-    /// The longest service time of an answer when the run ended.
-    slowest_ns: u64,
+    /// How long each request that the end cut off had waited since it was due. These waits are in `response` as well.
+    pub(super) cut_off: Histogram<u64>,
     pub(super) schedule_lag: Histogram<u64>,
     pub(super) dns: Histogram<u64>,
-    pub(super) connect: Histogram<u64>,
+    /// Attempts to connect. Cut short are those that timed out and those that the end cut off.
+    pub(super) connect: Times,
     /// Times to the first byte, except those in `service_one_piece`,
     pub(super) first_byte: Histogram<u64>,
     /// and from there to the last byte.
@@ -101,10 +103,10 @@ impl Recorder {
             service_connected: histogram(),
             queue_wait: Times::new(),
             queue_wait_none: 0,
-            slowest_ns: 0,
+            cut_off: histogram(),
             schedule_lag: histogram(),
             dns: histogram(),
-            connect: histogram(),
+            connect: Times::new(),
             first_byte: histogram(),
             transfer: histogram(),
             by_status: Keyed::new(StatusClass::ALL.len(), StatusClass::Successful as usize),
@@ -150,6 +152,25 @@ impl Recorder {
         self.unfinished(request, kind == ErrorKind::Timeout);
     }
 
+    /// A request failed because no connection was made for it within the connect timeout.
+    pub fn connect_timed_out(&mut self, request: Unfinished) {
+        self.counters.failed += 1;
+        self.counters.errors[ErrorKind::Connect as usize] += 1;
+        self.unfinished(request, true);
+    }
+
+    /// So many of the failed requests were pipelined behind a response with `Connection: close`.
+    #[cold]
+    pub fn ruled_out(&mut self, count: u64) {
+        self.counters.ruled_out += count;
+    }
+
+    /// A connection was closed because bytes followed a response.
+    #[cold]
+    pub fn unexpected_bytes(&mut self) {
+        self.counters.unexpected_bytes += 1;
+    }
+
     /// The message of an error of this kind. Only the first of each kind is kept.
     #[cold]
     pub fn error_said(&mut self, kind: ErrorKind, text: impl FnOnce() -> String) {
@@ -179,16 +200,13 @@ impl Recorder {
 
     /// The measured part, which began at `from_ns`, ends now. What is recorded after this was cut off by the end.
     pub fn ends(&mut self, from_ns: u64, now_ns: u64) {
-        self.slowest_ns =
-            self.service.exact.max().max(self.service_one_piece.max()).max(self.service_connected.max());
         self.half = self.course.nearest(u64::midpoint(from_ns, now_ns));
     }
 
     /// The run ended before a due request had an answer. It enters with the time waited.
     pub fn censored(&mut self, request: Unfinished) {
         self.counters.censored += 1;
-        let in_time = |sent_ns| request.ended_ns.saturating_sub(sent_ns) <= self.slowest_ns;
-        self.counters.under_way += u64::from(request.sent_ns.is_some_and(in_time));
+        self.cut_off.saturating_record(request.ended_ns.saturating_sub(request.scheduled_ns));
         self.late_unanswered += u64::from(request.scheduled_ns >= self.half.at_ns);
         self.unfinished(request, true);
     }
@@ -201,6 +219,7 @@ impl Recorder {
         if scheduled_ns >= self.half.at_ns {
             self.late_unanswered += count;
         }
+        self.cut_off.saturating_record_n(waited_ns, count);
         self.response.censored.saturating_record_n(waited_ns, count);
         self.queue_wait.censored.saturating_record_n(waited_ns, count);
     }
@@ -226,7 +245,12 @@ impl Recorder {
     #[inline]
     pub fn connected(&mut self, time_ns: u64) {
         self.counters.connects += 1;
-        self.connect.saturating_record(time_ns);
+        self.connect.exact.saturating_record(time_ns);
+    }
+
+    /// An attempt to connect was given up after this time: it timed out, or the end cut it off.
+    pub fn connect_cut_short(&mut self, time_ns: u64) {
+        self.connect.censored.saturating_record(time_ns);
     }
 
     /// The generator could not open a socket: its own descriptors ran out (`EMFILE`, `ENFILE`).
@@ -271,6 +295,7 @@ impl Recorder {
         for histogram in [
             &mut self.service_one_piece,
             &mut self.service_connected,
+            &mut self.cut_off,
             &mut self.schedule_lag,
             &mut self.first_byte,
             &mut self.transfer,

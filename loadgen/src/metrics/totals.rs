@@ -27,8 +27,8 @@ pub struct Latencies {
 pub struct Phases {
     /// Resolving names.
     pub dns: Histogram<u64>,
-    /// Making connections.
-    pub connect: Histogram<u64>,
+    /// Making connections. Cut short are the attempts that timed out or that the end cut off.
+    pub connect: Times,
     /// From the send to the first byte of the answer.
     pub first_byte: Histogram<u64>,
     /// From there to the last byte.
@@ -48,6 +48,8 @@ pub struct Totals {
     pub phases: Phases,
     /// The two halves of an open loop's run.
     pub backlog: Backlog,
+    /// How long each request that the end cut off had waited since it was due.
+    cut_off: Histogram<u64>,
     by_status: Keyed,
 }
 
@@ -68,11 +70,12 @@ impl Totals {
             },
             phases: Phases {
                 dns: histogram(),
-                connect: histogram(),
+                connect: Times::new(),
                 first_byte: histogram(),
                 transfer: histogram(),
             },
             backlog: Backlog::default(),
+            cut_off: histogram(),
             by_status: Keyed::new(StatusClass::ALL.len(), StatusClass::Successful as usize),
         };
         for (index, part) in recorders.into_iter().enumerate() {
@@ -87,6 +90,16 @@ impl Totals {
     /// longest. This happens only in an open loop.
     pub fn backlog_grew(&self) -> bool {
         self.open_loop && self.backlog.grew(self.counters.censored)
+    }
+
+    /// How many of the requests that the end cut off, sent or not, say nothing against the server: they had waited no
+    /// longer than the slowest response took, and the backlog did not grow. Without a response there are none.
+    pub fn excused(&self) -> u64 {
+        let answered = &self.latencies.response.exact;
+        if answered.is_empty() || self.backlog_grew() {
+            return 0;
+        }
+        self.cut_off.count_between(0, answered.max())
     }
 
     /// The response times.
@@ -110,6 +123,16 @@ impl Totals {
         split.into_iter().map(|(key, times)| (StatusClass::ALL[key], Curve::exact(&times))).collect()
     }
 
+    /// How many connections were opened before the start.
+    pub fn connects_before(&self) -> u64 {
+        self.phases.connect.exact.len().saturating_sub(self.counters.connects)
+    }
+
+    /// The times to connect.
+    pub fn connect(&self) -> Curve {
+        self.phases.connect.curve(Censoring::Independent)
+    }
+
     fn waiting(&self) -> Censoring {
         if self.backlog_grew() { Censoring::Dependent } else { Censoring::Independent }
     }
@@ -124,6 +147,7 @@ impl Totals {
         queue_wait.add(&part.queue_wait);
         queue_wait.exact.saturating_record_n(0, part.queue_wait_none);
         add(schedule_lag, &part.schedule_lag);
+        add(&mut self.cut_off, &part.cut_off);
         if !part.open_loop {
             // Most requests of a closed loop are due when they are sent: their response time is their service time,
             // and they do not wait.
@@ -135,7 +159,7 @@ impl Totals {
         }
         let Phases { dns, connect, first_byte, transfer } = &mut self.phases;
         add(dns, &part.dns);
-        add(connect, &part.connect);
+        connect.add(&part.connect);
         add(first_byte, &part.first_byte);
         add(transfer, &part.transfer);
         // Answers in one piece: their first byte was their last.
@@ -211,15 +235,21 @@ mod tests {
             Unfinished { scheduled_ns: 0, ready_ns: Some(300), sent_ns: Some(310), ended_ns: 1310 },
             ErrorKind::Timeout,
         );
-        recorder.censored(Unfinished { scheduled_ns: 0, ready_ns: None, sent_ns: None, ended_ns: 50 });
+        let unsent = |ended_ns| Unfinished { scheduled_ns: 0, ready_ns: None, sent_ns: None, ended_ns };
+        recorder.censored(unsent(50));
+        // One connect was refused, and one timed out.
+        recorder.failed(unsent(70), ErrorKind::Connect);
+        recorder.connect_timed_out(unsent(900));
         let totals = Totals::merge([&recorder]);
         let Latencies { response, service, queue_wait, schedule_lag } = &totals.latencies;
+        assert_eq!(totals.counters.errors[ErrorKind::Connect as usize], 2);
+        assert_eq!((totals.counters.failed, totals.counters.scheduled()), (3, 7));
         assert_eq!(values(&response.exact), [(300, 1), (610, 1), (810, 1)]);
-        assert_eq!(values(&response.censored), [(50, 1), (1310, 1)]);
+        assert_eq!(values(&response.censored), [(50, 1), (900, 1), (1310, 1)]);
         assert_eq!(values(&service.exact), [(300, 2), (500, 1)]);
         assert_eq!(values(&service.censored), [(1000, 1)]);
         assert_eq!(values(&queue_wait.exact), [(0, 1), (300, 3)]);
-        assert_eq!(values(&queue_wait.censored), [(50, 1)]);
+        assert_eq!(values(&queue_wait.censored), [(50, 1), (900, 1)]);
         assert_eq!(values(schedule_lag), [(0, 1), (10, 3)]);
         assert_eq!(values(&totals.phases.first_byte), [(300, 3)]);
         assert_eq!(values(&totals.phases.transfer), [(0, 2), (200, 1)]);
@@ -251,14 +281,40 @@ mod tests {
 
     #[test]
     fn only_answers_tell_how_long_an_answer_may_take() {
-        let mut recorder = Recorder::new(false);
-        recorder.completed(sample([0, 0, 0, 20, 20]));
-        let cut = |ended_ns| Unfinished { scheduled_ns: 0, ready_ns: Some(0), sent_ns: Some(0), ended_ns };
-        recorder.failed(cut(1000), ErrorKind::Timeout);
-        recorder.ends(0, 1000);
-        recorder.censored(cut(20));
-        recorder.censored(cut(500));
-        assert_eq!(recorder.counters().under_way, 1);
+        for open_loop in [false, true] {
+            let mut recorder = Recorder::new(open_loop);
+            let cut =
+                |ended_ns, sent_ns| Unfinished { scheduled_ns: 0, ready_ns: sent_ns, sent_ns, ended_ns };
+            recorder.failed(cut(1000, Some(0)), ErrorKind::Timeout);
+            recorder.ends(0, 1000);
+            recorder.censored(cut(20, Some(0)));
+            assert_eq!(Totals::merge([&recorder]).excused(), 0, "nobody knows how long a response takes");
+            recorder.completed(sample([0, 10, 10, 20, 20]));
+            // Sent or not, and whenever it was sent: it counts from when it was due.
+            recorder.censored(cut(20, None));
+            recorder.censored(cut(500, None));
+            recorder.censored(cut(21, Some(19)));
+            recorder.overdue(980, 1000, 5);
+            recorder.overdue(970, 1000, 7);
+            let mut slower = Recorder::new(open_loop);
+            assert_eq!(Totals::merge([&recorder, &slower]).excused(), 7);
+            // The slowest response of all workers counts.
+            slower.completed(sample([0, 0, 0, 600, 600]));
+            assert_eq!(Totals::merge([&recorder, &slower]).excused(), 16);
+        }
+    }
+
+    /// Times are as precise as their histogram.
+    #[test]
+    fn a_wait_as_long_as_the_slowest_response_is_excused_whatever_the_precision() {
+        for ns in [1_u64, 2047, 2049, 1_000_001, 30_000_000_001] {
+            let mut recorder = Recorder::new(false);
+            recorder.completed(sample([0, 0, 0, ns, ns]));
+            let cut = |ended_ns| Unfinished { scheduled_ns: 0, ready_ns: None, sent_ns: None, ended_ns };
+            recorder.censored(cut(ns));
+            recorder.censored(cut(ns + ns / 500 + 1));
+            assert_eq!(Totals::merge([&recorder]).excused(), 1, "{ns}");
+        }
     }
 
     /// At twice the capacity of one connection, half of the requests are answered, each later than the one before.
@@ -287,6 +343,8 @@ mod tests {
             assert!(!grew || (490.0..=510.0).contains(&p50.ns), "{p50:?}");
             assert_eq!(totals.queue_wait().quantile(Quantile::new(1, 2)).is_lower_bound, grew);
             assert!(!totals.service().max().is_lower_bound);
+            // If it grew, all were left waiting because the server did not keep up.
+            assert_eq!(totals.counters.censored - totals.excused(), if grew { 2000 } else { 0 });
         }
     }
 
@@ -327,22 +385,32 @@ mod tests {
         let mut recorder = Recorder::new(true);
         recorder.completed(sample([0, 0, 0, 5, 5]));
         recorder.connected(7);
+        recorder.connect_cut_short(70);
         recorder.resolved(9);
         recorder.received_bytes(100);
         recorder.sent_bytes(40);
         recorder.ports_ran_out();
         recorder.descriptors_ran_out();
+        recorder.ruled_out(3);
+        recorder.unexpected_bytes();
         let totals = Totals::merge([&recorder, &recorder]);
         let counters = &totals.counters;
         assert_eq!((counters.completed, counters.bytes_received, counters.bytes_sent), (2, 200, 80));
-        assert_eq!((counters.ports_ran_out, counters.descriptors_ran_out), (2, 2));
-        assert_eq!(values(&totals.phases.connect), [(7, 2)]);
+        assert_eq!((counters.ports_ran_out, counters.descriptors_ran_out, counters.ruled_out), (2, 2, 6));
+        assert_eq!(counters.unexpected_bytes, 2);
+        assert_eq!(values(&totals.phases.connect.exact), [(7, 2)]);
+        assert_eq!(values(&totals.phases.connect.censored), [(70, 2)]);
+        let longest = totals.connect().max();
+        assert!(longest.is_lower_bound && (longest.ns - 70.0).abs() < 1e-9, "{longest:?}");
         assert_eq!(values(&totals.phases.dns), [(9, 2)]);
         recorder.reset();
         let totals = Totals::merge([&recorder]);
         assert_eq!(totals.counters.scheduled() + totals.counters.bytes_received, 0);
         assert!(totals.latencies.queue_wait.exact.is_empty() && totals.phases.first_byte.is_empty());
-        assert_eq!((totals.phases.connect.len(), totals.phases.dns.len()), (1, 1));
+        assert_eq!((totals.connect().count(), totals.phases.dns.len()), (2, 1));
+        recorder.connected(8);
+        let totals = Totals::merge([&recorder]);
+        assert_eq!((totals.connects_before(), totals.counters.connects), (1, 1));
     }
 
     #[test]

@@ -6,7 +6,9 @@ use super::Style;
 use crate::metrics::ErrorKind;
 use crate::result::{EndedBy, Figure, LoopName, PlanSummary, RunResult, SummaryUs};
 use crate::threshold::Outcome;
-use crate::units::{show_bytes, show_count, show_rate, show_time_ns, show_typed_time_ns, three_digits};
+use crate::units::{
+    show_bytes, show_count, show_rate, show_time_ns, show_typed_rate, show_typed_time_ns, three_digits,
+};
 
 /// Where values start,
 const LABEL: usize = 15;
@@ -87,9 +89,9 @@ fn description(result: &RunResult, style: Style) -> String {
                 _ => "",
             };
             if start.to_bits() == end.to_bits() {
-                format!("open loop at {}/s{arrival}", show_rate(start))
+                format!("open loop at {}/s{arrival}", show_typed_rate(start))
             } else {
-                format!("open loop, {} to {}/s{arrival}", show_rate(start), show_rate(end))
+                format!("open loop, {} to {}/s{arrival}", show_typed_rate(start), show_typed_rate(end))
             }
         }
         _ => "closed loop".to_owned(),
@@ -188,28 +190,28 @@ fn write_latencies(out: &mut String, result: &RunResult, style: Style) -> fmt::R
 }
 
 fn time(summary: &SummaryUs, figure: Figure) -> String {
-    if summary.count == 0 {
-        return "-".to_owned();
-    }
+    let Some(time_us) = summary.figure(figure) else { return "-".to_owned() };
     let sign = if summary.is_lower_bound(figure) { "≥ " } else { "" };
-    format!("{sign}{}", show_time_ns(summary.figure(figure) * 1e3))
+    format!("{sign}{}", show_time_ns(time_us * 1e3))
 }
 
-/// The times of the connects, if the measured part had any.
+/// The times of the connects, if the measured part had any, successful or not.
 fn write_connects(out: &mut String, result: &RunResult, style: Style) -> fmt::Result {
-    if result.connections_opened == 0 {
+    let connect = &result.phases_us.connect;
+    if result.connections_opened + connect.censored == 0 {
         return Ok(());
     }
-    let connect = &result.phases_us.connect;
     let mut parts: Vec<String> = [("p50", Figure::P50), ("p99", Figure::P99), ("max", Figure::Max)]
         .map(|(name, figure)| format!("{name} {}", time(connect, figure)))
         .into();
-    let (opened, before) =
-        (result.connections_opened, connect.count.saturating_sub(result.connections_opened));
+    let (opened, before) = (result.connections_opened, result.connections_opened_before_start);
     parts.push(match before {
         0 => format!("{} opened", show_count(opened)),
         _ => format!("{} opened, and {} before the start", show_count(opened), show_count(before)),
     });
+    if connect.censored > 0 {
+        parts.push(format!("{} timed out or cut off", show_count(connect.censored)));
+    }
     writeln!(out, "\n{:LABEL$}{}", "Connects", style.listed(&parts, LABEL))
 }
 
@@ -228,7 +230,9 @@ fn write_outcomes(out: &mut String, result: &RunResult, style: Style) -> fmt::Re
         let name = match kind {
             ErrorKind::Timeout => {
                 let limit = show_typed_time_ns((result.plan.timeout_s * 1e9).round() as u64);
-                format!("no complete response within {limit}")
+                // With pipelining, a timeout takes the requests behind with it.
+                let behind = if result.plan.parallel > 1 { ", or behind a request without one" } else { "" };
+                format!("no complete response within {limit}{behind}")
             }
             _ => kind.description().to_owned(),
         };
@@ -246,13 +250,12 @@ fn write_outcomes(out: &mut String, result: &RunResult, style: Style) -> fmt::Re
 fn write_generator(out: &mut String, result: &RunResult, style: Style) -> fmt::Result {
     let generator = &result.generator;
     let mut parts = Vec::new();
-    if result.requests.completed > 0 {
-        let system = generator.cpu_us_per_request - generator.user_us_per_request;
+    if let (Some(cpu_us), Some(user_us)) = (generator.cpu_us_per_request, generator.user_us_per_request) {
         parts.push(format!(
             "{} µs CPU/request ({} user + {} system)",
-            three_digits(generator.cpu_us_per_request),
-            three_digits(generator.user_us_per_request),
-            three_digits(system.max(0.0))
+            three_digits(cpu_us),
+            three_digits(user_us),
+            three_digits((cpu_us - user_us).max(0.0))
         ));
     }
     let spinning = generator.spin_utilisation;
@@ -262,8 +265,8 @@ fn write_generator(out: &mut String, result: &RunResult, style: Style) -> fmt::R
     } else {
         format!("{:.0} % busy", generator.cpu_utilisation * 100.0)
     });
-    if result.requests.completed > 0 {
-        parts.push(format!("{} syscalls/request", three_digits(generator.syscalls_per_request)));
+    if let Some(syscalls) = generator.syscalls_per_request {
+        parts.push(format!("{} syscalls/request", three_digits(syscalls)));
     }
     if let Some(bytes) = generator.heap_bytes_per_request {
         parts.push(format!("heap {}/request in flight", show_bytes(bytes as f64)));
@@ -304,24 +307,29 @@ fn write_verdict(out: &mut String, result: &RunResult, style: Style) -> fmt::Res
     Ok(())
 }
 
-/// The figure that a threshold of `result` was checked against, with its unit.
-pub fn observed(result: &RunResult, outcome: &Outcome) -> String {
-    let seen = match outcome.unit.as_str() {
-        "us" => result.requests.completed,
-        _ => result.requests.scheduled,
+/// In a line, that a threshold of `result` was missed, and by which figure.
+pub fn missed(result: &RunResult, outcome: &Outcome) -> String {
+    let prefix = if outcome.observed.is_some() { "observed " } else { "" };
+    format!("threshold missed: {} ({prefix}{})", outcome.expression, observed(result, outcome))
+}
+
+/// The figure that a threshold of `result` was checked against, with its unit; or why there is none.
+fn observed(result: &RunResult, outcome: &Outcome) -> String {
+    let Some(observed) = outcome.observed else {
+        let nothing =
+            if result.requests.scheduled > 0 { "nothing was completed" } else { "nothing was measured" };
+        return nothing.to_owned();
     };
     match outcome.unit.as_str() {
-        "us" if seen == 0 && result.requests.scheduled > 0 => "nothing was completed".to_owned(),
-        _ if seen == 0 => "nothing to see".to_owned(),
         "us" if outcome.lower_bound => {
             let doubt = if outcome.is_undecided() { ": cannot be shown" } else { "" };
-            format!("≥ {}{doubt}", show_time_ns(outcome.observed * 1e3))
+            format!("≥ {}{doubt}", show_time_ns(observed * 1e3))
         }
-        "us" => show_time_ns(outcome.observed * 1e3),
+        "us" => show_time_ns(observed * 1e3),
         // Three digits would round 99.88 % to the 99.9 % that it misses.
-        "%" => format!("{:.3} %", outcome.observed),
-        "requests" => plural(outcome.observed as u64, "request"),
-        _ => format!("{} req/s", show_rate(outcome.observed)),
+        "%" => format!("{observed:.3} %"),
+        "requests" => plural(observed as u64, "request"),
+        _ => format!("{} req/s", show_rate(observed)),
     }
 }
 

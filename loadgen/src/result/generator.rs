@@ -2,24 +2,24 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::numbers::{ratio, us};
+use super::numbers::us;
 use crate::metrics::GeneratorFacts;
 use crate::units::rounded;
 
 /// What the generator's workers cost over the measured part.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Generator {
-    /// CPU time per completed request, in user space and in the kernel.
-    pub cpu_us_per_request: f64,
+    /// CPU time per completed request, in user space and in the kernel; null if none was completed.
+    pub cpu_us_per_request: Option<f64>,
     /// The part of it in user space.
-    pub user_us_per_request: f64,
+    pub user_us_per_request: Option<f64>,
     /// CPU time as a share of what its threads could have had; 1 is all of it.
     pub cpu_utilisation: f64,
     /// The part of it that they spent spinning, so as to send in time. The verdict does not count it as work.
     #[serde(default)]
     pub spin_utilisation: f64,
-    /// Calls into the kernel per completed request.
-    pub syscalls_per_request: f64,
+    /// Calls into the kernel per completed request; null if none was completed.
+    pub syscalls_per_request: Option<f64>,
     /// (Peak of the heap − heap with all connections idle) / most requests in flight at once. Null if the heap is not
     /// counted.
     pub heap_bytes_per_request: Option<u64>,
@@ -31,15 +31,14 @@ pub struct Generator {
 
 impl Generator {
     pub(super) fn of(facts: &GeneratorFacts, completed: u64) -> Self {
-        let per_request = |value: u64| ratio(value as f64, completed as f64);
+        let per_request = |value: u64| (completed > 0).then(|| value as f64 / completed as f64);
+        let syscalls = facts.workers.iter().map(|worker| worker.syscalls).sum();
         Self {
-            cpu_us_per_request: us(per_request(facts.cpu_ns())),
-            user_us_per_request: us(per_request(facts.user_ns())),
+            cpu_us_per_request: per_request(facts.cpu_ns()).map(us),
+            user_us_per_request: per_request(facts.user_ns()).map(us),
             cpu_utilisation: rounded(facts.utilisation()),
             spin_utilisation: rounded(facts.spin_utilisation()),
-            syscalls_per_request: rounded(per_request(
-                facts.workers.iter().map(|worker| worker.syscalls).sum(),
-            )),
+            syscalls_per_request: per_request(syscalls).map(rounded),
             heap_bytes_per_request: facts.heap_bytes_per_request,
             heap_bytes_per_connection: facts.heap_bytes_per_connection,
             rss_peak_bytes: facts.rss_peak_bytes,

@@ -6,8 +6,9 @@ use super::numbers::us;
 use crate::estimate::{Curve, Quantile, Reading};
 use crate::metrics::Totals;
 
-/// Times of whole requests, in microseconds. In `response` and `service`, requests that timed out or were cut off
-/// count as having taken longer than they waited ([`estimate`](crate::estimate)).
+/// Times of whole requests, in microseconds. In `response` and `service`, requests that timed out (in `response` also
+/// while they waited for their connection) or were cut off count as having taken longer than they waited
+/// ([`estimate`](crate::estimate)).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LatenciesUs {
     /// From the scheduled send.
@@ -26,7 +27,8 @@ pub struct LatenciesUs {
 pub struct PhasesUs {
     /// Resolving names.
     pub dns: SummaryUs,
-    /// Making connections.
+    /// Making connections, before the start as well. Attempts that timed out or that the end cut off count as having
+    /// taken longer than that.
     pub connect: SummaryUs,
     /// TLS handshakes.
     pub tls: SummaryUs,
@@ -36,33 +38,34 @@ pub struct PhasesUs {
     pub transfer: SummaryUs,
 }
 
-/// A distribution of times in microseconds. All zeros when `count` is 0.
+/// A distribution of times in microseconds. Its figures are null when nothing is known of them: when `count` is 0, and
+/// those of whole requests also when no request was completed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SummaryUs {
     /// How many.
     pub count: u64,
     /// The shortest.
-    pub min: f64,
+    pub min: Option<f64>,
     /// The arithmetic mean.
-    pub mean: f64,
+    pub mean: Option<f64>,
     /// The standard deviation.
-    pub stdev: f64,
+    pub stdev: Option<f64>,
     /// The median.
-    pub p50: f64,
+    pub p50: Option<f64>,
     /// 75 %.
-    pub p75: f64,
+    pub p75: Option<f64>,
     /// 90 %.
-    pub p90: f64,
+    pub p90: Option<f64>,
     /// 95 %.
-    pub p95: f64,
+    pub p95: Option<f64>,
     /// 99 %.
-    pub p99: f64,
+    pub p99: Option<f64>,
     /// 99.9 %.
-    pub p99_9: f64,
+    pub p99_9: Option<f64>,
     /// 99.99 %.
-    pub p99_99: f64,
+    pub p99_99: Option<f64>,
     /// The longest.
-    pub max: f64,
+    pub max: Option<f64>,
     /// The figures that are only lower bounds.
     #[serde(default)]
     pub lower_bounds: Vec<Figure>,
@@ -137,9 +140,11 @@ impl Figure {
 impl SummaryUs {
     /// The figures of a distribution of nanoseconds.
     pub fn of(curve: &Curve) -> Self {
-        let at = |figure: Figure| us(figure.read(curve).ns);
+        if curve.count() == 0 {
+            return Self::default();
+        }
+        let at = |figure: Figure| Some(us(figure.read(curve).ns));
         Self {
-            count: curve.count(),
             min: at(Figure::Min),
             mean: at(Figure::Mean),
             stdev: at(Figure::Stdev),
@@ -155,12 +160,17 @@ impl SummaryUs {
                 .into_iter()
                 .filter(|figure| figure.read(curve).is_lower_bound)
                 .collect(),
-            censored: curve.censored(),
+            ..Self::counts_of(curve)
         }
     }
 
-    /// One of its figures.
-    pub fn figure(&self, figure: Figure) -> f64 {
+    /// How many times a distribution has, without its figures.
+    fn counts_of(curve: &Curve) -> Self {
+        Self { count: curve.count(), censored: curve.censored(), ..Self::default() }
+    }
+
+    /// One of its figures; `None` if nothing is known of it.
+    pub fn figure(&self, figure: Figure) -> Option<f64> {
         match figure {
             Figure::Min => self.min,
             Figure::Mean => self.mean,
@@ -185,11 +195,13 @@ impl SummaryUs {
 impl LatenciesUs {
     /// The times of a run, whose curve of `response` has been computed already.
     pub(super) fn of(totals: &Totals, response: &Curve) -> Self {
+        // Of requests that did not complete only the wait is known, which is no latency.
+        let of = if totals.counters.completed > 0 { SummaryUs::of } else { SummaryUs::counts_of };
         Self {
-            response: SummaryUs::of(response),
-            service: SummaryUs::of(&totals.service()),
-            queue_wait: SummaryUs::of(&totals.queue_wait()),
-            schedule_lag: SummaryUs::of(&Curve::exact(&totals.latencies.schedule_lag)),
+            response: of(response),
+            service: of(&totals.service()),
+            queue_wait: of(&totals.queue_wait()),
+            schedule_lag: of(&Curve::exact(&totals.latencies.schedule_lag)),
         }
     }
 }
@@ -199,7 +211,7 @@ impl PhasesUs {
         let phases = &totals.phases;
         Self {
             dns: SummaryUs::of(&Curve::exact(&phases.dns)),
-            connect: SummaryUs::of(&Curve::exact(&phases.connect)),
+            connect: SummaryUs::of(&totals.connect()),
             tls: SummaryUs::default(),
             first_byte: SummaryUs::of(&Curve::exact(&phases.first_byte)),
             transfer: SummaryUs::of(&Curve::exact(&phases.transfer)),
@@ -225,7 +237,7 @@ mod tests {
         for figure in Figure::ALL {
             let name = serde_json::to_value(figure).expect("serialisable");
             let field = json[name.as_str().expect("a name")].as_f64();
-            assert_eq!(field.map(f64::to_bits), Some(summary.figure(figure).to_bits()), "{name}");
+            assert_eq!(field.map(f64::to_bits), summary.figure(figure).map(f64::to_bits), "{name}");
             assert_eq!(
                 summary.is_lower_bound(figure),
                 json["lower_bounds"].to_string().contains(&name.to_string())

@@ -60,9 +60,14 @@ pub struct RunResult {
     /// When the last complete answer came, from the start of the measured part; null if none came.
     #[serde(default)]
     pub last_answer_s: Option<f64>,
-    /// Connections opened in the measured part, not before it.
+    /// Connections opened in the measured part. Together with `connections_opened_before_start` and the attempts that
+    /// were cut short (`phases_us.connect.censored`), these are the connects of `phases_us.connect`.
     #[serde(default)]
     pub connections_opened: u64,
+    /// Connections opened before the start. The warm-up, if there is one, comes after that, and the connects in it are
+    /// in no figure.
+    #[serde(default)]
+    pub connections_opened_before_start: u64,
     /// Whether the user stopped it early.
     pub interrupted: bool,
     /// What ended the measured part.
@@ -84,7 +89,8 @@ pub struct RunResult {
     /// Whether the figures are the server's.
     pub verdict: Verdict,
     /// The share of the due requests that were answered with a status below 400, from 0 to 1. Leaves out those that
-    /// the end cut off in good time; null if there are no others.
+    /// the end cut off, sent or not, unless they had already waited longer than the slowest response took or the
+    /// backlog grew; null if there are no others.
     #[serde(default)]
     pub success: Option<f64>,
     /// What a reader should know.
@@ -137,7 +143,7 @@ impl RunResult {
             completed: counters.completed,
             failed: counters.failed,
             succeeded: counters.succeeded(),
-            under_way: counters.under_way,
+            excused: totals.excused(),
             requests_per_second,
         };
         let last_answer_s =
@@ -152,10 +158,13 @@ impl RunResult {
             requests: &requests,
             errors: &errors,
             succeeded: counters.succeeded(),
+            ruled_out: counters.ruled_out,
+            unexpected_bytes: counters.unexpected_bytes,
             warmup_unanswered: counters.warmup_unanswered,
             duration_s,
             last_answer_s,
             backlog_grew: totals.backlog_grew(),
+            cut_short: latency_us.response.censored,
             has_lower_bounds: !latency_us.response.lower_bounds.is_empty(),
         });
         let by_status = totals.response_by_status();
@@ -172,6 +181,7 @@ impl RunResult {
             duration_s: seconds(elapsed.as_nanos() as u64),
             last_answer_s,
             connections_opened: counters.connects,
+            connections_opened_before_start: totals.connects_before(),
             interrupted: ended_early == Some(EndedEarly::Interrupted),
             ended_by: EndedBy::of(plan.stop, ended_early, counters.completed + counters.failed),
             latency_us,
@@ -279,7 +289,8 @@ pub(crate) mod tests {
         let mut at = 0;
         let names = "schema tool name version plan url connections threads mode rate duration_s http seed \
             environment kernel cpu cores driver driver_features requests scheduled sent completed failed \
-            censored requests_per_second bytes_received_per_second duration_s latency_us response count \
+            censored requests_per_second bytes_received_per_second duration_s connections_opened \
+            connections_opened_before_start latency_us response count \
             min mean stdev p50 p75 p90 p95 p99 p99_9 p99_99 max service queue_wait schedule_lag \
             phases_us dns connect tls first_byte transfer status 200 errors dns connect tls timeout \
             reset closed incomplete protocol expect generator cpu_us_per_request user_us_per_request \
@@ -308,11 +319,14 @@ pub(crate) mod tests {
         assert_eq!(result.latency_us.response.count, 1003);
         assert_eq!(result.latency_us.service.count, 1002);
         assert!((result.requests_per_second - 1000.0).abs() < 1e-9);
-        assert!((result.latency_us.service.p50 / 501.0 - 1.0).abs() < 0.01);
-        assert!((result.latency_us.service.max / 29_999_999.5 - 1.0).abs() < 0.001);
-        assert!((result.generator.cpu_us_per_request - 10.0).abs() < 1e-9);
-        assert!((result.generator.user_us_per_request - 1.0).abs() < 1e-9);
-        assert!((result.generator.syscalls_per_request - 2.003).abs() < 1e-9);
+        let near = |figure: Option<f64>, value: f64, part: f64| {
+            figure.is_some_and(|figure| (figure / value - 1.0).abs() < part)
+        };
+        assert!(near(result.latency_us.service.p50, 501.0, 0.01));
+        assert!(near(result.latency_us.service.max, 29_999_999.5, 0.001));
+        assert!(near(result.generator.cpu_us_per_request, 10.0, 1e-9));
+        assert!(near(result.generator.user_us_per_request, 1.0, 1e-9));
+        assert!(near(result.generator.syscalls_per_request, 2.003, 1e-9));
         assert_eq!(result.status, BTreeMap::from([("200".to_owned(), 990), ("503".to_owned(), 10)]));
         assert_eq!((result.errors.timeout, result.errors.reset), (2, 1));
         assert_eq!(result.error_examples.keys().collect::<Vec<_>>(), ["reset"]);
@@ -321,15 +335,49 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn an_empty_run_is_all_zeros() {
-        let plan = Plan::for_url("http://h/").expect("valid");
+    fn without_a_response_there_are_counts_and_no_figures() {
+        let mut plan = Plan::for_url("http://h/").expect("valid");
+        plan.thresholds = vec!["p99<10ms".parse().expect("valid"), "errors<10".parse().expect("valid")];
+        let mut recorder = Recorder::new(true);
+        let unfinished =
+            Unfinished { scheduled_ns: 0, ready_ns: Some(0), sent_ns: Some(5), ended_ns: 300_000_000 };
+        recorder.failed(unfinished, ErrorKind::Timeout);
+        recorder.censored(unfinished);
+        recorder.connected(80_000);
+        let result = RunResult::new(&plan, measured(&recorder));
+        let LatenciesUs { response, service, queue_wait, schedule_lag } = &result.latency_us;
+        for summary in [response, service, queue_wait, schedule_lag] {
+            assert_eq!(summary.count, 2);
+            assert!(Figure::ALL.iter().all(|figure| summary.figure(*figure).is_none()), "{summary:?}");
+            assert!(summary.lower_bounds.is_empty(), "{summary:?}");
+        }
+        assert_eq!((response.censored, service.censored), (2, 2));
+        // The connect is known all the same.
+        assert_eq!(result.phases_us.connect.max, Some(80.063));
+        let [latency, errors] = &result.thresholds[..] else { panic!("{:?}", result.thresholds) };
+        assert_eq!((latency.observed, latency.met), (None, false));
+        assert_eq!((errors.observed, errors.met), (Some(1.0), true));
+        let missed = |outcome| crate::report::text::missed(&result, outcome);
+        assert_eq!(missed(latency), "threshold missed: p99<10ms (nothing was completed)");
+        assert_eq!(missed(errors), "threshold missed: errors<10 (observed 1 request)");
+        let json = serde_json::to_string(&result).expect("serialisable");
+        assert_eq!(serde_json::from_str::<RunResult>(&json).expect("deserialisable"), result);
+    }
+
+    #[test]
+    fn an_empty_run_has_no_figures() {
+        let mut plan = Plan::for_url("http://h/").expect("valid");
+        plan.thresholds = vec!["rps>1".parse().expect("valid")];
         let mut measured = measured(&Recorder::new(false));
         measured.elapsed = Duration::ZERO;
         let result = RunResult::new(&plan, measured);
         assert_eq!(result.latency_us.response, SummaryUs::default());
         let json = serde_json::to_string(&result).expect("serialisable");
         assert!(json.contains("\"requests_per_second\":0.0") && json.contains("\"status\":{}"), "{json}");
-        // NaN and infinity would become null; only these eight fields may be.
-        assert_eq!(json.matches("null").count(), 8, "{json}");
+        let missed = crate::report::text::missed(&result, &result.thresholds[0]);
+        assert_eq!(missed, "threshold missed: rps>1 (nothing was measured)");
+        // NaN and infinity would become null. Only these may be: the figures of nine distributions, three of the
+        // generator's, the one of the threshold, and eight other fields.
+        assert_eq!(json.matches("null").count(), 9 * Figure::ALL.len() + 3 + 1 + 8, "{json}");
     }
 }

@@ -22,17 +22,31 @@ pub(super) struct Facts<'a> {
     pub errors: &'a Errors,
     /// Completed requests with a status below 400.
     pub succeeded: u64,
+    pub ruled_out: u64,
+    /// Connections that were closed because bytes followed a response.
+    pub unexpected_bytes: u64,
     pub warmup_unanswered: u64,
     pub duration_s: f64,
     pub last_answer_s: Option<f64>,
     pub backlog_grew: bool,
+    /// Requests that timed out, while they connected or later, or that the end cut off.
+    pub cut_short: u64,
     /// Whether a figure of the response is only a lower bound.
     pub has_lower_bounds: bool,
 }
 
 /// The notes: sentences without a full stop.
 pub(super) fn notes(facts: &Facts<'_>) -> Vec<String> {
-    let all = [nothing_completed, silence, rate_not_kept, lower_bounds, failures_ungated, warmup_unanswered];
+    let all = [
+        nothing_completed,
+        silence,
+        rate_not_kept,
+        lower_bounds,
+        ruled_out,
+        unexpected_bytes,
+        failures_ungated,
+        warmup_unanswered,
+    ];
     all.into_iter().filter_map(|note| note(facts)).collect()
 }
 
@@ -56,9 +70,14 @@ fn rate_not_kept(facts: &Facts<'_>) -> Option<String> {
     let unsent = scheduled.saturating_sub(sent + facts.errors.connect);
     let many = facts.plan.mode == LoopName::Open && unsent as f64 > UNSENT_PART * scheduled as f64;
     many.then(|| {
+        let why = match facts.errors.connect {
+            0 => "either the server is too slow for this rate, or it needs more connections \
+                  (-c, --max-connections)"
+                .to_owned(),
+            failed => format!("for {} others a connect failed", show_count(failed)),
+        };
         format!(
-            "the rate was not kept up with: {} of {} requests never found a free connection; either the server \
-             is too slow for this rate, or it needs more connections (-c, --max-connections)",
+            "the rate was not kept up with: {} of {} requests never found a free connection; {why}",
             show_count(unsent),
             show_count(scheduled)
         )
@@ -82,7 +101,28 @@ fn lower_bounds(facts: &Facts<'_>) -> Option<String> {
             "of {} requests, {} timed out or were cut off by the end, some after waiting longer than any response \
              took: figures with ≥ are lower bounds",
             show_count(scheduled),
-            show_count(censored + facts.errors.timeout)
+            show_count(facts.cut_short)
+        )
+    })
+}
+
+fn ruled_out(facts: &Facts<'_>) -> Option<String> {
+    (facts.ruled_out > 0).then(|| {
+        format!(
+            "{} of the {} failed requests were pipelined behind a response with which the server ended the connection \
+             (Connection: close), so it never processed them; -p 1, or a higher limit of requests per connection at \
+             the server, avoids that",
+            show_count(facts.ruled_out),
+            show_count(facts.requests.failed)
+        )
+    })
+}
+
+fn unexpected_bytes(facts: &Facts<'_>) -> Option<String> {
+    (facts.unexpected_bytes > 0).then(|| {
+        format!(
+            "connections closed because the server sent bytes that no request had asked for: {}",
+            show_count(facts.unexpected_bytes)
         )
     })
 }

@@ -30,6 +30,10 @@ use self::site::{Blocks, Site};
 /// Why the server could not be started.
 pub type ServeError = ringtide::server::StartError;
 
+/// How long a request may wait whose client has closed its sending half: the client may be gone altogether, and `/delay`
+/// and `/flaky` wait as long as they are asked to.
+const HALF_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How long requests in flight may take to end after [`ServeHandle::shutdown`].
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -77,9 +81,11 @@ pub struct ServeHandle {
 pub fn serve(options: &ServeOptions) -> Result<ServeHandle, ServeError> {
     let threads = options.threads.max(1);
     let counters: Vec<Arc<Counters>> = (0..threads).map(|_| Arc::default()).collect();
-    // `/delay` and `/flaky` are as slow as the client asks, so a request that nobody waits for any more has to end.
-    let service =
-        ServiceOptions::default().request_timeout(None).half_close(false).shutdown_timeout(SHUTDOWN_TIMEOUT);
+    // A request may be as slow as its client asks, as long as the client may still be there.
+    let service = ServiceOptions::default()
+        .request_timeout(None)
+        .half_close_timeout(HALF_CLOSE_TIMEOUT)
+        .shutdown_timeout(SHUTDOWN_TIMEOUT);
     let server_options = ServerOptions::default()
         .workers(threads)
         .cores(options.cores.clone())

@@ -86,7 +86,7 @@ impl Site {
                 Fate::Error => {
                     exchange.respond(StatusCode::INTERNAL_SERVER_ERROR, &TEXT, "flaky, as asked\n")?
                 }
-                // Until the client gives up.
+                // Until the client is gone.
                 Fate::Stalled => std::future::pending().await,
             },
             Err((status, reason)) => exchange.respond(status, &TEXT, reason)?,

@@ -2,19 +2,18 @@
 //! gone.
 
 use std::future::{Future, poll_fn};
-use std::io;
-use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
+use ringtide::error::LastResponse;
 use ringtide::limits::CLOSE_AFTER_PEER_MAX;
 use ringtide::runtime::{self, Timer};
-use ringtide::stream::Stream;
-use ringtide::{Aborted, CompletedExchange, Connection, ConnectionOptions, Error};
+use ringtide::{Aborted, CompletedExchange, Connection, Error};
 use smallvec::SmallVec;
 
+use super::connect::ConnectFailure;
 use super::shared::{ConnectPermit, Shared};
 use super::source::{ConnectionNumber, Draw};
 use crate::metrics::{ErrorKind, Recorder, Sample, Unfinished};
@@ -143,15 +142,13 @@ impl ConnectionTask {
 
     async fn connect_before_the_run(&mut self, permit: ConnectPermit) {
         let connects = &permit.shared.connects;
-        match self.connect_or_end().await {
-            Some(Ok(mut connection)) => {
-                // So that it is replaced if the server closes it before its first request is due.
-                connection.watch();
+        match self.shared.connect_or_end().await {
+            Some(Ok(connection)) => {
                 self.connection = Some(connection);
                 connects.connected.set(connects.connected.get() + 1);
             }
-            Some(Err((_, text))) => {
-                connects.first_error.borrow_mut().get_or_insert(text);
+            Some(Err(failure)) => {
+                connects.first_error.borrow_mut().get_or_insert(failure.text);
             }
             None => {}
         }
@@ -168,7 +165,10 @@ impl ConnectionTask {
             let wait = self.reconnect_wait;
             let ended = self.sleep_or_end(wait).await;
             if ended {
-                self.censor_unstarted(scheduled_ns);
+                // In a closed loop it would have been due only when its connect begins.
+                if !closed {
+                    self.censor_unstarted(scheduled_ns);
+                }
                 return false;
             }
         }
@@ -178,7 +178,7 @@ impl ConnectionTask {
             scheduled_ns = runtime::now_ns();
             late_ns = 0;
         }
-        match self.connect_or_end().await {
+        match self.shared.connect_or_end().await {
             None => {
                 self.censor_unstarted(scheduled_ns);
                 false
@@ -193,20 +193,36 @@ impl ConnectionTask {
                 }
                 true
             }
-            Some(Err((kind, text))) => {
+            Some(Err(failure)) => {
                 self.free_since_ns = runtime::now_ns();
                 self.reconnect_wait = (self.reconnect_wait * 2).clamp(RECONNECT_WAIT_MIN, RECONNECT_WAIT_MAX);
-                if self.shared.is_measured(scheduled_ns) {
-                    let ended_ns = runtime::now_ns();
-                    let request = Unfinished { scheduled_ns, ready_ns: None, sent_ns: None, ended_ns };
-                    let mut recorder = self.shared.recorder.borrow_mut();
-                    recorder.failed(request, kind);
-                    recorder.error_said(kind, || text);
-                    drop(recorder);
-                    self.shared.count_errors();
-                }
+                self.fail_unconnected(scheduled_ns, failure);
                 false
             }
+        }
+    }
+
+    /// Books a request for which no connection was made.
+    fn fail_unconnected(&self, scheduled_ns: u64, failure: ConnectFailure) {
+        let ConnectFailure { text, timed_out } = failure;
+        let shared = &self.shared;
+        // A timeout counts like a request that the end cuts off.
+        let counts =
+            if timed_out { shared.counts_unanswered(scheduled_ns) } else { shared.is_measured(scheduled_ns) };
+        let mut recorder = shared.recorder.borrow_mut();
+        if counts {
+            let ended_ns = runtime::now_ns();
+            let request = Unfinished { scheduled_ns, ready_ns: None, sent_ns: None, ended_ns };
+            if timed_out {
+                recorder.connect_timed_out(request);
+            } else {
+                recorder.failed(request, ErrorKind::Connect);
+            }
+            recorder.error_said(ErrorKind::Connect, || text);
+            drop(recorder);
+            shared.count_errors();
+        } else if timed_out && shared.is_measuring() {
+            recorder.unanswered_since_warmup(1);
         }
     }
 
@@ -221,57 +237,6 @@ impl ConnectionTask {
             timer.poll_elapsed(context).map(|()| false)
         })
         .await
-    }
-
-    /// Connects; `None` if the run ended in the meantime.
-    async fn connect_or_end(&self) -> Option<Result<Connection, (ErrorKind, String)>> {
-        let mut connect = pin!(self.connect());
-        poll_fn(|context| {
-            if self.shared.ended.get() {
-                return Poll::Ready(None);
-            }
-            connect.as_mut().poll(context).map(Some)
-        })
-        .await
-    }
-
-    /// Tries the addresses in order, each for up to the whole connect timeout.
-    async fn connect(&self) -> Result<Connection, (ErrorKind, String)> {
-        let plan = &self.shared.plan;
-        let mut outcome = Err((ErrorKind::Connect, "there is no address to connect to".to_owned()));
-        for address in &self.shared.addresses {
-            let begun_ns = runtime::now_ns();
-            let timeout = Duration::from_nanos(plan.connect_timeout_ns);
-            match runtime::timeout(timeout, Stream::connect(address)).await {
-                Some(Ok(stream)) => {
-                    if !self.shared.warming_up.get() {
-                        let time_ns = runtime::turn_time_ns().saturating_sub(begun_ns);
-                        self.shared.recorder.borrow_mut().connected(time_ns);
-                    }
-                    let options = ConnectionOptions::default().pipelining(plan.parallel > 1);
-                    return Ok(Connection::new(stream, &options));
-                }
-                Some(Err(error)) => {
-                    self.note_shortage(&error);
-                    outcome = Err((ErrorKind::Connect, format!("could not connect to {address}: {error}")));
-                }
-                None => {
-                    let text = format!("could not connect to {address} within {timeout:?}");
-                    outcome = Err((ErrorKind::Connect, text));
-                }
-            }
-        }
-        outcome
-    }
-
-    /// Notes an error that means this machine ran out of descriptors or ports.
-    fn note_shortage(&self, error: &io::Error) {
-        let mut recorder = self.shared.recorder.borrow_mut();
-        match error.kind() {
-            io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse => recorder.ports_ran_out(),
-            _ if error.raw_os_error().is_some_and(is_descriptor_shortage) => recorder.descriptors_ran_out(),
-            _ => {}
-        }
     }
 
     /// Starts a request. Even if the connection refuses it, it counts as in flight until [`fail`](Self::fail) books
@@ -312,7 +277,12 @@ impl ConnectionTask {
             }
             match polled {
                 Poll::Ready(Ok(exchange)) => self.complete(exchange),
-                Poll::Ready(Err(error)) => return Poll::Ready(Over::Failed(self.shared.failure(&error))),
+                Poll::Ready(Err(error)) => {
+                    if let Error::Unanswered(LastResponse::Announced) = error {
+                        self.note_ruled_out();
+                    }
+                    return Poll::Ready(Over::Failed(self.shared.failure(&error)));
+                }
                 Poll::Pending if self.timeout.poll_elapsed(context).is_pending() => return Poll::Pending,
                 Poll::Pending => {
                     // The timer was set when the request was drawn, but the limit counts from the send, which came
@@ -416,9 +386,19 @@ impl ConnectionTask {
         }
     }
 
+    /// Notes the requests in flight, which are about to fail, as ones that the server has announced not to process.
+    #[cold]
+    fn note_ruled_out(&self) {
+        let count = self.tickets.iter().filter(|ticket| self.shared.is_measured(ticket.scheduled_ns)).count();
+        self.shared.recorder.borrow_mut().ruled_out(count as u64);
+    }
+
     /// Closes a connection that has nothing in flight.
     fn retire(&mut self) {
         if let Some(connection) = self.connection.take() {
+            if connection.has_unexpected_bytes() && self.shared.is_measuring() {
+                self.shared.recorder.borrow_mut().unexpected_bytes();
+            }
             connection.close_after_peer();
         }
     }
@@ -561,10 +541,6 @@ fn error_kind(error: &Error) -> ErrorKind {
     }
 }
 
-/// Whether it is EMFILE or ENFILE, for which the standard library has no kind.
-fn is_descriptor_shortage(errno: i32) -> bool {
-    errno == nix::errno::Errno::EMFILE as i32 || errno == nix::errno::Errno::ENFILE as i32
-}
 #[cfg(test)]
 mod tests {
     use super::*;

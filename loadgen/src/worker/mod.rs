@@ -3,6 +3,7 @@
 //! The coordinator (`run`) starts one of these per thread and leads it through its phases: connect → wait for the
 //! start → warm up → measure → end. Workers share only the progress snapshots.
 
+mod connect;
 mod connection;
 mod phase;
 mod shared;
@@ -222,7 +223,8 @@ async fn measure(
             Source::open(measured_ns, schedule, connections_max(&plan, index))
         }
     };
-    let begins = phase.comes_to(measured_ns).await;
+    // Without a start the run was stopped before it.
+    let begins = phase.start_ns.get().is_some() && phase.comes_to(measured_ns).await;
     shared.recorder.borrow_mut().reset();
     // If the run was stopped before the measured part, nothing is measured and no later arrival comes due.
     let source = if begins {

@@ -176,8 +176,16 @@ fn check(report: &Value) {
     let sum = |object: &Value| object.as_object().expect("an object").values().map(number).sum::<u64>();
     assert_eq!(sum(&report["status"]), count("completed"), "each answer has a status: {report}");
     assert_eq!(sum(&report["errors"]), count("failed"), "each failure has a kind: {report}");
-    let entered = count("completed") + count("censored") + number(&report["errors"]["timeout"]);
-    assert_eq!(number(&report["latency_us"]["response"]["count"]), entered, "none is dropped: {report}");
+    let response = &report["latency_us"]["response"];
+    let cut_short = number(&response["censored"]);
+    assert_eq!(number(&response["count"]), count("completed") + cut_short, "none is dropped: {report}");
+    // Connects that time out count as connect errors, and so do those that are refused, which wait for nothing.
+    let least = count("censored") + number(&report["errors"]["timeout"]);
+    let most = least + number(&report["errors"]["connect"]);
+    assert!((least..=most).contains(&cut_short), "none is dropped: {report}");
+    let connect = &report["phases_us"]["connect"];
+    let opened = ["connections_opened", "connections_opened_before_start"].map(|name| number(&report[name]));
+    assert_eq!(number(&connect["count"]), opened[0] + opened[1] + number(&connect["censored"]), "{report}");
     assert!(count("sent") <= count("scheduled"), "{report}");
 }
 

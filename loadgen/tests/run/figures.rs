@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,9 +26,12 @@ on_both_drivers!(
     connects_are_waited_for_in_a_closed_loop,
     a_server_that_closes_has_its_connects_in_the_response,
     a_server_with_a_short_queue_is_slow_to_connect,
+    connects_that_time_out_have_waited,
     a_short_run_is_not_judged,
     latencies_are_told_apart_by_status,
     success_does_not_take_what_is_stalled_for_young,
+    success_excuses_what_has_not_been_sent_in_time,
+    success_excuses_what_replaced_the_failed,
     queue_waits_are_those_of_the_responses,
     a_percentile_of_a_thousand_is_exact,
     a_warm_ups_bytes_are_left_out,
@@ -199,6 +203,9 @@ fn twice_the_capacity_bounds_every_response(driver: &str) {
         }
         let (service, is_bound) = figure(&report["latency_us"]["service"], "p50");
         assert!(service >= 9.9 && !is_bound, "{report}");
+        // The server has not kept up, so requests that it left waiting are no success.
+        let success = float(&report["success"]) / answered;
+        assert!((success - 1.0).abs() < 1e-6, "{report}");
         // Each response time is the sum of its parts.
         let waits = &report["latency_us"]["queue_wait"];
         assert_eq!(waits["count"], report["latency_us"]["response"]["count"], "{report}");
@@ -227,6 +234,19 @@ fn a_slow_server_that_keeps_up_is_known(driver: &str) {
     });
 }
 
+#[track_caller]
+fn has_no_latency(report: &Value) {
+    for (name, summary) in report["latency_us"].as_object().expect("an object") {
+        for figure in FIGURES {
+            assert_eq!(summary[figure], Value::Null, "{name} {figure}: {report}");
+        }
+        assert_eq!(summary["lower_bounds"], serde_json::json!([]), "{name}: {report}");
+    }
+    let threshold = &report["thresholds"][0];
+    assert_eq!((&threshold["observed"], &threshold["met"]), (&Value::Null, &false.into()), "{report}");
+    assert_eq!(report["generator"]["cpu_us_per_request"], Value::Null, "{report}");
+}
+
 fn without_an_answer_there_is_no_latency(driver: &str) {
     let server = Server::start(|peer| while peer.request().is_some() {});
     let flags = ["-d", "300ms", "-c", "4", "--threshold", "p99<10ms", "--threshold", "p50>1ms"];
@@ -235,19 +255,23 @@ fn without_an_answer_there_is_no_latency(driver: &str) {
     assert!(!ended.stdout.contains("Latency") && !ended.stdout.contains("p99.9"), "{ended:?}");
     assert!(ended.stdout.contains("no request was completed"), "{ended:?}");
     assert!(ended.stdout.contains("✗ p99<10ms   nothing was completed"), "{ended:?}");
-    let report = run(driver, &server.url(), &[&flags[..], &["--format", "json"]].concat()).report(3);
+    let ended = run(driver, &server.url(), &[&flags[..], &["--format", "json"]].concat());
+    let report = ended.report(3);
     server.finish();
-    for name in FIGURES {
-        assert!(response(&report, name).1, "{name}: {report}");
-    }
+    has_no_latency(&report);
+    assert_eq!(number(&report["latency_us"]["response"]["censored"]), 4, "{report}");
     assert_eq!(report["success"], 0.0, "{report}");
+    assert!(
+        ended.stderr.contains("ringtide: threshold missed: p99<10ms (nothing was completed)\n"),
+        "{ended:?}"
+    );
     // The server reads the request and closes. A few requests may be cut off, and no response was fast.
     let server = Server::start(|peer| drop(peer.request()));
     let flags = ["-d", "300ms", "-c", "4", "--threshold", "p99<10ms", "--format", "json"];
     let report = run(driver, &server.url(), &flags).report(3);
     server.finish();
-    assert_eq!(report["thresholds"][0]["met"], false, "{report}");
     assert_eq!(number(&report["requests"]["completed"]), 0, "{report}");
+    has_no_latency(&report);
 }
 
 fn a_latency_gate_alone_is_told_of_failures(driver: &str) {
@@ -295,6 +319,7 @@ fn connects_are_waited_for_in_a_closed_loop(driver: &str) {
     assert_eq!(number(&report["requests"]["completed"]), 200, "{report}");
     // One connection was already opened before the start.
     assert_eq!(number(&report["connections_opened"]), 199, "{report}");
+    assert_eq!(number(&report["connections_opened_before_start"]), 1, "{report}");
     parts_add_up(&report);
     let mean = |name: &str| float(&report["latency_us"][name]["mean"]);
     let connect = float(&report["phases_us"]["connect"]["mean"]);
@@ -373,6 +398,53 @@ fn a_server_with_a_short_queue_is_slow_to_connect(driver: &str) {
     assert!(figure(&report["latency_us"]["service"], "p50").0 < 900.0, "{report}");
 }
 
+/// The server accepts one connection, and its accept queue is full from then on.
+fn connects_that_time_out_have_waited(driver: &str) {
+    for (mode, format) in [(&[][..], "json"), (&[], "text"), (&["-R", "1"], "json")] {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+        let address = listener.local_addr().expect("bound");
+        socket2::SockRef::from(&listener).listen(0).expect("bound");
+        let (over, wait) = channel::<()>();
+        let serving = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("somebody connects");
+            // Takes the only place in the queue before the client has to connect again.
+            let _taken = TcpStream::connect(address).expect("there is a place");
+            let (tally, mut buffer) = (Tally::default(), Vec::new());
+            next_request(&mut stream, &mut buffer, &tally).expect("it asks");
+            stream.write_all(HELLO).expect("it is there");
+            let _ = wait.recv();
+        });
+        let flags = ["-c", "1", "-t", "1", "-d", "2500ms", "--no-keepalive", "--connect-timeout", "400ms"];
+        let flags = [&flags[..], mode, &["--threshold", "p95<100ms", "--format", format]].concat();
+        let ended = run(driver, &format!("http://{address}/"), &flags);
+        drop(over);
+        serving.join().expect("no panic");
+        if format == "text" {
+            assert!(ended.stdout.contains("opened, and 1 before the start · "), "{ended:?}");
+            assert!(ended.stdout.contains(" timed out or cut off"), "{ended:?}");
+            continue;
+        }
+        let report = ended.report(3);
+        assert_eq!(number(&report["requests"]["completed"]), 1, "{report}");
+        let (failed, cut) = (number(&report["errors"]["connect"]), number(&report["requests"]["censored"]));
+        assert!(failed >= 2 && failed == number(&report["requests"]["failed"]), "{report}");
+        let latency = &report["latency_us"];
+        for name in ["response", "queue_wait"] {
+            assert_eq!(number(&latency[name]["censored"]), failed + cut, "{name}: {report}");
+            let (ms, is_bound) = figure(&latency[name], "p95");
+            assert!((399.0..2000.0).contains(&ms) && is_bound, "{name}: {report}");
+        }
+        assert_eq!(number(&latency["service"]["count"]), 1, "{report}");
+        // The threshold is missed for certain: the requests waited longer.
+        assert_eq!(report["thresholds"][0]["lower_bound"], true, "{report}");
+        let connect = &report["phases_us"]["connect"];
+        assert!((failed..=failed + cut).contains(&number(&connect["censored"])), "{report}");
+        let (ms, is_bound) = figure(connect, "max");
+        assert!((399.0..1000.0).contains(&ms) && is_bound, "{report}");
+        assert!(notes(&report).contains("timed out or were cut off by the end"), "{report}");
+    }
+}
+
 fn a_short_run_is_not_judged(driver: &str) {
     let server = Server::answering(HELLO);
     let flags = ["-n", "20", "-c", "2"];
@@ -434,6 +506,49 @@ fn success_does_not_take_what_is_stalled_for_young(driver: &str) {
     });
     assert!((float(&report["success"]) - 0.25).abs() < 1e-6, "{report}");
     assert!((float(&report["thresholds"][0]["observed"]) - 25.0).abs() < 1e-3, "{report}");
+}
+
+/// The first response takes half a second. The end cuts off three others, of which two still wait for the connection,
+/// after 100 to 300 ms.
+fn success_excuses_what_has_not_been_sent_in_time(driver: &str) {
+    let measured = || {
+        let server = Server::start(|peer| {
+            for number in 1..18 {
+                if peer.request().is_none() {
+                    return;
+                }
+                thread::sleep(Duration::from_millis(if number == 1 { 500 } else { 0 }));
+                peer.send(HELLO);
+            }
+            peer.wait_for_end();
+        });
+        let flags = ["-R", "10", "-d", "2s", "-c", "1", "--threshold", "success>=100%", "--format", "json"];
+        let report = run(driver, &server.url(), &flags).report(0);
+        server.finish();
+        report
+    };
+    let report = once_in_five(measured, |report| {
+        let requests = &report["requests"];
+        ["completed", "sent", "censored"].map(|name| number(&requests[name])) == [17, 18, 3]
+    });
+    assert_eq!(report["success"], 1.0, "{report}");
+}
+
+/// Each connection hangs at its second request. Those that follow the timeouts are cut off at once.
+fn success_excuses_what_replaced_the_failed(driver: &str) {
+    let server = Server::start(|peer| {
+        if peer.request().is_some() {
+            thread::sleep(Duration::from_millis(150));
+            peer.send(HELLO);
+            peer.wait_for_end();
+        }
+    });
+    let flags = ["-c", "10", "-t", "1", "--max-errors", "5", "--timeout", "300ms", "--format", "json"];
+    let report = run(driver, &server.url(), &flags).report(3);
+    server.finish();
+    assert_eq!(number(&report["requests"]["completed"]), 10, "{report}");
+    assert!(number(&report["requests"]["scheduled"]) > 20, "{report}");
+    assert_eq!(report["success"], 0.5, "{report}");
 }
 
 fn queue_waits_are_those_of_the_responses(driver: &str) {

@@ -1,7 +1,7 @@
 //! The open loop: one even schedule, independent of the server, and how its times are attributed.
 
 use std::sync::Mutex;
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -88,17 +88,25 @@ fn a_stall_is_in_the_response_and_not_in_the_service(driver: &str) {
 }
 
 fn what_no_connection_was_free_for_is_not_forgotten(driver: &str) {
-    let server = Server::start(|peer| while peer.request().is_some() {});
+    // The first request gets a response, and then each connection hangs.
+    let first = AtomicBool::new(true);
+    let server = Server::start(move |peer| {
+        while peer.request().is_some() {
+            if first.swap(false, SeqCst) {
+                peer.send(HELLO);
+            }
+        }
+    });
     let report = report(driver, &server.url(), &["-R", "200", "-d", "500ms", "-c", "2", "-t", "1"]);
-    assert_eq!(server.finish().requests(), 2);
+    assert_eq!(server.finish().requests(), 3);
     let requests = &report["requests"];
     assert_eq!(number(&requests["scheduled"]), 100, "{report}");
-    assert_eq!(number(&requests["sent"]), 2, "{report}");
-    assert_eq!(number(&requests["censored"]), 100, "{report}");
+    assert_eq!(number(&requests["sent"]), 3, "{report}");
+    assert_eq!(number(&requests["censored"]), 99, "{report}");
     // They came due evenly over 500 ms and waited until the end.
     assert!((200_000.0..300_000.0).contains(&at(&report, "response", "p50")), "{report}");
     assert!((200_000.0..300_000.0).contains(&at(&report, "queue_wait", "p50")), "{report}");
-    assert_eq!(number(&report["latency_us"]["service"]["count"]), 2, "{report}");
+    assert_eq!(number(&report["latency_us"]["service"]["count"]), 3, "{report}");
 }
 
 fn a_ramp_has_as_many_requests_as_its_mean(driver: &str) {

@@ -112,9 +112,9 @@ fn a_hard_limit_on_descriptors_is_named_before_the_start(driver: &str) {
 
 fn a_signal_ends_the_connecting_too(driver: &str) {
     let (address, _kept) = full_listener();
-    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+    for (signal, mode) in [(Signal::SIGINT, &[][..]), (Signal::SIGTERM, &["-R", "10"])] {
         let url = format!("http://{address}/");
-        let running = begin(driver, &url, &["--connect-timeout", "1m"]);
+        let running = begin(driver, &url, &[&["--connect-timeout", "1m"], mode].concat());
         // Before that, the signal would kill the process.
         let begun = Instant::now();
         running.wait_until_it_catches_interrupts();
@@ -122,6 +122,8 @@ fn a_signal_ends_the_connecting_too(driver: &str) {
         let ended = running.wait();
         assert!(begun.elapsed() < Duration::from_secs(30), "{ended:?}");
         assert_eq!(ended.code, Some(130), "{ended:?}");
+        assert!(ended.stdout.contains("\nInterrupted before the first request.\n"), "{ended:?}");
+        assert!(!ended.stdout.contains(" due = "), "{ended:?}");
     }
 }
 

@@ -294,6 +294,12 @@ impl Driver for IoUring {
             Close::Free => self.free(handle),
             Close::Cancel(kinds) => self.cancel_operations(kinds, handle),
             Close::ShutDown(kinds) => {
+                self.syscalls += 1;
+                // A close with unread bytes has to reset the connection (RFC 9293 §3.10.4), or the peer could wait for
+                // room that never comes. The receive would read these bytes after a shutdown, so it is cancelled.
+                if slot.descriptor.as_ref().is_some_and(|descriptor| net::has_unread(descriptor.as_fd())) {
+                    return self.cancel_operations(kinds, handle);
+                }
                 let Some(descriptor) = slot.descriptor.take() else { return };
                 self.syscalls += 1;
                 // A cancelled operation keeps the socket open until its completion is processed. The peer would get the

@@ -317,7 +317,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_explained() {
-        let old = Unusable::OldKernel { what: "flags that io_uring_setup is given" };
+        let old = Unusable::OldKernel { what: "required flags of io_uring_setup" };
         let failed = Unusable::Failed { step: "io_uring_setup", errno: libc::EMFILE };
         for (errno, sysctl, expected) in [
             (libc::EPERM, Some(2), Unusable::Sysctl(2)),

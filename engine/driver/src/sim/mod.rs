@@ -608,4 +608,47 @@ mod tests {
             assert!((5..=40).contains(&count), "{count} of 60");
         }
     }
+
+    #[test]
+    fn a_reset_fails_both_ends() {
+        let mut sim = Sim::new(SimOptions::default());
+        let any = Address::Tcp(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0));
+        let listener = sim.listen(&any, false).expect("a free port");
+        sim.accept(listener).expect("it is idle");
+        let address = sim.local_address(listener).expect("it is open");
+        let client = sim.connect(&address).expect("a socket can be made");
+        let mut completions = Vec::new();
+        sim.turn(Some(1_000_000_000), &mut completions).expect("it works");
+        sim.turn(Some(2_000_000_000), &mut completions).expect("it works");
+        assert_eq!(sim.open_sockets(), 3);
+        let now_ns = sim.now_ns();
+        sim.advance(500);
+        assert_eq!(sim.now_ns(), now_ns + 500);
+        let server = completions.iter().find_map(|it| match it.event {
+            Event::Accepted(server) => Some(server),
+            _ => None,
+        });
+        let server = server.expect("it was accepted");
+        for socket in [client, server] {
+            sim.receive(socket).expect("it is idle");
+        }
+        sim.reset(client);
+        completions.clear();
+        for _ in 0..3 {
+            sim.turn(Some(sim.now_ns() + 1_000_000), &mut completions).expect("it works");
+        }
+        let failed = |it: &Completion| matches!(it.event, Event::ReceiveEnded(ReceiveEnd::Error(_)));
+        assert!(completions.len() == 2 && completions.iter().all(failed), "{completions:?}");
+    }
+
+    #[test]
+    fn a_deadline_ends_a_turn_before_what_comes_later() {
+        let mut sim = Sim::new(SimOptions::default());
+        sim.agenda.at(1_000_000, Step::BuffersBack);
+        let mut completions = Vec::new();
+        for deadline_ns in [500_000, 2_000_000] {
+            sim.turn(Some(deadline_ns), &mut completions).expect("it works");
+            assert_eq!(sim.now_ns(), deadline_ns);
+        }
+    }
 }

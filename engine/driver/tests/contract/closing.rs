@@ -6,6 +6,7 @@ use std::net::{Shutdown, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -117,6 +118,36 @@ pub(crate) fn the_end_leaves_before_close_returns<S: Subject>() {
         server.set_read_timeout(Some(Duration::from_secs(5))).expect("settable");
         assert_eq!(server.read(&mut [0]).expect("no end came"), 0, "server_ends_first: {server_ends_first}");
         pump.closed(client);
+    }
+}
+
+/// Otherwise a peer that goes on sending would wait for room that never comes.
+pub(crate) fn close_with_bytes_unread_resets_the_connection<S: Subject>() {
+    if !S::REAL {
+        return; // The simulated network has no window of its own.
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has free ports");
+    let address = Address::Tcp(listener.local_addr().expect("a bound socket has an address"));
+    let mut pump = S::pump_with_pool(1024, 16 * 1024);
+    for _ in 0..20 {
+        let client = pump.connect(&address);
+        pump.connected(client).expect("it listens");
+        let (mut server, _) = listener.accept().expect("it has connected");
+        server.set_write_timeout(Some(Duration::from_secs(2))).expect("settable");
+        let flood = thread::spawn(move || {
+            loop {
+                if let Err(error) = server.write(&[0; 4096]) {
+                    return error;
+                }
+            }
+        });
+        pump.receive(client);
+        pump.received(client, 300_000);
+        pump.close(client);
+        pump.closed(client);
+        let error = flood.join().expect("it only writes");
+        let resets = [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
+        assert!(resets.contains(&error.kind()), "{error}");
     }
 }
 

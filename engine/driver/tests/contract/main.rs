@@ -35,6 +35,7 @@ macro_rules! suite {
                 closing: a_stale_handle_is_refused_by_every_call,
                     a_stale_handle_never_reaches_the_next_socket_in_its_slot,
                     close_ends_an_armed_receive_and_sends_the_end, the_end_leaves_before_close_returns,
+                    close_with_bytes_unread_resets_the_connection,
                     what_was_sent_before_the_close_goes_before_the_end, close_leaves_others_of_the_same_file_alone,
                     close_ends_a_receive_with_bytes_on_the_way,
                     close_ends_a_blocked_send_and_drops_its_buffer, close_ends_a_connect_that_is_never_answered,
@@ -49,7 +50,8 @@ macro_rules! suite {
                 foreign: poll_waits_until_readable_and_writable, poll_waits_for_room,
                     close_ends_a_poll_and_leaves_the_descriptor_open, adopted_sockets_are_like_others;
                 process: a_driver_says_its_name, dropping_the_driver_ends_everything_under_way, running_out_of_descriptors_is_survived,
-                    a_closed_socket_makes_room_for_the_next;
+                    a_closed_socket_makes_room_for_the_next,
+                    what_was_started_before_a_close_never_reaches_the_next_descriptor;
             );
     };
     ($subject:ty; $($module:ident: $($case:ident),+;)+) => {

@@ -2,6 +2,7 @@
 //!
 //! Each runs in its own child process, because the other tests open descriptors at the same time.
 
+use std::io::{Read, Write};
 use std::process::Command;
 
 use bytes::Bytes;
@@ -155,4 +156,37 @@ pub(crate) fn a_closed_socket_makes_room_for_the_next<S: Subject>() {
 pub(crate) fn a_driver_says_its_name<S: Subject>() {
     let pump = S::pump();
     assert_eq!(Some(pump.driver.name()), S::NAME.split("::").next());
+}
+
+/// The kernel knows what is on its way by the descriptor's number, which the next one to be opened gets.
+pub(crate) fn what_was_started_before_a_close_never_reaches_the_next_descriptor<S: Subject>() {
+    if !S::REAL {
+        return;
+    }
+    alone::<S>("what_was_started_before_a_close_never_reaches_the_next_descriptor", || {
+        for sends in [true, false] {
+            let mut pump = S::pump();
+            let (client, server) = pump.pair();
+            pump.receive(server);
+            pump.expect_nothing();
+            if sends {
+                pump.send_skip_success(client, b"last");
+            } else {
+                pump.receive(client);
+            }
+            pump.close(client);
+            let (mut next, mut other) = UnixStream::pair().expect("a pair can be made");
+            other.write_all(b"theirs").expect("there is room");
+            pump.closed(client);
+            let (bytes, end) = pump.received_all(server);
+            assert!(bytes == if sends { &b"last"[..] } else { b"" }, "{bytes:?} {end:?}");
+            next.set_nonblocking(true).expect("settable");
+            other.set_nonblocking(true).expect("settable");
+            let mut theirs = [0; 6];
+            next.read_exact(&mut theirs).expect("nobody else has read it");
+            assert_eq!(&theirs, b"theirs");
+            assert!(other.read(&mut theirs).is_err(), "it was sent what it should not have been");
+            pump.finish(&[server]);
+        }
+    });
 }

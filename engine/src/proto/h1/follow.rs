@@ -1,5 +1,6 @@
-//! Follows an incomplete head byte by byte. Each byte is scanned once, and a fault is detected as soon as its byte
-//! arrives.
+//! Follows an incomplete head byte by byte. Each byte is scanned once, and one that is not allowed at its place is
+//! detected as soon as it arrives. Values with a meaning (`Host`, `Content-Length`) are judged when the head is complete,
+//! elsewhere.
 //!
 //! The follower only decides when to call the [parser](super::parse), which has the final word. Both detect the same
 //! faults; tests compare them.
