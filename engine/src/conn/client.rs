@@ -12,7 +12,6 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::StatusCode;
-use ringtide_driver::limits::SKIP_SUCCESS_SEND_SIZE_MAX;
 use ringtide_driver::{Address, SendBuffer};
 
 use super::fence::Fence;
@@ -21,7 +20,7 @@ use super::piece::Piece;
 use super::request::PreparedRequest;
 use super::times::{Aborted, CompletedExchange, Timing};
 use crate::error::{Error, LastResponse, RequestError};
-use crate::limits::{CLOSE_AFTER_PEER_MAX, COALESCED_SEND_SIZE_MAX, PIPELINED_MAX};
+use crate::limits::{CLOSE_AFTER_PEER_MAX, PIPELINED_MAX};
 use crate::proto::h1::{
     self, BodyLength, ChunkHeader, ClientCodec, Limits, RequestKind, ResponseEvent, ResponseHead,
     ResponseMeta,
@@ -95,7 +94,6 @@ pub struct Connection {
     input: Input,
     /// Bytes of the input that the last event covers. They are consumed once the caller is done with it.
     given: usize,
-    outgoing: InlineQueue<SendBuffer>,
     in_flight: InlineQueue<InFlight>,
     stage: ResponseStage,
     meta: Option<ResponseMeta>,
@@ -125,19 +123,11 @@ enum ResponseStage {
     Failed,
 }
 
-/// Value of [`InFlight::begun_at`] while no send contains the request's first byte. It cannot be an offset: sends that
-/// carry more than one request are shorter.
-const NOT_BEGUN: u16 = u16::MAX;
-const _: () = assert!(COALESCED_SEND_SIZE_MAX < NOT_BEGUN as usize);
-
 struct InFlight {
     kind: RequestKind,
-    /// Offset of the request's first byte in the send that contains it. [`NOT_BEGUN`] until the stream has that send;
-    /// from then on the peer can respond.
-    begun_at: u16,
-    /// Number of the request's buffers in the outgoing queue.
-    queued: u32,
-    /// Time of the send that contains the first byte. It stays 0 until the next send starts; meanwhile the stream knows
+    /// Position of the request's first byte in the stream. Once a send contains it, the peer can respond.
+    position: u64,
+    /// Time of the send that contains the first byte. It is set when the next send starts; meanwhile the stream knows
     /// it.
     sent_ns: u64,
 }
@@ -187,7 +177,6 @@ impl Connection {
             codec: ClientCodec::new(options.limits),
             input: Input::default(),
             given: 0,
-            outgoing: InlineQueue::default(),
             in_flight: InlineQueue::default(),
             stage: ResponseStage::Between,
             meta: None,
@@ -224,7 +213,8 @@ impl Connection {
 
     /// Starts `request` and returns at once.
     ///
-    /// The worker's next turn sends it, together with the requests of other connections.
+    /// The worker's next turn after the wait for the response begins sends it, together with the requests of other
+    /// connections.
     ///
     /// # Errors
     /// The first two leave the connection unchanged.
@@ -244,20 +234,13 @@ impl Connection {
             return Err(RequestError::NotReusable.into());
         }
         self.pending_body = request.pending_body();
-        let mut in_flight = InFlight { kind: request.kind(), begun_at: NOT_BEGUN, queued: 0, sent_ns: 0 };
+        let in_flight = InFlight { kind: request.kind(), position: self.stream.end(), sent_ns: 0 };
+        // With nothing else in flight the caller waits for the response rather than for this send, so the send needs no
+        // completion when it succeeds.
+        let is_alone = !self.pipelining && self.in_flight.is_empty();
         match request.as_static() {
-            // Nothing else is queued or in flight, and the caller waits for the response rather than for this send. So the
-            // send needs no completion on success.
-            Some(bytes)
-                if !self.pipelining && bytes.len() <= SKIP_SUCCESS_SEND_SIZE_MAX && self.is_drained() =>
-            {
-                self.stream.start_send_skip_success(bytes).map_err(Error::Network)?;
-                in_flight.begun_at = 0;
-            }
-            _ => {
-                self.outgoing.push_back(request.to_buffer());
-                in_flight.queued = 1;
-            }
+            Some(bytes) if is_alone && self.stream.start_skip_success(bytes).map_err(Error::Network)? => {}
+            _ => self.stream.push(request.to_buffer()),
         }
         self.in_flight.push_back(in_flight);
         // RFC 9112 §9.6: no request may follow one with "close".
@@ -309,11 +292,11 @@ impl Connection {
     /// While a send is in flight, this counts all of it as taken. [`abort`](Self::abort) returns exact results.
     pub fn in_flight_sent_ns(&self) -> impl Iterator<Item = Option<u64>> {
         let last_ns = self.stream.sent_at_ns();
-        let taken_size = self.stream.failed_send_size().unwrap_or(usize::MAX);
-        self.in_flight.iter().map(move |request| match (request.begun_at, request.sent_ns) {
-            (NOT_BEGUN, _) => None,
-            (begun_at, 0) => (usize::from(begun_at) < taken_size).then_some(last_ns),
-            (_, sent_ns) => Some(sent_ns),
+        let taken_size = self.stream.failed_send_size().map_or(u64::MAX, |size| size as u64);
+        self.in_flight.iter().map(move |request| match self.stream.offset_in_last_send(request.position) {
+            None => Some(request.sent_ns),
+            Some(_) if !self.stream.has_started(request.position) => None,
+            Some(offset) => (offset < taken_size).then_some(last_ns),
         })
     }
 
@@ -341,13 +324,10 @@ impl Connection {
         }
         let sent_ns: Vec<_> = self.in_flight_sent_ns().collect();
         let last = sent_ns.iter().rposition(Option::is_some).and_then(|at| self.in_flight.iter().nth(at));
-        // A request with its own time began in an earlier send.
-        let cut_size = match (self.stream.failed_send_size(), last) {
-            (Some(taken_size), Some(&InFlight { begun_at, sent_ns: 0, .. })) => {
-                Some(taken_size - usize::from(begun_at))
-            }
-            _ => None,
-        };
+        let offset = last.and_then(|request| self.stream.offset_in_last_send(request.position));
+        // If the last request began in an earlier send, all of that send was taken.
+        let cut_size =
+            self.stream.failed_send_size().zip(offset).map(|(taken, offset)| taken - offset as usize);
         if self.pipelining && !self.in_flight.is_empty() && self.stream.shutdown().is_ok() {
             self.stream.close_after_peer(closing_max);
         }
@@ -497,9 +477,9 @@ impl Connection {
             BodyLength::Length(left) if size <= *left => *left -= size,
             BodyLength::Chunked => {
                 let Some(nonzero) = std::num::NonZeroU64::new(size) else { return Ok(()) };
-                self.queue(SendBuffer::Owned(ChunkHeader::new(nonzero).to_vec()));
-                self.queue(SendBuffer::Shared(data));
-                self.queue(SendBuffer::Static(h1::CHUNK_END));
+                self.stream.write(|out| out.extend_from_slice(&ChunkHeader::new(nonzero)));
+                self.stream.push(SendBuffer::Shared(data));
+                self.stream.push(SendBuffer::Static(h1::CHUNK_END));
                 return Ok(());
             }
             BodyLength::Length(left) => {
@@ -512,14 +492,14 @@ impl Connection {
             }
         }
         if size > 0 {
-            self.queue(SendBuffer::Shared(data));
+            self.stream.push(SendBuffer::Shared(data));
         }
         Ok(())
     }
 
     pub(crate) fn queue_body_end(&mut self) -> Result<(), Error> {
         match mem::replace(&mut self.pending_body, BodyLength::None) {
-            BodyLength::Chunked => self.queue(SendBuffer::Static(h1::LAST_CHUNK)),
+            BodyLength::Chunked => self.stream.push(SendBuffer::Static(h1::LAST_CHUNK)),
             BodyLength::Length(left) if left > 0 => {
                 self.reusable = false;
                 return Err(RequestError::BodyLength { announced: left, given: 0 }.into());
@@ -529,74 +509,47 @@ impl Connection {
         Ok(())
     }
 
-    /// Passes queued buffers to the stream. Ready when the kernel has taken all of them.
+    /// Sends what is queued. Ready when the kernel has taken all of it.
     pub(crate) fn poll_outgoing(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
-            // After a failure this fails again, and sends nothing more.
+            // After a failure this returns the error on every call, and nothing more is sent.
             ready!(self.stream.poll_sent(context)).map_err(Error::Network)?;
-            let Some(buffer) = self.next_outgoing() else { return Poll::Ready(Ok(())) };
-            self.stream.start_send(buffer).map_err(Error::Network)?;
-        }
-    }
-
-    /// Queues a piece of the last started request's body.
-    fn queue(&mut self, buffer: SendBuffer) {
-        self.outgoing.push_back(buffer);
-        if let Some(request) = self.in_flight.iter_mut().next_back() {
-            request.queued += 1;
-        }
-    }
-
-    /// Takes the next buffer to send and joins small ones. Marks the requests that begin in it.
-    fn next_outgoing(&mut self) -> Option<SendBuffer> {
-        if self.outgoing.is_empty() {
-            return None;
-        }
-        self.raise_fence();
-        let previous_ns = self.stream.sent_at_ns();
-        let mut queued = 0;
-        for request in self.in_flight.iter_mut() {
-            // Requests of the previous send get its time now. Requests of this send get theirs when the next one
-            // starts.
-            if request.begun_at != NOT_BEGUN && request.sent_ns == 0 {
-                request.sent_ns = previous_ns;
+            if self.stream.queued_size() == 0 {
+                return Poll::Ready(Ok(()));
             }
-            queued += request.queued as usize;
+            self.send_next()?;
         }
-        // At the front of the queue are pieces of requests whose responses ended before they were sent whole.
-        let mut answered = self.outgoing.len() - queued;
-        let mut requests = self.in_flight.iter_mut().filter(|request| request.queued > 0);
-        let mut current: Option<&mut InFlight> = None;
-        let mut together = None;
-        let mut size = 0;
-        while self
-            .outgoing
-            .front()
-            .is_some_and(|next| size == 0 || size + next.len() <= COALESCED_SEND_SIZE_MAX)
-            && let Some(next) = self.outgoing.pop_front()
+    }
+
+    /// Sends what is queued, unless received bytes are at hand: they may contain responses whose reading starts further
+    /// requests, and then all leave in one send. A failure is not reported here but instead of the response.
+    #[inline]
+    fn send_if_nothing_is_at_hand(&mut self) {
+        if self.stream.queued_size() > 0
+            && self.input.bytes().len() == self.given
+            && matches!(self.stream.is_ready_to_send(), Ok(true))
         {
-            if answered > 0 {
-                answered -= 1;
-            } else {
-                current = current.filter(|request| request.queued > 0).or_else(|| requests.next());
-                if let Some(request) = &mut current {
-                    request.queued -= 1;
-                    if request.begun_at == NOT_BEGUN {
-                        request.begun_at = size as u16;
-                    }
-                }
-            }
-            size += next.len();
-            together = Some(match together {
-                None => next,
-                Some(SendBuffer::Owned(mut bytes)) => {
-                    bytes.extend_from_slice(&next);
-                    SendBuffer::Owned(bytes)
-                }
-                Some(first) => SendBuffer::Owned([&*first, &*next].concat()),
-            });
+            let _ = self.send_next();
         }
-        together
+    }
+
+    /// Starts the next send. None may be in flight.
+    fn send_next(&mut self) -> Result<(), Error> {
+        self.raise_fence();
+        self.keep_sent_times();
+        self.stream.start_next().map_err(Error::Network)?;
+        Ok(())
+    }
+
+    /// Before the next send: stores the time of the last one in the requests that it began.
+    fn keep_sent_times(&mut self) {
+        let last_ns = self.stream.sent_at_ns();
+        for request in self.in_flight.iter_mut() {
+            let position = request.position;
+            if self.stream.offset_in_last_send(position).is_some() && self.stream.has_started(position) {
+                request.sent_ns = last_ns;
+            }
+        }
     }
 
     /// Before requests are sent: records what has been received and not yet been assigned to a response.
@@ -604,14 +557,10 @@ impl Connection {
         // Without pipelining no request is sent while there is such data, see `is_reusable`.
         if self.pipelining {
             let has_rest = self.input.bytes().len() > self.given;
-            let begun = self.in_flight.iter().take_while(|request| request.begun_at != NOT_BEGUN).count();
+            let begun =
+                self.in_flight.iter().take_while(|request| self.stream.has_started(request.position)).count();
             self.fence.raise(has_rest, self.stream.unread_count(), begun);
         }
-    }
-
-    #[inline]
-    fn is_drained(&self) -> bool {
-        self.in_flight.is_empty() && self.outgoing.is_empty() && !self.stream.is_sending()
     }
 
     async fn poll_discard_rest(&mut self) -> Result<(), Error> {
@@ -673,10 +622,7 @@ impl Connection {
 
     #[inline]
     fn poll_event_inner(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, Error>> {
-        if !self.outgoing.is_empty() || (self.pipelining && self.stream.is_sending()) {
-            // If sending fails, the peer may still have responded. So ignore the error here and read first.
-            let _ = self.poll_outgoing(context);
-        }
+        self.send_if_nothing_is_at_hand();
         self.input.consume(mem::take(&mut self.given));
         loop {
             if self.stage == ResponseStage::Between && !self.input.bytes().is_empty() {
@@ -720,7 +666,15 @@ impl Connection {
                     ResponseEvent::NeedMore => self.input.consume(consumed),
                 }
             }
-            match ready!(self.stream.poll_receive(context)) {
+            let Poll::Ready(received) = self.stream.poll_receive(context) else {
+                // Everything that was started while responses were read leaves in one send.
+                if self.stream.queued_size() > 0 || (self.pipelining && self.stream.is_sending()) {
+                    // Even if the peer cannot be sent to, it may have responded. The receive reports that, or the end.
+                    let _ = self.poll_outgoing(context);
+                }
+                return Poll::Pending;
+            };
+            match received {
                 Ok(Some(lease)) => {
                     self.received_size += lease.len() as u64;
                     self.fence.next_piece();
@@ -747,8 +701,9 @@ impl Connection {
     fn begin(&mut self) -> Result<(), Error> {
         let fenced = !self.fence.admits() && !self.input.bytes().is_empty();
         match self.in_flight.front() {
-            Some(request) if request.begun_at != NOT_BEGUN && !fenced => {
-                self.sent_ns = if request.sent_ns == 0 { self.stream.sent_at_ns() } else { request.sent_ns };
+            Some(request) if self.stream.has_started(request.position) && !fenced => {
+                let is_in_last_send = self.stream.offset_in_last_send(request.position).is_some();
+                self.sent_ns = if is_in_last_send { self.stream.sent_at_ns() } else { request.sent_ns };
                 self.first_byte_ns = self.stream.turn_time_ns();
                 self.codec.begin(request.kind);
                 self.stage = ResponseStage::Head;
@@ -769,8 +724,8 @@ impl Connection {
             self.last.get_or_insert(LastResponse::Implied);
         }
         // A peer that responds before it has the whole request will misread the rest.
-        let unsent =
-            self.in_flight.is_empty() && (self.pending_body != BodyLength::None || !self.outgoing.is_empty());
+        let unsent = self.in_flight.is_empty()
+            && (self.pending_body != BodyLength::None || self.stream.queued_size() > 0);
         self.reusable &= reusable && !unsent;
     }
 
@@ -785,18 +740,8 @@ impl Connection {
         } else {
             LastResponse::Implied
         });
-        let behind = || self.in_flight.iter().skip(1);
-        let dropped: usize = behind().map(|request| request.queued as usize).sum();
-        if dropped > 0 {
-            let kept = self.outgoing.len().saturating_sub(dropped);
-            let mut outgoing = InlineQueue::default();
-            while outgoing.len() < kept
-                && let Some(buffer) = self.outgoing.pop_front()
-            {
-                outgoing.push_back(buffer);
-            }
-            self.outgoing = outgoing;
-            self.in_flight.iter_mut().skip(1).for_each(|request| request.queued = 0);
+        if let Some(next) = self.in_flight.iter().nth(1) {
+            self.stream.truncate(next.position);
         }
     }
 
@@ -818,6 +763,9 @@ impl Connection {
             self.head = HeadPlace::Nowhere;
             self.input.consume(mem::take(&mut self.given));
             self.input.release();
+            if self.in_flight.is_empty() {
+                self.stream.free_memory();
+            }
         }
     }
 }

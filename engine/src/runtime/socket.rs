@@ -169,18 +169,13 @@ impl Socket {
     /// of a failed skip-success send.
     #[inline]
     pub(crate) fn poll_sent(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Vec<u8>>>> {
-        self.poll(context, SocketState::send_waiter, |state| match mem::take(&mut state.sending) {
-            Sending::Idle => Poll::Ready(Ok(None)),
-            Sending::Done(memory) => Poll::Ready(Ok(memory)),
-            busy @ (Sending::Busy | Sending::Connecting) => {
-                state.sending = busy;
-                Poll::Pending
-            }
-            failed @ (Sending::Failed { error, .. } | Sending::SkipSuccessFailed { error, .. }) => {
-                state.sending = failed;
-                Poll::Ready(Err(error.to_error()))
-            }
-        })
+        self.poll(context, SocketState::send_waiter, SocketState::end_of_send)
+    }
+
+    /// The same without a wait: pending while a send is in flight, and nobody is woken when it ends.
+    #[inline]
+    pub(crate) fn try_sent(&mut self) -> Poll<io::Result<Option<Vec<u8>>>> {
+        self.with(SocketState::end_of_send)
     }
 
     /// Returns the memory of a send that has ended, if the sender owned it. Does not register for a wake-up if a send

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
+use std::task::Poll;
 
 use ringtide_driver::slots::reserve_sparingly;
 use ringtide_driver::{Completion, CutSend, Driver, Event, Handle, Lease, ReceiveEnd, SendBuffer};
@@ -60,6 +61,23 @@ impl SocketState {
         if self.receiving == Receiving::Armed {
             self.receiving = Receiving::Pausing;
             driver.cancel(handle);
+        }
+    }
+
+    /// Takes the end of the last send: the memory of its buffer, or its error, which stays.
+    #[inline]
+    pub(super) fn end_of_send(&mut self) -> Poll<io::Result<Option<Vec<u8>>>> {
+        match std::mem::take(&mut self.sending) {
+            Sending::Idle => Poll::Ready(Ok(None)),
+            Sending::Done(memory) => Poll::Ready(Ok(memory)),
+            busy @ (Sending::Busy | Sending::Connecting) => {
+                self.sending = busy;
+                Poll::Pending
+            }
+            failed @ (Sending::Failed { error, .. } | Sending::SkipSuccessFailed { error, .. }) => {
+                self.sending = failed;
+                Poll::Ready(Err(error.to_error()))
+            }
         }
     }
 

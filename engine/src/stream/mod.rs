@@ -3,16 +3,20 @@
 //! TLS would be added here: a protocol only sees received bytes, sent bytes and the end of the stream, whatever
 //! transports them.
 
+mod send_queue;
+
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use ringtide_driver::limits::SKIP_SUCCESS_SEND_SIZE_MAX;
 use ringtide_driver::{Address, SendBuffer};
 
 pub use ringtide_driver::Lease;
 
+use self::send_queue::SendQueue;
 use crate::runtime;
 
 /// A connected stream over TCP or a Unix socket. It belongs to the worker that created it. Dropping it closes it at any
@@ -24,6 +28,7 @@ use crate::runtime;
 #[derive(Debug)]
 pub struct Stream {
     socket: runtime::Socket,
+    queue: SendQueue,
 }
 
 impl Stream {
@@ -42,7 +47,7 @@ impl Stream {
     pub async fn connect(address: &Address) -> io::Result<Self> {
         let mut socket = runtime::Socket::connect(address)?;
         poll_fn(|context| socket.poll_connected(context)).await?;
-        Ok(Self { socket })
+        Ok(Self::new(socket))
     }
 
     /// Creates a stream from a connected stream socket, for example one end of a socket pair. The driver sets the
@@ -55,7 +60,7 @@ impl Stream {
     /// Outside a worker's [`block_on`](runtime::Worker::block_on).
     #[track_caller]
     pub fn adopt(socket: OwnedFd) -> io::Result<Self> {
-        Ok(Self { socket: runtime::Socket::adopt(socket)? })
+        Ok(Self::new(runtime::Socket::adopt(socket)?))
     }
 
     /// Receives the next bytes, at least one. Returns `None` at the end of the stream.
@@ -91,11 +96,10 @@ impl Stream {
     /// # Errors
     /// If the connection has failed. It is then not known how many bytes the peer received.
     pub async fn send(&mut self, bytes: impl Into<Bytes>) -> io::Result<()> {
-        let buffer = SendBuffer::Shared(bytes.into());
-        poll_fn(|context| self.poll_sent(context)).await?;
-        self.socket.send(buffer)?;
-        poll_fn(|context| self.poll_sent(context)).await?;
-        Ok(())
+        let bytes = SendBuffer::Shared(bytes.into());
+        poll_fn(|context| self.poll_flushed(context)).await?;
+        self.push(bytes);
+        poll_fn(|context| self.poll_flushed(context)).await
     }
 
     /// Closes the sending side after all bytes sent before. The peer sees the end of the stream, and can still send.
@@ -122,29 +126,120 @@ impl Stream {
         self.socket.peer_address()
     }
 
-    /// Starts a send of all of `buffer`. Only one send can be in flight; [`poll_sent`](Self::poll_sent) reports when
-    /// the next may start.
-    #[inline]
-    pub(crate) fn start_send(&mut self, buffer: SendBuffer) -> io::Result<()> {
-        self.socket.send(buffer)
+    fn new(socket: runtime::Socket) -> Self {
+        Self { socket, queue: SendQueue::default() }
     }
 
-    /// Starts a send without a completion on success. The response of the peer shows that it succeeded.
+    /// Appends to the bytes that wait to be sent. Nothing is sent before [`start_next`](Self::start_next).
     #[inline]
-    pub(crate) fn start_send_skip_success(&mut self, bytes: &'static [u8]) -> io::Result<()> {
-        self.socket.send_skip_success(bytes)
+    pub(crate) fn write<T>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        if self.queue.wants_memory()
+            && let Some(memory) = self.socket.take_sent()
+        {
+            self.queue.reuse(memory);
+        }
+        write(self.queue.open())
     }
 
-    /// Waits until no send is in flight. Returns the memory of the send that has just ended, if it was an owned buffer.
+    /// Appends `bytes` to what waits to be sent: a copy if they are few and not alone.
     #[inline]
-    pub(crate) fn poll_sent(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Vec<u8>>>> {
-        self.socket.poll_sent(context)
+    pub(crate) fn push(&mut self, bytes: SendBuffer) {
+        self.queue.push(bytes);
     }
 
-    /// Returns the memory of a send that has ended. Does not register for a wake-up if a send is in flight.
+    /// Returns how many bytes wait to be sent. A send in flight does not count.
     #[inline]
-    pub(crate) fn take_sent(&mut self) -> Option<Vec<u8>> {
-        self.socket.take_sent()
+    pub(crate) fn queued_size(&self) -> usize {
+        self.queue.size()
+    }
+
+    /// Returns the position in the stream after all bytes that were sent or wait to be sent.
+    #[inline]
+    pub(crate) fn end(&self) -> u64 {
+        self.queue.end()
+    }
+
+    /// Drops the bytes from `position` on, as far as they still wait to be sent.
+    pub(crate) fn truncate(&mut self, position: u64) {
+        self.queue.truncate(position);
+    }
+
+    /// Returns whether a send that contains the byte at `position` has started.
+    #[inline]
+    pub(crate) fn has_started(&self, position: u64) -> bool {
+        position < self.queue.taken()
+    }
+
+    /// Returns the offset of `position` in the last send that was started, or `None` if it is in an earlier one.
+    #[inline]
+    pub(crate) fn offset_in_last_send(&self, position: u64) -> Option<u64> {
+        position.checked_sub(self.queue.taken_last_from())
+    }
+
+    /// Starts to send what waits, up to the size of one send. Returns whether anything waited. No send may be in
+    /// flight; [`poll_sent`](Self::poll_sent) reports when the last one has ended.
+    #[inline]
+    pub(crate) fn start_next(&mut self) -> io::Result<bool> {
+        match self.queue.take() {
+            Some(bytes) => self.socket.send(bytes).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Waits until the kernel has accepted everything that was queued.
+    pub(crate) fn poll_flushed(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.poll_sent(context))?;
+            if !self.start_next()? {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// Frees the memory that is kept for the next send, unless bytes wait in it.
+    #[inline]
+    pub(crate) fn free_memory(&mut self) {
+        self.queue.free_memory();
+    }
+
+    /// Frees the memory of the last send as well, if that send has ended.
+    pub(crate) fn free_sent_memory(&mut self) {
+        drop(self.socket.take_sent());
+        self.free_memory();
+    }
+
+    /// Starts to send `bytes` without a completion on success. Returns false, and does nothing, if this stream cannot:
+    /// they are too many, or others wait or are in flight before them.
+    #[inline]
+    pub(crate) fn start_skip_success(&mut self, bytes: &'static [u8]) -> io::Result<bool> {
+        if bytes.len() > SKIP_SUCCESS_SEND_SIZE_MAX || !self.queue.is_empty() || self.socket.is_sending() {
+            return Ok(false);
+        }
+        self.socket.send_skip_success(bytes)?;
+        self.queue.pass(bytes.len());
+        Ok(true)
+    }
+
+    /// Returns whether no send is in flight, without a wake-up when one ends.
+    ///
+    /// # Errors
+    /// If the last send has failed.
+    #[inline]
+    pub(crate) fn is_ready_to_send(&mut self) -> io::Result<bool> {
+        let Poll::Ready(sent) = self.socket.try_sent() else { return Ok(false) };
+        if let Some(memory) = sent? {
+            self.queue.reuse(memory);
+        }
+        Ok(true)
+    }
+
+    /// Waits until no send is in flight.
+    #[inline]
+    pub(crate) fn poll_sent(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(memory) = ready!(self.socket.poll_sent(context))? {
+            self.queue.reuse(memory);
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Waits until the peer has sent its last byte, or the connection has failed, even if bytes are still unread.
@@ -251,13 +346,13 @@ impl Listener {
     /// remains usable. The caller decides how long to wait before the next call.
     pub async fn accept(&mut self) -> io::Result<Stream> {
         let socket = poll_fn(|context| self.listener.poll_accept(context)).await?;
-        Ok(Stream { socket })
+        Ok(Stream::new(socket))
     }
 
     /// Polls for a connection that was accepted before [`pause`](Self::pause). If there is none, wakes the task when
     /// there is one.
     pub(crate) fn poll_accepted(&mut self, context: &mut Context<'_>) -> Poll<Stream> {
-        self.listener.poll_accepted(context).map(|socket| Stream { socket })
+        self.listener.poll_accepted(context).map(Stream::new)
     }
 
     /// Stops accepting. Further connections stay in the kernel's queue, until [`accept`](Self::accept) is called and
