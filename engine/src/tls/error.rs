@@ -438,7 +438,13 @@ fn certificate_reason(error: &CertificateError) -> String {
     match error {
         CertificateError::BadEncoding => "it is malformed".to_owned(),
         CertificateError::Revoked => "it was revoked".to_owned(),
-        CertificateError::BadSignature => "a signature is wrong".to_owned(),
+        CertificateError::BadSignature
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "a signature is wrong".to_owned()
+        }
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. } => {
+            "it is signed with an algorithm that is not supported".to_owned()
+        }
         CertificateError::UnhandledCriticalExtension => "it has an unknown critical extension".to_owned(),
         CertificateError::Other(other) => other.0.to_string(),
         error => error.to_string(),

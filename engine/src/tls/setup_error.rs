@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use super::names::Version;
+use super::version::Version;
 
 /// The reason why TLS options cannot be used.
 #[derive(Debug)]
