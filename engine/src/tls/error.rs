@@ -355,8 +355,17 @@ impl fmt::Display for Error {
             Self::NoClientCertificate => {
                 f.write_str("the client has shown no certificate, which this server requires")
             }
+            Self::CertificateRefused { peer: peer @ Peer::Client, alert } => {
+                write!(f, "{peer} does not accept this server's certificate (alert {})", alert_name(*alert))
+            }
+            // Some servers also say this if they miss one.
+            Self::CertificateRefused { peer, alert: alert @ AlertDescription::BadCertificate } => write!(
+                f,
+                "{peer} does not accept our client certificate, or requires one (alert {})",
+                alert_name(*alert)
+            ),
             Self::CertificateRefused { peer, alert } => {
-                write!(f, "{peer} does not accept our certificate (alert {})", alert_name(*alert))
+                write!(f, "{peer} does not accept our client certificate (alert {})", alert_name(*alert))
             }
             Self::Alert { peer, alert: alert @ AlertDescription::HandshakeFailure } => write!(
                 f,

@@ -169,6 +169,15 @@ impl Negotiation {
         if !provider.cipher_suites.iter().any(|suite| versions.contains(&suite.version())) {
             return Err(SetupError::NoUsableCipherSuite { min, max });
         }
+        // The groups of TLS 1.3 alone, such as X25519MLKEM768, need it.
+        let usable = |suite: &SupportedCipherSuite| {
+            let version = suite.version();
+            versions.contains(&version)
+                && provider.kx_groups.iter().any(|group| group.usable_for_version(version.version))
+        };
+        if !provider.cipher_suites.iter().any(usable) {
+            return Err(SetupError::NoUsableGroup);
+        }
         Ok(Self { provider: Arc::new(provider), versions })
     }
 }

@@ -90,6 +90,13 @@ fn certificates_that_nobody_vouches_for() {
         "the certificate of localhost is not signed by a trusted authority",
     );
     let own = ServerTls::self_signed(&["localhost"]).unwrap();
+    // What the server hears of it.
+    let (_, refused) = fail(&client(&authority.trusted()), &own, "localhost");
+    expect(
+        &refused.expect("an alert"),
+        "certificate_refused",
+        "the client does not accept this server's certificate (alert certificate_unknown)",
+    );
     let self_signed = "the certificate of localhost is self-signed, so no trusted authority vouches for it";
     for trust in [Trust::Platform, Trust::WebpkiRoots, Trust::Given] {
         let options = authority.trusted().trust(trust);
@@ -281,7 +288,7 @@ fn alerts_of_a_server() {
             "client_certificate_required",
             "requires a client certificate",
         ),
-        (AlertDescription::BadCertificate, "certificate_refused", "(alert bad_certificate)"),
+        (AlertDescription::BadCertificate, "certificate_refused", "or requires one (alert bad_certificate)"),
         (AlertDescription::CertificateUnknown, "certificate_refused", "(alert certificate_unknown)"),
         (AlertDescription::CertificateExpired, "certificate_refused", "(alert certificate_expired)"),
         (AlertDescription::UnrecognisedName, "alert", "has no site of this name (alert unrecognized_name)"),

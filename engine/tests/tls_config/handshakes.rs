@@ -261,7 +261,7 @@ fn client_authentication_in_its_three_modes() {
             assert_eq!(client_error.kind(), "certificate_refused");
             assert_eq!(
                 client_error.to_string(),
-                "localhost does not accept our certificate (alert unknown_ca)"
+                "localhost does not accept our client certificate (alert unknown_ca)"
             );
         }
     }

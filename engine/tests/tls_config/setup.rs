@@ -187,6 +187,12 @@ fn combinations_that_cannot_work() {
     let old = trusting.clone().min_version(Version::Tls13).cipher_suites(["ECDHE-RSA-AES128-GCM-SHA256"]);
     assert_eq!(text(ClientTls::new(&old)), "none of the cipher suites belongs to TLS 1.3");
 
+    let new = trusting.clone().max_version(Version::Tls12).groups(["X25519MLKEM768"]);
+    assert_eq!(
+        text(ClientTls::new(&new)),
+        "none of the key-exchange groups can be used with the enabled TLS versions and cipher suites"
+    );
+
     let told = text(ClientTls::new(&trusting.clone().alpn([""])));
     assert_eq!(told, "the name of an application protocol (ALPN) is empty");
     assert_eq!(server_text(&ServerTlsOptions::default().alpn([""])), told);
@@ -217,6 +223,27 @@ fn trust_in_nobody_and_in_something_that_is_no_certificate() {
         let told = text(ClientTls::new(&options));
         assert!(told.starts_with("authority 2: cannot parse the certificate: "), "{told}");
     }
+}
+
+#[cfg(not(target_vendor = "apple"))]
+#[test]
+fn a_system_without_authorities() {
+    const CHILD: &str = "RINGTIDE_TLS_TEST_CHILD";
+    if std::env::var_os(CHILD).is_some() {
+        let told = text(ClientTls::new(&ClientTlsOptions::default()));
+        assert!(told.starts_with("cannot find the authorities that this system trusts: "), "{told}");
+        return;
+    }
+    // A process of its own, as the variables that name the system's authorities are the whole process's.
+    let folder = Folder::new("no_authorities");
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "setup::a_system_without_authorities"])
+        .env(CHILD, "1")
+        .env("SSL_CERT_FILE", folder.write("empty.pem", ""))
+        .env("SSL_CERT_DIR", folder.path("."))
+        .status()
+        .unwrap();
+    assert!(status.success());
 }
 
 #[test]
