@@ -58,7 +58,7 @@ impl SessionCache {
         edit(sessions);
         state.tickets = state.tickets + sessions.tickets.len() - before;
         // One server and one ticket always fit.
-        while state.servers.len() + state.tickets > self.sessions_max + 1 {
+        while state.servers.len() + state.tickets > self.sessions_max.saturating_add(1) {
             state.forget_one();
         }
     }
