@@ -233,6 +233,8 @@ fn what_the_system_refuses_is_told_with_its_flag() {
         (&["serve", "-t", "1", "--addr", &taken][..], "; choose another port with --addr\n"),
         (&["serve", "-t", "1", "--addr", "127.0.0.1:0", "--cpus", "999"], "error: --cpus: "),
         (&["run", "http://127.0.0.1:1/", "-t", "1", "--cpus", "999"], "error: --cpus: "),
+        // More than a set of cores holds (CPU_SET(3)).
+        (&["run", "http://127.0.0.1:1/", "-t", "1", "--cpus", "1024"], "error: --cpus: "),
     ] {
         let output = run(words);
         let stderr = String::from_utf8_lossy(&output.stderr);
