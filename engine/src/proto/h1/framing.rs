@@ -22,7 +22,7 @@ pub enum BodyLength {
 }
 
 /// The values of the fields that concern framing and the connection.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Facts {
     content_length: Option<u64>,
     codings: TransferCodings,
@@ -33,7 +33,7 @@ pub(super) struct Facts {
 }
 
 /// The options in `Connection` that a codec uses.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct ConnectionOptions {
     close: bool,
     keep_alive: bool,
