@@ -185,7 +185,10 @@ mod tests {
             work::take();
             let mut facts = Facts::default();
             let found = HeadScan::default().response(&mut bytes.to_vec(), limits, &mut facts);
-            (work::take(), found.map(|meta| (meta.map(|meta| meta.length()), facts.response_body(Version::Http11))))
+            (
+                work::take(),
+                found.map(|meta| (meta.map(|meta| meta.length()), facts.response_body(Version::Http11))),
+            )
         };
         let head = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\n";
         let found = Ok((Some(head.len()), Ok((BodyLength::Length(5), false))));
