@@ -143,9 +143,10 @@ where
 ///
 /// # Panics
 /// Outside a worker's [`block_on`](Worker::block_on).
+#[inline]
 #[track_caller]
 pub fn turn_time_ns() -> u64 {
-    self::core::current().turn_time_ns()
+    self::core::current_turn_time_ns()
 }
 
 /// Reads the worker's clock: nanoseconds from an arbitrary start.
