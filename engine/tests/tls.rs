@@ -1,8 +1,11 @@
 //! TLS from end to end: our client with our server.
 
+use std::io::{Read, Write};
 use std::rc::Rc;
+use std::sync::{Arc, mpsc};
+use std::thread;
 
-use ringtide::http::StatusCode;
+use ringtide::http::{Method, Request, StatusCode};
 use ringtide::runtime::{self, Worker, WorkerOptions};
 use ringtide::server::{Exchange, ServiceOptions, Shutdown, serve};
 use ringtide::stream::{Listener, Stream};
@@ -124,4 +127,125 @@ fn our_server_ends_with_close_notify() {
         shutdown.begin();
         server.await.unwrap();
     });
+}
+
+/// How a server treats early data.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum EarlyData {
+    Accepted,
+    /// The server says in the handshake that it ignores it.
+    Refused,
+    /// The server takes it, and answers 425.
+    TooEarly,
+}
+
+/// A server on a thread of its own. Returns its port, and how it got the request of each connection that follows.
+fn early_data_server(identity: &Identity, treatment: EarlyData) -> (u16, mpsc::Receiver<&'static str>) {
+    let config = |early_data_size| {
+        let mut config =
+            (**ServerTls::new(&ServerTlsOptions::default().identity(identity.clone())).unwrap().config())
+                .clone();
+        config.max_early_data_size = early_data_size;
+        // rustls takes early data only with sessions that it keeps itself.
+        config.ticketer = Arc::new(NoTickets);
+        config.session_storage = tls::rustls::server::ServerSessionMemoryCache::new(16);
+        config
+    };
+    let config = config(4096);
+    let mut refusing = config.clone();
+    refusing.max_early_data_size = 0;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (seen, how) = mpsc::channel();
+    thread::spawn(move || {
+        for (count, socket) in listener.incoming().enumerate() {
+            let mut socket = socket.unwrap();
+            let refuses = count > 0 && treatment == EarlyData::Refused;
+            let config = Arc::new(if refuses { refusing.clone() } else { config.clone() });
+            let mut connection = tls::rustls::ServerConnection::new(config).unwrap();
+            let mut request = Vec::new();
+            let mut how = "after the handshake";
+            while !request.ends_with(b"\r\n\r\n") {
+                match connection.read_tls(&mut socket) {
+                    Ok(size) if size > 0 => {}
+                    end => panic!("{end:?} after {}", request.escape_ascii()),
+                }
+                connection.process_new_packets().unwrap();
+                if let Some(mut early) = connection.early_data() {
+                    early.read_to_end(&mut request).unwrap();
+                    if !request.is_empty() {
+                        how = "early";
+                    }
+                }
+                let _ = connection.reader().read_to_end(&mut request);
+                while connection.wants_write() {
+                    connection.write_tls(&mut socket).unwrap();
+                }
+            }
+            seen.send(how).unwrap();
+            while connection.is_handshaking() {
+                connection.complete_io(&mut socket).unwrap();
+            }
+            let status =
+                if how == "early" && treatment == EarlyData::TooEarly { "425 Too Early" } else { "200 OK" };
+            let response = format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+            connection.writer().write_all(response.as_bytes()).unwrap();
+            connection.send_close_notify();
+            while connection.wants_write() {
+                connection.write_tls(&mut socket).unwrap();
+            }
+        }
+    });
+    (port, how)
+}
+
+#[derive(Debug)]
+struct NoTickets;
+
+impl tls::rustls::server::ProducesTickets for NoTickets {
+    fn enabled(&self) -> bool {
+        false
+    }
+    fn lifetime(&self) -> u32 {
+        0
+    }
+    fn encrypt(&self, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+    fn decrypt(&self, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+#[test]
+fn early_data_carries_safe_requests_if_it_is_allowed() {
+    let identity = Identity::self_signed(&["127.0.0.1"]).unwrap();
+    for (treatment, opted_in, method, expected) in [
+        (EarlyData::Accepted, true, Method::GET, &["after the handshake", "early"][..]),
+        (EarlyData::Accepted, false, Method::GET, &["after the handshake", "after the handshake"]),
+        // RFC 8470 §4: others must not be sent early.
+        (EarlyData::Accepted, true, Method::PUT, &["after the handshake", "after the handshake"]),
+        (EarlyData::Refused, true, Method::GET, &["after the handshake", "after the handshake"]),
+        (EarlyData::TooEarly, true, Method::GET, &["after the handshake", "early", "after the handshake"]),
+    ] {
+        let (port, how) = early_data_server(&identity, treatment);
+        let options = ClientTlsOptions::default()
+            .trust(Trust::Given)
+            .authorities(identity.chain().to_vec())
+            .early_data(opted_in);
+        let tls = ClientTls::new(&options).unwrap();
+        Worker::new(&WorkerOptions::default()).unwrap().block_on(async {
+            let client = Client::new(ClientOptions::default().tls(tls));
+            for _ in 0..2 {
+                let request = Request::builder().method(&method).uri(format!("https://127.0.0.1:{port}/"));
+                let response = client.request(request.body(()).unwrap()).await;
+                let response =
+                    response.unwrap_or_else(|error| panic!("{treatment:?} {opted_in} {method}: {error}"));
+                assert_eq!(response.status(), StatusCode::OK);
+                assert_eq!(response.into_body().text(10).await.unwrap(), "ok");
+            }
+        });
+        let how: Vec<_> = how.try_iter().collect();
+        assert_eq!(how, expected, "{treatment:?} {opted_in} {method}");
+    }
 }

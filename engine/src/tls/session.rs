@@ -92,9 +92,40 @@ impl Session {
 
     /// Encrypts `plain` and appends the records to `out`.
     pub(crate) fn encrypt(&mut self, plain: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
-        self.connection.writer().write_all(plain)?;
+        self.queue(plain)?;
         self.take_output(out);
         Ok(())
+    }
+
+    /// Takes `plain` to be encrypted as soon as there are keys. [`take_output`](Self::take_output) returns the records.
+    pub(crate) fn queue(&mut self, plain: &[u8]) -> io::Result<()> {
+        self.connection.writer().write_all(plain)
+    }
+
+    /// Returns whether bytes can be sent before the handshake has ended (RFC 8446 §2.3): the session is resumed, the
+    /// server has allowed it then, and the settings do now.
+    pub(crate) fn can_send_early(&mut self) -> bool {
+        match &mut self.connection {
+            Connection::Client(connection) => {
+                connection.early_data().is_some_and(|early| early.bytes_left() > 0)
+            }
+            Connection::Server(_) => false,
+        }
+    }
+
+    /// Takes as much of `plain` as may be sent early, and returns its size.
+    pub(crate) fn queue_early(&mut self, plain: &[u8]) -> usize {
+        match &mut self.connection {
+            Connection::Client(connection) => {
+                connection.early_data().map_or(0, |mut early| early.write(plain).unwrap_or(0))
+            }
+            Connection::Server(_) => 0,
+        }
+    }
+
+    /// Returns whether the server has taken what was sent early. Known when the handshake has ended.
+    pub(crate) fn is_early_data_accepted(&self) -> bool {
+        matches!(&self.connection, Connection::Client(connection) if connection.is_early_data_accepted())
     }
 
     /// Returns whether there is something to send that no plain bytes caused.
