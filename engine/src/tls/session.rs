@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, BufRead, Write};
 
 use ringtide_driver::Lease;
 use rustls::pki_types::CertificateDer;
@@ -196,6 +196,7 @@ impl Session {
     /// Moves what was decrypted to `plain`, in the memory of `lease` if it fits.
     fn take_plain_into(&mut self, mut lease: Lease, plain: &mut VecDeque<Lease>) {
         let mut reader = self.connection.reader();
+        // An error means that nothing is there, or that the stream has ended; whoever reads next sees that.
         let Ok(first) = reader.fill_buf() else { return };
         let size = first.len();
         if size == 0 {
@@ -206,12 +207,10 @@ impl Session {
         }
         plain.push_back(lease);
         reader.consume(size);
-        while let Ok(next) = reader.fill_buf()
-            && !next.is_empty()
-        {
-            let size = next.len();
-            plain.push_back(Lease::copied(next));
-            reader.consume(size);
+        let mut rest = Vec::new();
+        self.append_plain(&mut rest);
+        if !rest.is_empty() {
+            plain.push_back(Lease::from(rest));
         }
     }
 
@@ -223,14 +222,25 @@ impl Session {
             let taken;
             (taken, outcome) = self.decrypt_next(ciphertext);
             ciphertext = &ciphertext[taken..];
-            // The end of the stream is no error here: whoever reads next sees it.
-            let _ = self.connection.reader().read_to_end(&mut all);
+            self.append_plain(&mut all);
             debug_assert!(taken > 0 || outcome.is_err());
         }
         if !all.is_empty() {
             plain.push_back(Lease::from(all));
         }
         outcome
+    }
+
+    /// Appends what was decrypted to `all`.
+    fn append_plain(&mut self, all: &mut Vec<u8>) {
+        let mut reader = self.connection.reader();
+        while let Ok(next) = reader.fill_buf()
+            && !next.is_empty()
+        {
+            let size = next.len();
+            all.extend_from_slice(next);
+            reader.consume(size);
+        }
     }
 
     #[cold]
