@@ -1,6 +1,6 @@
 //! The client, used on its own worker.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -21,6 +21,7 @@ use crate::conn::{Connection, ConnectionOptions};
 use crate::error::{Error, Phase, RequestError};
 use crate::pool::{Authority, Pool, Pooled};
 use crate::runtime::{Timer, WorkerId};
+use crate::tls::{ClientTls, ClientTlsOptions};
 use crate::{resolve, runtime};
 
 /// An HTTP client on one worker.
@@ -35,6 +36,8 @@ pub struct Client {
 #[derive(Debug)]
 struct Inner {
     options: ClientOptions,
+    /// Set by the first request over TLS: the default reads the system's certificates.
+    tls: OnceCell<ClientTls>,
     pool: Pool,
     worker: WorkerId,
 }
@@ -47,7 +50,7 @@ impl Client {
     #[track_caller]
     pub fn new(options: ClientOptions) -> Self {
         let pool = Pool::new(options.pool);
-        Self { inner: Rc::new(Inner { options, pool, worker: runtime::worker_id() }) }
+        Self { inner: Rc::new(Inner { options, tls: OnceCell::new(), pool, worker: runtime::worker_id() }) }
     }
 
     /// Sends `GET uri`. See [`request`](Self::request).
@@ -68,7 +71,7 @@ impl Client {
 
     /// Sends `request` and returns the final response as soon as its head has arrived.
     ///
-    /// The URI must be absolute: `http://host:port/path`. The client sets `Host` from the URI if the request has no
+    /// The URI must be absolute: `http://host:port/path`, or `https://`. The client sets `Host` from the URI if the request has no
     /// such field. It sets the framing of the body itself, and drops the request's own `Content-Length` and
     /// `Transfer-Encoding`.
     ///
@@ -90,6 +93,7 @@ impl Client {
     /// - [`Error::Request`]: the request cannot be sent as it is, or its body failed.
     /// - [`Error::File`]: the body's file could not be opened, and nothing was sent; or it could not be read.
     /// - [`Error::Resolve`], [`Error::Connect`]: nothing was sent.
+    /// - [`Error::Tls`]: nothing was sent, unless a response without a length was cut off.
     /// - [`Error::Timeout`]: see [`Timeouts`](super::Timeouts). In the phases before [`Phase::Head`] nothing was sent.
     /// - [`Error::Closed`], [`Error::Network`], [`Error::Incomplete`], [`Error::Protocol`]: the peer may have acted on
     ///   the request.
@@ -109,7 +113,7 @@ impl Client {
             // This request cannot be sent twice, so let the driver run once: the peer may have closed since the last
             // turn.
             runtime::yield_now().await;
-            idle = idle.filter(|pooled| pooled.connection.is_reusable());
+            idle = idle.and_then(|mut pooled| pooled.connection.is_reusable().then_some(pooled));
         }
         let mut permit = acquired.permit;
         let mut replays_left = options.replays_max;
@@ -153,10 +157,25 @@ impl Client {
                 addresses.into_iter().map(Address::Tcp).collect()
             };
             phase.set(Phase::Connect);
-            connect::connect(&addresses).await
+            let stream = connect::connect(&addresses).await?;
+            if !authority.is_tls {
+                return Ok(stream);
+            }
+            phase.set(Phase::Tls);
+            stream.start_tls(&authority.host, self.inner.tls()?).await.map_err(Error::of_stream)
         });
         let stream = within(options.timeouts.connect, || phase.get(), connecting).await?;
         Ok(Connection::new(stream, &ConnectionOptions::default().limits(options.limits)))
+    }
+}
+
+impl Inner {
+    fn tls(&self) -> Result<&ClientTls, RequestError> {
+        if let Some(tls) = self.options.tls.as_ref().or(self.tls.get()) {
+            return Ok(tls);
+        }
+        let tls = ClientTls::new(&ClientTlsOptions::default()).map_err(RequestError::Tls)?;
+        Ok(self.tls.get_or_init(|| tls))
     }
 }
 

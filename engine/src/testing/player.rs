@@ -99,7 +99,7 @@ impl Player {
                 runtime::sleep(*duration).await;
                 Ok(())
             }
-            Action::End => self.open().shutdown().map_err(|error| format!("\n  it failed: {error}")),
+            Action::End => self.open().shutdown().await.map_err(|error| format!("\n  it failed: {error}")),
             Action::Close => {
                 self.stream = None;
                 Ok(())

@@ -1,0 +1,1 @@
+//! Handshakes in memory, for each setting and each error.
