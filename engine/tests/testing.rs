@@ -7,6 +7,8 @@ use ringtide::runtime;
 use ringtide::sim::{Faults, SimOptions};
 use ringtide::stream::{Listener, Stream};
 use ringtide::testing::{self, Network, Pieces, Script};
+use ringtide::tls::{self, ClientTls, ClientTlsOptions, Identity, ServerTls, ServerTlsOptions, Trust};
+use ringtide::{Client, ClientOptions};
 
 const SERVER: &str = "10.0.0.1:80";
 
@@ -200,6 +202,61 @@ fn a_failure_of_a_split_is_a_failure() {
         });
     });
     assert!(text.contains("expected: \"y\"\n  came:     \"x\""), "{text}");
+}
+
+fn tls() -> (ClientTls, ServerTls) {
+    let identity = Identity::self_signed(&["10.0.0.1", "h"]).unwrap();
+    let server = ServerTls::new(&ServerTlsOptions::default().identity(identity.clone())).unwrap();
+    let options = ClientTlsOptions::default().trust(Trust::Given).authorities(identity.chain().to_vec());
+    (ClientTls::new(&options).unwrap(), server)
+}
+
+#[test]
+fn either_side_speaks_tls_from_any_step_on() {
+    let (client_tls, server_tls) = tls();
+    testing::run(async |network| {
+        let pieces = Pieces::of_size(1, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        let script = Script::new().accept_tls(&server_tls).expect("GET / ").expect_until("\r\n\r\n");
+        network.serve("10.0.0.1:443", script.send(pieces));
+        let client = Client::new(ClientOptions::default().tls(client_tls.clone()));
+        let response = client.get("https://10.0.0.1/").await.unwrap();
+        assert_eq!(response.into_body().text(9).await.unwrap(), "ok");
+
+        let script = Script::new().send("STARTTLS").expect("OK").start_tls("h", &client_tls);
+        let (mut stream, _peer) = network.stream(script.send("secret").end().expect_end()).await;
+        assert_eq!(receive(&mut stream).await, b"STARTTLS");
+        stream.send("OK").await.unwrap();
+        let mut stream = stream.accept_tls(&server_tls).await.unwrap();
+        assert_eq!(receive(&mut stream).await, b"secret");
+        assert!(stream.receive().await.unwrap().is_none());
+        stream.shutdown().await.unwrap();
+    });
+}
+
+#[test]
+fn tls_can_fail_and_be_cut() {
+    let (client_tls, server_tls) = tls();
+    testing::run(async |network| {
+        let script = Script::new().accept_tls(&server_tls).send("part").close();
+        let (stream, _peer) = network.stream(script).await;
+        let mut stream = stream.start_tls("h", &client_tls).await.unwrap();
+        assert_eq!(receive(&mut stream).await, b"part");
+        let error = stream.receive().await.unwrap_err();
+        assert!(matches!(tls::Error::of_io(&error), Some(tls::Error::Truncated)), "{error}");
+
+        // The client refuses the certificate.
+        let script = Script::new().ignore_rest().accept_tls(&server_tls).send("nothing").end();
+        let (stream, _peer) = network.stream(script).await;
+        assert!(stream.start_tls("other", &client_tls).await.is_err());
+    });
+    let text = failure(async |network| {
+        let (stream, _peer) = network.stream(Script::new().accept_tls(&server_tls)).await;
+        stream.start_tls("other", &client_tls).await.unwrap_err();
+        runtime::sleep(Duration::from_secs(1)).await;
+    });
+    assert!(text.contains("at step 1 of 1, `accept_tls` (") && text.contains("\n  it failed: "), "{text}");
+    let text = sent_to(Script::new().expect("a").accept_tls(&server_tls), "ab", false);
+    assert!(text.ends_with("expected: TLS\n  came:     \"b\""), "{text}");
 }
 
 #[test]

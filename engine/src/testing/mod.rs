@@ -79,7 +79,7 @@
 //! Virtual time does not wait for other threads. So a test cannot look up host names, use files, call
 //! [`spawn_blocking`](crate::runtime::spawn_blocking), or start a [`Server`](crate::server::Server) or a
 //! [`ClientHandle`](crate::client::ClientHandle) with its own threads. Real sockets do not work either. Scripts speak
-//! over TCP only.
+//! over TCP only. With TLS, the encrypted bytes differ in each run.
 
 mod excerpt;
 mod network;

@@ -1,6 +1,7 @@
 //! Plays a script on a stream, and says how the code under test deviates from it.
 
 use std::fmt::Write;
+use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ const PIECE_INTERVAL: Duration = Duration::from_micros(100);
 
 /// A player of one script.
 pub(super) struct Player {
-    /// `None` once the script has closed it.
+    /// `None` once the script has closed it, or a handshake has failed.
     stream: Option<Stream>,
     progress: Rc<Progress>,
     /// How the receiving half ended, in words.
@@ -99,13 +100,21 @@ impl Player {
                 runtime::sleep(*duration).await;
                 Ok(())
             }
-            Action::End => self.open().shutdown().await.map_err(|error| format!("\n  it failed: {error}")),
+            Action::AcceptTls(tls) => {
+                let stream = self.before_tls()?;
+                self.with_tls(stream.accept_tls(tls).await)
+            }
+            Action::StartTls(host, tls) => {
+                let stream = self.before_tls()?;
+                self.with_tls(stream.start_tls(host, tls).await)
+            }
+            Action::End => self.open()?.shutdown().await.map_err(failed),
             Action::Close => {
                 self.stream = None;
                 Ok(())
             }
             Action::Reset => {
-                let stream = self.stream.take().expect("a closed stream is the last step");
+                let stream = self.stream.take().ok_or_else(closed)?;
                 let addresses = stream.local_address().and_then(|local| Ok((local, stream.peer_address()?)));
                 // The connection has failed if there are none.
                 if let Ok((local, peer)) = addresses {
@@ -184,7 +193,7 @@ impl Player {
                 runtime::sleep(PIECE_INTERVAL).await;
             }
             self.has_just_sent = true;
-            if let Err(error) = self.open().send(piece.clone()).await {
+            if let Err(error) = self.open()?.send(piece.clone()).await {
                 let bytes = Excerpt { bytes: piece, around: 0 };
                 return Err(format!("\n  sending {bytes} failed: {error}"));
             }
@@ -211,8 +220,21 @@ impl Player {
         self.progress.consume(size);
     }
 
-    fn open(&mut self) -> &mut Stream {
-        self.stream.as_mut().expect("no step follows one that closes the stream")
+    fn open(&mut self) -> Result<&mut Stream, Deviation> {
+        self.stream.as_mut().ok_or_else(closed)
+    }
+
+    /// Takes the stream for a handshake.
+    fn before_tls(&mut self) -> Result<Stream, Deviation> {
+        if !self.progress.unread().is_empty() {
+            return Err(self.deviation("TLS", 0));
+        }
+        self.stream.take().ok_or_else(closed)
+    }
+
+    fn with_tls(&mut self, stream: io::Result<Stream>) -> Result<(), Deviation> {
+        self.stream = Some(stream.map_err(failed)?);
+        Ok(())
     }
 
     /// Returns the message that `expected` did not come. What came is shown around position `around`.
@@ -226,4 +248,14 @@ impl Player {
         };
         format!("\n  expected: {expected}\n  came:     {came}{end}")
     }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` gives it")]
+fn failed(error: io::Error) -> Deviation {
+    format!("\n  it failed: {error}")
+}
+
+/// Only what comes behind a failure that is ignored meets this.
+fn closed() -> Deviation {
+    "\n  the connection has failed before".to_owned()
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::pieces::Pieces;
+use crate::tls::{ClientTls, ServerTls};
 
 /// The steps of the scripted side of one connection.
 ///
@@ -51,6 +52,8 @@ pub(super) enum Action {
     IgnoreRest,
     Send(Pieces),
     Delay(Duration),
+    AcceptTls(ServerTls),
+    StartTls(String, ClientTls),
     End,
     Close,
     Reset,
@@ -128,14 +131,29 @@ impl Script {
         self.then(Action::Delay(duration))
     }
 
-    /// Ends the sending half. The code under test sees the end of the stream, and can still send.
+    /// Speaks TLS from here on, as a server.
+    ///
+    /// Behind [`ignore_rest`](Self::ignore_rest), the handshake may fail: for a client that refuses the certificate.
+    #[track_caller]
+    pub fn accept_tls(self, tls: &ServerTls) -> Self {
+        self.then(Action::AcceptTls(tls.clone()))
+    }
+
+    /// Speaks TLS from here on, as a client of the server `host`. See [`accept_tls`](Self::accept_tls).
+    #[track_caller]
+    pub fn start_tls(self, host: &str, tls: &ClientTls) -> Self {
+        self.then(Action::StartTls(host.to_owned(), tls.clone()))
+    }
+
+    /// Ends the sending half, in TLS with close_notify. The code under test sees the end of the stream, and can still
+    /// send.
     #[track_caller]
     pub fn end(self) -> Self {
         self.then(Action::End)
     }
 
-    /// Closes the connection. This is the last step. If bytes are unread, the close resets the connection, as real ones
-    /// do.
+    /// Closes the connection, in TLS without close_notify. This is the last step. If bytes are unread, the close resets
+    /// the connection, as real ones do.
     #[track_caller]
     pub fn close(self) -> Self {
         self.then(Action::Close)
@@ -175,9 +193,14 @@ impl Action {
             | Self::ExpectSilence(_)
             | Self::ExpectEnd
             | Self::ExpectRest => true,
-            Self::IgnoreRest | Self::Send(_) | Self::Delay(_) | Self::End | Self::Close | Self::Reset => {
-                false
-            }
+            Self::IgnoreRest
+            | Self::Send(_)
+            | Self::Delay(_)
+            | Self::AcceptTls(_)
+            | Self::StartTls(..)
+            | Self::End
+            | Self::Close
+            | Self::Reset => false,
         }
     }
 }
@@ -195,6 +218,8 @@ impl fmt::Display for Action {
             Self::IgnoreRest => f.write_str("ignore_rest"),
             Self::Send(_) => f.write_str("send"),
             Self::Delay(duration) => write!(f, "delay({duration:?})"),
+            Self::AcceptTls(_) => f.write_str("accept_tls"),
+            Self::StartTls(host, _) => write!(f, "start_tls({host:?})"),
             Self::End => f.write_str("end"),
             Self::Close => f.write_str("close"),
             Self::Reset => f.write_str("reset"),
