@@ -293,7 +293,7 @@ fn a_peer_that_reads_its_last_answer_slowly_gets_all_of_it() {
         // Longer than the end of a connection may take, and shorter than a peer may take to read on.
         let script = Script::new().send(LAST).delay(Duration::from_secs(5)).expect_rest();
         let answer = network.connect(SERVER, script).played().await;
-        assert!(answer.ends_with(&[b'x'; 100_000]), "{}", answer.len());
+        assert!(answer.ends_with(&vec![b'x'; 100_000]), "{}", answer.len());
     });
 }
 
