@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use ringtide_driver::Address;
 
 use crate::proto::h1;
+use crate::tls;
 
 /// The reason why a request has no response, or only part of one.
 #[derive(Debug)]
@@ -47,6 +48,9 @@ pub enum Error {
     Protocol(h1::Error),
     /// The connection failed during the exchange, for example because of a reset.
     Network(io::Error),
+    /// TLS failed: the handshake, or later what the peer sent. In the handshake nothing was sent of a request, except as
+    /// early data.
+    Tls(tls::Error),
     /// The response body is larger than the caller's limit. The connection has been closed.
     BodyTooLarge {
         /// The caller's limit, in bytes.
@@ -89,6 +93,8 @@ pub enum RequestError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The URI is `https`, and the client's TLS settings cannot be used. Nothing was sent.
+    Tls(tls::SetupError),
     /// The body that the caller supplied returned an error. The head and the earlier parts of the body may have been
     /// sent and acted on. The connection has been closed.
     Body(Box<dyn std::error::Error + Send + Sync>),
@@ -137,6 +143,8 @@ pub enum Phase {
     Resolve,
     /// Establishing the connection.
     Connect,
+    /// The TLS handshake.
+    Tls,
     /// From the start of the request to the end of the response.
     Request,
     /// From the start of the request to the end of the response head.
@@ -168,12 +176,22 @@ impl Error {
                 Culprit::Caller
             }
             Self::Protocol(_) | Self::Incomplete(_) => Culprit::Peer,
+            Self::Tls(tls::Error::HostName { .. }) => Culprit::Caller,
+            Self::Tls(_) => Culprit::Peer,
             Self::Resolve { .. }
             | Self::Connect { .. }
             | Self::Network(_)
             | Self::Closed
             | Self::Unanswered(_) => Culprit::Network,
             Self::Timeout(_) => Culprit::Time,
+        }
+    }
+
+    /// Returns the error of a connection whose stream has failed.
+    pub(crate) fn of_stream(error: io::Error) -> Self {
+        match tls::Error::of_io(&error) {
+            Some(error) => Self::Tls(error.clone()),
+            None => Self::Network(error),
         }
     }
 
@@ -187,6 +205,11 @@ impl Error {
     }
 }
 
+/// Returns whether a stream has ended without close_notify.
+pub(crate) fn is_cut(error: &io::Error) -> bool {
+    matches!(tls::Error::of_io(error), Some(tls::Error::Truncated))
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -196,6 +219,7 @@ impl fmt::Display for Error {
             Self::Timeout(Phase::Pool) => f.write_str("timed out waiting for a free connection to the host"),
             Self::Timeout(Phase::Resolve) => f.write_str("timed out looking up the host"),
             Self::Timeout(Phase::Connect) => f.write_str("timed out connecting"),
+            Self::Timeout(Phase::Tls) => f.write_str("timed out in the TLS handshake"),
             Self::Timeout(Phase::Request) => f.write_str("timed out waiting for the response"),
             Self::Timeout(Phase::Head) => f.write_str("timed out waiting for the response head"),
             Self::Timeout(Phase::BodyIdle) => {
@@ -215,6 +239,7 @@ impl fmt::Display for Error {
             Self::Incomplete(incomplete) => write!(f, "{incomplete}"),
             Self::Protocol(error) => write!(f, "the peer broke the protocol: {error}"),
             Self::Network(error) => write!(f, "the connection failed: {error}"),
+            Self::Tls(error) => error.fmt(f),
             Self::BodyTooLarge { size_max } => {
                 write!(f, "the response body is larger than the limit of {size_max} bytes")
             }
@@ -231,6 +256,7 @@ impl fmt::Display for RequestError {
             Self::NotReusable => f.write_str("the connection cannot be used for another request"),
             Self::Head(error) => write!(f, "the head cannot be encoded: {error}"),
             Self::Uri { uri, reason } => write!(f, "'{uri}': {reason}"),
+            Self::Tls(error) => error.fmt(f),
             Self::Body(error) => write!(f, "the request's body failed: {error}"),
             Self::BodyLength { announced, given } => {
                 write!(f, "the body was announced as {announced} bytes and gave {given}")
@@ -248,6 +274,7 @@ impl std::error::Error for Error {
             | Self::Network(source)
             | Self::File { source, .. } => source.source(),
             Self::Protocol(error) => error.source(),
+            Self::Tls(error) => error.source(),
             Self::Timeout(_)
             | Self::Closed
             | Self::Unanswered(_)
@@ -263,6 +290,7 @@ impl std::error::Error for RequestError {
         match self {
             Self::Head(error) => error.source(),
             Self::Body(error) => error.source(),
+            Self::Tls(error) => error.source(),
             Self::Busy | Self::NotReusable | Self::Uri { .. } | Self::BodyLength { .. } => None,
         }
     }

@@ -39,6 +39,7 @@
 //! - [`Connection`]: sends a [`PreparedRequest`] and returns a response whose head and body borrow from the receive
 //!   buffer. It does not allocate per request. The load generator measures with it.
 //! - [`stream`]: byte streams and listeners.
+//! - [`tls`]: certificates, and what clients trust and servers demand.
 //! - [`runtime`]: the worker that runs everything else.
 //! - [`proto`]: the HTTP/1.1 codec, without I/O.
 //!
@@ -60,6 +61,7 @@ pub mod resolve;
 pub mod runtime;
 pub mod server;
 pub mod stream;
+pub mod tls;
 
 /// The simulated network, for [`runtime::Worker::simulated`].
 pub mod sim {

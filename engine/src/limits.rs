@@ -54,6 +54,9 @@ const _: () = assert!(
 /// copy.
 pub const COALESCED_SEND_SIZE_MAX: usize = 16 * 1024;
 
+/// Plain bytes that are encrypted for one send.
+pub const TLS_SEND_SIZE_MAX: usize = 128 * 1024;
+
 /// Maximum of requests in flight on one connection. The connection walks its records of them on every send, so a larger
 /// limit would cost time. It would not gain anything, because one send carries a small part of this number.
 pub const PIPELINED_MAX: usize = 1_024;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ringtide::runtime::SetupError;
+use ringtide::server::StartError;
 
 use crate::fd_limit::DescriptorLimitError;
 use crate::url::UrlError;
@@ -37,7 +38,7 @@ pub enum Error {
         reason: String,
     },
     /// A worker could not be set up.
-    #[error(transparent)]
+    #[error("{}{_0}", flag_of(_0))]
     Setup(SetupError),
     /// The system refused a thread.
     #[error("cannot start a thread: {0}")]
@@ -76,6 +77,26 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+}
+
+impl From<StartError> for Error {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Worker(error) => Self::Setup(error),
+            StartError::Listen { ref source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+                Self::Server(format!("{error}; choose another port with --addr"))
+            }
+            _ => Self::Server(error.to_string()),
+        }
+    }
+}
+
+/// The flag that a worker could not be set up with, as the beginning of a message.
+fn flag_of(error: &SetupError) -> &'static str {
+    match error {
+        SetupError::Pin(_) => "--cpus: ",
+        _ => "",
+    }
 }
 
 /// What is wrong with the command line. Each message names the flag, its value, and what would be right.

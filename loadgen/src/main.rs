@@ -103,8 +103,7 @@ fn serve(plan: &ServePlan) -> Result<Exit, Error> {
         driver: plan.driver.into(),
         burn: Duration::from_nanos(plan.burn_ns),
         seed: plan.seed,
-    })
-    .map_err(|error| Error::Server(error.to_string()))?;
+    })?;
     if let Some(reason) = server.fallback_reason() {
         eprintln!("ringtide: {reason}");
     }

@@ -1,4 +1,4 @@
-//! `ringtide targets`: checks on this machine that the engine meets its published targets.
+//! `ringtide targets`: checks on this machine that the engine meets its performance targets.
 //!
 //! The server is a child process (this program as `ringtide serve`), so its memory and descriptors do not count. An
 //! ordinary run measures each target, with flags that a user could type.

@@ -197,7 +197,8 @@ impl FromStr for Threshold {
     fn from_str(text: &str) -> Result<Self, ThresholdError> {
         let Some(at) = text.find(['<', '>', '=', '!', '≤', '≥']) else {
             return Err(ThresholdError(format!(
-                "`{text}` has no comparison; write for example p99<10ms, errors<0.1% or rps>1000"
+                "`{text}` has no comparison; write for example 'p99<10ms' or 'success>99.9%', with the quotes, as a \
+                 shell takes < and > for redirections"
             )));
         };
         let (name, rest) = text.split_at(at);

@@ -150,13 +150,13 @@ fn judge_waits(totals: &Totals, generator: &GeneratorFacts, reasons: &mut Vec<St
 fn judge_lag(totals: &Totals, rate_mean: Option<f64>, reasons: &mut Vec<String>) {
     let (lag, response) = (Curve::exact(&totals.latencies.schedule_lag), totals.response());
     for (name, quantile, unjudged_ns) in
-        [("half", P50, LAG_P50_UNJUDGED_NS), ("1 %", P99, LAG_P99_UNJUDGED_NS)]
+        [("p50", P50, LAG_P50_UNJUDGED_NS), ("p99", P99, LAG_P99_UNJUDGED_NS)]
     {
         let (lag_ns, response_ns) = (lag.quantile(quantile).ns, response.quantile(quantile).ns);
         if lag_ns > unjudged_ns && lag_ns > LAG_PART_OF_RESPONSE_MAX * response_ns {
             reasons.push(format!(
-                "the generator sent {name} of the requests {} late or more, out of a response time of {}: \
-                 the rate is too high for it, or its core is shared",
+                "the generator sent requests late: at {name} its schedule lag is {}, more than half of the response \
+                 time of {}; give it a lower rate (-R), more cores (-t), or cores of its own (--cpus)",
                 show_time_ns(lag_ns),
                 show_time_ns(response_ns)
             ));
@@ -169,8 +169,8 @@ fn judge_lag(totals: &Totals, rate_mean: Option<f64>, reasons: &mut Vec<String>)
         && lag_ns > LAG_INTERVALS_MAX * 1e9 / rate
     {
         reasons.push(format!(
-            "the generator sent 1 % of the requests {} late or more, which is {:.0} intervals of the schedule: \
-             the server saw bunches",
+            "the generator sent requests late: at p99 its schedule lag is {}, or {:.0} intervals of the schedule, so \
+             the server got them in bunches; give it a lower rate (-R), more cores (-t), or cores of its own (--cpus)",
             show_time_ns(lag_ns),
             lag_ns * rate / 1e9
         ));
@@ -298,10 +298,22 @@ mod tests {
         assert!(reasons(&open_loop(1000, 90_000, 20_000), &idle, Some(1000.0)).is_empty());
         // Half of them 400 µs late, of 500 µs: the generator's figure.
         let late = reasons(&open_loop(600, 400_000, 100_000), &idle, Some(1000.0));
-        assert!(late.len() == 1 && late[0].contains("half of the requests 400 µs late"), "{late:?}");
+        assert!(
+            late.len() == 1
+                && late[0].contains(
+                    "at p50 its schedule lag is 400 µs, more than half of the response time of 500 µs;"
+                ),
+            "{late:?}"
+        );
         // Only the tail is late.
         let tail = reasons(&open_loop(20, 2_000_000, 100_000), &idle, Some(1000.0));
-        assert!(tail.len() == 1 && tail[0].contains("1 % of the requests 2.00 ms late"), "{tail:?}");
+        assert!(
+            tail.len() == 1
+                && tail[0].contains(
+                    "at p99 its schedule lag is 2.00 ms, more than half of the response time of 2.10 ms;"
+                ),
+            "{tail:?}"
+        );
         // The same lateness is negligible beside a response time of a second.
         assert!(reasons(&open_loop(20, 2_000_000, SECOND), &idle, Some(1000.0)).is_empty());
     }
@@ -310,7 +322,10 @@ mod tests {
     fn bunches_are_no_schedule_even_before_a_slow_server() {
         let idle = worker(0.1, 0.0);
         let bunched = reasons(&open_loop(20, 50_000_000, 2 * SECOND), &idle, Some(1000.0));
-        assert!(bunched.len() == 1 && bunched[0].contains("50 intervals"), "{bunched:?}");
+        assert!(
+            bunched.len() == 1 && bunched[0].contains("50.0 ms, or 50 intervals of the schedule"),
+            "{bunched:?}"
+        );
         assert!(reasons(&open_loop(20, 50_000_000, 2 * SECOND), &idle, Some(10.0)).is_empty());
     }
 

@@ -1,6 +1,7 @@
 //! The command line from outside: rejected input, messages and exit codes. No test here connects to anything.
 
 use std::io::Write as _;
+use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
 
 fn ringtide() -> Command {
@@ -126,6 +127,11 @@ fn a_value_that_cannot_be_used_is_named_with_its_flag() {
         (&["--connect-to", "host"], &["--connect-to", "`host` has no port"]),
         (&["--threshold", "p99<10"], &["--threshold", "`10` has no unit"]),
         (&["--threshold", "p101<1s"], &["--threshold", "`p101`"]),
+        // All that a shell leaves of it without quotes.
+        (
+            &["--threshold", "success"],
+            &["--threshold", "`success` has no comparison", "'success>99.9%', with the quotes"],
+        ),
         (&["-H", "Accept"], &["--header", "`Accept` has no `:`"]),
         (&["-H", "Host: a b"], &["--header (-H): `a b` is not a valid Host"]),
         (&["-R", "5:"], &["--rate", "`5:`", "write for example 1k:20k"]),
@@ -191,6 +197,49 @@ fn the_help_gates_latency_and_success_together() {
         let count = |what: &str| examples.matches(what).count();
         assert!(count("--threshold 'p99<") > 0, "{examples}");
         assert_eq!(count("--threshold 'p99<"), count("--threshold 'success>"), "{examples}");
+    }
+}
+
+#[test]
+fn the_help_says_what_a_time_without_a_unit_is() {
+    for command in ["run", "serve", "targets"] {
+        let help = String::from_utf8(run(&[command, "--help"]).stdout).expect("UTF-8");
+        let words: Vec<&str> = help.split_whitespace().collect();
+        assert!(words.join(" ").contains("without a unit, seconds."), "{help}");
+    }
+}
+
+#[test]
+fn the_help_puts_thresholds_in_quotes() {
+    for words in [&["--help"][..], &["run", "--help"]] {
+        let help = String::from_utf8(run(words).stdout).expect("UTF-8");
+        for (at, sign) in help.match_indices(['<', '>']) {
+            let before = help[..at].trim_end_matches(|c: char| c.is_ascii_alphanumeric() || c == '.');
+            // The name of a metric comes before the sign, and a figure after it.
+            let is_threshold = before.len() < at && help[at + 1..].starts_with(|c: char| c.is_ascii_digit());
+            assert!(
+                !is_threshold || before.ends_with('\''),
+                "a shell would take `{sign}` for itself: {help}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_the_system_refuses_is_told_with_its_flag() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+    let taken = taken.local_addr().expect("bound").to_string();
+    for (words, says) in [
+        (&["serve", "-t", "1", "--addr", &taken][..], "; choose another port with --addr\n"),
+        (&["serve", "-t", "1", "--addr", "127.0.0.1:0", "--cpus", "999"], "error: --cpus: "),
+        (&["run", "http://127.0.0.1:1/", "-t", "1", "--cpus", "999"], "error: --cpus: "),
+        // More than a set of cores holds (CPU_SET(3)).
+        (&["run", "http://127.0.0.1:1/", "-t", "1", "--cpus", "1024"], "error: --cpus: "),
+    ] {
+        let output = run(words);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains(says), "{words:?}: {stderr}");
     }
 }
 

@@ -27,8 +27,10 @@ struct Memory {
     size: u32,
     /// Indexes of buffers whose leases were dropped and that the driver has not taken back yet.
     returned: RefCell<Vec<u16>>,
-    /// How many leases of this pool are alive.
+    /// How many buffers are lent out.
     lent: Cell<u16>,
+    /// For each buffer: how many leases hold it beside the first; see [`Lease::split_to`].
+    shares: Box<[Cell<u32>]>,
     /// Whether a driver uses this pool.
     claimed: Cell<bool>,
 }
@@ -53,6 +55,7 @@ impl BufferPool {
         let base = unsafe { alloc(layout) };
         let Some(base) = NonNull::new(base) else { handle_alloc_error(layout) };
         let returned = RefCell::new(Vec::with_capacity(count as usize));
+        let shares = vec![Cell::new(0); count as usize].into_boxed_slice();
         Self {
             memory: Rc::new(Memory {
                 base,
@@ -61,6 +64,7 @@ impl BufferPool {
                 size,
                 returned,
                 lent: Cell::new(0),
+                shares,
                 claimed: Cell::new(false),
             }),
         }
@@ -199,6 +203,55 @@ impl Lease {
             self.end = self.start + len as u32;
         }
     }
+
+    /// Splits off the first `len` bytes and returns them. The lease keeps the rest.
+    ///
+    /// A pooled buffer is shared and returns to the pool with the last of its leases. The bytes of a copy are copied.
+    ///
+    /// # Panics
+    /// If the lease has fewer than `len` bytes.
+    pub fn split_to(&mut self, len: usize) -> Self {
+        assert!(len <= self.len(), "split at {len} of {}", self.len());
+        let front = match &self.home {
+            Home::Pool { pool, data, index } => {
+                let shares = &pool.memory.shares[usize::from(*index)];
+                shares.set(shares.get() + 1);
+                let home = Home::Pool { pool: pool.clone(), data: *data, index: *index };
+                Self { home, start: self.start, end: self.start + len as u32 }
+            }
+            Home::Heap(_) => Self::copied(&self[..len]),
+        };
+        self.start += len as u32;
+        front
+    }
+
+    /// Replaces the content by `bytes`. Returns false, and changes nothing, if the lease shares its buffer or `bytes`
+    /// do not fit into it.
+    pub fn refill(&mut self, bytes: &[u8]) -> bool {
+        match &mut self.home {
+            Home::Pool { pool, data, index } => {
+                let memory = &pool.memory;
+                if memory.shares[usize::from(*index)].get() > 0 || bytes.len() > memory.size as usize {
+                    return false;
+                }
+                // SAFETY: `data` is the start of a buffer of `size` bytes, which only this lease holds: no other lease
+                // shares it, and the driver gives it to the kernel again only after this lease was dropped. `bytes` is
+                // at most as long, and cannot overlap the buffer, as it is borrowed while the lease is borrowed mutably.
+                unsafe { data.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+            }
+            Home::Heap(memory) => *memory = bytes.into(),
+        }
+        (self.start, self.end) = (0, bytes.len() as u32);
+        true
+    }
+}
+
+impl From<Vec<u8>> for Lease {
+    /// Creates a lease that owns `bytes`.
+    fn from(bytes: Vec<u8>) -> Self {
+        let end = u32::try_from(bytes.len()).expect("a lease holds less than 4 GiB");
+        Self { home: Home::Heap(bytes.into()), start: 0, end }
+    }
 }
 
 impl Deref for Lease {
@@ -209,8 +262,9 @@ impl Deref for Lease {
         let (start, end) = (self.start as usize, self.end as usize);
         match &self.home {
             // SAFETY: the caller of `lend` promised that the first `len` bytes of the buffer are initialised and that
-            // only this lease holds the buffer. `start <= end <= len` holds at construction, and `advance` and
-            // `truncate` preserve it. The pool keeps the memory allocated.
+            // only this lease holds the buffer. `start <= end <= len` holds at construction; `advance`, `truncate` and
+            // `split_to` preserve it, and `refill` initialises what it shows. Leases that share a buffer show disjoint
+            // ranges of it. The pool keeps the memory allocated.
             Home::Pool { data, .. } => unsafe {
                 std::slice::from_raw_parts(data.as_ptr().add(start), end - start)
             },
@@ -224,8 +278,8 @@ impl DerefMut for Lease {
     fn deref_mut(&mut self) -> &mut [u8] {
         let (start, end) = (self.start as usize, self.end as usize);
         match &mut self.home {
-            // SAFETY: as in `deref`. Only this lease holds the buffer, and the lease is borrowed mutably. Nothing else
-            // has a pointer into the buffer: the driver gives it to the kernel again only after the lease was dropped.
+            // SAFETY: as in `deref`. Only this lease shows this range of the buffer, and the lease is borrowed mutably.
+            // The driver gives the buffer to the kernel again only after its last lease was dropped.
             Home::Pool { data, .. } => unsafe {
                 std::slice::from_raw_parts_mut(data.as_ptr().add(start), end - start)
             },
@@ -260,6 +314,11 @@ impl Drop for Lease {
     #[inline]
     fn drop(&mut self) {
         if let Home::Pool { pool, index, .. } = &self.home {
+            let shares = &pool.memory.shares[usize::from(*index)];
+            if shares.get() > 0 {
+                shares.set(shares.get() - 1);
+                return;
+            }
             pool.memory.lent.set(pool.memory.lent.get() - 1);
             pool.memory.returned.borrow_mut().push(*index);
         }
@@ -412,6 +471,48 @@ mod tests {
             lease.advance(5);
             assert!(!lease.has_remaining() && lease.is_empty());
         }
+    }
+
+    #[test]
+    fn a_split_buffer_comes_back_with_its_last_lease() {
+        let pool = BufferPool::with_sizes(2, 64);
+        // SAFETY: the buffer's bytes are written here, and nothing else uses it.
+        let pooled = unsafe {
+            pool.address(1).as_ptr().copy_from_nonoverlapping(b"0123456789".as_ptr(), 10);
+            pool.lend(1, 10)
+        };
+        for mut rest in [pooled, Lease::copied(b"0123456789")] {
+            let is_pooled = rest.is_pooled();
+            let mut front = rest.split_to(4);
+            let middle = rest.split_to(3);
+            front[3] = b'x';
+            assert_eq!((&front[..], &middle[..], &rest[..]), (&b"012x"[..], &b"456"[..], &b"789"[..]));
+            assert_eq!(pool.lent(), u16::from(is_pooled));
+            drop(rest);
+            drop(front);
+            assert!(!pool.has_returned());
+            assert_eq!(&middle[..], b"456");
+            drop(middle);
+            assert_eq!((pool.has_returned(), pool.lent()), (is_pooled, 0));
+            let mut back = Vec::new();
+            pool.take_returned(|index| back.push(index));
+            assert_eq!(back, vec![1; usize::from(is_pooled)], "once");
+        }
+    }
+
+    #[test]
+    fn a_lease_is_refilled_unless_it_shares_its_buffer() {
+        let pool = BufferPool::with_sizes(1, 64);
+        // SAFETY: no byte of the buffer is shown before it is written, and nothing else uses it.
+        let mut lease = unsafe { pool.lend(0, 0) };
+        assert!(lease.refill(&[7; 64]) && lease[..] == [7; 64]);
+        assert!(!lease.refill(&[8; 65]) && lease[..] == [7; 64]);
+        let front = lease.split_to(60);
+        assert!(!lease.refill(b"other") && lease[..] == [7; 4]);
+        drop(front);
+        assert!(lease.refill(b"other") && lease[..] == *b"other");
+        let mut copy = Lease::copied(b"copy");
+        assert!(copy.refill(&[1; 100]) && copy[..] == [1; 100]);
     }
 
     #[test]

@@ -51,8 +51,7 @@ pub fn listening_socket(address: &Address, reuse_port: bool) -> io::Result<Socke
 ///
 /// See [`Driver::is_at_end`](crate::Driver::is_at_end).
 pub fn is_at_end(socket: BorrowedFd<'_>) -> bool {
-    let mut byte = [MaybeUninit::uninit()];
-    match SockRef::from(&socket).recv_with_flags(&mut byte, libc::MSG_PEEK | libc::MSG_DONTWAIT) {
+    match peek(socket) {
         Ok(count) => count == 0,
         Err(error) => !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
     }
@@ -60,9 +59,13 @@ pub fn is_at_end(socket: BorrowedFd<'_>) -> bool {
 
 /// Returns whether bytes have arrived that no receive has taken.
 pub fn has_unread(socket: BorrowedFd<'_>) -> bool {
+    peek(socket).is_ok_and(|count| count > 0)
+}
+
+/// Returns how many bytes a receive of one byte would take now, and leaves them there. 0 is the end of the stream.
+fn peek(socket: BorrowedFd<'_>) -> io::Result<usize> {
     let mut byte = [MaybeUninit::uninit()];
-    let peeked = SockRef::from(&socket).recv_with_flags(&mut byte, libc::MSG_PEEK | libc::MSG_DONTWAIT);
-    peeked.is_ok_and(|count| count > 0)
+    SockRef::from(&socket).recv_with_flags(&mut byte, libc::MSG_PEEK | libc::MSG_DONTWAIT)
 }
 
 fn protocol(address: &Address) -> Option<Protocol> {

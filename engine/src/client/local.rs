@@ -1,6 +1,6 @@
 //! The client, used on its own worker.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::uri::InvalidUri;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use ringtide_driver::Address;
 
 use super::body::Body;
@@ -21,6 +21,7 @@ use crate::conn::{Connection, ConnectionOptions};
 use crate::error::{Error, Phase, RequestError};
 use crate::pool::{Authority, Pool, Pooled};
 use crate::runtime::{Timer, WorkerId};
+use crate::tls::{ClientTls, ClientTlsOptions};
 use crate::{resolve, runtime};
 
 /// An HTTP client on one worker.
@@ -35,6 +36,8 @@ pub struct Client {
 #[derive(Debug)]
 struct Inner {
     options: ClientOptions,
+    /// Set by the first request over TLS: the default reads the system's certificates.
+    tls: OnceCell<ClientTls>,
     pool: Pool,
     worker: WorkerId,
 }
@@ -47,7 +50,7 @@ impl Client {
     #[track_caller]
     pub fn new(options: ClientOptions) -> Self {
         let pool = Pool::new(options.pool);
-        Self { inner: Rc::new(Inner { options, pool, worker: runtime::worker_id() }) }
+        Self { inner: Rc::new(Inner { options, tls: OnceCell::new(), pool, worker: runtime::worker_id() }) }
     }
 
     /// Sends `GET uri`. See [`request`](Self::request).
@@ -68,7 +71,7 @@ impl Client {
 
     /// Sends `request` and returns the final response as soon as its head has arrived.
     ///
-    /// The URI must be absolute: `http://host:port/path`. The client sets `Host` from the URI if the request has no
+    /// The URI must be absolute: `http://host:port/path`, or `https://`. The client sets `Host` from the URI if the request has no
     /// such field. It sets the framing of the body itself, and drops the request's own `Content-Length` and
     /// `Transfer-Encoding`.
     ///
@@ -90,6 +93,7 @@ impl Client {
     /// - [`Error::Request`]: the request cannot be sent as it is, or its body failed.
     /// - [`Error::File`]: the body's file could not be opened, and nothing was sent; or it could not be read.
     /// - [`Error::Resolve`], [`Error::Connect`]: nothing was sent.
+    /// - [`Error::Tls`]: nothing was sent, unless a response without a length was cut off.
     /// - [`Error::Timeout`]: see [`Timeouts`](super::Timeouts). In the phases before [`Phase::Head`] nothing was sent.
     /// - [`Error::Closed`], [`Error::Network`], [`Error::Incomplete`], [`Error::Protocol`]: the peer may have acted on
     ///   the request.
@@ -109,21 +113,28 @@ impl Client {
             // This request cannot be sent twice, so let the driver run once: the peer may have closed since the last
             // turn.
             runtime::yield_now().await;
-            idle = idle.filter(|pooled| pooled.connection.is_reusable());
+            idle = idle.and_then(|mut pooled| pooled.connection.is_reusable().then_some(pooled));
         }
         let mut permit = acquired.permit;
         let mut replays_left = options.replays_max;
         // Replay only if the connection was idle. Only then can the server have closed it without rejecting this
         // request.
         let may_replay = idle.is_some();
+        let mut may_be_early = outbound.may_be_early();
         loop {
             let pooled = match idle.take() {
                 Some(pooled) => pooled,
                 // Boxed, because this future is large and rarely needed.
-                None => Pooled::new(Box::pin(self.connect(&authority)).await?),
+                None => Pooled::new(Box::pin(self.connect(&authority, may_be_early)).await?),
             };
             let mut round_trip = outbound.start(pooled, permit, options.timeouts.head)?;
             let error = match poll_fn(|context| round_trip.poll_head(context)).await {
+                // RFC 8470 §5.2: the server wants the request again, after the handshake.
+                Ok(()) if may_be_early && round_trip.status() == StatusCode::TOO_EARLY => {
+                    may_be_early = false;
+                    permit = round_trip.abandon().0;
+                    continue;
+                }
                 Ok(()) => {
                     let (head, length) = round_trip.response()?;
                     return Ok(head.map(|()| Body::new(round_trip, length, &options.timeouts)));
@@ -141,7 +152,8 @@ impl Client {
         }
     }
 
-    async fn connect(&self, authority: &Authority) -> Result<Connection, Error> {
+    /// Connects. `may_be_early`: the first request may be sent in the TLS handshake, which lets an attacker replay it.
+    async fn connect(&self, authority: &Authority, may_be_early: bool) -> Result<Connection, Error> {
         let options = &self.inner.options;
         let phase = Cell::new(Phase::Connect);
         let connecting = pin!(async {
@@ -153,10 +165,30 @@ impl Client {
                 addresses.into_iter().map(Address::Tcp).collect()
             };
             phase.set(Phase::Connect);
-            connect::connect(&addresses).await
+            let stream = connect::connect(&addresses).await?;
+            if !authority.is_tls {
+                return Ok(stream);
+            }
+            phase.set(Phase::Tls);
+            let tls = self.inner.tls()?;
+            if may_be_early && tls.config().enable_early_data {
+                stream.start_tls_early(&authority.host, tls).await.map_err(Error::of_stream)
+            } else {
+                stream.start_tls(&authority.host, tls).await.map_err(Error::of_stream)
+            }
         });
         let stream = within(options.timeouts.connect, || phase.get(), connecting).await?;
         Ok(Connection::new(stream, &ConnectionOptions::default().limits(options.limits)))
+    }
+}
+
+impl Inner {
+    fn tls(&self) -> Result<&ClientTls, RequestError> {
+        if let Some(tls) = self.options.tls.as_ref().or(self.tls.get()) {
+            return Ok(tls);
+        }
+        let tls = ClientTls::new(&ClientTlsOptions::default()).map_err(RequestError::Tls)?;
+        Ok(self.tls.get_or_init(|| tls))
     }
 }
 

@@ -6,6 +6,7 @@ use ringtide_driver::Address;
 
 use crate::pool::PoolOptions;
 use crate::proto::h1::Limits;
+use crate::tls::ClientTls;
 
 /// The options of a [`Client`](super::Client).
 ///
@@ -49,6 +50,9 @@ pub struct ClientOptions {
     pub connect_to: Option<Address>,
     /// Limits on the size of a response's head and framing.
     pub limits: Limits,
+    /// How `https://` is reached. `None`, the default, stands for the defaults of
+    /// [`ClientTlsOptions`](crate::tls::ClientTlsOptions): the certificates that the system trusts.
+    pub tls: Option<ClientTls>,
 }
 
 impl Default for ClientOptions {
@@ -59,6 +63,7 @@ impl Default for ClientOptions {
             replays_max: 1,
             connect_to: None,
             limits: Limits::default(),
+            tls: None,
         }
     }
 }
@@ -98,6 +103,13 @@ impl ClientOptions {
         self.limits = limits;
         self
     }
+
+    /// Sets [`tls`](Self::tls).
+    #[must_use]
+    pub fn tls(mut self, tls: impl Into<Option<ClientTls>>) -> Self {
+        self.tls = tls.into();
+        self
+    }
 }
 
 /// Time limits for the parts of a request.
@@ -111,9 +123,9 @@ pub struct Timeouts {
     /// Limits how long a request waits for a connection when its host already has the maximum number of them
     /// ([`Phase::Pool`](crate::error::Phase::Pool)). The default is 30 seconds.
     pub pool: Option<Duration>,
-    /// Limits the host lookup and the connect together, if the request needs a new connection
-    /// ([`Phase::Resolve`](crate::error::Phase::Resolve), [`Phase::Connect`](crate::error::Phase::Connect)). The
-    /// default is 10 seconds.
+    /// Limits the host lookup, the connect and the TLS handshake together, if the request needs a new connection
+    /// ([`Phase::Resolve`](crate::error::Phase::Resolve), [`Phase::Connect`](crate::error::Phase::Connect),
+    /// [`Phase::Tls`](crate::error::Phase::Tls)). The default is 10 seconds.
     pub connect: Option<Duration>,
     /// Limits the time from when the request has a connection until the response's head arrives
     /// ([`Phase::Head`](crate::error::Phase::Head)). The default is 30 seconds.

@@ -15,18 +15,17 @@ use http::StatusCode;
 use ringtide_driver::{Address, SendBuffer};
 
 use super::fence::Fence;
-use super::input::Input;
 use super::piece::Piece;
 use super::request::PreparedRequest;
 use super::times::{Aborted, CompletedExchange, Timing};
-use crate::error::{Error, LastResponse, RequestError};
+use crate::error::{Error, LastResponse, RequestError, is_cut};
 use crate::limits::{CLOSE_AFTER_PEER_MAX, PIPELINED_MAX};
 use crate::proto::h1::{
     self, BodyLength, ChunkHeader, ClientCodec, Limits, RequestKind, ResponseEvent, ResponseHead,
     ResponseMeta,
 };
 use crate::runtime::InlineQueue;
-use crate::stream::Stream;
+use crate::stream::{Reader, Stream, Transport};
 
 /// Minimum size of a body piece that is lent instead of copied. A lease keeps a whole receive buffer from the worker.
 const PIECE_LENT_SIZE_MIN: usize = 2 * 1024;
@@ -89,9 +88,9 @@ impl ConnectionOptions {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Connection {
-    stream: Stream,
+    transport: Transport,
     codec: ClientCodec,
-    input: Input,
+    input: Reader,
     /// Bytes of the input that the last event covers. They are consumed once the caller is done with it.
     given: usize,
     in_flight: InlineQueue<InFlight>,
@@ -170,12 +169,13 @@ impl Connection {
     ///
     /// The connection starts to receive now. So by the end of the worker's next turn it knows what the peer did before
     /// the first request.
-    pub fn new(mut stream: Stream, options: &ConnectionOptions) -> Self {
-        let reusable = stream.watch().is_ok();
+    pub fn new(stream: Stream, options: &ConnectionOptions) -> Self {
+        let (mut transport, input) = stream.into_parts();
+        let reusable = transport.watch().is_ok();
         Self {
-            stream,
+            transport,
             codec: ClientCodec::new(options.limits),
-            input: Input::default(),
+            input,
             given: 0,
             in_flight: InlineQueue::default(),
             stage: ResponseStage::Between,
@@ -234,13 +234,14 @@ impl Connection {
             return Err(RequestError::NotReusable.into());
         }
         self.pending_body = request.pending_body();
-        let in_flight = InFlight { kind: request.kind(), position: self.stream.end(), sent_ns: 0 };
+        let in_flight = InFlight { kind: request.kind(), position: self.transport.end(), sent_ns: 0 };
         // With nothing else in flight the caller waits for the response rather than for this send, so the send needs no
         // completion when it succeeds.
         let is_alone = !self.pipelining && self.in_flight.is_empty();
         match request.as_static() {
-            Some(bytes) if is_alone && self.stream.start_skip_success(bytes).map_err(Error::Network)? => {}
-            _ => self.stream.push(request.to_buffer()),
+            Some(bytes)
+                if is_alone && self.transport.start_skip_success(bytes).map_err(Error::of_stream)? => {}
+            _ => self.transport.push(request.to_buffer()),
         }
         self.in_flight.push_back(in_flight);
         // RFC 9112 §9.6: no request may follow one with "close".
@@ -282,7 +283,7 @@ impl Connection {
         let Some(meta) = self.meta else { return Poll::Ready(Err(h1::Error::Failed.into())) };
         let timing = Timing { sent_ns: self.sent_ns, first_byte_ns: self.first_byte_ns };
         self.tidy();
-        let end_ns = self.stream.turn_time_ns();
+        let end_ns = self.transport.turn_time_ns();
         Poll::Ready(Ok(CompletedExchange { status: meta.status(), timing, end_ns }))
     }
 
@@ -291,11 +292,11 @@ impl Connection {
     ///
     /// While a send is in flight, this counts all of it as taken. [`abort`](Self::abort) returns exact results.
     pub fn in_flight_sent_ns(&self) -> impl Iterator<Item = Option<u64>> {
-        let last_ns = self.stream.sent_at_ns();
-        let taken_size = self.stream.failed_send_size().map_or(u64::MAX, |size| size as u64);
-        self.in_flight.iter().map(move |request| match self.stream.offset_in_last_send(request.position) {
+        let last_ns = self.transport.sent_at_ns();
+        let taken_size = self.transport.failed_send_size().map_or(u64::MAX, |size| size as u64);
+        self.in_flight.iter().map(move |request| match self.transport.offset_in_last_send(request.position) {
             None => Some(request.sent_ns),
-            Some(_) if !self.stream.has_started(request.position) => None,
+            Some(_) if !self.transport.has_started(request.position) => None,
             Some(offset) => (offset < taken_size).then_some(last_ns),
         })
     }
@@ -313,23 +314,23 @@ impl Connection {
     /// # Cancel safety
     /// Dropping the future also closes the connection.
     pub async fn abort(mut self, closing_max: usize) -> Aborted {
-        if self.stream.is_unsent() {
+        if self.transport.is_unsent() {
             // The send has no timestamp before the next turn.
             crate::runtime::yield_now().await;
         }
-        if self.stream.is_sending() {
-            self.stream.cancel_send();
+        if self.transport.is_sending() {
+            self.transport.cancel_send();
             // The code below asks how it ended.
-            let _ = poll_fn(|context| self.stream.poll_sent(context)).await;
+            let _ = poll_fn(|context| self.transport.poll_sent(context)).await;
         }
         let sent_ns: Vec<_> = self.in_flight_sent_ns().collect();
         let last = sent_ns.iter().rposition(Option::is_some).and_then(|at| self.in_flight.iter().nth(at));
-        let offset = last.and_then(|request| self.stream.offset_in_last_send(request.position));
+        let offset = last.and_then(|request| self.transport.offset_in_last_send(request.position));
         // If the last request began in an earlier send, all of that send was taken.
         let cut_size =
-            self.stream.failed_send_size().zip(offset).map(|(taken, offset)| taken - offset as usize);
-        if self.pipelining && !self.in_flight.is_empty() && self.stream.shutdown().is_ok() {
-            self.stream.close_after_peer(closing_max);
+            self.transport.failed_send_size().zip(offset).map(|(taken, offset)| taken - offset as usize);
+        if self.pipelining && !self.in_flight.is_empty() && self.transport.shutdown_now().is_ok() {
+            self.transport.close_after_peer(closing_max);
         }
         Aborted { sent_ns, cut_size }
     }
@@ -353,7 +354,7 @@ impl Connection {
     /// The side that closes first keeps the port occupied for a minute (`TIME_WAIT`, RFC 9293 §3.6.1). The side that
     /// opens many connections should avoid that.
     pub fn close_after_peer(self) {
-        self.stream.close_after_peer(CLOSE_AFTER_PEER_MAX);
+        self.transport.close_after_peer(CLOSE_AFTER_PEER_MAX);
     }
 
     /// Returns the number of requests that were started and whose responses have not ended.
@@ -365,8 +366,8 @@ impl Connection {
     /// Returns whether the peer sent something before the first request and has not closed since.
     ///
     /// An HTTP server has only one reason to do so: it reports that it stops waiting for a request (408).
-    pub fn has_peer_spoken_first(&self) -> bool {
-        self.received_size == 0 && self.in_flight.is_empty() && self.stream.has_unread()
+    pub fn has_peer_spoken_first(&mut self) -> bool {
+        self.received_size == 0 && self.in_flight.is_empty() && self.transport.has_unread()
     }
 
     /// Returns whether bytes have arrived that no request asked for: before the first request, or behind the last
@@ -374,9 +375,9 @@ impl Connection {
     ///
     /// Such a connection is not [reusable](Self::is_reusable), as these bytes could be taken for the response to the next
     /// request. What follows a switch to another protocol (101) does not count.
-    pub fn has_unexpected_bytes(&self) -> bool {
+    pub fn has_unexpected_bytes(&mut self) -> bool {
         self.in_flight.is_empty()
-            && (self.unread_size() > 0 || self.stream.has_unread())
+            && (self.unread_size() > 0 || self.transport.has_unread())
             && !matches!(self.last, Some(LastResponse::SwitchedProtocols))
     }
 
@@ -385,10 +386,10 @@ impl Connection {
     /// It is false if either side announced that it will close, if the peer has closed, or if the peer sent something
     /// unsolicited. The result can change at any time.
     #[inline]
-    pub fn is_reusable(&self) -> bool {
+    pub fn is_reusable(&mut self) -> bool {
         self.reusable
             && (!self.in_flight.is_empty()
-                || (self.input.bytes().len() == self.given && !self.stream.has_news()))
+                || (self.input.bytes().len() == self.given && !self.transport.has_news()))
     }
 
     /// Sends a piece of the last started request's body, and returns when the kernel has taken it.
@@ -428,7 +429,7 @@ impl Connection {
     /// # Errors
     /// As for getpeername(2).
     pub fn peer_address(&self) -> io::Result<Address> {
-        self.stream.peer_address()
+        self.transport.peer_address()
     }
 
     /// Returns whether any byte of a response to the request in flight has arrived.
@@ -438,7 +439,7 @@ impl Connection {
 
     /// Returns the worker's [`runtime::turn_time_ns`](crate::runtime::turn_time_ns).
     pub(crate) fn turn_time_ns(&self) -> u64 {
-        self.stream.turn_time_ns()
+        self.transport.turn_time_ns()
     }
 
     /// Returns the response whose head [`poll_head`](Self::poll_head) has found.
@@ -454,10 +455,11 @@ impl Connection {
             self.tidy();
             return Poll::Ready(Ok(None));
         };
+        let rest = self.input.position() + self.given - range.end;
         if range.len() >= PIECE_LENT_SIZE_MIN
             && let Some(lease) = self.input.take(&range)
         {
-            self.given = 0;
+            self.given = rest;
             return Poll::Ready(Ok(Some(Piece::leased(lease))));
         }
         let piece = Piece::copied(&self.input.buffer()[range]);
@@ -477,9 +479,9 @@ impl Connection {
             BodyLength::Length(left) if size <= *left => *left -= size,
             BodyLength::Chunked => {
                 let Some(nonzero) = std::num::NonZeroU64::new(size) else { return Ok(()) };
-                self.stream.write(|out| out.extend_from_slice(&ChunkHeader::new(nonzero)));
-                self.stream.push(SendBuffer::Shared(data));
-                self.stream.push(SendBuffer::Static(h1::CHUNK_END));
+                self.transport.write(|out| out.extend_from_slice(&ChunkHeader::new(nonzero)));
+                self.transport.push(SendBuffer::Shared(data));
+                self.transport.push(SendBuffer::Static(h1::CHUNK_END));
                 return Ok(());
             }
             BodyLength::Length(left) => {
@@ -492,14 +494,14 @@ impl Connection {
             }
         }
         if size > 0 {
-            self.stream.push(SendBuffer::Shared(data));
+            self.transport.push(SendBuffer::Shared(data));
         }
         Ok(())
     }
 
     pub(crate) fn queue_body_end(&mut self) -> Result<(), Error> {
         match mem::replace(&mut self.pending_body, BodyLength::None) {
-            BodyLength::Chunked => self.stream.push(SendBuffer::Static(h1::LAST_CHUNK)),
+            BodyLength::Chunked => self.transport.push(SendBuffer::Static(h1::LAST_CHUNK)),
             BodyLength::Length(left) if left > 0 => {
                 self.reusable = false;
                 return Err(RequestError::BodyLength { announced: left, given: 0 }.into());
@@ -513,8 +515,8 @@ impl Connection {
     pub(crate) fn poll_outgoing(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
             // After a failure this returns the error on every call, and nothing more is sent.
-            ready!(self.stream.poll_sent(context)).map_err(Error::Network)?;
-            if self.stream.queued_size() == 0 {
+            ready!(self.transport.poll_sent(context)).map_err(Error::of_stream)?;
+            if self.transport.queued_size() == 0 {
                 return Poll::Ready(Ok(()));
             }
             self.send_next()?;
@@ -525,9 +527,9 @@ impl Connection {
     /// requests, and then all leave in one send. A failure is not reported here but instead of the response.
     #[inline]
     fn send_if_nothing_is_at_hand(&mut self) {
-        if self.stream.queued_size() > 0
+        if self.transport.queued_size() > 0
             && self.input.bytes().len() == self.given
-            && matches!(self.stream.is_ready_to_send(), Ok(true))
+            && matches!(self.transport.is_ready_to_send(), Ok(true))
         {
             let _ = self.send_next();
         }
@@ -537,16 +539,17 @@ impl Connection {
     fn send_next(&mut self) -> Result<(), Error> {
         self.raise_fence();
         self.keep_sent_times();
-        self.stream.start_next().map_err(Error::Network)?;
+        self.transport.start_next().map_err(Error::of_stream)?;
         Ok(())
     }
 
     /// Before the next send: stores the time of the last one in the requests that it began.
     fn keep_sent_times(&mut self) {
-        let last_ns = self.stream.sent_at_ns();
+        let last_ns = self.transport.sent_at_ns();
         for request in self.in_flight.iter_mut() {
             let position = request.position;
-            if self.stream.offset_in_last_send(position).is_some() && self.stream.has_started(position) {
+            if self.transport.offset_in_last_send(position).is_some() && self.transport.has_started(position)
+            {
                 request.sent_ns = last_ns;
             }
         }
@@ -557,9 +560,12 @@ impl Connection {
         // Without pipelining no request is sent while there is such data, see `is_reusable`.
         if self.pipelining {
             let has_rest = self.input.bytes().len() > self.given;
-            let begun =
-                self.in_flight.iter().take_while(|request| self.stream.has_started(request.position)).count();
-            self.fence.raise(has_rest, self.stream.unread_count(), begun);
+            let begun = self
+                .in_flight
+                .iter()
+                .take_while(|request| self.transport.has_started(request.position))
+                .count();
+            self.fence.raise(has_rest, self.transport.unread_count(), begun);
         }
     }
 
@@ -666,13 +672,17 @@ impl Connection {
                     ResponseEvent::NeedMore => self.input.consume(consumed),
                 }
             }
-            let Poll::Ready(received) = self.stream.poll_receive(context) else {
+            let Poll::Ready(received) = self.transport.poll_receive(context) else {
                 // Everything that was started while responses were read leaves in one send.
-                if self.stream.queued_size() > 0 || (self.pipelining && self.stream.is_sending()) {
+                if self.transport.queued_size() > 0 || (self.pipelining && self.transport.is_sending()) {
                     // Even if the peer cannot be sent to, it may have responded. The receive reports that, or the end.
                     let _ = self.poll_outgoing(context);
                 }
                 return Poll::Pending;
+            };
+            let received = match received {
+                Err(error) if self.accepts_cut(&error) => Ok(None),
+                received => received,
             };
             match received {
                 Ok(Some(lease)) => {
@@ -691,9 +701,17 @@ impl Connection {
                         return Poll::Ready(Err(Error::Closed));
                     }
                 }
-                Err(error) => return Poll::Ready(Err(Error::Network(error))),
+                Err(error) => return Poll::Ready(Err(Error::of_stream(error))),
             }
         }
+    }
+
+    /// Whether the stream may end in this way without close_notify. If the length of the response is known by other
+    /// means, nothing can be missing unnoticed (RFC 9112 §9.8).
+    fn accepts_cut(&self, error: &io::Error) -> bool {
+        let is_delimited_by_end =
+            self.stage == ResponseStage::Body && self.codec.body_length() == BodyLength::UntilClose;
+        !is_delimited_by_end && is_cut(error)
     }
 
     /// Begins a response, at its first byte or at the end of the stream in its place.
@@ -701,10 +719,10 @@ impl Connection {
     fn begin(&mut self) -> Result<(), Error> {
         let fenced = !self.fence.admits() && !self.input.bytes().is_empty();
         match self.in_flight.front() {
-            Some(request) if self.stream.has_started(request.position) && !fenced => {
-                let is_in_last_send = self.stream.offset_in_last_send(request.position).is_some();
-                self.sent_ns = if is_in_last_send { self.stream.sent_at_ns() } else { request.sent_ns };
-                self.first_byte_ns = self.stream.turn_time_ns();
+            Some(request) if self.transport.has_started(request.position) && !fenced => {
+                let is_in_last_send = self.transport.offset_in_last_send(request.position).is_some();
+                self.sent_ns = if is_in_last_send { self.transport.sent_at_ns() } else { request.sent_ns };
+                self.first_byte_ns = self.transport.turn_time_ns();
                 self.codec.begin(request.kind);
                 self.stage = ResponseStage::Head;
                 Ok(())
@@ -725,7 +743,7 @@ impl Connection {
         }
         // A peer that responds before it has the whole request will misread the rest.
         let unsent = self.in_flight.is_empty()
-            && (self.pending_body != BodyLength::None || self.stream.queued_size() > 0);
+            && (self.pending_body != BodyLength::None || self.transport.queued_size() > 0);
         self.reusable &= reusable && !unsent;
     }
 
@@ -741,7 +759,7 @@ impl Connection {
             LastResponse::Implied
         });
         if let Some(next) = self.in_flight.iter().nth(1) {
-            self.stream.truncate(next.position);
+            self.transport.truncate(next.position);
         }
     }
 
@@ -764,7 +782,7 @@ impl Connection {
             self.input.consume(mem::take(&mut self.given));
             self.input.release();
             if self.in_flight.is_empty() {
-                self.stream.free_memory();
+                self.transport.free_memory();
             }
         }
     }
@@ -773,7 +791,7 @@ impl Connection {
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
-            .field("stream", &self.stream)
+            .field("transport", &self.transport)
             .field("in_flight", &self.in_flight.len())
             .field("reusable", &self.reusable)
             .finish_non_exhaustive()

@@ -310,7 +310,7 @@ impl Responder<'_> {
         let wire = &self.connection.wire;
         let room = wire.poll_room(context);
         wire.note(|progress| progress.waits |= room.is_pending());
-        ready!(room).map_err(Error::Network)?;
+        ready!(room).map_err(Error::of_stream)?;
         Poll::Ready(Ok(()))
     }
 

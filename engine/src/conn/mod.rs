@@ -7,7 +7,6 @@ mod content;
 mod date;
 mod exchange;
 mod fence;
-mod input;
 mod piece;
 mod request;
 mod response;

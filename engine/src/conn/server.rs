@@ -14,14 +14,13 @@ use std::task::{Context, Poll, ready};
 use http::StatusCode;
 use ringtide_driver::Address;
 
-use super::input::Input;
 use super::response::{self, Ending, Persistence};
 use super::wire::{Answer, Progress, Wire};
 use crate::error::Error;
 use crate::proto::h1::{
     self, BodyLength, Limits, RequestEvent, RequestHead, RequestMeta, ServerCodec, Version,
 };
-use crate::stream::Stream;
+use crate::stream::{Reader, Stream};
 
 /// Maximum number of bytes of an unread body that a connection reads and drops.
 ///
@@ -56,7 +55,7 @@ pub const DISCARD_SIZE_MAX: u64 = 256 * 1024;
 pub struct ServerConnection {
     pub(super) wire: Rc<Wire>,
     codec: ServerCodec,
-    pub(super) input: Input,
+    pub(super) input: Reader,
     /// Bytes of the input that the last event covers. They are consumed once the caller is done with it.
     given: usize,
     meta: Option<RequestMeta>,
@@ -119,10 +118,11 @@ pub(crate) enum Waiting {
 impl ServerConnection {
     /// Creates a connection over `stream`, on which nothing may have been received yet.
     pub fn new(stream: Stream, limits: Limits) -> Self {
+        let (transport, input) = stream.into_parts();
         Self {
-            wire: Rc::new(Wire::new(stream)),
+            wire: Rc::new(Wire::new(transport)),
             codec: ServerCodec::new(limits),
-            input: Input::default(),
+            input,
             given: 0,
             meta: None,
             head: HeadPlace::Nowhere,
@@ -205,7 +205,7 @@ impl ServerConnection {
             Poll::Pending => {
                 // Send the responses so far now.
                 if let Poll::Ready(Err(error)) = self.wire.poll_push(context) {
-                    return self.failed(Error::Network(error));
+                    return self.failed(Error::of_stream(error));
                 }
                 Poll::Pending
             }
@@ -226,7 +226,7 @@ impl ServerConnection {
                 RequestStage::Closed { .. } => return Poll::Ready(Ok(false)),
             }
             // If the peer does not read its responses, take no further requests from it.
-            if self.wire.poll_room(context).map_err(Error::Network)?.is_pending() {
+            if self.wire.poll_room(context).map_err(Error::of_stream)?.is_pending() {
                 self.wire.note(|progress| progress.waits = true);
                 self.wire.hold(self.held_size());
                 return Poll::Pending;
@@ -236,7 +236,7 @@ impl ServerConnection {
             if !self.input.bytes().is_empty() && self.decode_head()? {
                 return Poll::Ready(Ok(true));
             }
-            if let Some(lease) = ready!(self.wire.poll_receive(context)).map_err(Error::Network)? {
+            if let Some(lease) = ready!(self.wire.poll_receive(context)).map_err(Error::of_stream)? {
                 self.input.extend(lease);
             } else {
                 self.codec.end_of_stream()?;
@@ -383,9 +383,9 @@ impl ServerConnection {
         // The peer may wait for this, or for an earlier response, before it sends. If it does not take them, it may
         // still send.
         if let Poll::Ready(Err(error)) = self.wire.poll_push(context) {
-            return Poll::Ready(Err(Error::Network(error)));
+            return Poll::Ready(Err(Error::of_stream(error)));
         }
-        match ready!(self.wire.poll_receive(context)).map_err(Error::Network)? {
+        match ready!(self.wire.poll_receive(context)).map_err(Error::of_stream)? {
             Some(lease) => {
                 self.keep_head();
                 self.input.extend(lease);
@@ -452,16 +452,16 @@ impl ServerConnection {
 
     /// Ready when everything was sent and the peer has had time to read it.
     pub(crate) fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.wire.poll_flushed(context))?;
+        ready!(self.wire.poll_finished(context))?;
         if !matches!(self.stage, RequestStage::Closed { lingers: true }) {
             return Poll::Ready(Ok(()));
         }
         // RFC 9112 §9.6: closing while the peer sends would reset the connection and could destroy the response.
         if !self.shut_down {
+            ready!(self.wire.poll_shutdown(context))?;
             self.shut_down = true;
             self.discarded = 0;
-            self.input = Input::default();
-            self.wire.shutdown()?;
+            self.input = Reader::default();
         }
         while self.discarded <= DISCARD_SIZE_MAX {
             match ready!(self.wire.poll_receive(context))? {

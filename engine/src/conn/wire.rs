@@ -11,14 +11,15 @@ use std::task::{Context, Poll, ready};
 use ringtide_driver::{Address, Lease, SendBuffer};
 
 use super::content::Content;
+use crate::error::is_cut;
 use crate::limits::{COALESCED_SEND_SIZE_MAX, STRAINED_RECEIVE_SIZE_MAX};
-use crate::stream::Stream;
+use crate::stream::Transport;
 
 /// Number of bytes queued behind the send in flight at which the connection stops taking requests.
 const QUEUED_SIZE_MAX: usize = COALESCED_SEND_SIZE_MAX;
 
 pub(crate) struct Wire {
-    stream: RefCell<Stream>,
+    transport: RefCell<Transport>,
     progress: Cell<Progress>,
     /// No request is taken after the current one.
     is_last: Cell<bool>,
@@ -58,9 +59,9 @@ impl Progress {
 }
 
 impl Wire {
-    pub(super) fn new(stream: Stream) -> Self {
+    pub(super) fn new(transport: Transport) -> Self {
         Self {
-            stream: RefCell::new(stream),
+            transport: RefCell::new(transport),
             progress: Cell::default(),
             is_last: Cell::new(false),
             held_size: Cell::new(0),
@@ -91,12 +92,17 @@ impl Wire {
 
     #[inline]
     pub(crate) fn turn_time_ns(&self) -> u64 {
-        self.stream.borrow().turn_time_ns()
+        self.transport.borrow().turn_time_ns()
     }
 
     #[inline]
     pub(super) fn poll_receive(&self, context: &mut Context<'_>) -> Poll<io::Result<Option<Lease>>> {
-        self.stream.borrow_mut().poll_receive(context)
+        match self.transport.borrow_mut().poll_receive(context) {
+            // The length of a request is always known. So an end without close_notify cannot hide that something is
+            // missing (RFC 9112 §9.8).
+            Poll::Ready(Err(error)) if is_cut(&error) => Poll::Ready(Ok(None)),
+            received => received,
+        }
     }
 
     /// Counts `size` received bytes as unread, because they wait with the connection. Sizes up to that of a usual
@@ -105,24 +111,24 @@ impl Wire {
     pub(crate) fn hold(&self, size: usize) {
         let size = if size > STRAINED_RECEIVE_SIZE_MAX as usize { size as u32 } else { 0 };
         if self.held_size.replace(size) != size {
-            self.stream.borrow_mut().hold(size);
+            self.transport.borrow_mut().hold(size);
         }
     }
 
     /// Ready when the peer has sent its last byte, or the connection has failed. Unread data does not matter.
     pub(crate) fn poll_ended(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.borrow_mut().poll_ended(context)
+        self.transport.borrow_mut().poll_ended(context)
     }
 
     /// Returns whether the peer has sent unread data or its last byte, or the connection has failed.
     pub(super) fn has_news(&self) -> bool {
-        self.stream.borrow().has_news()
+        self.transport.borrow_mut().has_news()
     }
 
     /// Appends to the queue.
     #[inline]
     pub(super) fn write<T>(&self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-        self.stream.borrow_mut().write(write)
+        self.transport.borrow_mut().write(write)
     }
 
     /// Appends `data`. Copies it if it is small; otherwise sends it as its own buffer.
@@ -130,7 +136,7 @@ impl Wire {
         if data.as_bytes().len() <= COALESCED_SEND_SIZE_MAX {
             return self.write(|out| out.extend_from_slice(data.as_bytes()));
         }
-        self.stream.borrow_mut().push(SendBuffer::Shared(data.into_owned()));
+        self.transport.borrow_mut().push(SendBuffer::Shared(data.into_owned()));
     }
 
     /// Ready when the queue has room for more.
@@ -148,39 +154,39 @@ impl Wire {
     /// Passes the queue to the stream. Ready when the queue is empty; the last send may still be in flight.
     #[inline]
     pub(crate) fn poll_push(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let stream = &mut *self.stream.borrow_mut();
-        while stream.queued_size() > 0 {
-            ready!(stream.poll_sent(context))?;
-            stream.start_next()?;
+        let transport = &mut *self.transport.borrow_mut();
+        while transport.queued_size() > 0 {
+            ready!(transport.poll_sent(context))?;
+            transport.start_next()?;
             self.note(|progress| progress.moved = true);
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Ready when the kernel has taken everything.
-    pub(super) fn poll_flushed(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_push(context))?;
-        self.stream.borrow_mut().poll_sent(context)
-    }
-
     /// Frees the buffer of the last send, and the open buffer if nothing is queued. Returns false while that send is in
     /// flight.
     pub(crate) fn tidy(&self) -> bool {
-        let mut stream = self.stream.borrow_mut();
-        stream.free_sent_memory();
-        !stream.is_sending()
+        let mut transport = self.transport.borrow_mut();
+        transport.free_sent_memory();
+        !transport.is_sending()
     }
 
-    pub(super) fn shutdown(&self) -> io::Result<()> {
-        self.stream.borrow_mut().shutdown()
+    /// Ready when the kernel has taken everything, and close_notify if there is TLS.
+    pub(super) fn poll_finished(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.transport.borrow_mut().poll_finished(context)
+    }
+
+    /// Tells the peer that nothing follows, after everything was sent.
+    pub(super) fn poll_shutdown(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.transport.borrow_mut().poll_shutdown(context)
     }
 
     pub(super) fn peer_address(&self) -> io::Result<Address> {
-        self.stream.borrow().peer_address()
+        self.transport.borrow().peer_address()
     }
 
     #[inline]
     fn has_room(&self) -> bool {
-        self.stream.borrow().queued_size() < QUEUED_SIZE_MAX
+        self.transport.borrow().queued_size() < QUEUED_SIZE_MAX
     }
 }

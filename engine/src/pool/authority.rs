@@ -1,4 +1,5 @@
-//! The host and port of a request. Requests with the same authority can share connections.
+//! The origin of a request: host, port, and whether it is reached over TLS. Requests with the same origin can share
+//! connections.
 
 use std::fmt;
 
@@ -10,25 +11,27 @@ use crate::error::RequestError;
 /// The port of `http://` (RFC 9110 §4.2.1).
 const HTTP_PORT: u16 = 80;
 
-/// A host and a port. The host is in lower case, because its case does not matter (RFC 9110 §4.2.3).
+/// The port of `https://` (RFC 9110 §4.2.2).
+const HTTPS_PORT: u16 = 443;
+
+/// A host, a port, and whether TLS is used. The host is in lower case, because its case does not matter (RFC 9110 §4.2.3).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Authority {
     pub(crate) host: Box<str>,
     pub(crate) port: u16,
+    pub(crate) is_tls: bool,
 }
 
 impl Authority {
     /// Returns the authority of `uri`.
     pub(crate) fn of(uri: &Uri) -> Result<Self, RequestError> {
         let refused = |reason: &str| RequestError::Uri { uri: uri.to_string(), reason: reason.to_owned() };
-        match uri.scheme() {
-            Some(scheme) if *scheme == Scheme::HTTP => {}
-            Some(scheme) if *scheme == Scheme::HTTPS => {
-                return Err(refused("https:// needs TLS, which is not built yet"));
-            }
-            Some(_) => return Err(refused("the scheme is not http")),
-            None => return Err(refused("it has no scheme; only http:// is supported")),
-        }
+        let is_tls = match uri.scheme() {
+            Some(scheme) if *scheme == Scheme::HTTP => false,
+            Some(scheme) if *scheme == Scheme::HTTPS => true,
+            Some(_) => return Err(refused("the scheme is neither http nor https")),
+            None => return Err(refused("it has no scheme: http:// or https://")),
+        };
         let authority = uri.authority().ok_or_else(|| refused("it has no host"))?;
         let host = authority.host();
         if host.is_empty() {
@@ -36,19 +39,21 @@ impl Authority {
         }
         let behind_user = authority.as_str().rsplit('@').next().unwrap_or_default();
         let port = match behind_user.get(host.len()..).unwrap_or_default() {
+            "" | ":" if is_tls => HTTPS_PORT,
             "" | ":" => HTTP_PORT,
             _ => authority.port_u16().ok_or_else(|| refused("its port is not a number up to 65535"))?,
         };
         if port == 0 {
             return Err(refused("port 0 cannot be connected to"));
         }
-        Ok(Self { host: host.to_ascii_lowercase().into(), port })
+        Ok(Self { host: host.to_ascii_lowercase().into(), port, is_tls })
     }
 }
 
 impl fmt::Display for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
+        let scheme = if self.is_tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}:{}", self.host, self.port)
     }
 }
 
@@ -62,13 +67,14 @@ mod tests {
     }
 
     #[test]
-    fn an_authority_is_a_host_and_a_port() {
-        assert_eq!(of("http://Example.ORG").unwrap(), "example.org:80");
-        assert_eq!(of("http://me:secret@example.org:/x").unwrap(), "example.org:80");
-        assert_eq!(of("http://me@[::1]:8080/x").unwrap(), "[::1]:8080");
-        assert_eq!(of("http://[::1]").unwrap(), "[::1]:80");
+    fn an_authority_is_scheme_host_and_port() {
+        assert_eq!(of("http://Example.ORG").unwrap(), "http://example.org:80");
+        assert_eq!(of("http://me:secret@example.org:/x").unwrap(), "http://example.org:80");
+        assert_eq!(of("http://me@[::1]:8080/x").unwrap(), "http://[::1]:8080");
+        assert_eq!(of("http://[::1]").unwrap(), "http://[::1]:80");
+        assert_eq!(of("https://Example.ORG").unwrap(), "https://example.org:443");
+        assert_eq!(of("https://example.org:8443/x").unwrap(), "https://example.org:8443");
         for (uri, reason) in [
-            ("https://example.org/", "TLS"),
             ("ftp://example.org/", "scheme"),
             ("/path", "no scheme"),
             ("example.org", "no scheme"),

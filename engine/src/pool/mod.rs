@@ -155,7 +155,7 @@ impl Pool {
         let wait = Wait { shared: &self.shared, authority, seat };
         let mut acquired = poll_fn(|context| wait.seat.poll(context)).await;
         // The peer may have closed it since it was granted.
-        if acquired.pooled.as_ref().is_some_and(|pooled| !pooled.connection.is_reusable()) {
+        if acquired.pooled.as_mut().is_some_and(|pooled| !pooled.connection.is_reusable()) {
             acquired.pooled = None;
         }
         acquired
@@ -235,8 +235,8 @@ impl Shared {
         let mut hosts = self.hosts.borrow_mut();
         let host = hosts.entry(Rc::clone(authority)).or_default();
         let mut pooled = None;
-        while let Some(idle) = host.idle.pop_back() {
-            let connection = &idle.pooled.connection;
+        while let Some(mut idle) = host.idle.pop_back() {
+            let connection = &mut idle.pooled.connection;
             let idle_ns = connection.turn_time_ns().saturating_sub(idle.since_ns);
             if connection.is_reusable() && u128::from(idle_ns) < self.options.idle_timeout.as_nanos() {
                 pooled = Some(idle.pooled);
@@ -261,7 +261,7 @@ impl Shared {
         let timeout_ns = u64::try_from(self.options.idle_timeout.as_nanos()).unwrap_or(u64::MAX);
         let mut next_ns = None;
         self.hosts.borrow_mut().retain(|_, host| {
-            host.idle.retain(|idle| {
+            host.idle.retain_mut(|idle| {
                 let due_ns = idle.since_ns.saturating_add(timeout_ns);
                 let stays = due_ns > now_ns && idle.pooled.connection.is_reusable();
                 if stays {

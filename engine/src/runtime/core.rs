@@ -20,14 +20,21 @@ thread_local! {
     static CURRENT: RefCell<Option<Rc<Core>>> = const { RefCell::new(None) };
 }
 
+const OUTSIDE: &str = "this thread is not inside a ringtide worker's block_on; from other threads and runtimes, use a \
+                       client::ClientHandle or a runtime::WorkerHandle";
+
 /// Returns the core of the worker whose `block_on` this thread is in.
 #[track_caller]
 pub(super) fn current() -> Rc<Core> {
     // This panics outside the closure, because `#[track_caller]` does not work inside it.
-    CURRENT.with_borrow(Option::clone).expect(
-        "this thread is not inside a ringtide worker's block_on; from other threads and runtimes, use a client::ClientHandle or a \
-         runtime::WorkerHandle",
-    )
+    CURRENT.with_borrow(Option::clone).expect(OUTSIDE)
+}
+
+/// Returns the time of that worker's current turn. It takes no reference to the core, because each request asks.
+#[inline]
+#[track_caller]
+pub(super) fn current_turn_time_ns() -> u64 {
+    CURRENT.with_borrow(|core| core.as_ref().map(|core| core.turn_time_ns())).expect(OUTSIDE)
 }
 
 /// The identity of a worker. Two values are equal only if they belong to the same worker; the process never reuses one.

@@ -24,6 +24,12 @@
 //! # Ok::<(), ringtide::runtime::SetupError>(())
 //! ```
 //!
+//! # Tasks that belong together
+//!
+//! A [`JoinSet`] waits for several tasks and aborts them when it is dropped. [`sync`] lets the tasks of one worker wait
+//! for each other: [`Notify`](sync::Notify) wakes them, [`Semaphore`](sync::Semaphore) limits how many do something at
+//! the same time.
+//!
 //! # Communication between workers
 //!
 //! Workers share nothing. For occasional messages, use a [`WorkerHandle`]: it makes the other worker call a closure.
@@ -88,12 +94,14 @@ mod contained;
 mod core;
 mod driver;
 mod inbox;
+mod join_set;
 mod listener;
 mod queue;
 mod readiness;
 mod run_queue;
 mod socket;
 mod socket_table;
+pub mod sync;
 mod system;
 mod task;
 mod timer;
@@ -104,7 +112,8 @@ mod waker;
 mod worker;
 
 use std::future::{Future, poll_fn};
-use std::task::Poll;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 pub(crate) use self::blocking::BlockingPool;
@@ -112,6 +121,7 @@ pub use self::blocking::{BLOCKING_THREADS_MAX, BlockingHandle, spawn_blocking};
 pub use self::core::{Statistics, WorkerId};
 pub use self::driver::{DriverChoice, SetupError};
 pub use self::inbox::{WorkerEnded, WorkerHandle};
+pub use self::join_set::JoinSet;
 pub(crate) use self::listener::Listener;
 pub(crate) use self::queue::InlineQueue;
 pub use self::readiness::{readable, writable};
@@ -143,9 +153,10 @@ where
 ///
 /// # Panics
 /// Outside a worker's [`block_on`](Worker::block_on).
+#[inline]
 #[track_caller]
 pub fn turn_time_ns() -> u64 {
-    self::core::current().turn_time_ns()
+    self::core::current_turn_time_ns()
 }
 
 /// Reads the worker's clock: nanoseconds from an arbitrary start.
@@ -193,7 +204,7 @@ pub fn sockets_closing() -> usize {
 /// Outside a worker's [`block_on`](Worker::block_on).
 pub async fn sleep(duration: Duration) {
     let mut timer = Timer::new();
-    timer.set(now_ns().saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)));
+    timer.set(time_after_ns(duration));
     timer.elapsed().await;
 }
 
@@ -206,15 +217,59 @@ pub async fn sleep(duration: Duration) {
 /// Outside a worker's [`block_on`](Worker::block_on).
 pub async fn timeout<F: Future>(duration: Duration, future: F) -> Option<F::Output> {
     let mut timer = Timer::new();
-    timer.set(now_ns().saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)));
-    let mut future = std::pin::pin!(future);
-    poll_fn(|context| {
-        if let Poll::Ready(output) = future.as_mut().poll(context) {
-            return Poll::Ready(Some(output));
-        }
-        timer.poll_elapsed(context).map(|()| None)
-    })
-    .await
+    timer.set(time_after_ns(duration));
+    let mut future = pin!(future);
+    poll_fn(|context| poll_before(&mut timer, future.as_mut(), context)).await
+}
+
+/// Runs `future` until `at_ns` at most, on the clock of [`now_ns`]. Returns `None` after that time, when it has dropped
+/// the future. [`u64::MAX`] means never. The future is polled at least once, even if the time has passed.
+///
+/// Use it to give several steps one time limit in all. The clock is the worker's, not [`Instant`](std::time::Instant),
+/// so that it also works in the virtual time of a [simulated](Worker::simulated) worker.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use ringtide::runtime::{self, Worker, WorkerOptions};
+///
+/// Worker::new(&WorkerOptions::default())?.block_on(async {
+///     let at_ns = runtime::now_ns() + 20_000_000;
+///     let first = runtime::deadline(at_ns, runtime::sleep(Duration::from_millis(1))).await;
+///     let second = runtime::deadline(at_ns, std::future::pending::<()>()).await;
+///     assert_eq!((first, second), (Some(()), None));
+/// });
+/// # Ok::<(), ringtide::runtime::SetupError>(())
+/// ```
+///
+/// # Cancel safety
+/// Cancel-safe if `future` is.
+///
+/// # Panics
+/// Outside a worker's [`block_on`](Worker::block_on).
+pub async fn deadline<F: Future>(at_ns: u64, future: F) -> Option<F::Output> {
+    let mut timer = Timer::new();
+    timer.set(at_ns);
+    let mut future = pin!(future);
+    poll_fn(|context| poll_before(&mut timer, future.as_mut(), context)).await
+}
+
+/// Returns the time on the worker's clock when `duration` has passed; [`u64::MAX`] if that is too far away.
+#[track_caller]
+fn time_after_ns(duration: Duration) -> u64 {
+    now_ns().saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// Polls `future`, and then `timer`, which ends the wait with `None`.
+fn poll_before<F: Future>(
+    timer: &mut Timer,
+    future: Pin<&mut F>,
+    context: &mut Context<'_>,
+) -> Poll<Option<F::Output>> {
+    if let Poll::Ready(output) = future.poll(context) {
+        return Poll::Ready(Some(output));
+    }
+    timer.poll_elapsed(context).map(|()| None)
 }
 
 /// Yields to the other ready tasks and to the kernel, once.

@@ -46,6 +46,19 @@ impl<T> InlineQueue<T> {
     }
 
     #[inline]
+    pub(crate) fn front_mut(&mut self) -> Option<&mut T> {
+        self.first.as_mut()
+    }
+
+    #[inline]
+    pub(crate) fn back_mut(&mut self) -> Option<&mut T> {
+        match &mut self.rest {
+            None => self.first.as_mut(),
+            Some(rest) => rest.back_mut(),
+        }
+    }
+
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.first.is_none()
     }
@@ -77,6 +90,8 @@ mod tests {
             assert_eq!(queue.len(), 4);
             assert_eq!(queue.iter_mut().map(|value| *value % 10).collect::<Vec<_>>(), [0, 1, 2, 3]);
             for value in 0..4 {
+                assert_eq!(queue.back_mut(), Some(&mut (round * 10 + 3)));
+                assert_eq!(queue.front_mut(), Some(&mut (round * 10 + value)));
                 assert_eq!(queue.front(), Some(&(round * 10 + value)));
                 assert_eq!(queue.pop_front(), Some(round * 10 + value));
             }

@@ -107,6 +107,17 @@ impl Socket {
         Poll::Pending
     }
 
+    /// Takes the next received bytes, without a wait for more.
+    pub(crate) fn take_received(&mut self) -> Option<Lease> {
+        let mut sockets = self.core.sockets();
+        let (state, unread) = sockets.state_and_unread(self.handle);
+        let lease = state.received.pop_front()?;
+        let charge = charge(&lease);
+        state.unread_size -= charge;
+        unread.taken(charge);
+        Some(lease)
+    }
+
     /// Reports that the reader holds `size` bytes that it cannot process now. The worker counts them as unread until
     /// the next call.
     pub(crate) fn hold(&mut self, size: u32) {

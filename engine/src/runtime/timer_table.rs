@@ -102,10 +102,19 @@ impl Timers {
 
     #[inline]
     pub(super) fn set(&mut self, timer: Handle, deadline_ns: u64) {
-        let window_ns = self.window_ns();
         let Some(state) = self.states.get_mut(timer) else { return };
         state.deadline_ns = deadline_ns;
         state.elapsed = false;
+        if state.precise || deadline_ns < state.queued_ns {
+            self.queue(timer);
+        }
+    }
+
+    /// Makes a heap entry for a deadline that needs one.
+    #[inline(never)]
+    fn queue(&mut self, timer: Handle) {
+        let window_ns = self.window_ns();
+        let Some(state) = self.states.get_mut(timer) else { return };
         if state.precise && !self.spinning.is_empty() {
             self.spinning.retain(|(_, other)| *other != timer);
         }

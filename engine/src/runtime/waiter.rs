@@ -121,6 +121,6 @@ impl Wakes {
 }
 
 /// Catches a panic in the waker, so that the others are still woken. The panic hook has reported it.
-fn wake_contained(waker: Waker) {
+pub(super) fn wake_contained(waker: Waker) {
     let _ = contained(|| waker.wake());
 }

@@ -31,6 +31,9 @@ const FAREWELL_TURNS: usize = 4;
 /// Polls of tasks that other tasks woke, in addition to those that were ready at the start, before I/O gets its turn.
 const WOKEN_POLLS_MAX: usize = 1024;
 
+/// How many cores the system's set of cores can name (CPU_SET(3)). `core_affinity` aborts the process at a higher number.
+const CORES_MAX: usize = 1024;
+
 /// Configures a [`Worker`].
 #[derive(Clone, Debug, Default)]
 pub struct WorkerOptions {
@@ -67,7 +70,7 @@ impl Worker {
     pub fn new(options: &WorkerOptions) -> Result<Self, SetupError> {
         if let Some(core) = options.core {
             system::note_cores();
-            if !core_affinity::set_for_current(core_affinity::CoreId { id: core }) {
+            if core >= CORES_MAX || !core_affinity::set_for_current(core_affinity::CoreId { id: core }) {
                 return Err(SetupError::Pin(core));
             }
         }

@@ -5,6 +5,7 @@
 
 use std::fmt::Display;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -16,12 +17,13 @@ use http::StatusCode;
 
 use super::ServiceOptions;
 use super::connections::{Connections, Lifecycle, Registration};
-use super::failure::{FailureHook, FailureKind, HandlerFailure, report};
+use super::failure::{FailureHook, FailureKind, HandlerFailure, report, report_unserved};
 use crate::conn::{Answered, Exchange, ServerConnection, Waiting, Wire};
 use crate::error::Error;
 use crate::proto::h1::Limits;
-use crate::runtime::Timer;
+use crate::runtime::{Timer, turn_time_ns};
 use crate::stream::Stream;
+use crate::tls::{self, ServerTls};
 
 /// How long an idle connection keeps the send buffer of its last response for the next one.
 const KEEP_BUFFER_NS: u64 = 1_000_000_000;
@@ -39,6 +41,7 @@ pub(super) struct Service<H> {
     stall_timeout_ns: u64,
     request_timeout_ns: u64,
     half_close_timeout_ns: u64,
+    tls: Option<ServerTls>,
     on_error: Option<FailureHook>,
 }
 
@@ -53,6 +56,7 @@ impl<H> Service<H> {
             stall_timeout_ns: nanoseconds(options.stall_timeout),
             request_timeout_ns: options.request_timeout.map_or(u64::MAX, nanoseconds),
             half_close_timeout_ns: options.half_close_timeout.map_or(u64::MAX, nanoseconds),
+            tls: options.tls.clone(),
             on_error: options.on_error.clone(),
         }
     }
@@ -84,7 +88,7 @@ pub(super) fn nanoseconds(duration: Duration) -> u64 {
 
 /// Serves one connection to its end. `accepted_ns` is the time of the accept.
 pub(super) async fn serve_connection<H, E>(
-    stream: Stream,
+    mut stream: Stream,
     accepted_ns: u64,
     registration: Registration,
     service: Rc<Service<H>>,
@@ -92,14 +96,19 @@ pub(super) async fn serve_connection<H, E>(
     H: AsyncFn(Exchange<'_>) -> Result<Answered, E>,
     E: Display + 'static,
 {
-    let mut connection = ServerConnection::new(stream, service.limits);
-    let wire = connection.wire();
     let mut timer = Timer::new();
     poll_fn(|context| {
         registration.set_waker(context.waker());
         Poll::Ready(())
     })
     .await;
+    if let Some(tls) = &service.tls
+        && !handshake(&mut stream, tls, accepted_ns, &service, &mut timer).await
+    {
+        return;
+    }
+    let mut connection = ServerConnection::new(stream, service.limits);
+    let wire = connection.wire();
     let mut is_first = true;
     loop {
         let since_ns = if is_first { accepted_ns } else { wire.turn_time_ns() };
@@ -176,6 +185,33 @@ pub(super) async fn serve_connection<H, E>(
         break;
     }
     close(connection, &service, timer).await;
+}
+
+/// Performs the TLS handshake within the time limit of a head. Returns whether it succeeded.
+async fn handshake<H>(
+    stream: &mut Stream,
+    tls: &ServerTls,
+    accepted_ns: u64,
+    service: &Service<H>,
+    timer: &mut Timer,
+) -> bool {
+    let deadline_ns = accepted_ns.saturating_add(service.head_timeout_ns);
+    let outcome = match stream.begin_accept_tls(tls) {
+        Err(error) => Err(error),
+        Ok(()) => poll_fn(|context| match stream.poll_handshake(context) {
+            Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+            Poll::Pending if service.connections.lifecycle() != Lifecycle::Serving => Poll::Ready(None),
+            Poll::Pending => poll_deadline(timer, deadline_ns, turn_time_ns(), context).map(|()| None),
+        })
+        .await
+        .unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into())),
+    };
+    if let Err(error) = &outcome
+        && let Some(error) = tls::Error::of_io(error)
+    {
+        report_unserved(service.on_error.as_ref(), FailureKind::Tls(error), stream.peer_address().ok());
+    }
+    outcome.is_ok()
 }
 
 /// Ends an exchange whose handler did not complete it. Returns `Break` if nothing more can be sent.

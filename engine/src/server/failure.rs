@@ -9,6 +9,7 @@ use http::StatusCode;
 use ringtide_driver::Address;
 
 use crate::conn::ServerConnection;
+use crate::tls;
 
 /// A failure that a server reports. Its `Display` implementation writes one line for a log.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub enum FailureKind<'f> {
     /// The server refused the request for this reason. The request broke the protocol, exceeded a limit, or took too
     /// long.
     Refused(&'f str),
+    /// The TLS handshake with a client failed.
+    Tls(&'f tls::Error),
     /// The number of connections reached [`connections_max`](super::ServiceOptions::connections_max), which this is.
     /// Further connections wait.
     ConnectionLimit(usize),
@@ -94,6 +97,7 @@ impl fmt::Display for FailureKind<'_> {
             Self::Handler(error) => write!(f, "the handler failed: {error}"),
             Self::Panic(text) => write!(f, "the handler panicked: {text}"),
             Self::Refused(reason) => write!(f, "refused: {reason}"),
+            Self::Tls(error) => write!(f, "the TLS handshake failed: {error}"),
             Self::ConnectionLimit(count) => {
                 write!(f, "the limit of {count} connections is reached: further ones wait")
             }
@@ -206,6 +210,6 @@ fn trace(failure: &Failure<'_>) {
     match kind {
         FailureKind::Handler(_) | FailureKind::Panic(_) => event!(error),
         FailureKind::ConnectionLimit(_) | FailureKind::NotServed => event!(warn),
-        FailureKind::Refused(_) => event!(info),
+        FailureKind::Refused(_) | FailureKind::Tls(_) => event!(info),
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::failure::{Failure, FailureHook};
 use crate::proto::h1::Limits;
+use crate::tls::ServerTls;
 
 /// The limits and timeouts that a server applies to its clients.
 ///
@@ -57,6 +58,10 @@ pub struct ServiceOptions {
     ///
     /// A connection reset ends handlers in either case.
     pub half_close_timeout: Option<Duration>,
+    /// The server's side of TLS. `None`, the default, serves plain HTTP.
+    ///
+    /// The handshake counts under `head_timeout`, and the connection under `connections_max` from the accept on.
+    pub tls: Option<ServerTls>,
     /// The failure hook, set with [`on_error`](Self::on_error()).
     pub(super) on_error: Option<FailureHook>,
 }
@@ -72,6 +77,7 @@ impl Default for ServiceOptions {
             request_timeout: Some(Duration::from_mins(5)),
             shutdown_timeout: Duration::from_secs(30),
             half_close_timeout: None,
+            tls: None,
             on_error: None,
         }
     }
@@ -125,6 +131,12 @@ impl ServiceOptions {
     #[must_use]
     pub fn half_close_timeout(self, half_close_timeout: impl Into<Option<Duration>>) -> Self {
         Self { half_close_timeout: half_close_timeout.into(), ..self }
+    }
+
+    /// Sets the server's side of TLS. Takes settings or `None`.
+    #[must_use]
+    pub fn tls(self, tls: impl Into<Option<ServerTls>>) -> Self {
+        Self { tls: tls.into(), ..self }
     }
 
     /// Sets a function that the server calls for each [`Failure`]: handler errors and panics, refused requests, reached

@@ -1,34 +1,44 @@
-//! Byte streams and listeners on a worker: the transport below a connection of any protocol.
+//! Byte streams and listeners on a worker, plain or with TLS: the transport below a connection of any protocol.
 //!
-//! TLS would be added here: a protocol only sees received bytes, sent bytes and the end of the stream, whatever
-//! transports them.
+//! A protocol only sees received bytes, sent bytes and the end of the stream, whatever carries them.
 
+mod listener;
+mod reader;
 mod send_queue;
+mod tls_layer;
+mod transport;
 
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use ringtide_driver::limits::SKIP_SUCCESS_SEND_SIZE_MAX;
 use ringtide_driver::{Address, SendBuffer};
 
 pub use ringtide_driver::Lease;
 
-use self::send_queue::SendQueue;
+pub use self::listener::Listener;
+pub(crate) use self::reader::Reader;
+pub(crate) use self::transport::Transport;
 use crate::runtime;
+use crate::tls::{ClientTls, ServerTls, Session, TlsFacts};
 
-/// A connected stream over TCP or a Unix socket. It belongs to the worker that created it. Dropping it closes it at any
-/// time, even while operations are in flight.
+/// A connected stream over TCP or a Unix socket, plain or with TLS. It belongs to the worker that created it. Dropping
+/// it closes it at any time, even while operations are in flight.
+///
+/// # Errors
+/// The errors of a stream are those of the system. If TLS is the reason, [`tls::Error::of_io`](crate::tls::Error::of_io)
+/// returns what is wrong.
 ///
 /// # Panics
 /// Waiting for a stream panics on another worker of the same thread. Its own worker does not run meanwhile, so the wait
 /// would never end.
 #[derive(Debug)]
 pub struct Stream {
-    socket: runtime::Socket,
-    queue: SendQueue,
+    transport: Transport,
+    /// What was received and not yet read.
+    reader: Reader,
 }
 
 impl Stream {
@@ -50,6 +60,20 @@ impl Stream {
         Ok(Self::new(socket))
     }
 
+    /// Connects to `address`, and starts TLS with the server `host`, whose certificate has to carry this name.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe, as [`connect`](Self::connect).
+    ///
+    /// # Errors
+    /// As for [`connect`](Self::connect) and [`start_tls`](Self::start_tls).
+    ///
+    /// # Panics
+    /// As [`connect`](Self::connect).
+    pub async fn connect_tls(address: &Address, host: &str, tls: &ClientTls) -> io::Result<Self> {
+        Self::connect(address).await?.start_tls(host, tls).await
+    }
+
     /// Creates a stream from a connected stream socket, for example one end of a socket pair. The driver sets the
     /// blocking mode that it needs.
     ///
@@ -61,6 +85,35 @@ impl Stream {
     #[track_caller]
     pub fn adopt(socket: OwnedFd) -> io::Result<Self> {
         Ok(Self::new(runtime::Socket::adopt(socket)?))
+    }
+
+    /// Starts TLS as a client, and waits until the handshake has ended. Bytes that were received and not read belong to
+    /// the handshake; bytes that wait to be sent are sent before it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the stream.
+    ///
+    /// # Errors
+    /// The peer's certificate is not accepted, the peer does not speak TLS, or the connection has failed. The peer has
+    /// been told why, and the stream has been closed.
+    pub async fn start_tls(self, host: &str, tls: &ClientTls) -> io::Result<Self> {
+        self.handshake(Session::client(tls, host)?).await
+    }
+
+    /// Starts TLS as a server, and waits until the handshake has ended.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the stream.
+    ///
+    /// # Errors
+    /// As for [`start_tls`](Self::start_tls).
+    pub async fn accept_tls(self, tls: &ServerTls) -> io::Result<Self> {
+        self.handshake(Session::server(tls)?).await
+    }
+
+    /// Returns what the TLS handshake has agreed on, or `None` if the stream is plain.
+    pub fn tls(&self) -> Option<TlsFacts<'_>> {
+        self.transport.tls()
     }
 
     /// Receives the next bytes, at least one. Returns `None` at the end of the stream.
@@ -80,7 +133,15 @@ impl Stream {
     /// See [`receive`](Self::receive).
     #[inline]
     pub fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Lease>>> {
-        self.socket.poll_receive(context)
+        let unread = self.reader.bytes().len();
+        if unread > 0 {
+            let position = self.reader.position();
+            let taken = self.reader.take(&(position..position + unread));
+            let lease = taken.unwrap_or_else(|| Lease::copied(self.reader.bytes()));
+            self.reader = Reader::default();
+            return Poll::Ready(Ok(Some(lease)));
+        }
+        self.transport.poll_receive(context)
     }
 
     /// Sends all of `bytes`. Returns when the kernel has accepted them.
@@ -97,17 +158,21 @@ impl Stream {
     /// If the connection has failed. It is then not known how many bytes the peer received.
     pub async fn send(&mut self, bytes: impl Into<Bytes>) -> io::Result<()> {
         let bytes = SendBuffer::Shared(bytes.into());
-        poll_fn(|context| self.poll_flushed(context)).await?;
-        self.push(bytes);
-        poll_fn(|context| self.poll_flushed(context)).await
+        poll_fn(|context| self.transport.poll_flushed(context)).await?;
+        self.transport.push(bytes);
+        poll_fn(|context| self.transport.poll_flushed(context)).await
     }
 
-    /// Closes the sending side after all bytes sent before. The peer sees the end of the stream, and can still send.
+    /// Closes the sending side after all bytes sent before: close_notify if the stream has TLS, then the end of the
+    /// stream. The peer can still send.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: a later call continues.
     ///
     /// # Errors
-    /// `ResourceBusy` if a send is in flight; otherwise the errors of shutdown(2).
-    pub fn shutdown(&mut self) -> io::Result<()> {
-        self.socket.shutdown()
+    /// If the connection has failed.
+    pub async fn shutdown(&mut self) -> io::Result<()> {
+        poll_fn(|context| self.transport.poll_shutdown(context)).await
     }
 
     /// Returns the local address.
@@ -115,7 +180,7 @@ impl Stream {
     /// # Errors
     /// The errors of getsockname(2).
     pub fn local_address(&self) -> io::Result<Address> {
-        self.socket.local_address()
+        self.transport.local_address()
     }
 
     /// Returns the address of the peer.
@@ -123,249 +188,49 @@ impl Stream {
     /// # Errors
     /// The errors of getpeername(2).
     pub fn peer_address(&self) -> io::Result<Address> {
-        self.socket.peer_address()
+        self.transport.peer_address()
     }
 
-    fn new(socket: runtime::Socket) -> Self {
-        Self { socket, queue: SendQueue::default() }
+    pub(crate) fn new(socket: runtime::Socket) -> Self {
+        Self { transport: Transport::new(socket), reader: Reader::default() }
     }
 
-    /// Appends to the bytes that wait to be sent. Nothing is sent before [`start_next`](Self::start_next).
-    #[inline]
-    pub(crate) fn write<T>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-        if self.queue.wants_memory()
-            && let Some(memory) = self.socket.take_sent()
-        {
-            self.queue.reuse(memory);
+    /// Takes the stream apart, for a connection that combines the parts in its own way.
+    pub(crate) fn into_parts(self) -> (Transport, Reader) {
+        (self.transport, self.reader)
+    }
+
+    /// Starts TLS as a client. If bytes can be sent before the handshake has ended (RFC 8446 §2.3), returns at once: it
+    /// goes on with what is sent and received. An attacker can replay these bytes.
+    pub(crate) async fn start_tls_early(mut self, host: &str, tls: &ClientTls) -> io::Result<Self> {
+        let mut session = Session::client(tls, host)?;
+        if !session.can_send_early() {
+            return self.handshake(session).await;
         }
-        write(self.queue.open())
+        self.begin_tls(session);
+        Ok(self)
     }
 
-    /// Appends `bytes` to what waits to be sent: a copy if they are few and not alone.
-    #[inline]
-    pub(crate) fn push(&mut self, bytes: SendBuffer) {
-        self.queue.push(bytes);
+    /// Starts TLS as a server. [`poll_handshake`](Self::poll_handshake) waits for its end.
+    pub(crate) fn begin_accept_tls(&mut self, tls: &ServerTls) -> io::Result<()> {
+        self.begin_tls(Session::server(tls)?);
+        Ok(())
     }
 
-    /// Returns how many bytes wait to be sent. A send in flight does not count.
-    #[inline]
-    pub(crate) fn queued_size(&self) -> usize {
-        self.queue.size()
+    /// Waits until the TLS handshake has ended.
+    pub(crate) fn poll_handshake(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.transport.poll_handshake(context)
     }
 
-    /// Returns the position in the stream after all bytes that were sent or wait to be sent.
-    #[inline]
-    pub(crate) fn end(&self) -> u64 {
-        self.queue.end()
+    fn begin_tls(&mut self, session: Session) {
+        self.transport.start_tls(session, self.reader.bytes());
+        self.reader = Reader::default();
     }
 
-    /// Drops the bytes from `position` on, as far as they still wait to be sent.
-    pub(crate) fn truncate(&mut self, position: u64) {
-        self.queue.truncate(position);
-    }
-
-    /// Returns whether a send that contains the byte at `position` has started.
-    #[inline]
-    pub(crate) fn has_started(&self, position: u64) -> bool {
-        position < self.queue.taken()
-    }
-
-    /// Returns the offset of `position` in the last send that was started, or `None` if it is in an earlier one.
-    #[inline]
-    pub(crate) fn offset_in_last_send(&self, position: u64) -> Option<u64> {
-        position.checked_sub(self.queue.taken_last_from())
-    }
-
-    /// Starts to send what waits, up to the size of one send. Returns whether anything waited. No send may be in
-    /// flight; [`poll_sent`](Self::poll_sent) reports when the last one has ended.
-    #[inline]
-    pub(crate) fn start_next(&mut self) -> io::Result<bool> {
-        match self.queue.take() {
-            Some(bytes) => self.socket.send(bytes).map(|()| true),
-            None => Ok(false),
-        }
-    }
-
-    /// Waits until the kernel has accepted everything that was queued.
-    pub(crate) fn poll_flushed(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
-            ready!(self.poll_sent(context))?;
-            if !self.start_next()? {
-                return Poll::Ready(Ok(()));
-            }
-        }
-    }
-
-    /// Frees the memory that is kept for the next send, unless bytes wait in it.
-    #[inline]
-    pub(crate) fn free_memory(&mut self) {
-        self.queue.free_memory();
-    }
-
-    /// Frees the memory of the last send as well, if that send has ended.
-    pub(crate) fn free_sent_memory(&mut self) {
-        drop(self.socket.take_sent());
-        self.free_memory();
-    }
-
-    /// Starts to send `bytes` without a completion on success. Returns false, and does nothing, if this stream cannot:
-    /// they are too many, or others wait or are in flight before them.
-    #[inline]
-    pub(crate) fn start_skip_success(&mut self, bytes: &'static [u8]) -> io::Result<bool> {
-        if bytes.len() > SKIP_SUCCESS_SEND_SIZE_MAX || !self.queue.is_empty() || self.socket.is_sending() {
-            return Ok(false);
-        }
-        self.socket.send_skip_success(bytes)?;
-        self.queue.pass(bytes.len());
-        Ok(true)
-    }
-
-    /// Returns whether no send is in flight, without a wake-up when one ends.
-    ///
-    /// # Errors
-    /// If the last send has failed.
-    #[inline]
-    pub(crate) fn is_ready_to_send(&mut self) -> io::Result<bool> {
-        let Poll::Ready(sent) = self.socket.try_sent() else { return Ok(false) };
-        if let Some(memory) = sent? {
-            self.queue.reuse(memory);
-        }
-        Ok(true)
-    }
-
-    /// Waits until no send is in flight.
-    #[inline]
-    pub(crate) fn poll_sent(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Some(memory) = ready!(self.socket.poll_sent(context))? {
-            self.queue.reuse(memory);
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Waits until the peer has sent its last byte, or the connection has failed, even if bytes are still unread.
-    pub(crate) fn poll_ended(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket.poll_ended(context)
-    }
-
-    #[inline]
-    pub(crate) fn is_sending(&self) -> bool {
-        self.socket.is_sending()
-    }
-
-    /// Cancels the send in flight. [`poll_sent`](Self::poll_sent) reports when it has ended.
-    pub(crate) fn cancel_send(&mut self) {
-        self.socket.cancel_send();
-    }
-
-    /// Returns how many bytes of the last send the kernel accepted, if that send failed.
-    pub(crate) fn failed_send_size(&self) -> Option<usize> {
-        self.socket.failed_send_size()
-    }
-
-    /// The time at which the last send was submitted, on the worker's clock.
-    #[inline]
-    pub(crate) fn sent_at_ns(&self) -> u64 {
-        self.socket.sent_at_ns()
-    }
-
-    /// Returns [`runtime::turn_time_ns`] of the stream's worker.
-    #[inline]
-    pub(crate) fn turn_time_ns(&self) -> u64 {
-        self.socket.turn_time_ns()
-    }
-
-    /// Returns whether the peer has ended the stream, the connection has failed, or unread bytes have arrived.
-    #[inline]
-    pub(crate) fn has_news(&self) -> bool {
-        self.socket.has_news()
-    }
-
-    /// Closes the stream after the peer has closed it, after one second, or when more than `count_max` streams of this
-    /// worker wait for that.
-    pub(crate) fn close_after_peer(self, count_max: usize) {
-        self.socket.close_after_peer(count_max);
-    }
-
-    /// Returns whether a send was started but not yet submitted. The worker's next turn submits it.
-    pub(crate) fn is_unsent(&self) -> bool {
-        self.socket.is_unsent()
-    }
-
-    /// Returns whether unread bytes have arrived while the stream is still open for more.
-    pub(crate) fn has_unread(&self) -> bool {
-        self.socket.has_unread()
-    }
-
-    /// Returns how many received pieces are unread.
-    pub(crate) fn unread_count(&self) -> usize {
-        self.socket.unread_count()
-    }
-
-    /// Reports that the reader holds `size` bytes that it cannot process now. They count as unread.
-    pub(crate) fn hold(&mut self, size: u32) {
-        self.socket.hold(size);
-    }
-
-    /// Starts to receive, so that the end of the stream is noticed without a reader.
-    pub(crate) fn watch(&mut self) -> io::Result<()> {
-        self.socket.watch()
-    }
-}
-
-/// A listening socket on a worker. Dropping it closes it, together with its connections that were not accepted yet.
-///
-/// # Panics
-/// Waiting for a connection panics on another worker of the same thread. Its own worker does not run meanwhile, so the
-/// wait would never end.
-#[derive(Debug)]
-pub struct Listener {
-    listener: runtime::Listener,
-}
-
-impl Listener {
-    /// Listens at `address`. With `reuse_port`, other workers can listen there too, and the kernel distributes the
-    /// connections.
-    ///
-    /// # Errors
-    /// The errors of bind(2) and listen(2).
-    ///
-    /// # Panics
-    /// Outside a worker's [`block_on`](runtime::Worker::block_on).
-    #[track_caller]
-    pub fn bind(address: &Address, reuse_port: bool) -> io::Result<Self> {
-        Ok(Self { listener: runtime::Listener::bind(address, reuse_port)? })
-    }
-
-    /// Accepts the next connection.
-    ///
-    /// # Cancel safety
-    /// Cancel-safe.
-    ///
-    /// # Errors
-    /// If no connection can be accepted now, for example because there are no descriptors left (`EMFILE`). The listener
-    /// remains usable. The caller decides how long to wait before the next call.
-    pub async fn accept(&mut self) -> io::Result<Stream> {
-        let socket = poll_fn(|context| self.listener.poll_accept(context)).await?;
-        Ok(Stream::new(socket))
-    }
-
-    /// Polls for a connection that was accepted before [`pause`](Self::pause). If there is none, wakes the task when
-    /// there is one.
-    pub(crate) fn poll_accepted(&mut self, context: &mut Context<'_>) -> Poll<Stream> {
-        self.listener.poll_accepted(context).map(Stream::new)
-    }
-
-    /// Stops accepting. Further connections stay in the kernel's queue, until [`accept`](Self::accept) is called and
-    /// none of the already accepted connections is left.
-    pub fn pause(&mut self) {
-        self.listener.pause();
-    }
-
-    /// Returns the bound address. If the listener was bound to port 0, it contains the port that the system chose.
-    ///
-    /// # Errors
-    /// The errors of getsockname(2).
-    pub fn local_address(&self) -> io::Result<Address> {
-        self.listener.local_address()
+    async fn handshake(mut self, session: Session) -> io::Result<Self> {
+        poll_fn(|context| self.transport.poll_flushed(context)).await?;
+        self.begin_tls(session);
+        poll_fn(|context| self.transport.poll_handshake(context)).await?;
+        Ok(self)
     }
 }

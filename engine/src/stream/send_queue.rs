@@ -3,6 +3,7 @@
 //! A position counts the bytes of a stream from its first. It tells which messages a send contains, even if the send
 //! carries many of them or only a part of one. The queue knows no socket: [`Stream`](super::Stream) moves the bytes on.
 
+use bytes::{Buf, Bytes};
 use ringtide_driver::SendBuffer;
 
 use crate::limits::COALESCED_SEND_SIZE_MAX;
@@ -13,11 +14,10 @@ const BUFFER_SIZE: usize = 512;
 
 #[derive(Debug, Default)]
 pub(super) struct SendQueue {
-    /// Sent in this order, before `open`.
-    sealed: InlineQueue<SendBuffer>,
-    sealed_size: usize,
-    /// Still appended to.
-    open: Vec<u8>,
+    /// Sent in this order. One that is empty is alone, and kept for its memory.
+    buffers: InlineQueue<SendBuffer>,
+    /// The number of bytes in the buffers.
+    size: usize,
     /// Position after the last byte that was taken out.
     taken: u64,
     /// Position of the first byte that was taken out last.
@@ -27,19 +27,19 @@ pub(super) struct SendQueue {
 impl SendQueue {
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.open.is_empty() && self.sealed.is_empty()
+        self.size == 0
     }
 
     /// Returns the number of bytes in the queue.
     #[inline]
     pub(super) fn size(&self) -> usize {
-        self.sealed_size + self.open.len()
+        self.size
     }
 
     /// Returns the position after the last byte in the queue.
     #[inline]
     pub(super) fn end(&self) -> u64 {
-        self.taken + self.size() as u64
+        self.taken + self.size as u64
     }
 
     /// Returns the position after the last byte that was taken out.
@@ -57,7 +57,7 @@ impl SendQueue {
     /// Whether the queue has no memory to append to.
     #[inline]
     pub(super) fn wants_memory(&self) -> bool {
-        self.open.capacity() == 0
+        self.buffers.is_empty()
     }
 
     /// Uses the memory of a send that has ended, unless the queue has some.
@@ -65,54 +65,51 @@ impl SendQueue {
     pub(super) fn reuse(&mut self, mut memory: Vec<u8>) {
         if self.wants_memory() {
             memory.clear();
-            self.open = memory;
+            self.buffers.push_back(SendBuffer::Owned(memory));
         }
     }
 
     /// Frees the memory of an empty queue.
     #[inline]
     pub(super) fn free_memory(&mut self) {
-        if self.open.is_empty() {
-            self.open = Vec::new();
+        if self.is_empty() {
+            self.buffers = InlineQueue::default();
         }
     }
 
-    /// Returns the buffer to append to. It may contain earlier bytes.
+    /// Calls `write` to append to a buffer, which may contain earlier bytes.
     #[inline]
-    pub(super) fn open(&mut self) -> &mut Vec<u8> {
-        if !self.sealed.is_empty() {
-            self.reopen();
-        }
-        if self.wants_memory() {
-            self.open.reserve(BUFFER_SIZE);
-        }
-        &mut self.open
+    pub(super) fn write<T>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let open = self.open();
+        let before = open.len();
+        let outcome = write(open);
+        let after = open.len();
+        self.size += after - before;
+        outcome
     }
 
     /// Appends `bytes`: a copy if they are few, in a send with their neighbours.
+    #[inline]
     pub(super) fn push(&mut self, bytes: SendBuffer) {
-        if bytes.is_empty() {
+        let size = bytes.len();
+        if size == 0 {
             return;
         }
-        if bytes.len() > COALESCED_SEND_SIZE_MAX {
-            self.seal_open();
-            self.seal(bytes);
-        } else if self.is_empty() {
+        self.size += size;
+        match self.buffers.back_mut() {
             // Without neighbours they need no copy.
-            self.seal(bytes);
-        } else {
-            self.reopen();
-            if self.open.len() + bytes.len() > COALESCED_SEND_SIZE_MAX {
-                self.seal_open();
+            None => self.buffers.push_back(bytes),
+            Some(last) if last.len() + size <= COALESCED_SEND_SIZE_MAX => {
+                to_owned(last).extend_from_slice(&bytes);
             }
-            self.open.extend_from_slice(&bytes);
+            Some(last) if last.is_empty() => *last = bytes,
+            Some(_) => self.buffers.push_back(bytes),
         }
     }
 
     /// Counts `size` bytes that are sent without the queue, which is empty.
     #[inline]
     pub(super) fn pass(&mut self, size: usize) {
-        debug_assert!(self.is_empty());
         self.taken_last_from = self.taken;
         self.taken += size as u64;
     }
@@ -120,66 +117,103 @@ impl SendQueue {
     /// Takes out what to send next.
     #[inline]
     pub(super) fn take(&mut self) -> Option<SendBuffer> {
-        let buffer = match self.sealed.pop_front() {
-            Some(buffer) => {
-                self.sealed_size -= buffer.len();
-                buffer
-            }
-            None if self.open.is_empty() => return None,
-            None => SendBuffer::Owned(std::mem::take(&mut self.open)),
-        };
-        self.taken_last_from = self.taken;
-        self.taken += buffer.len() as u64;
+        if self.is_empty() {
+            return None;
+        }
+        let buffer = self.buffers.pop_front()?;
+        self.size -= buffer.len();
+        self.pass(buffer.len());
         Some(buffer)
+    }
+
+    /// Takes out up to `size_max` bytes and passes them to `take`, buffer by buffer. Together they are what was taken
+    /// out last.
+    pub(super) fn take_up_to(&mut self, size_max: usize, mut take: impl FnMut(&[u8])) {
+        self.taken_last_from = self.taken;
+        let mut left = size_max.min(self.size);
+        self.size -= left;
+        self.taken += left as u64;
+        while left > 0
+            && let Some(buffer) = self.buffers.front_mut()
+        {
+            let size = buffer.len().min(left);
+            take(&buffer[..size]);
+            left -= size;
+            if size < buffer.len() {
+                cut_front(buffer, size);
+            } else if left == 0
+                && self.size == 0
+                && let SendBuffer::Owned(memory) = buffer
+            {
+                // Kept for what comes next.
+                memory.clear();
+            } else {
+                self.buffers.pop_front();
+            }
+        }
     }
 
     /// Drops the queued bytes from `position` on.
     pub(super) fn truncate(&mut self, position: u64) {
         let mut left = usize::try_from(position.saturating_sub(self.taken)).unwrap_or(usize::MAX);
-        let mut sealed = std::mem::take(&mut self.sealed);
-        self.sealed_size = 0;
-        while let Some(mut buffer) = sealed.pop_front() {
-            let size = buffer.len().min(left);
-            left -= size;
-            if size < buffer.len() {
-                buffer = SendBuffer::Owned(buffer[..size].to_vec());
+        let mut buffers = std::mem::take(&mut self.buffers);
+        self.size = 0;
+        while left > 0
+            && let Some(mut buffer) = buffers.pop_front()
+        {
+            if buffer.len() > left {
+                buffer = SendBuffer::Owned(buffer[..left].to_vec());
             }
-            if size > 0 {
-                self.seal(buffer);
-            }
-        }
-        self.open.truncate(left);
-    }
-
-    /// Lets a small buffer that waits alone be appended to.
-    fn reopen(&mut self) {
-        if !self.open.is_empty() || self.sealed.len() != 1 || self.sealed_size > COALESCED_SEND_SIZE_MAX {
-            return;
-        }
-        self.sealed_size = 0;
-        match self.sealed.pop_front() {
-            Some(SendBuffer::Owned(bytes)) => self.open = bytes,
-            Some(bytes) => self.open.extend_from_slice(&bytes),
-            None => {}
+            left -= buffer.len();
+            self.size += buffer.len();
+            self.buffers.push_back(buffer);
         }
     }
 
-    fn seal_open(&mut self) {
-        if !self.open.is_empty() {
-            let open = std::mem::take(&mut self.open);
-            self.seal(SendBuffer::Owned(open));
+    /// Returns the buffer to append to.
+    #[inline]
+    fn open(&mut self) -> &mut Vec<u8> {
+        let is_open = match self.buffers.back_mut() {
+            Some(SendBuffer::Owned(_)) => true,
+            Some(last) => last.len() <= COALESCED_SEND_SIZE_MAX,
+            None => false,
+        };
+        if !is_open {
+            self.buffers.push_back(SendBuffer::Owned(Vec::with_capacity(BUFFER_SIZE)));
         }
+        to_owned(self.buffers.back_mut().expect("one was pushed if there was none"))
     }
+}
 
-    fn seal(&mut self, buffer: SendBuffer) {
-        self.sealed_size += buffer.len();
-        self.sealed.push_back(buffer);
+/// Makes a buffer one that can be appended to.
+#[inline]
+fn to_owned(buffer: &mut SendBuffer) -> &mut Vec<u8> {
+    if !matches!(buffer, SendBuffer::Owned(_)) {
+        let mut memory = Vec::with_capacity(BUFFER_SIZE.max(2 * buffer.len()));
+        memory.extend_from_slice(buffer);
+        *buffer = SendBuffer::Owned(memory);
+    }
+    match buffer {
+        SendBuffer::Owned(memory) => memory,
+        SendBuffer::Static(_) | SendBuffer::Shared(_) => unreachable!("it was replaced above"),
+    }
+}
+
+/// Drops the first `size` bytes of a buffer.
+fn cut_front(buffer: &mut SendBuffer, size: usize) {
+    match buffer {
+        SendBuffer::Static(bytes) => *bytes = &bytes[size..],
+        SendBuffer::Shared(bytes) => bytes.advance(size),
+        SendBuffer::Owned(bytes) => {
+            let mut bytes = Bytes::from(std::mem::take(bytes));
+            bytes.advance(size);
+            *buffer = SendBuffer::Shared(bytes);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use proptest::prelude::*;
 
     use super::*;
@@ -190,6 +224,7 @@ mod tests {
         Push(usize, u8),
         Pass(usize),
         Take,
+        TakeUpTo(usize),
         Truncate(usize),
     }
 
@@ -204,6 +239,7 @@ mod tests {
             3 => (size(), 0..3_u8).prop_map(|(size, kind)| Step::Push(size, kind)),
             1 => (1..100_usize).prop_map(Step::Pass),
             3 => Just(Step::Take),
+            2 => (1..1000_usize).prop_map(Step::TakeUpTo),
             1 => size().prop_map(Step::Truncate),
         ];
         prop::collection::vec(step, 1..60)
@@ -234,7 +270,7 @@ mod tests {
                 match step {
                     Step::Write(size) => {
                         let bytes = fresh(size);
-                        queue.open().extend_from_slice(&bytes);
+                        queue.write(|out| out.extend_from_slice(&bytes));
                         stream.extend_from_slice(&bytes);
                     }
                     Step::Push(size, kind) => {
@@ -258,6 +294,15 @@ mod tests {
                         }
                         None => prop_assert!(queue.is_empty()),
                     },
+                    Step::TakeUpTo(size_max) => {
+                        let from = taken;
+                        queue.take_up_to(size_max, |bytes| {
+                            assert_eq!(&stream[taken..taken + bytes.len()], bytes);
+                            taken += bytes.len();
+                        });
+                        prop_assert_eq!(taken - from, size_max.min(stream.len() - from));
+                        prop_assert_eq!(queue.taken_last_from(), from as u64);
+                    }
                     Step::Truncate(kept) => {
                         queue.truncate((taken + kept) as u64);
                         stream.truncate(taken + kept);
@@ -280,7 +325,7 @@ mod tests {
         let large = COALESCED_SEND_SIZE_MAX + 1;
         let mut queue = SendQueue::default();
         queue.push(SendBuffer::Static(b"head"));
-        queue.open().extend_from_slice(b"5\r\n");
+        queue.write(|out| out.extend_from_slice(b"5\r\n"));
         queue.push(SendBuffer::Static(b"piece"));
         queue.push(SendBuffer::Owned(vec![0; large]));
         queue.push(SendBuffer::Static(b"end"));

@@ -571,7 +571,7 @@ fn a_connection_that_ends_before_a_request_could_be_sent_is_closed_and_breaks_no
         begin(connection.response()).await;
         connection.start(&get(&[])).unwrap();
         peer.send(OK).await.unwrap();
-        peer.shutdown().unwrap();
+        peer.shutdown().await.unwrap();
         assert_eq!(connection.response().await.unwrap().status(), 200);
         let error = connection.response().await.err();
         assert!(matches!(error, Some(Error::Closed)), "{error:?}");

@@ -58,7 +58,7 @@ async fn read_all(peer: &mut Stream) -> (String, bool) {
 fn requests_come_one_after_the_other_until_the_peer_ends() {
     with_both_ends(async |mut connection, mut peer| {
         peer.send(format!("{GET}{GET}")).await.unwrap();
-        peer.shutdown().unwrap();
+        peer.shutdown().await.unwrap();
         for number in 0..2 {
             let exchange = connection.request().await.unwrap().expect("there is one");
             assert_eq!(exchange.head().method(), "GET");
@@ -300,7 +300,7 @@ fn a_request_whose_peer_has_ended_its_half_is_handled_whatever_the_limit() {
             let listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
             let mut peer = Stream::connect(&listener.local_address().unwrap()).await.unwrap();
             peer.send(GET).await.unwrap();
-            peer.shutdown().unwrap();
+            peer.shutdown().await.unwrap();
             settle().await;
             let options = ServiceOptions::default().half_close_timeout(limit);
             let server = serve(listener, options, Shutdown::new(), async |exchange: Exchange<'_>| {
@@ -340,7 +340,7 @@ fn a_peer_that_has_ended_its_half_and_reads_slowly_gets_all_of_it() {
         let listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
         let mut peer = Stream::connect(&listener.local_address().unwrap()).await.unwrap();
         peer.send(GET).await.unwrap();
-        peer.shutdown().unwrap();
+        peer.shutdown().await.unwrap();
         let options = ServiceOptions::default().half_close_timeout(Duration::from_secs(1));
         let server = serve(listener, options, Shutdown::new(), async |exchange: Exchange<'_>| {
             let mut responder = exchange.stream(StatusCode::OK, &[], Some(1_000_000))?;

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ringtide::runtime::{self, Timer};
+use ringtide::runtime::{self, JoinSet, Timer};
 use ringtide::stream::{Listener, Stream};
 use ringtide::{Connection, ConnectionOptions, PreparedRequest};
 
@@ -111,6 +111,18 @@ async fn expect_drop<F: Future>(intrusions: &Arc<Intrusions>, future: F) {
         runtime::yield_now().await;
     }
     assert_eq!(intrusions.dropped.load(Ordering::Relaxed), before + 1);
+}
+
+#[test]
+fn the_end_of_a_task_in_a_set_wakes_any_waker() {
+    expect_wakes(async |intrusions| {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async {
+            runtime::yield_now().await;
+            1
+        });
+        assert_eq!(through(intrusions, tasks.join_next()).await, Some(Ok(1)));
+    });
 }
 
 #[test]

@@ -8,9 +8,11 @@ mod descriptors;
 mod elsewhere;
 mod ending;
 mod foreign;
+mod join_set;
 mod misplaced;
 #[cfg(target_os = "linux")]
 mod shortage;
+mod sync;
 mod tasks;
 mod timers;
 

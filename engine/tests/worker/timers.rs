@@ -4,6 +4,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use ringtide::runtime::{self, Spin, Timer, Worker, WorkerOptions};
+use ringtide_driver::sim::{Sim, SimOptions};
 
 use super::worker;
 
@@ -63,4 +64,22 @@ fn precise_timers_do_not_fire_early_while_spinning() {
             }
         });
     }
+}
+
+#[test]
+fn a_deadline_limits_several_steps_in_virtual_time() {
+    Worker::simulated(Sim::new(SimOptions::default())).unwrap().block_on(async {
+        // Nobody waits for these hours.
+        let hour = Duration::from_hours(1);
+        let start_ns = runtime::now_ns();
+        let at_ns = start_ns + 3 * 3_600_000_000_000;
+        assert_eq!(runtime::deadline(at_ns, runtime::sleep(2 * hour)).await, Some(()));
+        assert_eq!(runtime::deadline(at_ns, runtime::sleep(2 * hour)).await, None);
+        let passed_ns = runtime::now_ns() - start_ns;
+        assert!((3 * 3_600_000_000_000..4 * 3_600_000_000_000).contains(&passed_ns), "{passed_ns}");
+        // What is ready at once is never too late.
+        assert_eq!(runtime::deadline(at_ns, async { 1 }).await, Some(1));
+        assert_eq!(runtime::deadline(at_ns, std::future::pending::<()>()).await, None);
+        assert_eq!(runtime::deadline(u64::MAX, runtime::sleep(hour)).await, Some(()));
+    });
 }

@@ -13,13 +13,15 @@ use crate::units::{parse_positive_count, parse_positive_time_ns, parse_time_ns};
 use crate::url::parse_host_port;
 
 /// What `run --help` says after the flags.
-const AFTER_HELP: &str = "Numbers: 500, 10k, 1.5M, 1G. Times: 250ms, 10s, 1m30s (ns, us, ms, s, m, h).
+const AFTER_HELP: &str = "Numbers: 500, 10k, 1.5M, 1G. Times: 250ms, 10s, 1m30s (ns, us, ms, s, m, h);
+without a unit, seconds.
 
-Thresholds compare (<, <=, >, >=) one of these with a limit:
+Thresholds compare (<, <=, >, >=) one of these with a limit. Put quotes around
+them, as in 'p99<10ms': a shell takes < and > for redirections.
   p50, p99.9, ...  response time at any percentile; also min, mean and max
   success          share of the requests due that got a status below 400
-  errors           failed requests, as a number or a share (errors<0.1%): the
-                   connection failed, or no complete response came in time.
+  errors           failed requests, as a number or a share ('errors<0.1%'):
+                   the connection failed, or no complete response came in time.
                    No error: a status such as 500, or a request that the end of
                    the run cut off
   rps              completed requests per second

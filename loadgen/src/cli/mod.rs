@@ -115,7 +115,7 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Start an HTTP server to test against
     Serve(ServeArgs),
-    /// Check that the engine meets its published targets on this machine
+    /// Check that the engine meets its performance targets on this machine
     Targets(TargetsArgs),
 }
 

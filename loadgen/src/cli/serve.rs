@@ -23,6 +23,8 @@ const AFTER_HELP: &str = "Paths:
 On port 0 it picks a free port and prints it. Clients that close their sending
 half get only responses that begin within 1 s.
 
+Times: 50us, 2ms, 1s (ns, us, ms, s, m, h); without a unit, seconds.
+
 Example:
   ringtide serve --addr 127.0.0.1:8080 -t 1 --cpus 1
 

@@ -12,7 +12,13 @@ const DURATION_DEFAULT_NS: u64 = 3_000_000_000;
 
 /// What `targets --help` says after the flags.
 const AFTER_HELP: &str = "It starts a server of its own, measures it over the loopback, and prints each
-target with the measured figure.
+target with the measured figure:
+  over 64 connections, 1,000 requests/s and a p99 response below 10 ms
+  with bodies of 1 MiB, 100 MB/s
+  per request in flight and per idle connection, less than 1 KiB of heap each
+  10,000 new connections/s; one at a time, a median below 1 ms to connect
+
+Times: 500ms, 3s, 1m30s (ns, us, ms, s, m, h); without a unit, seconds.
 
 Exit codes:
   0  every target was met

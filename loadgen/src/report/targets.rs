@@ -1,4 +1,4 @@
-//! The published targets: their goals, how a measurement compares with them, and the table.
+//! The performance targets: their goals, how a measurement compares with them, and the table.
 
 use std::fmt::Write as _;
 
@@ -17,7 +17,7 @@ pub enum Better {
     Lower,
 }
 
-/// A published target.
+/// A performance target.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Goal {
     /// Its name in reports.

@@ -54,7 +54,7 @@ pub fn ended_early(result: &RunResult) -> Option<String> {
             Some("Interrupted: this is the report of what ran.".to_owned())
         }
         (EndedBy::Interrupt, _) if plan.warmup_s > 0.0 && result.duration_s <= 0.0 => {
-            Some("Interrupted in the warm-up: nothing was measured.".to_owned())
+            Some("Interrupted before the measured part: nothing was measured.".to_owned())
         }
         (EndedBy::Interrupt, _) => Some("Interrupted before the first request.".to_owned()),
         (EndedBy::MaxErrors, _) => Some(format!(

@@ -164,7 +164,6 @@ impl RunResult {
             duration_s,
             last_answer_s,
             backlog_grew: totals.backlog_grew(),
-            cut_short: latency_us.response.censored,
             has_lower_bounds: !latency_us.response.lower_bounds.is_empty(),
         });
         let by_status = totals.response_by_status();

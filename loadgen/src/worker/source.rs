@@ -148,11 +148,18 @@ impl Source {
     }
 
     /// A connection served while it waits must leave the queue, or it would be assigned another request.
+    #[inline]
     fn leave_queue(&mut self, connection: ConnectionNumber) {
-        if self.connections[connection].place == Place::Idle {
-            self.connections[connection].place = Place::Busy;
-            self.idle.retain(|other| *other as usize != connection);
+        let place = &mut self.connections[connection].place;
+        if *place == Place::Idle {
+            *place = Place::Busy;
+            self.remove_idle(connection);
         }
+    }
+
+    #[inline(never)]
+    fn remove_idle(&mut self, connection: ConnectionNumber) {
+        self.idle.retain(|other| *other as usize != connection);
     }
 
     /// Assigns the next due request to the connection that has waited longest; false if there is no such request or

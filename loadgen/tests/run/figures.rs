@@ -291,11 +291,12 @@ fn a_latency_gate_alone_is_told_of_failures(driver: &str) {
         run(driver, &server.url(), &flags)
     };
     let alone = gate(&["p99<10s"]).report(0);
-    assert!(notes(&alone).contains("no threshold on latency sees that"), "{alone}");
+    let advice = "add one on success, such as --threshold 'success>99.9%'";
+    assert!(notes(&alone).contains(advice), "{alone}");
     let both = gate(&["p99<10s", "success>90%"]).report(3);
-    assert!(!notes(&both).contains("does not see"), "{both}");
+    assert!(!notes(&both).contains(advice), "{both}");
     let neither = gate(&["errors<100"]).report(0);
-    assert!(!notes(&neither).contains("does not see"), "{neither}");
+    assert!(!notes(&neither).contains(advice), "{neither}");
     server.finish();
 }
 

@@ -349,7 +349,10 @@ fn a_warm_up_is_interrupted_at_once(driver: &str) {
         running.interrupt();
         let ended = running.wait();
         assert_eq!(ended.code, Some(130), "{ended:?}");
-        assert!(ended.stdout.contains("Interrupted in the warm-up: nothing was measured."), "{ended:?}");
+        assert!(
+            ended.stdout.contains("Interrupted before the measured part: nothing was measured."),
+            "{ended:?}"
+        );
         server.finish();
     }
 }

@@ -112,7 +112,16 @@ fn a_hard_limit_on_descriptors_is_named_before_the_start(driver: &str) {
 
 fn a_signal_ends_the_connecting_too(driver: &str) {
     let (address, _kept) = full_listener();
-    for (signal, mode) in [(Signal::SIGINT, &[][..]), (Signal::SIGTERM, &["-R", "10"])] {
+    for (signal, mode, says) in [
+        (Signal::SIGINT, &[][..], "\nInterrupted before the first request.\n"),
+        (Signal::SIGTERM, &["-R", "10"], "\nInterrupted before the first request.\n"),
+        // The warm-up has not begun either.
+        (
+            Signal::SIGINT,
+            &["--warmup", "1m"],
+            "\nInterrupted before the measured part: nothing was measured.\n",
+        ),
+    ] {
         let url = format!("http://{address}/");
         let running = begin(driver, &url, &[&["--connect-timeout", "1m"], mode].concat());
         // Before that, the signal would kill the process.
@@ -122,7 +131,7 @@ fn a_signal_ends_the_connecting_too(driver: &str) {
         let ended = running.wait();
         assert!(begun.elapsed() < Duration::from_secs(30), "{ended:?}");
         assert_eq!(ended.code, Some(130), "{ended:?}");
-        assert!(ended.stdout.contains("\nInterrupted before the first request.\n"), "{ended:?}");
+        assert!(ended.stdout.contains(says), "{ended:?}");
         assert!(!ended.stdout.contains(" due = "), "{ended:?}");
     }
 }

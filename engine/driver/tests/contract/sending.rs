@@ -2,6 +2,8 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -238,9 +240,21 @@ static REQUEST: [u8; SKIP_SUCCESS_SEND_SIZE_MAX] = [b'q'; SKIP_SUCCESS_SEND_SIZE
 
 static OTHER_REQUEST: [u8; SKIP_SUCCESS_SEND_SIZE_MAX] = [b'r'; SKIP_SUCCESS_SEND_SIZE_MAX];
 
-/// Creates a TCP connection whose sending side is full: no byte fits until the peer reads. Also returns how many bytes
-/// it holds.
-pub(crate) fn full_connection() -> (TcpStream, TcpStream, usize) {
+/// Creates a connection whose sending side is full: no byte fits until the peer reads. Also returns how many bytes it
+/// holds.
+///
+/// It is no TCP connection: there, the acknowledgement that the peer's kernel delays makes room by itself (by 40 ms on
+/// Linux).
+pub(crate) fn full_connection() -> (UnixStream, UnixStream, usize) {
+    let (sender, peer) = UnixStream::pair().expect("a pair can be made");
+    SockRef::from(&sender).set_send_buffer_size(4096).expect("settable");
+    sender.set_nonblocking(true).expect("settable");
+    let full = fill(&sender);
+    (sender, peer, full)
+}
+
+/// Creates a TCP connection whose sending side has little room, or none. Also returns how many bytes it holds.
+fn crowded_connection() -> (TcpStream, TcpStream, usize) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("loopback");
     // Accepted sockets inherit this. Otherwise the buffer would grow while the peer reads.
     SockRef::from(&listener).set_recv_buffer_size(4096).expect("settable");
@@ -248,24 +262,30 @@ pub(crate) fn full_connection() -> (TcpStream, TcpStream, usize) {
     let (peer, _) = listener.accept().expect("it has connected");
     SockRef::from(&sender).set_send_buffer_size(4096).expect("settable");
     sender.set_nonblocking(true).expect("settable");
-    let mut full = 0;
+    let held = fill(&sender);
+    (sender, peer, held)
+}
+
+/// Writes until nothing fits. Returns how many bytes that were.
+fn fill(mut sender: impl Write) -> usize {
+    let mut count = 0;
     for piece in [&[b'f'; 1024][..], b"f"] {
         loop {
-            match (&sender).write(piece) {
-                Ok(count) => full += count,
+            match sender.write(piece) {
+                Ok(more) => count += more,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => panic!("{error}"),
             }
         }
     }
-    (sender, peer, full)
+    count
 }
 
 /// Takes turns until the peer has read `len` bytes, and returns them.
-fn read_by_peer<D: Driver>(pump: &mut Pump<D>, peer: &mut TcpStream, len: usize) -> Vec<u8> {
+fn read_by_peer<D: Driver>(pump: &mut Pump<D>, peer: &mut (impl Read + AsFd), len: usize) -> Vec<u8> {
     let mut arrived = vec![0; len];
     let mut count = 0;
-    peer.set_read_timeout(Some(Duration::from_millis(5))).expect("settable");
+    SockRef::from(&*peer).set_read_timeout(Some(Duration::from_millis(5))).expect("settable");
     // The driver needs turns to continue the send.
     for _ in 0..10_000 {
         match peer.read(&mut arrived[count..]) {
@@ -348,12 +368,12 @@ pub(crate) fn skip_success_sends_into_little_room_keep_their_order<S: Subject>()
     }
     let mut waited = 0;
     for room in [1, 700, 1_500, 3_000, 5_000] {
-        let (sender, mut peer, full) = full_connection();
+        let (sender, mut peer, held) = crowded_connection();
         let mut pump = S::pump();
         let socket = pump.driver.adopt(sender.into()).expect("adopted");
         pump.own(socket);
-        let mut expected = vec![b'f'; full];
-        let mut arrived = read_by_peer(&mut pump, &mut peer, room.min(full));
+        let mut expected = vec![b'f'; held];
+        let mut arrived = read_by_peer(&mut pump, &mut peer, room.min(held));
         for request in [&REQUEST, &OTHER_REQUEST, &REQUEST, &OTHER_REQUEST] {
             if let Err(error) = pump.try_send_skip_success(socket, request) {
                 assert_eq!(error.kind(), ErrorKind::ResourceBusy);

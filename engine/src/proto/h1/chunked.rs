@@ -56,7 +56,8 @@ impl ChunkedDecoder {
         self.state == State::Done
     }
 
-    #[inline]
+    // Not inlined, so that the decoder of a body with a known length is.
+    #[inline(never)]
     pub(super) fn decode(&mut self, input: &[u8], limits: &Limits) -> Result<(usize, BodyEvent), Error> {
         let mut at = 0;
         loop {

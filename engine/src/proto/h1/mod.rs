@@ -21,6 +21,7 @@ mod framing;
 mod head;
 mod limits;
 mod parse;
+mod repeat;
 mod scan;
 mod server;
 

@@ -6,6 +6,7 @@ use super::framing::Facts;
 use super::head::{RequestMeta, ResponseMeta};
 use super::limits::Limits;
 use super::parse;
+use super::repeat;
 
 /// How far an incomplete head was scanned.
 ///
@@ -40,11 +41,16 @@ impl HeadScan {
         limits: &Limits,
         facts: &mut Facts,
     ) -> Result<Option<ResponseMeta>, Error> {
+        if let Some(meta) = repeat::recall(input, limits, facts) {
+            *self = Self::default();
+            return Ok(Some(meta));
+        }
         let Some(size) = self.window(input, Side::Client, limits) else { return Ok(None) };
         let window = &mut input[..size];
         match parse::response(window, limits, facts)? {
             Some(meta) => {
                 *self = Self::default();
+                repeat::remember(window, limits, meta, facts);
                 Ok(Some(meta))
             }
             None => self.incomplete(window, Side::Client, limits).map(|()| None),
@@ -121,6 +127,8 @@ impl HeadScan {
 
 #[cfg(test)]
 mod tests {
+    use super::super::framing::BodyLength;
+    use super::super::head::Version;
     use super::super::parse::work;
     use super::*;
 
@@ -167,6 +175,51 @@ mod tests {
             exceeded(LimitExceeded::HeadSize(40))
         );
         assert_eq!(request(&[b'a'; 40]), exceeded(LimitExceeded::HeadSize(40)));
+    }
+
+    #[test]
+    fn a_head_like_the_last_is_not_parsed_again() {
+        let usual = Limits::default();
+        // The bytes that are scanned to find the values of the head.
+        let scanned = |bytes: &[u8], limits: &Limits| {
+            work::take();
+            let mut facts = Facts::default();
+            let found = HeadScan::default().response(&mut bytes.to_vec(), limits, &mut facts);
+            (
+                work::take(),
+                found.map(|meta| (meta.map(|meta| meta.length()), facts.response_body(Version::Http11))),
+            )
+        };
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\n";
+        let found = Ok((Some(head.len()), Ok((BodyLength::Length(5), false))));
+        assert_eq!(scanned(head, &usual), (head.len(), found.clone()));
+        assert_eq!(scanned(head, &usual), (0, found.clone()));
+        assert_eq!(scanned(&[&head[..], b"HTTP"].concat(), &usual), (0, found.clone()));
+        // One that is cut off is not the last one.
+        assert_eq!(scanned(&head[..head.len() - 1], &usual).1.unwrap().0, None);
+        assert_eq!(scanned(head, &usual), (0, found.clone()));
+        // Other limits count.
+        let few = Limits { header_count_max: 1, ..usual };
+        assert_eq!(scanned(head, &few).1, Err(Error::Limit(LimitExceeded::HeaderCount(1))));
+        let small = Limits { head_size_max: head.len() as u32 - 1, ..usual };
+        assert_eq!(scanned(head, &small).1, Err(Error::Limit(LimitExceeded::HeadSize(small.head_size_max))));
+        // So does each byte, and then that head is the last.
+        let mut other = head.to_vec();
+        let at = other.iter().position(|byte| *byte == b'5').unwrap();
+        other[at] = b'6';
+        let found = Ok((Some(head.len()), Ok((BodyLength::Length(6), false))));
+        assert_eq!(scanned(&other, &usual), (head.len(), found.clone()));
+        assert_eq!(scanned(&other, &usual), (0, found));
+        assert_eq!(scanned(head, &usual).0, head.len());
+        // One that is too large to be remembered is parsed each time, and one with folded lines as well: it never
+        // arrives as it was remembered.
+        let large = [&b"HTTP/1.1 200 OK\r\nA: "[..], &[b'a'; 600], b"\r\n\r\n"].concat();
+        let folded = b"HTTP/1.1 200 OK\r\nContent-Length:\r\n 5\r\n\r\n";
+        for head in [&large[..], folded] {
+            let first = scanned(head, &usual);
+            assert!(first.0 > 0 && first.1.as_ref().is_ok_and(|(length, _)| length.is_some()));
+            assert_eq!(scanned(head, &usual), first);
+        }
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Received bytes for a codec: the buffer in which they arrived, or a copy if a head arrived in several buffers.
+//! Received bytes that wait to be read: in the buffer in which they arrived, or in a copy if a message arrived in
+//! several buffers.
 
 use std::mem;
 use std::ops::Range;
@@ -9,13 +10,13 @@ use ringtide_driver::Lease;
 /// Bytes that have been received and not consumed, and the bytes before them in the same buffer.
 ///
 /// Positions count from the start of the buffer, so that a head can be found again while its buffer is kept.
-#[derive(Default)]
-pub(super) struct Input {
+#[derive(Debug, Default)]
+pub(crate) struct Reader {
     buffer: Buffer,
     position: usize,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 enum Buffer {
     #[default]
     None,
@@ -23,16 +24,16 @@ enum Buffer {
     Copy(Vec<u8>),
 }
 
-impl Input {
+impl Reader {
     /// Returns the bytes that have not been consumed.
     #[inline]
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.buffer()[self.position..]
     }
 
     /// Returns the bytes that have not been consumed, to be changed in place.
     #[inline]
-    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         let bytes = match &mut self.buffer {
             Buffer::None => &mut [],
             Buffer::Lease(lease) => &mut lease[..],
@@ -43,7 +44,7 @@ impl Input {
 
     /// Returns the whole buffer, including consumed bytes.
     #[inline]
-    pub(super) fn buffer(&self) -> &[u8] {
+    pub(crate) fn buffer(&self) -> &[u8] {
         match &self.buffer {
             Buffer::None => &[],
             Buffer::Lease(lease) => lease,
@@ -53,12 +54,12 @@ impl Input {
 
     /// Returns the position of the first byte that has not been consumed.
     #[inline]
-    pub(super) fn position(&self) -> usize {
+    pub(crate) fn position(&self) -> usize {
         self.position
     }
 
     #[inline]
-    pub(super) fn consume(&mut self, count: usize) {
+    pub(crate) fn consume(&mut self, count: usize) {
         self.position += count;
         debug_assert!(self.position <= self.buffer().len());
     }
@@ -66,7 +67,7 @@ impl Input {
     /// Appends `lease` after the bytes that have not been consumed. Copies only if there are such bytes. Positions
     /// start again at 0.
     #[inline]
-    pub(super) fn extend(&mut self, lease: Lease) {
+    pub(crate) fn extend(&mut self, lease: Lease) {
         if self.bytes().is_empty() {
             self.buffer = Buffer::Lease(lease);
         } else if let (Buffer::Copy(bytes), 0) = (&mut self.buffer, self.position) {
@@ -81,28 +82,24 @@ impl Input {
         self.position = 0;
     }
 
-    /// Takes the receive buffer itself, cut down to `range`. Returns `None`, and changes nothing, if bytes follow
-    /// `range` or the buffer is a copy.
-    pub(super) fn take(&mut self, range: &Range<usize>) -> Option<Lease> {
-        if range.end != self.buffer().len() {
-            return None;
+    /// Takes `range` out of the receive buffer without a copy, and drops what is before it. Returns `None`, and changes
+    /// nothing, if the buffer is a copy. Positions start again at 0.
+    pub(crate) fn take(&mut self, range: &Range<usize>) -> Option<Lease> {
+        let Buffer::Lease(lease) = &mut self.buffer else { return None };
+        lease.advance(range.start);
+        self.position = 0;
+        if range.len() < lease.len() {
+            return Some(lease.split_to(range.len()));
         }
         match mem::take(&mut self.buffer) {
-            Buffer::Lease(mut lease) => {
-                lease.advance(range.start);
-                self.position = 0;
-                Some(lease)
-            }
-            other => {
-                self.buffer = other;
-                None
-            }
+            Buffer::Lease(lease) => Some(lease),
+            Buffer::None | Buffer::Copy(_) => None,
         }
     }
 
     /// Releases the buffer if all of it has been consumed.
     #[inline]
-    pub(super) fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         if self.bytes().is_empty() {
             *self = Self::default();
         }
@@ -114,19 +111,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_buffer_is_taken_only_up_to_its_end() {
-        let mut input = Input::default();
-        input.extend(Lease::copied(b"headbody"));
+    fn a_part_of_a_buffer_is_taken_without_the_rest() {
+        let mut input = Reader::default();
+        input.extend(Lease::copied(b"headbodynext"));
         input.consume(4);
-        assert!(input.take(&(4..7)).is_none());
-        assert_eq!(input.bytes(), b"body");
         assert_eq!(&*input.take(&(4..8)).unwrap(), b"body");
-        assert_eq!((input.bytes(), input.position()), (&b""[..], 0));
+        assert_eq!((input.bytes(), input.position()), (&b"next"[..], 0));
+        assert_eq!(&*input.take(&(0..4)).unwrap(), b"next");
+        assert!(input.bytes().is_empty() && input.buffer().is_empty());
+        input.extend(Lease::copied(b"a"));
+        input.extend(Lease::copied(b"b"));
+        assert!(input.take(&(0..1)).is_none(), "a copy");
+        assert_eq!(input.bytes(), b"ab");
     }
 
     #[test]
     fn unconsumed_bytes_stay_before_new_ones() {
-        let mut input = Input::default();
+        let mut input = Reader::default();
         input.extend(Lease::copied(b"HTTP/1.1 200 OK\r\nHTT"));
         input.consume(17);
         assert_eq!((input.bytes(), input.position()), (&b"HTT"[..], 17));

@@ -1,0 +1,305 @@
+//! TLS between a stream's bytes and its socket: it decrypts what is received, encrypts what is sent, and sends what the
+//! session itself has to say (handshake, tickets, key updates, alerts).
+
+use std::collections::VecDeque;
+use std::io;
+use std::mem;
+use std::task::{Context, Poll, ready};
+
+use ringtide_driver::{Lease, SendBuffer};
+
+use super::send_queue::SendQueue;
+use crate::limits::TLS_SEND_SIZE_MAX;
+use crate::runtime::Socket;
+use crate::tls::{self, Session};
+
+#[derive(Debug)]
+pub(super) struct TlsLayer {
+    session: Session,
+    /// Decrypted and not yet read.
+    received: VecDeque<Lease>,
+    end: End,
+    /// Memory for the next send.
+    spare: Vec<u8>,
+    last: LastSend,
+    /// What was sent before the handshake has ended, in case that the server refuses it.
+    early: Vec<u8>,
+    sent_close_notify: bool,
+}
+
+/// How the peer's direction has ended.
+#[derive(Clone, Debug)]
+enum End {
+    Open,
+    /// By close_notify.
+    Clean,
+    Failed(tls::Error),
+}
+
+/// The records of the last send that carried bytes of the stream.
+#[derive(Debug, Default)]
+struct LastSend {
+    size: usize,
+    /// For each record: its offset in the send, and that of its first byte among the plain bytes.
+    records: Vec<(u32, u32)>,
+    /// When it was submitted, if the session has sent something after it.
+    sent_at_ns: Option<u64>,
+}
+
+impl TlsLayer {
+    pub(super) fn new(session: Session) -> Self {
+        Self {
+            session,
+            received: VecDeque::new(),
+            end: End::Open,
+            spare: Vec::new(),
+            last: LastSend::default(),
+            early: Vec::new(),
+            sent_close_notify: false,
+        }
+    }
+
+    pub(super) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Ready when the handshake has ended. The last message of this side may still be in flight.
+    ///
+    /// # Errors
+    /// The peer has been told the reason, if TLS has an alert for it.
+    pub(super) fn poll_handshake(
+        &mut self,
+        socket: &mut Socket,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            if let End::Failed(_) = self.end {
+                return self.poll_failure(socket, context);
+            }
+            if !self.session.is_handshaking() {
+                self.try_own(socket);
+                return Poll::Ready(Ok(()));
+            }
+            let sent = self.poll_own(socket, context);
+            // A peer that refuses the handshake may close before it has read everything. What it sent tells why.
+            match (socket.poll_receive(context), sent) {
+                (Poll::Ready(Ok(Some(lease))), _) => self.feed(lease),
+                (_, Poll::Ready(Err(error))) => return Poll::Ready(Err(error)),
+                (Poll::Ready(Ok(None)), _) => self.end = End::Failed(self.session.end_of_stream()),
+                (Poll::Ready(Err(error)), _) => return Poll::Ready(Err(error)),
+                (Poll::Pending, _) => return Poll::Pending,
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn poll_receive(
+        &mut self,
+        socket: &mut Socket,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<Lease>>> {
+        loop {
+            if let Some(lease) = self.received.pop_front() {
+                return Poll::Ready(Ok(Some(lease)));
+            }
+            match &self.end {
+                End::Open => {}
+                End::Clean => return Poll::Ready(Ok(None)),
+                End::Failed(_) => return self.poll_failure(socket, context).map_ok(|()| None),
+            }
+            if let Poll::Ready(received) = socket.poll_receive(context) {
+                match received? {
+                    Some(lease) => self.feed(lease),
+                    None => self.end = End::Failed(self.session.end_of_stream()),
+                }
+                self.try_own(socket);
+                continue;
+            }
+            // A failure to send shows in what is received, or in the next send.
+            let _ = self.poll_own(socket, context);
+            return Poll::Pending;
+        }
+    }
+
+    /// Decrypts received bytes.
+    pub(super) fn feed(&mut self, lease: Lease) {
+        match self.session.receive(lease, &mut self.received) {
+            Ok(()) if self.session.has_received_close_notify() => self.end = End::Clean,
+            Ok(()) => {}
+            Err(error) => self.end = End::Failed(error),
+        }
+        if !self.early.is_empty() && !self.session.is_handshaking() {
+            self.end_early_data();
+        }
+    }
+
+    /// Sends again what was sent early, if the server has refused it.
+    #[cold]
+    fn end_early_data(&mut self) {
+        let early = mem::take(&mut self.early);
+        if !self.session.is_early_data_accepted()
+            && let Err(error) = self.session.queue(&early)
+        {
+            self.end = End::Failed(tls::Error::Internal { reason: error.to_string() });
+        }
+    }
+
+    /// Encrypts and sends what waits in `queue`, up to the size of one send, after what the session has to say. Returns
+    /// whether there was any of it.
+    pub(super) fn start_next(&mut self, socket: &mut Socket, queue: &mut SendQueue) -> io::Result<bool> {
+        if queue.is_empty() {
+            return self.start_own(socket);
+        }
+        let Self { session, last, early, .. } = self;
+        let mut out = mem::take(&mut self.spare);
+        out.clear();
+        session.take_output(&mut out);
+        last.size = 0;
+        last.sent_at_ns = None;
+        last.records.clear();
+        let mut outcome = Ok(());
+        queue.take_up_to(TLS_SEND_SIZE_MAX, |bytes| {
+            if outcome.is_ok() {
+                let mut rest = bytes;
+                if session.is_handshaking() {
+                    let size = session.queue_early(bytes);
+                    early.extend_from_slice(&bytes[..size]);
+                    rest = &bytes[size..];
+                }
+                let from = out.len();
+                outcome = session.encrypt(rest, &mut out);
+                last.note_records(&out, from, bytes.len());
+            }
+        });
+        outcome?;
+        socket.send(SendBuffer::Owned(out)).map(|()| true)
+    }
+
+    /// Starts to send close_notify. Returns whether it was still to be sent.
+    pub(super) fn start_close_notify(&mut self, socket: &mut Socket) -> io::Result<bool> {
+        if mem::replace(&mut self.sent_close_notify, true) {
+            return Ok(false);
+        }
+        self.session.send_close_notify();
+        self.start_own(socket)
+    }
+
+    /// Uses the memory of a send that has ended.
+    #[inline]
+    pub(super) fn reuse(&mut self, memory: Vec<u8>) {
+        if self.spare.capacity() == 0 {
+            self.spare = memory;
+        }
+    }
+
+    pub(super) fn free_memory(&mut self) {
+        self.spare = Vec::new();
+        self.last.records.shrink_to_fit();
+        if self.received.is_empty() {
+            self.received = VecDeque::new();
+        }
+    }
+
+    /// Returns how many plain bytes of the last send count as sent, if the kernel accepted `size` bytes of the send that
+    /// failed.
+    pub(super) fn plain_size_sent(&self, size: usize) -> usize {
+        if self.last.sent_at_ns.is_some() {
+            // The one that failed came later.
+            return self.last.size;
+        }
+        let next = self.last.records.iter().find(|(offset, _)| *offset as usize >= size);
+        next.map_or(self.last.size, |(_, plain)| *plain as usize)
+    }
+
+    /// Returns when the last send that carried bytes of the stream was submitted.
+    pub(super) fn sent_at_ns(&self, socket: &Socket) -> u64 {
+        self.last.sent_at_ns.unwrap_or_else(|| socket.sent_at_ns())
+    }
+
+    /// Returns whether plain bytes or the end of the stream have arrived. What only the session sees is no news:
+    /// tickets arrive unasked.
+    pub(super) fn has_news(&mut self, socket: &mut Socket) -> bool {
+        self.decrypt_all(socket);
+        !self.received.is_empty() || !matches!(self.end, End::Open) || socket.has_news()
+    }
+
+    pub(super) fn has_unread(&mut self, socket: &mut Socket) -> bool {
+        self.decrypt_all(socket);
+        !self.received.is_empty() && matches!(self.end, End::Open) && !socket.has_news()
+    }
+
+    pub(super) fn unread_count(&mut self, socket: &mut Socket) -> usize {
+        self.decrypt_all(socket);
+        self.received.len()
+    }
+
+    fn decrypt_all(&mut self, socket: &mut Socket) {
+        while matches!(self.end, End::Open)
+            && let Some(lease) = socket.take_received()
+        {
+            self.feed(lease);
+        }
+        self.try_own(socket);
+    }
+
+    /// Sends what the session has to say. Ready when it has nothing more to say, and no send is in flight.
+    fn poll_own(&mut self, socket: &mut Socket, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.session.has_output() {
+            if let Some(memory) = ready!(socket.poll_sent(context))? {
+                self.reuse(memory);
+            }
+            self.start_own(socket)?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Starts to send what the session has to say, if no send is in flight. A failure shows in the next send.
+    fn try_own(&mut self, socket: &mut Socket) {
+        if self.session.has_output()
+            && let Poll::Ready(Ok(memory)) = socket.try_sent()
+        {
+            if let Some(memory) = memory {
+                self.reuse(memory);
+            }
+            let _ = self.start_own(socket);
+        }
+    }
+
+    /// Starts to send what the session has to say. Returns whether there was anything. No send may be in flight.
+    fn start_own(&mut self, socket: &mut Socket) -> io::Result<bool> {
+        if !self.session.has_output() {
+            return Ok(false);
+        }
+        self.last.sent_at_ns.get_or_insert_with(|| socket.sent_at_ns());
+        let mut out = mem::take(&mut self.spare);
+        out.clear();
+        self.session.take_output(&mut out);
+        socket.send(SendBuffer::Owned(out)).map(|()| true)
+    }
+
+    /// Returns the failure, after the alert that tells the peer about it has been sent.
+    fn poll_failure<T>(&mut self, socket: &mut Socket, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        // If the alert cannot be sent, the failure is still the reason.
+        if self.poll_own(socket, context).is_pending() || socket.poll_sent(context).is_pending() {
+            return Poll::Pending;
+        }
+        match &self.end {
+            End::Failed(error) => Poll::Ready(Err(error.clone().into())),
+            End::Open | End::Clean => unreachable!("the caller has seen the failure"),
+        }
+    }
+}
+
+impl LastSend {
+    /// Adds the records in `out` from `from` on. They carry `plain_size` bytes.
+    fn note_records(&mut self, out: &[u8], mut from: usize, plain_size: usize) {
+        let end = self.size + plain_size;
+        // RFC 8446 §5.1: type, version, and the length of the fragment that follows.
+        while let Some([_, _, _, high, low]) = out.get(from..from + 5) {
+            self.records.push((from as u32, self.size as u32));
+            self.size = end.min(self.size + tls::RECORD_CONTENT_SIZE_MAX);
+            from += 5 + usize::from(u16::from_be_bytes([*high, *low]));
+        }
+        self.size = end;
+    }
+}
