@@ -599,6 +599,17 @@ impl Stream {
         (self.transport, self.reader)
     }
 
+    /// Starts TLS as a client. If bytes can be sent before the handshake has ended (RFC 8446 §2.3), returns at once: it
+    /// goes on with what is sent and received. An attacker can replay these bytes.
+    pub(crate) async fn start_tls_early(mut self, host: &str, tls: &ClientTls) -> io::Result<Self> {
+        let mut session = Session::client(tls, host)?;
+        if !session.can_send_early() {
+            return self.handshake(session).await;
+        }
+        self.begin_tls(session);
+        Ok(self)
+    }
+
     /// Starts TLS as a server. [`poll_handshake`](Self::poll_handshake) waits for its end.
     pub(crate) fn begin_accept_tls(&mut self, tls: &ServerTls) -> io::Result<()> {
         self.begin_tls(Session::server(tls)?);

@@ -243,15 +243,22 @@ impl Transport {
         Poll::Ready(Ok(()))
     }
 
-    /// Sends what waits, then tells the peer that nothing follows: close_notify if there is TLS, then the end of the
-    /// stream. The peer can still send.
-    pub(crate) fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Sends what waits, then close_notify if there is TLS. Without that, the peer would take the end of the stream for
+    /// a cut.
+    pub(crate) fn poll_finished(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_flushed(context))?;
         if let Layer::Tls(layer) = &mut self.layer
             && layer.start_close_notify(&mut self.socket)?
         {
-            ready!(self.poll_sent(context))?;
+            return self.poll_sent(context);
         }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends what waits, then tells the peer that nothing follows: close_notify if there is TLS, then the end of the
+    /// stream. The peer can still send.
+    pub(crate) fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_finished(context))?;
         Poll::Ready(self.socket.shutdown())
     }
 
