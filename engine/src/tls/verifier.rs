@@ -77,8 +77,17 @@ impl ServerCertVerifier for Explaining {
     }
 }
 
+/// An authority of the issuer's name may be trusted and have another key.
 fn nobody_vouches(error: &rustls::Error) -> bool {
-    matches!(error, rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer))
+    use CertificateError as Certificate;
+    matches!(
+        error,
+        rustls::Error::InvalidCertificate(
+            Certificate::UnknownIssuer
+                | Certificate::BadSignature
+                | Certificate::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }
+        )
+    )
 }
 
 fn names_itself(certificate: &CertificateDer<'_>) -> bool {
