@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::uri::InvalidUri;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use ringtide_driver::Address;
 
 use super::body::Body;
@@ -120,14 +120,21 @@ impl Client {
         // Replay only if the connection was idle. Only then can the server have closed it without rejecting this
         // request.
         let may_replay = idle.is_some();
+        let mut may_be_early = outbound.may_be_early();
         loop {
             let pooled = match idle.take() {
                 Some(pooled) => pooled,
                 // Boxed, because this future is large and rarely needed.
-                None => Pooled::new(Box::pin(self.connect(&authority)).await?),
+                None => Pooled::new(Box::pin(self.connect(&authority, may_be_early)).await?),
             };
             let mut round_trip = outbound.start(pooled, permit, options.timeouts.head)?;
             let error = match poll_fn(|context| round_trip.poll_head(context)).await {
+                // RFC 8470 §5.2: the server wants the request again, after the handshake.
+                Ok(()) if may_be_early && round_trip.status() == StatusCode::TOO_EARLY => {
+                    may_be_early = false;
+                    permit = round_trip.abandon().0;
+                    continue;
+                }
                 Ok(()) => {
                     let (head, length) = round_trip.response()?;
                     return Ok(head.map(|()| Body::new(round_trip, length, &options.timeouts)));
@@ -145,7 +152,8 @@ impl Client {
         }
     }
 
-    async fn connect(&self, authority: &Authority) -> Result<Connection, Error> {
+    /// Connects. `may_be_early`: the first request may be sent in the TLS handshake, which lets an attacker replay it.
+    async fn connect(&self, authority: &Authority, may_be_early: bool) -> Result<Connection, Error> {
         let options = &self.inner.options;
         let phase = Cell::new(Phase::Connect);
         let connecting = pin!(async {
@@ -162,7 +170,12 @@ impl Client {
                 return Ok(stream);
             }
             phase.set(Phase::Tls);
-            stream.start_tls(&authority.host, self.inner.tls()?).await.map_err(Error::of_stream)
+            let tls = self.inner.tls()?;
+            if may_be_early && tls.config().enable_early_data {
+                stream.start_tls_early(&authority.host, tls).await.map_err(Error::of_stream)
+            } else {
+                stream.start_tls(&authority.host, tls).await.map_err(Error::of_stream)
+            }
         });
         let stream = within(options.timeouts.connect, || phase.get(), connecting).await?;
         Ok(Connection::new(stream, &ConnectionOptions::default().limits(options.limits)))

@@ -18,6 +18,7 @@ pub(super) struct Outbound {
     prepared: PreparedRequest,
     body: Body,
     idempotent: bool,
+    safe: bool,
 }
 
 enum Body {
@@ -34,7 +35,7 @@ impl Outbound {
     /// Encodes `request`, and opens its body if it is a file.
     pub(super) async fn new(request: Request<RequestBody>) -> Result<Self, Error> {
         let (parts, body) = request.into_parts();
-        let idempotent = parts.method.is_idempotent();
+        let (idempotent, safe) = (parts.method.is_idempotent(), parts.method.is_safe());
         let (prepared, body) = match body.into_content() {
             // A small body is sent in one buffer with the head. A large one is sent without a copy.
             Content::Bytes(bytes) if bytes.len() <= COALESCED_SEND_SIZE_MAX => {
@@ -54,7 +55,7 @@ impl Outbound {
                 body => Self::streamed(parts, body)?,
             },
         };
-        Ok(Self { prepared, body, idempotent })
+        Ok(Self { prepared, body, idempotent, safe })
     }
 
     fn streamed(parts: Parts, body: StreamedBody) -> Result<(PreparedRequest, Body), RequestError> {
@@ -65,6 +66,12 @@ impl Outbound {
     /// Returns whether the request is idempotent and its body can be sent again.
     pub(super) fn is_replayable(&self) -> bool {
         self.idempotent && !matches!(self.body, Body::Gone)
+    }
+
+    /// Returns whether the request may be sent in a TLS handshake, where an attacker can replay it: its method
+    /// is safe (RFC 8470 §4), and its body small.
+    pub(super) fn may_be_early(&self) -> bool {
+        self.safe && matches!(self.body, Body::Sent)
     }
 
     /// Starts the request on a connection; see [`RoundTrip::start`].

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::request_body::StreamedBody;
 use crate::conn::{Piece, PreparedRequest};
@@ -92,6 +92,11 @@ impl RoundTrip {
         *converted.version_mut() = head.version().into();
         *converted.headers_mut() = headers(&head)?;
         Ok((converted, response.body_length()))
+    }
+
+    /// Returns the status of the response whose head has arrived.
+    pub(super) fn status(&mut self) -> StatusCode {
+        self.pooled.connection.current_response().status()
     }
 
     /// Returns whether no byte of a response had arrived when the connection failed with `error`. Then nothing shows

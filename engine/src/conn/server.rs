@@ -452,7 +452,7 @@ impl ServerConnection {
 
     /// Ready when everything was sent and the peer has had time to read it.
     pub(crate) fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.wire.poll_flushed(context))?;
+        ready!(self.wire.poll_finished(context))?;
         if !matches!(self.stage, RequestStage::Closed { lingers: true }) {
             return Poll::Ready(Ok(()));
         }

@@ -163,18 +163,17 @@ impl Wire {
         Poll::Ready(Ok(()))
     }
 
-    /// Ready when the kernel has taken everything.
-    pub(super) fn poll_flushed(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_push(context))?;
-        self.transport.borrow_mut().poll_sent(context)
-    }
-
     /// Frees the buffer of the last send, and the open buffer if nothing is queued. Returns false while that send is in
     /// flight.
     pub(crate) fn tidy(&self) -> bool {
         let mut transport = self.transport.borrow_mut();
         transport.free_sent_memory();
         !transport.is_sending()
+    }
+
+    /// Ready when the kernel has taken everything, and close_notify if there is TLS.
+    pub(super) fn poll_finished(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.transport.borrow_mut().poll_finished(context)
     }
 
     /// Tells the peer that nothing follows, after everything was sent.

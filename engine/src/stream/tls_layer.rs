@@ -22,6 +22,8 @@ pub(super) struct TlsLayer {
     /// Memory for the next send.
     spare: Vec<u8>,
     last: LastSend,
+    /// What was sent before the handshake has ended, in case that the server refuses it.
+    early: Vec<u8>,
     sent_close_notify: bool,
 }
 
@@ -52,6 +54,7 @@ impl TlsLayer {
             end: End::Open,
             spare: Vec::new(),
             last: LastSend::default(),
+            early: Vec::new(),
             sent_close_notify: false,
         }
     }
@@ -60,8 +63,7 @@ impl TlsLayer {
         &self.session
     }
 
-    /// Ready when the handshake has ended. The last message of this side may still wait; it leaves with the first
-    /// bytes, or before this side waits to receive.
+    /// Ready when the handshake has ended. The last message of this side may still be in flight.
     ///
     /// # Errors
     /// The peer has been told the reason, if TLS has an alert for it.
@@ -75,15 +77,15 @@ impl TlsLayer {
                 return self.poll_failure(socket, context);
             }
             if !self.session.is_handshaking() {
+                self.try_own(socket);
                 return Poll::Ready(Ok(()));
             }
             let sent = self.poll_own(socket, context);
             // A peer that refuses the handshake may close before it has read everything. What it sent tells why.
             match (socket.poll_receive(context), sent) {
                 (Poll::Ready(Ok(Some(lease))), _) => self.feed(lease),
-                (_, Poll::Ready(Err(error))) => return Poll::Ready(Err(error)),
+                (_, Poll::Ready(Err(error))) | (Poll::Ready(Err(error)), _) => return Poll::Ready(Err(error)),
                 (Poll::Ready(Ok(None)), _) => self.end = End::Failed(self.session.end_of_stream()),
-                (Poll::Ready(Err(error)), _) => return Poll::Ready(Err(error)),
                 (Poll::Pending, _) => return Poll::Pending,
             }
         }
@@ -109,6 +111,7 @@ impl TlsLayer {
                     Some(lease) => self.feed(lease),
                     None => self.end = End::Failed(self.session.end_of_stream()),
                 }
+                self.try_own(socket);
                 continue;
             }
             // A failure to send shows in what is received, or in the next send.
@@ -124,6 +127,20 @@ impl TlsLayer {
             Ok(()) => {}
             Err(error) => self.end = End::Failed(error),
         }
+        if !self.early.is_empty() && !self.session.is_handshaking() {
+            self.end_early_data();
+        }
+    }
+
+    /// Sends again what was sent early, if the server has refused it.
+    #[cold]
+    fn end_early_data(&mut self) {
+        let early = mem::take(&mut self.early);
+        if !self.session.is_early_data_accepted()
+            && let Err(error) = self.session.queue(&early)
+        {
+            self.end = End::Failed(tls::Error::Internal { reason: error.to_string() });
+        }
     }
 
     /// Encrypts and sends what waits in `queue`, up to the size of one send, after what the session has to say. Returns
@@ -132,7 +149,7 @@ impl TlsLayer {
         if queue.is_empty() {
             return self.start_own(socket);
         }
-        let Self { session, last, .. } = self;
+        let Self { session, last, early, .. } = self;
         let mut out = mem::take(&mut self.spare);
         out.clear();
         session.take_output(&mut out);
@@ -142,8 +159,14 @@ impl TlsLayer {
         let mut outcome = Ok(());
         queue.take_up_to(TLS_SEND_SIZE_MAX, |bytes| {
             if outcome.is_ok() {
+                let mut rest = bytes;
+                if session.is_handshaking() {
+                    let size = session.queue_early(bytes);
+                    early.extend_from_slice(&bytes[..size]);
+                    rest = &bytes[size..];
+                }
                 let from = out.len();
-                outcome = session.encrypt(bytes, &mut out);
+                outcome = session.encrypt(rest, &mut out);
                 last.note_records(&out, from, bytes.len());
             }
         });
@@ -174,6 +197,21 @@ impl TlsLayer {
         if self.received.is_empty() {
             self.received = VecDeque::new();
         }
+    }
+
+    /// Returns whether the last send was one of the session itself, without bytes of the stream.
+    pub(super) fn is_last_send_own(&self) -> bool {
+        self.last.sent_at_ns.is_some()
+    }
+
+    /// Returns whether the peer has ended its direction, or the session has failed.
+    pub(super) fn has_ended(&self) -> bool {
+        !matches!(self.end, End::Open)
+    }
+
+    /// Returns whether the session has failed.
+    pub(super) fn has_failed(&self) -> bool {
+        matches!(self.end, End::Failed(_))
     }
 
     /// Returns how many plain bytes of the last send count as sent, if the kernel accepted `size` bytes of the send that
@@ -215,17 +253,32 @@ impl TlsLayer {
         {
             self.feed(lease);
         }
+        self.try_own(socket);
     }
 
-    /// Sends what the session has to say. Ready when it has nothing more to say, and no send is in flight.
+    /// Sends what the session has to say. Ready when it has nothing more to say.
+    ///
+    /// This is for the task that receives. Another task may wait for the end of a send at the same time.
     fn poll_own(&mut self, socket: &mut Socket, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.session.has_output() {
-            if let Some(memory) = ready!(socket.poll_sent(context))? {
+            if let Some(memory) = ready!(socket.poll_sent_as_receiver(context))? {
                 self.reuse(memory);
             }
             self.start_own(socket)?;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Starts to send what the session has to say, if no send is in flight. A failure shows in the next send.
+    fn try_own(&mut self, socket: &mut Socket) {
+        if self.session.has_output()
+            && let Poll::Ready(Ok(memory)) = socket.try_sent()
+        {
+            if let Some(memory) = memory {
+                self.reuse(memory);
+            }
+            let _ = self.start_own(socket);
+        }
     }
 
     /// Starts to send what the session has to say. Returns whether there was anything. No send may be in flight.
@@ -243,7 +296,7 @@ impl TlsLayer {
     /// Returns the failure, after the alert that tells the peer about it has been sent.
     fn poll_failure<T>(&mut self, socket: &mut Socket, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         // If the alert cannot be sent, the failure is still the reason.
-        if self.poll_own(socket, context).is_pending() || socket.poll_sent(context).is_pending() {
+        if self.poll_own(socket, context).is_pending() || socket.poll_sent_as_receiver(context).is_pending() {
             return Poll::Pending;
         }
         match &self.end {

@@ -12,10 +12,11 @@ use rustls::sign::SingleCertAndKey;
 use super::certificates::{self, Identity};
 use super::error::Error;
 use super::key_log::KeyLogFile;
-use super::names::{self, Negotiation, Version};
+use super::names::{self, Negotiation};
 use super::session_cache::SessionCache;
 use super::setup_error::SetupError;
 use super::verifier::{AcceptsAnyCertificate, Explaining};
+use super::version::Version;
 
 /// The authorities whose certificates a client accepts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -214,7 +215,10 @@ impl ClientTls {
         let verifier: Arc<dyn ServerCertVerifier> = if options.insecure {
             Arc::new(AcceptsAnyCertificate(provider.signature_verification_algorithms))
         } else {
-            Arc::new(Explaining(verifier(options, &provider)?))
+            Arc::new(Explaining {
+                verifier: verifier(options, &provider)?,
+                authorities: options.authorities.clone(),
+            })
         };
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&versions)

@@ -355,8 +355,17 @@ impl fmt::Display for Error {
             Self::NoClientCertificate => {
                 f.write_str("the client has shown no certificate, which this server requires")
             }
+            Self::CertificateRefused { peer: peer @ Peer::Client, alert } => {
+                write!(f, "{peer} does not accept this server's certificate (alert {})", alert_name(*alert))
+            }
+            // Some servers also say this if they miss one.
+            Self::CertificateRefused { peer, alert: alert @ AlertDescription::BadCertificate } => write!(
+                f,
+                "{peer} does not accept our client certificate, or requires one (alert {})",
+                alert_name(*alert)
+            ),
             Self::CertificateRefused { peer, alert } => {
-                write!(f, "{peer} does not accept our certificate (alert {})", alert_name(*alert))
+                write!(f, "{peer} does not accept our client certificate (alert {})", alert_name(*alert))
             }
             Self::Alert { peer, alert: alert @ AlertDescription::HandshakeFailure } => write!(
                 f,
@@ -438,7 +447,13 @@ fn certificate_reason(error: &CertificateError) -> String {
     match error {
         CertificateError::BadEncoding => "it is malformed".to_owned(),
         CertificateError::Revoked => "it was revoked".to_owned(),
-        CertificateError::BadSignature => "a signature is wrong".to_owned(),
+        CertificateError::BadSignature
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "a signature is wrong".to_owned()
+        }
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. } => {
+            "it is signed with an algorithm that is not supported".to_owned()
+        }
         CertificateError::UnhandledCriticalExtension => "it has an unknown critical extension".to_owned(),
         CertificateError::Other(other) => other.0.to_string(),
         error => error.to_string(),

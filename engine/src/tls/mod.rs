@@ -29,17 +29,16 @@ mod session;
 mod session_cache;
 mod setup_error;
 mod verifier;
-
-#[cfg(test)]
-mod tests;
+mod version;
 
 pub use rustls;
 
 pub use self::certificates::{Identity, read_certificates};
 pub use self::client::{ClientTls, ClientTlsOptions, Trust};
 pub use self::error::{Error, Peer};
-pub use self::names::{Version, cipher_suite_name, group_name, version_name};
+pub use self::names::{cipher_suite_name, group_name, version_name};
 pub use self::server::{ClientAuthentication, ServerTls, ServerTlsOptions};
 pub use self::session::TlsFacts;
 pub(crate) use self::session::{RECORD_CONTENT_SIZE_MAX, Session};
 pub use self::setup_error::SetupError;
+pub use self::version::Version;

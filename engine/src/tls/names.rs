@@ -1,7 +1,6 @@
-//! Names of versions, cipher suites and key-exchange groups, and what rustls has for them. Also the choice of a rustls
+//! The names of versions, cipher suites and key-exchange groups, and what rustls has for them. Also the choice of a rustls
 //! provider and versions that follows from such names.
 
-use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -11,25 +10,7 @@ use rustls::{
 };
 
 use super::setup_error::SetupError;
-
-/// A version of TLS. Parses from `"1.2"` and `"1.3"`, with or without a leading `TLS`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Version {
-    /// TLS 1.2, RFC 5246.
-    Tls12,
-    /// TLS 1.3, RFC 8446.
-    Tls13,
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Tls12 => "1.2",
-            Self::Tls13 => "1.3",
-        })
-    }
-}
+use super::version::Version;
 
 impl FromStr for Version {
     type Err = SetupError;
@@ -187,6 +168,15 @@ impl Negotiation {
         }
         if !provider.cipher_suites.iter().any(|suite| versions.contains(&suite.version())) {
             return Err(SetupError::NoUsableCipherSuite { min, max });
+        }
+        // The groups of TLS 1.3 alone, such as X25519MLKEM768, need it.
+        let usable = |suite: &SupportedCipherSuite| {
+            let version = suite.version();
+            versions.contains(&version)
+                && provider.kx_groups.iter().any(|group| group.usable_for_version(version.version))
+        };
+        if !provider.cipher_suites.iter().any(usable) {
+            return Err(SetupError::NoUsableGroup);
         }
         Ok(Self { provider: Arc::new(provider), versions })
     }

@@ -15,8 +15,9 @@ use rustls::sign::CertifiedKey;
 
 use super::certificates::{self, Identity};
 use super::key_log::KeyLogFile;
-use super::names::{self, Negotiation, Version};
+use super::names::{self, Negotiation};
 use super::setup_error::SetupError;
+use super::version::Version;
 
 /// Whether clients must show a certificate. The certificates in it are the authorities that may issue it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

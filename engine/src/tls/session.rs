@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, BufRead, Write};
 
 use ringtide_driver::Lease;
 use rustls::pki_types::CertificateDer;
@@ -92,9 +92,40 @@ impl Session {
 
     /// Encrypts `plain` and appends the records to `out`.
     pub(crate) fn encrypt(&mut self, plain: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
-        self.connection.writer().write_all(plain)?;
+        self.queue(plain)?;
         self.take_output(out);
         Ok(())
+    }
+
+    /// Takes `plain` to be encrypted as soon as there are keys. [`take_output`](Self::take_output) returns the records.
+    pub(crate) fn queue(&mut self, plain: &[u8]) -> io::Result<()> {
+        self.connection.writer().write_all(plain)
+    }
+
+    /// Returns whether bytes can be sent before the handshake has ended (RFC 8446 §2.3): the session is resumed, the
+    /// server has allowed it then, and the settings do now.
+    pub(crate) fn can_send_early(&mut self) -> bool {
+        match &mut self.connection {
+            Connection::Client(connection) => {
+                connection.early_data().is_some_and(|early| early.bytes_left() > 0)
+            }
+            Connection::Server(_) => false,
+        }
+    }
+
+    /// Takes as much of `plain` as may be sent early, and returns its size.
+    pub(crate) fn queue_early(&mut self, plain: &[u8]) -> usize {
+        match &mut self.connection {
+            Connection::Client(connection) => {
+                connection.early_data().map_or(0, |mut early| early.write(plain).unwrap_or(0))
+            }
+            Connection::Server(_) => 0,
+        }
+    }
+
+    /// Returns whether the server has taken what was sent early. Known when the handshake has ended.
+    pub(crate) fn is_early_data_accepted(&self) -> bool {
+        matches!(&self.connection, Connection::Client(connection) if connection.is_early_data_accepted())
     }
 
     /// Returns whether there is something to send that no plain bytes caused.
@@ -165,6 +196,7 @@ impl Session {
     /// Moves what was decrypted to `plain`, in the memory of `lease` if it fits.
     fn take_plain_into(&mut self, mut lease: Lease, plain: &mut VecDeque<Lease>) {
         let mut reader = self.connection.reader();
+        // An error means that nothing is there, or that the stream has ended; whoever reads next sees that.
         let Ok(first) = reader.fill_buf() else { return };
         let size = first.len();
         if size == 0 {
@@ -175,12 +207,10 @@ impl Session {
         }
         plain.push_back(lease);
         reader.consume(size);
-        while let Ok(next) = reader.fill_buf()
-            && !next.is_empty()
-        {
-            let size = next.len();
-            plain.push_back(Lease::copied(next));
-            reader.consume(size);
+        let mut rest = Vec::new();
+        self.append_plain(&mut rest);
+        if !rest.is_empty() {
+            plain.push_back(Lease::from(rest));
         }
     }
 
@@ -192,14 +222,25 @@ impl Session {
             let taken;
             (taken, outcome) = self.decrypt_next(ciphertext);
             ciphertext = &ciphertext[taken..];
-            // The end of the stream is no error here: whoever reads next sees it.
-            let _ = self.connection.reader().read_to_end(&mut all);
+            self.append_plain(&mut all);
             debug_assert!(taken > 0 || outcome.is_err());
         }
         if !all.is_empty() {
             plain.push_back(Lease::from(all));
         }
         outcome
+    }
+
+    /// Appends what was decrypted to `all`.
+    fn append_plain(&mut self, all: &mut Vec<u8>) {
+        let mut reader = self.connection.reader();
+        while let Ok(next) = reader.fill_buf()
+            && !next.is_empty()
+        {
+            let size = next.len();
+            all.extend_from_slice(next);
+            reader.consume(size);
+        }
     }
 
     #[cold]
@@ -236,7 +277,7 @@ impl<'s> TlsFacts<'s> {
 
     /// Returns the group of the key exchange.
     pub fn group(&self) -> Option<rustls::NamedGroup> {
-        self.connection.negotiated_key_exchange_group().map(|group| group.name())
+        self.connection.negotiated_key_exchange_group().map(rustls::crypto::SupportedKxGroup::name)
     }
 
     /// Returns the protocol that ALPN chose (RFC 7301), such as `b"http/1.1"`.
@@ -280,7 +321,7 @@ impl<'s> TlsFacts<'s> {
     }
 
     /// Returns the peer, as an error names it after the handshake.
-    fn peer(&self) -> Peer {
+    fn peer(self) -> Peer {
         match self.connection {
             Connection::Client(_) => Peer::Server("the server".into()),
             Connection::Server(_) => Peer::Client,

@@ -12,7 +12,8 @@ use rustls::NamedGroup;
 use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
 use rustls::pki_types::ServerName;
 
-/// The sessions of all servers, at most `sessions_max` of them. The servers themselves are counted as well.
+/// The sessions of all servers, at most `sessions_max` of them, which must be at least 1. Each further server takes the
+/// place of one, as it may have a session of TLS 1.2.
 pub(super) struct SessionCache {
     sessions_max: usize,
     state: Mutex<State>,
@@ -46,43 +47,39 @@ impl SessionCache {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn edit(&self, name: ServerName<'static>, edit: impl FnOnce(&mut Sessions)) {
+    fn edit(&self, name: &ServerName<'static>, edit: impl FnOnce(&mut Sessions)) {
         let mut state = self.state();
         let state = &mut *state;
-        let sessions = match state.servers.get_mut(&name) {
-            Some(sessions) => sessions,
-            None => {
-                state.order.push_back(name.clone());
-                state.servers.entry(name.clone()).or_default()
-            }
-        };
+        if !state.servers.contains_key(name) {
+            state.order.push_back(name.clone());
+        }
+        let sessions = state.servers.entry(name.clone()).or_default();
         let before = sessions.tickets.len();
         edit(sessions);
         state.tickets = state.tickets + sessions.tickets.len() - before;
-        while state.servers.len() + state.tickets > self.sessions_max.max(1) + 1 {
-            state.forget_one(&name);
+        // One server and one ticket always fit.
+        while state.servers.len() + state.tickets > self.sessions_max.saturating_add(1) {
+            state.forget_one();
         }
     }
 }
 
 impl State {
-    /// Forgets the oldest ticket of the server that came first; if it has none, the server. `newest` only loses tickets.
-    fn forget_one(&mut self, newest: &ServerName<'static>) {
+    /// Forgets the oldest ticket of the server that came first; if it has none, the server.
+    fn forget_one(&mut self) {
         let Some(first) = self.order.front() else { return };
-        let ticket = self.servers.get_mut(first).and_then(|sessions| sessions.tickets.pop_front());
-        if ticket.is_some() {
+        if self.servers.get_mut(first).and_then(|sessions| sessions.tickets.pop_front()).is_some() {
             self.tickets -= 1;
-        } else if first == newest {
-            self.order.rotate_left(1);
-        } else if let Some(first) = self.order.pop_front() {
-            self.servers.remove(&first);
+        } else {
+            self.servers.remove(first);
+            self.order.pop_front();
         }
     }
 }
 
 impl ClientSessionStore for SessionCache {
     fn set_kx_hint(&self, name: ServerName<'static>, group: NamedGroup) {
-        self.edit(name, |sessions| sessions.group = Some(group));
+        self.edit(&name, |sessions| sessions.group = Some(group));
     }
 
     fn kx_hint(&self, name: &ServerName<'_>) -> Option<NamedGroup> {
@@ -90,7 +87,7 @@ impl ClientSessionStore for SessionCache {
     }
 
     fn set_tls12_session(&self, name: ServerName<'static>, value: Tls12ClientSessionValue) {
-        self.edit(name, |sessions| sessions.tls12 = Some(value));
+        self.edit(&name, |sessions| sessions.tls12 = Some(value));
     }
 
     fn tls12_session(&self, name: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
@@ -104,7 +101,7 @@ impl ClientSessionStore for SessionCache {
     }
 
     fn insert_tls13_ticket(&self, name: ServerName<'static>, value: Tls13ClientSessionValue) {
-        self.edit(name, |sessions| sessions.tickets.push_back(value));
+        self.edit(&name, |sessions| sessions.tickets.push_back(value));
     }
 
     fn take_tls13_ticket(&self, name: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {

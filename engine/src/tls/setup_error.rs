@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use super::names::Version;
+use super::version::Version;
 
 /// The reason why TLS options cannot be used.
 #[derive(Debug)]
@@ -82,6 +82,8 @@ pub enum SetupError {
         /// The highest version.
         max: Version,
     },
+    /// None of the key-exchange groups can be used with an enabled version and its cipher suites.
+    NoUsableGroup,
     /// A host is neither a DNS name nor an IP address.
     HostName {
         /// The host.
@@ -149,6 +151,9 @@ impl fmt::Display for SetupError {
             Self::NoUsableCipherSuite { min, max } => {
                 write!(f, "none of the cipher suites belongs to TLS {min} to {max}")
             }
+            Self::NoUsableGroup => f.write_str(
+                "none of the key-exchange groups can be used with the enabled TLS versions and cipher suites",
+            ),
             Self::HostName { name } => write!(f, "'{name}' is neither a DNS name nor an IP address"),
             Self::Alpn { protocol } if protocol.is_empty() => {
                 f.write_str("the name of an application protocol (ALPN) is empty")

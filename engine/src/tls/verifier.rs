@@ -28,7 +28,34 @@ impl std::error::Error for SelfSigned {}
 /// A server gets the alert `certificate_unknown` for a self-signed certificate, instead of `unknown_ca`: rustls derives
 /// the alert from the error.
 #[derive(Debug)]
-pub(super) struct Explaining(pub(super) Arc<dyn ServerCertVerifier>);
+pub(super) struct Explaining {
+    pub(super) verifier: Arc<dyn ServerCertVerifier>,
+    /// The authorities that the caller gave.
+    pub(super) authorities: Vec<CertificateDer<'static>>,
+}
+
+impl Explaining {
+    /// Whether the certificate is self-signed, and refused for this reason.
+    ///
+    /// Tools commonly make a self-signed certificate that says that it is a CA's. webpki refuses such a certificate
+    /// whether it is trusted or not; that it is not is the first thing to tell.
+    fn refused_as_self_signed(&self, error: &rustls::Error, certificate: &CertificateDer<'_>) -> bool {
+        let rustls::Error::InvalidCertificate(error) = error else { return false };
+        let nobody_vouches = match error {
+            // An authority may have the same name, so that webpki tries its key.
+            CertificateError::UnknownIssuer
+            | CertificateError::BadSignature
+            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => true,
+            CertificateError::Other(other) => {
+                matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
+                    && !self.authorities.iter().any(|authority| authority == certificate)
+            }
+            _ => false,
+        };
+        nobody_vouches
+            && EndEntityCert::try_from(certificate).is_ok_and(|parsed| parsed.issuer() == parsed.subject())
+    }
+}
 
 impl ServerCertVerifier for Explaining {
     fn verify_server_cert(
@@ -39,15 +66,15 @@ impl ServerCertVerifier for Explaining {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now).map_err(
-            |error| {
-                if nobody_vouches(&error) && names_itself(end_entity) {
-                    CertificateError::Other(OtherError(Arc::new(SelfSigned))).into()
-                } else {
-                    error
-                }
-            },
-        )
+        let verified =
+            self.verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        verified.map_err(|error| {
+            if self.refused_as_self_signed(&error, end_entity) {
+                CertificateError::Other(OtherError(Arc::new(SelfSigned))).into()
+            } else {
+                error
+            }
+        })
     }
 
     fn verify_tls12_signature(
@@ -56,7 +83,7 @@ impl ServerCertVerifier for Explaining {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls12_signature(message, certificate, signature)
+        self.verifier.verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -65,33 +92,16 @@ impl ServerCertVerifier for Explaining {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls13_signature(message, certificate, signature)
+        self.verifier.verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.verifier.supported_verify_schemes()
     }
 
     fn root_hint_subjects(&self) -> Option<&[DistinguishedName]> {
-        self.0.root_hint_subjects()
+        self.verifier.root_hint_subjects()
     }
-}
-
-/// An authority of the issuer's name may be trusted and have another key.
-fn nobody_vouches(error: &rustls::Error) -> bool {
-    use CertificateError as Certificate;
-    matches!(
-        error,
-        rustls::Error::InvalidCertificate(
-            Certificate::UnknownIssuer
-                | Certificate::BadSignature
-                | Certificate::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }
-        )
-    )
-}
-
-fn names_itself(certificate: &CertificateDer<'_>) -> bool {
-    EndEntityCert::try_from(certificate).is_ok_and(|parsed| parsed.issuer() == parsed.subject())
 }
 
 /// **Accepts every certificate, from anybody, for any name.** It still checks that the peer has the key of the

@@ -14,6 +14,7 @@ use ringtide::{Aborted, CompletedExchange, Connection, Error};
 use smallvec::SmallVec;
 
 use super::connect::ConnectFailure;
+use super::phase::wake_main;
 use super::shared::{ConnectPermit, Shared};
 use super::source::{ConnectionNumber, Draw};
 use crate::metrics::{ErrorKind, Recorder, Sample, Unfinished};
@@ -101,10 +102,10 @@ impl ConnectionTask {
         })
         .await;
         let mut waiting = scheduled_ns;
-        // Connecting is rare and its state is large, so it is boxed.
+        // Connecting is rare and its state is large, so it is boxed, and so is the wait for it.
         if connects_first {
-            // The box is made only when its turn has come.
-            let permit = ConnectPermit::acquire(&self.shared).await;
+            // The larger box is made only when its turn has come.
+            let permit = Box::pin(ConnectPermit::acquire(&self.shared)).await;
             Box::pin(self.connect_before_the_run(permit)).await;
         }
         while !self.shared.ended.get() {
@@ -536,7 +537,7 @@ impl Drop for ConnectionTask {
             }
             shared.fail();
         }
-        shared.wake_main();
+        wake_main();
     }
 }
 

@@ -160,15 +160,7 @@ async fn connect(shared: &Rc<Shared>, phase: &Phase) {
     for connection in 0..connections {
         ConnectionTask::spawn(shared, connection < connects, None);
     }
-    poll_fn(|context| {
-        if shared.connects.tried.get() == connects || phase.stopped.get() {
-            return Poll::Ready(());
-        }
-        phase.waker.set(Some(context.waker().clone()));
-        shared.main_waker.set(Some(context.waker().clone()));
-        Poll::Pending
-    })
-    .await;
+    phase.until(|phase| shared.connects.tried.get() == connects || phase.stopped.get()).await;
 }
 
 struct Measured {
@@ -252,14 +244,7 @@ async fn measure(
     // Ends the requests in flight. Those that were due and found no connection are counted below.
     shared.ended.set(true);
     shared.source.borrow().wake_connections();
-    poll_fn(|context| {
-        if shared.tasks_left.get() == 0 {
-            return Poll::Ready(());
-        }
-        shared.main_waker.set(Some(context.waker().clone()));
-        Poll::Pending
-    })
-    .await;
+    phase.until(|_| shared.tasks_left.get() == 0).await;
     // Gives the server a moment to read what was sent before the connections close.
     let patience_ns = runtime::now_ns() + LAST_READ_NS;
     while runtime::sockets_closing() > 0 && plan.parallel > 1 && runtime::now_ns() < patience_ns {
@@ -445,8 +430,7 @@ mod tests {
             let shared = Rc::new(Shared::new(assignment));
             SHARED.set(Some(Rc::clone(&shared)));
             go_through_phases(&mut worker, Rc::clone(&shared), None, &|report| drop(sender.send(report)));
-            let given_back =
-                (shared.tasks_left.get(), shared.in_flight.get(), shared.connects.under_way.get());
+            let given_back = (shared.tasks_left.get(), shared.in_flight.get(), shared.connects.under_way());
             (shared.panicked.get(), given_back)
         });
         let next = || reports.recv_timeout(PATIENCE).expect("the worker says something");

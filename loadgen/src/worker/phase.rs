@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use ringtide::runtime::{self, Timer, WorkerHandle};
+use ringtide::runtime::{self, WorkerHandle};
 
 /// Leads a worker from another thread.
 #[derive(Clone)]
@@ -48,6 +48,11 @@ pub(super) fn with_phase(change: impl FnOnce(&Phase)) {
     });
 }
 
+/// Makes the worker on this thread look again at what it waits for.
+pub(super) fn wake_main() {
+    with_phase(|_| ());
+}
+
 /// What the coordinator has said so far.
 #[derive(Default)]
 pub(super) struct Phase {
@@ -58,7 +63,7 @@ pub(super) struct Phase {
 }
 
 impl Phase {
-    /// Waits until `condition` holds. It is checked after each message.
+    /// Waits until `condition` holds. It is checked after each message and each [`wake_main`].
     pub(super) async fn until(&self, condition: impl Fn(&Self) -> bool) {
         poll_fn(|context| {
             if condition(self) {
@@ -72,15 +77,7 @@ impl Phase {
 
     /// Waits until `moment_ns`; false if the run is stopped before that.
     pub(super) async fn comes_to(&self, moment_ns: u64) -> bool {
-        let mut timer = Timer::new();
-        timer.set(moment_ns);
-        poll_fn(|context| {
-            if self.stopped.get() {
-                return Poll::Ready(runtime::now_ns() >= moment_ns);
-            }
-            self.waker.set(Some(context.waker().clone()));
-            timer.poll_elapsed(context).map(|()| true)
-        })
-        .await
+        let stopped = runtime::deadline(moment_ns, self.until(|phase| phase.stopped.get())).await;
+        stopped.is_none() || runtime::now_ns() >= moment_ns
     }
 }

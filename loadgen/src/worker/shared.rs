@@ -1,16 +1,15 @@
 //! The state that a worker's connections share with each other and with the task that paces them.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
 
+use ringtide::runtime::sync::{OwnedSemaphorePermit, Semaphore};
 use ringtide::tls::ClientTls;
 use ringtide::{Address, PreparedRequest};
 use ringtide_driver::allocator::CountingAllocator;
 
-use super::phase::with_phase;
+use super::phase::{wake_main, with_phase};
 use super::source::Source;
 use crate::metrics::Recorder;
 use crate::plan::{MaxErrors, Mode, Plan, Stop};
@@ -62,8 +61,6 @@ pub(super) struct Shared {
     /// The run is over: no request starts, and those in flight are given up.
     pub(super) ended: Cell<bool>,
     pub(super) tasks_left: Cell<usize>,
-    /// Woken when the last connection task has ended or the last connect has been tried.
-    pub(super) main_waker: Cell<Option<Waker>>,
     pub(super) connects: Connects,
     pub(super) in_flight: Cell<usize>,
     pub(super) in_flight_max: Cell<usize>,
@@ -94,19 +91,12 @@ impl Shared {
             warming_up: Cell::new(false),
             ended: Cell::new(false),
             tasks_left: Cell::new(0),
-            main_waker: Cell::new(None),
             connects: Connects::default(),
             in_flight: Cell::new(0),
             in_flight_max: Cell::new(0),
             next_percentile_ns: Cell::new(0),
             too_many_errors: Cell::new(false),
             panicked: Cell::new(false),
-        }
-    }
-
-    pub(super) fn wake_main(&self) {
-        if let Some(waker) = self.main_waker.take() {
-            waker.wake();
         }
     }
 
@@ -170,52 +160,55 @@ impl Shared {
     pub(super) fn fail(&self) {
         self.panicked.set(true);
         with_phase(|phase| phase.stopped.set(true));
-        self.wake_main();
     }
 }
 
 /// The connects before the run.
-#[derive(Default)]
 pub(super) struct Connects {
     pub(super) tried: Cell<usize>,
     pub(super) connected: Cell<usize>,
     pub(super) first_error: RefCell<Option<String>>,
-    pub(super) under_way: Cell<usize>,
-    waiting: RefCell<Vec<Waker>>,
+    permits: Rc<Semaphore>,
+}
+
+impl Default for Connects {
+    fn default() -> Self {
+        Self {
+            tried: Cell::default(),
+            connected: Cell::default(),
+            first_error: RefCell::default(),
+            permits: Rc::new(Semaphore::new(CONNECTS_AT_ONCE)),
+        }
+    }
+}
+
+impl Connects {
+    /// How many are under way.
+    #[cfg(test)]
+    pub(super) fn under_way(&self) -> usize {
+        CONNECTS_AT_ONCE - self.permits.available_permits()
+    }
 }
 
 /// Permission for one of the connects before the run. Dropping it gives it back and counts the connect as tried,
 /// however it ended.
 pub(super) struct ConnectPermit {
     pub(super) shared: Rc<Shared>,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl ConnectPermit {
     /// Waits until another connect may start.
     pub(super) async fn acquire(shared: &Rc<Shared>) -> Self {
-        let connects = &shared.connects;
-        poll_fn(|context| {
-            if connects.under_way.get() < CONNECTS_AT_ONCE {
-                connects.under_way.set(connects.under_way.get() + 1);
-                return Poll::Ready(());
-            }
-            connects.waiting.borrow_mut().push(context.waker().clone());
-            Poll::Pending
-        })
-        .await;
-        Self { shared: Rc::clone(shared) }
+        let permit = Rc::clone(&shared.connects.permits).acquire_owned().await;
+        Self { shared: Rc::clone(shared), _permit: permit.expect("nobody closes the semaphore") }
     }
 }
 
 impl Drop for ConnectPermit {
     fn drop(&mut self) {
-        let connects = &self.shared.connects;
-        connects.under_way.set(connects.under_way.get() - 1);
-        connects.tried.set(connects.tried.get() + 1);
-        let next = connects.waiting.borrow_mut().pop();
-        if let Some(waker) = next {
-            waker.wake();
-        }
-        self.shared.wake_main();
+        let tried = &self.shared.connects.tried;
+        tried.set(tried.get() + 1);
+        wake_main();
     }
 }

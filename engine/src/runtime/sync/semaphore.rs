@@ -150,6 +150,17 @@ impl Semaphore {
 }
 
 /// A permit of a [`Semaphore`]. Dropping it gives it back.
+///
+/// ```
+/// use ringtide::runtime::sync::Semaphore;
+///
+/// let semaphore = Semaphore::new(1);
+/// let permit = semaphore.try_acquire()?;
+/// assert_eq!(semaphore.available_permits(), 0);
+/// drop(permit);
+/// assert_eq!(semaphore.available_permits(), 1);
+/// # Ok::<(), ringtide::runtime::sync::TryAcquireError>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "a permit that is dropped is given back at once"]
 pub struct SemaphorePermit<'s> {

@@ -1,1 +1,0 @@
-//! Handshakes in memory, for each setting and each error.
