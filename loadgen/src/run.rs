@@ -82,7 +82,7 @@ impl Run {
                 problem: format!("{source} cannot be connected from: {error}"),
             })?;
         }
-        let tls = if plan.url.is_https { Some(tls::client(&plan.tls)?) } else { None };
+        let tls = if plan.url.is_https { Some(tls::client(&plan)?) } else { None };
         let (sender, messages) = channel();
         Ok(Self { plan, tls, display, heap, notice, sender, messages })
     }
