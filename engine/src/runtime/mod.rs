@@ -119,6 +119,7 @@ use std::time::Duration;
 pub(crate) use self::blocking::BlockingPool;
 pub use self::blocking::{BLOCKING_THREADS_MAX, BlockingHandle, spawn_blocking};
 pub use self::core::{Statistics, WorkerId};
+pub(crate) use self::driver::AnyDriver;
 pub use self::driver::{DriverChoice, SetupError};
 pub use self::inbox::{WorkerEnded, WorkerHandle};
 pub use self::join_set::JoinSet;
