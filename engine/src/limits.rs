@@ -54,6 +54,15 @@ const _: () = assert!(
 /// copy.
 pub const COALESCED_SEND_SIZE_MAX: usize = 16 * 1024;
 
+/// Unsent bytes of a [`Stream`](crate::stream::Stream) above which a write waits, unless the stream has other
+/// watermarks.
+pub const UNSENT_HIGH_SIZE: usize = 64 * 1024;
+
+/// Unsent bytes at which a write that waits goes on.
+pub const UNSENT_LOW_SIZE: usize = 16 * 1024;
+
+const _: () = assert!(UNSENT_LOW_SIZE <= UNSENT_HIGH_SIZE);
+
 /// Plain bytes that are encrypted for one send.
 pub const TLS_SEND_SIZE_MAX: usize = 128 * 1024;
 

@@ -424,6 +424,36 @@ impl Connection {
         poll_fn(|context| self.poll_outgoing(context)).await
     }
 
+    /// Takes the stream out of the connection, for another protocol: after a 101 (Switching Protocols), or a 2xx to
+    /// CONNECT.
+    ///
+    /// What was received behind the response comes first when the stream is read. Bytes that were queued and not sent are
+    /// still sent. At another time the stream starts wherever the connection has stopped reading: what is left of the
+    /// current response and those to further requests come as they are on the wire.
+    ///
+    /// ```no_run
+    /// use ringtide::bytes::Bytes;
+    /// use ringtide::http::{Request, StatusCode};
+    /// use ringtide::stream::Stream;
+    /// use ringtide::{Connection, ConnectionOptions, PreparedRequest};
+    ///
+    /// /// Asks a proxy for a tunnel to `target`, a host and a port.
+    /// async fn tunnel(proxy: Stream, target: &str) -> Result<Stream, Box<dyn std::error::Error>> {
+    ///     let request = Request::connect(target).header("host", target).body(Bytes::new())?;
+    ///     let mut connection = Connection::new(proxy, &ConnectionOptions::default());
+    ///     let status = connection.send(&PreparedRequest::new(&request)?).await?.status();
+    ///     if !status.is_success() {
+    ///         return Err(format!("the proxy refuses: {status}").into());
+    ///     }
+    ///     Ok(connection.into_stream())
+    /// }
+    /// ```
+    pub fn into_stream(mut self) -> Stream {
+        self.input.consume(mem::take(&mut self.given));
+        self.input.release();
+        Stream::from_parts(self.transport, self.input)
+    }
+
     /// Returns the peer's address.
     ///
     /// # Errors

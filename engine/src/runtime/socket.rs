@@ -69,7 +69,7 @@ impl Socket {
             Sending::Failed { error, .. } | Sending::SkipSuccessFailed { error, .. } => {
                 Poll::Ready(Err(error.to_error()))
             }
-            Sending::Idle | Sending::Busy | Sending::Done(_) => Poll::Ready(Ok(())),
+            Sending::Idle | Sending::Busy { .. } | Sending::Done(_) => Poll::Ready(Ok(())),
         })
     }
 
@@ -136,6 +136,19 @@ impl Socket {
         })
     }
 
+    /// Returns whether nothing more can arrive: the peer has ended the stream, or the connection has failed.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.with(|state| matches!(state.receiving, Receiving::Eof | Receiving::Failed(_)))
+    }
+
+    /// Returns whether a send or the connection has failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.with(|state| {
+            matches!(state.receiving, Receiving::Failed(_))
+                || matches!(state.sending, Sending::Failed { .. } | Sending::SkipSuccessFailed { .. })
+        })
+    }
+
     /// Starts to receive if necessary, so that the end of the stream is noticed without a reader.
     pub(crate) fn watch(&mut self) -> io::Result<()> {
         self.with(|state| if state.receiving == Receiving::Idle { self.receive(state) } else { Ok(()) })
@@ -149,7 +162,7 @@ impl Socket {
             driver.send(handle, buffer)?;
             sockets.note_send(handle);
             if let Some(state) = sockets.state_mut(handle) {
-                state.sending = Sending::Busy;
+                state.sending = Sending::BUSY;
             }
             Ok(())
         })
@@ -173,7 +186,12 @@ impl Socket {
     /// yet.
     #[inline]
     pub(crate) fn is_sending(&self) -> bool {
-        self.with(|state| matches!(state.sending, Sending::Busy | Sending::Done(..)))
+        self.with(|state| matches!(state.sending, Sending::Busy { .. } | Sending::Done(..)))
+    }
+
+    /// Returns whether the kernel has not yet accepted all of the last send.
+    pub(crate) fn is_send_in_flight(&self) -> bool {
+        self.with(|state| matches!(state.sending, Sending::Busy { .. }))
     }
 
     /// Waits for the end of the send. Returns the memory of its buffer if the sender owned it. Also returns the error
@@ -181,6 +199,14 @@ impl Socket {
     #[inline]
     pub(crate) fn poll_sent(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Vec<u8>>>> {
         self.poll(context, SocketState::send_waiter, SocketState::end_of_send)
+    }
+
+    /// The same for the task that receives. It is woken as the receiver, so another task can wait for the same send.
+    pub(crate) fn poll_sent_as_receiver(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<Vec<u8>>>> {
+        self.poll(context, SocketState::receive_waiter_for_send, SocketState::end_of_send)
     }
 
     /// The same without a wait: pending while a send is in flight, and nobody is woken when it ends.

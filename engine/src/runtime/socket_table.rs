@@ -70,7 +70,7 @@ impl SocketState {
         match std::mem::take(&mut self.sending) {
             Sending::Idle => Poll::Ready(Ok(None)),
             Sending::Done(memory) => Poll::Ready(Ok(memory)),
-            busy @ (Sending::Busy | Sending::Connecting) => {
+            busy @ (Sending::Busy { .. } | Sending::Connecting) => {
                 self.sending = busy;
                 Poll::Pending
             }
@@ -89,6 +89,14 @@ impl SocketState {
     #[inline]
     pub(super) fn send_waiter(&mut self) -> &mut Waiter {
         &mut self.send_waiter
+    }
+
+    /// Returns the receive waiter, which is now also woken at the end of the send in flight.
+    pub(super) fn receive_waiter_for_send(&mut self) -> &mut Waiter {
+        if let Sending::Busy { wakes_receiver } = &mut self.sending {
+            *wakes_receiver = true;
+        }
+        &mut self.receive_waiter
     }
 }
 
@@ -114,7 +122,10 @@ pub(super) enum Sending {
     Idle,
     /// The connect is in flight.
     Connecting,
-    Busy,
+    Busy {
+        /// The receive waiter also waits for the end of the send.
+        wakes_receiver: bool,
+    },
     Done(Option<Vec<u8>>),
     /// The connect or a send has failed.
     Failed {
@@ -127,6 +138,10 @@ pub(super) enum Sending {
         error: KeptError,
         sent_size: usize,
     },
+}
+
+impl Sending {
+    pub(super) const BUSY: Self = Self::Busy { wakes_receiver: false };
 }
 
 /// An error that can be reported more than once. `io::Error` cannot be cloned.
@@ -440,27 +455,31 @@ fn dispatch_to_socket(
             wakes.wake(&mut state.receive_waiter);
         }
         Event::Sent(Ok(()), buffer) => {
-            state.sending = Sending::Done(match buffer {
+            let done = Sending::Done(match buffer {
                 SendBuffer::Owned(memory) => Some(memory),
                 buffer => {
                     wakes.drop_later(buffer);
                     None
                 }
             });
+            let sending = std::mem::replace(&mut state.sending, done);
             wakes.wake(&mut state.send_waiter);
+            if let Sending::Busy { wakes_receiver: true } = sending {
+                wakes.wake(&mut state.receive_waiter);
+            }
         }
         Event::Sent(Err(CutSend { sent_size, error }), buffer) => {
             wakes.drop_later(buffer);
             let error = KeptError::of(&error);
             state.sending = match state.sending {
-                Sending::Busy => Sending::Failed { error, sent_size },
+                Sending::Busy { .. } => Sending::Failed { error, sent_size },
                 _ => Sending::SkipSuccessFailed { error, sent_size },
             };
             wakes.wake(&mut state.send_waiter);
             // The sender of a skip-success send does not wait for its end, but for the response.
             wakes.wake(&mut state.receive_waiter);
         }
-        Event::SendWaits => state.sending = Sending::Busy,
+        Event::SendWaits => state.sending = Sending::BUSY,
         Event::Connected(outcome) => {
             state.sending = match outcome {
                 Ok(()) => Sending::Idle,

@@ -35,6 +35,41 @@ impl Listener {
 
     /// Accepts the next connection.
     ///
+    /// For TLS, let the task of the connection do the handshake with [`Stream::accept_tls`], within a time limit. A slow
+    /// client then delays nobody else. A [`Semaphore`](runtime::sync::Semaphore) limits how many there are at a time.
+    ///
+    /// ```no_run
+    /// use std::io;
+    /// use std::rc::Rc;
+    /// use std::time::Duration;
+    ///
+    /// use ringtide::runtime::{self, sync::Semaphore};
+    /// use ringtide::stream::{Listener, Stream};
+    /// use ringtide::tls::ServerTls;
+    ///
+    /// async fn serve(mut listener: Listener, tls: ServerTls) -> io::Result<()> {
+    ///     let connections = Rc::new(Semaphore::new(10_000));
+    ///     loop {
+    ///         let permit = Rc::clone(&connections).acquire_owned().await.expect("nobody closes the semaphore");
+    ///         let stream = listener.accept().await?;
+    ///         let tls = tls.clone();
+    ///         runtime::spawn(async move {
+    ///             match runtime::timeout(Duration::from_secs(10), stream.accept_tls(&tls)).await {
+    ///                 Some(Ok(stream)) => drop(greet(stream).await),
+    ///                 Some(Err(error)) => eprintln!("handshake: {error}"),
+    ///                 None => eprintln!("handshake: it took too long"),
+    ///             }
+    ///             drop(permit);
+    ///         });
+    ///     }
+    /// }
+    ///
+    /// async fn greet(mut stream: Stream) -> io::Result<()> {
+    ///     stream.write_all(b"hello\n").await?;
+    ///     stream.close().await
+    /// }
+    /// ```
+    ///
     /// # Cancel safety
     /// Cancel-safe.
     ///

@@ -200,6 +200,21 @@ impl TlsLayer {
         }
     }
 
+    /// Returns whether the last send was one of the session itself, without bytes of the stream.
+    pub(super) fn is_last_send_own(&self) -> bool {
+        self.last.sent_at_ns.is_some()
+    }
+
+    /// Returns whether the peer has ended its direction, or the session has failed.
+    pub(super) fn has_ended(&self) -> bool {
+        !matches!(self.end, End::Open)
+    }
+
+    /// Returns whether the session has failed.
+    pub(super) fn has_failed(&self) -> bool {
+        matches!(self.end, End::Failed(_))
+    }
+
     /// Returns how many plain bytes of the last send count as sent, if the kernel accepted `size` bytes of the send that
     /// failed.
     pub(super) fn plain_size_sent(&self, size: usize) -> usize {
@@ -242,10 +257,12 @@ impl TlsLayer {
         self.try_own(socket);
     }
 
-    /// Sends what the session has to say. Ready when it has nothing more to say, and no send is in flight.
+    /// Sends what the session has to say. Ready when it has nothing more to say.
+    ///
+    /// This is for the task that receives. Another task may wait for the end of a send at the same time.
     fn poll_own(&mut self, socket: &mut Socket, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.session.has_output() {
-            if let Some(memory) = ready!(socket.poll_sent(context))? {
+            if let Some(memory) = ready!(socket.poll_sent_as_receiver(context))? {
                 self.reuse(memory);
             }
             self.start_own(socket)?;
@@ -280,7 +297,7 @@ impl TlsLayer {
     /// Returns the failure, after the alert that tells the peer about it has been sent.
     fn poll_failure<T>(&mut self, socket: &mut Socket, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         // If the alert cannot be sent, the failure is still the reason.
-        if self.poll_own(socket, context).is_pending() || socket.poll_sent(context).is_pending() {
+        if self.poll_own(socket, context).is_pending() || socket.poll_sent_as_receiver(context).is_pending() {
             return Poll::Pending;
         }
         match &self.end {

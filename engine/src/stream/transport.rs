@@ -139,6 +139,57 @@ impl Transport {
         }
     }
 
+    /// Starts to send what waits, unless a send is in flight.
+    ///
+    /// # Errors
+    /// If this send or the last one has failed.
+    #[inline]
+    pub(super) fn start_if_idle(&mut self) -> io::Result<()> {
+        if self.is_ready_to_send()? && !self.queue.is_empty() {
+            self.start_next()?;
+        }
+        Ok(())
+    }
+
+    /// Lets what waits leave while the task waits to receive. Another task may wait for the end of a send at the same
+    /// time. A failure shows in what is received, or in the next send.
+    #[inline]
+    pub(super) fn send_while_receiving(&mut self, context: &mut Context<'_>) {
+        while !self.queue.is_empty() {
+            match self.socket.poll_sent_as_receiver(context) {
+                Poll::Ready(Ok(memory)) => {
+                    memory.into_iter().for_each(|memory| self.reuse(memory));
+                    if self.start_next().is_err() {
+                        return;
+                    }
+                }
+                Poll::Ready(Err(_)) | Poll::Pending => return,
+            }
+        }
+    }
+
+    /// Returns how many bytes the kernel has not accepted yet. A send counts in full until it has ended.
+    #[inline]
+    pub(super) fn unsent_size(&self) -> usize {
+        let is_own = matches!(&self.layer, Layer::Tls(layer) if layer.is_last_send_own());
+        let in_flight = if !is_own && self.socket.is_send_in_flight() {
+            (self.queue.taken() - self.queue.taken_last_from()) as usize
+        } else {
+            0
+        };
+        self.queue.size() + in_flight
+    }
+
+    /// Returns whether nothing more can arrive, apart from bytes that are still unread.
+    pub(super) fn has_ended(&self) -> bool {
+        self.socket.has_ended() || matches!(&self.layer, Layer::Tls(layer) if layer.has_ended())
+    }
+
+    /// Returns whether the connection or the TLS session has failed.
+    pub(super) fn has_failed(&self) -> bool {
+        self.socket.has_failed() || matches!(&self.layer, Layer::Tls(layer) if layer.has_failed())
+    }
+
     /// Frees the memory that is kept for the next send, unless bytes wait in it.
     #[inline]
     pub(crate) fn free_memory(&mut self) {

@@ -1,0 +1,71 @@
+//! The traits of tokio for streams. They need no tokio runtime.
+//!
+//! `poll_write` queues all that it is given, or waits for room: see [`Stream`](Stream#writing).
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{Stream, output};
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Self { transport, reader, .. } = self.get_mut();
+        if buffer.remaining() > 0 && ready!(reader.poll_any(transport, context))? {
+            let count = buffer.remaining().min(reader.bytes().len());
+            buffer.put_slice(&reader.bytes()[..count]);
+            reader.consume_first(count);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncBufRead for Stream {
+    fn poll_fill_buf(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        let Self { transport, reader, .. } = self.get_mut();
+        ready!(reader.poll_any(transport, context))?;
+        Poll::Ready(Ok(reader.bytes()))
+    }
+
+    fn consume(self: Pin<&mut Self>, count: usize) {
+        Self::consume(self.get_mut(), count);
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let Self { transport, output, .. } = self.get_mut();
+        let queue = |transport: &mut _| output::queue(transport, bytes);
+        output.poll_write(transport, queue, context).map_ok(|()| bytes.len())
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let Self { transport, output, .. } = self.get_mut();
+        let queue = |transport: &mut _| parts.iter().for_each(|part| output::queue(transport, part));
+        let size = parts.iter().map(|part| part.len()).sum();
+        output.poll_write(transport, queue, context).map_ok(|()| size)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().transport.poll_flushed(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { transport, output, .. } = self.get_mut();
+        output.poll_shutdown(transport, context)
+    }
+}
