@@ -3,5 +3,7 @@
 //! Cargo builds them together with these tests, unless it was told to build this test program alone.
 
 mod echo_loop;
+mod lines;
+mod packet_proxy;
 mod support;
 mod two_requests;
