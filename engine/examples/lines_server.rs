@@ -1,5 +1,5 @@
 //! Keeps values under names, for clients that send commands as lines: `cargo run -p ringtide-examples --example
-//! lines_server -- 127.0.0.1:7777`
+//! lines_server -- 127.0.0.1:7777 60`. The second argument is how many seconds a client may take for a command.
 //!
 //! | command | answer |
 //! |---|---|
@@ -7,8 +7,8 @@
 //! | `GET name` | `VALUE value`, or `NONE` |
 //! | `QUIT` | `BYE`, then the end of the stream |
 //!
-//! A line with `ERROR` and a reason answers anything else. It is the last one if the line was too long or did not come
-//! in time, or if the stream has ended inside it. All clients are tasks of one thread, so the values need no lock.
+//! A line with `ERROR` and a reason answers anything else. It is the last one if the line was too long, was no UTF-8 or did
+//! not come in time, or if the stream has ended inside it. All clients are tasks of one thread, so the values need no lock.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -64,7 +64,10 @@ async fn converse(client: &mut Stream, values: &Values, patience: Duration) -> i
     while !client.is_closing() {
         match runtime::timeout(patience, answer(client, values)).await {
             Some(answered) => answered?,
-            None => return Err(io::Error::new(io::ErrorKind::TimedOut, format!("no line in {patience:?}"))),
+            None => {
+                let reason = format!("a command took longer than {patience:?}");
+                return Err(io::Error::new(io::ErrorKind::TimedOut, reason));
+            }
         }
     }
     Ok(())
@@ -73,7 +76,7 @@ async fn converse(client: &mut Stream, values: &Values, patience: Duration) -> i
 /// Answers one command. The end of the stream is answered by closing.
 async fn answer(client: &mut Stream, values: &Values) -> io::Result<()> {
     let Some(line) = client.read_line(LINE_SIZE_MAX).await? else { return client.shutdown().await };
-    let line = String::from_utf8_lossy(&line);
+    let line = str::from_utf8(&line).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     let answer = match line.splitn(3, ' ').collect::<Vec<_>>()[..] {
         ["SET", name, value] => {
             values.borrow_mut().insert(name.to_owned(), value.to_owned());

@@ -25,7 +25,9 @@ use ringtide::Address;
 use ringtide::runtime::sync::{Notify, Semaphore};
 use ringtide::runtime::{self, JoinSet, Worker, WorkerOptions, timeout};
 use ringtide::stream::{Listener, ReadHalf, Stream, WriteHalf};
-use ringtide::tls::{ClientTls, ClientTlsOptions, Identity, ServerTls, ServerTlsOptions, read_certificates};
+use ringtide::tls::{
+    ClientTls, ClientTlsOptions, Identity, ServerTls, ServerTlsOptions, Trust, read_certificates,
+};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tokio::{select, try_join};
@@ -42,8 +44,8 @@ const USAGE: &str = "usage: packet_proxy LISTEN UPSTREAM [OPTION…]
   --tls                       TLS for clients, self-signed unless there is a certificate
   --cert FILE --key FILE      TLS for clients, with this certificate
   --upstream-tls NAME         TLS to the upstream, whose certificate has this name
-  --upstream-ca FILE          ... and is issued by this authority
-  --clients N                 serve this many at a time; others wait [10000]
+  --upstream-ca FILE          ... and is issued by this authority, instead of one that the system trusts
+  --clients N                 serve this many at a time; others wait [10000]. Each needs two descriptors (ulimit -n)
   --timeout SECONDS           for a packet, a handshake, a connect or a free place [5]
   --idle SECONDS              end connections without a packet for so long [60]";
 
@@ -150,7 +152,8 @@ impl Proxy {
 
     /// Forwards the packets of a client, and those for it, until both sides have ended their streams.
     async fn relay(&self, from_client: &mut ReadHalf, to_client: &mut WriteHalf) -> Result<(), Fault> {
-        let _place = self.limited("the wait for a free place", self.places.acquire()).await?;
+        let place = async { self.places.acquire().await.map_err(|_| "the proxy is ending") };
+        let _place = self.limited("the wait for a free place", place).await?;
         let upstream = self.limited("connecting to the upstream", self.connect()).await?;
         let (mut from_upstream, mut to_upstream) = upstream.split();
         let passed = Cell::new(0);
@@ -168,11 +171,10 @@ impl Proxy {
             }
             Ok(to_client.shutdown().await?)
         };
+        let requests = named("client to upstream", requests);
+        let responses = named("upstream to client", responses);
         select! {
-            ended = async { try_join!(named("client to upstream", requests), named("upstream to client", responses)) } => {
-                ended?;
-                Ok(())
-            }
+            ended = async { try_join!(requests, responses) } => ended.map(|((), ())| ()),
             () = self.silence(&passed) => Err(format!("no packet for {:?}", self.options.idle).into()),
         }
     }
@@ -191,6 +193,7 @@ impl Proxy {
             return Ok(true);
         }
         select! {
+            biased; // What has arrived before the drain is still forwarded.
             received = from.fill() => Ok(received?),
             () = self.drain.begun() => Ok(false),
         }
@@ -309,7 +312,7 @@ impl Options {
         };
         let mut trust = ClientTlsOptions::default();
         if let Some(path) = upstream_ca {
-            trust = trust.authorities(read_certificates(path)?);
+            trust = trust.trust(Trust::Given).authorities(read_certificates(path)?);
         }
         let upstream_tls = match upstream_name {
             Some(name) => Some((name, ClientTls::new(&trust)?)),

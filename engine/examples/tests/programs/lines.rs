@@ -74,6 +74,10 @@ fn the_server_tells_what_is_wrong_with_a_line() {
     assert_eq!(server.error_line(), reason);
     assert_eq!(answers(&address, b"GET a\n", true), "NONE\n", "half a command does nothing");
 
+    let reason = "invalid utf-8 sequence of 1 bytes from index 6";
+    assert_eq!(answers(&address, b"SET a \xff\nGET a\n", false), format!("ERROR {reason}\n"));
+    assert_eq!(server.error_line(), reason);
+
     // A line may have 1024 bytes with its end.
     let longest = format!("SET a {}\n", "x".repeat(1024 - 7));
     assert_eq!(answers(&address, longest.as_bytes(), true), "OK\n");
@@ -85,8 +89,8 @@ fn the_server_tells_what_is_wrong_with_a_line() {
 #[test]
 fn a_slow_client_has_no_time_left() {
     let (server, address) = Example::serve("lines_server", &["127.0.0.1:0", "1"]);
-    assert_eq!(answers(&address, b"GET a\nGET ", false), "NONE\nERROR no line in 1s\n");
-    assert_eq!(server.error_line(), "no line in 1s");
+    assert_eq!(answers(&address, b"GET a\nGET ", false), "NONE\nERROR a command took longer than 1s\n");
+    assert_eq!(server.error_line(), "a command took longer than 1s");
 }
 
 #[test]

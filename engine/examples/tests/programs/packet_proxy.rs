@@ -14,7 +14,7 @@ use ringtide::Address;
 use ringtide::runtime::sync::{Notify, Semaphore};
 use ringtide::runtime::{JoinSet, Worker, WorkerOptions};
 use ringtide::stream::Stream;
-use ringtide::tls::{ClientTls, ClientTlsOptions, read_certificates};
+use ringtide::tls::{ClientTls, ClientTlsOptions, Trust, read_certificates};
 
 use crate::support::{Example, PATIENCE};
 
@@ -144,7 +144,8 @@ fn tls_from_the_client_and_to_the_upstream() {
     let (_outer, outer) = Example::serve("packet_proxy", &arguments);
 
     let authorities = read_certificates(path("certificate.pem")).unwrap();
-    let tls = ClientTls::new(&ClientTlsOptions::default().authorities(authorities)).unwrap();
+    let tls =
+        ClientTls::new(&ClientTlsOptions::default().trust(Trust::Given).authorities(authorities)).unwrap();
     round_trips_of(TLS_CLIENTS, &outer, Some(&tls));
 
     // An upstream with another name is not trusted, and the client learns it.
@@ -258,7 +259,7 @@ fn a_client_without_a_free_place_waits_or_is_told() {
     echo(&mut first);
 
     let limits = ["--clients", "1", "--timeout", "60"];
-    let (_proxy, address) =
+    let (mut proxy, address) =
         Example::serve("packet_proxy", &[&["127.0.0.1:0", &upstream][..], &limits].concat());
     let mut first = connect(&address);
     echo(&mut first);
@@ -269,6 +270,14 @@ fn a_client_without_a_free_place_waits_or_is_told() {
     drop(first);
     second.set_read_timeout(Some(PATIENCE)).unwrap();
     second.read_exact(&mut [0; 9]).unwrap();
+
+    // The answer to the second one shows that the proxy has accepted the third one, which came before.
+    let mut third = connect(&address);
+    echo(&mut second);
+    proxy.signal(Signal::SIGTERM);
+    assert_eq!(fault(&mut third), "the proxy is ending");
+    drop((second, third));
+    assert!(proxy.wait().success());
 }
 
 #[test]
