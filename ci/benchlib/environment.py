@@ -18,6 +18,7 @@ HOW_TO_GET = {
     "h2load": "the Debian package nghttp2-client",
     "nginx": "the Debian package nginx",
     "oha": "cargo install oha --locked",
+    "openssl": "the Debian package openssl",
     "taskset": "the Debian package util-linux",
 }
 
@@ -61,7 +62,7 @@ def two_cores():
 def build():
     """Builds all programs of ours that are measured, as a user would."""
     for arguments in (["-p", "ringtide-loadgen"], ["-p", "ringtide-driver", "--examples"],
-                      ["-p", "ringtide", "--example", "client_cost"]):
+                      ["-p", "ringtide", "--example", "client_cost", "--example", "echo"]):
         command = ["cargo", "build", "--release", "--quiet", *arguments]
         if subprocess.run(command, cwd=ROOT).returncode != 0:
             raise BenchError(f"`{' '.join(command)}` failed")
@@ -104,6 +105,7 @@ def describe(tools, cores):
             "h2load": output([tools["h2load"], "--version"]),
             "nginx": output([tools["nginx"], "-v"]),
             "oha": output([tools["oha"], "--version"]),
+            "openssl": output([tools["openssl"], "version"]),
         },
     }
 

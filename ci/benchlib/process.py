@@ -2,6 +2,7 @@
 
 import os
 import re
+import select
 import signal
 import subprocess
 import tempfile
@@ -21,59 +22,68 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 class Finished:
     """What a generator printed and used during a complete run."""
 
-    def __init__(self, stdout, usage, rss_peak_bytes, seconds):
+    def __init__(self, stdout, usage, rss_peak_bytes, rss_bytes, seconds):
         self.stdout = stdout
         self.user_seconds = usage.ru_utime
         self.system_seconds = usage.ru_stime
         self.rss_peak_bytes = rss_peak_bytes
+        self.rss_bytes = rss_bytes
         self.seconds = seconds
 
 
-def run(command, core, timeout):
-    """Runs a generator on one core until it ends."""
+def run(command, core, timeout, rss_after_seconds=None):
+    """Runs a generator on one core until it ends. With `rss_after_seconds`, reads its resident memory that long after its
+    start."""
     pinned = ["taskset", "-c", str(core), *command]
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         started = time.monotonic()
         process = subprocess.Popen(pinned, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
-        rss_peak_bytes = 0
-        while True:
-            rss_peak_bytes = max(rss_peak_bytes, peak_of(process.pid))
-            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-            if pid:
-                break
-            if time.monotonic() - started > timeout:
-                process.kill()
-                os.wait4(process.pid, 0)
-                raise BenchError(f"`{' '.join(command)}` did not end within {timeout:.0f} s")
-            time.sleep(SAMPLE_SECONDS)
+        rss_peak_bytes, rss_bytes = 0, None
+        end = select.poll()
+        descriptor = os.pidfd_open(process.pid)
+        end.register(descriptor, select.POLLIN)
+        while not end.poll(SAMPLE_SECONDS * 1000):
+            seconds = time.monotonic() - started
+            rss_peak_bytes = max(rss_peak_bytes, memory_of(process.pid, "VmHWM"))
+            if rss_after_seconds is not None and rss_bytes is None and seconds >= rss_after_seconds:
+                rss_bytes = memory_of(process.pid, "VmRSS")
+            if seconds > timeout:
+                os.kill(process.pid, signal.SIGKILL)
         seconds = time.monotonic() - started
+        os.close(descriptor)
+        _, status, usage = os.wait4(process.pid, 0)
+        if seconds > timeout:
+            raise BenchError(f"`{' '.join(command)}` did not end within {timeout:.0f} s")
         process.returncode = os.waitstatus_to_exitcode(status)
         for stream in (stdout, stderr):
             stream.seek(0)
         text, errors = stdout.read().decode(errors="replace"), stderr.read().decode(errors="replace")
     if process.returncode != 0:
         raise BenchError(f"`{' '.join(command)}` exited with {process.returncode}:\n{errors or text}")
-    return Finished(text, usage, rss_peak_bytes, seconds)
+    if rss_after_seconds is not None and not rss_bytes:
+        raise BenchError(f"`{' '.join(command)}` ended within {rss_after_seconds:g} s, before its memory was read")
+    return Finished(text, usage, rss_peak_bytes, rss_bytes, seconds)
 
 
-def peak_of(pid):
-    """Returns the peak resident memory of a process, or 0 if it has ended."""
+def memory_of(pid, field):
+    """Returns the resident memory of a process (VmRSS) or its peak (VmHWM), or 0 if the process has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return 0
-    found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+    found = re.search(rf"^{field}:\s+(\d+) kB", status, re.MULTILINE)
     return int(found.group(1)) * 1024 if found else 0
 
 
 class Server:
     """A server pinned to one core. It runs inside its `with` block and listens at `port`."""
 
-    def __init__(self, name, command, core, port=None):
+    def __init__(self, name, command, core, port=None, scheme="http"):
         self.name = name
         self.command = command
         self.core = core
         self.port = port
+        self.scheme = scheme
 
     def __enter__(self):
         pinned = ["taskset", "-c", str(self.core), *self.command]
@@ -119,7 +129,7 @@ class Server:
         self.process.send_signal(signal.SIGCONT)
 
     def url(self, path="/"):
-        return f"http://127.0.0.1:{self.port}{path}"
+        return f"{self.scheme}://127.0.0.1:{self.port}{path}"
 
     def cpu_seconds(self):
         """Returns the user and system time so far, of the process and its children (such as the worker of nginx)."""

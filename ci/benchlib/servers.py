@@ -8,6 +8,8 @@ from pathlib import Path
 from .environment import RELEASE
 from .process import Server
 
+BODY_SIZE = 1024 * 1024
+
 NGINX_CONFIGURATION = """
 worker_processes 1;
 daemon off;
@@ -17,6 +19,8 @@ events {{ worker_connections 16384; }}
 worker_rlimit_nofile 20000;
 http {{
     log_format what '$request_method $status';
+    log_format handshakes '$ssl_protocol $ssl_cipher $ssl_curve offered=$ssl_curves '
+                          'reused=$ssl_session_reused $connection_requests';
     access_log {access_log};
     # By default nginx closes a connection after 1,000 requests, so reconnects would be part of the measurement.
     keepalive_requests 1000000000;
@@ -27,15 +31,30 @@ http {{
     scgi_temp_path {folder}/scgi;
     default_type text/plain;
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
+        listen 127.0.0.1:{port}{ssl} backlog=4096;
+        {tls}
         location / {{ return 200 "hello world\\n"; }}
+        location /bytes/ {{
+            root {folder};
+            open_file_cache max=16;
+        }}
     }}
 }}
 """
+# One version, group and cipher suite, so that all clients do the same work. Each of them prefers this suite by itself.
+NGINX_TLS = """
+        ssl_certificate {chain};
+        ssl_certificate_key {key};
+        ssl_protocols TLSv1.3;
+        ssl_ecdh_curve X25519;
+        ssl_conf_command Ciphersuites TLS_AES_256_GCM_SHA384;
+        ssl_session_cache {cache};
+        ssl_session_tickets {tickets};
+"""
 
 
-def floor(core):
-    return Server("floor_server", [str(RELEASE / "examples" / "floor_server")], core)
+def floor(core, *flags):
+    return Server("floor_server", [str(RELEASE / "examples" / "floor_server"), *flags], core)
 
 
 def lingering(core):
@@ -46,22 +65,48 @@ def grid(core, rate):
     return Server("grid_server", [str(RELEASE / "examples" / "grid_server"), "--rate", str(rate)], core)
 
 
-def ringtide(core):
+def echo(core, peer):
+    return Server(f"echo on {peer}", [str(RELEASE / "examples" / "echo"), peer, "server"], core)
+
+
+def ringtide(core, certificates=None):
+    """`ringtide serve`, with TLS if it gets certificates."""
     port = free_port()
     command = [str(RELEASE / "ringtide"), "serve", "--addr", f"127.0.0.1:{port}", "--threads", "1"]
-    return Server("ringtide serve", command, core, port)
+    if certificates is None:
+        return Server("ringtide serve", command, core, port)
+    command += ["--tls", "--cert", certificates.chain, "--key", certificates.key]
+    return Server("ringtide serve --tls", command, core, port, "https")
 
 
 @contextlib.contextmanager
-def nginx(tools, core, access_log=None):
-    """nginx with one worker and `return 200`. With `access_log`, it logs method and status there."""
+def nginx(tools, core, access_log=None, certificates=None, resumption=False):
+    """nginx with one worker and `return 200`. Like `ringtide serve`, it has a body at /bytes/1048576. With `access_log`, it
+    logs method and status there.
+
+    With `certificates`, it speaks TLS only. `resumption` lets clients resume sessions; otherwise each handshake is full. The
+    log then has a line of `HandshakeLog` for each request.
+    """
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="ringtide-nginx-") as folder:
+        body = Path(folder) / "bytes" / str(BODY_SIZE)
+        body.parent.mkdir()
+        body.write_bytes(bytes(BODY_SIZE))
+        # nginx started by root serves files as another user.
+        for place in (Path(folder), body.parent):
+            place.chmod(0o755)
         configuration = Path(folder) / "nginx.conf"
-        log = f"{access_log} what" if access_log else "off"
-        configuration.write_text(NGINX_CONFIGURATION.format(folder=folder, port=port, access_log=log))
+        log = f"{access_log} {'handshakes' if certificates else 'what'}" if access_log else "off"
+        tls = certificates and NGINX_TLS.format(
+            chain=certificates.chain,
+            key=certificates.key,
+            cache="shared:sessions:16m" if resumption else "off",
+            tickets="on" if resumption else "off",
+        )
+        configuration.write_text(NGINX_CONFIGURATION.format(
+            folder=folder, port=port, access_log=log, ssl=" ssl" if tls else "", tls=tls or ""))
         command = [tools["nginx"], "-p", folder, "-c", str(configuration), "-e", "stderr"]
-        with Server("nginx", command, core, port) as server:
+        with Server("nginx", command, core, port, "https" if tls else "http") as server:
             yield server
 
 

@@ -11,6 +11,10 @@ from .errors import BenchError
 STEAL_SHARE_MAX = 0.01
 # At most this many rounds of a subject are repeated. Further disturbed rounds count, and the summary names them.
 REPEATS_MAX = 5
+# A side that uses so much of its core is the limit, and a higher rate is impossible. Then the rate of the other side must
+# only not be lower, and CPU time decides.
+BUSY_SHARE = 0.95
+BUSY_RATIO = 0.98
 # How long a generator may take beyond its measured time; opening 9,000 connections takes a while.
 GRACE_SECONDS = 60
 
@@ -27,16 +31,17 @@ class Settings:
 
 
 class Case:
-    """One tool against one server. `before(server)` runs before the tool, `after(server)` after it. The figures of `after` are
-    part of the record."""
+    """One tool against one server. `before(server)` runs before the tool, `after(server)` after it. The figures of `after`
+    are part of the record, and so is the tool's resident memory `rss_after_seconds` after its start."""
 
-    def __init__(self, name, tool, server, path="/", before=None, after=None):
+    def __init__(self, name, tool, server, path="/", before=None, after=None, rss_after_seconds=None):
         self.name = name
         self.tool = tool
         self.server = server
         self.path = path
         self.before = before
         self.after = after
+        self.rss_after_seconds = rss_after_seconds
 
 
 def measure(settings, subject, cases):
@@ -78,12 +83,14 @@ def measure_one(settings, subject, case):
     if case.before:
         case.before(server)
     server_user, server_system = server.cpu_seconds()
-    finished = process.run(command, settings.generator_core, settings.duration + GRACE_SECONDS)
+    finished = process.run(command, settings.generator_core, settings.duration + GRACE_SECONDS, case.rss_after_seconds)
     server_user_after, server_system_after = server.cpu_seconds()
     reading = case.tool.read(finished.stdout)
     if case.after:
         reading.update(case.after(server))
     requests = reading["requests"]
+    generator_seconds = finished.user_seconds + finished.system_seconds
+    server_seconds = server_user_after - server_user + server_system_after - server_system
     return {
         "subject": subject,
         "case": case.name,
@@ -91,14 +98,17 @@ def measure_one(settings, subject, case):
         "command": [part.rpartition("/")[2] if index == 0 else part for index, part in enumerate(command)],
         "server": server.name,
         **reading,
-        "cpu_us_per_request": (finished.user_seconds + finished.system_seconds) * 1e6 / requests,
+        "cpu_us_per_request": generator_seconds * 1e6 / requests,
         "user_us_per_request": finished.user_seconds * 1e6 / requests,
         "system_us_per_request": finished.system_seconds * 1e6 / requests,
         "rss_peak_bytes": finished.rss_peak_bytes,
+        "rss_bytes": finished.rss_bytes,
         "server_user_us_per_request": (server_user_after - server_user) * 1e6 / requests,
         "server_system_us_per_request": (server_system_after - server_system) * 1e6 / requests,
-        "server_cpu_us_per_request":
-            (server_user_after - server_user + server_system_after - server_system) * 1e6 / requests,
+        "server_cpu_us_per_request": server_seconds * 1e6 / requests,
+        # Only their own time, so that another process on a core cannot make a side look like the limit.
+        "generator_core_share": generator_seconds / finished.seconds,
+        "server_core_share": server_seconds / finished.seconds,
         "wall_seconds": finished.seconds,
     }
 
@@ -127,6 +137,10 @@ class Results:
         numerators, denominators = self.values(case, metric), self.values(base, metric)
         return statistics.median(numerators[r] / denominators[r] for r in numerators if r in denominators)
 
+    def is_limit(self, side, case):
+        """Returns whether one side, `generator` or `server`, was the limit."""
+        return self.median(case, f"{side}_core_share") >= BUSY_SHARE
+
 
 class Bar:
     """The limit that one figure must meet."""
@@ -138,6 +152,16 @@ class Bar:
         self.limit = limit
         self.unit = unit
         self.met = {"≥": measured >= limit, "≤": measured <= limit, "<": measured < limit}[relation]
+
+
+def rate_bar(results, case, base, limit, other_side, what="requests/s"):
+    """The bar for the rate of a case relative to another one. It is lower if the other side was the limit."""
+    what = f"{what} relative to {base}"
+    if results.is_limit(other_side, case):
+        share = results.median(case, f"{other_side}_core_share")
+        what += f" (not {limit:g}: the {other_side} used {share:.0%} of its core)"
+        limit = BUSY_RATIO
+    return Bar(what, results.ratio(case, base, "requests_per_second"), "≥", limit)
 
 
 class Subject:

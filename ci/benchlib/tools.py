@@ -43,6 +43,7 @@ def ringtide(duration, connections, *flags, name="ringtide"):
 
 
 def wrk(tools, duration, connections, *flags):
+    """wrk verifies no certificate, and has no option for it."""
     def command(url):
         # wrk accepts only whole seconds.
         return [tools["wrk"], "-t1", f"-c{connections}", f"-d{max(1, round(duration))}s", *flags, url]
@@ -65,13 +66,22 @@ def oha(tools, duration, connections, *flags):
     return Tool("oha", command, read_oha)
 
 
-def floor(duration, connections):
+def floor(duration, connections, *flags):
     def command(url):
         address = url.removeprefix("http://").rstrip("/")
         return [str(RELEASE / "examples" / "floor_client"), "--addr", address, "--connections", str(connections),
-                "--duration", str(max(1, round(duration)))]
+                "--duration", str(max(1, round(duration))), *flags]
 
     return Tool("floor", command, read_floor)
+
+
+def echo(duration, connections, peer):
+    def command(url):
+        address = url.removeprefix("http://").rstrip("/")
+        return [str(RELEASE / "examples" / "echo"), peer, "client", address, str(connections), str(round(duration * 1000))]
+
+    # It exits with an error when an echo is wrong. Its output has the format of the floor.
+    return Tool(peer, command, read_floor)
 
 
 def client_cost(duration, tasks, client):
@@ -102,8 +112,11 @@ def read_ringtide(text):
         "schedule_lag_p50_us": float(report["latency_us"]["schedule_lag"]["p50"]),
         "schedule_lag_p99_us": float(report["latency_us"]["schedule_lag"]["p99"]),
         "heap_bytes_per_request": float(report["generator"]["heap_bytes_per_request"]),
+        "heap_bytes_per_connection": float(report["generator"]["heap_bytes_per_connection"]),
         "driver": report["environment"]["driver"],
         "verdict": report["verdict"],
+        # None without TLS.
+        "tls": report.get("tls"),
     }
 
 

@@ -172,12 +172,12 @@ impl Error {
     /// Returns who caused the error.
     pub fn culprit(&self) -> Culprit {
         match self {
-            Self::Request(_) | Self::BodyTooLarge { .. } | Self::File { .. } | Self::WorkerEnded => {
-                Culprit::Caller
-            }
-            Self::Protocol(_) | Self::Incomplete(_) => Culprit::Peer,
-            Self::Tls(tls::Error::HostName { .. }) => Culprit::Caller,
-            Self::Tls(_) => Culprit::Peer,
+            Self::Request(_)
+            | Self::BodyTooLarge { .. }
+            | Self::File { .. }
+            | Self::WorkerEnded
+            | Self::Tls(tls::Error::HostName { .. }) => Culprit::Caller,
+            Self::Protocol(_) | Self::Incomplete(_) | Self::Tls(_) => Culprit::Peer,
             Self::Resolve { .. }
             | Self::Connect { .. }
             | Self::Network(_)

@@ -44,7 +44,8 @@
 //! - [`proto`]: the HTTP/1.1 codec, without I/O.
 //! - [`driver`]: what the runtime stands on, for programs with a loop of their own.
 //!
-//! For tests, [`sim`] replaces the network by a simulation. [`bytes`], [`http`] and [`http_body`] re-export the crates
+//! For tests, [`sim`] replaces the network by a simulation, and [`testing`] scripts the other side of a connection on it.
+//! [`bytes`], [`http`] and [`http_body`] re-export the crates
 //! whose types appear in public signatures. For complete programs, see
 //! [`engine/examples`](https://github.com/ringtide/ringtide/tree/main/engine/examples).
 //!
@@ -63,6 +64,7 @@ pub mod resolve;
 pub mod runtime;
 pub mod server;
 pub mod stream;
+pub mod testing;
 pub mod tls;
 
 /// The simulated network, for [`runtime::Worker::simulated`].

@@ -26,6 +26,7 @@ pub mod schedule;
 pub mod serve;
 pub mod targets;
 pub mod threshold;
+pub mod tls;
 pub mod units;
 pub mod url;
 pub mod verdict;

@@ -19,6 +19,7 @@ use ringtide_loadgen::result::RunResult;
 use ringtide_loadgen::run::Run;
 use ringtide_loadgen::serve::{self, ServeOptions};
 use ringtide_loadgen::targets;
+use ringtide_loadgen::tls;
 use ringtide_loadgen::units::show_count;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -57,11 +58,11 @@ fn execute(command: Command) -> Result<Exit, Error> {
 }
 
 fn run(plan: Plan, output: &Output) -> Result<Exit, Error> {
-    // Before the run: a report that cannot be written must not waste it.
-    let sink = Sink::open(output.file.as_deref())?;
     fd_limit::ensure(plan.connections_max(), plan.threads)?;
     let display = Display::choose(output.quiet, output.plain_progress);
-    let run = Run::new(plan, display, Some(&ALLOCATOR), |notice| eprintln!("ringtide: {notice}"));
+    let run = Run::new(plan, display, Some(&ALLOCATOR), |notice| eprintln!("ringtide: {notice}"))?;
+    // Before the run: a report that cannot be written must not waste it.
+    let sink = Sink::open(output.file.as_deref())?;
     let stopper = run.stopper();
     on_interrupt(move || stopper.stop())?;
     let result = run.execute()?;
@@ -96,21 +97,40 @@ fn explain_exit(result: &RunResult, require_valid: bool) {
 fn serve(plan: &ServePlan) -> Result<Exit, Error> {
     // As many clients as the system allows.
     let _ = fd_limit::raise_to_hard();
+    let tls = if plan.tls {
+        Some(tls::server(plan.cert.as_ref(), &certificate_names(&plan.address))?)
+    } else {
+        None
+    };
     let server = serve::serve(&ServeOptions {
         addresses: vec![plan.address.clone()],
         threads: plan.threads,
         cores: plan.cpus.clone().unwrap_or_default(),
         driver: plan.driver.into(),
+        tls,
         burn: Duration::from_nanos(plan.burn_ns),
         seed: plan.seed,
     })?;
     if let Some(reason) = server.fallback_reason() {
         eprintln!("ringtide: {reason}");
     }
+    let scheme = if plan.tls { "https" } else { "http" };
     for address in server.addresses() {
         match address {
-            Address::Tcp(address) => println!("listening on http://{address}/"),
+            Address::Tcp(address) => println!("listening on {scheme}://{address}/"),
             Address::Unix(path) => println!("listening on unix:{}", path.display()),
+        }
+        if plan.tls && plan.cert.is_none() {
+            let (to, url) = match address {
+                Address::Tcp(address) => (String::new(), format!("https://{address}/")),
+                Address::Unix(path) => {
+                    (format!(" --unix {}", path.display()), "https://localhost/".to_owned())
+                }
+            };
+            let curl_to = to.replace("--unix ", "--unix-socket ");
+            eprintln!(
+                "ringtide: the certificate is self-signed; use it with -k: ringtide run -k{to} {url}, curl -k{curl_to} {url}"
+            );
         }
     }
     let shutdown = server.shutdown_handle();
@@ -127,10 +147,26 @@ fn serve(plan: &ServePlan) -> Result<Exit, Error> {
         shutdown.begin();
         true
     })?;
+    let handshakes = server.failed_handshakes();
     let requests = server.join();
     let (received, answered) = (show_count(requests.received), show_count(requests.answered));
     eprintln!("ringtide: {received} requests received, {answered} answered");
+    if handshakes.count() > 0 {
+        eprintln!("ringtide: {} TLS handshakes failed", show_count(handshakes.count()));
+    }
     Ok(Exit::Done)
+}
+
+/// The names of a self-signed certificate.
+fn certificate_names(address: &Address) -> Vec<String> {
+    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+    if let Address::Tcp(address) = address {
+        let name = address.ip().to_string();
+        if !address.ip().is_unspecified() && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
 }
 
 fn targets(plan: &TargetsPlan) -> Result<Exit, Error> {

@@ -3,8 +3,10 @@
 //! A plan has no effects and knows no flags: `cli` checks the flags and fills it.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
+use ringtide::tls::Version;
 use serde::{Deserialize, Serialize};
 
 use crate::threshold::Threshold;
@@ -32,6 +34,12 @@ pub struct Plan {
     pub url: Url,
     /// Where to connect.
     pub connect: Connect,
+    /// The addresses to connect from, in turn; empty to leave them to the system.
+    #[serde(default)]
+    pub bind: Vec<IpAddr>,
+    /// What TLS does. Of no effect if the URL is `http://`.
+    #[serde(default)]
+    pub tls: Tls,
     /// The method (RFC 9110 §9).
     pub method: String,
     /// Further fields of the request, in order. A `Host` here replaces that of the URL.
@@ -58,7 +66,7 @@ pub struct Plan {
     pub keepalive: bool,
     /// Timeout of a request, from its actual send.
     pub timeout_ns: u64,
-    /// Timeout of a connect.
+    /// Timeout of a connect, the TLS handshake included.
     pub connect_timeout_ns: u64,
     /// Which driver moves the bytes.
     pub driver: DriverChoice,
@@ -77,6 +85,8 @@ impl Plan {
         Ok(Self {
             url: Url::parse(url)?,
             connect: Connect::Url,
+            bind: Vec::new(),
+            tls: Tls::default(),
             method: "GET".to_owned(),
             headers: Vec::new(),
             body: Vec::new(),
@@ -139,6 +149,78 @@ pub enum Connect {
         /// Its path.
         path: PathBuf,
     },
+}
+
+/// How TLS is used. `tls` makes a client of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Tls {
+    /// Whether any certificate is accepted.
+    pub insecure: bool,
+    /// Authorities to trust instead of those of the system.
+    pub cacert: Option<PathBuf>,
+    /// The client's own certificate, with its chain, and its key.
+    pub cert: Option<ClientCert>,
+    /// The name to ask for and to check the certificate against, instead of the host of the URL.
+    pub sni: Option<String>,
+    /// The protocols to offer (ALPN), the preferred first.
+    pub alpn: Vec<String>,
+    /// Whether sessions are resumed.
+    pub resumption: bool,
+    /// The lowest version.
+    #[serde(with = "version")]
+    pub min_version: Version,
+    /// The highest version.
+    #[serde(with = "version")]
+    pub max_version: Version,
+    /// The key-exchange groups to offer, by name; empty for the default ones.
+    pub groups: Vec<String>,
+    /// The cipher suites to offer, by name; empty for all.
+    pub ciphers: Vec<String>,
+    /// Where to append the secrets of all sessions.
+    pub keylog: Option<PathBuf>,
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self {
+            insecure: false,
+            cacert: None,
+            cert: None,
+            sni: None,
+            alpn: vec!["http/1.1".to_owned()],
+            resumption: true,
+            min_version: Version::Tls12,
+            max_version: Version::Tls13,
+            groups: Vec::new(),
+            ciphers: Vec::new(),
+            keylog: None,
+        }
+    }
+}
+
+/// A certificate in PEM files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientCert {
+    /// The certificate, and the chain behind it.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// A version of TLS, as text such as `1.3`.
+mod version {
+    use ringtide::tls::Version;
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(version: &Version, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(version)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Version, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
 }
 
 /// A field of the request (RFC 9110 §5), its name and value valid and the value without surrounding spaces.
@@ -349,8 +431,16 @@ mod tests {
         plan.driver = DriverChoice::IoUring;
         plan.stop = Stop::Requests { count: 5, within_ns: Some(7) };
         plan.max_errors = Some(MaxErrors::Percent(0.5));
+        plan.bind = vec![[127, 0, 0, 2].into()];
+        plan.tls.max_version = Version::Tls12;
+        plan.tls.cert = Some(ClientCert { cert: "/c.pem".into(), key: "/k.pem".into() });
         let json = serde_json::to_string(&plan).expect("serialisable");
-        assert!(json.contains("\"io_uring\"") && json.contains("\"p99<10ms\""), "{json}");
+        assert!(
+            json.contains("\"max_version\":\"1.2\"")
+                && json.contains("\"io_uring\"")
+                && json.contains("\"p99<10ms\""),
+            "{json}"
+        );
         assert_eq!(serde_json::from_str::<Plan>(&json).expect("deserialisable"), plan);
     }
 

@@ -12,16 +12,18 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 use ringtide::runtime::SetupError;
+use ringtide::tls::ClientTls;
 use ringtide::{Address, PreparedRequest};
 use ringtide_driver::allocator::CountingAllocator;
 use ringtide_driver::monotonic_ns;
 
 use crate::environment::{Environment, rss_peak_bytes};
-use crate::error::Error;
+use crate::error::{Error, UsageError};
 use crate::metrics::{GeneratorFacts, Totals};
 use crate::plan::{Connect, Plan};
 use crate::progress::{Display, Progress, Snapshot};
 use crate::result::{EndedEarly, Measured, RunResult};
+use crate::tls;
 use crate::worker::{self, Assignment, Controls, Opened, Outcome, Report};
 
 /// How long to wait for workers that have been told to end. Closing tens of thousands of connections takes seconds.
@@ -34,6 +36,7 @@ const START_DELAY_NS: u64 = 2_000_000;
 #[derive(Debug)]
 pub struct Run {
     plan: Plan,
+    tls: Option<ClientTls>,
     display: Display,
     heap: Option<&'static CountingAllocator>,
     notice: fn(&str),
@@ -63,14 +66,18 @@ enum Message {
 impl Run {
     /// A run of `plan`. `heap` is the program's global allocator if it counts; `notice` is called with each line that
     /// the user should see during the run.
+    ///
+    /// # Errors
+    /// When the plan's TLS cannot be set up; the message names the flag.
     pub fn new(
         plan: Plan,
         display: Display,
         heap: Option<&'static CountingAllocator>,
         notice: fn(&str),
-    ) -> Self {
+    ) -> Result<Self, UsageError> {
+        let tls = if plan.url.is_https { Some(tls::client(&plan.tls)?) } else { None };
         let (sender, messages) = channel();
-        Self { plan, display, heap, notice, sender, messages }
+        Ok(Self { plan, tls, display, heap, notice, sender, messages })
     }
 
     /// Returns the handle that ends the run early.
@@ -84,6 +91,11 @@ impl Run {
     /// When the run failed as a whole: no address, no connection, no driver; or when a worker panicked. All its
     /// threads have ended, except after [`Error::Unstoppable`].
     pub fn execute(mut self) -> Result<RunResult, Error> {
+        if self.tls.is_some() && self.plan.tls.insecure {
+            (self.notice)(
+                "INSECURE: -k accepts any certificate, so anybody on the way can read and answer the requests",
+            );
+        }
         let resolving = Instant::now();
         let (addresses, resolved) = self.addresses()?;
         let dns_ns = resolved.then(|| resolving.elapsed().as_nanos() as u64);
@@ -103,6 +115,7 @@ impl Run {
                 plan: Arc::clone(&plan),
                 index,
                 addresses: addresses.clone(),
+                tls: self.tls.clone(),
                 request: request.clone(),
                 snapshots: Arc::clone(&snapshots),
                 heap: self.heap,
@@ -439,15 +452,15 @@ mod tests {
     #[test]
     fn a_look_up_is_not_waited_for_by_a_user_who_has_stopped_the_run() {
         let plan = Plan::for_url("http://localhost:1/").expect("valid");
-        let run = Run::new(plan, Display::Silent, None, |_| ());
+        let run = Run::new(plan, Display::Silent, None, |_| ()).expect("nothing to set up");
         run.stopper().stop();
         assert!(matches!(run.execute(), Err(Error::Interrupted)));
     }
 
     #[test]
     fn a_stopper_knows_when_there_is_nothing_left_to_stop() {
-        let run =
-            Run::new(Plan::for_url("http://localhost:1/").expect("valid"), Display::Silent, None, |_| ());
+        let plan = Plan::for_url("http://localhost:1/").expect("valid");
+        let run = Run::new(plan, Display::Silent, None, |_| ()).expect("nothing to set up");
         let stopper = run.stopper();
         assert!(stopper.stop());
         assert!(run.execute().is_err());

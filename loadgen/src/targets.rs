@@ -50,7 +50,7 @@ pub fn measure(
         run.stop = Stop::Duration { ns: plan.duration_ns };
         run.warmup_ns = plan.duration_ns / 10;
         change(&mut run);
-        Run::new(run, Display::Silent, Some(heap), notice).execute()
+        Run::new(run, Display::Silent, Some(heap), notice)?.execute()
     };
 
     let busy = run("requests, 64 connections", "/", &|_| ())?;

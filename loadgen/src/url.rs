@@ -11,14 +11,20 @@ use serde::{Deserialize, Serialize};
 /// RFC 9110 §4.2.1.
 const HTTP_PORT: u16 = 80;
 
+/// RFC 9110 §4.2.2.
+const HTTPS_PORT: u16 = 443;
+
 /// A host name has at most this many bytes (RFC 1035 §2.3.4, without the final root).
 const HOST_SIZE_MAX: usize = 253;
 
-/// An `http://` URL, valid by construction when it comes from [`Url::parse`].
+/// An `http://` or `https://` URL, valid by construction when it comes from [`Url::parse`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Url {
     /// As it was typed.
     pub text: String,
+    /// Whether it is `https://`.
+    #[serde(default)]
+    pub is_https: bool,
     /// A name or an address; IPv6 without its brackets.
     pub host: String,
     /// Never 0.
@@ -48,7 +54,7 @@ impl Url {
     /// Reads `text`.
     ///
     /// # Errors
-    /// When it is not an `http://` URL with a host. The message names the place and, where possible, what would be
+    /// When it is not an `http://` or `https://` URL with a host. The message names the place and, where possible, what would be
     /// right.
     ///
     /// ```
@@ -92,12 +98,12 @@ fn split(text: &str) -> Result<Url, String> {
         });
     };
     // Schemes are case-insensitive (RFC 3986 §3.1).
-    match scheme.to_ascii_lowercase().as_str() {
-        "http" => {}
-        "https" => return Err("https:// is not supported yet; only http:// is".to_owned()),
-        "" => return Err("the scheme before `://` is missing; write http://".to_owned()),
-        _ => return Err(format!("the scheme `{scheme}` is not supported; only http:// is")),
-    }
+    let is_https = match scheme.to_ascii_lowercase().as_str() {
+        "http" => false,
+        "https" => true,
+        "" => return Err("the scheme before `://` is missing; write http:// or https://".to_owned()),
+        _ => return Err(format!("the scheme `{scheme}` is not supported; only http:// and https:// are")),
+    };
     let authority_end = after.find(['/', '?', '#']).unwrap_or(after.len());
     let (authority, rest) = after.split_at(authority_end);
     if authority.is_empty() {
@@ -115,8 +121,9 @@ fn split(text: &str) -> Result<Url, String> {
     let slash = if target.starts_with('/') { "" } else { "/" };
     Ok(Url {
         text: text.to_owned(),
+        is_https,
         host,
-        port: port.unwrap_or(HTTP_PORT),
+        port: port.unwrap_or(if is_https { HTTPS_PORT } else { HTTP_PORT }),
         authority: authority.to_owned(),
         target: format!("{slash}{target}"),
     })
@@ -216,10 +223,13 @@ mod tests {
             ("http://h/p#frag?no", "h", 80, "/p"),
             ("http://h/a@b:c", "h", 80, "/a@b:c"),
             ("http://[::1]/", "[::1]", 80, "/"),
+            ("https://h/x", "h", 443, "/x"),
+            ("HTTPS://h:80/x", "h:80", 80, "/x"),
             ("http://my_service.internal:65535/x", "my_service.internal:65535", 65535, "/x"),
         ] {
             let url = Url::parse(text).unwrap_or_else(|error| panic!("{error}"));
             assert_eq!((&*url.authority, url.port, &*url.target), (authority, port, target), "{text}");
+            assert_eq!(url.is_https, text.to_ascii_lowercase().starts_with("https:"));
         }
         assert_eq!(Url::parse("http://[2001:db8::1]:81/").expect("valid").host, "2001:db8::1");
     }
@@ -232,7 +242,6 @@ mod tests {
             ("localhost:8080", "did you mean http://localhost:8080/?"),
             ("example.org/x", "did you mean http://example.org/x?"),
             ("http:/h/", "`http:` must be followed by `//`"),
-            ("https://h/", "https:// is not supported yet"),
             ("ftp://h/", "the scheme `ftp` is not supported"),
             ("://h/", "the scheme before `://` is missing"),
             ("http:///x", "the host after `://` is missing"),

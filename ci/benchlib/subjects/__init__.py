@@ -5,6 +5,7 @@ from . import (
     arrivals,
     client_handle,
     early_close,
+    echo,
     fallback,
     heap,
     idle_connections,
@@ -12,8 +13,14 @@ from . import (
     memory,
     new_connections,
     open_loop,
+    pipelining,
     server,
     throughput,
+    tls_handshakes,
+    tls_large_bodies,
+    tls_memory,
+    tls_server,
+    tls_throughput,
 )
 
 ALL = {
@@ -29,4 +36,11 @@ ALL = {
     "arrivals": arrivals,
     "server": server,
     "client-handle": client_handle,
+    "pipelining": pipelining,
+    "echo": echo,
+    "tls-throughput": tls_throughput,
+    "tls-handshakes": tls_handshakes,
+    "tls-server": tls_server,
+    "tls-large-bodies": tls_large_bodies,
+    "tls-memory": tls_memory,
 }

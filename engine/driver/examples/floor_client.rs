@@ -4,7 +4,7 @@
 //! and only counts bytes.
 //!
 //! ```text
-//! floor_client --addr 127.0.0.1:PORT [--connections 64] [--duration 5]
+//! floor_client --addr 127.0.0.1:PORT [--connections 64] [--duration 5] [--protocol http|echo]
 //! ```
 //!
 //! These variants were tried to find the true floor, on a 2-core virtual machine, with 64 connections and both ends
@@ -21,6 +21,8 @@
 //! | sends that complete | 3.11 | 318 k |
 //! | waiting for at least 4 completions | 3.12 | 313 k |
 //! | waiting outside the I/O-wait accounting (`NO_IOWAIT`) | 3.19 | 310 k |
+//!
+//! With `--protocol echo`, a request is a frame of 16 bytes, and so is its response.
 //!
 //! The server must send the same number of bytes in every response. The client prints one line of JSON at the end.
 

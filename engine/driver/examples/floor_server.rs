@@ -4,8 +4,11 @@
 //! ends of requests. It does not use the `Driver` contract, and it is not suitable for any other purpose.
 //!
 //! ```text
-//! floor_server [--addr 127.0.0.1:0]        prints the address that it listens on, then serves until it is killed
+//! floor_server [--addr 127.0.0.1:0] [--protocol http|echo]
 //! ```
+//!
+//! It prints the address that it listens on, then serves until it is killed. With `--protocol echo`, a request is one
+//! certain frame of 16 bytes, and the response is the same frame.
 
 #[cfg(target_os = "linux")]
 #[path = "floor/server.rs"]

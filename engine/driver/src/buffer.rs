@@ -210,6 +210,7 @@ impl Lease {
     ///
     /// # Panics
     /// If the lease has fewer than `len` bytes.
+    #[must_use]
     pub fn split_to(&mut self, len: usize) -> Self {
         assert!(len <= self.len(), "split at {len} of {}", self.len());
         let front = match &self.home {

@@ -205,3 +205,19 @@ fn a_close_after_everything_was_read_ends_the_stream_in_order() {
     let is_at_end = |it: &Completion| matches!(it.event, Event::ReceiveEnded(ReceiveEnd::Eof));
     assert!(ends.len() == 2 && is_closed(&ends[0]) && is_at_end(&ends[1]), "{ends:?}");
 }
+
+#[test]
+fn a_late_cancel_leaves_the_next_send_alone() {
+    let faults = Faults { cancel_race: 1.0, ..Faults::default() };
+    let mut sim = Sim::new(SimOptions { socket_buffer_size: 1_000, seed: 1, faults });
+    let (client, _) = pair(&mut sim);
+    sim.send(client, SendBuffer::Owned(vec![7; 500])).expect("it is idle");
+    sim.cancel_send(client);
+    let sent = turn(&mut sim);
+    assert!(matches!(sent[..], [Completion { event: Event::Sent(Ok(()), _), .. }]), "{sent:?}");
+    // There is no room for all of it, so it is under way when the cancel takes effect.
+    sim.send(client, SendBuffer::Owned(vec![7; 1_000])).expect("it is idle");
+    let mut completions = Vec::new();
+    sim.turn(Some(sim.now_ns() + SECOND_NS), &mut completions).expect("it works");
+    assert!(completions.is_empty(), "{completions:?}");
+}

@@ -167,6 +167,14 @@ impl AnyDriver {
     fn io_uring() -> Result<Self, String> {
         system::io_uring_usable().map(|()| unreachable!("only Linux has it"))
     }
+
+    /// Calls [`Sim::reset_at_close`]. Returns false on the other drivers.
+    pub(super) fn reset_at_close(&mut self, local: &Address, peer: &Address) -> bool {
+        match self {
+            Self::Sim(sim) => sim.reset_at_close(local, peer),
+            _ => false,
+        }
+    }
 }
 
 /// Calls the same method on each kind of driver.

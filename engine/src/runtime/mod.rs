@@ -116,6 +116,8 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use ringtide_driver::Address;
+
 pub(crate) use self::blocking::BlockingPool;
 pub use self::blocking::{BLOCKING_THREADS_MAX, BlockingHandle, spawn_blocking};
 pub use self::core::{Statistics, WorkerId};
@@ -194,6 +196,12 @@ pub fn statistics() -> Statistics {
 #[track_caller]
 pub fn sockets_closing() -> usize {
     self::core::current().io().0.abandoned()
+}
+
+/// Makes the close of a stream on the simulated network reset the connection. Returns whether the stream was found.
+#[track_caller]
+pub(crate) fn reset_at_close(local: &Address, peer: &Address) -> bool {
+    self::core::current().driver().reset_at_close(local, peer)
 }
 
 /// Waits for `duration`.

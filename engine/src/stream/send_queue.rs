@@ -97,13 +97,12 @@ impl SendQueue {
         }
         self.size += size;
         match self.buffers.back_mut() {
-            // Without neighbours they need no copy.
-            None => self.buffers.push_back(bytes),
             Some(last) if last.len() + size <= COALESCED_SEND_SIZE_MAX => {
                 to_owned(last).extend_from_slice(&bytes);
             }
             Some(last) if last.is_empty() => *last = bytes,
-            Some(_) => self.buffers.push_back(bytes),
+            // Without neighbours they need no copy.
+            Some(_) | None => self.buffers.push_back(bytes),
         }
     }
 

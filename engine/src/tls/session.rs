@@ -277,7 +277,7 @@ impl<'s> TlsFacts<'s> {
 
     /// Returns the group of the key exchange.
     pub fn group(&self) -> Option<rustls::NamedGroup> {
-        self.connection.negotiated_key_exchange_group().map(|group| group.name())
+        self.connection.negotiated_key_exchange_group().map(rustls::crypto::SupportedKxGroup::name)
     }
 
     /// Returns the protocol that ALPN chose (RFC 7301), such as `b"http/1.1"`.
@@ -321,7 +321,7 @@ impl<'s> TlsFacts<'s> {
     }
 
     /// Returns the peer, as an error names it after the handshake.
-    fn peer(&self) -> Peer {
+    fn peer(self) -> Peer {
         match self.connection {
             Connection::Client(_) => Peer::Server("the server".into()),
             Connection::Server(_) => Peer::Client,

@@ -58,23 +58,21 @@ impl SessionCache {
         edit(sessions);
         state.tickets = state.tickets + sessions.tickets.len() - before;
         // One server and one ticket always fit.
-        while state.servers.len() + state.tickets > self.sessions_max + 1 {
-            state.forget_one(name);
+        while state.servers.len() + state.tickets > self.sessions_max.saturating_add(1) {
+            state.forget_one();
         }
     }
 }
 
 impl State {
-    /// Forgets the oldest ticket of the server that came first; if it has none, the server, unless it is in use now.
-    fn forget_one(&mut self, in_use: &ServerName<'static>) {
+    /// Forgets the oldest ticket of the server that came first; if it has none, the server.
+    fn forget_one(&mut self) {
         let Some(first) = self.order.front() else { return };
-        let ticket = self.servers.get_mut(first).and_then(|sessions| sessions.tickets.pop_front());
-        if ticket.is_some() {
+        if self.servers.get_mut(first).and_then(|sessions| sessions.tickets.pop_front()).is_some() {
             self.tickets -= 1;
-        } else if first == in_use {
-            self.order.rotate_left(1);
-        } else if let Some(first) = self.order.pop_front() {
-            self.servers.remove(&first);
+        } else {
+            self.servers.remove(first);
+            self.order.pop_front();
         }
     }
 }

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ringtide::limits::CLOSE_AFTER_PEER_MAX;
-use ringtide::runtime::{self, Worker};
-use ringtide::stream::{Listener, Stream};
+use ringtide::runtime;
+use ringtide::sim::{Faults, SimOptions};
+use ringtide::stream::Listener;
+use ringtide::testing::{self, Script};
 use ringtide::{Aborted, Address, Connection, ConnectionOptions, PreparedRequest};
-use ringtide_driver::sim::{Faults, Sim, SimOptions};
 
 /// The outcome of one simulated run.
 struct Outcome {
@@ -30,33 +31,28 @@ fn run(seed: u64, size_max: u64) -> Outcome {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) % below
     };
-    let sim = Sim::new(SimOptions {
-        seed,
-        faults: Faults::hidden(0.2),
-        socket_buffer_size: 10_000 + seed as usize,
-    });
+    let options =
+        SimOptions { seed, faults: Faults::hidden(0.2), socket_buffer_size: 10_000 + seed as usize };
     let (read_first, patience) = (random(60_000) as usize, Duration::from_micros(random(20_000)));
-    Worker::simulated(sim).unwrap().block_on(async {
-        let mut listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
-        let address = listener.local_address().unwrap();
+    testing::run_with(options, async |network| {
+        let (stream, mut peer) = network.pair().await;
         let over = Rc::new(Cell::new(false));
         let server_over = Rc::clone(&over);
         let server = runtime::spawn(async move {
-            let mut stream = listener.accept().await.unwrap();
             let mut arrived = 0;
             loop {
                 // Reads the rest once the client is done.
                 while arrived >= read_first && !server_over.get() {
                     runtime::sleep(Duration::from_millis(1)).await;
                 }
-                match stream.receive().await.unwrap() {
+                match peer.receive().await.unwrap() {
                     Some(lease) => arrived += lease.len(),
                     None => return arrived,
                 }
             }
         });
         let options = ConnectionOptions::default().pipelining(true);
-        let mut connection = Connection::new(Stream::connect(&address).await.unwrap(), &options);
+        let mut connection = Connection::new(stream, &options);
         let mut sizes = Vec::new();
         for _ in 0..40 {
             let body = Bytes::from(vec![b'x'; random(size_max) as usize]);
@@ -104,33 +100,24 @@ fn exactly_what_an_aborted_connection_reports_as_sent_arrives() {
 /// The time of a request is known even if it is sent only by the turn in which its connection is aborted.
 #[test]
 fn a_request_that_was_just_started_has_its_own_time() {
-    Worker::simulated(Sim::new(SimOptions::default())).unwrap().block_on(async {
-        let mut listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
-        let address = listener.local_address().unwrap();
-        let server = runtime::spawn(async move {
-            let mut stream = listener.accept().await.unwrap();
-            let mut arrived = 0;
-            while let Ok(Some(lease)) = stream.receive().await {
-                arrived += lease.len();
-            }
-            arrived
-        });
+    testing::run(async |network| {
+        let (stream, peer) = network.stream(Script::new().expect_rest()).await;
         let request = http::Request::get("http://simulated.invalid/").body(Bytes::new()).unwrap();
         let request = PreparedRequest::new(&request).unwrap().leak();
-        let mut connection = Connection::connect(&address).await.unwrap();
+        let mut connection = Connection::new(stream, &ConnectionOptions::default());
         runtime::sleep(Duration::from_secs(5)).await;
         connection.start(&request).unwrap();
         let started_ns = runtime::now_ns();
         let Aborted { sent_ns, cut_size } = connection.abort(usize::MAX).await;
         assert!(cut_size.is_none() && sent_ns[0].is_some_and(|sent_ns| sent_ns >= started_ns), "{sent_ns:?}");
-        assert_eq!(server.await.unwrap(), request.bytes().len());
+        assert_eq!(peer.played().await, request.bytes());
     });
 }
 
 /// Connections whose peers close at once do not affect this.
 #[test]
 fn a_slow_peer_gets_time_to_close_while_few_connections_wait() {
-    Worker::simulated(Sim::new(SimOptions::default())).unwrap().block_on(async {
+    testing::run(async |_| {
         let mut listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
         let address = listener.local_address().unwrap();
         let slow = Connection::connect(&address).await.unwrap();

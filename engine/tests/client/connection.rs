@@ -11,39 +11,26 @@ use http::Request;
 use ringtide::error::{LastResponse, RequestError};
 use ringtide::limits::PIPELINED_MAX;
 use ringtide::proto::h1;
-use ringtide::runtime::{self, JoinHandle, Worker};
-use ringtide::stream::{Listener, Stream};
-use ringtide::{Address, Connection, ConnectionOptions, Error, PreparedRequest};
-use ringtide_driver::sim::{Sim, SimOptions};
+use ringtide::runtime;
+use ringtide::sim::SimOptions;
+use ringtide::stream::Stream;
+use ringtide::testing::{self, Peer, Script};
+use ringtide::{Connection, ConnectionOptions, Error, PreparedRequest};
 
 /// Much more than the sockets between client and peer can hold.
 const BODY_SIZE: usize = 200_000;
 
-/// Runs `main` with a connection and its peer.
-///
-/// The peer reads nothing for a second. It then reads until `end` arrives, sends `answer`, and returns what it has
-/// read. It also returns the stream, so that the stream stays open.
-fn with_peer(
-    end: &'static [u8],
-    answer: Vec<u8>,
-    main: impl AsyncFnOnce(Connection, JoinHandle<(Vec<u8>, Stream)>),
-) {
-    let sim = Sim::new(SimOptions { socket_buffer_size: 10_000, ..SimOptions::default() });
-    Worker::simulated(sim).unwrap().block_on(async {
-        let mut listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
-        let address = listener.local_address().unwrap();
-        let peer = runtime::spawn(async move {
-            let mut stream = listener.accept().await.unwrap();
-            runtime::sleep(Duration::from_secs(1)).await;
-            let mut read = Vec::new();
-            while !read.ends_with(end) {
-                let Some(lease) = stream.receive().await.unwrap() else { return (read, stream) };
-                read.extend_from_slice(&lease);
-            }
-            stream.send(answer).await.unwrap();
-            (read, stream)
-        });
-        main(Connection::connect(&address).await.unwrap(), peer).await;
+/// A network whose sockets hold little.
+fn small() -> SimOptions {
+    SimOptions { socket_buffer_size: 10_000, ..SimOptions::default() }
+}
+
+/// Runs `main` with a connection and its peer. The peer reads nothing for a second, and then plays `script`.
+fn with_peer(script: impl FnOnce(Script) -> Script, main: impl AsyncFnOnce(Connection, Peer)) {
+    testing::run_with(small(), async |network| {
+        let script = script(Script::new().delay(Duration::from_secs(1)));
+        let (stream, peer) = network.stream(script).await;
+        main(Connection::new(stream, &ConnectionOptions::default()), peer).await;
     });
 }
 
@@ -64,8 +51,9 @@ async fn begin(future: impl Future) {
 #[test]
 fn the_end_of_a_body_is_sent_after_its_future_is_dropped() {
     for again in [false, true] {
-        let answer = b"HTTP/1.1 204 No Content\r\n\r\n".to_vec();
-        with_peer(b"0\r\n\r\n", answer, async move |mut connection, peer| {
+        let script =
+            |script: Script| script.expect_until("0\r\n\r\n").send("HTTP/1.1 204 No Content\r\n\r\n");
+        with_peer(script, async move |mut connection, peer| {
             connection.start(&streamed(None)).unwrap();
             begin(connection.send_data(Bytes::from(vec![b'x'; BODY_SIZE]))).await;
             begin(connection.finish_body()).await;
@@ -74,7 +62,7 @@ fn the_end_of_a_body_is_sent_after_its_future_is_dropped() {
             }
             assert_eq!(connection.response().await.unwrap().status(), 204);
             assert!(connection.is_reusable());
-            let (read, _stream) = peer.await.unwrap();
+            let read = peer.received();
             assert_eq!(read.split(|byte| *byte != b'x').map(<[u8]>::len).max(), Some(BODY_SIZE));
             assert_eq!(read.windows(5).filter(|bytes| bytes == b"0\r\n\r\n").count(), 1);
         });
@@ -85,7 +73,8 @@ fn the_end_of_a_body_is_sent_after_its_future_is_dropped() {
 fn a_body_that_is_too_large_can_be_read_on_from_where_it_stopped() {
     let mut answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {BODY_SIZE}\r\n\r\n").into_bytes();
     answer.resize(answer.len() + BODY_SIZE, b'y');
-    with_peer(b"\r\n\r\n", answer, async |mut connection, _peer| {
+    let script = |script: Script| script.expect_until("\r\n\r\n").send(answer);
+    with_peer(script, async |mut connection, _peer| {
         let get = PreparedRequest::new(&Request::get("http://h/").body(Bytes::new()).unwrap()).unwrap();
         let mut response = connection.send(&get).await.unwrap();
         assert_eq!(response.body(1_000).await.unwrap(), None);
@@ -99,7 +88,7 @@ fn a_body_that_is_too_large_can_be_read_on_from_where_it_stopped() {
 #[test]
 fn a_body_of_a_wrong_length_leaves_its_beginning_sent() {
     for (given, wanted) in [(11, (5, 11)), (0, (5, 0))] {
-        with_peer(b"never", Vec::new(), async move |mut connection, peer| {
+        with_peer(Script::expect_rest, async move |mut connection, peer| {
             connection.start(&streamed(Some(10))).unwrap();
             assert!(matches!(connection.start(&streamed(None)), Err(Error::Request(RequestError::Busy))));
             connection.send_data(Bytes::from_static(b"first")).await.unwrap();
@@ -114,21 +103,24 @@ fn a_body_of_a_wrong_length_leaves_its_beginning_sent() {
                 other => panic!("{other:?}"),
             }
             drop(connection);
-            let read = String::from_utf8(peer.await.unwrap().0).unwrap();
+            let read = String::from_utf8(peer.played().await).unwrap();
             assert!(read.starts_with("POST / ") && read.ends_with("\r\n\r\nfirst"), "{read}");
         });
     }
 }
 
+/// Runs `main` with a connection and the stream at its other end.
+fn with_ends(options: SimOptions, pipelining: bool, main: impl AsyncFnOnce(Connection, Stream)) {
+    testing::run_with(options, async |network| {
+        let (stream, peer) = network.pair().await;
+        let options = ConnectionOptions::default().pipelining(pipelining);
+        main(Connection::new(stream, &options), peer).await;
+    });
+}
+
 /// Runs `main` with a connection that pipelines and with the stream at its other end.
 fn with_both_ends(main: impl AsyncFnOnce(Connection, Stream)) {
-    Worker::simulated(Sim::new(SimOptions::default())).unwrap().block_on(async {
-        let mut listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
-        let address = listener.local_address().unwrap();
-        let stream = Stream::connect(&address).await.unwrap();
-        let options = ConnectionOptions::default().pipelining(true);
-        main(Connection::new(stream, &options), listener.accept().await.unwrap()).await;
-    });
+    with_ends(SimOptions::default(), true, main);
 }
 
 fn get(fields: &[(&str, &str)]) -> PreparedRequest {
@@ -183,14 +175,7 @@ fn requests_after_the_last_response_are_unanswered() {
 
 #[test]
 fn nothing_is_sent_after_the_head_of_the_last_response() {
-    let sim = Sim::new(SimOptions { socket_buffer_size: 10_000, ..SimOptions::default() });
-    Worker::simulated(sim).unwrap().block_on(async {
-        let mut listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
-        let address = listener.local_address().unwrap();
-        let stream = Stream::connect(&address).await.unwrap();
-        let options = ConnectionOptions::default().pipelining(true);
-        let mut connection = Connection::new(stream, &options);
-        let mut peer = listener.accept().await.unwrap();
+    with_ends(small(), true, async |mut connection, mut peer| {
         let large = Request::post("http://h/").body(Bytes::from(vec![b'x'; BODY_SIZE])).unwrap();
         let large = PreparedRequest::new(&large).unwrap();
         connection.start(&large).unwrap();
@@ -239,14 +224,7 @@ fn no_request_starts_after_one_that_closes() {
 #[test]
 fn data_before_the_first_request_is_not_its_response() {
     for pipelining in [false, true] {
-        Worker::simulated(Sim::new(SimOptions::default())).unwrap().block_on(async {
-            let address = Address::Tcp("127.0.0.1:80".parse().unwrap());
-            let mut listener = Listener::bind(&address, false).unwrap();
-            let address = listener.local_address().unwrap();
-            let stream = Stream::connect(&address).await.unwrap();
-            let options = ConnectionOptions::default().pipelining(pipelining);
-            let mut connection = Connection::new(stream, &options);
-            let mut peer = listener.accept().await.unwrap();
+        with_ends(SimOptions::default(), pipelining, async |mut connection, mut peer| {
             assert!(connection.is_reusable());
             peer.send(OK).await.unwrap();
             settle().await;
@@ -360,15 +338,6 @@ fn requests_in_flight_are_bounded_in_number() {
     });
 }
 
-/// Runs `main` with a connection that does not pipeline and the stream at its other end.
-fn with_plain_ends(options: SimOptions, main: impl AsyncFnOnce(Connection, Stream)) {
-    Worker::simulated(Sim::new(options)).unwrap().block_on(async {
-        let mut listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
-        let address = listener.local_address().unwrap();
-        main(Connection::connect(&address).await.unwrap(), listener.accept().await.unwrap()).await;
-    });
-}
-
 /// Reads until `peer` has received nothing for a second.
 async fn read_all(peer: &mut Stream) -> Vec<u8> {
     let mut read = Vec::new();
@@ -382,12 +351,10 @@ async fn read_all(peer: &mut Stream) -> Vec<u8> {
 #[test]
 fn the_limits_of_a_connection_are_those_it_was_made_with() {
     let limits = h1::Limits { head_size_max: 30, ..h1::Limits::default() };
-    Worker::simulated(Sim::new(SimOptions::default())).unwrap().block_on(async {
-        let mut listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
-        let stream = Stream::connect(&listener.local_address().unwrap()).await.unwrap();
+    testing::run(async |network| {
+        let (stream, mut peer) = network.pair().await;
         let mut connection =
             Connection::new(stream, &ConnectionOptions::default().pipelining(true).limits(limits));
-        let mut peer = listener.accept().await.unwrap();
         connection.start(&get(&[])).unwrap();
         connection.start(&get(&[])).unwrap();
         peer.send(OK).await.unwrap();
@@ -400,12 +367,14 @@ fn the_limits_of_a_connection_are_those_it_was_made_with() {
 #[test]
 fn a_constant_request_of_any_size_arrives_whole() {
     for size in [4_000, 5_000, 100_000] {
-        with_plain_ends(SimOptions::default(), async |mut connection, mut peer| {
-            let value = "x".repeat(size);
-            let request = get(&[("X", &value)]).leak();
+        testing::run(async |network| {
+            let request = get(&[("X", &"x".repeat(size))]).leak();
+            let script = Script::new().expect(request.bytes()).expect_silence(Duration::from_secs(1));
+            let (stream, peer) = network.stream(script).await;
+            let mut connection = Connection::new(stream, &ConnectionOptions::default());
             connection.start(&request).unwrap();
             begin(connection.response()).await;
-            assert!(read_all(&mut peer).await == request.bytes(), "{size}");
+            peer.played().await;
         });
     }
 }
@@ -416,11 +385,7 @@ fn a_request_of_which_nothing_was_taken_was_not_sent() {
     let size = request.bytes().len();
     // All three go in one send, of which the sockets hold exactly two.
     let options = SimOptions { socket_buffer_size: 2 * size, ..SimOptions::default() };
-    Worker::simulated(Sim::new(options)).unwrap().block_on(async {
-        let mut listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
-        let stream = Stream::connect(&listener.local_address().unwrap()).await.unwrap();
-        let mut connection = Connection::new(stream, &ConnectionOptions::default().pipelining(true));
-        let mut peer = listener.accept().await.unwrap();
+    with_ends(options, true, async |mut connection, mut peer| {
         for _ in 0..3 {
             connection.start(&request).unwrap();
         }
@@ -438,13 +403,7 @@ fn a_request_of_which_nothing_was_taken_was_not_sent() {
 fn requests_in_flight_are_left_to_be_read_when_a_pipelining_connection_is_given_up() {
     for pipelining in [true, false] {
         for in_flight in [true, false] {
-            Worker::simulated(Sim::new(SimOptions::default())).unwrap().block_on(async {
-                let address = Address::Tcp("127.0.0.1:80".parse().unwrap());
-                let mut listener = Listener::bind(&address, false).unwrap();
-                let stream = Stream::connect(&listener.local_address().unwrap()).await.unwrap();
-                let options = ConnectionOptions::default().pipelining(pipelining);
-                let mut connection = Connection::new(stream, &options);
-                let _peer = listener.accept().await.unwrap();
+            with_ends(SimOptions::default(), pipelining, async |mut connection, _peer| {
                 if in_flight {
                     connection.start(&get(&[])).unwrap();
                     begin(connection.response()).await;
@@ -514,7 +473,7 @@ fn each_pipelined_request_has_the_time_of_its_own_send() {
 /// RFC 9112 §9.6: nothing follows a request with "close", whatever the answer to it says.
 #[test]
 fn a_request_that_closes_is_the_last_also_when_its_answer_has_ended() {
-    with_plain_ends(SimOptions::default(), async |mut connection, mut peer| {
+    with_ends(SimOptions::default(), false, async |mut connection, mut peer| {
         connection.start(&get(&[("Connection", "close")])).unwrap();
         peer.send(OK).await.unwrap();
         poll_fn(|context| connection.poll_exchange(context)).await.unwrap();
@@ -525,14 +484,8 @@ fn a_request_that_closes_is_the_last_also_when_its_answer_has_ended() {
 /// A peer may say that it closes while the request is still on its way: the rest of that one is wanted, and nothing behind it (RFC 9112 §9.6).
 #[test]
 fn the_rest_of_a_request_is_sent_behind_the_head_of_the_last_response() {
-    let sim = Sim::new(SimOptions { socket_buffer_size: 10_000, ..SimOptions::default() });
-    Worker::simulated(sim).unwrap().block_on(async {
-        let mut listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
-        let stream = Stream::connect(&listener.local_address().unwrap()).await.unwrap();
-        let mut connection = Connection::new(stream, &ConnectionOptions::default().pipelining(true));
-        let mut peer = listener.accept().await.unwrap();
-        let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n";
-
+    let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n";
+    with_ends(small(), true, async |mut connection, mut peer| {
         // Queued as a whole when the head comes.
         connection.start(&streamed(None)).unwrap();
         begin(connection.send_data(Bytes::from(vec![b'x'; BODY_SIZE]))).await;
@@ -545,10 +498,9 @@ fn the_rest_of_a_request_is_sent_behind_the_head_of_the_last_response() {
         let (read, _peer) = reader.await.unwrap();
         assert_eq!(read.split(|byte| *byte != b'x').map(<[u8]>::len).max(), Some(BODY_SIZE));
         assert!(read.ends_with(b"\r\n0\r\n\r\n"), "{}", read[read.len() - 100..].escape_ascii());
-
-        // Given by the caller behind the head.
-        let mut connection = Connection::connect(&listener.local_address().unwrap()).await.unwrap();
-        let mut peer = listener.accept().await.unwrap();
+    });
+    // Given by the caller behind the head.
+    with_ends(small(), false, async |mut connection, mut peer| {
         connection.start(&streamed(None)).unwrap();
         peer.send(head).await.unwrap();
         assert_eq!(connection.response().await.unwrap().status(), 200);
@@ -560,12 +512,7 @@ fn the_rest_of_a_request_is_sent_behind_the_head_of_the_last_response() {
 
 #[test]
 fn a_connection_that_ends_before_a_request_could_be_sent_is_closed_and_breaks_no_rule() {
-    let sim = Sim::new(SimOptions { socket_buffer_size: 10_000, ..SimOptions::default() });
-    Worker::simulated(sim).unwrap().block_on(async {
-        let mut listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
-        let stream = Stream::connect(&listener.local_address().unwrap()).await.unwrap();
-        let mut connection = Connection::new(stream, &ConnectionOptions::default().pipelining(true));
-        let mut peer = listener.accept().await.unwrap();
+    with_ends(small(), true, async |mut connection, mut peer| {
         let large = Request::post("http://h/").body(Bytes::from(vec![b'x'; BODY_SIZE])).unwrap();
         connection.start(&PreparedRequest::new(&large).unwrap()).unwrap();
         begin(connection.response()).await;
@@ -581,7 +528,7 @@ fn a_connection_that_ends_before_a_request_could_be_sent_is_closed_and_breaks_no
 #[test]
 fn a_body_is_read_dropped_and_counted_in_every_way() {
     for way in 0..4 {
-        with_plain_ends(SimOptions::default(), async |mut connection, mut peer| {
+        with_ends(SimOptions::default(), false, async |mut connection, mut peer| {
             connection.start(&get(&[])).unwrap();
             peer.send(
                 "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
@@ -610,7 +557,7 @@ fn a_body_is_read_dropped_and_counted_in_every_way() {
 /// RFC 9110 §9.3.6: a 2xx answer to CONNECT has no body, whatever its fields say, and what follows is not HTTP.
 #[test]
 fn behind_the_answer_to_connect_is_no_http() {
-    with_plain_ends(SimOptions::default(), async |mut connection, mut peer| {
+    with_ends(SimOptions::default(), false, async |mut connection, mut peer| {
         let request = Request::connect("h:443").body(Bytes::new()).unwrap();
         connection.start(&PreparedRequest::new(&request).unwrap()).unwrap();
         peer.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n").await.unwrap();
@@ -623,12 +570,7 @@ fn behind_the_answer_to_connect_is_no_http() {
 
 #[test]
 fn a_request_behind_one_that_is_answered_before_it_is_sent_whole_has_its_own_answer() {
-    let sim = Sim::new(SimOptions { socket_buffer_size: 10_000, ..SimOptions::default() });
-    Worker::simulated(sim).unwrap().block_on(async {
-        let mut listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
-        let stream = Stream::connect(&listener.local_address().unwrap()).await.unwrap();
-        let mut connection = Connection::new(stream, &ConnectionOptions::default().pipelining(true));
-        let mut peer = listener.accept().await.unwrap();
+    with_ends(small(), true, async |mut connection, mut peer| {
         connection.start(&streamed(None)).unwrap();
         begin(connection.send_data(Bytes::from(vec![b'x'; BODY_SIZE]))).await;
         begin(connection.send_data(Bytes::from_static(b"more"))).await;

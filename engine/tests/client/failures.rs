@@ -7,20 +7,15 @@ use std::time::Duration;
 use http::Request;
 use ringtide::client::Timeouts;
 use ringtide::error::{Culprit, Phase};
+use ringtide::testing::{self, Script};
 use ringtide::{Address, Client, ClientOptions, Error, resolve, runtime};
 
 use crate::server::{Server, echo_target};
-use crate::{read, run, with_timeouts};
+use crate::{SIMULATED, URL, read, run, with_timeouts};
 
-/// Returns the error of one GET from a server that sends `answer` and closes.
-fn failure(answer: &'static str) -> Error {
-    let server = Server::start(move |_, peer| {
-        peer.request();
-        peer.send(answer);
-        peer.end();
-        peer.drain();
-    });
-    run(async { read(Client::default().get(&server.url("/")).await).await.unwrap_err() })
+/// A script that has read a request without a body.
+fn asked() -> Script {
+    Script::new().expect_until("\r\n\r\n")
 }
 
 #[test]
@@ -35,9 +30,12 @@ fn broken_responses_are_distinguished() {
         ("HTTP/1.1 100 Continue\r\n\r\n", Culprit::Peer, "head"),
         ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", Culprit::Peer, "protocol"),
     ] {
-        let error = failure(answer);
-        assert_eq!(error.culprit(), culprit, "{answer:?}: {error}");
-        assert!(error.to_string().contains(text), "{answer:?}: {error}");
+        testing::every_split(answer, async |network, pieces| {
+            network.serve(SIMULATED, asked().ignore_rest().send(pieces).end());
+            let error = read(Client::default().get(URL).await).await.unwrap_err();
+            assert_eq!(error.culprit(), culprit, "{answer:?}: {error}");
+            assert!(error.to_string().contains(text), "{answer:?}: {error}");
+        });
     }
 }
 
@@ -137,69 +135,55 @@ fn all_addresses_of_a_name_are_tried() {
     assert_eq!(server.accepted(), 1);
 }
 
+/// Returns a client with `timeouts`.
+fn limited(timeouts: Timeouts) -> Client {
+    Client::new(with_timeouts(timeouts))
+}
+
 #[test]
 fn a_missing_response_times_out_in_its_phase() {
-    let server = Server::start(|_, peer| {
-        let request = peer.request().unwrap();
-        if request.is("GET", "/half") {
-            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
-        } else if request.is("GET", "/interim") {
-            peer.send("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 O");
-        }
-        peer.drain();
-    });
-    // Long enough to connect even on a busy machine.
     let short = Some(Duration::from_millis(300));
-    run(async {
-        for (target, timeouts, phase) in [
-            ("/", Timeouts::none().head(short), Phase::Head),
-            ("/interim", Timeouts::none().head(short), Phase::Head),
-            ("/half", Timeouts::none().body_idle(short), Phase::BodyIdle),
-            ("/half", Timeouts::none().body(short), Phase::Body),
-        ] {
-            let client = Client::new(with_timeouts(timeouts));
+    let half = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf";
+    let interim = "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 O";
+    for (answer, timeouts, phase) in [
+        ("", Timeouts::none().head(short), Phase::Head),
+        (interim, Timeouts::none().head(short), Phase::Head),
+        (half, Timeouts::none().body_idle(short), Phase::BodyIdle),
+        (half, Timeouts::none().body(short), Phase::Body),
+    ] {
+        testing::run(async |network| {
+            network.serve(SIMULATED, asked().send(answer).expect_end());
             let start_ns = runtime::now_ns();
-            let error = read(client.get(&server.url(target)).await).await.unwrap_err();
-            assert!(matches!(error, Error::Timeout(found) if found == phase), "{target}: {error}");
-            assert!(runtime::now_ns() - start_ns >= 300_000_000);
+            let error = read(limited(timeouts).get(URL).await).await.unwrap_err();
+            assert!(matches!(error, Error::Timeout(found) if found == phase), "{answer}: {error}");
+            assert!((300_000_000..301_000_000).contains(&(runtime::now_ns() - start_ns)));
             assert_eq!(error.culprit(), Culprit::Time);
-        }
-    });
+        });
+    }
+}
+
+/// A response whose body comes byte by byte, one each 5 ms.
+fn dripping(length: usize, sent: usize) -> Script {
+    let head = asked().send(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"));
+    (0..sent).fold(head, |script, _| script.delay(Duration::from_millis(5)).send("x"))
 }
 
 #[test]
 fn a_slow_body_avoids_the_idle_limit_but_not_the_total_limit() {
-    let server = Server::start(|_, peer| {
-        peer.request();
-        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n");
-        // The loop ends by itself, even after the client has closed.
-        for _ in 0..200 {
-            peer.send("x");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    });
-    run(async {
-        let timeouts = Timeouts::none().body_idle(Duration::from_secs(2)).body(Duration::from_millis(100));
-        let client = Client::new(with_timeouts(timeouts));
-        let error = read(client.get(&server.url("/")).await).await.unwrap_err();
+    testing::run(async |network| {
+        network.serve(SIMULATED, dripping(1_000_000, 19).expect_end());
+        let limits = Timeouts::none().body_idle(Duration::from_millis(6)).body(Duration::from_millis(100));
+        let error = read(limited(limits).get(URL).await).await.unwrap_err();
         assert!(matches!(error, Error::Timeout(Phase::Body)), "{error}");
     });
 }
 
 #[test]
 fn the_idle_limit_starts_again_with_each_piece() {
-    let server = Server::start(|_, peer| {
-        peer.request();
-        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n");
-        for _ in 0..12 {
-            std::thread::sleep(Duration::from_millis(40));
-            peer.send("x");
-        }
-        peer.expect_close();
-    });
-    run(async {
-        let client = Client::new(with_timeouts(Timeouts::none().body_idle(Duration::from_millis(400))));
-        assert_eq!(read(client.get(&server.url("/")).await).await.unwrap(), (200, "x".repeat(12).into()));
+    testing::run(async |network| {
+        network.serve(SIMULATED, dripping(12, 12).expect_end());
+        let client = limited(Timeouts::none().body_idle(Duration::from_millis(6)));
+        assert_eq!(read(client.get(URL).await).await.unwrap(), (200, "x".repeat(12).into()));
     });
 }
 
@@ -222,35 +206,24 @@ fn a_body_that_is_read_too_slowly_exceeds_the_total_limit() {
 
 #[test]
 fn a_limit_of_one_request_does_not_apply_to_the_next_on_its_connection() {
-    let server = Server::start(|_, peer| {
-        peer.request();
-        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n");
-        std::thread::sleep(Duration::from_millis(20));
-        peer.send("body");
-        peer.request();
-        std::thread::sleep(Duration::from_millis(400));
-        peer.respond("late");
-        peer.drain();
+    testing::run(async |network| {
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n";
+        let first = asked().send(head).delay(Duration::from_millis(20)).send("body");
+        let second = first.expect_until("\r\n\r\n").delay(Duration::from_millis(400));
+        network.serve(SIMULATED, second.send(head).send("late").expect_end());
+        let client = limited(Timeouts::none().body_idle(Duration::from_millis(200)));
+        assert_eq!(read(client.get(URL).await).await.unwrap(), (200, "body".into()));
+        assert_eq!(read(client.get(URL).await).await.unwrap(), (200, "late".into()));
     });
-    run(async {
-        let client = Client::new(with_timeouts(Timeouts::none().body_idle(Duration::from_millis(200))));
-        assert_eq!(read(client.get(&server.url("/")).await).await.unwrap(), (200, "body".into()));
-        assert_eq!(read(client.get(&server.url("/")).await).await.unwrap(), (200, "late".into()));
-    });
-    assert_eq!(server.accepted(), 1);
 }
 
 #[test]
 fn time_that_the_reader_takes_does_not_count_as_idle() {
-    let server = Server::start(|_, peer| {
-        peer.request();
-        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabcd");
-        peer.drain();
-    });
-    run(async {
-        let timeouts = Timeouts::none().body_idle(Duration::from_millis(200));
-        let client = Client::new(with_timeouts(timeouts));
-        let response = client.get(&server.url("/")).await.unwrap();
+    testing::run(async |network| {
+        network
+            .serve(SIMULATED, asked().send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabcd").expect_end());
+        let client = limited(Timeouts::none().body_idle(Duration::from_millis(200)));
+        let response = client.get(URL).await.unwrap();
         runtime::sleep(Duration::from_millis(300)).await;
         assert_eq!(read(Ok(response)).await.unwrap(), (200, "abcd".into()));
     });

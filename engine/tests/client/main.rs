@@ -1,4 +1,5 @@
-//! Tests of the client's public API against scripted servers. They hold on every driver: `RINGTIDE_DRIVER=fallback`.
+//! Tests of the client's public API against scripted servers: on std sockets, where they hold on every driver
+//! (`RINGTIDE_DRIVER=fallback`), or on the simulated network, where what they test depends on times and pieces.
 
 mod aborted;
 mod bodies;
@@ -26,6 +27,12 @@ use ringtide::{ClientOptions, Error};
 
 /// Larger than every body in these tests.
 const SIZE_MAX: usize = 64 * 1024 * 1024;
+
+/// Where servers listen on the simulated network.
+const SIMULATED: &str = "10.0.0.1:80";
+
+/// The URL of [`SIMULATED`].
+const URL: &str = "http://10.0.0.1/";
 
 /// Runs `main` on a worker. Fails if it does not end in time.
 fn run<T>(main: impl Future<Output = T>) -> T {

@@ -1,19 +1,19 @@
 //! Which connections are kept and reused, and which requests wait for them.
 
 use std::cell::RefCell;
-use std::net::TcpStream;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use http::Request;
 use ringtide::client::{PoolOptions, RequestBody};
 use ringtide::runtime;
+use ringtide::testing::{self, Script};
 use ringtide::{Client, ClientOptions, Error};
 
-use crate::server::{Peer, Server, echo_target};
-use crate::{read, run};
+use crate::server::{Server, echo_target};
+use crate::{SIMULATED, URL, read, run};
 
 fn pooled(pool: PoolOptions) -> ClientOptions {
     ClientOptions::default().pool(pool)
@@ -376,20 +376,11 @@ fn a_request_that_cannot_be_replayed_avoids_a_connection_that_has_just_closed() 
     assert_eq!(server.accepted(), 2);
 }
 
-/// The first `failing` connections serve one request, then close on the second one without a response.
-fn closes_on_second(failing: usize, requests: &Arc<Mutex<Vec<String>>>) -> Server {
-    let requests = Arc::clone(requests);
-    Server::start(move |number, peer: &mut Peer<TcpStream>| {
-        let mut count = 0;
-        while let Some(request) = peer.request() {
-            count += 1;
-            requests.lock().unwrap().push(format!("{number} {}", request.head.lines().next().unwrap()));
-            if number < failing && (count == 2 || number > 0) {
-                return;
-            }
-            peer.respond("ok");
-        }
-    })
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// A script that has answered a request without a body.
+fn answered() -> Script {
+    Script::new().expect_until("\r\n\r\n").send(OK)
 }
 
 #[test]
@@ -401,96 +392,64 @@ fn a_get_that_crosses_with_a_close_is_replayed_and_a_post_is_not() {
         ("PUT", true, 1, false),
         ("POST", false, 1, false),
     ] {
-        let requests = Arc::default();
-        let server = closes_on_second(1, &requests);
-        run(async {
+        testing::run(async |network| {
+            let line = format!("{method} /2 HTTP/1.1\r\n");
+            let second = |script: Script| script.expect(&line).expect_until("\r\n\r\nbody");
+            network.serve(SIMULATED, second(answered()).close());
+            if succeeds {
+                network.serve(SIMULATED, second(Script::new()).send(OK));
+            }
             let client = Client::new(ClientOptions::default().replays_max(replays_max));
-            read(client.get(&server.url("/")).await).await.unwrap();
+            read(client.get(URL).await).await.unwrap();
             let body =
                 if streamed { RequestBody::stream("body".to_owned()) } else { RequestBody::from("body") };
-            let request = Request::builder().method(method).uri(server.url("/2")).body(body).unwrap();
-            let answer = read(client.request(request).await).await;
-            match answer {
+            let request = Request::builder().method(method).uri(format!("{URL}2")).body(body).unwrap();
+            match read(client.request(request).await).await {
                 Ok(answer) => assert!(succeeds && answer == (200, "ok".into()), "{method} {answer:?}"),
-                Err(error) => {
-                    // Closing a socket with unread data resets the connection.
-                    let closed = matches!(error, Error::Closed) || error.is_reset();
-                    assert!(!succeeds && closed, "{method}: {error}");
-                }
+                Err(error) => assert!(!succeeds && matches!(error, Error::Closed), "{method}: {error}"),
             }
         });
-        let mut expected = vec!["0 GET / HTTP/1.1".to_owned(), format!("0 {method} /2 HTTP/1.1")];
-        expected.extend(succeeds.then(|| format!("1 {method} /2 HTTP/1.1")));
-        assert_eq!(*requests.lock().unwrap(), expected);
     }
 }
 
 #[test]
 fn replays_are_counted_and_go_to_fresh_connections() {
-    let requests = Arc::default();
-    let server = closes_on_second(3, &requests);
-    run(async {
+    testing::run(async |network| {
+        let again = Script::new().expect("GET /2 ").expect_until("\r\n\r\n").close();
+        network.serve(SIMULATED, answered().expect("GET /2 ").expect_until("\r\n\r\n").close());
+        network.serve(SIMULATED, again.clone());
+        network.serve(SIMULATED, again);
         let client = Client::new(ClientOptions::default().replays_max(2));
-        read(client.get(&server.url("/")).await).await.unwrap();
-        let error = read(client.get(&server.url("/2")).await).await.unwrap_err();
-        assert!(matches!(error, Error::Closed) || error.is_reset(), "{error}");
-        assert_eq!(server.accepted(), 3);
-        read(client.get(&server.url("/3")).await).await.unwrap();
+        read(client.get(URL).await).await.unwrap();
+        let error = read(client.get(&format!("{URL}2")).await).await.unwrap_err();
+        assert!(matches!(error, Error::Closed), "{error}");
+        network.serve(SIMULATED, answered());
+        read(client.get(URL).await).await.unwrap();
     });
-    assert_eq!(server.accepted(), 4);
 }
 
 #[test]
 fn a_request_with_a_partial_response_is_not_replayed() {
     for reset in [false, true] {
-        let (go_on, seen) = mpsc::channel();
-        let (begun, answered) = mpsc::channel();
-        let channels = Mutex::new((seen, begun));
-        let answered = Mutex::new(answered);
-        let server = Server::start(move |number, peer| {
-            peer.request();
-            if number == 1 {
-                answered.lock().unwrap().recv().unwrap();
-            }
-            peer.respond("ok");
-            if number > 0 {
-                return;
-            }
-            let channels = channels.lock().unwrap();
-            peer.request();
-            peer.send("HTTP/1.1 100 Continue\r\n\r\n");
-            channels.1.send(()).unwrap();
-            channels.0.recv().unwrap();
-            if reset {
-                peer.reset();
-            }
-        });
-        run(async {
+        testing::run(async |network| {
+            let second = answered().expect_until("\r\n\r\n").send("HTTP/1.1 100 Continue\r\n\r\n");
+            let second = second.delay(Duration::from_secs(1));
+            network.serve(SIMULATED, if reset { second.reset() } else { second.close() });
             let client = Client::default();
-            read(client.get(&server.url("/")).await).await.unwrap();
-            let url = server.url("/");
-            let answer = runtime::spawn(async move { read(client.get(&url).await).await });
-            // This request makes sure that the client has read the interim response before the connection ends: its
-            // response is sent later.
-            read(Client::default().get(&server.url("/")).await).await.unwrap();
-            go_on.send(()).unwrap();
-            let error = answer.await.unwrap().unwrap_err();
+            read(client.get(URL).await).await.unwrap();
+            let error = client.get(URL).await.unwrap_err();
             assert!(if reset { error.is_reset() } else { matches!(error, Error::Incomplete(_)) }, "{error}");
         });
-        assert_eq!(server.accepted(), 2);
     }
 }
 
 #[test]
 fn a_close_of_a_new_connection_fails_at_once() {
-    let server = Server::start(|_, peer| {
-        peer.request();
-    });
-    run(async {
-        let error = Client::default().get(&server.url("/")).await.unwrap_err();
+    testing::run(async |network| {
+        network.serve(SIMULATED, Script::new().expect_until("\r\n\r\n").close());
+        let error = Client::default().get(URL).await.unwrap_err();
         assert!(matches!(error, Error::Closed), "{error}");
     });
-    assert_eq!(server.accepted(), 1);
 }
 
 /// A reset without an answer says as little about the request as a close does.

@@ -11,10 +11,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use ringtide::conn::{Aborted, ConnectionOptions};
-use ringtide::runtime::{self, Worker};
-use ringtide::stream::{Listener, Stream};
-use ringtide::{Address, Connection, Error, PreparedRequest};
-use ringtide_driver::sim::{Sim, SimOptions};
+use ringtide::runtime;
+use ringtide::sim::SimOptions;
+use ringtide::stream::Stream;
+use ringtide::testing::{self, Script};
+use ringtide::{Connection, Error, PreparedRequest};
 use socket2::SockRef;
 
 use super::run;
@@ -112,25 +113,18 @@ fn a_request_that_cannot_be_sent_fails_at_once() {
 /// The peer responds once, reads nothing for a second, and then reads everything. This returns what it has read.
 fn with_late_reader(main: impl AsyncFnOnce(Connection, &PreparedRequest)) -> (Vec<u8>, PreparedRequest) {
     let request = constant(3_000);
-    let sim = Sim::new(SimOptions { socket_buffer_size: 1_000, ..SimOptions::default() });
-    let read = Worker::simulated(sim).unwrap().block_on(async {
-        let mut listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
-        let address = listener.local_address().unwrap();
-        let peer = runtime::spawn(async move {
-            let mut stream = listener.accept().await.unwrap();
-            runtime::sleep(Duration::from_millis(10)).await;
-            stream.send(&b"HTTP/1.1 204 No Content\r\n\r\n"[..]).await.unwrap();
-            runtime::sleep(Duration::from_secs(1)).await;
-            let mut read = Vec::new();
-            while let Ok(Some(lease)) = stream.receive().await {
-                read.extend_from_slice(&lease);
-            }
-            read
-        });
-        main(Connection::connect(&address).await.unwrap(), &request).await;
-        peer.await.unwrap()
+    let options = SimOptions { socket_buffer_size: 1_000, ..SimOptions::default() };
+    let peer = testing::run_with(options, async |network| {
+        let script = Script::new()
+            .delay(Duration::from_millis(10))
+            .send("HTTP/1.1 204 No Content\r\n\r\n")
+            .delay(Duration::from_secs(1))
+            .ignore_rest();
+        let (stream, peer) = network.stream(script).await;
+        main(Connection::new(stream, &ConnectionOptions::default()), &request).await;
+        peer
     });
-    (read, request)
+    (peer.received(), request)
 }
 
 #[test]

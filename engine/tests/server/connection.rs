@@ -5,23 +5,22 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
+use ringtide::Error;
 use ringtide::error::RequestError;
 use ringtide::proto::h1::Limits;
-use ringtide::runtime::{self, Worker};
+use ringtide::runtime::{self, JoinHandle};
 use ringtide::server::{DISCARD_SIZE_MAX, Exchange, ServerConnection, ServiceOptions, Shutdown, serve};
+use ringtide::sim::SimOptions;
 use ringtide::stream::{Listener, Stream};
-use ringtide::{Address, Error};
-use ringtide_driver::sim::{Sim, SimOptions};
+use ringtide::testing::{self, Script};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 const LAST: &str = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
 
 /// Runs `main` with a server's connection and the stream at its other end.
 fn with_both_ends(main: impl AsyncFnOnce(ServerConnection, Stream)) {
-    Worker::simulated(Sim::new(SimOptions::default())).unwrap().block_on(async {
-        let mut listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
-        let peer = Stream::connect(&listener.local_address().unwrap()).await.unwrap();
-        let accepted = listener.accept().await.unwrap();
+    testing::run(async |network| {
+        let (peer, accepted) = network.pair().await;
         main(ServerConnection::new(accepted, Limits::default()), peer).await;
     });
 }
@@ -252,43 +251,49 @@ fn a_body_of_just_the_size_that_is_dropped_is_dropped() {
     }
 }
 
-/// Serves a peer that does as `peer` says, and gives how long the server takes to end from then on.
-fn served(options: SimOptions, peer: impl AsyncFnOnce(&mut Stream)) -> Duration {
-    Worker::simulated(Sim::new(options)).unwrap().block_on(async {
-        let listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
-        let mut stream = Stream::connect(&listener.local_address().unwrap()).await.unwrap();
-        let shutdown = Shutdown::new();
-        let options = ServiceOptions::default().shutdown_timeout(Duration::from_hours(1));
-        let server = serve(listener, options, shutdown.clone(), async |exchange: Exchange<'_>| {
-            exchange.respond(StatusCode::OK, &[], vec![b'x'; 100_000])
-        });
-        let server = runtime::spawn(server);
-        peer(&mut stream).await;
-        let begun_ns = runtime::now_ns();
-        shutdown.begin();
-        server.await.unwrap();
-        Duration::from_nanos(runtime::now_ns() - begun_ns)
-    })
+const SERVER: &str = "10.0.0.1:80";
+
+fn listen() -> Listener {
+    Listener::bind(&SERVER.parse().unwrap(), false).unwrap()
+}
+
+/// A network whose sockets hold little.
+fn small() -> SimOptions {
+    SimOptions { socket_buffer_size: 10_000, ..SimOptions::default() }
+}
+
+/// Listens, and serves 100,000 bytes to each request.
+fn serve_much(options: ServiceOptions, shutdown: &Shutdown) -> JoinHandle<()> {
+    let handler = async |exchange: Exchange<'_>| exchange.respond(StatusCode::OK, &[], vec![b'x'; 100_000]);
+    runtime::spawn(serve(listen(), options, shutdown.clone(), handler))
 }
 
 #[test]
 fn a_peer_that_does_not_end_behind_its_answer_is_not_waited_for_long() {
-    let took = served(SimOptions::default(), async |peer| {
-        peer.send("nonsense\r\n\r\n").await.unwrap();
-        let (answer, ended) = read_all(peer).await;
-        assert!(answer.starts_with("HTTP/1.1 400 ") && ended, "{answer}");
+    testing::run(async |network| {
+        let shutdown = Shutdown::new();
+        let options = ServiceOptions::default().shutdown_timeout(Duration::from_hours(1));
+        let server = serve_much(options, &shutdown);
+        let stays = Duration::from_mins(1);
+        let peer = network.connect(SERVER, Script::new().send("nonsense\r\n\r\n").expect_rest().delay(stays));
+        settle().await;
+        assert!(peer.received().starts_with(b"HTTP/1.1 400 "));
+        let begun_ns = runtime::now_ns();
+        shutdown.begin();
+        server.await.unwrap();
+        let took = Duration::from_nanos(runtime::now_ns() - begun_ns);
+        assert!(took < Duration::from_secs(5), "{took:?}");
     });
-    assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
 #[test]
 fn a_peer_that_reads_its_last_answer_slowly_gets_all_of_it() {
-    served(SimOptions { socket_buffer_size: 10_000, ..SimOptions::default() }, async |peer| {
-        peer.send(LAST).await.unwrap();
+    testing::run_with(small(), async |network| {
+        serve_much(ServiceOptions::default(), &Shutdown::new());
         // Longer than the end of a connection may take, and shorter than a peer may take to read on.
-        runtime::sleep(Duration::from_secs(5)).await;
-        let (answer, ended) = read_all(peer).await;
-        assert!(ended && answer.ends_with(&"x".repeat(100_000)), "{}", answer.len());
+        let script = Script::new().send(LAST).delay(Duration::from_secs(5)).expect_rest();
+        let answer = network.connect(SERVER, script).played().await;
+        assert!(answer.ends_with(&vec![b'x'; 100_000]), "{}", answer.len());
     });
 }
 
@@ -296,18 +301,16 @@ fn a_peer_that_reads_its_last_answer_slowly_gets_all_of_it() {
 #[test]
 fn a_request_whose_peer_has_ended_its_half_is_handled_whatever_the_limit() {
     for limit in [None, Some(Duration::ZERO)] {
-        Worker::simulated(Sim::new(SimOptions::default())).unwrap().block_on(async {
-            let listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
-            let mut peer = Stream::connect(&listener.local_address().unwrap()).await.unwrap();
-            peer.send(GET).await.unwrap();
-            peer.shutdown().await.unwrap();
+        testing::run(async |network| {
+            let listener = listen();
+            let peer = network.connect(SERVER, Script::new().send(GET).end().expect_rest());
             settle().await;
             let options = ServiceOptions::default().half_close_timeout(limit);
             let server = serve(listener, options, Shutdown::new(), async |exchange: Exchange<'_>| {
                 exchange.respond(StatusCode::OK, &[], "hello")
             });
             runtime::spawn(server);
-            assert!(read_all(&mut peer).await.0.ends_with("hello"));
+            assert!(peer.played().await.ends_with(b"hello"));
         });
     }
 }
@@ -315,18 +318,11 @@ fn a_request_whose_peer_has_ended_its_half_is_handled_whatever_the_limit() {
 /// The time limit of a head does not run while the peer takes its responses.
 #[test]
 fn a_peer_that_takes_its_answers_slowly_is_not_one_whose_head_is_late() {
-    let sim = Sim::new(SimOptions { socket_buffer_size: 10_000, ..SimOptions::default() });
-    Worker::simulated(sim).unwrap().block_on(async {
-        let listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
-        let mut peer = Stream::connect(&listener.local_address().unwrap()).await.unwrap();
+    testing::run_with(small(), async |network| {
         let soon = Duration::from_secs(1);
-        let options = ServiceOptions::default().head_timeout(soon).idle_timeout(soon);
-        runtime::spawn(serve(listener, options, Shutdown::new(), async |exchange: Exchange<'_>| {
-            exchange.respond(StatusCode::OK, &[], vec![b'x'; 100_000])
-        }));
-        peer.send(GET.repeat(3)).await.unwrap();
-        runtime::sleep(Duration::from_secs(5)).await;
-        let (answers, _) = read_all(&mut peer).await;
+        serve_much(ServiceOptions::default().head_timeout(soon).idle_timeout(soon), &Shutdown::new());
+        let script = Script::new().send(GET.repeat(3)).delay(Duration::from_secs(5)).expect_rest();
+        let answers = String::from_utf8(network.connect(SERVER, script).played().await).unwrap();
         assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 3);
         assert_eq!(answers.matches('x').count(), 300_000);
     });
@@ -335,10 +331,9 @@ fn a_peer_that_takes_its_answers_slowly_is_not_one_whose_head_is_late() {
 /// A client that reads slowly is not gone.
 #[test]
 fn a_peer_that_has_ended_its_half_and_reads_slowly_gets_all_of_it() {
-    let small = SimOptions { socket_buffer_size: 10_000, ..SimOptions::default() };
-    Worker::simulated(Sim::new(small)).unwrap().block_on(async {
-        let listener = Listener::bind(&Address::Tcp("127.0.0.1:80".parse().unwrap()), false).unwrap();
-        let mut peer = Stream::connect(&listener.local_address().unwrap()).await.unwrap();
+    testing::run_with(small(), async |_| {
+        let listener = listen();
+        let mut peer = Stream::connect(&SERVER.parse().unwrap()).await.unwrap();
         peer.send(GET).await.unwrap();
         peer.shutdown().await.unwrap();
         let options = ServiceOptions::default().half_close_timeout(Duration::from_secs(1));

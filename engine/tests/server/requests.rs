@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use ringtide::server::ServiceOptions;
+use ringtide::testing::{self, Script};
 
-use crate::site::{PIECE, Running};
+use crate::site::{PIECE, Running, SIMULATED, serve_simulated};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 
@@ -69,19 +70,14 @@ fn an_earlier_response_does_not_wait_for_a_later_handler() {
 
 #[test]
 fn a_head_may_be_cut_anywhere() {
-    let running = Running::start();
-    let mut peer = running.peer();
-    let request = "GET /nowhere HTTP/1.1\r\nHost: h\r\nX-Long: 1234567890\r\n\r\n";
-    for byte in request.bytes() {
-        peer.send([byte]);
-    }
-    assert_eq!(peer.response().status, 404);
-    for cut in 1..request.len() {
-        // The response in between keeps the two pieces from being sent as one.
-        peer.send(format!("{GET}{}", &request[..cut]));
-        assert_eq!(peer.response().status, 200);
-        assert_eq!(peer.ask(&request[cut..]).status, 404, "cut at {cut}");
-    }
+    // The second one also begins in the piece that ends the first.
+    let requests = format!("{GET}GET /nowhere HTTP/1.1\r\nHost: h\r\nX-Long: 1234567890\r\n\r\n");
+    testing::every_split(requests, async |network, pieces| {
+        serve_simulated(ServiceOptions::default());
+        let script = Script::new().send(pieces).expect("HTTP/1.1 200 OK\r\n").expect_until("hello world\n");
+        let script = script.expect("HTTP/1.1 404 Not Found\r\n").expect_until("no such page\n");
+        network.connect(SIMULATED, script.end().expect_end());
+    });
 }
 
 #[test]

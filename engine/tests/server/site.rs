@@ -9,8 +9,9 @@ use bytes::Bytes;
 use http::StatusCode;
 use ringtide::proto::h1::BodyLength;
 use ringtide::server::{
-    Answered, Exchange, PreparedResponse, Server, ServerOptions, ServiceOptions, Shutdown,
+    Answered, Exchange, PreparedResponse, Server, ServerOptions, ServiceOptions, Shutdown, serve,
 };
+use ringtide::stream::Listener;
 use ringtide::{Error, runtime};
 
 pub(crate) const TEXT: [(&str, &str); 1] = [("Content-Type", "text/plain")];
@@ -77,6 +78,17 @@ impl Drop for Running {
             server.join();
         }
     }
+}
+
+/// Where [`serve_simulated`] listens.
+pub(crate) const SIMULATED: &str = "10.0.0.1:80";
+
+/// Serves the site on the simulated network of this worker.
+pub(crate) fn serve_simulated(options: ServiceOptions) {
+    let listener = Listener::bind(&SIMULATED.parse().unwrap(), false).unwrap();
+    let site = Site { handled: Arc::default(), dropped: mpsc::channel().0 };
+    let handler = async move |exchange: Exchange<'_>| answer(&site, exchange).await;
+    runtime::spawn(serve(listener, options, Shutdown::new(), handler));
 }
 
 #[derive(Clone)]

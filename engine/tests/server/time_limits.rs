@@ -4,40 +4,36 @@ use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use ringtide::server::ServiceOptions;
+use ringtide::testing::{self, Script};
 
-use crate::site::Running;
+use crate::site::{Running, SIMULATED, serve_simulated};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 const SHORT: Duration = Duration::from_millis(60);
 
+/// Goes on with `script`: sends `count` bytes, one each 5 ms.
+fn dripping(script: Script, count: usize) -> Script {
+    (0..count).fold(script, |script, _| script.delay(Duration::from_millis(5)).send("x"))
+}
+
 #[test]
 fn a_head_that_arrives_too_slowly_is_refused() {
-    let head_timeout = Duration::from_millis(300);
-    let running = Running::with(ServiceOptions::default().head_timeout(head_timeout));
+    let options = ServiceOptions::default().head_timeout(Duration::from_millis(300));
     // The limit runs from the accept, and for a later head from its first byte.
-    for before in ["", GET] {
-        let mut peer = running.peer();
-        peer.send(before);
-        if !before.is_empty() {
-            assert_eq!(peer.response().status, 200);
+    let first = Script::new();
+    let later = Script::new().send(GET).expect_until("hello world\n").delay(Duration::from_secs(5));
+    for script in [first, later] {
+        for (count, (status, end)) in
+            [(55, ("200 OK", "hello world\n")), (60, ("408 Request Timeout", "Connection: close\r\n"))]
+        {
+            testing::run(async |network| {
+                serve_simulated(options.clone());
+                let head = script.clone().send("GET / HTTP/1.1\r\nHost: h\r\nX: ");
+                let head = dripping(head, count).send("\r\n\r\n");
+                let answer = head.expect(format!("HTTP/1.1 {status}\r\n")).expect_until(end);
+                network.connect(SIMULATED, answer.ignore_rest());
+            });
         }
-        let started = Instant::now();
-        let mut sender = peer.stream.try_clone().unwrap();
-        let dripping = std::thread::spawn(move || {
-            let drip = b"GET / HTTP/1.1\r\nHost: h\r\nX: ".iter().chain(std::iter::repeat(&b'x'));
-            for byte in drip {
-                // Fails after the server has closed the connection.
-                if std::io::Write::write_all(&mut sender, &[*byte]).is_err() {
-                    break;
-                }
-                std::thread::sleep(Duration::from_millis(5));
-            }
-        });
-        let response = peer.response();
-        assert_eq!((response.status, response.field("connection")), (408, Some("close")));
-        assert!(started.elapsed() >= head_timeout / 2);
-        peer.stream.shutdown(Shutdown::Both).unwrap();
-        dripping.join().unwrap();
     }
 }
 
@@ -75,15 +71,12 @@ fn a_body_that_stalls_is_refused() {
 
 #[test]
 fn a_slow_body_that_continues_is_accepted() {
-    let stall_timeout = Duration::from_millis(500);
-    let running = Running::with(ServiceOptions::default().stall_timeout(stall_timeout));
-    let mut peer = running.peer();
-    peer.send("POST /whole HTTP/1.1\r\nHost: h\r\nContent-Length: 12\r\n\r\n");
-    for _ in 0..12 {
-        peer.send("x");
-        std::thread::sleep(stall_timeout / 8);
-    }
-    assert_eq!(peer.response().status, 200);
+    testing::run(async |network| {
+        serve_simulated(ServiceOptions::default().stall_timeout(Duration::from_millis(6)));
+        let head = Script::new().send("POST /whole HTTP/1.1\r\nHost: h\r\nContent-Length: 12\r\n\r\n");
+        let script = dripping(head, 12).expect("HTTP/1.1 200 OK\r\n").ignore_rest();
+        network.connect(SIMULATED, script).played().await;
+    });
 }
 
 #[test]

@@ -43,7 +43,9 @@ fn no_more_sessions_are_kept_than_allowed() {
     let options = authority.trusted().min_version(ringtide::tls::Version::Tls13).sessions_max(10);
     let (client, server) = (client(&options), server(&serving(authority.issue(&["localhost"]))));
     open_together(&client, &server, 50);
-    assert_eq!(open_together(&client, &server, 50), 10);
+    for _ in 0..5 {
+        assert_eq!(open_together(&client, &server, 50), 10);
+    }
 }
 
 #[test]

@@ -9,6 +9,9 @@ pub(super) fn check_flags(args: &RunArgs) -> Result<(), UsageError> {
     if args.unix.is_some() && args.connect_to.is_some() {
         return contradiction("--unix", "--connect-to", "a connection goes to one address");
     }
+    if args.unix.is_some() && args.bind.is_some() {
+        return contradiction("--unix", "--bind", "a Unix socket has no source address");
+    }
     if args.no_keepalive && args.parallel.is_some_and(|parallel| parallel > 1) {
         return contradiction(
             "--no-keepalive",
@@ -52,6 +55,55 @@ pub(super) fn check_flags(args: &RunArgs) -> Result<(), UsageError> {
         );
     }
     Ok(())
+}
+
+/// Contradictions between the TLS flags and the URL, or each other.
+pub(super) fn check_tls(args: &RunArgs, is_https: bool) -> Result<(), UsageError> {
+    let given = [
+        (args.insecure, "--insecure (-k)"),
+        (args.cacert.is_some(), "--cacert"),
+        (args.cert.is_some(), "--cert"),
+        (args.key.is_some(), "--key"),
+        (args.sni.is_some(), "--sni"),
+        (args.alpn.is_some(), "--alpn"),
+        (args.tls_resumption.is_some(), "--tls-resumption"),
+        (args.tls_min.is_some(), "--tls-min"),
+        (args.tls_max.is_some(), "--tls-max"),
+        (args.tls_groups.is_some(), "--tls-groups"),
+        (args.ciphers.is_some(), "--ciphers"),
+        (args.keylog.is_some(), "--keylog"),
+    ];
+    if let Some((_, flag)) = given.into_iter().find(|(given, _)| *given && !is_https) {
+        return Err(UsageError::Needs {
+            flag,
+            missing: "an https:// URL",
+            why: "with http:// there is no TLS",
+        });
+    }
+    if args.insecure && args.cacert.is_some() {
+        return contradiction("--insecure (-k)", "--cacert", "-k accepts any certificate");
+    }
+    check_cert(args.cert.is_some(), args.key.is_some())?;
+    if let (Some(min), Some(max)) = (args.tls_min, args.tls_max)
+        && min > max
+    {
+        return contradiction(
+            format!("--tls-min {min}"),
+            format!("--tls-max {max}"),
+            "no version is between them",
+        );
+    }
+    Ok(())
+}
+
+/// A certificate and its key come together.
+pub(super) fn check_cert(cert: bool, key: bool) -> Result<(), UsageError> {
+    let why = "a certificate is of use only with its private key; one file may hold both";
+    match (cert, key) {
+        (true, false) => Err(UsageError::Needs { flag: "--cert", missing: "--key", why }),
+        (false, true) => Err(UsageError::Needs { flag: "--key", missing: "--cert", why }),
+        _ => Ok(()),
+    }
 }
 
 /// Contradictions between numbers, defaults included.

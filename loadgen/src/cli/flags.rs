@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use super::format::Format;
-use super::parse::{self, CpuList, RateArg};
+use super::parse::{self, AddressList, CpuList, NameList, RateArg};
+use ringtide::tls::Version;
+
 use crate::input::BodySource;
 use crate::plan::{Arrival, DriverChoice, Header, MaxErrors, Spin};
 use crate::threshold::Threshold;
@@ -41,6 +43,8 @@ Examples:
   Ramp up in CI, and give up if 5 % of the requests fail:
     ringtide run http://127.0.0.1:8080/ -R 1k:20k -d 1m --max-errors 5% \\
       --threshold 'p99<10ms' --threshold 'success>99.9%'
+  Measure full TLS handshakes, one per request:
+    ringtide run https://127.0.0.1:8443/ -k --no-keepalive --tls-resumption off
   Post a file:
     ringtide run http://127.0.0.1:8080/in -X POST -b @order.json
 
@@ -60,7 +64,7 @@ Exit codes:
 pub struct RunArgs {
     /// What to load, sent exactly as typed.
     // In `help`, as rustdoc would take the brackets for a link.
-    #[arg(value_hint = ValueHint::Url, help = "http://HOST[:PORT]/PATH, sent exactly as typed")]
+    #[arg(value_hint = ValueHint::Url, help = "http[s]://HOST[:PORT]/PATH, sent exactly as typed")]
     pub url: String,
 
     /// Open connections, in all [default: 50]
@@ -117,12 +121,52 @@ pub struct RunArgs {
     /// Connect to this Unix socket instead
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, help_heading = "Connection")]
     pub unix: Option<PathBuf>,
+    /// Source addresses, used in turn [default: the system's]
+    #[arg(long, value_name = "ADDR,...", value_parser = parse::addresses, help_heading = "Connection")]
+    pub bind: Option<AddressList>,
     /// For each request, from its send [default: 30s]
     #[arg(long, value_name = "T", value_parser = parse_positive_time_ns, help_heading = "Connection")]
     pub timeout: Option<u64>,
-    /// For each connection attempt [default: 10s]
+    /// For each connect, with its TLS handshake [default: 10s]
     #[arg(long, value_name = "T", value_parser = parse_positive_time_ns, help_heading = "Connection")]
     pub connect_timeout: Option<u64>,
+
+    /// Accept any certificate: INSECURE, for tests only
+    #[arg(short = 'k', long, help_heading = "TLS")]
+    pub insecure: bool,
+    /// Trust the authorities in this PEM file only
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "TLS")]
+    pub cacert: Option<PathBuf>,
+    /// Our own certificate, if the server wants one (PEM)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "TLS")]
+    pub cert: Option<PathBuf>,
+    /// The private key of --cert (PEM)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "TLS")]
+    pub key: Option<PathBuf>,
+    /// Ask for this name instead of the host, and check it
+    #[arg(long, value_name = "NAME", help_heading = "TLS")]
+    pub sni: Option<String>,
+    /// Protocols to offer [default: http/1.1]
+    #[arg(long, value_name = "NAME,...", value_parser = parse::alpn, help_heading = "TLS")]
+    pub alpn: Option<NameList>,
+    /// Resume sessions: on or off [default: on]
+    #[arg(long, value_name = "on|off", value_parser = parse::on_or_off, help_heading = "TLS")]
+    pub tls_resumption: Option<bool>,
+    /// Lowest version: 1.2 or 1.3 [default: 1.2]
+    #[arg(long, value_name = "VERSION", value_parser = parse::tls_version, help_heading = "TLS")]
+    pub tls_min: Option<Version>,
+    /// Highest version: 1.2 or 1.3 [default: 1.3]
+    #[arg(long, value_name = "VERSION", value_parser = parse::tls_version, help_heading = "TLS")]
+    pub tls_max: Option<Version>,
+    /// Key exchange, such as X25519,P-256
+    #[arg(long, value_name = "NAME,...", value_parser = parse::names, help_heading = "TLS")]
+    pub tls_groups: Option<NameList>,
+    /// Cipher suites, by IANA or OpenSSL names
+    #[arg(long, value_name = "NAME,...", value_parser = parse::names, help_heading = "TLS")]
+    pub ciphers: Option<NameList>,
+    /// Append the session secrets here, for Wireshark
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "TLS")]
+    pub keylog: Option<PathBuf>,
 
     /// Exit with 3 unless this holds; repeatable, see below
     #[arg(long = "threshold", value_name = "COND", help_heading = "Result")]

@@ -25,21 +25,12 @@ pub use targets::{TargetsArgs, TargetsPlan};
 use crate::error::UsageError;
 
 /// Flags that `run` will have. clap would take them for typing errors and suggest others.
-const NOT_THERE_YET: [&str; 22] = [
+const NOT_THERE_YET: [&str; 13] = [
     "--stages",
     "--http2",
     "--http3",
     "--resolve",
     "--proxy",
-    "-k",
-    "--insecure",
-    "--cacert",
-    "--cert",
-    "--key",
-    "--sni",
-    "--alpn",
-    "--tls-resumption",
-    "--keylog",
     "--scenario",
     "--expect",
     "--replay",

@@ -1,5 +1,9 @@
 //! Parsers for the values of single flags, called by clap. Combinations of flags are checked elsewhere.
 
+use std::net::IpAddr;
+
+use ringtide::tls::Version;
+
 use crate::input::BodySource;
 use crate::plan::{Arrival, DriverChoice, Header, MaxErrors, PARALLEL_MAX, Spin};
 use crate::units::{parse_positive_count, parse_positive_time_ns, parse_rate, show_count};
@@ -16,6 +20,17 @@ pub struct RateArg {
 /// Listed cores, in the order typed, without duplicates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CpuList(pub Vec<usize>);
+
+/// Listed names, in the order typed. Not empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameList(pub Vec<String>);
+
+/// Listed addresses, in the order typed. Not empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressList(pub Vec<IpAddr>);
+
+/// Protocols that a server would choose, and that are not there yet.
+const ALPN_NOT_THERE_YET: [&str; 3] = ["h2", "h2c", "h3"];
 
 /// No system has more cores; this also limits how far a range expands.
 const CPU_MAX: usize = 65_535;
@@ -133,6 +148,50 @@ pub(super) fn cpus(text: &str) -> Result<CpuList, String> {
         }
     }
     Ok(CpuList(cpus))
+}
+
+pub(super) fn on_or_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(format!("`{text}` is neither on nor off")),
+    }
+}
+
+pub(super) fn tls_version(text: &str) -> Result<Version, String> {
+    text.parse::<Version>().map_err(|error| error.to_string())
+}
+
+/// OpenSSL puts colons between the names.
+pub(super) fn names(text: &str) -> Result<NameList, String> {
+    list(text, &[',', ':'])
+}
+
+pub(super) fn alpn(text: &str) -> Result<NameList, String> {
+    let names = list(text, &[','])?;
+    match names.0.iter().find(|name| ALPN_NOT_THERE_YET.contains(&name.as_str())) {
+        Some(name) => {
+            Err(format!("`{name}` cannot be offered yet: ringtide speaks only HTTP/1.1 (http/1.1)"))
+        }
+        None => Ok(names),
+    }
+}
+
+fn list(text: &str, separators: &[char]) -> Result<NameList, String> {
+    let names: Vec<String> = text.split(separators).map(|name| name.trim().to_owned()).collect();
+    match names.iter().any(String::is_empty) {
+        true => Err(format!("`{text}` has an empty name; write names with commas between them")),
+        false => Ok(NameList(names)),
+    }
+}
+
+pub(super) fn addresses(text: &str) -> Result<AddressList, String> {
+    let addresses = text.split(',').map(|piece| {
+        let bare = piece.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(piece);
+        bare.parse::<IpAddr>()
+            .map_err(|_| format!("`{piece}` in `{text}` is not an IP address such as 127.0.0.2 or ::1"))
+    });
+    addresses.collect::<Result<_, _>>().map(AddressList)
 }
 
 pub(super) fn method(text: &str) -> Result<String, String> {

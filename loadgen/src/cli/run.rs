@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use http::Method;
 use ringtide::PreparedRequest;
 
-use super::contradictions::{check_flags, check_numbers};
+use super::contradictions::{check_flags, check_numbers, check_tls};
 use super::flags::RunArgs;
 use super::format::Format;
 use crate::error::UsageError;
 use crate::input::BodySource;
 use crate::plan::{
-    CONNECTIONS_DEFAULT, Connect, DURATION_DEFAULT_NS, Mode, OpenLoop, Plan, Stop, available_cores,
+    CONNECTIONS_DEFAULT, ClientCert, Connect, DURATION_DEFAULT_NS, Mode, OpenLoop, Plan, Stop,
+    available_cores,
 };
 
 /// The command line, checked as far as possible without touching files or the network.
@@ -48,6 +49,7 @@ impl RunArgs {
     pub fn plan(self) -> Result<RunCommand, UsageError> {
         check_flags(&self)?;
         let mut plan = Plan::for_url(&self.url)?;
+        check_tls(&self, plan.url.is_https)?;
         plan.connections = match (self.connections, self.requests) {
             (Some(connections), _) => connections,
             // More connections than requests would be useless.
@@ -85,6 +87,18 @@ impl RunArgs {
         if let Some(path) = self.unix {
             plan.connect = Connect::Unix { path };
         }
+        plan.bind = self.bind.map(|list| list.0).unwrap_or_default();
+        plan.tls.insecure = self.insecure;
+        plan.tls.cacert = self.cacert;
+        plan.tls.cert = self.cert.zip(self.key).map(|(cert, key)| ClientCert { cert, key });
+        plan.tls.sni = self.sni;
+        plan.tls.alpn = self.alpn.map_or(plan.tls.alpn, |list| list.0);
+        plan.tls.resumption = self.tls_resumption.unwrap_or(plan.tls.resumption);
+        plan.tls.min_version = self.tls_min.unwrap_or(plan.tls.min_version);
+        plan.tls.max_version = self.tls_max.unwrap_or(plan.tls.max_version);
+        plan.tls.groups = self.tls_groups.map(|list| list.0).unwrap_or_default();
+        plan.tls.ciphers = self.ciphers.map(|list| list.0).unwrap_or_default();
+        plan.tls.keylog = self.keylog;
         plan.method = self.method.unwrap_or(plan.method);
         plan.headers = self.headers;
         check_headers(&plan)?;

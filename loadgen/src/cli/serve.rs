@@ -1,11 +1,14 @@
 //! `ringtide serve`: its flags, and the plan that they make.
 
-use clap::Args;
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
 use ringtide_driver::Address;
 
+use super::contradictions::check_cert;
 use super::parse::{self, CpuList};
 use crate::error::UsageError;
-use crate::plan::{DriverChoice, available_cores};
+use crate::plan::{ClientCert, DriverChoice, available_cores};
 use crate::units::parse_positive_time_ns;
 
 /// What `serve --help` says after the flags.
@@ -25,8 +28,12 @@ half get only responses that begin within 1 s.
 
 Times: 50us, 2ms, 1s (ns, us, ms, s, m, h); without a unit, seconds.
 
-Example:
+With --tls alone, the certificate is a new one for localhost, signed by itself:
+clients accept it with -k.
+
+Examples:
   ringtide serve --addr 127.0.0.1:8080 -t 1 --cpus 1
+  ringtide serve --addr 127.0.0.1:8443 --tls
 
 Ctrl-C stops it; requests in flight have 1 s to end.";
 
@@ -43,6 +50,15 @@ pub struct ServeArgs {
     /// Pin each worker to one of these cores: 0-3,6
     #[arg(long, value_name = "LIST", value_parser = parse::cpus)]
     pub cpus: Option<CpuList>,
+    /// Speak TLS
+    #[arg(long)]
+    pub tls: bool,
+    /// Certificate and chain (PEM) [default: self-signed]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub cert: Option<PathBuf>,
+    /// The private key of --cert (PEM)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub key: Option<PathBuf>,
     /// Keep the core busy this long for each request
     #[arg(long, value_name = "T", value_parser = parse_positive_time_ns)]
     pub burn: Option<u64>,
@@ -67,6 +83,10 @@ pub struct ServePlan {
     pub threads: usize,
     /// Cores for the workers, one each, at least as many as `threads`; `None` leaves them to the scheduler.
     pub cpus: Option<Vec<usize>>,
+    /// Whether to speak TLS,
+    pub tls: bool,
+    /// and with which certificate; `None` for a self-signed one.
+    pub cert: Option<ClientCert>,
     /// How long to spin for each request. 0: not at all.
     pub burn_ns: u64,
     /// Which driver moves the bytes.
@@ -81,7 +101,7 @@ impl ServeArgs {
     /// The plan.
     ///
     /// # Errors
-    /// When there are more threads than cores to pin them to.
+    /// When flags contradict each other: more threads than cores to pin them to, or a certificate without TLS or key.
     pub fn plan(self) -> Result<ServePlan, UsageError> {
         let cpus = self.cpus.map(|cpus| cpus.0);
         let cores = cpus.as_ref().map_or_else(available_cores, Vec::len);
@@ -93,10 +113,17 @@ impl ServeArgs {
                 why: "each thread is pinned to a core of its own".to_owned(),
             });
         }
+        check_cert(self.cert.is_some(), self.key.is_some())?;
+        if self.cert.is_some() && !self.tls {
+            let why = "without it, the server speaks plain HTTP";
+            return Err(UsageError::Needs { flag: "--cert", missing: "--tls", why });
+        }
         Ok(ServePlan {
             address: self.addr,
             threads,
             cpus,
+            tls: self.tls,
+            cert: self.cert.zip(self.key).map(|(cert, key)| ClientCert { cert, key }),
             burn_ns: self.burn.unwrap_or(0),
             driver: self.driver.unwrap_or_default(),
             seed: self.seed,

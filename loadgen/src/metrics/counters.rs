@@ -1,5 +1,7 @@
 //! The counters of a run.
 
+use std::collections::BTreeMap;
+
 use super::error_kind::ErrorKind;
 
 /// Status codes have three digits (RFC 9112 §4).
@@ -22,6 +24,8 @@ pub struct Counters {
     pub errors: [u64; ErrorKind::ALL.len()],
     /// The message of the first error of each kind, if it says more than the kind.
     pub error_examples: [Option<Box<str>>; ErrorKind::ALL.len()],
+    /// The message of the first TLS error of each kind ([`ringtide::tls::Error::kind`]).
+    pub tls_examples: BTreeMap<&'static str, Box<str>>,
     /// Completed requests by status code.
     pub status: Box<[u64; STATUS_CODES]>,
     /// Bytes that arrived.
@@ -54,6 +58,7 @@ impl Default for Counters {
             last_done_ns: 0,
             errors: [0; ErrorKind::ALL.len()],
             error_examples: Default::default(),
+            tls_examples: BTreeMap::new(),
             status: Box::new([0; STATUS_CODES]),
             bytes_received: 0,
             bytes_sent: 0,
@@ -99,6 +104,9 @@ impl Counters {
             if mine.is_none() {
                 mine.clone_from(others);
             }
+        }
+        for (kind, others) in &other.tls_examples {
+            self.tls_examples.entry(kind).or_insert_with(|| others.clone());
         }
         for (mine, others) in self.status.iter_mut().zip(other.status.iter()) {
             *mine += others;

@@ -10,7 +10,7 @@ pub enum ErrorKind {
     Dns,
     /// No connection could be made: refused, unreachable, or not within the connect timeout.
     Connect,
-    /// The TLS handshake failed.
+    /// TLS failed: its handshake, or later what the peer sent.
     Tls,
     /// The answer was not complete within the timeout.
     Timeout,
@@ -45,7 +45,7 @@ impl ErrorKind {
         match self {
             Self::Dns => "name not resolved",
             Self::Connect => "no connection",
-            Self::Tls => "TLS handshake failed",
+            Self::Tls => "TLS failed",
             Self::Timeout => "no complete response in time",
             Self::Reset => "connection reset",
             Self::Closed => "closed before any byte of the response",

@@ -5,6 +5,7 @@ use hdrhistogram::Histogram;
 use super::backlog::{Backlog, Course, Half, Moment};
 use super::counters::{Counters, STATUS_CODES};
 use super::error_kind::ErrorKind;
+use super::handshakes::{Handshake, Handshakes};
 use super::keyed::{Keyed, StatusClass};
 use super::times::{Times, histogram, reset};
 
@@ -76,6 +77,9 @@ pub struct Recorder {
     pub(super) dns: Histogram<u64>,
     /// Attempts to connect. Cut short are those that timed out and those that the end cut off.
     pub(super) connect: Times,
+    /// TLS handshakes, cut short in the same way.
+    pub(super) tls: Times,
+    pub(super) handshakes: Handshakes,
     /// Times to the first byte, except those in `service_one_piece`,
     pub(super) first_byte: Histogram<u64>,
     /// and from there to the last byte.
@@ -107,6 +111,8 @@ impl Recorder {
             schedule_lag: histogram(),
             dns: histogram(),
             connect: Times::new(),
+            tls: Times::new(),
+            handshakes: Handshakes::default(),
             first_byte: histogram(),
             transfer: histogram(),
             by_status: Keyed::new(StatusClass::ALL.len(), StatusClass::Successful as usize),
@@ -152,10 +158,11 @@ impl Recorder {
         self.unfinished(request, kind == ErrorKind::Timeout);
     }
 
-    /// A request failed because no connection was made for it within the connect timeout.
-    pub fn connect_timed_out(&mut self, request: Unfinished) {
+    /// A request failed because no connection was made for it within the connect timeout: in the connect or in the TLS
+    /// handshake, as `kind` says.
+    pub fn connect_timed_out(&mut self, request: Unfinished, kind: ErrorKind) {
         self.counters.failed += 1;
-        self.counters.errors[ErrorKind::Connect as usize] += 1;
+        self.counters.errors[kind as usize] += 1;
         self.unfinished(request, true);
     }
 
@@ -175,6 +182,13 @@ impl Recorder {
     #[cold]
     pub fn error_said(&mut self, kind: ErrorKind, text: impl FnOnce() -> String) {
         self.counters.error_examples[kind as usize].get_or_insert_with(|| text().into());
+    }
+
+    /// The message of a TLS error. Only the first of each kind is kept.
+    #[cold]
+    pub fn tls_error_said(&mut self, kind: &'static str, text: impl Fn() -> String) {
+        self.error_said(ErrorKind::Tls, &text);
+        self.counters.tls_examples.entry(kind).or_insert_with(|| text().into());
     }
 
     /// Requests of the warm-up had no response in the measured part either. They do not count as measured.
@@ -253,6 +267,17 @@ impl Recorder {
         self.connect.censored.saturating_record(time_ns);
     }
 
+    /// A TLS handshake ended well.
+    pub fn shook_hands(&mut self, time_ns: u64, handshake: Handshake) {
+        self.tls.exact.saturating_record(time_ns);
+        self.handshakes.count(handshake);
+    }
+
+    /// A TLS handshake was given up after this time: it timed out, or the end cut it off.
+    pub fn handshake_cut_short(&mut self, time_ns: u64) {
+        self.tls.censored.saturating_record(time_ns);
+    }
+
     /// The generator could not open a socket: its own descriptors ran out (`EMFILE`, `ENFILE`).
     pub fn descriptors_ran_out(&mut self) {
         self.counters.descriptors_ran_out += 1;
@@ -284,8 +309,8 @@ impl Recorder {
         &self.counters
     }
 
-    /// Forgets all requests as the measured part begins, without allocating or freeing. The connect times of the open
-    /// connections stay, as the next requests use the same connections.
+    /// Forgets all requests as the measured part begins, without allocating or freeing. The times of the connects and
+    /// handshakes of the open connections stay, as the next requests use the same connections.
     pub fn reset(&mut self) {
         self.counters = Counters::default();
         self.queue_wait_none = 0;

@@ -4,6 +4,7 @@ use hdrhistogram::Histogram;
 
 use super::backlog::Backlog;
 use super::counters::Counters;
+use super::handshakes::Handshakes;
 use super::keyed::{Keyed, StatusClass};
 use super::recorder::Recorder;
 use super::times::{Times, add, histogram};
@@ -29,6 +30,8 @@ pub struct Phases {
     pub dns: Histogram<u64>,
     /// Making connections. Cut short are the attempts that timed out or that the end cut off.
     pub connect: Times,
+    /// TLS handshakes, cut short in the same way.
+    pub tls: Times,
     /// From the send to the first byte of the answer.
     pub first_byte: Histogram<u64>,
     /// From there to the last byte.
@@ -46,6 +49,8 @@ pub struct Totals {
     pub latencies: Latencies,
     /// Parts.
     pub phases: Phases,
+    /// What the TLS handshakes agreed on.
+    pub handshakes: Handshakes,
     /// The two halves of an open loop's run.
     pub backlog: Backlog,
     /// How long each request that the end cut off had waited since it was due.
@@ -71,9 +76,11 @@ impl Totals {
             phases: Phases {
                 dns: histogram(),
                 connect: Times::new(),
+                tls: Times::new(),
                 first_byte: histogram(),
                 transfer: histogram(),
             },
+            handshakes: Handshakes::default(),
             backlog: Backlog::default(),
             cut_off: histogram(),
             by_status: Keyed::new(StatusClass::ALL.len(), StatusClass::Successful as usize),
@@ -133,6 +140,11 @@ impl Totals {
         self.phases.connect.curve(Censoring::Independent)
     }
 
+    /// The times of TLS handshakes.
+    pub fn tls(&self) -> Curve {
+        self.phases.tls.curve(Censoring::Independent)
+    }
+
     fn waiting(&self) -> Censoring {
         if self.backlog_grew() { Censoring::Dependent } else { Censoring::Independent }
     }
@@ -157,9 +169,11 @@ impl Totals {
                 schedule_lag.saturating_record_n(0, own.len());
             }
         }
-        let Phases { dns, connect, first_byte, transfer } = &mut self.phases;
+        let Phases { dns, connect, tls, first_byte, transfer } = &mut self.phases;
         add(dns, &part.dns);
         connect.add(&part.connect);
+        tls.add(&part.tls);
+        self.handshakes.add(&part.handshakes);
         add(first_byte, &part.first_byte);
         add(transfer, &part.transfer);
         // Answers in one piece: their first byte was their last.
@@ -239,7 +253,7 @@ mod tests {
         recorder.censored(unsent(50));
         // One connect was refused, and one timed out.
         recorder.failed(unsent(70), ErrorKind::Connect);
-        recorder.connect_timed_out(unsent(900));
+        recorder.connect_timed_out(unsent(900), ErrorKind::Connect);
         let totals = Totals::merge([&recorder]);
         let Latencies { response, service, queue_wait, schedule_lag } = &totals.latencies;
         assert_eq!(totals.counters.errors[ErrorKind::Connect as usize], 2);

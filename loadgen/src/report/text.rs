@@ -37,6 +37,7 @@ fn write_report(out: &mut String, result: &RunResult, style: Style) -> fmt::Resu
         write_latencies(out, result, style)?;
     }
     write_connects(out, result, style)?;
+    write_handshakes(out, result, style)?;
     write_outcomes(out, result, style)?;
     writeln!(out)?;
     write_generator(out, result, style)?;
@@ -215,6 +216,31 @@ fn write_connects(out: &mut String, result: &RunResult, style: Style) -> fmt::Re
     writeln!(out, "\n{:LABEL$}{}", "Connects", style.listed(&parts, LABEL))
 }
 
+/// The times of the TLS handshakes, and what they agreed on.
+fn write_handshakes(out: &mut String, result: &RunResult, style: Style) -> fmt::Result {
+    let Some(tls) = &result.tls else { return Ok(()) };
+    let times = &result.phases_us.tls;
+    if times.count == 0 {
+        return Ok(());
+    }
+    // Directly below the connects, if they are shown.
+    let gap = if result.connections_opened + result.phases_us.connect.censored == 0 { "\n" } else { "" };
+    let mut parts: Vec<String> = [("p50", Figure::P50), ("p99", Figure::P99), ("max", Figure::Max)]
+        .map(|(name, figure)| format!("{name} {}", time(times, figure)))
+        .into();
+    parts.push(format!("{} full", show_count(tls.handshakes_full)));
+    parts.push(format!("{} resumed", show_count(tls.handshakes_resumed)));
+    if times.censored > 0 {
+        parts.push(format!("{} timed out or cut off", show_count(times.censored)));
+    }
+    writeln!(out, "{gap}{:LABEL$}{}", "Handshakes", style.listed(&parts, LABEL))?;
+    if let (Some(version), Some(cipher)) = (&tls.version, &tls.cipher) {
+        let parts = [format!("TLS {version}"), cipher.clone()];
+        writeln!(out, "{:LABEL$}{}", "", style.listed(&parts, LABEL))?;
+    }
+    Ok(())
+}
+
 fn write_outcomes(out: &mut String, result: &RunResult, style: Style) -> fmt::Result {
     if !result.status.is_empty() {
         let codes: Vec<String> =
@@ -240,11 +266,23 @@ fn write_outcomes(out: &mut String, result: &RunResult, style: Style) -> fmt::Re
         let indent = LABEL + head.chars().count();
         let line = format!("{head}{}", style.wrapped(&name, indent));
         writeln!(out, "{label}{}", style.bad(&line))?;
-        if let Some(example) = result.error_examples.get(kind.name()) {
+        for example in examples(result, *kind) {
             writeln!(out, "{:indent$}{}", "", style.wrapped(&format!("first: {example}"), indent))?;
         }
     }
     Ok(())
+}
+
+/// The first message of the kind; for TLS, the first of each of its kinds.
+fn examples(result: &RunResult, kind: ErrorKind) -> Vec<&str> {
+    let examples = &result.error_examples;
+    let of_tls = examples.iter().filter(|(key, _)| kind == ErrorKind::Tls && key.starts_with("tls."));
+    let of_tls: Vec<&str> = of_tls.map(|(_, text)| text.as_str()).collect();
+    if of_tls.is_empty() {
+        examples.get(kind.name()).map(String::as_str).into_iter().collect()
+    } else {
+        of_tls
+    }
 }
 
 fn write_generator(out: &mut String, result: &RunResult, style: Style) -> fmt::Result {

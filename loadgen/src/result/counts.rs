@@ -90,6 +90,8 @@ impl Errors {
 
 /// Only for kinds that were counted: errors of the warm-up are not.
 pub(super) fn error_examples(counters: &Counters) -> BTreeMap<String, String> {
+    let tls = (counters.errors[ErrorKind::Tls as usize] > 0).then_some(&counters.tls_examples);
+    let tls = tls.into_iter().flatten().map(|(kind, text)| (format!("tls.{kind}"), text.to_string()));
     ErrorKind::ALL
         .into_iter()
         .filter(|kind| counters.errors[*kind as usize] > 0)
@@ -97,6 +99,7 @@ pub(super) fn error_examples(counters: &Counters) -> BTreeMap<String, String> {
             let text = counters.error_examples[kind as usize].as_ref()?;
             Some((kind.name().to_owned(), text.to_string()))
         })
+        .chain(tls)
         .collect()
 }
 

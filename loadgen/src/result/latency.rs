@@ -30,7 +30,7 @@ pub struct PhasesUs {
     /// Making connections, before the start as well. Attempts that timed out or that the end cut off count as having
     /// taken longer than that.
     pub connect: SummaryUs,
-    /// TLS handshakes.
+    /// TLS handshakes, with the same connections as `connect`, if the URL is https://.
     pub tls: SummaryUs,
     /// From the send to the first byte.
     pub first_byte: SummaryUs,
@@ -212,7 +212,7 @@ impl PhasesUs {
         Self {
             dns: SummaryUs::of(&Curve::exact(&phases.dns)),
             connect: SummaryUs::of(&totals.connect()),
-            tls: SummaryUs::default(),
+            tls: SummaryUs::of(&totals.tls()),
             first_byte: SummaryUs::of(&Curve::exact(&phases.first_byte)),
             transfer: SummaryUs::of(&Curve::exact(&phases.transfer)),
         }

@@ -10,6 +10,7 @@ mod latency;
 mod notes;
 mod numbers;
 mod plan;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,6 +25,7 @@ pub use self::latency::{Figure, LatenciesUs, PhasesUs, SummaryUs};
 use self::notes::Facts;
 use self::numbers::{ratio, seconds, share};
 pub use self::plan::{LoopName, PlanSummary};
+pub use self::tls::TlsSummary;
 use crate::environment::Environment;
 use crate::metrics::{GeneratorFacts, Totals};
 use crate::plan::Plan;
@@ -77,11 +79,15 @@ pub struct RunResult {
     pub latency_us: LatenciesUs,
     /// Times of parts of the work.
     pub phases_us: PhasesUs,
+    /// What TLS agreed on; null without TLS.
+    #[serde(default)]
+    pub tls: Option<TlsSummary>,
     /// Completed requests by status code; codes without requests are left out.
     pub status: BTreeMap<String, u64>,
     /// Failed requests by kind.
     pub errors: Errors,
-    /// The message of the first error of each kind, if it says more than the kind.
+    /// The message of the first error of each kind, if it says more than the kind. Those of TLS are there by their own
+    /// kinds as well, such as `tls.unknown_issuer`.
     #[serde(default)]
     pub error_examples: BTreeMap<String, String>,
     /// What the generator cost.
@@ -185,6 +191,7 @@ impl RunResult {
             ended_by: EndedBy::of(plan.stop, ended_early, counters.completed + counters.failed),
             latency_us,
             phases_us: PhasesUs::of(&totals),
+            tls: plan.url.is_https.then(|| TlsSummary::of(&totals.handshakes)),
             status: status(counters),
             errors,
             error_examples: error_examples(counters),
@@ -291,7 +298,7 @@ pub(crate) mod tests {
             censored requests_per_second bytes_received_per_second duration_s connections_opened \
             connections_opened_before_start latency_us response count \
             min mean stdev p50 p75 p90 p95 p99 p99_9 p99_99 max service queue_wait schedule_lag \
-            phases_us dns connect tls first_byte transfer status 200 errors dns connect tls timeout \
+            phases_us dns connect tls first_byte transfer tls status 200 errors dns connect tls timeout \
             reset closed incomplete protocol expect generator cpu_us_per_request user_us_per_request \
             cpu_utilisation syscalls_per_request heap_bytes_per_request heap_bytes_per_connection \
             rss_peak_bytes verdict valid reasons success notes latency_by_status_us 2xx count \
@@ -376,7 +383,7 @@ pub(crate) mod tests {
         let missed = crate::report::text::missed(&result, &result.thresholds[0]);
         assert_eq!(missed, "threshold missed: rps>1 (nothing was measured)");
         // NaN and infinity would become null. Only these may be: the figures of nine distributions, three of the
-        // generator's, the one of the threshold, and eight other fields.
-        assert_eq!(json.matches("null").count(), 9 * Figure::ALL.len() + 3 + 1 + 8, "{json}");
+        // generator's, the one of the threshold, and ten other fields.
+        assert_eq!(json.matches("null").count(), 9 * Figure::ALL.len() + 3 + 1 + 10, "{json}");
     }
 }

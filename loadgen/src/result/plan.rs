@@ -1,9 +1,11 @@
 //! The plan of a run, as in its result.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use super::numbers::seconds;
-use crate::plan::{Arrival, Mode, OpenLoop, Plan};
+use crate::plan::{Arrival, Mode, OpenLoop, Plan, Tls};
 
 /// The plan of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,6 +47,12 @@ pub struct PlanSummary {
     pub timeout_s: f64,
     /// Timeout of a connect.
     pub connect_timeout_s: f64,
+    /// The addresses that connections came from; empty if the system chose.
+    #[serde(default)]
+    pub bind: Vec<IpAddr>,
+    /// How TLS was to be used; null without TLS.
+    #[serde(default)]
+    pub tls: Option<Tls>,
     /// The version of HTTP.
     pub http: String,
     /// The seed of all random choices.
@@ -86,6 +94,8 @@ impl PlanSummary {
             warmup_s: seconds(plan.warmup_ns),
             timeout_s: seconds(plan.timeout_ns),
             connect_timeout_s: seconds(plan.connect_timeout_ns),
+            bind: plan.bind.clone(),
+            tls: plan.url.is_https.then(|| plan.tls.clone()),
             http: "1.1".to_owned(),
             seed: plan.seed,
         }

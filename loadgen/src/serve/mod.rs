@@ -13,6 +13,7 @@
 //! ```
 
 mod counters;
+mod failures;
 mod site;
 mod target;
 
@@ -21,10 +22,12 @@ use std::time::Duration;
 
 use ringtide::Address;
 use ringtide::runtime::{DriverChoice, available_cores};
-use ringtide::server::{Server, ServerOptions, ServiceOptions, Shutdown};
+use ringtide::server::{Failure, Server, ServerOptions, ServiceOptions, Shutdown};
+use ringtide::tls::ServerTls;
 
 use self::counters::Counters;
 pub use self::counters::Requests;
+pub use self::failures::FailedHandshakes;
 use self::site::{Blocks, Site};
 
 /// Why the server could not be started.
@@ -48,6 +51,8 @@ pub struct ServeOptions {
     pub cores: Vec<usize>,
     /// The driver.
     pub driver: DriverChoice,
+    /// TLS; `None`, the default, for plain HTTP.
+    pub tls: Option<ServerTls>,
     /// How long to spin for each request. 0 by default.
     pub burn: Duration,
     /// The seed of the choices of `/flaky`.
@@ -61,6 +66,7 @@ impl Default for ServeOptions {
             threads: available_cores(),
             cores: Vec::new(),
             driver: DriverChoice::Auto,
+            tls: None,
             burn: Duration::ZERO,
             seed: 0,
         }
@@ -72,6 +78,7 @@ impl Default for ServeOptions {
 pub struct ServeHandle {
     server: Server,
     counters: Vec<Arc<Counters>>,
+    handshakes: Arc<FailedHandshakes>,
 }
 
 /// Starts the server; returns when it listens.
@@ -81,11 +88,18 @@ pub struct ServeHandle {
 pub fn serve(options: &ServeOptions) -> Result<ServeHandle, ServeError> {
     let threads = options.threads.max(1);
     let counters: Vec<Arc<Counters>> = (0..threads).map(|_| Arc::default()).collect();
+    let handshakes = Arc::<FailedHandshakes>::default();
+    let on_error = {
+        let handshakes = Arc::clone(&handshakes);
+        move |failure: &Failure<'_>| handshakes.note(failure)
+    };
     // A request may be as slow as its client asks, as long as the client may still be there.
     let service = ServiceOptions::default()
         .request_timeout(None)
         .half_close_timeout(HALF_CLOSE_TIMEOUT)
-        .shutdown_timeout(SHUTDOWN_TIMEOUT);
+        .shutdown_timeout(SHUTDOWN_TIMEOUT)
+        .tls(options.tls.clone())
+        .on_error(on_error);
     let server_options = ServerOptions::default()
         .workers(threads)
         .cores(options.cores.clone())
@@ -100,7 +114,11 @@ pub fn serve(options: &ServeOptions) -> Result<ServeHandle, ServeError> {
             Site::new(blocks.clone(), Arc::clone(&counters[worker]), burn, random_seed).into_handler()
         }
     };
-    Ok(ServeHandle { server: Server::start_with(&options.addresses, &server_options, make)?, counters })
+    Ok(ServeHandle {
+        server: Server::start_with(&options.addresses, &server_options, make)?,
+        counters,
+        handshakes,
+    })
 }
 
 impl ServeHandle {
@@ -119,6 +137,11 @@ impl ServeHandle {
         Counters::sum(&self.counters)
     }
 
+    /// The TLS handshakes that failed; they can be asked for after [`join`](Self::join) as well.
+    pub fn failed_handshakes(&self) -> Arc<FailedHandshakes> {
+        Arc::clone(&self.handshakes)
+    }
+
     /// Ends the server; requests in flight have one second. Returns at once.
     pub fn shutdown(&self) {
         self.server.shutdown().begin();
@@ -134,7 +157,7 @@ impl ServeHandle {
     /// # Panics
     /// When a worker has panicked.
     pub fn join(self) -> Requests {
-        let Self { server, counters } = self;
+        let Self { server, counters, handshakes: _ } = self;
         server.join();
         Counters::sum(&counters)
     }

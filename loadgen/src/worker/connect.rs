@@ -1,5 +1,5 @@
-//! Connects: each address in turn, with its time limit, and what is recorded of it. Which request needs the connection
-//! is not its matter.
+//! Connects: each address in turn, with its TLS handshake and its time limit, and what is recorded of it. Which request
+//! needs the connection is not its matter.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -10,23 +10,47 @@ use std::time::Duration;
 
 use ringtide::runtime;
 use ringtide::stream::Stream;
-use ringtide::{Connection, ConnectionOptions};
+use ringtide::tls::{self, ClientTls, cipher_suite_name, version_name};
+use ringtide::{Address, Connection, ConnectionOptions};
 
 use super::shared::Shared;
+use crate::metrics::{ErrorKind, Handshake};
+use crate::tls::explain;
 
 /// Why no connection was made.
 pub(super) struct ConnectFailure {
     /// What happened at the last address.
     pub(super) text: String,
+    /// [`ErrorKind::Connect`] or [`ErrorKind::Tls`].
+    pub(super) kind: ErrorKind,
+    /// The kind of the TLS error, if it is one.
+    pub(super) tls_kind: Option<&'static str>,
     /// Whether an address was waited for in vain. Then it is not known how long the connect would have taken.
     pub(super) timed_out: bool,
+}
+
+impl ConnectFailure {
+    fn connect(text: String, timed_out: bool) -> Self {
+        Self { text, kind: ErrorKind::Connect, tls_kind: None, timed_out }
+    }
+
+    fn tls(text: String, tls_kind: Option<&'static str>, timed_out: bool) -> Self {
+        Self { text, kind: ErrorKind::Tls, tls_kind, timed_out }
+    }
+}
+
+/// What an attempt is at, and since when.
+#[derive(Clone, Copy)]
+enum Step {
+    Connect(u64),
+    Handshake(u64),
 }
 
 impl Shared {
     /// Connects; `None` if the run ended in the meantime.
     pub(super) async fn connect_or_end(&self) -> Option<Result<Connection, ConnectFailure>> {
-        let begun_ns = Cell::new(None);
-        let mut connect = pin!(self.connect(&begun_ns));
+        let step = Cell::new(None);
+        let mut connect = pin!(self.connect(&step));
         let outcome = poll_fn(|context| {
             if self.ended.get() {
                 return Poll::Ready(None);
@@ -34,55 +58,130 @@ impl Shared {
             connect.as_mut().poll(context).map(Some)
         })
         .await;
-        if let (None, Some(begun_ns), true) = (&outcome, begun_ns.get(), self.is_measuring()) {
-            self.give_up_connect(begun_ns);
+        if let (None, Some(step), true) = (&outcome, step.get(), self.is_measuring()) {
+            self.give_up(step);
         }
         outcome
     }
 
-    /// Tries the addresses in order, each for up to the whole connect timeout. Sets `begun` to the time when the
-    /// latest attempt began.
-    async fn connect(&self, begun: &Cell<Option<u64>>) -> Result<Connection, ConnectFailure> {
+    /// Tries the addresses in order, each for up to the whole connect timeout. Sets `step` to what the latest attempt
+    /// is at.
+    async fn connect(&self, step: &Cell<Option<Step>>) -> Result<Connection, ConnectFailure> {
         let plan = &self.plan;
-        let mut failure =
-            ConnectFailure { text: "there is no address to connect to".to_owned(), timed_out: false };
+        let mut failure = ConnectFailure::connect("there is no address to connect to".to_owned(), false);
         for address in &self.addresses {
-            let begun_ns = runtime::now_ns();
-            begun.set(Some(begun_ns));
             let timeout = Duration::from_nanos(plan.connect_timeout_ns);
-            match runtime::timeout(timeout, Stream::connect(address)).await {
+            match runtime::timeout(timeout, self.connect_to(address, step)).await {
                 Some(Ok(stream)) => {
-                    if !self.warming_up.get() {
-                        let time_ns = runtime::turn_time_ns().saturating_sub(begun_ns);
-                        self.recorder.borrow_mut().connected(time_ns);
-                    }
                     let options = ConnectionOptions::default().pipelining(plan.parallel > 1);
                     return Ok(Connection::new(stream, &options));
                 }
                 Some(Err(error)) => {
-                    self.note_shortage(&error);
-                    // The system has a limit of its own (ETIMEDOUT).
-                    if error.kind() == io::ErrorKind::TimedOut {
-                        self.give_up_connect(begun_ns);
-                        failure.timed_out = true;
-                    }
-                    failure.text = format!("could not connect to {address}: {error}");
+                    let timed_out = failure.timed_out | error.timed_out;
+                    failure = ConnectFailure { timed_out, ..error };
                 }
                 None => {
-                    self.give_up_connect(begun_ns);
-                    failure.timed_out = true;
-                    failure.text = format!("could not connect to {address} within {timeout:?}");
+                    let at = step.get().unwrap_or(Step::Connect(runtime::now_ns()));
+                    self.give_up(at);
+                    failure = match at {
+                        Step::Connect(_) => ConnectFailure::connect(
+                            format!("could not connect to {address} within {timeout:?}"),
+                            true,
+                        ),
+                        Step::Handshake(_) => ConnectFailure::tls(
+                            format!(
+                                "no end of the TLS handshake with {address} within {timeout:?} of the connect"
+                            ),
+                            Some("timeout"),
+                            true,
+                        ),
+                    };
                 }
             }
         }
         Err(failure)
     }
 
-    /// Records the time of an attempt to connect that did not come to an end.
-    fn give_up_connect(&self, begun_ns: u64) {
+    /// Connects to one address, and starts TLS there if the plan has it.
+    async fn connect_to(
+        &self,
+        address: &Address,
+        step: &Cell<Option<Step>>,
+    ) -> Result<Stream, ConnectFailure> {
+        let begun_ns = runtime::now_ns();
+        step.set(Some(Step::Connect(begun_ns)));
+        let stream = match Stream::connect(address).await {
+            Ok(stream) => stream,
+            Err(error) => {
+                self.note_shortage(&error);
+                // The system has a limit of its own (ETIMEDOUT).
+                let timed_out = error.kind() == io::ErrorKind::TimedOut;
+                if timed_out {
+                    self.give_up(Step::Connect(begun_ns));
+                }
+                let text = format!("could not connect to {address}: {error}");
+                return Err(ConnectFailure::connect(text, timed_out));
+            }
+        };
         if !self.warming_up.get() {
+            let time_ns = runtime::turn_time_ns().saturating_sub(begun_ns);
+            self.recorder.borrow_mut().connected(time_ns);
+        }
+        match &self.tls {
+            None => Ok(stream),
+            // Its state is large, and a plain connect does not need room for it.
+            Some(tls) => Box::pin(self.shake_hands(stream, address, tls, step)).await,
+        }
+    }
+
+    async fn shake_hands(
+        &self,
+        stream: Stream,
+        address: &Address,
+        tls: &ClientTls,
+        step: &Cell<Option<Step>>,
+    ) -> Result<Stream, ConnectFailure> {
+        let begun_ns = runtime::turn_time_ns();
+        step.set(Some(Step::Handshake(begun_ns)));
+        let stream =
+            stream.start_tls(&self.plan.url.host, tls).await.map_err(|error| {
+                match tls::Error::of_io(&error) {
+                    Some(error) => {
+                        ConnectFailure::tls(explain(error, &self.plan.tls), Some(error.kind()), false)
+                    }
+                    None => ConnectFailure::tls(
+                        format!("the TLS handshake with {address} failed: {error}"),
+                        None,
+                        false,
+                    ),
+                }
+            })?;
+        if !self.warming_up.get()
+            && let Some(facts) = stream.tls()
+            && let (Some(version), Some(cipher)) = (facts.version(), facts.cipher_suite())
+        {
+            // The time in which the last message of the server was processed counts: only then can a request be sent.
             let time_ns = runtime::now_ns().saturating_sub(begun_ns);
-            self.recorder.borrow_mut().connect_cut_short(time_ns);
+            let handshake = Handshake {
+                version: version_name(version).trim_start_matches("TLS "),
+                cipher: cipher_suite_name(cipher),
+                is_resumed: facts.is_resumed(),
+            };
+            self.recorder.borrow_mut().shook_hands(time_ns, handshake);
+        }
+        Ok(stream)
+    }
+
+    /// Records the time of an attempt that did not come to an end.
+    fn give_up(&self, step: Step) {
+        if self.warming_up.get() {
+            return;
+        }
+        let now_ns = runtime::now_ns();
+        let mut recorder = self.recorder.borrow_mut();
+        match step {
+            Step::Connect(begun_ns) => recorder.connect_cut_short(now_ns.saturating_sub(begun_ns)),
+            Step::Handshake(begun_ns) => recorder.handshake_cut_short(now_ns.saturating_sub(begun_ns)),
         }
     }
 

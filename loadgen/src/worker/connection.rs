@@ -18,6 +18,7 @@ use super::phase::wake_main;
 use super::shared::{ConnectPermit, Shared};
 use super::source::{ConnectionNumber, Draw};
 use crate::metrics::{ErrorKind, Recorder, Sample, Unfinished};
+use crate::tls::explain;
 
 /// After a failed connect the next one waits this long,
 const RECONNECT_WAIT_MIN: Duration = Duration::from_millis(1);
@@ -205,7 +206,7 @@ impl ConnectionTask {
 
     /// Books a request for which no connection was made.
     fn fail_unconnected(&self, scheduled_ns: u64, failure: ConnectFailure) {
-        let ConnectFailure { text, timed_out } = failure;
+        let ConnectFailure { text, kind, tls_kind, timed_out } = failure;
         let shared = &self.shared;
         // A timeout counts like a request that the end cuts off.
         let counts =
@@ -215,11 +216,14 @@ impl ConnectionTask {
             let ended_ns = runtime::now_ns();
             let request = Unfinished { scheduled_ns, ready_ns: None, sent_ns: None, ended_ns };
             if timed_out {
-                recorder.connect_timed_out(request);
+                recorder.connect_timed_out(request, kind);
             } else {
-                recorder.failed(request, ErrorKind::Connect);
+                recorder.failed(request, kind);
             }
-            recorder.error_said(ErrorKind::Connect, || text);
+            match tls_kind {
+                Some(tls_kind) => recorder.tls_error_said(tls_kind, || text.clone()),
+                None => recorder.error_said(kind, || text),
+            }
             drop(recorder);
             shared.count_errors();
         } else if timed_out && shared.is_measuring() {
@@ -523,6 +527,13 @@ impl Shared {
     #[cold]
     fn failure(&self, error: &Error) -> ErrorKind {
         let kind = error_kind(error);
+        if let Error::Tls(error) = error {
+            if !self.warming_up.get() {
+                let text = || explain(error, &self.plan.tls);
+                self.recorder.borrow_mut().tls_error_said(error.kind(), text);
+            }
+            return kind;
+        }
         // The other errors say no more than their kind.
         let says_more = matches!(error, Error::Unanswered(_))
             || (!matches!(kind, ErrorKind::Closed | ErrorKind::Timeout) && !error.is_reset());
@@ -537,6 +548,7 @@ fn error_kind(error: &Error) -> ErrorKind {
     match error {
         Error::Resolve { .. } => ErrorKind::Dns,
         Error::Connect { .. } => ErrorKind::Connect,
+        Error::Tls(_) => ErrorKind::Tls,
         Error::Timeout(_) => ErrorKind::Timeout,
         Error::Incomplete(_) => ErrorKind::Incomplete,
         Error::Protocol(_) => ErrorKind::Protocol,

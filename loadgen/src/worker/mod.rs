@@ -419,6 +419,7 @@ mod tests {
             plan: Arc::new(plan),
             index: 0,
             addresses: vec![address],
+            tls: None,
             request: request.expect("it is sound").leak(),
             snapshots: Arc::from([Snapshot::default()]),
             heap: None,

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ringtide::runtime::sync::{OwnedSemaphorePermit, Semaphore};
+use ringtide::tls::ClientTls;
 use ringtide::{Address, PreparedRequest};
 use ringtide_driver::allocator::CountingAllocator;
 
@@ -29,6 +30,8 @@ pub(crate) struct Assignment {
     pub index: usize,
     /// The addresses to connect to, tried in order.
     pub addresses: Vec<Address>,
+    /// The TLS that all workers share, with its sessions; `None` for plain HTTP.
+    pub tls: Option<ClientTls>,
     /// What to send.
     pub request: PreparedRequest,
     /// Where the workers publish their progress, one entry each.
@@ -45,6 +48,7 @@ pub(super) struct Shared {
     /// Whether each answer is published at once: a limit on the share of errors needs the number of ended requests.
     pub(super) counts_answers: bool,
     pub(super) addresses: Vec<Address>,
+    pub(super) tls: Option<ClientTls>,
     pub(super) request: PreparedRequest,
     pub(super) recorder: RefCell<Recorder>,
     pub(super) source: RefCell<Source>,
@@ -68,7 +72,7 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(assignment: Assignment) -> Self {
-        let Assignment { plan, index, addresses, request, snapshots, heap: _ } = assignment;
+        let Assignment { plan, index, addresses, tls, request, snapshots, heap: _ } = assignment;
         Self {
             recorder: RefCell::new(Recorder::new(plan.open_loop().is_some())),
             source: RefCell::new(Source::waiting()),
@@ -77,6 +81,7 @@ impl Shared {
             index,
             snapshots,
             addresses,
+            tls,
             request,
             measured_from_ns: Cell::new(u64::MAX),
             warming_up: Cell::new(false),

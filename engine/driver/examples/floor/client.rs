@@ -2,6 +2,7 @@
 
 #[path = "../shared/arguments.rs"]
 mod arguments;
+mod protocol;
 mod ring;
 mod usage;
 
@@ -12,6 +13,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use arguments::Arguments;
+use protocol::{FRAME, Protocol};
 use ring::Ring;
 use usage::Usage;
 
@@ -32,25 +34,32 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), String> {
-    let arguments = Arguments::parse(&["--addr", "--connections", "--duration"])?;
+    let arguments = Arguments::parse(&["--addr", "--connections", "--duration", "--protocol"])?;
     let address: SocketAddr = arguments.get("--addr", SocketAddr::from(([127, 0, 0, 1], 0)))?;
     if address.port() == 0 {
         return Err("--addr 127.0.0.1:PORT is required".into());
     }
     let connections: usize = arguments.get("--connections", 64)?;
     let seconds: u64 = arguments.get("--duration", 5)?;
-    measure(address, connections, seconds).map_err(|error| format!("{address}: {error}"))
+    let protocol = arguments.get("--protocol", Protocol::Http)?;
+    measure(address, connections, seconds, protocol).map_err(|error| format!("{address}: {error}"))
 }
 
-fn measure(address: SocketAddr, connections: usize, seconds: u64) -> io::Result<()> {
-    let request: &'static [u8] = Vec::leak(format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n").into_bytes());
+fn measure(address: SocketAddr, connections: usize, seconds: u64, protocol: Protocol) -> io::Result<()> {
+    let request: &'static [u8] = match protocol {
+        Protocol::Http => Vec::leak(format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n").into_bytes()),
+        Protocol::Echo => FRAME,
+    };
     let mut sockets = Vec::with_capacity(connections);
     for _ in 0..connections {
         let socket = TcpStream::connect(address)?;
         socket.set_nodelay(true)?;
         sockets.push(socket);
     }
-    let response_size = response_size(&sockets[0], request)?;
+    let response_size = match protocol {
+        Protocol::Http => response_size(&sockets[0], request)?,
+        Protocol::Echo => echo_size(&sockets[0])?,
+    };
 
     let mut ring = Ring::new()?;
     let mut missing = vec![response_size; connections];
@@ -124,6 +133,15 @@ fn response_size(mut socket: &TcpStream, request: &[u8]) -> io::Result<usize> {
         }
     }
     Err(io::Error::other("the response has no Content-Length, or it is too long for a floor"))
+}
+
+/// Returns the size of a frame. Sends one with plain blocking calls, and checks that it comes back.
+fn echo_size(mut socket: &TcpStream) -> io::Result<usize> {
+    socket.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+    socket.write_all(FRAME)?;
+    let mut echo = [0; FRAME.len()];
+    socket.read_exact(&mut echo)?;
+    if echo == *FRAME { Ok(FRAME.len()) } else { Err(io::Error::other("the server sends other bytes back")) }
 }
 
 /// Returns the size of the head plus the Content-Length (RFC 9112 §6.2), once the head is complete.

@@ -4,6 +4,7 @@
 mod arguments;
 #[path = "../shared/http.rs"]
 mod http;
+mod protocol;
 mod ring;
 
 use std::io::{self, Write};
@@ -13,6 +14,7 @@ use std::process::ExitCode;
 
 use arguments::Arguments;
 use http::{RESPONSE, RequestEnds};
+use protocol::{FRAME, Protocol};
 use ring::{Completion, Ring};
 use socket2::{Domain, Socket, Type};
 
@@ -31,14 +33,19 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn run() -> Result<std::convert::Infallible, String> {
-    let arguments = Arguments::parse(&["--addr"])?;
+    let arguments = Arguments::parse(&["--addr", "--protocol"])?;
     let address: SocketAddr = arguments.get("--addr", SocketAddr::from(([127, 0, 0, 1], 0)))?;
-    Server::bind(address).and_then(Server::serve).map_err(|error| format!("{address}: {error}"))
+    let response = match arguments.get("--protocol", Protocol::Http)? {
+        Protocol::Http => RESPONSE,
+        Protocol::Echo => FRAME,
+    };
+    Server::bind(address, response).and_then(Server::serve).map_err(|error| format!("{address}: {error}"))
 }
 
 struct Server {
     ring: Ring,
     listener: Socket,
+    response_size: usize,
     /// [`RESPONSES_PER_SEND`] responses in a row, so that one send can contain several.
     responses: &'static [u8],
     connections: Vec<Option<Connection>>,
@@ -55,15 +62,21 @@ struct Connection {
 }
 
 impl Server {
-    fn bind(address: SocketAddr) -> io::Result<Self> {
+    fn bind(address: SocketAddr, response: &[u8]) -> io::Result<Self> {
         let listener = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         listener.set_reuse_address(true)?;
         // Accepted sockets inherit this. tcp(7) does not say so, but Linux does it.
         listener.set_tcp_nodelay(true)?;
         listener.bind(&address.into())?;
         listener.listen(BACKLOG)?;
-        let responses = Vec::leak(RESPONSE.repeat(RESPONSES_PER_SEND as usize));
-        Ok(Self { ring: Ring::new()?, listener, responses, connections: Vec::new() })
+        let responses = Vec::leak(response.repeat(RESPONSES_PER_SEND as usize));
+        Ok(Self {
+            ring: Ring::new()?,
+            listener,
+            response_size: response.len(),
+            responses,
+            connections: Vec::new(),
+        })
     }
 
     fn serve(mut self) -> io::Result<std::convert::Infallible> {
@@ -156,7 +169,7 @@ impl Server {
         if connection.owed > 0 {
             let count = connection.owed.min(RESPONSES_PER_SEND);
             connection.owed -= count;
-            connection.unsent = &self.responses[..count as usize * RESPONSE.len()];
+            connection.unsent = &self.responses[..count as usize * self.response_size];
             return self.ring.send(descriptor, connection.unsent, operation(SEND, descriptor), false);
         }
         if !connection.receiving {

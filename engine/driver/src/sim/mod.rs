@@ -153,6 +153,20 @@ impl Sim {
         self.agenda.at(self.now_ns, Step::Reset(socket));
     }
 
+    /// Makes the close of the stream from `local` to `peer` reset the connection, as `SO_LINGER` with a time of 0 does
+    /// (socket(7)). The reset arrives behind all bytes sent before. Returns whether there is such a stream.
+    ///
+    /// Addresses identify a stream over TCP only: all clients of a Unix socket have the same one.
+    pub fn reset_at_close(&mut self, local: &Address, peer: &Address) -> bool {
+        let found = self.sockets.iter().find_map(|(handle, socket)| match &socket.kind {
+            Kind::Stream(stream) => (stream.local == *local && stream.remote == *peer).then_some(handle),
+            Kind::Listener(_) => None,
+        });
+        let Some(stream) = found.and_then(|handle| self.live_stream(handle).ok()) else { return false };
+        stream.resets_at_close = true;
+        true
+    }
+
     /// Moves the virtual clock forward. The next turn delivers what has become due.
     pub fn advance(&mut self, duration_ns: u64) {
         self.now_ns += duration_ns;
@@ -639,6 +653,54 @@ mod tests {
         }
         let failed = |it: &Completion| matches!(it.event, Event::ReceiveEnded(ReceiveEnd::Error(_)));
         assert!(completions.len() == 2 && completions.iter().all(failed), "{completions:?}");
+    }
+
+    #[test]
+    fn a_close_resets_if_it_was_told_to_and_what_was_sent_arrives_before() {
+        let mut sim = Sim::new(SimOptions::default());
+        let address = Address::Tcp(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 80));
+        let listener = sim.listen(&address, false).expect("a free port");
+        sim.accept(listener).expect("it is idle");
+        let clients = [sim.connect(&address), sim.connect(&address)].map(|client| client.expect("a socket"));
+        let mut completions = Vec::new();
+        let turns = |sim: &mut Sim, completions: &mut Vec<Completion>| {
+            for _ in 0..4 {
+                sim.turn(Some(sim.now_ns() + 1_000_000), completions).expect("it works");
+            }
+        };
+        turns(&mut sim, &mut completions);
+        let accepted: Vec<_> = completions
+            .iter()
+            .filter_map(|it| match it.event {
+                Event::Accepted(server) => Some(server),
+                _ => None,
+            })
+            .collect();
+        let [local, peer] =
+            [sim.local_address(accepted[0]), sim.peer_address(accepted[0])].map(Result::unwrap);
+        assert!(sim.reset_at_close(&local, &peer) && !sim.reset_at_close(&local, &local));
+        for server in &accepted {
+            sim.send(*server, SendBuffer::Static(b"last")).expect("it is idle");
+            sim.close(*server);
+        }
+        for client in clients {
+            sim.receive(client).expect("it is idle");
+        }
+        completions.clear();
+        turns(&mut sim, &mut completions);
+        for (client, resets) in clients.into_iter().zip([true, false]) {
+            let mut received = Vec::new();
+            let mut reset = None;
+            for completion in completions.iter().filter(|it| it.handle == client) {
+                match &completion.event {
+                    Event::Received(lease) => received.extend_from_slice(lease),
+                    Event::ReceiveEnded(end) => reset = Some(matches!(end, ReceiveEnd::Error(_))),
+                    _ => {}
+                }
+            }
+            assert_eq!((received.as_slice(), reset), (&b"last"[..], Some(resets)));
+        }
+        assert!(!sim.reset_at_close(&local, &peer), "it is closed");
     }
 
     #[test]

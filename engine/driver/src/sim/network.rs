@@ -217,7 +217,7 @@ impl Sim {
         let Some(stream) = self.stream_mut(handle) else { return };
         // RFC 9293 section 3.10.4, RFC 2525 section 2.17: a close with unread data sends a reset, so that the peer
         // learns that not all of it was read.
-        if stream.incoming.len() > 0 {
+        if stream.incoming.len() > 0 || stream.resets_at_close {
             self.send_segment(handle, Segment::Reset);
         } else {
             self.send_fin(handle);

@@ -104,6 +104,8 @@ pub(super) struct Stream {
     pub(super) reset: bool,
     /// The sending half is shut down.
     pub(super) shut: bool,
+    /// Its close sends a reset, even if everything was read.
+    pub(super) resets_at_close: bool,
     pub(super) send: Option<Send>,
     /// How many sends have been started.
     pub(super) sends: u64,
@@ -120,6 +122,7 @@ impl Stream {
             incoming: Incoming::default(),
             reset: false,
             shut: false,
+            resets_at_close: false,
             send: None,
             sends: 0,
         }

@@ -192,12 +192,12 @@ mod tests {
         };
         let head = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\n";
         let found = Ok((Some(head.len()), Ok((BodyLength::Length(5), false))));
-        assert_eq!(scanned(head, &usual), (head.len(), found.clone()));
-        assert_eq!(scanned(head, &usual), (0, found.clone()));
-        assert_eq!(scanned(&[&head[..], b"HTTP"].concat(), &usual), (0, found.clone()));
+        assert_eq!(scanned(head, &usual), (head.len(), found));
+        assert_eq!(scanned(head, &usual), (0, found));
+        assert_eq!(scanned(&[&head[..], b"HTTP"].concat(), &usual), (0, found));
         // One that is cut off is not the last one.
         assert_eq!(scanned(&head[..head.len() - 1], &usual).1.unwrap().0, None);
-        assert_eq!(scanned(head, &usual), (0, found.clone()));
+        assert_eq!(scanned(head, &usual), (0, found));
         // Other limits count.
         let few = Limits { header_count_max: 1, ..usual };
         assert_eq!(scanned(head, &few).1, Err(Error::Limit(LimitExceeded::HeaderCount(1))));
@@ -208,7 +208,7 @@ mod tests {
         let at = other.iter().position(|byte| *byte == b'5').unwrap();
         other[at] = b'6';
         let found = Ok((Some(head.len()), Ok((BodyLength::Length(6), false))));
-        assert_eq!(scanned(&other, &usual), (head.len(), found.clone()));
+        assert_eq!(scanned(&other, &usual), (head.len(), found));
         assert_eq!(scanned(&other, &usual), (0, found));
         assert_eq!(scanned(head, &usual).0, head.len());
         // One that is too large to be remembered is parsed each time, and one with folded lines as well: it never
