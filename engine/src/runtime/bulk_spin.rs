@@ -47,7 +47,7 @@ mod tests {
     fn a_worker_spins_as_long_as_pieces_come_soon() {
         let mut bulk = BulkSpin::default();
         for _ in 0..10_000 {
-            bulk.spun(BULK_SPIN_MEAN_NS_MAX);
+            bulk.spun(BULK_SPIN_MEAN_NS_MAX / 2);
             assert_eq!(bulk.next_piece(), BULK_SPIN_NS);
         }
         // One that is late is no reason to stop.
