@@ -146,7 +146,7 @@ impl std::error::Error for SetupError {
 }
 
 /// One of the drivers. Each call costs one predictable branch.
-pub(super) enum AnyDriver {
+pub(crate) enum AnyDriver {
     #[cfg(target_os = "linux")]
     IoUring(ringtide_driver::io_uring::IoUring),
     Fallback(Fallback),
@@ -154,7 +154,7 @@ pub(super) enum AnyDriver {
 }
 
 impl AnyDriver {
-    pub(super) fn new(choice: DriverChoice) -> Result<(Self, Option<String>), SetupError> {
+    pub(crate) fn new(choice: DriverChoice) -> Result<(Self, Option<String>), SetupError> {
         let fallback = || Fallback::new().map(Self::Fallback).map_err(SetupError::Fallback);
         choice.or_named()?.try_io_uring(Self::io_uring, fallback)
     }
