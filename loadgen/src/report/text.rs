@@ -472,7 +472,7 @@ mod tests {
         });
         result.errors.tls = 5;
         for kind in ["tls", "tls.alert", "tls.unknown_issuer"] {
-            result.error_examples.insert(kind.to_owned(), format!("a message of {kind} ").repeat(9));
+            result.error_examples.insert(kind.to_owned(), "a message of its own ".repeat(9));
         }
         result.verdict.valid = Some(false);
         result.verdict.reasons = vec!["because of words ".repeat(20)];
