@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let server = runtime::spawn(async move {
             let mut stream = listener.accept().await?;
             stream.send("hello over a bad line").await?;
-            stream.shutdown()
+            stream.shutdown().await
         });
         let mut stream = Stream::connect(&address).await?;
         let start_ns = runtime::now_ns();

@@ -116,6 +116,8 @@ impl Tunnel {
 async fn copy(mut from: ReadHalf, mut to: WriteHalf) -> io::Result<()> {
     while let Some(bytes) = from.receive().await? {
         to.write_all(&bytes).await?;
+        // What comes next may come late.
+        to.flush().await?;
     }
     to.shutdown().await
 }

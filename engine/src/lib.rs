@@ -42,6 +42,7 @@
 //! - [`tls`]: certificates, and what clients trust and servers demand.
 //! - [`runtime`]: the worker that runs everything else.
 //! - [`proto`]: the HTTP/1.1 codec, without I/O.
+//! - [`driver`]: what the runtime stands on, for programs with a loop of their own.
 //!
 //! For tests, [`sim`] replaces the network by a simulation, and [`testing`] scripts the other side of a connection on it.
 //! [`bytes`], [`http`] and [`http_body`] re-export the crates
@@ -54,6 +55,7 @@
 
 pub mod client;
 pub mod conn;
+pub mod driver;
 pub mod error;
 pub mod limits;
 mod pool;

@@ -3,6 +3,7 @@
 use std::env;
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{OwnedFd, RawFd};
 use std::str::FromStr;
 
@@ -145,7 +146,7 @@ impl std::error::Error for SetupError {
 }
 
 /// One of the drivers. Each call costs one predictable branch.
-pub(super) enum AnyDriver {
+pub(crate) enum AnyDriver {
     #[cfg(target_os = "linux")]
     IoUring(ringtide_driver::io_uring::IoUring),
     Fallback(Fallback),
@@ -153,7 +154,7 @@ pub(super) enum AnyDriver {
 }
 
 impl AnyDriver {
-    pub(super) fn new(choice: DriverChoice) -> Result<(Self, Option<String>), SetupError> {
+    pub(crate) fn new(choice: DriverChoice) -> Result<(Self, Option<String>), SetupError> {
         let fallback = || Fallback::new().map(Self::Fallback).map_err(SetupError::Fallback);
         choice.or_named()?.try_io_uring(Self::io_uring, fallback)
     }
@@ -194,8 +195,8 @@ impl Driver for AnyDriver {
     fn now_ns(&self) -> u64 {
         each!(self, driver => driver.now_ns())
     }
-    fn connect(&mut self, address: &Address) -> io::Result<Handle> {
-        each!(self, driver => driver.connect(address))
+    fn connect_from(&mut self, address: &Address, source: Option<IpAddr>) -> io::Result<Handle> {
+        each!(self, driver => driver.connect_from(address, source))
     }
     fn listen(&mut self, address: &Address, reuse_port: bool) -> io::Result<Handle> {
         each!(self, driver => driver.listen(address, reuse_port))

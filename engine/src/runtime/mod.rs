@@ -90,6 +90,7 @@
 //! ```
 
 mod blocking;
+mod bulk_spin;
 mod contained;
 mod core;
 mod driver;
@@ -121,6 +122,7 @@ use ringtide_driver::Address;
 pub(crate) use self::blocking::BlockingPool;
 pub use self::blocking::{BLOCKING_THREADS_MAX, BlockingHandle, spawn_blocking};
 pub use self::core::{Statistics, WorkerId};
+pub(crate) use self::driver::AnyDriver;
 pub use self::driver::{DriverChoice, SetupError};
 pub use self::inbox::{WorkerEnded, WorkerHandle};
 pub use self::join_set::JoinSet;

@@ -82,7 +82,7 @@ mod transport;
 use std::future::poll_fn;
 use std::io;
 use std::mem;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::task::{Context, Poll};
@@ -154,9 +154,23 @@ impl Stream {
     /// # Panics
     /// Outside a worker's [`block_on`](runtime::Worker::block_on).
     pub async fn connect(address: &Address) -> io::Result<Self> {
-        let mut socket = runtime::Socket::connect(address)?;
-        poll_fn(|context| socket.poll_connected(context)).await?;
-        Ok(Self::new(socket))
+        Self::connected(runtime::Socket::connect(address, None)?).await
+    }
+
+    /// Connects to `address` from the local address `source`. The system chooses the port, and each source address has
+    /// all ports for each destination.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe, as [`connect`](Self::connect).
+    ///
+    /// # Errors
+    /// As for [`connect`](Self::connect), and those of bind(2): `AddrNotAvailable` if this machine does not have the
+    /// address. `InvalidInput` if its family is not that of `address`.
+    ///
+    /// # Panics
+    /// As [`connect`](Self::connect).
+    pub async fn connect_from(address: &Address, source: IpAddr) -> io::Result<Self> {
+        Self::connected(runtime::Socket::connect(address, Some(source))?).await
     }
 
     /// Connects over TCP.
@@ -619,6 +633,11 @@ impl Stream {
     /// Waits until the TLS handshake has ended.
     pub(crate) fn poll_handshake(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.transport.poll_handshake(context)
+    }
+
+    async fn connected(mut socket: runtime::Socket) -> io::Result<Self> {
+        poll_fn(|context| socket.poll_connected(context)).await?;
+        Ok(Self::new(socket))
     }
 
     fn begin_tls(&mut self, session: Session) {

@@ -20,6 +20,10 @@ pub(super) struct Facts<'a> {
     pub thresholds: &'a [Threshold],
     pub requests: &'a Requests,
     pub errors: &'a Errors,
+    /// Whether the URL is `https://`.
+    pub is_https: bool,
+    /// Completed requests with the status 400.
+    pub bad_requests: u64,
     /// Completed requests with a status below 400.
     pub succeeded: u64,
     pub ruled_out: u64,
@@ -37,6 +41,7 @@ pub(super) struct Facts<'a> {
 pub(super) fn notes(facts: &Facts<'_>) -> Vec<String> {
     let all = [
         nothing_completed,
+        only_bad_requests,
         silence,
         rate_not_kept,
         lower_bounds,
@@ -52,6 +57,15 @@ fn nothing_completed(facts: &Facts<'_>) -> Option<String> {
     let Requests { scheduled, completed, .. } = *facts.requests;
     (scheduled > 0 && completed == 0)
         .then(|| "no request was completed: there is no latency to show".to_owned())
+}
+
+/// nginx, Apache and Go answer plain HTTP at a TLS port like this.
+fn only_bad_requests(facts: &Facts<'_>) -> Option<String> {
+    let completed = facts.requests.completed;
+    (!facts.is_https && completed > 0 && facts.bad_requests == completed).then(|| {
+        "every response was 400 (Bad Request): if the server speaks TLS at this port, write https:// instead of http://"
+            .to_owned()
+    })
 }
 
 fn silence(facts: &Facts<'_>) -> Option<String> {
