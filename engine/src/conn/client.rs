@@ -6,7 +6,6 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::mem;
 use std::ops::Range;
 use std::task::{Context, Poll, ready};
 
@@ -90,9 +89,8 @@ impl ConnectionOptions {
 pub struct Connection {
     transport: Transport,
     codec: ClientCodec,
+    /// Its given bytes are those that the last event covers. They are consumed once the caller is done with it.
     input: Reader,
-    /// Bytes of the input that the last event covers. They are consumed once the caller is done with it.
-    given: usize,
     in_flight: InlineQueue<InFlight>,
     stage: ResponseStage,
     meta: Option<ResponseMeta>,
@@ -101,8 +99,8 @@ pub struct Connection {
     received_size: u64,
     /// When the request of the current response was submitted to the kernel.
     sent_ns: u64,
-    /// What the caller still has to provide of the last request's body.
-    pending_body: BodyLength,
+    /// What the caller still has to provide of the last request's body. Boxed, because few requests have such a body.
+    pending_body: Option<Box<BodyLength>>,
     pipelining: bool,
     reusable: bool,
     /// Set when the current response, or the one before, is the last of this connection.
@@ -137,9 +135,9 @@ enum HeadPlace {
     #[default]
     Nowhere,
     /// In the input's buffer, from this position.
-    Input(usize),
-    /// In a copy, because the input has moved on to another buffer.
-    Kept(Box<[u8]>),
+    Input(u32),
+    /// In a copy, because the input has moved on to another buffer. Boxed twice, because this is rare.
+    Kept(Box<Box<[u8]>>),
 }
 
 /// An event that [`Connection::poll_event`] returns.
@@ -176,7 +174,6 @@ impl Connection {
             transport,
             codec: ClientCodec::new(options.limits),
             input,
-            given: 0,
             in_flight: InlineQueue::default(),
             stage: ResponseStage::Between,
             meta: None,
@@ -184,7 +181,7 @@ impl Connection {
             first_byte_ns: 0,
             received_size: 0,
             sent_ns: 0,
-            pending_body: BodyLength::None,
+            pending_body: None,
             pipelining: options.pipelining,
             reusable,
             last: None,
@@ -227,13 +224,15 @@ impl Connection {
     pub fn start(&mut self, request: &PreparedRequest) -> Result<(), Error> {
         let is_full =
             if self.pipelining { self.in_flight.len() >= PIPELINED_MAX } else { !self.in_flight.is_empty() };
-        if is_full || self.pending_body != BodyLength::None {
+        if is_full || self.pending_body.is_some() {
             return Err(RequestError::Busy.into());
         }
         if !self.is_reusable() {
             return Err(RequestError::NotReusable.into());
         }
-        self.pending_body = request.pending_body();
+        if request.pending_body() != BodyLength::None {
+            self.pending_body = Some(Box::new(request.pending_body()));
+        }
         let in_flight = InFlight { kind: request.kind(), position: self.transport.end(), sent_ns: 0 };
         // With nothing else in flight the caller waits for the response rather than for this send, so the send needs no
         // completion when it succeeds.
@@ -343,12 +342,12 @@ impl Connection {
 
     /// Returns the number of received bytes that follow the responses read so far. They belong to the next responses.
     pub fn unread_size(&self) -> usize {
-        self.input.bytes().len() - self.given
+        self.input.bytes().len() - self.input.given()
     }
 
     /// Returns these bytes. After an error of the protocol they begin with those that are not HTTP.
     pub fn unread(&self) -> &[u8] {
-        &self.input.bytes()[self.given..]
+        &self.input.bytes()[self.input.given()..]
     }
 
     /// Waits in the background for the peer to close, then closes.
@@ -394,7 +393,7 @@ impl Connection {
     pub fn is_reusable(&mut self) -> bool {
         self.reusable
             && (!self.in_flight.is_empty()
-                || (self.input.bytes().len() == self.given && !self.transport.has_news()))
+                || (self.input.bytes().len() == self.input.given() && !self.transport.has_news()))
     }
 
     /// Sends a piece of the last started request's body, and returns when the kernel has taken it.
@@ -454,7 +453,7 @@ impl Connection {
     /// }
     /// ```
     pub fn into_stream(mut self) -> Stream {
-        self.input.consume(mem::take(&mut self.given));
+        self.input.consume_given();
         self.input.release();
         Stream::from_parts(self.transport, self.input)
     }
@@ -490,15 +489,15 @@ impl Connection {
             self.tidy();
             return Poll::Ready(Ok(None));
         };
-        let rest = self.input.position() + self.given - range.end;
+        let rest = self.input.position() + self.input.given() - range.end;
         if range.len() >= PIECE_LENT_SIZE_MIN
             && let Some(lease) = self.input.take(&range)
         {
-            self.given = rest;
+            self.input.give(rest);
             return Poll::Ready(Ok(Some(Piece::leased(lease))));
         }
         let piece = Piece::copied(&self.input.buffer()[range]);
-        self.input.consume(mem::take(&mut self.given));
+        self.input.consume_given();
         self.input.release();
         Poll::Ready(Ok(Some(piece)))
     }
@@ -510,7 +509,7 @@ impl Connection {
             return Err(Error::Unanswered(last));
         }
         let size = data.len() as u64;
-        match &mut self.pending_body {
+        match self.pending_body.as_deref_mut().unwrap_or(&mut BodyLength::None) {
             BodyLength::Length(left) if size <= *left => *left -= size,
             BodyLength::Chunked => {
                 let Some(nonzero) = std::num::NonZeroU64::new(size) else { return Ok(()) };
@@ -535,7 +534,7 @@ impl Connection {
     }
 
     pub(crate) fn queue_body_end(&mut self) -> Result<(), Error> {
-        match mem::replace(&mut self.pending_body, BodyLength::None) {
+        match self.pending_body.take().map_or(BodyLength::None, |pending| *pending) {
             BodyLength::Chunked => self.transport.push(SendBuffer::Static(h1::LAST_CHUNK)),
             BodyLength::Length(left) if left > 0 => {
                 self.reusable = false;
@@ -551,7 +550,7 @@ impl Connection {
         loop {
             // After a failure this returns the error on every call, and nothing more is sent.
             ready!(self.transport.poll_sent(context)).map_err(Error::of_stream)?;
-            if self.transport.queued_size() == 0 {
+            if !self.transport.has_queued() {
                 return Poll::Ready(Ok(()));
             }
             self.send_next()?;
@@ -562,8 +561,8 @@ impl Connection {
     /// requests, and then all leave in one send. A failure is not reported here but instead of the response.
     #[inline]
     fn send_if_nothing_is_at_hand(&mut self) {
-        if self.transport.queued_size() > 0
-            && self.input.bytes().len() == self.given
+        if self.transport.has_queued()
+            && self.input.bytes().len() == self.input.given()
             && matches!(self.transport.is_ready_to_send(), Ok(true))
         {
             let _ = self.send_next();
@@ -594,7 +593,7 @@ impl Connection {
     fn raise_fence(&mut self) {
         // Without pipelining no request is sent while there is such data, see `is_reusable`.
         if self.pipelining {
-            let has_rest = self.input.bytes().len() > self.given;
+            let has_rest = self.input.bytes().len() > self.input.given();
             let begun = self
                 .in_flight
                 .iter()
@@ -664,7 +663,7 @@ impl Connection {
     #[inline]
     fn poll_event_inner(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, Error>> {
         self.send_if_nothing_is_at_hand();
-        self.input.consume(mem::take(&mut self.given));
+        self.input.consume_given();
         loop {
             if self.stage == ResponseStage::Between && !self.input.bytes().is_empty() {
                 self.begin()?;
@@ -680,7 +679,7 @@ impl Connection {
                         if !self.codec.is_reusable() {
                             self.note_last();
                         }
-                        self.head = HeadPlace::Input(position);
+                        self.head = HeadPlace::Input(position as u32);
                         self.stage = ResponseStage::Body;
                         self.input.consume(consumed);
                         return Poll::Ready(Ok(Event::Head));
@@ -688,7 +687,7 @@ impl Connection {
                     ResponseEvent::Data(data) => {
                         let start = position + (data.as_ptr().addr() - start);
                         let range = start..start + data.len();
-                        self.given = consumed;
+                        self.input.give(consumed);
                         return Poll::Ready(Ok(Event::Data(range)));
                     }
                     ResponseEvent::End { reusable } => {
@@ -709,7 +708,7 @@ impl Connection {
             }
             let Poll::Ready(received) = self.transport.poll_receive(context) else {
                 // Everything that was started while responses were read leaves in one send.
-                if self.transport.queued_size() > 0 || (self.pipelining && self.transport.is_sending()) {
+                if self.transport.has_queued() || (self.pipelining && self.transport.is_sending()) {
                     // Even if the peer cannot be sent to, it may have responded. The receive reports that, or the end.
                     let _ = self.poll_outgoing(context);
                 }
@@ -777,8 +776,8 @@ impl Connection {
             self.last.get_or_insert(LastResponse::Implied);
         }
         // A peer that responds before it has the whole request will misread the rest.
-        let unsent = self.in_flight.is_empty()
-            && (self.pending_body != BodyLength::None || self.transport.queued_size() > 0);
+        let unsent =
+            self.in_flight.is_empty() && (self.pending_body.is_some() || self.transport.has_queued());
         self.reusable &= reusable && !unsent;
     }
 
@@ -804,8 +803,8 @@ impl Connection {
         if let (HeadPlace::Input(position), ResponseStage::Body, Some(meta)) =
             (&self.head, self.stage, self.meta)
         {
-            let bytes = &self.input.buffer()[*position..*position + meta.length()];
-            self.head = HeadPlace::Kept(bytes.into());
+            let bytes = &self.input.buffer()[*position as usize..][..meta.length()];
+            self.head = HeadPlace::Kept(Box::new(bytes.into()));
         }
     }
 
@@ -814,7 +813,7 @@ impl Connection {
     fn tidy(&mut self) {
         if matches!(self.stage, ResponseStage::Between | ResponseStage::Failed) {
             self.head = HeadPlace::Nowhere;
-            self.input.consume(mem::take(&mut self.given));
+            self.input.consume_given();
             self.input.release();
             if self.in_flight.is_empty() {
                 self.transport.free_memory();
@@ -850,7 +849,7 @@ impl Response<'_> {
     /// Returns the head with its fields.
     pub fn head(&self) -> ResponseHead<'_> {
         let bytes = match &self.connection.head {
-            HeadPlace::Input(position) => &self.connection.input.buffer()[*position..],
+            HeadPlace::Input(position) => &self.connection.input.buffer()[*position as usize..],
             HeadPlace::Kept(bytes) => bytes,
             HeadPlace::Nowhere => unreachable!("a head is kept as long as its response"),
         };

@@ -6,7 +6,6 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::mem;
 use std::ops::Range;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -55,9 +54,8 @@ pub const DISCARD_SIZE_MAX: u64 = 256 * 1024;
 pub struct ServerConnection {
     pub(super) wire: Rc<Wire>,
     codec: ServerCodec,
+    /// Its given bytes are those that the last event covers. They are consumed once the caller is done with it.
     pub(super) input: Reader,
-    /// Bytes of the input that the last event covers. They are consumed once the caller is done with it.
-    given: usize,
     meta: Option<RequestMeta>,
     head: HeadPlace,
     stage: RequestStage,
@@ -123,7 +121,6 @@ impl ServerConnection {
             wire: Rc::new(Wire::new(transport)),
             codec: ServerCodec::new(limits),
             input,
-            given: 0,
             meta: None,
             head: HeadPlace::Nowhere,
             stage: RequestStage::Between,
@@ -310,7 +307,7 @@ impl ServerConnection {
         self.discarded = 0;
         self.wire.note(|progress| *progress = Progress::default());
         self.head = HeadPlace::Nowhere;
-        self.input.consume(mem::take(&mut self.given));
+        self.input.consume_given();
         self.input.release();
         self.stage = match self.stage {
             RequestStage::End { reusable: true } if self.persists => RequestStage::Between,
@@ -337,7 +334,7 @@ impl ServerConnection {
     }
 
     fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Range<usize>>, Error>> {
-        self.input.consume(mem::take(&mut self.given));
+        self.input.consume_given();
         loop {
             match self.stage {
                 RequestStage::Body => {}
@@ -353,8 +350,8 @@ impl ServerConnection {
                 RequestEvent::Data(data) => {
                     let start = position + (data.as_ptr().addr() - bytes.as_ptr().addr());
                     let range = start..start + data.len();
-                    self.given = consumed;
                     self.body_read += data.len() as u64;
+                    self.input.give(consumed);
                     self.owes_continue = false;
                     return Poll::Ready(Ok(Some(range)));
                 }

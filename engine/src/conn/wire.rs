@@ -155,7 +155,7 @@ impl Wire {
     #[inline]
     pub(crate) fn poll_push(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let transport = &mut *self.transport.borrow_mut();
-        while transport.queued_size() > 0 {
+        while transport.has_queued() {
             ready!(transport.poll_sent(context))?;
             transport.start_next()?;
             self.note(|progress| progress.moved = true);

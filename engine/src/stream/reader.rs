@@ -13,7 +13,10 @@ use ringtide_driver::Lease;
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
     buffer: Buffer,
-    position: usize,
+    /// Of the first byte that has not been consumed. 32 bits are enough for a buffer, and there is one per connection.
+    position: u32,
+    /// The number of bytes behind it that the owner's caller still uses; see [`give`](Reader::give).
+    given: u32,
 }
 
 #[derive(Debug, Default)]
@@ -28,7 +31,7 @@ impl Reader {
     /// Returns the bytes that have not been consumed.
     #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.buffer()[self.position..]
+        &self.buffer()[self.position()..]
     }
 
     /// Returns the bytes that have not been consumed, to be changed in place.
@@ -39,7 +42,7 @@ impl Reader {
             Buffer::Lease(lease) => &mut lease[..],
             Buffer::Copy(bytes) => &mut bytes[..],
         };
-        &mut bytes[self.position..]
+        &mut bytes[self.position as usize..]
     }
 
     /// Returns the whole buffer, including consumed bytes.
@@ -55,13 +58,32 @@ impl Reader {
     /// Returns the position of the first byte that has not been consumed.
     #[inline]
     pub(crate) fn position(&self) -> usize {
-        self.position
+        self.position as usize
     }
 
     #[inline]
     pub(crate) fn consume(&mut self, count: usize) {
-        self.position += count;
-        debug_assert!(self.position <= self.buffer().len());
+        self.position += count as u32;
+        debug_assert!(self.position() <= self.buffer().len());
+    }
+
+    /// Notes that a caller uses the next `count` bytes. They stay until [`consume_given`](Self::consume_given).
+    #[inline]
+    pub(crate) fn give(&mut self, count: usize) {
+        self.given = count as u32;
+    }
+
+    /// Returns how many bytes a caller uses.
+    #[inline]
+    pub(crate) fn given(&self) -> usize {
+        self.given as usize
+    }
+
+    /// Consumes the bytes that a caller has used.
+    #[inline]
+    pub(crate) fn consume_given(&mut self) {
+        let given = mem::take(&mut self.given);
+        self.consume(given as usize);
     }
 
     /// Appends `lease` after the bytes that have not been consumed. Copies only if there are such bytes. Positions

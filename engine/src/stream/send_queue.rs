@@ -16,8 +16,6 @@ const BUFFER_SIZE: usize = 512;
 pub(super) struct SendQueue {
     /// Sent in this order. One that is empty is alone, and kept for its memory.
     buffers: InlineQueue<SendBuffer>,
-    /// The number of bytes in the buffers.
-    size: usize,
     /// Position after the last byte that was taken out.
     taken: u64,
     /// Position of the first byte that was taken out last.
@@ -27,19 +25,19 @@ pub(super) struct SendQueue {
 impl SendQueue {
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.size == 0
+        self.buffers.front().is_none_or(|buffer| buffer.is_empty())
     }
 
     /// Returns the number of bytes in the queue.
     #[inline]
     pub(super) fn size(&self) -> usize {
-        self.size
+        self.buffers.iter().map(|buffer| buffer.len()).sum()
     }
 
     /// Returns the position after the last byte in the queue.
     #[inline]
     pub(super) fn end(&self) -> u64 {
-        self.taken + self.size as u64
+        self.taken + self.size() as u64
     }
 
     /// Returns the position after the last byte that was taken out.
@@ -80,12 +78,7 @@ impl SendQueue {
     /// Calls `write` to append to a buffer, which may contain earlier bytes.
     #[inline]
     pub(super) fn write<T>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-        let open = self.open();
-        let before = open.len();
-        let outcome = write(open);
-        let after = open.len();
-        self.size += after - before;
-        outcome
+        write(self.open())
     }
 
     /// Appends `bytes`: a copy if they are few, in a send with their neighbours.
@@ -95,7 +88,6 @@ impl SendQueue {
         if size == 0 {
             return;
         }
-        self.size += size;
         match self.buffers.back_mut() {
             Some(last) if last.len() + size <= COALESCED_SEND_SIZE_MAX => {
                 to_owned(last).extend_from_slice(&bytes);
@@ -120,7 +112,6 @@ impl SendQueue {
             return None;
         }
         let buffer = self.buffers.pop_front()?;
-        self.size -= buffer.len();
         self.pass(buffer.len());
         Some(buffer)
     }
@@ -129,25 +120,25 @@ impl SendQueue {
     /// out last.
     pub(super) fn take_up_to(&mut self, size_max: usize, mut take: impl FnMut(&[u8])) {
         self.taken_last_from = self.taken;
-        let mut left = size_max.min(self.size);
-        self.size -= left;
-        self.taken += left as u64;
+        let mut left = size_max;
         while left > 0
             && let Some(buffer) = self.buffers.front_mut()
         {
+            if buffer.is_empty() {
+                break;
+            }
             let size = buffer.len().min(left);
             take(&buffer[..size]);
             left -= size;
+            self.taken += size as u64;
             if size < buffer.len() {
                 cut_front(buffer, size);
-            } else if left == 0
-                && self.size == 0
-                && let SendBuffer::Owned(memory) = buffer
+            } else if let Some(SendBuffer::Owned(mut memory)) = self.buffers.pop_front()
+                && self.buffers.is_empty()
             {
                 // Kept for what comes next.
                 memory.clear();
-            } else {
-                self.buffers.pop_front();
+                self.buffers.push_back(SendBuffer::Owned(memory));
             }
         }
     }
@@ -156,7 +147,6 @@ impl SendQueue {
     pub(super) fn truncate(&mut self, position: u64) {
         let mut left = usize::try_from(position.saturating_sub(self.taken)).unwrap_or(usize::MAX);
         let mut buffers = std::mem::take(&mut self.buffers);
-        self.size = 0;
         while left > 0
             && let Some(mut buffer) = buffers.pop_front()
         {
@@ -164,7 +154,6 @@ impl SendQueue {
                 buffer = SendBuffer::Owned(buffer[..left].to_vec());
             }
             left -= buffer.len();
-            self.size += buffer.len();
             self.buffers.push_back(buffer);
         }
     }

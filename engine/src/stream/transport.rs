@@ -87,6 +87,12 @@ impl Transport {
         self.queue.push(bytes);
     }
 
+    /// Returns whether bytes wait to be sent. A send in flight does not count.
+    #[inline]
+    pub(crate) fn has_queued(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
     /// Returns how many bytes wait to be sent. A send in flight does not count.
     #[inline]
     pub(crate) fn queued_size(&self) -> usize {

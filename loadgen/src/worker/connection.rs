@@ -21,10 +21,10 @@ use crate::metrics::{ErrorKind, Recorder, Sample, Unfinished};
 use crate::tls::explain;
 
 /// After a failed connect the next one waits this long,
-const RECONNECT_WAIT_MIN: Duration = Duration::from_millis(1);
+const RECONNECT_WAIT_MS_MIN: u32 = 1;
 /// and twice as long after each further failure, up to this. So a server that is down is not hammered, and one that
 /// comes back is found soon.
-const RECONNECT_WAIT_MAX: Duration = Duration::from_millis(250);
+const RECONNECT_WAIT_MS_MAX: u32 = 250;
 
 /// What a TLS alert begins with (RFC 8446 §5.1): its content type, and the first byte of the version.
 const TLS_ALERT: &[u8] = &[21, 3];
@@ -38,7 +38,7 @@ pub(super) struct ConnectionTask {
     tickets: SmallVec<[Ticket; 1]>,
     /// Fires at the time limit of the oldest request in flight, or slightly earlier.
     timeout: Timer,
-    reconnect_wait: Duration,
+    reconnect_wait_ms: u32,
     /// When the last answer arrived and made room for the next request.
     free_since_ns: u64,
 }
@@ -82,7 +82,7 @@ impl ConnectionTask {
             connection: None,
             tickets: SmallVec::new(),
             timeout: Timer::new(),
-            reconnect_wait: Duration::ZERO,
+            reconnect_wait_ms: 0,
             free_since_ns: 0,
         };
         // The handle is not needed: the task reports its own end.
@@ -166,8 +166,8 @@ impl ConnectionTask {
     async fn connect_for(&mut self, mut scheduled_ns: u64) -> bool {
         let closed = self.shared.plan.open_loop().is_none();
         let mut late_ns = runtime::now_ns().saturating_sub(scheduled_ns.max(self.free_since_ns));
-        if !self.reconnect_wait.is_zero() {
-            let wait = self.reconnect_wait;
+        if self.reconnect_wait_ms > 0 {
+            let wait = Duration::from_millis(self.reconnect_wait_ms.into());
             let ended = self.sleep_or_end(wait).await;
             if ended {
                 // In a closed loop it would have been due only when its connect begins.
@@ -189,7 +189,7 @@ impl ConnectionTask {
                 false
             }
             Some(Ok(connection)) => {
-                self.reconnect_wait = Duration::ZERO;
+                self.reconnect_wait_ms = 0;
                 self.connection = Some(connection);
                 let ready_ns = runtime::now_ns().saturating_sub(late_ns).max(scheduled_ns);
                 if let Err(kind) = self.start(Ticket { scheduled_ns, ready_ns }, runtime::turn_time_ns()) {
@@ -200,7 +200,8 @@ impl ConnectionTask {
             }
             Some(Err(failure)) => {
                 self.free_since_ns = runtime::now_ns();
-                self.reconnect_wait = (self.reconnect_wait * 2).clamp(RECONNECT_WAIT_MIN, RECONNECT_WAIT_MAX);
+                self.reconnect_wait_ms =
+                    (self.reconnect_wait_ms * 2).clamp(RECONNECT_WAIT_MS_MIN, RECONNECT_WAIT_MS_MAX);
                 self.fail_unconnected(scheduled_ns, failure);
                 false
             }
@@ -589,6 +590,6 @@ mod tests {
         // There is one per connection, and there may be tens of thousands of them. The published figure is 1 KiB for
         // everything that a connection needs.
         let size = size_of_future(|task: ConnectionTask| task.into_task(true, None));
-        assert!(size <= 544, "{size} bytes");
+        assert!(size <= 512, "{size} bytes");
     }
 }
