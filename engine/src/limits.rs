@@ -70,9 +70,19 @@ pub const TLS_SEND_SIZE_MAX: usize = 128 * 1024;
 /// limit would cost time. It would not gain anything, because one send carries a small part of this number.
 pub const PIPELINED_MAX: usize = 1_024;
 
-/// Time that a worker may spin for the next piece of a large transfer before it waits in the kernel. A wake-up takes
-/// about as long. While the worker spins, the sender does not have to wake it, which saves the sender that cost.
+/// Time that a worker may spin after its last completion before it waits in the kernel. On a busy connection the next
+/// completion is often nearer than a wake-up, which costs both this worker and the peer that has to wake it.
+pub const PARK_SPIN_NS: u64 = 3_000;
+
+/// Time that a worker may spin for the next piece of a large transfer before it waits in the kernel.
 pub const BULK_SPIN_NS: u64 = 50_000;
+
+/// Mean time between two pieces of a large transfer above which a worker no longer spins [`BULK_SPIN_NS`] for the next:
+/// the peer needs the time for itself, so that being spared a wake-up does not make it faster.
+pub const BULK_SPIN_MEAN_NS_MAX: u64 = 2_000;
+
+/// Pieces of large transfers after which a worker that does not spin for them tries it again.
+pub const BULK_SPIN_RETRY_PIECES: u32 = 512;
 
 /// Time that a worker waits for the peer to close a connection before it closes the connection itself.
 pub const CLOSE_AFTER_PEER_NS: u64 = 1_000_000_000;

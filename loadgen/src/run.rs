@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
@@ -68,14 +68,21 @@ impl Run {
     /// the user should see during the run.
     ///
     /// # Errors
-    /// When the plan's TLS cannot be set up; the message names the flag.
+    /// When the plan's TLS cannot be set up, or its source addresses are not of this machine; the message names the flag.
     pub fn new(
         plan: Plan,
         display: Display,
         heap: Option<&'static CountingAllocator>,
         notice: fn(&str),
     ) -> Result<Self, UsageError> {
-        let tls = if plan.url.is_https { Some(tls::client(&plan.tls)?) } else { None };
+        for source in &plan.bind {
+            // A datagram socket can be bound even if no port for streams is left.
+            UdpSocket::bind((*source, 0)).map_err(|error| UsageError::Value {
+                flag: "--bind",
+                problem: format!("{source} cannot be connected from: {error}"),
+            })?;
+        }
+        let tls = if plan.url.is_https { Some(tls::client(&plan)?) } else { None };
         let (sender, messages) = channel();
         Ok(Self { plan, tls, display, heap, notice, sender, messages })
     }

@@ -10,7 +10,10 @@ use ringtide::tls::{
 };
 
 use crate::error::UsageError;
-use crate::plan::{ClientCert, Tls};
+use crate::plan::{ClientCert, Plan, Tls};
+
+/// Sessions that are kept in any case, and two more for each connection: so many tickets servers commonly give.
+const SESSIONS_MIN: usize = 4_096;
 
 /// What `serve` offers (ALPN).
 const SERVED: [&str; 1] = ["http/1.1"];
@@ -19,7 +22,8 @@ const SERVED: [&str; 1] = ["http/1.1"];
 ///
 /// # Errors
 /// The flag at fault, with the file, the line or the name.
-pub fn client(plan: &Tls) -> Result<ClientTls, UsageError> {
+pub fn client(plan: &Plan) -> Result<ClientTls, UsageError> {
+    let (plan, connections) = (&plan.tls, plan.connections_max());
     let mut options = ClientTlsOptions::default()
         .insecure(plan.insecure)
         .alpn(plan.alpn.iter().map(String::as_str))
@@ -27,7 +31,8 @@ pub fn client(plan: &Tls) -> Result<ClientTls, UsageError> {
         .max_version(plan.max_version)
         .groups(&plan.groups)
         .cipher_suites(&plan.ciphers)
-        .key_log(plan.keylog.clone());
+        .key_log(plan.keylog.clone())
+        .sessions_max(if plan.resumption { SESSIONS_MIN + 2 * connections } else { 0 });
     if let Some(path) = &plan.cacert {
         let authorities = read_certificates(path).map_err(|error| value("--cacert", &error))?;
         options = options.trust(Trust::Given).authorities(authorities);
@@ -37,9 +42,6 @@ pub fn client(plan: &Tls) -> Result<ClientTls, UsageError> {
     }
     if let Some(name) = &plan.sni {
         options = options.server_name(name);
-    }
-    if !plan.resumption {
-        options = options.sessions_max(0);
     }
     ClientTls::new(&options).map_err(|error| match error {
         SetupError::NoSystemAuthorities { .. } => UsageError::Value {

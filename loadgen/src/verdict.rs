@@ -121,8 +121,8 @@ impl Verdict {
         }
         if totals.counters.ports_ran_out > 0 {
             reasons.push(format!(
-                "the generator ran out of local ports {} times: widen net.ipv4.ip_local_port_range, or keep \
-                 connections open",
+                "the generator ran out of local ports {} times: widen net.ipv4.ip_local_port_range, keep connections \
+                 open, or connect from several addresses (--bind)",
                 show_count(totals.counters.ports_ran_out)
             ));
         }

@@ -64,7 +64,6 @@ fn no_command_shows_the_help_and_is_a_usage_error() {
 fn a_url_that_cannot_be_used_is_named_with_the_place() {
     for (url, says) in [
         ("localhost:8080/", "did you mean http://localhost:8080/?"),
-        ("https://example.org/", "https:// is not supported yet"),
         ("gopher://h/", "the scheme `gopher` is not supported"),
         ("http://h:0/", "nothing can listen on port 0"),
         ("http://", "the host after `://` is missing"),
@@ -94,6 +93,7 @@ fn contradictory_flags_are_both_named() {
         (&["--spin", "off"], "--spin", "--rate (-R)"),
         (&["--max-connections", "100"], "--max-connections", "--rate (-R)"),
         (&["-R", "1", "-c", "8", "--max-connections", "4"], "--max-connections 4", "--connections (-c) 8"),
+        (&["--unix", "/x", "--bind", "127.0.0.1"], "--unix", "--bind"),
         (&["-c", "2", "-t", "4"], "--threads (-t) 4", "--connections (-c) 2"),
         (&["-t", "2", "--cpus", "0"], "--threads (-t) 2", "--cpus with 1 core"),
     ] {
@@ -104,6 +104,40 @@ fn contradictory_flags_are_both_named() {
 }
 
 #[test]
+fn tls_flags_need_https_and_fit_each_other() {
+    for flags in [
+        &["-k"][..],
+        &["--cacert", "f"],
+        &["--cert", "f", "--key", "f"],
+        &["--key", "f"],
+        &["--sni", "h"],
+        &["--alpn", "http/1.1"],
+        &["--tls-resumption", "on"],
+        &["--tls-min", "1.2"],
+        &["--tls-max", "1.3"],
+        &["--tls-groups", "X25519"],
+        &["--ciphers", "TLS_AES_128_GCM_SHA256"],
+        &["--keylog", "f"],
+    ] {
+        let words = [&["run", "http://127.0.0.1:1/"], flags].concat();
+        let flag = if flags[0] == "-k" { "--insecure (-k)" } else { flags[0] };
+        refused(&words, &[&format!("error: {flag} needs an https:// URL")]);
+    }
+    for (flags, first, second) in [
+        (&["--cert", "f"][..], "--cert", "--key"),
+        (&["--key", "f"], "--key", "--cert"),
+        (&["-k", "--cacert", "f"], "--insecure (-k)", "--cacert"),
+        (&["--tls-min", "1.3", "--tls-max", "1.2"], "--tls-min 1.3", "--tls-max 1.2"),
+    ] {
+        let words = [&["run", "https://127.0.0.1:1/"], flags].concat();
+        refused(&words, &[first, second]);
+    }
+    refused(&["serve", "--cert", "f", "--key", "f"], &["--cert", "--tls"]);
+    refused(&["serve", "--tls", "--cert", "f"], &["--cert", "--key"]);
+    refused(&["serve", "--tls", "--cert", "/nonexistent/f", "--key", "f"], &["--cert: ", "/nonexistent/f"]);
+}
+
+#[test]
 fn a_value_that_cannot_be_used_is_named_with_its_flag() {
     for (flags, says) in [
         (&["-d", "10x"][..], &["--duration", "`x` in `10x` is not a unit of time"][..]),
@@ -111,6 +145,12 @@ fn a_value_that_cannot_be_used_is_named_with_its_flag() {
         (&["-c", "0"], &["--connections", "`0` is too small: the least is 1"]),
         (&["-c", "10m"], &["--connections", "`m` in `10m` is not a suffix"]),
         (&["-t", "two"], &["--threads", "`two` is not a count"]),
+        (&["--bind", "127.0.0.1,h"], &["--bind", "`h` in `127.0.0.1,h` is not an IP address"]),
+        (&["--tls-resumption", "yes"], &["--tls-resumption", "`yes` is neither on nor off"]),
+        (&["--tls-min", "1.1"], &["--tls-min", "unknown TLS version '1.1'; known are 1.2, 1.3"]),
+        (&["--tls-max", "3"], &["--tls-max", "unknown TLS version '3'"]),
+        (&["--alpn", "h2,http/1.1"], &["--alpn", "`h2` cannot be offered yet"]),
+        (&["--ciphers", "a,,b"], &["--ciphers", "`a,,b` has an empty name"]),
         (&["-p", "0"], &["--parallel"]),
         (&["-p", "1025"], &["--parallel", "the limit is 1,024 requests in flight per connection"]),
         (&["--max-errors", "0"], &["--max-errors", "the least is 1"]),
@@ -173,8 +213,7 @@ fn a_value_that_cannot_be_used_is_named_with_its_flag() {
 
 #[test]
 fn what_is_not_built_is_not_accepted() {
-    for words in [&["--resolve", "h:1:127.0.0.1"][..], &["--http2"], &["--sse"], &["--stages=1s@1"], &["-k"]]
-    {
+    for words in [&["--resolve", "h:1:127.0.0.1"][..], &["--http2"], &["--sse"], &["--stages=1s@1"]] {
         let words = [&["run", "http://127.0.0.1:1/"], words].concat();
         let flag = words[2].split('=').next().expect("one piece at least");
         refused(&words, &[&format!("error: {flag} is not supported yet\n")]);

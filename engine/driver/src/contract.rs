@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{OwnedFd, RawFd};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -150,6 +151,20 @@ pub fn monotonic_ns() -> u64 {
     START.get_or_init(Instant::now).elapsed().as_nanos() as u64
 }
 
+/// Returns what a socket is bound to before it connects to `address` from `source`: the port is still open.
+///
+/// # Errors
+/// `InvalidInput` if the families differ.
+pub fn source_address(address: &Address, source: IpAddr) -> io::Result<SocketAddr> {
+    match address {
+        Address::Tcp(remote) if remote.is_ipv4() == source.is_ipv4() => Ok(SocketAddr::new(source, 0)),
+        _ => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{address} cannot be connected to from {source}: the address families differ"),
+        )),
+    }
+}
+
 /// Completion-based socket operations for one thread.
 ///
 /// # What every driver guarantees
@@ -182,7 +197,17 @@ pub trait Driver {
     /// # Errors
     /// The socket cannot be created: no descriptor is free (`EMFILE`), the system lacks the address family, or a Unix
     /// path is too long. Nothing is left open.
-    fn connect(&mut self, address: &Address) -> io::Result<Handle>;
+    fn connect(&mut self, address: &Address) -> io::Result<Handle> {
+        self.connect_from(address, None)
+    }
+
+    /// The same from the local address `source`, if there is one. The system chooses the port when it knows both ends
+    /// (`IP_BIND_ADDRESS_NO_PORT`, ip(7)), so each source address has all ports for each destination.
+    ///
+    /// # Errors
+    /// Those of [`connect`](Driver::connect) and bind(2): `AddrNotAvailable` if this machine does not have the address.
+    /// `InvalidInput` if its family is not that of `address`. Nothing is left open.
+    fn connect_from(&mut self, address: &Address, source: Option<IpAddr>) -> io::Result<Handle>;
 
     /// Opens a listening socket and binds it. The socket accepts nothing until [`accept`](Driver::accept).
     ///

@@ -2,6 +2,9 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::net::IpAddr;
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
@@ -9,20 +12,54 @@ use std::path::Path;
 use socket2::{Protocol, SockRef, Socket, Type};
 
 use crate::address::Address;
+use crate::contract::source_address;
 use crate::limits::LISTEN_BACKLOG;
 
 /// Creates a stream socket for the address' family: close-on-exec, blocking, and with `TCP_NODELAY` on TCP.
 ///
+/// If there is a `source`, binds the socket to it; see [`Driver::connect_from`](crate::Driver::connect_from).
+///
 /// io_uring needs a blocking socket. On a non-blocking one, its operations would fail with `EAGAIN` instead of waiting.
 ///
 /// # Errors
-/// Those of socket(2).
-pub fn stream_socket(address: &Address) -> io::Result<Socket> {
+/// Those of socket(2) and bind(2), and `InvalidInput` if the families of the addresses differ.
+pub fn stream_socket(address: &Address, source: Option<IpAddr>) -> io::Result<Socket> {
+    let source = source.map(|source| source_address(address, source)).transpose()?;
     let socket = Socket::new(address.domain(), Type::STREAM, protocol(address))?;
+    if let Some(source) = source {
+        leave_port_to_connect(&socket)?;
+        socket.bind(&source.into())?;
+    }
     if let Address::Tcp(_) = address {
         socket.set_tcp_nodelay(true)?;
     }
     Ok(socket)
+}
+
+/// Makes bind(2) leave the choice of the port to connect(2), which knows the destination. Otherwise no two sockets of one
+/// source address could have the same port.
+#[cfg(target_os = "linux")]
+fn leave_port_to_connect(socket: &Socket) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: the option is an int, and `on` is one that lives during the call, which reads it only. The descriptor is
+    // open: `socket` owns it.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            (&raw const on).cast(),
+            size_of_val(&on) as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Other systems have no such option.
+#[cfg(not(target_os = "linux"))]
+#[expect(clippy::unnecessary_wraps, reason = "it can fail on Linux")]
+fn leave_port_to_connect(_: &Socket) -> io::Result<()> {
+    Ok(())
 }
 
 /// Creates a socket that is bound and listens. See [`Driver::listen`](crate::Driver::listen).
@@ -91,5 +128,34 @@ fn remove_abandoned_socket(path: &Path) -> io::Result<()> {
     match probe.connect(&socket2::SockAddr::unix(path)?) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
         _ => Ok(()),
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_address_has_all_ports_for_each_destination() {
+        let source = IpAddr::from([127, 0, 0, 4]);
+        for remote in ["127.0.0.1:1", "[::1]:1"] {
+            let remote = Address::Tcp(remote.parse().expect("an address"));
+            let source = if matches!(remote, Address::Tcp(tcp) if tcp.is_ipv4()) {
+                source
+            } else {
+                IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])
+            };
+            let socket = match stream_socket(&remote, Some(source)) {
+                Ok(socket) => socket,
+                // A machine without IPv6.
+                Err(error) if source.is_ipv6() => {
+                    assert!(matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)));
+                    continue;
+                }
+                Err(error) => panic!("{error}"),
+            };
+            let local = socket.local_addr().expect("bound").as_socket().expect("TCP");
+            assert_eq!((local.ip(), local.port()), (source, 0), "connect(2) chooses the port");
+        }
     }
 }

@@ -346,6 +346,11 @@ impl Connection {
         self.input.bytes().len() - self.given
     }
 
+    /// Returns these bytes. After an error of the protocol they begin with those that are not HTTP.
+    pub fn unread(&self) -> &[u8] {
+        &self.input.bytes()[self.given..]
+    }
+
     /// Waits in the background for the peer to close, then closes.
     ///
     /// Use this when the peer has announced that it will close. The connection closes on its own after a second, or

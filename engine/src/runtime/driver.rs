@@ -3,6 +3,7 @@
 use std::env;
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{OwnedFd, RawFd};
 use std::str::FromStr;
 
@@ -194,8 +195,8 @@ impl Driver for AnyDriver {
     fn now_ns(&self) -> u64 {
         each!(self, driver => driver.now_ns())
     }
-    fn connect(&mut self, address: &Address) -> io::Result<Handle> {
-        each!(self, driver => driver.connect(address))
+    fn connect_from(&mut self, address: &Address, source: Option<IpAddr>) -> io::Result<Handle> {
+        each!(self, driver => driver.connect_from(address, source))
     }
     fn listen(&mut self, address: &Address, reuse_port: bool) -> io::Result<Handle> {
         each!(self, driver => driver.listen(address, reuse_port))

@@ -90,6 +90,7 @@
 //! ```
 
 mod blocking;
+mod bulk_spin;
 mod contained;
 mod core;
 mod driver;

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io;
 use std::mem;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -29,12 +30,12 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    /// Starts to connect. [`poll_connected`](Self::poll_connected) reports the result.
-    pub(crate) fn connect(address: &Address) -> io::Result<Self> {
+    /// Starts to connect, from `source` if there is one. [`poll_connected`](Self::poll_connected) reports the result.
+    pub(crate) fn connect(address: &Address, source: Option<IpAddr>) -> io::Result<Self> {
         let core = core::current();
         let handle = {
             let (mut sockets, mut driver) = core.io();
-            let handle = driver.connect(address)?;
+            let handle = driver.connect_from(address, source)?;
             sockets.insert(
                 handle,
                 Resource::Socket(SocketState { sending: Sending::Connecting, ..SocketState::default() }),

@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 
 use ringtide_driver::{Completion, Driver, Handle};
 
+use super::bulk_spin::BulkSpin;
 use super::contained::{contained, drop_contained};
 use super::core::{Core, Statistics};
 use super::driver::{AnyDriver, DriverChoice, SetupError};
@@ -20,7 +21,7 @@ use super::system;
 use super::timer_table::Spin;
 use super::waiter::Wakes;
 use super::waker::task_waker;
-use crate::limits::BULK_SPIN_NS;
+use crate::limits::PARK_SPIN_NS;
 
 /// A deadline that has passed on every clock, so that the driver does not wait.
 const AT_ONCE: Option<u64> = Some(0);
@@ -42,8 +43,8 @@ pub struct WorkerOptions {
     /// The core to pin the calling thread to. `None` leaves the choice to the system.
     pub core: Option<usize>,
     /// Whether and how long to spin. A worker that may spin does so before the deadlines of
-    /// [precise](super::Timer::precise) timers. It also spins for some microseconds after a receive has filled its
-    /// buffer, because more data is likely to follow.
+    /// [precise](super::Timer::precise) timers. It also spins for some microseconds after a completion, because the
+    /// next is often near; longer in large transfers, as long as their pieces come soon.
     pub spin: Spin,
 }
 
@@ -55,8 +56,9 @@ pub struct Worker {
     wakes: Wakes,
     /// Whether the worker may spin.
     spins: bool,
-    /// The time until which the worker spins for the next piece of a large transfer.
-    bulk_until_ns: u64,
+    /// The time until which the worker spins for the next completion.
+    spin_until_ns: u64,
+    bulk: BulkSpin,
     /// The time since which the worker has only been spinning.
     spinning_since_ns: Option<u64>,
 }
@@ -97,7 +99,8 @@ impl Worker {
             completions: Vec::new(),
             wakes,
             spins: spin != Spin::Off,
-            bulk_until_ns: 0,
+            spin_until_ns: 0,
+            bulk: BulkSpin::default(),
             spinning_since_ns: None,
         })
     }
@@ -189,9 +192,9 @@ impl Worker {
             let (timer_ns, close_ns) = (core.timers().next_ns(), core.io().0.next_close_ns());
             timer_ns.into_iter().chain(close_ns).min()
         };
-        let expects_bulk = now_ns < self.bulk_until_ns;
-        self.count_spinning(core, !busy && (expects_bulk || core.timers().is_spinning()), now_ns);
-        let wait = due_ns.is_none_or(|due_ns| due_ns > now_ns) && !expects_bulk;
+        let expects_more = now_ns < self.spin_until_ns;
+        self.count_spinning(core, !busy && (expects_more || core.timers().is_spinning()), now_ns);
+        let wait = due_ns.is_none_or(|due_ns| due_ns > now_ns) && !expects_more;
         if !wait || !inbox.park() {
             return self.turn_driver(core, now_ns, AT_ONCE);
         }
@@ -211,6 +214,7 @@ impl Worker {
         let since_ns = std::mem::replace(&mut self.spinning_since_ns, spins.then_some(now_ns));
         if let (true, Some(since_ns)) = (spins, since_ns) {
             core.add_spin_ns(now_ns - since_ns);
+            self.bulk.spun(now_ns - since_ns);
         }
     }
 
@@ -223,10 +227,13 @@ impl Worker {
         driver.turn(deadline_ns, &mut self.completions)?;
         let now_ns = driver.now_ns();
         core.set_turn_time_ns(now_ns);
+        if self.spins && !self.completions.is_empty() {
+            self.spin_until_ns = now_ns + PARK_SPIN_NS;
+        }
         let completions = self.completions.drain(..);
         let filled = socket_table::dispatch(&mut sockets, &mut driver, completions, &mut self.wakes);
         if filled && self.spins {
-            self.bulk_until_ns = now_ns + BULK_SPIN_NS;
+            self.spin_until_ns = now_ns + self.bulk.next_piece();
         }
         socket_table::close_abandoned(&mut sockets, &mut driver, now_ns);
         drop((sockets, driver));

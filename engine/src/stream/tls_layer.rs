@@ -84,7 +84,9 @@ impl TlsLayer {
             // A peer that refuses the handshake may close before it has read everything. What it sent tells why.
             match (socket.poll_receive(context), sent) {
                 (Poll::Ready(Ok(Some(lease))), _) => self.feed(lease),
-                (_, Poll::Ready(Err(error))) | (Poll::Ready(Err(error)), _) => return Poll::Ready(Err(error)),
+                (_, Poll::Ready(Err(error))) | (Poll::Ready(Err(error)), _) => {
+                    return Poll::Ready(Err(error));
+                }
                 (Poll::Ready(Ok(None)), _) => self.end = End::Failed(self.session.end_of_stream()),
                 (Poll::Pending, _) => return Poll::Pending,
             }

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::mem;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
@@ -246,9 +247,9 @@ impl Driver for Fallback {
         monotonic_ns()
     }
 
-    fn connect(&mut self, address: &Address) -> io::Result<Handle> {
+    fn connect_from(&mut self, address: &Address, source: Option<IpAddr>) -> io::Result<Handle> {
         let target = address.to_system()?;
-        let socket = stream_socket(address)?;
+        let socket = stream_socket(address, source)?;
         socket.set_nonblocking(true)?;
         let flags = kind(address).with(Flags::CONNECTING);
         let handle = self.entries.insert(Entry::Socket(StreamSocket::new(socket, flags)));

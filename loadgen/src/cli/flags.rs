@@ -121,29 +121,29 @@ pub struct RunArgs {
     /// Connect to this Unix socket instead
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, help_heading = "Connection")]
     pub unix: Option<PathBuf>,
-    /// Source addresses, used in turn [default: the system's]
+    /// Source addresses, used in turn
     #[arg(long, value_name = "ADDR,...", value_parser = parse::addresses, help_heading = "Connection")]
     pub bind: Option<AddressList>,
     /// For each request, from its send [default: 30s]
     #[arg(long, value_name = "T", value_parser = parse_positive_time_ns, help_heading = "Connection")]
     pub timeout: Option<u64>,
-    /// For each connect, with its TLS handshake [default: 10s]
+    /// For a connect, TLS included [default: 10s]
     #[arg(long, value_name = "T", value_parser = parse_positive_time_ns, help_heading = "Connection")]
     pub connect_timeout: Option<u64>,
 
-    /// Accept any certificate: INSECURE, for tests only
+    /// Accept any certificate; INSECURE, for tests
     #[arg(short = 'k', long, help_heading = "TLS")]
     pub insecure: bool,
     /// Trust the authorities in this PEM file only
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "TLS")]
     pub cacert: Option<PathBuf>,
-    /// Our own certificate, if the server wants one (PEM)
+    /// Our certificate, if the server wants one (PEM)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "TLS")]
     pub cert: Option<PathBuf>,
     /// The private key of --cert (PEM)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "TLS")]
     pub key: Option<PathBuf>,
-    /// Ask for this name instead of the host, and check it
+    /// Ask for this name and check it, not the host
     #[arg(long, value_name = "NAME", help_heading = "TLS")]
     pub sni: Option<String>,
     /// Protocols to offer [default: http/1.1]

@@ -163,6 +163,8 @@ impl RunResult {
             thresholds: &plan.thresholds,
             requests: &requests,
             errors: &errors,
+            is_https: plan.url.is_https,
+            bad_requests: counters.status[400],
             succeeded: counters.succeeded(),
             ruled_out: counters.ruled_out,
             unexpected_bytes: counters.unexpected_bytes,

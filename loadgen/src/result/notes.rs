@@ -20,6 +20,10 @@ pub(super) struct Facts<'a> {
     pub thresholds: &'a [Threshold],
     pub requests: &'a Requests,
     pub errors: &'a Errors,
+    /// Whether the URL is `https://`.
+    pub is_https: bool,
+    /// Completed requests with the status 400.
+    pub bad_requests: u64,
     /// Completed requests with a status below 400.
     pub succeeded: u64,
     pub ruled_out: u64,
@@ -37,6 +41,7 @@ pub(super) struct Facts<'a> {
 pub(super) fn notes(facts: &Facts<'_>) -> Vec<String> {
     let all = [
         nothing_completed,
+        only_bad_requests,
         silence,
         rate_not_kept,
         lower_bounds,
@@ -54,6 +59,15 @@ fn nothing_completed(facts: &Facts<'_>) -> Option<String> {
         .then(|| "no request was completed: there is no latency to show".to_owned())
 }
 
+/// nginx, Apache and Go answer plain HTTP at a TLS port like this.
+fn only_bad_requests(facts: &Facts<'_>) -> Option<String> {
+    let completed = facts.requests.completed;
+    (!facts.is_https && completed > 0 && facts.bad_requests == completed).then(|| {
+        "every response was 400 (Bad Request): if the server speaks TLS at this port, write https:// instead of http://"
+            .to_owned()
+    })
+}
+
 fn silence(facts: &Facts<'_>) -> Option<String> {
     let silent_s = facts.duration_s - facts.last_answer_s.unwrap_or(facts.duration_s);
     // The interval between requests at the end; a ramp may end at a rate of 0.
@@ -65,13 +79,16 @@ fn silence(facts: &Facts<'_>) -> Option<String> {
 fn rate_not_kept(facts: &Facts<'_>) -> Option<String> {
     let Requests { scheduled, sent, .. } = *facts.requests;
     // Those that could not connect count as errors.
-    let unsent = scheduled.saturating_sub(sent + facts.errors.connect);
+    let unsent = scheduled.saturating_sub(sent + facts.errors.connect + facts.errors.tls);
     let many = facts.plan.mode == LoopName::Open && unsent as f64 > UNSENT_PART * scheduled as f64;
     many.then(|| {
-        let why = match facts.errors.connect {
+        let why = match facts.errors.connect + facts.errors.tls {
             0 => "either the server is too slow for this rate, or it needs more connections \
                   (-c, --max-connections)"
                 .to_owned(),
+            failed if facts.errors.tls > 0 => {
+                format!("for {} others a connect or TLS failed", show_count(failed))
+            }
             failed => format!("for {} others a connect failed", show_count(failed)),
         };
         format!(

@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
@@ -110,7 +111,12 @@ impl Shared {
     ) -> Result<Stream, ConnectFailure> {
         let begun_ns = runtime::now_ns();
         step.set(Some(Step::Connect(begun_ns)));
-        let stream = match Stream::connect(address).await {
+        let source = self.next_source(address)?;
+        let connected = match source {
+            None => Stream::connect(address).await,
+            Some(source) => Stream::connect_from(address, source).await,
+        };
+        let stream = match connected {
             Ok(stream) => stream,
             Err(error) => {
                 self.note_shortage(&error);
@@ -119,7 +125,8 @@ impl Shared {
                 if timed_out {
                     self.give_up(Step::Connect(begun_ns));
                 }
-                let text = format!("could not connect to {address}: {error}");
+                let from = source.map(|source| format!(" from {source}")).unwrap_or_default();
+                let text = format!("could not connect to {address}{from}: {error}");
                 return Err(ConnectFailure::connect(text, timed_out));
             }
         };
@@ -132,6 +139,22 @@ impl Shared {
             // Its state is large, and a plain connect does not need room for it.
             Some(tls) => Box::pin(self.shake_hands(stream, address, tls, step)).await,
         }
+    }
+
+    /// The address to connect to `address` from; `None` if the system chooses it.
+    fn next_source(&self, address: &Address) -> Result<Option<IpAddr>, ConnectFailure> {
+        if self.plan.bind.is_empty() {
+            return Ok(None);
+        }
+        let fits = |source: &&IpAddr| matches!(address, Address::Tcp(to) if to.is_ipv4() == source.is_ipv4());
+        let count = self.plan.bind.iter().filter(fits).count();
+        if count == 0 {
+            let text = format!("could not connect to {address}: no address of --bind is of its family");
+            return Err(ConnectFailure::connect(text, false));
+        }
+        let turn = self.bound_connects.get();
+        self.bound_connects.set(turn.wrapping_add(1));
+        Ok(self.plan.bind.iter().filter(fits).nth(turn % count).copied())
     }
 
     async fn shake_hands(

@@ -26,6 +26,9 @@ const RECONNECT_WAIT_MIN: Duration = Duration::from_millis(1);
 /// comes back is found soon.
 const RECONNECT_WAIT_MAX: Duration = Duration::from_millis(250);
 
+/// What a TLS alert begins with (RFC 8446 §5.1): its content type, and the first byte of the version.
+const TLS_ALERT: &[u8] = &[21, 3];
+
 /// One of a worker's connections, with its successors.
 pub(super) struct ConnectionTask {
     shared: Rc<Shared>,
@@ -287,6 +290,9 @@ impl ConnectionTask {
                     if let Error::Unanswered(LastResponse::Announced) = error {
                         self.note_ruled_out();
                     }
+                    if let Error::Protocol(_) = error {
+                        self.note_tls();
+                    }
                     return Poll::Ready(Over::Failed(self.shared.failure(&error)));
                 }
                 Poll::Pending if self.timeout.poll_elapsed(context).is_pending() => return Poll::Pending,
@@ -400,6 +406,19 @@ impl ConnectionTask {
     fn note_ruled_out(&self) {
         let count = self.tickets.iter().filter(|ticket| self.shared.is_measured(ticket.scheduled_ns)).count();
         self.shared.recorder.borrow_mut().ruled_out(count as u64);
+    }
+
+    /// If the server answered plain HTTP with a TLS alert, says so instead of that it is not HTTP.
+    #[cold]
+    fn note_tls(&self) {
+        let is_alert = |connection: &Connection| connection.unread().starts_with(TLS_ALERT);
+        if !self.shared.plan.url.is_https
+            && !self.shared.warming_up.get()
+            && self.connection.as_ref().is_some_and(is_alert)
+        {
+            let text = || "the server speaks TLS at this port: write https:// instead of http://".to_owned();
+            self.shared.recorder.borrow_mut().error_said(ErrorKind::Protocol, text);
+        }
     }
 
     /// Closes a connection that has nothing in flight.

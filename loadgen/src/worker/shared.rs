@@ -49,6 +49,8 @@ pub(super) struct Shared {
     pub(super) counts_answers: bool,
     pub(super) addresses: Vec<Address>,
     pub(super) tls: Option<ClientTls>,
+    /// How many connects there were from one of the plan's addresses.
+    pub(super) bound_connects: Cell<usize>,
     pub(super) request: PreparedRequest,
     pub(super) recorder: RefCell<Recorder>,
     pub(super) source: RefCell<Source>,
@@ -82,6 +84,8 @@ impl Shared {
             snapshots,
             addresses,
             tls,
+            // Workers begin at different addresses.
+            bound_connects: Cell::new(index),
             request,
             measured_from_ns: Cell::new(u64::MAX),
             warming_up: Cell::new(false),

@@ -181,11 +181,16 @@ fn check(report: &Value) {
     assert_eq!(number(&response["count"]), count("completed") + cut_short, "none is dropped: {report}");
     // Connects that time out count as connect errors, and so do those that are refused, which wait for nothing.
     let least = count("censored") + number(&report["errors"]["timeout"]);
-    let most = least + number(&report["errors"]["connect"]);
+    let most = least + number(&report["errors"]["connect"]) + number(&report["errors"]["tls"]);
     assert!((least..=most).contains(&cut_short), "none is dropped: {report}");
     let connect = &report["phases_us"]["connect"];
     let opened = ["connections_opened", "connections_opened_before_start"].map(|name| number(&report[name]));
     assert_eq!(number(&connect["count"]), opened[0] + opened[1] + number(&connect["censored"]), "{report}");
+    if let Some(tls) = report["tls"].as_object() {
+        let ended = ["handshakes_full", "handshakes_resumed"].map(|name| number(&tls[name]));
+        let tls = &report["phases_us"]["tls"];
+        assert_eq!(number(&tls["count"]), ended[0] + ended[1] + number(&tls["censored"]), "{report}");
+    }
     assert!(count("sent") <= count("scheduled"), "{report}");
 }
 

@@ -22,6 +22,7 @@ macro_rules! on_both_drivers {
     };
 }
 
+mod certificates;
 mod command;
 mod counts;
 mod faults;
@@ -30,4 +31,5 @@ mod output;
 mod schedule;
 mod server;
 mod start;
+mod tls;
 mod wire;

@@ -27,7 +27,7 @@ mod user_data;
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
-use std::net::Shutdown;
+use std::net::{IpAddr, Shutdown};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
@@ -168,14 +168,14 @@ impl Driver for IoUring {
         monotonic_ns()
     }
 
-    fn connect(&mut self, address: &Address) -> io::Result<Handle> {
+    fn connect_from(&mut self, address: &Address, source: Option<IpAddr>) -> io::Result<Handle> {
         let system = address.to_system()?;
-        self.syscalls += 2;
-        let socket = match net::stream_socket(address) {
+        self.syscalls += if source.is_some() { 4 } else { 2 };
+        let socket = match net::stream_socket(address, source) {
             Err(error) if error.raw_os_error() == Some(libc::EMFILE) => {
                 // Descriptors whose close is only queued still count. Submit these closes, then try once more.
                 self.enter(false, None)?;
-                net::stream_socket(address)?
+                net::stream_socket(address, source)?
             }
             socket => socket?,
         };

@@ -38,7 +38,8 @@ use std::time::Duration;
 use crate::address::Address;
 use crate::buffer::{BufferPool, SendBuffer};
 use crate::contract::{
-    Completion, Driver, Event, Handle, Interest, Notifier, ReceiveEnd, busy_handle, stale_handle,
+    Completion, Driver, Event, Handle, Interest, Notifier, ReceiveEnd, busy_handle, source_address,
+    stale_handle,
 };
 use crate::limits::SKIP_SUCCESS_SEND_SIZE_MAX;
 use crate::slots::Slots;
@@ -217,13 +218,13 @@ impl Sim {
     }
 
     /// Returns the local address of a client that connects to `remote`.
-    fn client_address(&mut self, remote: &Address) -> Address {
+    fn client_address(&mut self, remote: &Address, source: Option<IpAddr>) -> Address {
         let ip = match remote {
             Address::Tcp(SocketAddr::V4(_)) => IpAddr::V4(Ipv4Addr::LOCALHOST),
             Address::Tcp(SocketAddr::V6(_)) => IpAddr::V6(Ipv6Addr::LOCALHOST),
             Address::Unix(_) => return Address::Unix(PathBuf::new()),
         };
-        Address::Tcp(SocketAddr::new(ip, self.ephemeral_port()))
+        Address::Tcp(SocketAddr::new(source.unwrap_or(ip), self.ephemeral_port()))
     }
 
     /// Returns the address that a bind to `address` gives. Port 0 is replaced by a free port.
@@ -279,12 +280,13 @@ impl Driver for Sim {
         self.now_ns
     }
 
-    fn connect(&mut self, address: &Address) -> io::Result<Handle> {
+    fn connect_from(&mut self, address: &Address, source: Option<IpAddr>) -> io::Result<Handle> {
         address.to_system()?;
+        let source = source.map(|source| source_address(address, source)).transpose()?;
         if self.random.chance(self.faults.no_descriptors) {
             return Err(io::Error::from_raw_os_error(libc::EMFILE));
         }
-        let local = self.client_address(address);
+        let local = self.client_address(address, source.map(|source| source.ip()));
         let link = self.new_link();
         let stream = Stream::new(local, address.clone(), Phase::Connecting, link);
         let handle = self.sockets.insert(Socket::new(Kind::Stream(Box::new(stream))));

@@ -1,7 +1,7 @@
 //! Connect, listen and accept.
 
 use std::io::ErrorKind;
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
@@ -54,6 +54,43 @@ fn talk<D: Driver>(pump: &mut Pump<D>, address: &Address) {
     assert_eq!(pump.received(server, 5), b"hello");
     pump.sent(client).0.expect("sent");
     pump.finish(&[client, server, listener]);
+}
+
+pub(crate) fn connect_from_a_source<S: Subject>() {
+    let mut pump = S::pump();
+    let (listener, address) = pump.server();
+    let mut open = vec![listener];
+    // Linux has all of 127.0.0.0/8 on the loopback.
+    for source in [[127, 0, 0, 2], [127, 0, 0, 3], [127, 0, 0, 2]].map(IpAddr::from) {
+        let client = pump.connect_from(&address, source);
+        pump.connected(client).expect("a listener is there");
+        let server = pump.accepted(listener);
+        let local = pump.driver.local_address(client).expect("connected");
+        let Address::Tcp(tcp) = &local else { panic!("{local}") };
+        assert!(tcp.ip() == source && tcp.port() != 0, "{local}");
+        assert_eq!(pump.driver.peer_address(server).expect("connected"), local);
+        open.extend([client, server]);
+    }
+    pump.finish(&open);
+}
+
+pub(crate) fn a_source_that_cannot_be_is_an_error_of_the_call<S: Subject>() {
+    let (mut pump, scratch) = (S::pump(), Scratch::new());
+    let v6 = Address::Tcp("[::1]:1".parse().expect("an address"));
+    for (address, source) in [
+        (loopback(), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])),
+        (v6, IpAddr::from([127, 0, 0, 1])),
+        (scratch.address("socket"), IpAddr::from([127, 0, 0, 1])),
+    ] {
+        let error = pump.driver.connect_from(&address, Some(source)).expect_err("another family");
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+    }
+    if S::REAL {
+        // TEST-NET-1 (RFC 5737) is nobody's address.
+        let error = pump.driver.connect_from(&loopback(), Some([192, 0, 2, 1].into()));
+        assert_eq!(error.expect_err("not ours").kind(), ErrorKind::AddrNotAvailable);
+    }
+    pump.expect_nothing();
 }
 
 /// Returns an address that no longer has a listener.

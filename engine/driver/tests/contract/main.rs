@@ -8,7 +8,9 @@
 macro_rules! suite {
     ($subject:ty) => {
             suite!($subject;
-                connecting: connect_v4, connect_v6, connect_unix, connect_is_refused,
+                connecting: connect_v4, connect_v6, connect_unix, connect_from_a_source,
+                    a_source_that_cannot_be_is_an_error_of_the_call,
+                    connect_is_refused,
                     connect_is_refused_at_an_abandoned_unix_socket, connect_fails_at_a_missing_unix_path,
                     a_unix_path_that_is_too_long_is_an_error_of_the_call, an_address_in_use_is_an_error_of_listen,
                     an_abandoned_unix_socket_is_listened_at_again, a_unix_address_with_a_full_backlog_is_in_use,

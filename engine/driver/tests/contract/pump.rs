@@ -1,6 +1,7 @@
 //! A driver with a ledger. It makes calls, checks completions, and keeps them until a test asks for them.
 
 use std::io;
+use std::net::IpAddr;
 
 use ringtide_driver::{Address, Completion, CutSend, Driver, Event, Handle, Lease, ReceiveEnd, SendBuffer};
 
@@ -40,6 +41,12 @@ impl<D: Driver> Pump<D> {
         let handle = self.driver.connect(address)?;
         self.ledger.open(handle, Account { connecting: true, ..Account::default() });
         Ok(handle)
+    }
+
+    pub(crate) fn connect_from(&mut self, address: &Address, source: IpAddr) -> Handle {
+        let handle = self.driver.connect_from(address, Some(source)).expect("a socket can be made");
+        self.ledger.open(handle, Account { connecting: true, ..Account::default() });
+        handle
     }
 
     pub(crate) fn listen(&mut self, address: &Address) -> Handle {
