@@ -158,7 +158,7 @@ fn tls_from_the_client_and_to_the_upstream() {
     assert!(fault.contains("example.org") && fault.contains("localhost"), "{fault}");
 }
 
-/// A client without a certificate's key gets nowhere, and the proxy says why.
+/// The client gets an alert, and the proxy says why.
 #[test]
 fn a_plain_client_of_a_tls_proxy_is_refused() {
     let (_upstream, upstream) = Example::serve("echo_loop", &["127.0.0.1:0"]);
