@@ -62,13 +62,11 @@ async fn serve(mut client: Stream, values: Values, patience: Duration) {
 /// Answers the commands of a client until one side ends the conversation.
 async fn converse(client: &mut Stream, values: &Values, patience: Duration) -> io::Result<()> {
     while !client.is_closing() {
-        match runtime::timeout(patience, answer(client, values)).await {
-            Some(answered) => answered?,
-            None => {
-                let reason = format!("a command took longer than {patience:?}");
-                return Err(io::Error::new(io::ErrorKind::TimedOut, reason));
-            }
-        }
+        let Some(answered) = runtime::timeout(patience, answer(client, values)).await else {
+            let reason = format!("a command took longer than {patience:?}");
+            return Err(io::Error::new(io::ErrorKind::TimedOut, reason));
+        };
+        answered?;
     }
     Ok(())
 }

@@ -5,12 +5,12 @@
 //! deadline of a turn, and no streams. Of the other layers, [`proto`](crate::proto) works with it, as it does no I/O.
 //!
 //! ```
-//! use ringtide::driver::{self, Completion, DriverChoice, Event, SendBuffer};
+//! use ringtide::driver::{self, Completion, Driver, DriverChoice, Event, SendBuffer};
 //!
 //! let mut driver = driver::open(DriverChoice::Auto)?;
 //! let listener = driver.listen(&"127.0.0.1:0".parse()?, false)?;
 //! driver.accept(listener)?;
-//! let client = driver.connect(&driver.local_address(listener)?)?;
+//! driver.connect(&driver.local_address(listener)?)?;
 //! let mut completions = Vec::new();
 //! let received = 'received: loop {
 //!     driver.turn(None, &mut completions)?;

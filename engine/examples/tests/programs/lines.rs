@@ -82,7 +82,7 @@ fn the_server_tells_what_is_wrong_with_a_line() {
     let longest = format!("SET a {}\n", "x".repeat(1024 - 7));
     assert_eq!(answers(&address, longest.as_bytes(), true), "OK\n");
     let reason = "a line has at most 1024 bytes";
-    assert_eq!(answers(&address, &[b'x'; 100_000], false), format!("ERROR {reason}\n"));
+    assert_eq!(answers(&address, &b"x".repeat(100_000), false), format!("ERROR {reason}\n"));
     assert_eq!(server.error_line(), reason);
 }
 
