@@ -38,7 +38,8 @@
 //!   through a [`ClientHandle`](client::ClientHandle).
 //! - [`Connection`]: sends a [`PreparedRequest`] and returns a response whose head and body borrow from the receive
 //!   buffer. It does not allocate per request. The load generator measures with it.
-//! - [`stream`]: byte streams and listeners.
+//! - [`stream`]: byte streams and listeners, plain and with TLS, for protocols of your own: exact reads, lines, writes with
+//!   back-pressure, halves for two tasks. The features `futures-io` and `tokio` add the traits of these crates.
 //! - [`tls`]: certificates, and what clients trust and servers demand.
 //! - [`runtime`]: the worker that runs everything else.
 //! - [`proto`]: the HTTP/1.1 codec, without I/O.

@@ -46,7 +46,7 @@ impl AsyncWrite for Stream {
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let Self { transport, output, .. } = self.get_mut();
-        let queue = |transport: &mut _| parts.iter().for_each(|part| output::queue(transport, part));
+        let queue = |transport: &mut _| output::queue_all(transport, parts.iter().map(|part| &**part));
         let size = parts.iter().map(|part| part.len()).sum();
         output.poll_write(transport, queue, context).map_ok(|()| size)
     }

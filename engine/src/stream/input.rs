@@ -119,8 +119,8 @@ impl Reader {
     ) -> Poll<io::Result<Option<Lease>>> {
         match ready!(self.poll_read_until(transport, b"\n", size_max, searched, context)) {
             Ok(mut line) => {
-                let content = &line[..line.len() - 1];
-                let size = content.strip_suffix(b"\r").unwrap_or(content).len();
+                let text = &line[..line.len() - 1];
+                let size = text.strip_suffix(b"\r").unwrap_or(text).len();
                 line.truncate(size);
                 Poll::Ready(Ok(Some(line)))
             }

@@ -63,7 +63,24 @@
 //!
 //! # Crates of the ecosystem
 //! With the feature `futures-io` or `tokio`, a [`Stream`] implements the traits `AsyncRead`, `AsyncBufRead` and
-//! `AsyncWrite` of that crate. A worker's stream is not `Send`, so what uses it has to do without.
+//! `AsyncWrite` of that crate. A worker's stream is not `Send`, so what uses it has to do without. They need no runtime
+//! of tokio. A WebSocket of `tokio-tungstenite`, over TLS:
+//!
+//! ```no_run
+//! # #[cfg(feature = "tokio")]
+//! # async fn chat() -> Result<(), Box<dyn std::error::Error>> {
+//! use futures_util::{SinkExt, StreamExt};
+//! use ringtide::stream::Stream;
+//! use ringtide::tls::{ClientTls, ClientTlsOptions};
+//!
+//! let tls = ClientTls::new(&ClientTlsOptions::default())?;
+//! let stream = Stream::connect_tls(&"192.0.2.1:443".parse()?, "example.org", &tls).await?;
+//! let (mut socket, _) = tokio_tungstenite::client_async("wss://example.org/chat", stream).await?;
+//! socket.send("hello".into()).await?;
+//! println!("{:?}", socket.next().await);
+//! # Ok(())
+//! # }
+//! ```
 
 #[cfg(feature = "futures-io")]
 mod futures_io;
@@ -231,6 +248,9 @@ impl Stream {
     /// Starts TLS as a client, and waits until the handshake has ended. Bytes that were received and not read belong to
     /// the handshake; bytes that wait to be sent are sent before it.
     ///
+    /// This side's last message of a TLS 1.3 handshake leaves with the first write, or while a read waits. Use
+    /// [`flush`](Self::flush) if neither follows soon, since the server waits for it.
+    ///
     /// # Cancel safety
     /// Dropping the future closes the stream.
     ///
@@ -249,7 +269,12 @@ impl Stream {
     /// # Errors
     /// As for [`start_tls`](Self::start_tls).
     pub async fn accept_tls(self, tls: &ServerTls) -> io::Result<Self> {
-        self.handshake(Session::server(tls)?).await
+        let mut stream = self.handshake(Session::server(tls)?).await?;
+        // The last message of a server, for which the client may wait: a user may have nothing to send for long.
+        if stream.transport.is_ready_to_send()? {
+            stream.transport.start_next()?;
+        }
+        Ok(stream)
     }
 
     /// Returns what the TLS handshake has agreed on, or `None` if the stream is plain.
@@ -488,10 +513,8 @@ impl Stream {
     pub async fn write_vectored<B: AsRef<[u8]>>(&mut self, parts: &[B]) -> io::Result<()> {
         let Self { transport, output, .. } = self;
         poll_fn(|context| {
-            let queue = |transport: &mut Transport| {
-                parts.iter().for_each(|part| output::queue(transport, part.as_ref()));
-            };
-            output.poll_write(transport, queue, context)
+            let parts = parts.iter().map(AsRef::as_ref);
+            output.poll_write(transport, |transport| output::queue_all(transport, parts), context)
         })
         .await
     }

@@ -97,3 +97,11 @@ pub(super) fn queue(transport: &mut Transport, bytes: &[u8]) {
         transport.push(SendBuffer::Shared(Bytes::copy_from_slice(bytes)));
     }
 }
+
+/// Appends copies of all `parts`.
+#[inline]
+pub(super) fn queue_all<'p>(transport: &mut Transport, parts: impl Iterator<Item = &'p [u8]>) {
+    for part in parts {
+        queue(transport, part);
+    }
+}

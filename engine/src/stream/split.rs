@@ -87,7 +87,9 @@ impl ReadHalf {
             return Err(ReuniteError(self, other));
         }
         drop(other.transport);
-        let transport = Rc::into_inner(self.transport).expect("only the two halves share the transport");
+        let Some(transport) = Rc::into_inner(self.transport) else {
+            unreachable!("only the two halves share the transport");
+        };
         Ok(Stream { transport: transport.into_inner(), reader: self.reader, output: other.output })
     }
 
@@ -233,10 +235,8 @@ impl WriteHalf {
         let Self { transport, output } = self;
         poll_fn(|context| {
             let transport = &mut *transport.borrow_mut();
-            let queue = |transport: &mut Transport| {
-                parts.iter().for_each(|part| output::queue(transport, part.as_ref()));
-            };
-            output.poll_write(transport, queue, context)
+            let parts = parts.iter().map(AsRef::as_ref);
+            output.poll_write(transport, |transport| output::queue_all(transport, parts), context)
         })
         .await
     }

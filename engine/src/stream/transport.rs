@@ -158,7 +158,9 @@ impl Transport {
         while !self.queue.is_empty() {
             match self.socket.poll_sent_as_receiver(context) {
                 Poll::Ready(Ok(memory)) => {
-                    memory.into_iter().for_each(|memory| self.reuse(memory));
+                    if let Some(memory) = memory {
+                        self.reuse(memory);
+                    }
                     if self.start_next().is_err() {
                         return;
                     }

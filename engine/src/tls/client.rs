@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{ClientConfig, Resumption, WebPkiServerVerifier};
@@ -218,6 +218,7 @@ impl ClientTls {
             Arc::new(Explaining {
                 verifier: verifier(options, &provider)?,
                 authorities: options.authorities.clone(),
+                accepted: RwLock::default(),
             })
         };
         let builder = ClientConfig::builder_with_provider(provider)

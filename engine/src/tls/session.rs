@@ -218,6 +218,8 @@ impl Session {
     fn receive_more(&mut self, mut ciphertext: &[u8], plain: &mut VecDeque<Lease>) -> Result<(), Error> {
         let mut all = Vec::with_capacity(ciphertext.len());
         let mut outcome = Ok(());
+        // rustls takes nothing more while too much that was decrypted waits.
+        self.append_plain(&mut all);
         while !ciphertext.is_empty() && outcome.is_ok() {
             let taken;
             (taken, outcome) = self.decrypt_next(ciphertext);

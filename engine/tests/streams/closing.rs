@@ -41,7 +41,8 @@ fn either_side_can_still_send_after_the_other_has_ended() {
             read_all(&mut client),
         )
         .await;
-        (closed.0.unwrap(), closed.1.unwrap());
+        closed.0.unwrap();
+        closed.1.unwrap();
         assert!(read.unwrap() == pattern(0, 300_000));
         assert!(client.is_closed());
     });
@@ -81,7 +82,8 @@ fn streams_close_in_every_state() {
     on_all(async |client, server, _| {
         // Before anything was sent.
         let (closed, other) = join(client.close(), server.close()).await;
-        (closed.unwrap(), other.unwrap());
+        closed.unwrap();
+        other.unwrap();
     });
     on_all(async |client, mut server, _| {
         // After the other side.

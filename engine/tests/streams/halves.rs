@@ -33,19 +33,19 @@ fn both_directions_flow_at_once_in_four_tasks() {
     on_all(async |client, server, _| {
         let (client_read, client_write) = client.split();
         let (server_read, server_write) = server.split();
-        let writers = [client_write, server_write].map(|half| runtime::spawn(write(half)));
-        let readers = [client_read, server_read].map(|half| runtime::spawn(read(half)));
+        let writing_tasks = [client_write, server_write].map(|half| runtime::spawn(write(half)));
+        let reading_tasks = [client_read, server_read].map(|half| runtime::spawn(read(half)));
         let mut reads = Vec::new();
-        for reader in readers {
+        for reader in reading_tasks {
             reads.push(reader.await.unwrap());
         }
-        let mut writes = Vec::new();
-        for writer in writers {
-            writes.push(writer.await.unwrap());
+        let mut written = Vec::new();
+        for writer in writing_tasks {
+            written.push(writer.await.unwrap());
         }
         // Joined again, the streams work as before.
-        let (server_read, server_write) = (reads.pop().unwrap(), writes.pop().unwrap());
-        let (client_read, client_write) = (reads.pop().unwrap(), writes.pop().unwrap());
+        let (server_read, server_write) = (reads.pop().unwrap(), written.pop().unwrap());
+        let (client_read, client_write) = (reads.pop().unwrap(), written.pop().unwrap());
         let ReuniteError(client_read, server_write) = client_read.reunite(server_write).unwrap_err();
         let mut client = client_read.reunite(client_write).unwrap();
         let mut server = server_read.reunite(server_write).unwrap();
@@ -124,7 +124,8 @@ fn a_half_alone_still_works() {
     on_all(async |client, server, _| {
         let (client_read, mut client_write) = client.split();
         let (mut server_read, server_write) = server.split();
-        (drop(client_read), drop(server_write));
+        drop(client_read);
+        drop(server_write);
         client_write.send("abc").await.unwrap();
         client_write.shutdown().await.unwrap();
         assert_eq!(&*server_read.read_until(b"c", 3).await.unwrap(), b"abc");

@@ -5,6 +5,7 @@ mod closing;
 mod halves;
 mod raw_peer;
 mod reading;
+mod upgrade;
 mod writing;
 
 use std::os::unix::net::UnixStream;

@@ -62,7 +62,8 @@ fn a_reader_that_has_to_send_leaves_the_writer_its_wake() {
         let error = reader.await.unwrap();
         assert!(tls::Error::of_io(&error).is_some(), "{error}");
     });
-    assert!(peer.join().unwrap() > 100_000, "the bytes and the alert");
+    // The handshake of the peer may have taken the first of them.
+    assert!(peer.join().unwrap() > 80_000);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::io;
 
 use futures_util::future::join;
 use ringtide::stream::{IncompleteRead, LimitExceeded};
+use ringtide_driver::sim::Faults;
 
 use crate::{on_all, pattern, poll_and_drop};
 
@@ -179,7 +180,7 @@ fn a_codec_takes_bytes_where_they_lie() {
 #[test]
 #[should_panic(expected = "consume 3 of 2 bytes")]
 fn what_has_not_arrived_cannot_be_consumed() {
-    crate::Carrier { seed: Some(0), tls: None }.worker(Default::default()).block_on(async {
+    crate::Carrier { seed: Some(0), tls: None }.worker(Faults::default()).block_on(async {
         let (mut client, mut server) = crate::Carrier { seed: Some(0), tls: None }.pair().await;
         client.send("ab").await.unwrap();
         server.fill().await.unwrap();

@@ -179,10 +179,10 @@ pub(super) fn alpn(text: &str) -> Result<NameList, String> {
 
 fn list(text: &str, separators: &[char]) -> Result<NameList, String> {
     let names: Vec<String> = text.split(separators).map(|name| name.trim().to_owned()).collect();
-    match names.iter().any(String::is_empty) {
-        true => Err(format!("`{text}` has an empty name; write names with commas between them")),
-        false => Ok(NameList(names)),
+    if names.iter().any(String::is_empty) {
+        return Err(format!("`{text}` has an empty name; write names with commas between them"));
     }
+    Ok(NameList(names))
 }
 
 pub(super) fn addresses(text: &str) -> Result<AddressList, String> {

@@ -235,7 +235,8 @@ fn write_handshakes(out: &mut String, result: &RunResult, style: Style) -> fmt::
     }
     writeln!(out, "{gap}{:LABEL$}{}", "Handshakes", style.listed(&parts, LABEL))?;
     if let (Some(version), Some(cipher)) = (&tls.version, &tls.cipher) {
-        let parts = [format!("TLS {version}"), cipher.clone()];
+        let ciphers = cipher.split(" and ").map(str::to_owned);
+        let parts: Vec<String> = std::iter::once(format!("TLS {version}")).chain(ciphers).collect();
         writeln!(out, "{:LABEL$}{}", "", style.listed(&parts, LABEL))?;
     }
     Ok(())
@@ -394,9 +395,10 @@ fn plural(count: u64, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::{Recorder, Sample};
+    use crate::metrics::{Handshake, Recorder, Sample};
     use crate::plan::Plan;
     use crate::report::Colour;
+    use crate::result::TlsSummary;
 
     fn closed() -> RunResult {
         let mut plan = Plan::for_url("http://127.0.0.1:8081/").expect("valid");
@@ -459,6 +461,19 @@ mod tests {
         result.plan.parallel = 16;
         result.plan.rate_end = Some(2_000_000.0);
         result.plan.keepalive = false;
+        result.phases_us.tls = result.latency_us.response.clone();
+        result.tls = Some(TlsSummary {
+            version: Some("1.2 and 1.3".to_owned()),
+            cipher: Some(
+                "TLS_AES_256_GCM_SHA384 and TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256".to_owned(),
+            ),
+            handshakes_full: 123_456_789_012,
+            handshakes_resumed: 123_456_789_012,
+        });
+        result.errors.tls = 5;
+        for kind in ["tls", "tls.alert", "tls.unknown_issuer"] {
+            result.error_examples.insert(kind.to_owned(), "a message of its own ".repeat(9));
+        }
         result.verdict.valid = Some(false);
         result.verdict.reasons = vec!["because of words ".repeat(20)];
         result.status = (100..160).map(|code| (code.to_string(), 123_456_789)).collect();
@@ -471,6 +486,40 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn handshakes_are_shown_below_the_connects() {
+        let mut plan = Plan::for_url("https://127.0.0.1:8081/").expect("valid");
+        plan.threads = 1;
+        let mut recorder = Recorder::new(false);
+        let shown = |recorder: &Recorder| {
+            let text = render(&RunResult::new(&plan, crate::result::tests::measured(recorder)), Style::PLAIN);
+            text.lines()
+                .skip_while(|line| !line.starts_with("Handshakes"))
+                .take(2)
+                .collect::<Vec<_>>()
+                .join("\n")
+        };
+        assert_eq!(shown(&recorder), "");
+        for is_resumed in [false, true, true] {
+            recorder.connected(1_000_000);
+            let cipher = "TLS_AES_128_GCM_SHA256";
+            recorder.shook_hands(2_000_000, Handshake { version: "1.3", cipher, is_resumed });
+        }
+        // Those of the connections that stay are no less those of the measured part.
+        recorder.reset();
+        recorder.handshake_cut_short(5_000);
+        assert_eq!(
+            shown(&recorder),
+            "Handshakes     p50 2.00 ms · p99 2.00 ms · max 2.00 ms · 1 full · 2 resumed\n               \
+             1 timed out or cut off"
+        );
+        let result = RunResult::new(&plan, crate::result::tests::measured(&recorder));
+        assert_eq!(result.phases_us.tls.count, 4);
+        assert!(
+            render(&result, Style::PLAIN).contains("\n               TLS 1.3 · TLS_AES_128_GCM_SHA256\n")
+        );
     }
 
     #[test]

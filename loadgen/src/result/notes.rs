@@ -79,13 +79,16 @@ fn silence(facts: &Facts<'_>) -> Option<String> {
 fn rate_not_kept(facts: &Facts<'_>) -> Option<String> {
     let Requests { scheduled, sent, .. } = *facts.requests;
     // Those that could not connect count as errors.
-    let unsent = scheduled.saturating_sub(sent + facts.errors.connect);
+    let unsent = scheduled.saturating_sub(sent + facts.errors.connect + facts.errors.tls);
     let many = facts.plan.mode == LoopName::Open && unsent as f64 > UNSENT_PART * scheduled as f64;
     many.then(|| {
-        let why = match facts.errors.connect {
+        let why = match facts.errors.connect + facts.errors.tls {
             0 => "either the server is too slow for this rate, or it needs more connections \
                   (-c, --max-connections)"
                 .to_owned(),
+            failed if facts.errors.tls > 0 => {
+                format!("for {} others a connect or TLS failed", show_count(failed))
+            }
             failed => format!("for {} others a connect failed", show_count(failed)),
         };
         format!(
