@@ -23,6 +23,9 @@ distinguished_name = name
 basicConstraints = critical, CA:TRUE
 keyUsage = critical, keyCertSign, cRLSign
 subjectKeyIdentifier = hash
+[own_authority]
+basicConstraints = critical, CA:TRUE
+subjectAltName = DNS:localhost
 [server]
 basicConstraints = critical, CA:FALSE
 extendedKeyUsage = serverAuth
@@ -61,6 +64,8 @@ class Certificates:
         self._signed("unknown", "server", by="other-ca")
         self._signed("stranger", "client", by="other-ca")
         self._self_signed("self-signed", "server", ECDSA)
+        # As `openssl req -x509` makes them if it is not told otherwise.
+        self._self_signed("own-authority", "own_authority", ECDSA)
 
     def cert(self, name):
         return self.folder / f"{name}.pem"
