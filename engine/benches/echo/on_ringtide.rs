@@ -5,7 +5,6 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
-use bytes::Bytes;
 use ringtide::runtime::{self, Worker, WorkerOptions};
 use ringtide::stream::{Listener, Stream};
 
@@ -37,13 +36,11 @@ pub(crate) fn ask(plan: Plan) -> io::Result<u64> {
 
 async fn repeat(mut stream: Stream, end: Instant) -> io::Result<u64> {
     let mut echoes = 0;
+    let mut frame = [0; FRAME.len()];
     while Instant::now() < end {
-        stream.send(Bytes::from_static(FRAME)).await?;
-        let mut received = 0;
-        while received < FRAME.len() {
-            let lease = stream.receive().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
-            received = check(received, &lease)?;
-        }
+        stream.write_all(FRAME).await?;
+        stream.read_exact(&mut frame).await?;
+        check(0, &frame)?;
         echoes += 1;
     }
     Ok(echoes)
@@ -51,9 +48,7 @@ async fn repeat(mut stream: Stream, end: Instant) -> io::Result<u64> {
 
 async fn answer(mut stream: Stream) -> io::Result<()> {
     while let Some(lease) = stream.receive().await? {
-        let bytes = Bytes::copy_from_slice(&lease);
-        drop(lease);
-        stream.send(bytes).await?;
+        stream.write_all(&lease).await?;
     }
     Ok(())
 }
