@@ -21,10 +21,12 @@ BLOCK_LINE = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ+\n
 
 def bodies_to_our_server(found, certificates):
     """curl posts to `/echo` and gets `/bytes/N` and `/stream/N` of `ringtide serve --tls`."""
+    for driver in ("auto", "fallback"):
+        with with_tls(certificates, "ecdsa", "--driver", driver) as server:
+            for version in VERSIONS:
+                flags = ("--cacert", certificates.ca, f"--tlsv{version}", "--tls-max", version)
+                echo(found, https(server, "/echo"), f"TLS {version}, driver {driver}", *flags)
     with with_tls(certificates, "ecdsa") as server:
-        for version in VERSIONS:
-            flags = ("--cacert", certificates.ca, f"--tlsv{version}", "--tls-max", version)
-            echo(found, https(server, "/echo"), f"TLS {version}", *flags)
         with tempfile.TemporaryDirectory(prefix="ringtide-curl-") as folder:
             for size in SIZES:
                 answer = Answer(found["curl"], folder, https(server, f"/bytes/{size}"), "--cacert", certificates.ca)

@@ -13,6 +13,8 @@ PIECE_SIZE = 10_000
 
 class Echo(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Head and body leave one by one, and the second would wait for a delayed acknowledgement of the first.
+    disable_nagle_algorithm = True
 
     def setup(self):
         # The handshake is this thread's, so that no client holds up another.

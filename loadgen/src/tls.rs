@@ -125,6 +125,9 @@ fn advice(error: &tls::Error, plan: &Tls) -> Option<&'static str> {
         E::NoCommonGroup { .. } => "see --tls-groups",
         E::NoCommonAlpn { .. } => "see --alpn",
         E::NotTls { start, .. } if start.starts_with(b"HTTP/") => "write http:// instead of https://",
+        E::ClosedInHandshake { .. } if has_cert => {
+            "it may not accept the certificate of --cert; if it speaks plain HTTP, write http:// instead of https://"
+        }
         E::NotTls { .. } | E::ClosedInHandshake { .. } => {
             "if it speaks plain HTTP, write http:// instead of https://"
         }
@@ -138,4 +141,22 @@ fn advice(error: &tls::Error, plan: &Tls) -> Option<&'static str> {
         }
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use ringtide::tls::Peer;
+
+    use super::*;
+
+    /// Node closes without an alert if it does not accept the client's certificate (TLS 1.2).
+    #[test]
+    fn a_server_that_closes_in_the_handshake_may_not_accept_the_certificate_that_was_shown() {
+        let closed = tls::Error::ClosedInHandshake { peer: Peer::Server("localhost".into()) };
+        let text = explain(&closed, &Tls::default());
+        assert!(text.contains("http://") && !text.contains("--cert"), "{text}");
+        let cert = Some(ClientCert { cert: "client.pem".into(), key: "client.key".into() });
+        let text = explain(&closed, &Tls { cert, ..Tls::default() });
+        assert!(text.contains("http://") && text.contains("--cert"), "{text}");
+    }
 }
