@@ -4,7 +4,9 @@ use std::io::{Read, Write};
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::{Duration, Instant};
 
+use ringtide::bytes::Bytes;
 use ringtide::http::{Method, Request, StatusCode};
 use ringtide::runtime::{self, Worker, WorkerOptions};
 use ringtide::server::{Exchange, ServiceOptions, Shutdown, serve};
@@ -12,7 +14,7 @@ use ringtide::stream::{Listener, Stream};
 use ringtide::tls::{
     self, ClientTls, ClientTlsOptions, Identity, ServerTls, ServerTlsOptions, Trust, Version,
 };
-use ringtide::{Client, ClientOptions, Error};
+use ringtide::{Address, Client, ClientOptions, Connection, ConnectionOptions, Error, PreparedRequest};
 
 fn pair(version: Version) -> (ClientTls, ServerTls) {
     let identity = Identity::self_signed(&["localhost", "127.0.0.1"]).unwrap();
@@ -248,4 +250,51 @@ fn early_data_carries_safe_requests_if_it_is_allowed() {
         let how: Vec<_> = how.try_iter().collect();
         assert_eq!(how, expected, "{treatment:?} {opted_in} {method}");
     }
+}
+
+/// Some servers wait for the client's close_notify before they close the connection (RFC 5246 §7.2.1).
+#[test]
+fn close_notify_is_answered() {
+    let (client_tls, server_tls) = pair(Version::Tls13);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = Address::Tcp(listener.local_addr().unwrap());
+    let server = thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let mut connection = tls::rustls::ServerConnection::new(server_tls.config().clone()).unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            connection.complete_io(&mut socket).unwrap();
+            let _ = connection.reader().read_to_end(&mut request);
+        }
+        let response = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+        connection.writer().write_all(response).unwrap();
+        connection.send_close_notify();
+        while connection.wants_write() {
+            connection.write_tls(&mut socket).unwrap();
+        }
+        let since = Instant::now();
+        loop {
+            assert!(connection.read_tls(&mut socket).unwrap() > 0, "an end without close_notify");
+            if connection.process_new_packets().unwrap().peer_has_closed() {
+                return since.elapsed();
+            }
+        }
+    });
+    Worker::new(&WorkerOptions::default()).unwrap().block_on(async {
+        let stream = Stream::connect_tls(&address, "localhost", &client_tls).await.unwrap();
+        let mut connection = Connection::new(stream, &ConnectionOptions::default());
+        let request = Request::get("https://localhost/").body(Bytes::new()).unwrap();
+        let mut response = connection.send(&PreparedRequest::new(&request).unwrap()).await.unwrap();
+        assert_eq!(response.discard().await.unwrap(), 2);
+        drop(response);
+        // What the peer does next has arrived.
+        while connection.is_reusable() {
+            runtime::yield_now().await;
+        }
+        runtime::sleep(Duration::from_millis(20)).await;
+        connection.close_after_peer();
+        runtime::sleep(Duration::from_millis(100)).await;
+    });
+    let waited = server.join().unwrap();
+    assert!(waited < Duration::from_millis(800), "{waited:?}");
 }

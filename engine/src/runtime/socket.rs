@@ -210,6 +210,13 @@ impl Socket {
         self.poll(context, SocketState::receive_waiter_for_send, SocketState::end_of_send)
     }
 
+    /// Wakes the task that waits to receive also at the end of the send in flight: it has to start the next one.
+    pub(crate) fn wake_receiver_after_send(&mut self) {
+        self.with(|state| {
+            state.receive_waiter_for_send();
+        });
+    }
+
     /// The same without a wait: pending while a send is in flight, and nobody is woken when it ends.
     #[inline]
     pub(crate) fn try_sent(&mut self) -> Poll<io::Result<Option<Vec<u8>>>> {

@@ -70,6 +70,7 @@ impl Output {
         self.is_full = false;
         let outcome = write(transport);
         transport.start_if_idle()?;
+        transport.leave_queue_to_receiver();
         Poll::Ready(Ok(outcome))
     }
 

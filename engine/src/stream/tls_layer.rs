@@ -185,6 +185,15 @@ impl TlsLayer {
         self.start_own(socket)
     }
 
+    /// Answers the peer's close_notify with ours, unless the peer has closed the connection as well. Some peers wait for it
+    /// before they close (RFC 5246 §7.2.1).
+    pub(super) fn answer_close_notify(&mut self, socket: &mut Socket) {
+        if matches!(self.end, End::Clean) && !socket.has_ended() && socket.try_sent().is_ready() {
+            // The stream is at its end, whether this can be sent or not.
+            let _ = self.start_close_notify(socket);
+        }
+    }
+
     /// Uses the memory of a send that has ended.
     #[inline]
     pub(super) fn reuse(&mut self, memory: Vec<u8>) {

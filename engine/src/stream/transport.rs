@@ -176,6 +176,15 @@ impl Transport {
         }
     }
 
+    /// Lets what waits behind the send in flight leave although its writer does not wait for that: a task that waits to
+    /// receive sends it.
+    #[inline]
+    pub(super) fn leave_queue_to_receiver(&mut self) {
+        if !self.queue.is_empty() {
+            self.socket.wake_receiver_after_send();
+        }
+    }
+
     /// Returns how many bytes the kernel has not accepted yet. A send counts in full until it has ended.
     #[inline]
     pub(super) fn unsent_size(&self) -> usize {
@@ -329,7 +338,10 @@ impl Transport {
 
     /// Closes the transport after the peer has closed it, after one second, or when more than `count_max` sockets of
     /// this worker wait for that.
-    pub(crate) fn close_after_peer(self, count_max: usize) {
+    pub(crate) fn close_after_peer(mut self, count_max: usize) {
+        if let Layer::Tls(layer) = &mut self.layer {
+            layer.answer_close_notify(&mut self.socket);
+        }
         self.socket.close_after_peer(count_max);
     }
 

@@ -245,6 +245,8 @@ impl Error {
             PeerIncompatible::ServerDoesNotSupportTls12Or13
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
             | PeerIncompatible::SupportedVersionsExtensionRequired
+            // Clients of TLS 1.1 and older have no such extension.
+            | PeerIncompatible::SignatureAlgorithmsExtensionRequired
             | PeerIncompatible::Tls12NotOffered
             | PeerIncompatible::Tls12NotOfferedOrEnabled => Self::NoCommonVersion { peer },
             PeerIncompatible::NoCipherSuitesInCommon => Self::NoCommonCipher { peer },

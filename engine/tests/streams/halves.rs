@@ -119,6 +119,30 @@ fn queued_bytes_leave_while_the_other_half_reads() {
     }
 }
 
+/// The reader waits already when the bytes are queued, and nobody waits for the send before them.
+#[test]
+fn queued_bytes_leave_while_the_other_half_reads_already() {
+    on_all(async |client, mut server, _| {
+        let (mut reading, mut writing) = client.split();
+        let ask = runtime::spawn(async move {
+            let mut answer = [0; 2];
+            reading.read_exact(&mut answer).await.unwrap();
+        });
+        runtime::yield_now().await;
+        runtime::yield_now().await;
+        writing.write_all(&pattern(0, PIECE_SIZE)).await.unwrap();
+        writing.write_all(&pattern(1, PIECE_SIZE)).await.unwrap();
+        for number in 0..2 {
+            let mut bytes = vec![0; PIECE_SIZE];
+            server.read_exact(&mut bytes).await.unwrap();
+            assert!(bytes == pattern(number, PIECE_SIZE), "{number}");
+        }
+        server.send("ok").await.unwrap();
+        ask.await.unwrap();
+        drop(writing);
+    });
+}
+
 #[test]
 fn a_half_alone_still_works() {
     on_all(async |client, server, _| {

@@ -319,6 +319,11 @@ impl ConnectionTask {
     #[inline]
     fn fill(&mut self, now_ns: u64) -> Option<Over> {
         let parallel = self.shared.plan.parallel;
+        // A closed loop pipelines in batches. Otherwise a batch that the network has cut would stay cut, and the pieces
+        // would become ever smaller: each costs both sides a send and a receive.
+        if !self.tickets.is_empty() && self.shared.plan.open_loop().is_none() {
+            return None;
+        }
         while self.tickets.len() < parallel {
             let reusable = self.connection.as_mut().is_some_and(Connection::is_reusable);
             let spoke_first = self.connection.as_mut().is_some_and(Connection::has_peer_spoken_first);
