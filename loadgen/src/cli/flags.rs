@@ -82,7 +82,7 @@ pub struct RunArgs {
     /// Run this long before measuring [default: 0s]
     #[arg(long, value_name = "T", value_parser = parse_time_ns, help_heading = "Load")]
     pub warmup: Option<u64>,
-    /// Pipeline in batches of N; with -R, up to N [default: 1]
+    /// Pipeline requests in batches of N [default: 1]
     #[arg(short, long, value_name = "N", value_parser = parse::parallel, help_heading = "Load")]
     pub parallel: Option<usize>,
     /// Open a new connection for every request
