@@ -66,6 +66,9 @@ const _: () = assert!(UNSENT_LOW_SIZE <= UNSENT_HIGH_SIZE);
 /// Plain bytes that are encrypted for one send.
 pub const TLS_SEND_SIZE_MAX: usize = 128 * 1024;
 
+/// Decrypted pieces that may wait unread before more is decrypted only to look for the end of the stream.
+pub const TLS_PIECES_MAX: usize = 64;
+
 /// Maximum of requests in flight on one connection. The connection walks its records of them on every send, so a larger
 /// limit would cost time. It would not gain anything, because one send carries a small part of this number.
 pub const PIPELINED_MAX: usize = 1_024;

@@ -1,5 +1,6 @@
 //! TLS from end to end: our client with our server.
 
+use std::cell::Cell;
 use std::io::{Read, Write};
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
@@ -142,7 +143,11 @@ enum EarlyData {
 }
 
 /// A server on a thread of its own. Returns its port, and how it got the request of each connection that follows.
-fn early_data_server(identity: &Identity, treatment: EarlyData) -> (u16, mpsc::Receiver<&'static str>) {
+fn early_data_server(
+    identity: &Identity,
+    treatment: EarlyData,
+    early_size_max: u32,
+) -> (u16, mpsc::Receiver<&'static str>) {
     let config = |early_data_size| {
         let mut config =
             (**ServerTls::new(&ServerTlsOptions::default().identity(identity.clone())).unwrap().config())
@@ -153,7 +158,7 @@ fn early_data_server(identity: &Identity, treatment: EarlyData) -> (u16, mpsc::R
         config.session_storage = tls::rustls::server::ServerSessionMemoryCache::new(16);
         config
     };
-    let config = config(4096);
+    let config = config(early_size_max);
     let mut refusing = config.clone();
     refusing.max_early_data_size = 0;
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -184,6 +189,8 @@ fn early_data_server(identity: &Identity, treatment: EarlyData) -> (u16, mpsc::R
                     connection.write_tls(&mut socket).unwrap();
                 }
             }
+            assert!(request.starts_with(b"GET / HTTP/1.1\r\n") || request.starts_with(b"PUT / HTTP/1.1\r\n"));
+            assert_eq!(request.windows(4).filter(|bytes| bytes == b"\r\n\r\n").count(), 1, "once");
             seen.send(how).unwrap();
             while connection.is_handshaking() {
                 connection.complete_io(&mut socket).unwrap();
@@ -222,15 +229,25 @@ impl tls::rustls::server::ProducesTickets for NoTickets {
 #[test]
 fn early_data_carries_safe_requests_if_it_is_allowed() {
     let identity = Identity::self_signed(&["127.0.0.1"]).unwrap();
-    for (treatment, opted_in, method, expected) in [
-        (EarlyData::Accepted, true, Method::GET, &["after the handshake", "early"][..]),
-        (EarlyData::Accepted, false, Method::GET, &["after the handshake", "after the handshake"]),
+    let handshake = "after the handshake";
+    for (treatment, size_max, opted_in, method, expected) in [
+        (EarlyData::Accepted, 4096, true, Method::GET, &["after the handshake", "early"][..]),
+        // The rest of the request waits for the end of the handshake.
+        (EarlyData::Accepted, 10, true, Method::GET, &[handshake, "early"]),
+        (EarlyData::Refused, 10, true, Method::GET, &[handshake, handshake]),
+        (EarlyData::Accepted, 4096, false, Method::GET, &["after the handshake", "after the handshake"]),
         // RFC 8470 §4: others must not be sent early.
-        (EarlyData::Accepted, true, Method::PUT, &["after the handshake", "after the handshake"]),
-        (EarlyData::Refused, true, Method::GET, &["after the handshake", "after the handshake"]),
-        (EarlyData::TooEarly, true, Method::GET, &["after the handshake", "early", "after the handshake"]),
+        (EarlyData::Accepted, 4096, true, Method::PUT, &["after the handshake", "after the handshake"]),
+        (EarlyData::Refused, 4096, true, Method::GET, &["after the handshake", "after the handshake"]),
+        (
+            EarlyData::TooEarly,
+            4096,
+            true,
+            Method::GET,
+            &["after the handshake", "early", "after the handshake"],
+        ),
     ] {
-        let (port, how) = early_data_server(&identity, treatment);
+        let (port, how) = early_data_server(&identity, treatment, size_max);
         let options = ClientTlsOptions::default()
             .trust(Trust::Given)
             .authorities(identity.chain().to_vec())
@@ -248,7 +265,7 @@ fn early_data_carries_safe_requests_if_it_is_allowed() {
             }
         });
         let how: Vec<_> = how.try_iter().collect();
-        assert_eq!(how, expected, "{treatment:?} {opted_in} {method}");
+        assert_eq!(how, expected, "{treatment:?} {size_max} {opted_in} {method}");
     }
 }
 
@@ -297,4 +314,79 @@ fn close_notify_is_answered() {
     });
     let waited = server.join().unwrap();
     assert!(waited < Duration::from_millis(800), "{waited:?}");
+}
+
+#[test]
+fn a_stream_has_tls_once() {
+    let (client_tls, server_tls) = pair(Version::Tls13);
+    Worker::new(&WorkerOptions::default()).unwrap().block_on(async {
+        let mut listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), false).unwrap();
+        let address = listener.local_address().unwrap();
+        let server = runtime::spawn(async move { listener.accept().await?.accept_tls(&server_tls).await });
+        let stream = Stream::connect_tls(&address, "localhost", &client_tls).await.unwrap();
+        let error = stream.start_tls("localhost", &client_tls).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::Unsupported);
+        drop(server);
+    });
+}
+
+/// Every call after a failure names the same reason.
+#[test]
+fn a_send_after_a_failure_of_tls_names_it() {
+    let (client_tls, server_tls) = pair(Version::Tls13);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = Address::Tcp(listener.local_addr().unwrap());
+    let server = thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let mut connection = tls::rustls::ServerConnection::new(server_tls.config().clone()).unwrap();
+        while connection.is_handshaking() {
+            connection.complete_io(&mut socket).unwrap();
+        }
+        connection.complete_io(&mut socket).unwrap();
+        // A record that nobody has encrypted.
+        socket.write_all(b"\x17\x03\x03\x00\x14aaaaaaaaaaaaaaaaaaaa").unwrap();
+        let error = loop {
+            connection.read_tls(&mut socket).unwrap();
+            if let Err(error) = connection.process_new_packets() {
+                break error;
+            }
+        };
+        error
+    });
+    Worker::new(&WorkerOptions::default()).unwrap().block_on(async {
+        let mut stream = Stream::connect_tls(&address, "localhost", &client_tls).await.unwrap();
+        stream.send("hello").await.unwrap();
+        let read = stream.receive().await.unwrap_err();
+        let sent = stream.send("more").await.unwrap_err();
+        for error in [read, sent] {
+            assert!(matches!(tls::Error::of_io(&error), Some(tls::Error::PeerMisbehaved { .. })), "{error}");
+        }
+        // The peer has been told.
+        runtime::sleep(Duration::from_millis(50)).await;
+    });
+    let heard = server.join().unwrap();
+    assert!(matches!(heard, tls::rustls::Error::AlertReceived(_)), "{heard}");
+}
+
+/// RFC 8470 §5.2: 425 is an answer like any other to a request that was not sent early.
+#[test]
+fn too_early_is_no_reason_to_repeat_what_was_not_early() {
+    Worker::new(&WorkerOptions::default()).unwrap().block_on(async {
+        let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), false).unwrap();
+        let address = listener.local_address().unwrap();
+        let shutdown = Shutdown::new();
+        let requests = Rc::new(Cell::new(0));
+        let seen = Rc::clone(&requests);
+        let handler = async move |exchange: Exchange<'_>| {
+            seen.set(seen.get() + 1);
+            exchange.respond(StatusCode::TOO_EARLY, &[], "")
+        };
+        let server = runtime::spawn(serve(listener, ServiceOptions::default(), shutdown.clone(), handler));
+        let client = Client::default();
+        let response = client.get(&format!("http://{address}/")).await.unwrap();
+        assert_eq!((response.status(), requests.get()), (StatusCode::TOO_EARLY, 1));
+        drop((response, client));
+        shutdown.begin();
+        server.await.unwrap();
+    });
 }

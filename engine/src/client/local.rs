@@ -93,7 +93,8 @@ impl Client {
     /// - [`Error::Request`]: the request cannot be sent as it is, or its body failed.
     /// - [`Error::File`]: the body's file could not be opened, and nothing was sent; or it could not be read.
     /// - [`Error::Resolve`], [`Error::Connect`]: nothing was sent.
-    /// - [`Error::Tls`]: nothing was sent, unless a response without a length was cut off.
+    /// - [`Error::Tls`]: in the handshake, nothing was sent except as early data; later, the peer may have acted on the
+    ///   request.
     /// - [`Error::Timeout`]: see [`Timeouts`](super::Timeouts). In the phases before [`Phase::Head`] nothing was sent.
     /// - [`Error::Closed`], [`Error::Network`], [`Error::Incomplete`], [`Error::Protocol`]: the peer may have acted on
     ///   the request.
@@ -120,7 +121,11 @@ impl Client {
         // Replay only if the connection was idle. Only then can the server have closed it without rejecting this
         // request.
         let may_replay = idle.is_some();
-        let mut may_be_early = outbound.may_be_early();
+        // The first request of a connection may be sent in its handshake.
+        let mut may_be_early = idle.is_none()
+            && authority.is_tls
+            && outbound.may_be_early()
+            && self.inner.tls()?.config().enable_early_data;
         loop {
             let pooled = match idle.take() {
                 Some(pooled) => pooled,
@@ -171,7 +176,7 @@ impl Client {
             }
             phase.set(Phase::Tls);
             let tls = self.inner.tls()?;
-            if may_be_early && tls.config().enable_early_data {
+            if may_be_early {
                 stream.start_tls_early(&authority.host, tls).await.map_err(Error::of_stream)
             } else {
                 stream.start_tls(&authority.host, tls).await.map_err(Error::of_stream)

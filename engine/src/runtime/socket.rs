@@ -116,6 +116,10 @@ impl Socket {
         let charge = charge(&lease);
         state.unread_size -= charge;
         unread.taken(charge);
+        if state.receiving == Receiving::Paused && state.unread_size < unread.size_max() / 2 {
+            // If this fails, whoever waits for more sees it.
+            let _ = self.receive(state);
+        }
         Some(lease)
     }
 

@@ -255,8 +255,9 @@ impl Stream {
     /// Dropping the future closes the stream.
     ///
     /// # Errors
-    /// The peer's certificate is not accepted, the peer does not speak TLS, or the connection has failed. The peer has
-    /// been told why, and the stream has been closed.
+    /// - `Unsupported`: the stream has TLS already. It has been closed.
+    /// - Any other: the peer's certificate is not accepted, the peer does not speak TLS, or the connection has failed.
+    ///   The peer has been told why, and the stream has been closed.
     pub async fn start_tls(self, host: &str, tls: &ClientTls) -> io::Result<Self> {
         self.handshake(Session::client(tls, host)?).await
     }
@@ -669,6 +670,9 @@ impl Stream {
     }
 
     async fn handshake(mut self, session: Session) -> io::Result<Self> {
+        if self.tls().is_some() {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "this stream has TLS already"));
+        }
         poll_fn(|context| self.transport.poll_flushed(context)).await?;
         self.begin_tls(session);
         poll_fn(|context| self.transport.poll_handshake(context)).await?;

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use ringtide_driver::{Lease, SendBuffer};
 
 use super::send_queue::SendQueue;
-use crate::limits::TLS_SEND_SIZE_MAX;
+use crate::limits::{COALESCED_SEND_SIZE_MAX, TLS_PIECES_MAX, TLS_SEND_SIZE_MAX};
 use crate::runtime::Socket;
 use crate::tls::{self, Session};
 
@@ -22,8 +22,11 @@ pub(super) struct TlsLayer {
     /// Memory for the next send.
     spare: Vec<u8>,
     last: LastSend,
-    /// What was sent before the handshake has ended, in case that the server refuses it.
+    /// The bytes of the stream that came before the handshake has ended, in case that the server refuses those that were
+    /// sent early. Few, as only small requests come early.
     early: Vec<u8>,
+    /// How many of them were sent early.
+    early_sent_size: usize,
     sent_close_notify: bool,
 }
 
@@ -55,6 +58,7 @@ impl TlsLayer {
             spare: Vec::new(),
             last: LastSend::default(),
             early: Vec::new(),
+            early_sent_size: 0,
             sent_close_notify: false,
         }
     }
@@ -134,12 +138,13 @@ impl TlsLayer {
         }
     }
 
-    /// Sends again what was sent early, if the server has refused it.
+    /// Sends what could not be sent early, and if the server has refused it, all of it.
     #[cold]
     fn end_early_data(&mut self) {
         let early = mem::take(&mut self.early);
-        if !self.session.is_early_data_accepted()
-            && let Err(error) = self.session.queue(&early)
+        let done_size = if self.session.is_early_data_accepted() { self.early_sent_size } else { 0 };
+        if !self.has_failed()
+            && let Err(error) = self.session.queue(&early[done_size..])
         {
             self.end = End::Failed(tls::Error::Internal { reason: error.to_string() });
         }
@@ -147,11 +152,23 @@ impl TlsLayer {
 
     /// Encrypts and sends what waits in `queue`, up to the size of one send, after what the session has to say. Returns
     /// whether there was any of it.
+    ///
+    /// # Errors
+    /// If the session has failed, nothing leaves the queue; the alert for the peer is sent.
     pub(super) fn start_next(&mut self, socket: &mut Socket, queue: &mut SendQueue) -> io::Result<bool> {
         if queue.is_empty() {
             return self.start_own(socket);
         }
-        let Self { session, last, early, .. } = self;
+        match &self.end {
+            // The peer has ended its side only.
+            End::Open | End::Clean | End::Failed(tls::Error::Truncated) => {}
+            End::Failed(error) => {
+                let error = error.clone();
+                self.start_own(socket)?;
+                return Err(error.into());
+            }
+        }
+        let Self { session, last, early, early_sent_size, .. } = self;
         let mut out = mem::take(&mut self.spare);
         out.clear();
         session.take_output(&mut out);
@@ -159,20 +176,30 @@ impl TlsLayer {
         last.sent_at_ns = None;
         last.records.clear();
         let mut outcome = Ok(());
+        let is_early = session.is_handshaking();
         queue.take_up_to(TLS_SEND_SIZE_MAX, |bytes| {
-            if outcome.is_ok() {
-                let mut rest = bytes;
-                if session.is_handshaking() {
-                    let size = session.queue_early(bytes);
-                    early.extend_from_slice(&bytes[..size]);
-                    rest = &bytes[size..];
-                }
+            for bytes in bytes.chunks(tls::RECORD_CONTENT_SIZE_MAX) {
                 let from = out.len();
-                outcome = session.encrypt(rest, &mut out);
-                last.note_records(&out, from, bytes.len());
+                if outcome.is_err() {
+                    return;
+                }
+                if is_early {
+                    if early.len() == *early_sent_size {
+                        *early_sent_size += session.queue_early(bytes);
+                        session.take_output(&mut out);
+                    }
+                    early.extend_from_slice(bytes);
+                } else {
+                    outcome = session.encrypt(bytes, &mut out);
+                }
+                last.note_record(&out, from, bytes.len());
             }
         });
         outcome?;
+        if out.is_empty() {
+            // Too late to be sent early, and too early for the rest.
+            return Ok(true);
+        }
         socket.send(SendBuffer::Owned(out)).map(|()| true)
     }
 
@@ -199,6 +226,13 @@ impl TlsLayer {
     pub(super) fn reuse(&mut self, memory: Vec<u8>) {
         if self.spare.capacity() == 0 {
             self.spare = memory;
+        }
+    }
+
+    /// Frees the memory of a large send.
+    pub(super) fn free_large_memory(&mut self) {
+        if self.spare.capacity() > COALESCED_SEND_SIZE_MAX {
+            self.spare = Vec::new();
         }
     }
 
@@ -244,27 +278,31 @@ impl TlsLayer {
     /// Returns whether plain bytes or the end of the stream have arrived. What only the session sees is no news:
     /// tickets arrive unasked.
     pub(super) fn has_news(&mut self, socket: &mut Socket) -> bool {
-        self.decrypt_all(socket);
+        self.decrypt_received(socket);
+        self.try_own(socket);
         !self.received.is_empty() || !matches!(self.end, End::Open) || socket.has_news()
     }
 
     pub(super) fn has_unread(&mut self, socket: &mut Socket) -> bool {
-        self.decrypt_all(socket);
+        self.decrypt_received(socket);
+        self.try_own(socket);
         !self.received.is_empty() && matches!(self.end, End::Open) && !socket.has_news()
     }
 
+    /// Returns how many decrypted pieces are unread. Starts no send, as the caller is about to start one.
     pub(super) fn unread_count(&mut self, socket: &mut Socket) -> usize {
-        self.decrypt_all(socket);
+        self.decrypt_received(socket);
         self.received.len()
     }
 
-    fn decrypt_all(&mut self, socket: &mut Socket) {
+    /// Decrypts what has arrived. Bytes that were decrypted no longer count as unread, so there is a limit to them.
+    fn decrypt_received(&mut self, socket: &mut Socket) {
         while matches!(self.end, End::Open)
+            && self.received.len() < TLS_PIECES_MAX
             && let Some(lease) = socket.take_received()
         {
             self.feed(lease);
         }
-        self.try_own(socket);
     }
 
     /// Sends what the session has to say. Ready when it has nothing more to say.
@@ -306,9 +344,12 @@ impl TlsLayer {
 
     /// Returns the failure, after the alert that tells the peer about it has been sent.
     fn poll_failure<T>(&mut self, socket: &mut Socket, context: &mut Context<'_>) -> Poll<io::Result<T>> {
-        // If the alert cannot be sent, the failure is still the reason.
-        if self.poll_own(socket, context).is_pending() || socket.poll_sent_as_receiver(context).is_pending() {
-            return Poll::Pending;
+        // If the alert cannot be sent, the failure is still the reason. Without an alert there is nothing to wait for.
+        if self.session.has_output() || self.is_last_send_own() {
+            let own = self.poll_own(socket, context);
+            if own.is_pending() || socket.poll_sent_as_receiver(context).is_pending() {
+                return Poll::Pending;
+            }
         }
         match &self.end {
             End::Failed(error) => Poll::Ready(Err(error.clone().into())),
@@ -318,15 +359,16 @@ impl TlsLayer {
 }
 
 impl LastSend {
-    /// Adds the records in `out` from `from` on. They carry `plain_size` bytes.
-    fn note_records(&mut self, out: &[u8], mut from: usize, plain_size: usize) {
-        let end = self.size + plain_size;
+    /// Notes that the last record in `out` carries `plain_size` bytes. It is looked for from `from` on: rustls may put the
+    /// answer to a key update before it.
+    fn note_record(&mut self, out: &[u8], mut from: usize, plain_size: usize) {
+        let mut start = from;
         // RFC 8446 §5.1: type, version, and the length of the fragment that follows.
         while let Some([_, _, _, high, low]) = out.get(from..from + 5) {
-            self.records.push((from as u32, self.size as u32));
-            self.size = end.min(self.size + tls::RECORD_CONTENT_SIZE_MAX);
+            start = from;
             from += 5 + usize::from(u16::from_be_bytes([*high, *low]));
         }
-        self.size = end;
+        self.records.push((start as u32, self.size as u32));
+        self.size += plain_size;
     }
 }

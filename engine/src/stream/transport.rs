@@ -211,6 +211,12 @@ impl Transport {
     #[inline]
     pub(crate) fn free_memory(&mut self) {
         self.queue.free_memory();
+        if let Layer::Tls(layer) = &mut self.layer {
+            if let Some(memory) = self.socket.take_sent() {
+                layer.reuse(memory);
+            }
+            layer.free_large_memory();
+        }
     }
 
     /// Frees the memory of the last send as well, if that send has ended.

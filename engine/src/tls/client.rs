@@ -74,8 +74,8 @@ pub struct ClientTlsOptions {
     /// 0 turns resumption off.
     ///
     /// A server commonly gives two tickets for each connection, and each is used once. So a client that reopens a
-    /// number of connections at a time needs as many sessions to resume all of them. A session takes about 1 KiB, and
-    /// the certificates of the server.
+    /// number of connections at a time needs as many sessions to resume all of them. A session commonly
+    /// takes about 1 KiB, and the certificates of the server; a server may make it take 64 KiB.
     pub sessions_max: usize,
     /// A file to which the secrets of all sessions are appended, in the format of SSLKEYLOGFILE. `None` by default.
     /// **Who reads this file can decrypt the connections.**

@@ -241,9 +241,12 @@ impl ServerTls {
     }
 }
 
-/// For settings that [`ServerTlsOptions`] does not have.
+/// For settings that [`ServerTlsOptions`] does not have. Early data stays off, as an attacker can replay it.
 impl From<Arc<ServerConfig>> for ServerTls {
-    fn from(config: Arc<ServerConfig>) -> Self {
+    fn from(mut config: Arc<ServerConfig>) -> Self {
+        if config.max_early_data_size > 0 {
+            Arc::make_mut(&mut config).max_early_data_size = 0;
+        }
         Self { config, identities: None }
     }
 }
