@@ -614,7 +614,7 @@ fn a_warm_ups_bytes_are_left_out(driver: &str) {
 }
 
 /// Eight requests are in flight when the measured part begins. Four get responses, so four requests of the measured
-/// part follow. Then the server sends all eight responses at once.
+/// part follow: they have been due for a while. Then the server sends all eight responses at once.
 fn what_comes_with_a_warm_ups_answer_is_counted(driver: &str) {
     let server = Server::start(|peer| {
         for _ in 0..8 {
@@ -632,7 +632,7 @@ fn what_comes_with_a_warm_ups_answer_is_counted(driver: &str) {
             peer.send(HELLO);
         }
     });
-    let flags = ["--warmup", "100ms", "-n", "50", "-c", "1", "-p", "8"];
+    let flags = ["--warmup", "100ms", "-R", "80", "-n", "50", "-c", "1", "-p", "8"];
     let report = report(driver, &server.url(), &flags);
     let tally = server.finish();
     assert_eq!(tally.requests(), 58, "{report}");
