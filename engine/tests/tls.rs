@@ -390,3 +390,32 @@ fn too_early_is_no_reason_to_repeat_what_was_not_early() {
         server.await.unwrap();
     });
 }
+
+/// A client that does not finish its handshake costs a server no more than one that does not finish its head.
+#[test]
+fn the_handshake_counts_under_the_head_timeout_and_the_connection_limit() {
+    let (client_tls, server_tls) = pair(Version::Tls13);
+    Worker::new(&WorkerOptions::default()).unwrap().block_on(async {
+        let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), false).unwrap();
+        let address = listener.local_address().unwrap();
+        let shutdown = Shutdown::new();
+        let head_timeout = Duration::from_millis(300);
+        let options = ServiceOptions::default().tls(server_tls).head_timeout(head_timeout).connections_max(1);
+        let handler = async |exchange: Exchange<'_>| exchange.respond(StatusCode::OK, &[], "hello");
+        let server = runtime::spawn(serve(listener, options, shutdown.clone(), handler));
+        let since = Instant::now();
+        let mut silent = Stream::connect(&address).await.unwrap();
+        // The beginning of a record, and nothing more.
+        silent.send("\x16\x03\x01\x02").await.unwrap();
+        runtime::yield_now().await;
+        // There is room for this one when the silent one is gone.
+        let mut second = Stream::connect_tls(&address, "localhost", &client_tls).await.unwrap();
+        assert!(since.elapsed() >= head_timeout, "{:?}", since.elapsed());
+        assert!(silent.receive().await.unwrap().is_none(), "it was closed");
+        second.send("GET / HTTP/1.0\r\n\r\n").await.unwrap();
+        let answer = second.receive().await.unwrap().unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
+        shutdown.begin();
+        server.await.unwrap();
+    });
+}
