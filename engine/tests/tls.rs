@@ -345,13 +345,12 @@ fn a_send_after_a_failure_of_tls_names_it() {
         connection.complete_io(&mut socket).unwrap();
         // A record that nobody has encrypted.
         socket.write_all(b"\x17\x03\x03\x00\x14aaaaaaaaaaaaaaaaaaaa").unwrap();
-        let error = loop {
+        loop {
             connection.read_tls(&mut socket).unwrap();
             if let Err(error) = connection.process_new_packets() {
                 break error;
             }
-        };
-        error
+        }
     });
     Worker::new(&WorkerOptions::default()).unwrap().block_on(async {
         let mut stream = Stream::connect_tls(&address, "localhost", &client_tls).await.unwrap();
