@@ -233,9 +233,11 @@ mod tests {
         prop::collection::vec(step, 1..60)
     }
 
+    static ZEROS: [u8; COALESCED_SEND_SIZE_MAX + 50] = [0; COALESCED_SEND_SIZE_MAX + 50];
+
     fn buffer(bytes: Vec<u8>, kind: u8) -> SendBuffer {
         match kind {
-            0 => SendBuffer::Static(Box::leak(bytes.into_boxed_slice())),
+            0 => SendBuffer::Static(&ZEROS[..bytes.len()]),
             1 => SendBuffer::Shared(Bytes::from(bytes)),
             _ => SendBuffer::Owned(bytes),
         }
@@ -262,7 +264,7 @@ mod tests {
                         stream.extend_from_slice(&bytes);
                     }
                     Step::Push(size, kind) => {
-                        let bytes = fresh(size);
+                        let bytes = if kind == 0 { vec![0; size] } else { fresh(size) };
                         stream.extend_from_slice(&bytes);
                         queue.push(buffer(bytes, kind));
                     }
