@@ -75,7 +75,7 @@ pub const PIPELINED_MAX: usize = 1_024;
 
 /// Time that a worker may spin after its last completion before it waits in the kernel. On a busy connection the next
 /// completion is often nearer than a wake-up, which costs both this worker and the peer that has to wake it.
-pub const PARK_SPIN_NS: u64 = 3_000;
+pub const PARK_SPIN_NS: u64 = 2_000;
 
 /// Time that a worker may spin for the next piece of a large transfer before it waits in the kernel.
 pub const BULK_SPIN_NS: u64 = 50_000;

@@ -38,6 +38,8 @@ pub(super) struct ConnectionTask {
     tickets: SmallVec<[Ticket; 1]>,
     /// Fires at the time limit of the oldest request in flight, or slightly earlier.
     timeout: Timer,
+    /// With it the task connects before its first request.
+    permit: Option<Box<ConnectPermit>>,
     reconnect_wait_ms: u32,
     /// When the last answer arrived and made room for the next request.
     free_since_ns: u64,
@@ -71,9 +73,9 @@ enum Over {
 }
 
 impl ConnectionTask {
-    /// Starts a task. It connects at once if `connects_first` is set. `scheduled_ns` is a request that already waits
+    /// Starts a task. It connects at once if it gets a permit for that. `scheduled_ns` is a request that already waits
     /// for it.
-    pub(super) fn spawn(shared: &Rc<Shared>, connects_first: bool, scheduled_ns: Option<u64>) {
+    pub(super) fn spawn(shared: &Rc<Shared>, permit: Option<Box<ConnectPermit>>, scheduled_ns: Option<u64>) {
         let number = shared.source.borrow_mut().add_connection();
         shared.tasks_left.set(shared.tasks_left.get() + 1);
         let task = Self {
@@ -82,30 +84,29 @@ impl ConnectionTask {
             connection: None,
             tickets: SmallVec::new(),
             timeout: Timer::new(),
+            permit,
             reconnect_wait_ms: 0,
             free_since_ns: 0,
         };
         // The handle is not needed: the task reports its own end.
-        drop(runtime::spawn(task.into_task(connects_first, scheduled_ns)));
+        drop(runtime::spawn(task.into_task(scheduled_ns)));
     }
 
     #[expect(clippy::manual_async_fn, reason = "an async fn would have room for the task twice")]
-    fn into_task(mut self, connects_first: bool, scheduled_ns: Option<u64>) -> impl Future<Output = ()> {
+    fn into_task(mut self, scheduled_ns: Option<u64>) -> impl Future<Output = ()> {
         // The inner future borrows the task. Moving it would reserve room for it twice.
-        async move { self.run(connects_first, scheduled_ns).await }
+        async move { self.run(scheduled_ns).await }
     }
 
-    async fn run(&mut self, connects_first: bool, scheduled_ns: Option<u64>) {
+    async fn run(&mut self, scheduled_ns: Option<u64>) {
         poll_fn(|context| {
             self.shared.source.borrow_mut().set_connection_waker(self.number, context.waker());
             Poll::Ready(())
         })
         .await;
         let mut waiting = scheduled_ns;
-        // Connecting is rare and its state is large, so it is boxed, and so is the wait for it.
-        if connects_first {
-            // The larger box is made only when its turn has come.
-            let permit = Box::pin(ConnectPermit::acquire(&self.shared)).await;
+        // Connecting is rare and its state is large, so it is boxed.
+        if let Some(permit) = self.permit.take() {
             Box::pin(self.connect_before_the_run(permit)).await;
         }
         while !self.shared.ended.get() {
@@ -145,7 +146,7 @@ impl ConnectionTask {
         .await
     }
 
-    async fn connect_before_the_run(&mut self, permit: ConnectPermit) {
+    async fn connect_before_the_run(&mut self, permit: Box<ConnectPermit>) {
         let connects = &permit.shared.connects;
         match self.shared.connect_or_end().await {
             Some(Ok(connection)) => {
@@ -594,7 +595,7 @@ mod tests {
         }
         // There is one per connection, and there may be tens of thousands of them. The published figure is 1 KiB for
         // everything that a connection needs.
-        let size = size_of_future(|task: ConnectionTask| task.into_task(true, None));
+        let size = size_of_future(|task: ConnectionTask| task.into_task(None));
         assert!(size <= 512, "{size} bytes");
     }
 }

@@ -23,7 +23,7 @@ use self::connection::ConnectionTask;
 pub(crate) use self::phase::Controls;
 use self::phase::{PHASE, Phase};
 pub(crate) use self::shared::Assignment;
-use self::shared::Shared;
+use self::shared::{ConnectPermit, Shared};
 use self::source::Source;
 use crate::environment::{ThreadMeter, ThreadUsage, online_cores};
 use crate::metrics::{Moment, Recorder, WorkerFacts};
@@ -158,7 +158,13 @@ async fn connect(shared: &Rc<Shared>, phase: &Phase) {
     let connections = plan.part(shared.index).connections_of(plan.connections);
     let connects = if plan.keepalive { connections } else { 1 };
     for connection in 0..connections {
-        ConnectionTask::spawn(shared, connection < connects, None);
+        // Waiting here, not in each task, costs no memory for those that wait.
+        let mut permit = None;
+        if connection < connects {
+            phase.until(|phase| ConnectPermit::is_free(shared) || phase.stopped.get()).await;
+            permit = ConnectPermit::take(shared);
+        }
+        ConnectionTask::spawn(shared, permit.map(Box::new), None);
     }
     phase.until(|phase| shared.connects.tried.get() == connects || phase.stopped.get()).await;
 }
@@ -351,7 +357,7 @@ fn pace(shared: &Rc<Shared>, now_ns: u64) {
             return;
         };
         drop(source);
-        ConnectionTask::spawn(shared, false, Some(scheduled_ns));
+        ConnectionTask::spawn(shared, None, Some(scheduled_ns));
     }
 }
 

@@ -198,10 +198,15 @@ pub(super) struct ConnectPermit {
 }
 
 impl ConnectPermit {
-    /// Waits until another connect may start.
-    pub(super) async fn acquire(shared: &Rc<Shared>) -> Self {
-        let permit = Rc::clone(&shared.connects.permits).acquire_owned().await;
-        Self { shared: Rc::clone(shared), _permit: permit.expect("nobody closes the semaphore") }
+    /// Returns whether another connect may start.
+    pub(super) fn is_free(shared: &Shared) -> bool {
+        shared.connects.permits.available_permits() > 0
+    }
+
+    /// Takes a permit if another connect may start.
+    pub(super) fn take(shared: &Rc<Shared>) -> Option<Self> {
+        let permit = Rc::clone(&shared.connects.permits).try_acquire_owned().ok()?;
+        Some(Self { shared: Rc::clone(shared), _permit: permit })
     }
 }
 
