@@ -1,5 +1,6 @@
 """16 requests in flight on each connection, against wrk."""
 
+import os
 from pathlib import Path
 
 from .. import servers, tools
@@ -11,8 +12,8 @@ requests at once, waits for all 16 responses and sends the next 16.
 """
 CONNECTIONS = 64
 DEPTH = 16
-# Relative to the root of the repository, where tools run, so that results name no path of this machine.
-SCRIPT = Path("ci") / "benchlib" / "pipelining.lua"
+# Relative, so that results name no path of this machine.
+SCRIPT = os.path.relpath(Path(__file__).resolve().parents[1] / "pipelining.lua")
 
 
 def measure(settings):
@@ -21,7 +22,7 @@ def measure(settings):
             Case(tool.name, tool, server)
             for tool in (
                 tools.ringtide(settings.duration, CONNECTIONS, "-p", str(DEPTH)),
-                tools.wrk(settings.tools, settings.duration, CONNECTIONS, "-s", str(SCRIPT)),
+                tools.wrk(settings.tools, settings.duration, CONNECTIONS, "-s", SCRIPT),
             )
         ]
         results = Results(measure_cases(settings, "pipelining", cases))
