@@ -8,13 +8,14 @@ mod content;
 mod date;
 mod exchange;
 mod h1;
+mod h2;
 mod piece;
 mod request;
 mod response;
 mod server;
 mod wire;
 
-pub use self::client::{Connection, ConnectionOptions, Response};
+pub use self::client::{Connection, ConnectionOptions, HttpVersion, Response};
 pub use self::completion::{Aborted, CompletedExchange, Completion, RequestId, Timing};
 pub use self::content::Content;
 pub use self::exchange::{Answered, Exchange, Responder};

@@ -13,14 +13,15 @@ use bytes::Bytes;
 use http::StatusCode;
 use ringtide_driver::Address;
 
-use super::options::ConnectionOptions;
+use super::options::{ConnectionOptions, HttpVersion};
 use crate::conn::completion::{Aborted, Completion, RequestId, Timing};
-use crate::conn::h1;
+use crate::conn::{h1, h2};
 use crate::conn::piece::Piece;
 use crate::conn::request::PreparedRequest;
 use crate::error::Error;
 use crate::limits::CLOSE_AFTER_PEER_MAX;
 use crate::message::ResponseHead;
+use crate::proto::h2::ErrorCode;
 use crate::stream::Stream;
 
 /// A client's connection.
@@ -53,6 +54,8 @@ pub struct Connection(Protocol);
 
 enum Protocol {
     H1(h1::ClientConnection),
+    /// Boxed, because it is larger and serves many requests.
+    H2(Box<h2::ClientConnection>),
 }
 
 // The head of the current response and the pieces of its body are read through `Response`.
@@ -76,7 +79,16 @@ impl Connection {
     /// The connection starts to receive now. So by the end of the worker's next turn it knows what the peer did before
     /// the first request.
     pub fn new(stream: Stream, options: &ConnectionOptions) -> Self {
-        Self(Protocol::H1(h1::ClientConnection::new(stream, options)))
+        let is_http2 = match options.version {
+            HttpVersion::Http1 => false,
+            HttpVersion::Http2 => true,
+            HttpVersion::Negotiated => stream.tls().and_then(|facts| facts.alpn()) == Some(b"h2"),
+        };
+        Self(if is_http2 {
+            Protocol::H2(Box::new(h2::ClientConnection::new(stream, options)))
+        } else {
+            Protocol::H1(h1::ClientConnection::new(stream, options))
+        })
     }
 
     /// Returns the version of HTTP that the connection speaks.
@@ -84,6 +96,7 @@ impl Connection {
     pub fn version(&self) -> http::Version {
         match &self.0 {
             Protocol::H1(_) => http::Version::HTTP_11,
+            Protocol::H2(_) => http::Version::HTTP_2,
         }
     }
 
@@ -103,6 +116,7 @@ impl Connection {
     pub fn start(&mut self, request: &PreparedRequest) -> Result<RequestId, Error> {
         match &mut self.0 {
             Protocol::H1(connection) => connection.start(request),
+            Protocol::H2(connection) => connection.start(request),
         }
     }
 
@@ -119,6 +133,7 @@ impl Connection {
     pub fn poll_completion(&mut self, context: &mut Context<'_>) -> Poll<Result<Completion, Error>> {
         match &mut self.0 {
             Protocol::H1(connection) => connection.poll_completion(context),
+            Protocol::H2(connection) => connection.poll_completion(context),
         }
     }
 
@@ -128,7 +143,43 @@ impl Connection {
     /// While a send is in flight, this counts all of it as taken. [`abort`](Self::abort) returns exact results.
     pub fn in_flight_sent_ns(&self) -> impl Iterator<Item = (RequestId, Option<u64>)> {
         match &self.0 {
-            Protocol::H1(connection) => connection.in_flight_sent_ns(),
+            Protocol::H1(connection) => Either::One(connection.in_flight_sent_ns()),
+            Protocol::H2(connection) => Either::Other(connection.in_flight_sent_ns()),
+        }
+    }
+
+    /// Returns when a request in flight was submitted to the kernel. `None` means that the kernel has taken no byte of it, or
+    /// that it is not in flight.
+    #[inline]
+    pub fn sent_ns(&self, id: RequestId) -> Option<u64> {
+        match &self.0 {
+            Protocol::H1(connection) => connection.in_flight_sent_ns().find(|(other, _)| *other == id)?.1,
+            Protocol::H2(connection) => connection.sent_ns(id),
+        }
+    }
+
+    /// Gives up one request, without a [`Completion`] for it. The others go on. Returns false, and does nothing, if the
+    /// request is not in flight, or if the connection would not survive it: HTTP/1.1 cannot take back a request.
+    pub fn cancel(&mut self, id: RequestId) -> bool {
+        match &mut self.0 {
+            Protocol::H1(_) => false,
+            Protocol::H2(connection) => connection.cancel(id),
+        }
+    }
+
+    /// Returns how many requests the peer takes at once, if it has said so: with HTTP/2, after its SETTINGS have arrived.
+    pub fn streams_max(&self) -> Option<u32> {
+        match &self.0 {
+            Protocol::H1(_) => None,
+            Protocol::H2(connection) => connection.streams_max(),
+        }
+    }
+
+    /// Returns the code of the GOAWAY with which the peer closes this HTTP/2 connection.
+    pub fn go_away(&self) -> Option<ErrorCode> {
+        match &self.0 {
+            Protocol::H1(_) => None,
+            Protocol::H2(connection) => connection.go_away(),
         }
     }
 
@@ -147,9 +198,11 @@ impl Connection {
     pub async fn abort(mut self, closing_max: usize) -> Aborted {
         match &mut self.0 {
             Protocol::H1(connection) => connection.stop_sending().await,
+            Protocol::H2(connection) => connection.stop_sending().await,
         }
         match self.0 {
             Protocol::H1(connection) => connection.into_aborted(closing_max),
+            Protocol::H2(connection) => connection.into_aborted(closing_max),
         }
     }
 
@@ -158,6 +211,7 @@ impl Connection {
     pub fn received_size(&self) -> u64 {
         match &self.0 {
             Protocol::H1(connection) => connection.received_size(),
+            Protocol::H2(connection) => connection.received_size(),
         }
     }
 
@@ -170,6 +224,7 @@ impl Connection {
     pub fn unread(&self) -> &[u8] {
         match &self.0 {
             Protocol::H1(connection) => connection.unread(),
+            Protocol::H2(connection) => connection.unread(),
         }
     }
 
@@ -183,6 +238,7 @@ impl Connection {
     pub fn close_after_peer(self) {
         match self.0 {
             Protocol::H1(connection) => connection.close_after_peer(CLOSE_AFTER_PEER_MAX),
+            Protocol::H2(connection) => connection.close_after_peer(CLOSE_AFTER_PEER_MAX),
         }
     }
 
@@ -191,6 +247,7 @@ impl Connection {
     pub fn in_flight(&self) -> usize {
         match &self.0 {
             Protocol::H1(connection) => connection.in_flight(),
+            Protocol::H2(connection) => connection.in_flight(),
         }
     }
 
@@ -200,6 +257,7 @@ impl Connection {
     pub fn is_full(&self) -> bool {
         match &self.0 {
             Protocol::H1(connection) => connection.is_full(),
+            Protocol::H2(connection) => connection.is_full(),
         }
     }
 
@@ -209,6 +267,8 @@ impl Connection {
     pub fn has_peer_spoken_first(&mut self) -> bool {
         match &mut self.0 {
             Protocol::H1(connection) => connection.has_peer_spoken_first(),
+            // It must: with its SETTINGS (RFC 9113 §3.4).
+            Protocol::H2(_) => false,
         }
     }
 
@@ -220,6 +280,8 @@ impl Connection {
     pub fn has_unexpected_bytes(&mut self) -> bool {
         match &mut self.0 {
             Protocol::H1(connection) => connection.has_unexpected_bytes(),
+            // Each frame says what it is of.
+            Protocol::H2(_) => false,
         }
     }
 
@@ -232,6 +294,7 @@ impl Connection {
     pub fn is_reusable(&mut self) -> bool {
         match &mut self.0 {
             Protocol::H1(connection) => connection.is_reusable(),
+            Protocol::H2(connection) => connection.is_reusable(),
         }
     }
 
@@ -294,6 +357,7 @@ impl Connection {
     pub fn into_stream(self) -> Stream {
         match self.0 {
             Protocol::H1(connection) => connection.into_stream(),
+            Protocol::H2(connection) => connection.into_stream(),
         }
     }
 
@@ -304,6 +368,7 @@ impl Connection {
     pub fn peer_address(&self) -> io::Result<Address> {
         match &self.0 {
             Protocol::H1(connection) => connection.peer_address(),
+            Protocol::H2(connection) => connection.peer_address(),
         }
     }
 
@@ -311,6 +376,7 @@ impl Connection {
     pub(crate) fn has_response_begun(&self) -> bool {
         match &self.0 {
             Protocol::H1(connection) => connection.has_response_begun(),
+            Protocol::H2(connection) => connection.has_response_begun(),
         }
     }
 
@@ -318,6 +384,7 @@ impl Connection {
     pub(crate) fn turn_time_ns(&self) -> u64 {
         match &self.0 {
             Protocol::H1(connection) => connection.turn_time_ns(),
+            Protocol::H2(connection) => connection.turn_time_ns(),
         }
     }
 
@@ -326,6 +393,7 @@ impl Connection {
     pub(crate) fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Piece>, Error>> {
         match &mut self.0 {
             Protocol::H1(connection) => connection.poll_piece(context),
+            Protocol::H2(connection) => connection.poll_piece(context),
         }
     }
 
@@ -333,6 +401,7 @@ impl Connection {
     pub(crate) fn queue_data(&mut self, data: Bytes) -> Result<(), Error> {
         match &mut self.0 {
             Protocol::H1(connection) => connection.queue_data(data),
+            Protocol::H2(connection) => connection.queue_data(data),
         }
     }
 
@@ -340,6 +409,7 @@ impl Connection {
     pub(crate) fn queue_body_end(&mut self) -> Result<(), Error> {
         match &mut self.0 {
             Protocol::H1(connection) => connection.queue_body_end(),
+            Protocol::H2(connection) => connection.queue_body_end(),
         }
     }
 
@@ -347,6 +417,7 @@ impl Connection {
     pub(crate) fn poll_outgoing(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         match &mut self.0 {
             Protocol::H1(connection) => connection.poll_outgoing(context),
+            Protocol::H2(connection) => connection.poll_outgoing(context),
         }
     }
 
@@ -354,6 +425,7 @@ impl Connection {
     pub(crate) fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         match &mut self.0 {
             Protocol::H1(connection) => connection.poll_head(context),
+            Protocol::H2(connection) => connection.poll_head(context),
         }
     }
 
@@ -361,6 +433,7 @@ impl Connection {
     pub(super) fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         match &mut self.0 {
             Protocol::H1(connection) => connection.poll_end(context),
+            Protocol::H2(connection) => connection.poll_end(context),
         }
     }
 
@@ -371,6 +444,7 @@ impl Connection {
     ) -> Poll<Result<Option<Range<usize>>, Error>> {
         match &mut self.0 {
             Protocol::H1(connection) => connection.poll_data(context),
+            Protocol::H2(connection) => connection.poll_data(context),
         }
     }
 
@@ -378,6 +452,7 @@ impl Connection {
     pub(super) fn piece(&self, range: Range<usize>) -> &[u8] {
         match &self.0 {
             Protocol::H1(connection) => connection.piece(range),
+            Protocol::H2(connection) => connection.piece(range),
         }
     }
 
@@ -386,6 +461,7 @@ impl Connection {
     pub(super) fn status(&self) -> StatusCode {
         match &self.0 {
             Protocol::H1(connection) => connection.status(),
+            Protocol::H2(connection) => connection.status(),
         }
     }
 
@@ -393,6 +469,7 @@ impl Connection {
     pub(super) fn head(&self) -> ResponseHead<'_> {
         match &self.0 {
             Protocol::H1(connection) => connection.head().into(),
+            Protocol::H2(connection) => connection.head().into(),
         }
     }
 
@@ -400,6 +477,7 @@ impl Connection {
     pub(super) fn body_size(&self) -> Option<u64> {
         match &self.0 {
             Protocol::H1(connection) => connection.body_size(),
+            Protocol::H2(connection) => connection.body_size(),
         }
     }
 
@@ -408,6 +486,7 @@ impl Connection {
     pub(super) fn timing(&self) -> Timing {
         match &self.0 {
             Protocol::H1(connection) => connection.timing(),
+            Protocol::H2(connection) => connection.timing(),
         }
     }
 
@@ -416,6 +495,7 @@ impl Connection {
     pub(super) fn tidy(&mut self) {
         match &mut self.0 {
             Protocol::H1(connection) => connection.tidy(),
+            Protocol::H2(connection) => connection.tidy(),
         }
     }
 }
@@ -424,6 +504,24 @@ impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Protocol::H1(connection) => connection.fmt(f),
+            Protocol::H2(connection) => connection.fmt(f),
+        }
+    }
+}
+
+/// One of two iterators over the same.
+enum Either<A, B> {
+    One(A),
+    Other(B),
+}
+
+impl<T, A: Iterator<Item = T>, B: Iterator<Item = T>> Iterator for Either<A, B> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        match self {
+            Self::One(one) => one.next(),
+            Self::Other(other) => other.next(),
         }
     }
 }

@@ -5,5 +5,5 @@ mod options;
 mod response;
 
 pub use self::connection::Connection;
-pub use self::options::ConnectionOptions;
+pub use self::options::{ConnectionOptions, HttpVersion};
 pub use self::response::Response;
