@@ -202,7 +202,8 @@ impl ClientConnection {
         let stream = StreamKey { index: id.slot, id: id.number };
         let was_in_flight = self.forget(stream).is_some();
         if was_in_flight {
-            self.link.reset(stream, ErrorCode::CANCEL);
+            self.link.drop_queued(stream);
+            self.link.codec.reset(stream, ErrorCode::CANCEL);
             if self.pending_body.is_some_and(|(pending, _)| pending == stream) {
                 self.pending_body = None;
             }
@@ -268,7 +269,7 @@ impl ClientConnection {
     /// Returns whether another request may be started, now or when there is room.
     #[inline]
     pub(in crate::conn) fn is_reusable(&self) -> bool {
-        !self.is_over && !self.link.codec.is_closing() && !self.link.transport().has_ended()
+        !self.is_over && !self.link.codec.is_closing() && !self.link.has_ended()
     }
 
     /// Returns how many requests the peer takes at once, if it has said so.
@@ -322,7 +323,8 @@ impl ClientConnection {
     pub(in crate::conn) fn queue_body_end(&mut self) -> Result<(), Error> {
         match self.pending_body.take() {
             Some((stream, BodyLength::Length(left))) if left > 0 => {
-                self.link.reset(stream, ErrorCode::CANCEL);
+                self.link.drop_queued(stream);
+            self.link.codec.reset(stream, ErrorCode::CANCEL);
                 Err(RequestError::BodyLength { announced: left, given: 0 }.into())
             }
             Some((stream, _)) => {

@@ -359,6 +359,12 @@ impl Link {
         self.received_size
     }
 
+    /// Returns whether the peer has ended its side, or the connection has failed.
+    #[inline]
+    pub(in crate::conn) fn has_ended(&self) -> bool {
+        self.transport.has_ended()
+    }
+
     #[inline]
     pub(in crate::conn) fn transport(&self) -> &Transport {
         &self.transport
