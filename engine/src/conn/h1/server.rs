@@ -13,8 +13,8 @@ use std::task::{Context, Poll, ready};
 use http::StatusCode;
 use ringtide_driver::Address;
 
-use super::response::{self, Ending, Persistence};
 use super::wire::{Answer, Progress, Wire};
+use crate::conn::response::{self, Ending, Persistence};
 use crate::error::Error;
 use crate::proto::h1::{
     self, BodyLength, Limits, RequestEvent, RequestHead, RequestMeta, ServerCodec, Version,
@@ -52,10 +52,10 @@ pub const DISCARD_SIZE_MAX: u64 = 256 * 1024;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct ServerConnection {
-    pub(super) wire: Rc<Wire>,
+    pub(in crate::conn) wire: Rc<Wire>,
     codec: ServerCodec,
     /// Its given bytes are those that the last event covers. They are consumed once the caller is done with it.
-    pub(super) input: Reader,
+    pub(in crate::conn) input: Reader,
     meta: Option<RequestMeta>,
     head: HeadPlace,
     stage: RequestStage,
@@ -317,7 +317,7 @@ impl ServerConnection {
     }
 
     /// Polls for the next piece of the body, as a range of the input's buffer; `None` at its end.
-    pub(super) fn poll_data(
+    pub(in crate::conn) fn poll_data(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Result<Option<Range<usize>>, Error>> {
@@ -470,7 +470,7 @@ impl ServerConnection {
     }
 
     /// Returns the head of the current request.
-    pub(super) fn request_head(&self) -> RequestHead<'_> {
+    pub(in crate::conn) fn request_head(&self) -> RequestHead<'_> {
         let bytes = match &self.head {
             HeadPlace::Input(position) => &self.input.buffer()[*position..],
             HeadPlace::Kept(bytes) => bytes,
@@ -479,12 +479,12 @@ impl ServerConnection {
         RequestHead::from_parts(bytes, self.meta.expect("an exchange is created after its head has arrived"))
     }
 
-    pub(super) fn body_length(&self) -> BodyLength {
+    pub(in crate::conn) fn body_length(&self) -> BodyLength {
         self.codec.body_length()
     }
 
     #[inline]
-    pub(super) fn is_head_request(&self) -> bool {
+    pub(in crate::conn) fn is_head_request(&self) -> bool {
         self.request_head().bytes().starts_with(b"HEAD ")
     }
 
@@ -503,7 +503,7 @@ impl ServerConnection {
     }
 
     #[inline]
-    pub(super) fn version(&self) -> Version {
+    pub(in crate::conn) fn version(&self) -> Version {
         self.request_head().version()
     }
 
@@ -512,7 +512,7 @@ impl ServerConnection {
     /// `delimited`: the end of the response can be marked without closing. `reads_on`: the handler may still read the
     /// request's body.
     #[inline]
-    pub(super) fn begin_answer(&mut self, delimited: bool, reads_on: bool) -> Ending {
+    pub(in crate::conn) fn begin_answer(&mut self, delimited: bool, reads_on: bool) -> Ending {
         self.persists = delimited
             && !self.wire.is_last()
             && match self.stage {
@@ -546,7 +546,7 @@ impl ServerConnection {
     }
 
     /// Closes the connection without a response.
-    pub(super) fn disconnect(&mut self) {
+    pub(in crate::conn) fn disconnect(&mut self) {
         self.stage = RequestStage::Closed { lingers: false };
         self.wire.note(|progress| progress.answer = Answer::Whole);
     }

@@ -1,0 +1,10 @@
+//! Connections that speak HTTP/1.1: one request after the other.
+
+mod exchange;
+mod server;
+mod wire;
+
+pub(super) use self::exchange::{Exchange, Responder};
+pub(crate) use self::server::Waiting;
+pub use self::server::{DISCARD_SIZE_MAX, ServerConnection};
+pub(crate) use self::wire::Wire;
