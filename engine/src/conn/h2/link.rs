@@ -1,0 +1,296 @@
+//! What the two sides of an HTTP/2 connection share: a codec between a transport and the bodies of many streams.
+//!
+//! Received bytes are decoded where they lie. What is sent is collected in one buffer: frames of the codec, heads, and
+//! the data of the streams in turn. Data leaves its stream's queue only while the buffer is short, so a peer that does
+//! not read stops all streams, and a stream without a window stops only itself.
+
+use std::collections::VecDeque;
+use std::io;
+use std::mem;
+use std::ops::Range;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use ringtide_driver::{Address, SendBuffer};
+
+use crate::conn::content::Content;
+use crate::conn::piece::Piece;
+use crate::error::is_cut;
+use crate::proto::h2::{Codec, Error, Event, StreamKey};
+use crate::stream::{Reader, Transport};
+
+/// Bytes that wait in the transport above which no more data leaves the streams' queues.
+pub(in crate::conn) const QUEUED_SIZE_MAX: usize = 64 * 1024;
+
+/// Received data up to this size is copied. A smaller piece would keep a whole receive buffer from the kernel.
+const COPIED_PIECE_SIZE_MAX: usize = 2 * 1024;
+
+/// Data of this size or more is sent from its own memory. A send of its own costs more than copying less.
+const UNCOPIED_SIZE_MIN: usize = 64 * 1024;
+
+pub(in crate::conn) struct Link {
+    pub(in crate::conn) codec: Codec,
+    transport: Transport,
+    input: Reader,
+    /// Bytes of the input that the last event covers. They are consumed when the next event is decoded.
+    covered: usize,
+    /// The data of the last event, counted from the first byte that has not been consumed.
+    data: Range<usize>,
+    /// By the streams' index.
+    bodies: Vec<Body>,
+    /// The streams that have data to send, in turn.
+    turn: VecDeque<StreamKey>,
+}
+
+/// What waits to be sent on a stream.
+#[derive(Default)]
+struct Body {
+    /// The stream's id.
+    id: u32,
+    pieces: VecDeque<Bytes>,
+    size: usize,
+    /// The stream ends after these pieces.
+    ends: bool,
+    /// The stream is in the list of those that take turns.
+    is_listed: bool,
+}
+
+impl Link {
+    /// `input` are bytes that have been received already.
+    pub(in crate::conn) fn new(codec: Codec, transport: Transport, input: Reader) -> Self {
+        Self {
+            codec,
+            transport,
+            input,
+            covered: 0,
+            data: 0..0,
+            bodies: Vec::new(),
+            turn: VecDeque::new(),
+        }
+    }
+
+    /// Decodes the next event.
+    #[inline]
+    pub(in crate::conn) fn decode(&mut self) -> Result<Event<'_>, Error> {
+        self.input.consume(mem::take(&mut self.covered));
+        let bytes = self.input.bytes();
+        if bytes.is_empty() {
+            return Ok(Event::NeedMore);
+        }
+        let (consumed, event) = self.codec.decode(bytes)?;
+        self.covered = consumed;
+        if let Event::Data { data, .. } = event {
+            let start = data.as_ptr().addr() - bytes.as_ptr().addr();
+            self.data = start..start + data.len();
+        }
+        Ok(event)
+    }
+
+    /// Takes the data of the event that was just decoded.
+    pub(in crate::conn) fn take_data(&mut self) -> Piece {
+        let range = mem::take(&mut self.data);
+        if range.len() > COPIED_PIECE_SIZE_MAX {
+            let position = self.input.position();
+            let place = position + range.start..position + range.end;
+            if let Some(lease) = self.input.take(&place) {
+                self.covered -= range.end;
+                return Piece::leased(lease);
+            }
+        }
+        Piece::copied(&self.input.bytes()[range])
+    }
+
+    /// Returns the data of the event that was just decoded.
+    pub(in crate::conn) fn data(&self) -> &[u8] {
+        &self.input.bytes()[self.data.clone()]
+    }
+
+    /// Returns whether a part of a frame waits for its rest.
+    pub(in crate::conn) fn has_rest(&self) -> bool {
+        self.input.bytes().len() > self.covered
+    }
+
+    /// Receives more, after all that was received has been decoded. Returns false at the end of the stream.
+    #[inline]
+    pub(in crate::conn) fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        self.input.consume(mem::take(&mut self.covered));
+        self.input.release();
+        match ready!(self.transport.poll_receive(context)) {
+            Ok(Some(lease)) => {
+                self.input.extend(lease);
+                Poll::Ready(Ok(true))
+            }
+            Ok(None) => Poll::Ready(Ok(false)),
+            // Frames say how long they are, so nothing can be missing unnoticed (RFC 9112 §9.8).
+            Err(error) if is_cut(&error) => Poll::Ready(Ok(false)),
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    /// Sends a header block. `ends` the stream's sending side.
+    #[inline]
+    pub(in crate::conn) fn send_head(&mut self, stream: StreamKey, block: &[u8], ends: bool) {
+        let codec = &mut self.codec;
+        self.transport.write(|out| codec.send_head(stream, block, ends, out));
+    }
+
+    /// Sends `content` on a stream, as far as it may at once, and queues the rest.
+    #[inline]
+    pub(in crate::conn) fn send_data(&mut self, stream: StreamKey, content: Content<'_>, ends: bool) {
+        let size = content.as_bytes().len();
+        let is_next = self.turn.is_empty() && size < UNCOPIED_SIZE_MIN;
+        if is_next
+            && self.codec.send_capacity(stream) as usize >= size
+            && self.transport.queued_size() < QUEUED_SIZE_MAX
+        {
+            let header = self.codec.send_data(stream, size as u32, ends);
+            return self.transport.write(|out| {
+                out.extend_from_slice(&header);
+                out.extend_from_slice(content.as_bytes());
+            });
+        }
+        let index = stream.index as usize;
+        if index >= self.bodies.len() {
+            self.bodies.resize_with(index + 1, Body::default);
+        }
+        let body = &mut self.bodies[index];
+        if body.id != stream.id {
+            // What is left is of a stream that has ended.
+            body.pieces.clear();
+            (body.id, body.size, body.is_listed) = (stream.id, 0, false);
+        }
+        body.ends = ends;
+        if size > 0 {
+            body.size += size;
+            body.pieces.push_back(content.into_owned());
+        }
+        if !mem::replace(&mut body.is_listed, true) {
+            self.turn.push_back(stream);
+        }
+    }
+
+    /// Returns how many bytes wait in a stream's queue.
+    #[inline]
+    pub(in crate::conn) fn queued_size(&self, stream: StreamKey) -> usize {
+        self.bodies.get(stream.index as usize).filter(|body| body.id == stream.id).map_or(0, |body| body.size)
+    }
+
+    /// Returns whether a stream's queue has something to send, if only its end.
+    pub(in crate::conn) fn has_queued(&self, stream: StreamKey) -> bool {
+        self.bodies
+            .get(stream.index as usize)
+            .is_some_and(|body| body.id == stream.id && body.is_listed)
+    }
+
+    /// Drops what waits in the queue of a stream, which has been reset.
+    pub(in crate::conn) fn drop_queued(&mut self, stream: StreamKey) {
+        if let Some(body) = self.bodies.get_mut(stream.index as usize)
+            && body.id == stream.id
+        {
+            *body = Body::default();
+        }
+    }
+
+    /// Returns whether the transport holds so much that nothing should be added.
+    #[inline]
+    pub(in crate::conn) fn is_full(&self) -> bool {
+        self.transport.queued_size() >= QUEUED_SIZE_MAX
+    }
+
+    /// Sends what waits. Ready when the transport has nothing queued; the last send may still be in flight, and streams
+    /// may wait for a window. Calls `moved` for each stream of which data has left the queue.
+    #[inline]
+    pub(in crate::conn) fn poll_flush(
+        &mut self,
+        context: &mut Context<'_>,
+        mut moved: impl FnMut(StreamKey),
+    ) -> Poll<io::Result<()>> {
+        loop {
+            if self.codec.has_output() {
+                let codec = &mut self.codec;
+                self.transport.write(|out| codec.take_output(out));
+            }
+            if !self.turn.is_empty() {
+                self.pump(&mut moved);
+            }
+            if !self.transport.has_queued() {
+                return Poll::Ready(Ok(()));
+            }
+            ready!(self.transport.poll_sent(context))?;
+            self.transport.start_next()?;
+        }
+    }
+
+    /// Moves data of the streams to the transport, a frame of each in turn.
+    fn pump(&mut self, moved: &mut impl FnMut(StreamKey)) {
+        let mut blocked = 0;
+        while blocked < self.turn.len() && !self.is_full() {
+            let Some(stream) = self.turn.pop_front() else { return };
+            let body = &mut self.bodies[stream.index as usize];
+            if body.id != stream.id || !body.is_listed {
+                continue;
+            }
+            let size = body.size.min(self.codec.send_capacity(stream) as usize);
+            if size == 0 && body.size > 0 {
+                blocked += 1;
+                self.turn.push_back(stream);
+                continue;
+            }
+            blocked = 0;
+            body.size -= size;
+            let is_last = body.size == 0;
+            let header = self.codec.send_data(stream, size as u32, body.ends && is_last);
+            self.transport.write(|out| out.extend_from_slice(&header));
+            let mut left = size;
+            while left > 0 {
+                let Some(piece) = body.pieces.front_mut() else { break };
+                let count = left.min(piece.len());
+                let part = piece.split_to(count);
+                left -= count;
+                if count >= UNCOPIED_SIZE_MIN {
+                    self.transport.push(SendBuffer::Shared(part));
+                } else {
+                    self.transport.write(|out| out.extend_from_slice(&part));
+                }
+                if piece.is_empty() {
+                    body.pieces.pop_front();
+                }
+            }
+            if is_last {
+                body.is_listed = false;
+            } else {
+                self.turn.push_back(stream);
+            }
+            moved(stream);
+        }
+    }
+
+    /// Frees memory that an idle connection does not need. Returns false while a send is in flight.
+    pub(in crate::conn) fn tidy(&mut self) -> bool {
+        self.transport.free_sent_memory();
+        if self.turn.is_empty() {
+            (self.bodies, self.turn) = Default::default();
+        }
+        !self.transport.is_sending()
+    }
+
+    /// Ready when everything was sent, and the peer was told that nothing follows.
+    pub(in crate::conn) fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.transport.poll_shutdown(context)
+    }
+
+    /// Receives and drops. Returns the size, or `None` at the end of the stream.
+    pub(in crate::conn) fn poll_discard(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<usize>>> {
+        let received = ready!(self.transport.poll_receive(context))?;
+        Poll::Ready(Ok(received.map(|lease| lease.len())))
+    }
+
+    #[inline]
+    pub(in crate::conn) fn turn_time_ns(&self) -> u64 {
+        self.transport.turn_time_ns()
+    }
+
+    pub(in crate::conn) fn peer_address(&self) -> io::Result<Address> {
+        self.transport.peer_address()
+    }
+}
