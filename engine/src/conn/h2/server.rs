@@ -1,0 +1,654 @@
+//! A server's HTTP/2 connection: the state that its task and its exchanges share.
+//!
+//! The task decodes and sends; handlers read requests and queue responses, at any time. What belongs to a request is in
+//! memory that the next request uses again, so a request allocates nothing once the connection has seen as many at once.
+//! There are no time limits here, only the times on which they depend: the server adds them.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::mem;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use http::StatusCode;
+use ringtide_driver::Address;
+
+use super::answers::Answers;
+use super::link::Link;
+use crate::conn::h1::DISCARD_SIZE_MAX;
+use crate::conn::piece::Piece;
+use crate::proto::h2::{
+    self, Codec, ErrorCode, Event, FieldList, GoAwayStep, MethodKind, Options, Role, StreamKey, hpack,
+};
+use crate::stream::{Reader, Transport};
+
+/// Bytes of one response that wait in its stream's queue above which its handler waits.
+const STREAM_QUEUED_SIZE_MAX: usize = 64 * 1024;
+
+/// The payload of the PING whose answer shows that the peer has seen the first GOAWAY (RFC 9113 §6.8).
+const DRAIN_PING: [u8; 8] = *b"draining";
+
+/// What the task of a connection and its exchanges share.
+pub(crate) struct Connection {
+    pub(super) state: RefCell<State>,
+    /// Of the connection's task.
+    task: Waker,
+    /// The task is being polled, and will see what its handlers do.
+    is_polled: Cell<bool>,
+}
+
+pub(super) struct State {
+    pub(super) link: Link,
+    /// By the streams' index.
+    streams: Vec<Stream>,
+    /// How many streams there are.
+    open: usize,
+    /// Those of requests that are over, for the next ones.
+    spare: Vec<Box<Request>>,
+    pub(super) answers: Answers,
+    /// The header block that is being encoded.
+    pub(super) block: Vec<u8>,
+    drain: Drain,
+    has_ended: bool,
+}
+
+/// The state of a stream beyond what the codec knows.
+#[derive(Default)]
+pub(super) struct Stream {
+    /// The stream's id; 0 if there is none at this index.
+    id: u32,
+    /// The handler's slot.
+    slot: Option<u32>,
+    is_head: bool,
+    owes_continue: bool,
+    pub(super) answer: Answer,
+    /// The whole request has arrived.
+    received: bool,
+    /// What has arrived of the body and was not read.
+    unread: VecDeque<Piece>,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+    /// The request, once no exchange has it any more.
+    request: Option<Box<Request>>,
+    begun_ns: u64,
+    /// When the peer last acted, or the handler last began to wait for it.
+    moved_ns: u64,
+}
+
+/// How much of a response there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Answer {
+    #[default]
+    None,
+    Begun,
+    Whole,
+}
+
+/// A request, as its exchange has it.
+pub(super) struct Request {
+    pub(super) stream: StreamKey,
+    pub(super) fields: FieldList,
+    pub(super) content_length: Option<u64>,
+    pub(super) expects_continue: bool,
+    pub(super) has_body: bool,
+    /// The piece of the body that the handler reads.
+    pub(super) piece: Option<Piece>,
+}
+
+/// How far the graceful end of a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drain {
+    None,
+    /// The peer has been told to open no more streams. Those that it has opened meanwhile are served.
+    Announced,
+    /// The peer knows which streams are served.
+    Final,
+}
+
+/// What a connection's task has to do next.
+pub(crate) enum Next {
+    /// Handle a request.
+    Request(super::exchange::Exchange, StreamKey),
+    /// Drop the handler in this slot. Its stream is gone.
+    Drop(u32),
+    /// The peer sends nothing more.
+    End,
+}
+
+/// A stream that took too long.
+pub(crate) struct Late {
+    pub(crate) stream: StreamKey,
+    pub(crate) slot: Option<u32>,
+    /// The status that says why.
+    pub(crate) status: StatusCode,
+}
+
+/// The time limits of a stream.
+#[derive(Clone, Copy)]
+pub(crate) struct StreamTimeouts {
+    pub(crate) stall_ns: u64,
+    pub(crate) request_ns: u64,
+}
+
+impl Connection {
+    /// `input` are bytes that have been received already.
+    pub(crate) fn new(transport: Transport, input: Reader, options: &Options, task: Waker) -> Rc<Self> {
+        let codec = Codec::new(Role::Server, options);
+        Rc::new(Self {
+            state: RefCell::new(State {
+                link: Link::new(codec, transport, input),
+                streams: Vec::new(),
+                open: 0,
+                spare: Vec::new(),
+                answers: Answers::default(),
+                block: Vec::new(),
+                drain: Drain::None,
+                has_ended: false,
+            }),
+            task,
+            is_polled: Cell::new(false),
+        })
+    }
+
+    /// Notes that the task is polled, or no longer.
+    pub(crate) fn set_polled(&self, is_polled: bool) {
+        self.is_polled.set(is_polled);
+    }
+
+    /// Makes the task send what an exchange has queued.
+    #[inline]
+    pub(super) fn wake_task(&self) {
+        if !self.is_polled.get() {
+            self.task.wake_by_ref();
+        }
+    }
+
+    /// Decodes what has arrived up to the next thing to do. Pending while the peer sends nothing, and while it takes
+    /// nothing.
+    pub(crate) fn poll_next(self: &Rc<Self>, context: &mut Context<'_>) -> Poll<Result<Next, NextError>> {
+        let mut wakes = Wakes::default();
+        let next = self.state.borrow_mut().poll_next(context, &mut wakes);
+        wakes.wake();
+        match next {
+            Poll::Ready(Ok(Found::Request(request))) => {
+                let stream = request.stream;
+                Poll::Ready(Ok(Next::Request(super::exchange::Exchange::new(Rc::clone(self), request), stream)))
+            }
+            Poll::Ready(Ok(Found::Drop(slot))) => Poll::Ready(Ok(Next::Drop(slot))),
+            Poll::Ready(Ok(Found::End)) => Poll::Ready(Ok(Next::End)),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Sends what waits. Ready when the transport has nothing queued.
+    pub(crate) fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut wakes = Wakes::default();
+        let state = &mut *self.state.borrow_mut();
+        let now_ns = state.link.turn_time_ns();
+        let streams = &mut state.streams;
+        let mut done = Vec::new();
+        let flushed = state.link.poll_flush(context, |stream| {
+            if let Some(entry) = entry_mut(streams, stream) {
+                entry.moved_ns = now_ns;
+                wakes.add(entry.writer.take());
+                if entry.answer == Answer::Whole {
+                    done.push(stream);
+                }
+            }
+        });
+        for stream in done {
+            state.settle_if_sent(stream);
+        }
+        wakes.wake();
+        flushed
+    }
+
+    /// Returns whether the transport holds so much that no more requests should be taken.
+    pub(crate) fn is_full(&self) -> bool {
+        self.state.borrow().link.is_full()
+    }
+
+    /// Returns how many streams there are.
+    pub(crate) fn streams(&self) -> usize {
+        self.state.borrow().open
+    }
+
+    /// Notes which slot has the handler of a stream.
+    pub(crate) fn set_slot(&self, stream: StreamKey, slot: u32) {
+        if let Some(entry) = self.state.borrow_mut().stream_mut(stream) {
+            entry.slot = Some(slot);
+        }
+    }
+
+    /// Notes that a handler has ended. Returns whether a complete response is there, or the stream is gone.
+    pub(crate) fn end_handler(&self, stream: StreamKey) -> bool {
+        let state = &mut *self.state.borrow_mut();
+        let Some(entry) = state.stream_mut(stream) else { return true };
+        entry.slot = None;
+        entry.answer == Answer::Whole
+    }
+
+    /// Returns whether the response on a stream has begun. True if the stream is gone.
+    pub(crate) fn has_begun(&self, stream: StreamKey) -> bool {
+        let state = &mut *self.state.borrow_mut();
+        state.stream_mut(stream).is_none_or(|entry| entry.answer != Answer::None)
+    }
+
+    /// Returns the error code with which a handler that failed ends a stream whose response has begun.
+    pub(crate) fn reset(&self, stream: StreamKey, code: ErrorCode) {
+        let mut wakes = Wakes::default();
+        self.state.borrow_mut().reset(stream, code, &mut wakes);
+        wakes.wake();
+        self.wake_task();
+    }
+
+    /// Responds with a status and a line of text that contains the reason, unless a response has begun.
+    pub(crate) fn fail(&self, stream: StreamKey, status: StatusCode, reason: &str) {
+        let state = &mut *self.state.borrow_mut();
+        let Some(entry) = state.stream_mut(stream) else { return };
+        if entry.answer != Answer::None {
+            return;
+        }
+        let body = format!("{status}: {reason}\n");
+        let fields = [("content-type", "text/plain; charset=utf-8")];
+        state.respond(stream, status, &fields, body.into()).expect("constants are valid");
+        self.wake_task();
+    }
+
+    /// Passes the request on a stream to `tell`, if no exchange has it.
+    pub(crate) fn with_request<T>(&self, stream: StreamKey, tell: impl FnOnce(Option<&FieldList>) -> T) -> T {
+        let request = self.state.borrow_mut().stream_mut(stream).and_then(|entry| entry.request.take());
+        let told = tell(request.as_deref().map(|request| &request.fields));
+        if let Some(request) = request {
+            self.state.borrow_mut().give_back(request);
+        }
+        told
+    }
+
+    /// Begins the graceful end: the peer is to open no more streams. It is told twice, because some may be under way
+    /// (RFC 9113 §6.8).
+    pub(crate) fn drain(&self) {
+        let state = &mut *self.state.borrow_mut();
+        if state.drain == Drain::None {
+            state.drain = Drain::Announced;
+            state.link.codec.go_away(ErrorCode::NO_ERROR, GoAwayStep::First);
+            state.link.codec.ping(DRAIN_PING);
+        }
+    }
+
+    /// Tells the peer which streams are served: those that have begun.
+    pub(crate) fn drain_finally(&self) {
+        self.state.borrow_mut().drain_finally();
+    }
+
+    /// Returns whether the graceful end has come so far that no more requests can come.
+    pub(crate) fn is_final(&self) -> bool {
+        self.state.borrow().drain == Drain::Final
+    }
+
+    /// Returns whether a part of a frame has arrived.
+    pub(crate) fn has_rest(&self) -> bool {
+        self.state.borrow().link.has_rest()
+    }
+
+    /// Finds the streams that took too long. Returns when the next one will have.
+    pub(crate) fn sweep(&self, timeouts: StreamTimeouts, late: &mut Vec<Late>) -> u64 {
+        self.state.borrow().sweep(timeouts, late)
+    }
+
+    pub(crate) fn turn_time_ns(&self) -> u64 {
+        self.state.borrow().link.turn_time_ns()
+    }
+
+    pub(crate) fn peer_address(&self) -> io::Result<Address> {
+        self.state.borrow().link.peer_address()
+    }
+
+    /// Frees memory that an idle connection does not need.
+    pub(crate) fn tidy(&self) {
+        let state = &mut *self.state.borrow_mut();
+        state.link.tidy();
+        if state.open == 0 {
+            (state.streams, state.spare, state.block) = Default::default();
+        }
+    }
+
+    /// Sends what waits, and tells the peer that nothing follows.
+    pub(crate) fn poll_shutdown(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.state.borrow_mut().link.poll_shutdown(context)
+    }
+
+    /// Receives and drops what the peer still sends, up to a limit, until it closes.
+    pub(crate) fn poll_linger(&self, discarded: &mut u64, context: &mut Context<'_>) -> Poll<()> {
+        let state = &mut *self.state.borrow_mut();
+        while *discarded <= DISCARD_SIZE_MAX {
+            match state.link.poll_discard(context) {
+                Poll::Ready(Ok(Some(size))) => *discarded += size as u64,
+                Poll::Ready(Ok(None) | Err(_)) => break,
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+/// Why nothing more can be read from a connection.
+#[derive(Debug)]
+pub(crate) enum NextError {
+    Network(io::Error),
+    Protocol(h2::Error),
+}
+
+enum Found {
+    Request(Box<Request>),
+    Drop(u32),
+    End,
+}
+
+impl State {
+    #[inline]
+    fn poll_next(&mut self, context: &mut Context<'_>, wakes: &mut Wakes) -> Poll<Result<Found, NextError>> {
+        loop {
+            if self.has_ended {
+                return Poll::Pending;
+            }
+            // A peer that does not read its responses gets no further ones.
+            if self.link.is_full() {
+                return Poll::Pending;
+            }
+            match self.link.decode().map_err(NextError::Protocol)? {
+                Event::NeedMore => match self.link.poll_receive(context) {
+                    Poll::Ready(Ok(true)) => {}
+                    Poll::Ready(Ok(false)) => {
+                        self.has_ended = true;
+                        self.link.codec.end_of_stream().map_err(NextError::Protocol)?;
+                        return Poll::Ready(Ok(Found::End));
+                    }
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(NextError::Network(error))),
+                    Poll::Pending => return Poll::Pending,
+                },
+                Event::Head { stream, ends } => {
+                    let request = self.begin(stream, ends);
+                    return Poll::Ready(Ok(Found::Request(request)));
+                }
+                Event::Data { stream, data, ends } => {
+                    let size = data.len();
+                    self.receive(stream, size, ends, wakes);
+                }
+                Event::Trailers { stream } => self.receive(stream, 0, true, wakes),
+                Event::Reset { stream, .. } => {
+                    if let Some(slot) = self.lose(stream, wakes) {
+                        return Poll::Ready(Ok(Found::Drop(slot)));
+                    }
+                }
+                Event::Pong { payload } if payload == DRAIN_PING && self.drain == Drain::Announced => {
+                    self.drain_finally();
+                }
+                Event::SendOpened
+                | Event::GoAway { .. }
+                | Event::Pong { .. }
+                | Event::Informational { .. } => {}
+            }
+        }
+    }
+
+    /// Notes a new request.
+    #[inline]
+    fn begin(&mut self, stream: StreamKey, ends: bool) -> Box<Request> {
+        let mut request = self.spare.pop().unwrap_or_else(|| Box::new(Request::new()));
+        let facts = self.link.codec.request_facts();
+        request.stream = stream;
+        request.content_length = facts.content_length;
+        request.expects_continue = facts.expects_continue;
+        request.has_body = !ends;
+        self.link.codec.swap_fields(&mut request.fields);
+        let index = stream.index as usize;
+        if index >= self.streams.len() {
+            self.streams.resize_with(index + 1, Stream::default);
+        }
+        let now_ns = self.link.turn_time_ns();
+        let entry = &mut self.streams[index];
+        debug_assert_eq!(entry.id, 0, "the last stream at this index is gone");
+        entry.id = stream.id;
+        entry.is_head = facts.method == MethodKind::Head;
+        entry.owes_continue = facts.expects_continue && !ends;
+        entry.answer = Answer::None;
+        entry.received = ends;
+        (entry.begun_ns, entry.moved_ns) = (now_ns, now_ns);
+        self.open += 1;
+        request
+    }
+
+    /// Notes `size` bytes of a request's body, which are the data of the last event.
+    fn receive(&mut self, stream: StreamKey, size: usize, ends: bool, wakes: &mut Wakes) {
+        let now_ns = self.link.turn_time_ns();
+        let Some(entry) = entry_mut(&mut self.streams, stream) else {
+            // Nobody will read it.
+            self.link.codec.release(stream, size as u32);
+            return;
+        };
+        entry.moved_ns = now_ns;
+        entry.owes_continue = false;
+        if size > 0 {
+            entry.unread.push_back(self.link.take_data());
+        }
+        entry.received |= ends;
+        wakes.add(entry.reader.take());
+    }
+
+    /// Returns the state of a stream, unless the stream is gone.
+    #[inline]
+    pub(super) fn stream_mut(&mut self, stream: StreamKey) -> Option<&mut Stream> {
+        entry_mut(&mut self.streams, stream)
+    }
+
+    /// Polls for the next piece of a request's body. `None` at its end, and an error if the stream is gone.
+    pub(super) fn poll_piece(
+        &mut self,
+        stream: StreamKey,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<Piece>, Gone>> {
+        let now_ns = self.link.turn_time_ns();
+        let Some(entry) = entry_mut(&mut self.streams, stream) else { return Poll::Ready(Err(Gone)) };
+        if let Some(piece) = entry.unread.pop_front() {
+            return Poll::Ready(Ok(Some(piece)));
+        }
+        if entry.received {
+            return Poll::Ready(Ok(None));
+        }
+        if entry.reader.is_none() {
+            entry.moved_ns = now_ns;
+        }
+        wait_at(&mut entry.reader, context);
+        // RFC 9110 §10.1.1: not after the final response has begun, nor once the body has started to arrive.
+        if mem::take(&mut entry.owes_continue) && entry.answer == Answer::None {
+            self.block.clear();
+            hpack::encode_stateless(b":status", b"100", false, &mut self.block);
+            self.link.send_head(stream, &self.block, false);
+        }
+        Poll::Pending
+    }
+
+    /// Polls for room in the queue of a stream.
+    pub(super) fn poll_room(&mut self, stream: StreamKey, context: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+        let now_ns = self.link.turn_time_ns();
+        let queued_size = self.link.queued_size(stream);
+        let Some(entry) = entry_mut(&mut self.streams, stream) else { return Poll::Ready(Err(Gone)) };
+        if queued_size < STREAM_QUEUED_SIZE_MAX {
+            return Poll::Ready(Ok(()));
+        }
+        if entry.writer.is_none() {
+            entry.moved_ns = now_ns;
+        }
+        wait_at(&mut entry.writer, context);
+        Poll::Pending
+    }
+
+    /// Ends a stream, if its response is complete and has been sent: the rest of the request is not wanted.
+    pub(super) fn settle_if_sent(&mut self, stream: StreamKey) {
+        let Some(entry) = entry_mut(&mut self.streams, stream) else { return };
+        if entry.answer != Answer::Whole || self.link.has_queued(stream) {
+            return;
+        }
+        if !entry.received {
+            // RFC 9113 §8.1: after a complete response, this asks the peer to stop without an error.
+            self.link.codec.reset(stream, ErrorCode::NO_ERROR);
+            entry.unread.clear();
+        }
+        self.remove(stream);
+    }
+
+    /// Resets a stream.
+    pub(super) fn reset(&mut self, stream: StreamKey, code: ErrorCode, wakes: &mut Wakes) {
+        if self.stream_mut(stream).is_some() {
+            self.link.codec.reset(stream, code);
+            self.lose(stream, wakes);
+        }
+    }
+
+    /// Removes a stream that was reset. Returns the slot of its handler.
+    fn lose(&mut self, stream: StreamKey, wakes: &mut Wakes) -> Option<u32> {
+        let entry = entry_mut(&mut self.streams, stream)?;
+        // The codec has credited them.
+        entry.unread.clear();
+        wakes.add(entry.reader.take());
+        wakes.add(entry.writer.take());
+        let slot = entry.slot.take();
+        self.link.drop_queued(stream);
+        self.remove(stream);
+        slot
+    }
+
+    fn remove(&mut self, stream: StreamKey) {
+        let Some(entry) = entry_mut(&mut self.streams, stream) else { return };
+        entry.id = 0;
+        entry.slot = None;
+        (entry.reader, entry.writer) = (None, None);
+        let unread: usize = entry.unread.drain(..).map(|piece| piece.len()).sum();
+        let request = entry.request.take();
+        self.open -= 1;
+        if unread > 0 {
+            self.link.codec.release(stream, unread as u32);
+        }
+        if let Some(request) = request {
+            self.give_back(request);
+        }
+    }
+
+    /// Keeps the memory of a request that is over.
+    #[inline]
+    pub(super) fn give_back(&mut self, mut request: Box<Request>) {
+        request.piece = None;
+        self.spare.push(request);
+    }
+
+    /// Takes back the request of an exchange that was dropped. Without a response, its stream ends.
+    pub(super) fn abandon(&mut self, request: Box<Request>, wakes: &mut Wakes) {
+        let stream = request.stream;
+        match entry_mut(&mut self.streams, stream) {
+            // The server reports the failure of its handler, and responds.
+            Some(entry) if entry.slot.is_some() => entry.request = Some(request),
+            Some(entry) => {
+                let is_over = entry.answer == Answer::Whole;
+                self.give_back(request);
+                if !is_over {
+                    self.reset(stream, ErrorCode::INTERNAL_ERROR, wakes);
+                }
+            }
+            None => self.give_back(request),
+        }
+    }
+
+    fn drain_finally(&mut self) {
+        if self.drain != Drain::Final {
+            self.drain = Drain::Final;
+            self.link.codec.go_away(ErrorCode::NO_ERROR, GoAwayStep::Final);
+        }
+    }
+
+    fn sweep(&self, timeouts: StreamTimeouts, late: &mut Vec<Late>) -> u64 {
+        let now_ns = self.link.turn_time_ns();
+        let mut next_ns = u64::MAX;
+        for (index, entry) in self.streams.iter().enumerate().filter(|(_, entry)| entry.id != 0) {
+            let stream = StreamKey { index: index as u32, id: entry.id };
+            let waits = entry.reader.is_some() || entry.writer.is_some() || self.link.has_queued(stream);
+            let stall_ns = if waits { entry.moved_ns.saturating_add(timeouts.stall_ns) } else { u64::MAX };
+            let request_ns = if entry.received && entry.answer != Answer::None {
+                u64::MAX
+            } else {
+                entry.begun_ns.saturating_add(timeouts.request_ns)
+            };
+            let deadline_ns = stall_ns.min(request_ns);
+            if deadline_ns > now_ns {
+                // A handler may begin to wait at any time.
+                next_ns = next_ns.min(deadline_ns).min(now_ns.saturating_add(timeouts.stall_ns));
+                continue;
+            }
+            let status =
+                if entry.received { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::REQUEST_TIMEOUT };
+            late.push(Late { stream, slot: entry.slot, status });
+        }
+        next_ns
+    }
+}
+
+impl Stream {
+    #[inline]
+    pub(super) fn is_head(&self) -> bool {
+        self.is_head
+    }
+}
+
+impl Request {
+    fn new() -> Self {
+        Self {
+            stream: StreamKey { index: 0, id: 0 },
+            fields: FieldList::default(),
+            content_length: None,
+            expects_continue: false,
+            has_body: false,
+            piece: None,
+        }
+    }
+}
+
+/// The stream has been reset.
+pub(super) struct Gone;
+
+#[inline]
+fn entry_mut(streams: &mut [Stream], stream: StreamKey) -> Option<&mut Stream> {
+    streams.get_mut(stream.index as usize).filter(|entry| entry.id == stream.id)
+}
+
+fn wait_at(place: &mut Option<Waker>, context: &Context<'_>) {
+    match place {
+        Some(waker) => waker.clone_from(context.waker()),
+        None => *place = Some(context.waker().clone()),
+    }
+}
+
+/// Wakers to wake when the state is no longer borrowed: they may run foreign code.
+#[derive(Default)]
+pub(super) struct Wakes {
+    first: Option<Waker>,
+    others: Vec<Waker>,
+}
+
+impl Wakes {
+    #[inline]
+    pub(super) fn add(&mut self, waker: Option<Waker>) {
+        if let Some(waker) = waker {
+            match &self.first {
+                None => self.first = Some(waker),
+                Some(_) => self.others.push(waker),
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn wake(self) {
+        self.first.into_iter().chain(self.others).for_each(Waker::wake);
+    }
+}
