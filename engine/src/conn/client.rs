@@ -19,9 +19,9 @@ use super::request::PreparedRequest;
 use super::times::{Aborted, CompletedExchange, Timing};
 use crate::error::{Error, LastResponse, RequestError, is_cut};
 use crate::limits::{CLOSE_AFTER_PEER_MAX, PIPELINED_MAX};
+use crate::message::ResponseHead;
 use crate::proto::h1::{
-    self, BodyLength, ChunkHeader, ClientCodec, Limits, RequestKind, ResponseEvent, ResponseHead,
-    ResponseMeta,
+    self, BodyLength, ChunkHeader, ClientCodec, Limits, RequestKind, ResponseEvent, ResponseMeta,
 };
 use crate::runtime::InlineQueue;
 use crate::stream::{Reader, Stream, Transport};
@@ -762,7 +762,7 @@ impl Connection {
                 Ok(())
             }
             // The peer sent this before it could have received a request for it.
-            _ if !self.input.bytes().is_empty() => Err(Error::Protocol(h1::Error::UnexpectedBytes)),
+            _ if !self.input.bytes().is_empty() => Err(h1::Error::UnexpectedBytes.into()),
             _ => Err(Error::Closed),
         }
     }
@@ -853,12 +853,12 @@ impl Response<'_> {
             HeadPlace::Kept(bytes) => bytes,
             HeadPlace::Nowhere => unreachable!("a head is kept as long as its response"),
         };
-        ResponseHead::from_parts(bytes, self.meta())
+        h1::ResponseHead::from_parts(bytes, self.meta()).into()
     }
 
-    /// Returns how the length of the body is delimited.
-    pub fn body_length(&self) -> BodyLength {
-        self.connection.codec.body_length()
+    /// Returns the size of the body in bytes, or `None` if only its end shows it.
+    pub fn body_size(&self) -> Option<u64> {
+        self.connection.codec.body_length().size()
     }
 
     /// Returns when the request was sent and when the response began.
@@ -959,6 +959,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use super::*;
+    use crate::error::ProtocolError;
     use crate::runtime::{Worker, WorkerOptions};
 
     /// What becomes of an exchange whose head was read, and in which `disturb` then makes something that cannot be.
@@ -1022,7 +1023,7 @@ mod tests {
             [|connection| connection.meta = None, |connection| connection.stage = ResponseStage::Head];
         for disturb in disturbances {
             let error = exchange_after(disturb).expect_err("it has no status");
-            assert!(matches!(error, Error::Protocol(h1::Error::Failed)), "{error:?}");
+            assert!(matches!(error, Error::Protocol(ProtocolError::H1(h1::Error::Failed))), "{error:?}");
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
-use ringtide::error::{LastResponse, RequestError};
+use ringtide::error::{LastResponse, ProtocolError, RequestError};
 use ringtide::limits::PIPELINED_MAX;
 use ringtide::proto::h1;
 use ringtide::runtime;
@@ -264,7 +264,7 @@ fn data_before_a_pipelined_request_is_not_its_response() {
                 settle().await;
             }
             match connection.response().await {
-                Err(Error::Protocol(h1::Error::UnexpectedBytes)) => {}
+                Err(Error::Protocol(ProtocolError::H1(h1::Error::UnexpectedBytes))) => {}
                 other => panic!("{pieces} pieces, {reads_first}: {other:?}"),
             }
             // The error is final, and the next one is different.
@@ -360,7 +360,10 @@ fn the_limits_of_a_connection_are_those_it_was_made_with() {
         peer.send(OK).await.unwrap();
         let error = connection.response().await.err();
         let expected = h1::Error::Limit(h1::LimitExceeded::HeadSize(30));
-        assert!(matches!(error, Some(Error::Protocol(error)) if error == expected), "{error:?}");
+        assert!(
+            matches!(error, Some(Error::Protocol(ProtocolError::H1(error))) if error == expected),
+            "{error:?}"
+        );
     });
 }
 

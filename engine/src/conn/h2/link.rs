@@ -45,8 +45,8 @@ pub(in crate::conn) struct Link {
 /// What waits to be sent on a stream.
 #[derive(Default)]
 struct Body {
-    /// The stream's id.
-    id: u32,
+    /// The stream; `None` if there is none at this index.
+    stream: Option<StreamKey>,
     pieces: VecDeque<Bytes>,
     size: usize,
     /// The stream ends after these pieces.
@@ -58,7 +58,7 @@ struct Body {
 impl Link {
     /// `input` are bytes that have been received already.
     pub(in crate::conn) fn new(codec: Codec, transport: Transport, input: Reader) -> Self {
-        Self {
+        let mut link = Self {
             codec,
             transport,
             input,
@@ -66,7 +66,9 @@ impl Link {
             data: 0..0,
             bodies: Vec::new(),
             turn: VecDeque::new(),
-        }
+        };
+        link.take_output();
+        link
     }
 
     /// Decodes the next event.
@@ -105,9 +107,9 @@ impl Link {
         &self.input.bytes()[self.data.clone()]
     }
 
-    /// Returns whether a part of a frame waits for its rest.
-    pub(in crate::conn) fn has_rest(&self) -> bool {
-        self.input.bytes().len() > self.covered
+    /// Returns whether the peer may end the stream of bytes here.
+    pub(in crate::conn) fn end_of_stream(&self) -> Result<(), Error> {
+        self.codec.end_of_stream(self.input.bytes().len() - self.covered)
     }
 
     /// Receives more, after all that was received has been decoded. Returns false at the end of the stream.
@@ -117,6 +119,7 @@ impl Link {
         self.input.release();
         match ready!(self.transport.poll_receive(context)) {
             Ok(Some(lease)) => {
+                self.codec.set_time_ns(self.transport.turn_time_ns());
                 self.input.extend(lease);
                 Poll::Ready(Ok(true))
             }
@@ -130,6 +133,7 @@ impl Link {
     /// Sends a header block. `ends` the stream's sending side.
     #[inline]
     pub(in crate::conn) fn send_head(&mut self, stream: StreamKey, block: &[u8], ends: bool) {
+        self.take_output();
         let codec = &mut self.codec;
         self.transport.write(|out| codec.send_head(stream, block, ends, out));
     }
@@ -137,6 +141,9 @@ impl Link {
     /// Sends `content` on a stream, as far as it may at once, and queues the rest.
     #[inline]
     pub(in crate::conn) fn send_data(&mut self, stream: StreamKey, content: Content<'_>, ends: bool) {
+        if !self.codec.is_sendable(stream) {
+            return;
+        }
         let size = content.as_bytes().len();
         let is_next = self.turn.is_empty() && size < UNCOPIED_SIZE_MIN;
         if is_next
@@ -149,15 +156,14 @@ impl Link {
                 out.extend_from_slice(content.as_bytes());
             });
         }
-        let index = stream.index as usize;
+        let index = stream.index();
         if index >= self.bodies.len() {
             self.bodies.resize_with(index + 1, Body::default);
         }
         let body = &mut self.bodies[index];
-        if body.id != stream.id {
+        if body.stream != Some(stream) {
             // What is left is of a stream that has ended.
-            body.pieces.clear();
-            (body.id, body.size, body.is_listed) = (stream.id, 0, false);
+            *body = Body { stream: Some(stream), ..Body::default() };
         }
         body.ends = ends;
         if size > 0 {
@@ -172,22 +178,34 @@ impl Link {
     /// Returns how many bytes wait in a stream's queue.
     #[inline]
     pub(in crate::conn) fn queued_size(&self, stream: StreamKey) -> usize {
-        self.bodies.get(stream.index as usize).filter(|body| body.id == stream.id).map_or(0, |body| body.size)
+        self.body(stream).map_or(0, |body| body.size)
     }
 
     /// Returns whether a stream's queue has something to send, if only its end.
     pub(in crate::conn) fn has_queued(&self, stream: StreamKey) -> bool {
-        self.bodies
-            .get(stream.index as usize)
-            .is_some_and(|body| body.id == stream.id && body.is_listed)
+        self.body(stream).is_some_and(|body| body.is_listed)
     }
 
     /// Drops what waits in the queue of a stream, which has been reset.
     pub(in crate::conn) fn drop_queued(&mut self, stream: StreamKey) {
-        if let Some(body) = self.bodies.get_mut(stream.index as usize)
-            && body.id == stream.id
+        if let Some(body) = self.bodies.get_mut(stream.index())
+            && body.stream == Some(stream)
         {
             *body = Body::default();
+        }
+    }
+
+    #[inline]
+    fn body(&self, stream: StreamKey) -> Option<&Body> {
+        self.bodies.get(stream.index()).filter(|body| body.stream == Some(stream))
+    }
+
+    /// Moves what the codec itself has to say to the transport.
+    #[inline]
+    fn take_output(&mut self) {
+        if self.codec.has_output() {
+            let codec = &mut self.codec;
+            self.transport.write(|out| codec.take_output(out));
         }
     }
 
@@ -206,10 +224,7 @@ impl Link {
         mut moved: impl FnMut(StreamKey),
     ) -> Poll<io::Result<()>> {
         loop {
-            if self.codec.has_output() {
-                let codec = &mut self.codec;
-                self.transport.write(|out| codec.take_output(out));
-            }
+            self.take_output();
             if !self.turn.is_empty() {
                 self.pump(&mut moved);
             }
@@ -226,8 +241,12 @@ impl Link {
         let mut blocked = 0;
         while blocked < self.turn.len() && !self.is_full() {
             let Some(stream) = self.turn.pop_front() else { return };
-            let body = &mut self.bodies[stream.index as usize];
-            if body.id != stream.id || !body.is_listed {
+            let body = &mut self.bodies[stream.index()];
+            if body.stream != Some(stream) || !body.is_listed {
+                continue;
+            }
+            if !self.codec.is_sendable(stream) {
+                *body = Body::default();
                 continue;
             }
             let size = body.size.min(self.codec.send_capacity(stream) as usize);

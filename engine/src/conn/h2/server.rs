@@ -19,7 +19,7 @@ use super::link::Link;
 use crate::conn::h1::DISCARD_SIZE_MAX;
 use crate::conn::piece::Piece;
 use crate::proto::h2::{
-    self, Codec, ErrorCode, Event, FieldList, GoAwayStep, MethodKind, Options, Role, StreamKey, hpack,
+    self, Codec, ErrorCode, Event, FieldList, MethodKind, Options, Role, StreamKey, hpack,
 };
 use crate::stream::{Reader, Transport};
 
@@ -46,6 +46,8 @@ pub(super) struct State {
     open: usize,
     /// Those of requests that are over, for the next ones.
     spare: Vec<Box<Request>>,
+    /// Streams that may have sent the end of their response.
+    sent: Vec<StreamKey>,
     pub(super) answers: Answers,
     /// The header block that is being encoded.
     pub(super) block: Vec<u8>,
@@ -56,8 +58,8 @@ pub(super) struct State {
 /// The state of a stream beyond what the codec knows.
 #[derive(Default)]
 pub(super) struct Stream {
-    /// The stream's id; 0 if there is none at this index.
-    id: u32,
+    /// The stream; `None` if there is none at this index.
+    key: Option<StreamKey>,
     /// The handler's slot.
     slot: Option<u32>,
     is_head: bool,
@@ -110,6 +112,8 @@ enum Drain {
 pub(crate) enum Next {
     /// Handle a request.
     Request(super::exchange::Exchange, StreamKey),
+    /// Refuse a request whose head is too large.
+    TooLarge(StreamKey),
     /// Drop the handler in this slot. Its stream is gone.
     Drop(u32),
     /// The peer sends nothing more.
@@ -141,6 +145,7 @@ impl Connection {
                 streams: Vec::new(),
                 open: 0,
                 spare: Vec::new(),
+                sent: Vec::new(),
                 answers: Answers::default(),
                 block: Vec::new(),
                 drain: Drain::None,
@@ -175,6 +180,11 @@ impl Connection {
                 let stream = request.stream;
                 Poll::Ready(Ok(Next::Request(super::exchange::Exchange::new(Rc::clone(self), request), stream)))
             }
+            Poll::Ready(Ok(Found::TooLarge(request))) => {
+                let stream = request.stream;
+                self.state.borrow_mut().give_back(request);
+                Poll::Ready(Ok(Next::TooLarge(stream)))
+            }
             Poll::Ready(Ok(Found::Drop(slot))) => Poll::Ready(Ok(Next::Drop(slot))),
             Poll::Ready(Ok(Found::End)) => Poll::Ready(Ok(Next::End)),
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
@@ -185,22 +195,7 @@ impl Connection {
     /// Sends what waits. Ready when the transport has nothing queued.
     pub(crate) fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut wakes = Wakes::default();
-        let state = &mut *self.state.borrow_mut();
-        let now_ns = state.link.turn_time_ns();
-        let streams = &mut state.streams;
-        let mut done = Vec::new();
-        let flushed = state.link.poll_flush(context, |stream| {
-            if let Some(entry) = entry_mut(streams, stream) {
-                entry.moved_ns = now_ns;
-                wakes.add(entry.writer.take());
-                if entry.answer == Answer::Whole {
-                    done.push(stream);
-                }
-            }
-        });
-        for stream in done {
-            state.settle_if_sent(stream);
-        }
+        let flushed = self.state.borrow_mut().poll_flush(context, &mut wakes);
         wakes.wake();
         flushed
     }
@@ -273,7 +268,7 @@ impl Connection {
         let state = &mut *self.state.borrow_mut();
         if state.drain == Drain::None {
             state.drain = Drain::Announced;
-            state.link.codec.go_away(ErrorCode::NO_ERROR, GoAwayStep::First);
+            state.link.codec.announce_close();
             state.link.codec.ping(DRAIN_PING);
         }
     }
@@ -288,9 +283,9 @@ impl Connection {
         self.state.borrow().drain == Drain::Final
     }
 
-    /// Returns whether a part of a frame has arrived.
-    pub(crate) fn has_rest(&self) -> bool {
-        self.state.borrow().link.has_rest()
+    /// Returns whether the peer has not begun to speak HTTP/2 yet.
+    pub(crate) fn awaits_preface(&self) -> bool {
+        self.state.borrow().link.codec.awaits_preface()
     }
 
     /// Finds the streams that took too long. Returns when the next one will have.
@@ -343,6 +338,7 @@ pub(crate) enum NextError {
 
 enum Found {
     Request(Box<Request>),
+    TooLarge(Box<Request>),
     Drop(u32),
     End,
 }
@@ -363,7 +359,7 @@ impl State {
                     Poll::Ready(Ok(true)) => {}
                     Poll::Ready(Ok(false)) => {
                         self.has_ended = true;
-                        self.link.codec.end_of_stream().map_err(NextError::Protocol)?;
+                        self.link.end_of_stream().map_err(NextError::Protocol)?;
                         return Poll::Ready(Ok(Found::End));
                     }
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(NextError::Network(error))),
@@ -376,6 +372,10 @@ impl State {
                 Event::Data { stream, data, ends } => {
                     let size = data.len();
                     self.receive(stream, size, ends, wakes);
+                }
+                Event::HeadTooLarge { stream } => {
+                    let request = self.begin(stream, false);
+                    return Poll::Ready(Ok(Found::TooLarge(request)));
                 }
                 Event::Trailers { stream } => self.receive(stream, 0, true, wakes),
                 Event::Reset { stream, .. } => {
@@ -394,24 +394,43 @@ impl State {
         }
     }
 
+    fn poll_flush(&mut self, context: &mut Context<'_>, wakes: &mut Wakes) -> Poll<io::Result<()>> {
+        let now_ns = self.link.turn_time_ns();
+        let streams = &mut self.streams;
+        let sent = &mut self.sent;
+        let flushed = self.link.poll_flush(context, |stream| {
+            if let Some(entry) = entry_mut(streams, stream) {
+                entry.moved_ns = now_ns;
+                wakes.add(entry.writer.take());
+                if entry.answer == Answer::Whole {
+                    sent.push(stream);
+                }
+            }
+        });
+        while let Some(stream) = self.sent.pop() {
+            self.settle_if_sent(stream);
+        }
+        flushed
+    }
+
     /// Notes a new request.
     #[inline]
     fn begin(&mut self, stream: StreamKey, ends: bool) -> Box<Request> {
-        let mut request = self.spare.pop().unwrap_or_else(|| Box::new(Request::new()));
-        let facts = self.link.codec.request_facts();
+        let mut request = self.spare.pop().unwrap_or_else(|| Box::new(Request::new(stream)));
+        let facts = self.link.codec.request_facts().unwrap_or_default();
         request.stream = stream;
         request.content_length = facts.content_length;
         request.expects_continue = facts.expects_continue;
         request.has_body = !ends;
-        self.link.codec.swap_fields(&mut request.fields);
-        let index = stream.index as usize;
+        request.fields.copy_from(self.link.codec.fields());
+        let index = stream.index();
         if index >= self.streams.len() {
             self.streams.resize_with(index + 1, Stream::default);
         }
         let now_ns = self.link.turn_time_ns();
         let entry = &mut self.streams[index];
-        debug_assert_eq!(entry.id, 0, "the last stream at this index is gone");
-        entry.id = stream.id;
+        debug_assert_eq!(entry.key, None, "the last stream at this index is gone");
+        entry.key = Some(stream);
         entry.is_head = facts.method == MethodKind::Head;
         entry.owes_continue = facts.expects_continue && !ends;
         entry.answer = Answer::None;
@@ -426,7 +445,7 @@ impl State {
         let now_ns = self.link.turn_time_ns();
         let Some(entry) = entry_mut(&mut self.streams, stream) else {
             // Nobody will read it.
-            self.link.codec.release(stream, size as u32);
+            self.link.codec.release(stream, size);
             return;
         };
         entry.moved_ns = now_ns;
@@ -453,6 +472,8 @@ impl State {
         let now_ns = self.link.turn_time_ns();
         let Some(entry) = entry_mut(&mut self.streams, stream) else { return Poll::Ready(Err(Gone)) };
         if let Some(piece) = entry.unread.pop_front() {
+            // The handler reads it now.
+            self.link.codec.release(stream, piece.len());
             return Poll::Ready(Ok(Some(piece)));
         }
         if entry.received {
@@ -495,7 +516,6 @@ impl State {
         if !entry.received {
             // RFC 9113 §8.1: after a complete response, this asks the peer to stop without an error.
             self.link.codec.reset(stream, ErrorCode::NO_ERROR);
-            entry.unread.clear();
         }
         self.remove(stream);
     }
@@ -511,8 +531,6 @@ impl State {
     /// Removes a stream that was reset. Returns the slot of its handler.
     fn lose(&mut self, stream: StreamKey, wakes: &mut Wakes) -> Option<u32> {
         let entry = entry_mut(&mut self.streams, stream)?;
-        // The codec has credited them.
-        entry.unread.clear();
         wakes.add(entry.reader.take());
         wakes.add(entry.writer.take());
         let slot = entry.slot.take();
@@ -523,14 +541,14 @@ impl State {
 
     fn remove(&mut self, stream: StreamKey) {
         let Some(entry) = entry_mut(&mut self.streams, stream) else { return };
-        entry.id = 0;
+        entry.key = None;
         entry.slot = None;
         (entry.reader, entry.writer) = (None, None);
         let unread: usize = entry.unread.drain(..).map(|piece| piece.len()).sum();
         let request = entry.request.take();
         self.open -= 1;
         if unread > 0 {
-            self.link.codec.release(stream, unread as u32);
+            self.link.codec.release(stream, unread);
         }
         if let Some(request) = request {
             self.give_back(request);
@@ -564,15 +582,15 @@ impl State {
     fn drain_finally(&mut self) {
         if self.drain != Drain::Final {
             self.drain = Drain::Final;
-            self.link.codec.go_away(ErrorCode::NO_ERROR, GoAwayStep::Final);
+            self.link.codec.go_away(ErrorCode::NO_ERROR);
         }
     }
 
     fn sweep(&self, timeouts: StreamTimeouts, late: &mut Vec<Late>) -> u64 {
         let now_ns = self.link.turn_time_ns();
         let mut next_ns = u64::MAX;
-        for (index, entry) in self.streams.iter().enumerate().filter(|(_, entry)| entry.id != 0) {
-            let stream = StreamKey { index: index as u32, id: entry.id };
+        for entry in &self.streams {
+            let Some(stream) = entry.key else { continue };
             let waits = entry.reader.is_some() || entry.writer.is_some() || self.link.has_queued(stream);
             let stall_ns = if waits { entry.moved_ns.saturating_add(timeouts.stall_ns) } else { u64::MAX };
             let request_ns = if entry.received && entry.answer != Answer::None {
@@ -602,10 +620,11 @@ impl Stream {
 }
 
 impl Request {
-    fn new() -> Self {
+    fn new(stream: StreamKey) -> Self {
         Self {
-            stream: StreamKey { index: 0, id: 0 },
-            fields: FieldList::default(),
+            stream,
+            // What it takes over has been checked.
+            fields: FieldList::new(u32::MAX, u32::MAX),
             content_length: None,
             expects_continue: false,
             has_body: false,
@@ -619,7 +638,7 @@ pub(super) struct Gone;
 
 #[inline]
 fn entry_mut(streams: &mut [Stream], stream: StreamKey) -> Option<&mut Stream> {
-    streams.get_mut(stream.index as usize).filter(|entry| entry.id == stream.id)
+    streams.get_mut(stream.index()).filter(|entry| entry.key == Some(stream))
 }
 
 fn wait_at(place: &mut Option<Waker>, context: &Context<'_>) {
