@@ -25,42 +25,8 @@ use crate::runtime::{Timer, turn_time_ns};
 use crate::stream::Stream;
 use crate::tls::{self, ServerTls};
 
-/// How long an idle connection keeps the send buffer of its last response for the next one.
-const KEEP_BUFFER_NS: u64 = 1_000_000_000;
-
-/// How long the client may take to close the connection after the server has closed its sending half.
-const LINGER_NS: u64 = 2_000_000_000;
-
-/// State that all connections of a listener share.
-pub(super) struct Service<H> {
-    handler: H,
-    connections: Rc<Connections>,
-    limits: Limits,
-    head_timeout_ns: u64,
-    idle_timeout_ns: u64,
-    stall_timeout_ns: u64,
-    request_timeout_ns: u64,
-    half_close_timeout_ns: u64,
-    tls: Option<ServerTls>,
-    on_error: Option<FailureHook>,
-}
-
+/// What concerns connections of HTTP/1.1.
 impl<H> Service<H> {
-    pub(super) fn new(handler: H, options: &ServiceOptions, connections: Rc<Connections>) -> Self {
-        Self {
-            handler,
-            connections,
-            limits: options.limits,
-            head_timeout_ns: nanoseconds(options.head_timeout),
-            idle_timeout_ns: nanoseconds(options.idle_timeout),
-            stall_timeout_ns: nanoseconds(options.stall_timeout),
-            request_timeout_ns: options.request_timeout.map_or(u64::MAX, nanoseconds),
-            half_close_timeout_ns: options.half_close_timeout.map_or(u64::MAX, nanoseconds),
-            tls: options.tls.clone(),
-            on_error: options.on_error.clone(),
-        }
-    }
-
     /// Reports a failure of `kind` on `connection`. `status` is the status that the client gets.
     fn report(&self, connection: &ServerConnection, kind: FailureKind<'_>, status: Option<StatusCode>) {
         report(self.on_error.as_ref(), connection, kind, status);
@@ -80,10 +46,6 @@ impl<H> Service<H> {
         let Some(fault) = connection.fault() else { return };
         self.fail(connection, fault.status, &fault.error.to_string());
     }
-}
-
-pub(super) fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Serves one connection to its end. `accepted_ns` is the time of the accept.
@@ -423,15 +385,4 @@ impl Supervision {
             StatusCode::REQUEST_TIMEOUT
         }))
     }
-}
-
-/// Returns ready at `deadline_ns`. Until then, registers the task to be woken at that time.
-#[inline]
-fn poll_deadline(timer: &mut Timer, deadline_ns: u64, now_ns: u64, context: &mut Context<'_>) -> Poll<()> {
-    // The worker's clock is never behind a timer that it has fired, so comparing the times is enough.
-    if now_ns >= deadline_ns {
-        return Poll::Ready(());
-    }
-    timer.set(deadline_ns);
-    timer.poll_elapsed(context)
 }
