@@ -35,6 +35,8 @@ pub use error::{
     SyntaxPart,
 };
 pub use framing::BodyLength;
+// RFC 9110 defines these for all versions.
+pub(super) use framing::{is_authority, is_connect_target, is_token};
 pub use head::{
     Fields, FieldsIter, KeptRequestHead, KeptResponseHead, RequestHead, RequestMeta, ResponseHead,
     ResponseMeta, Version,

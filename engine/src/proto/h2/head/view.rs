@@ -1,0 +1,216 @@
+//! Heads as views of a list of fields that was checked.
+
+use std::fmt;
+
+use http::StatusCode;
+
+use super::list::{FieldList, FieldsIter};
+
+/// The fields of a head or a trailer section without pseudo-header fields, in order, as pairs of name and value.
+///
+/// A name is a token in lower case. A value has no leading or trailing white space. It may contain any bytes except
+/// control characters; a tab is allowed inside it.
+#[derive(Clone, Copy)]
+pub struct Fields<'l> {
+    list: &'l FieldList,
+}
+
+impl<'l> Fields<'l> {
+    /// Creates a view of a valid list.
+    #[inline]
+    pub fn new(list: &'l FieldList) -> Self {
+        Self { list }
+    }
+
+    /// Returns an iterator over all fields.
+    #[inline]
+    pub fn iter(&self) -> FieldsIter<'l> {
+        let mut fields = self.list.iter();
+        loop {
+            let rest = fields.clone();
+            if !matches!(fields.next(), Some(([b':', ..], _))) {
+                return rest;
+            }
+        }
+    }
+
+    /// Returns the value of the first field with this name. Case does not matter.
+    pub fn get(&self, name: &str) -> Option<&'l [u8]> {
+        self.get_all(name).next()
+    }
+
+    /// Returns the values of all fields with this name. Case does not matter.
+    pub fn get_all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'l [u8]> + use<'l, 'n> {
+        self.iter()
+            .filter(move |(found, _)| found.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value)
+    }
+}
+
+impl<'l> IntoIterator for Fields<'l> {
+    type Item = (&'l [u8], &'l [u8]);
+    type IntoIter = FieldsIter<'l>;
+
+    fn into_iter(self) -> FieldsIter<'l> {
+        self.iter()
+    }
+}
+
+impl<'l> IntoIterator for &Fields<'l> {
+    type Item = (&'l [u8], &'l [u8]);
+    type IntoIter = FieldsIter<'l>;
+
+    fn into_iter(self) -> FieldsIter<'l> {
+        self.iter()
+    }
+}
+
+impl fmt::Debug for Fields<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter().map(|(name, value)| (Text(name), Text(value)))).finish()
+    }
+}
+
+/// The head of a request: a view of its fields.
+#[derive(Clone, Copy)]
+pub struct RequestHead<'l> {
+    list: &'l FieldList,
+}
+
+impl<'l> RequestHead<'l> {
+    /// Creates a view of a list that [`check_request`] found valid.
+    #[inline]
+    pub fn new(list: &'l FieldList) -> Self {
+        Self { list }
+    }
+
+    /// Returns the list that this is a view of.
+    #[inline]
+    pub fn list(&self) -> &'l FieldList {
+        self.list
+    }
+
+    /// Returns the method as the peer sent it. Methods are case-sensitive (RFC 9110 §9.1).
+    #[inline]
+    pub fn method(&self) -> &'l str {
+        self.pseudo(b":method").unwrap_or_default()
+    }
+
+    /// Returns the path and the query as the peer sent them, without percent-decoding: `*` for `OPTIONS *`. For CONNECT
+    /// it is the host and the port instead. This is what stands in the request line of HTTP/1.1.
+    #[inline]
+    pub fn target(&self) -> &'l str {
+        self.pseudo(b":path").or_else(|| self.authority()).unwrap_or_default()
+    }
+
+    /// Returns the path as the peer sent it, without percent-decoding. It is `*` for `OPTIONS *`, and empty for CONNECT,
+    /// whose target is a host and a port.
+    pub fn path(&self) -> &'l str {
+        let path = self.pseudo(b":path").unwrap_or_default();
+        path.split_once('?').map_or(path, |(path, _)| path)
+    }
+
+    /// Returns what follows the first `?` of the target, as the peer sent it; `None` if there is no `?`.
+    pub fn query(&self) -> Option<&'l str> {
+        self.pseudo(b":path")?.split_once('?').map(|(_, query)| query)
+    }
+
+    /// Returns the host and the optional port that the request is for; from `Host` if there is no `:authority` (RFC 9113
+    /// §8.3.1). `None` only for schemes other than http and https.
+    pub fn authority(&self) -> Option<&'l str> {
+        self.pseudo(b":authority").or_else(|| str::from_utf8(self.fields().get("host")?).ok())
+    }
+
+    /// Returns the scheme: `https`, for example. `None` for CONNECT.
+    #[inline]
+    pub fn scheme(&self) -> Option<&'l str> {
+        self.pseudo(b":scheme")
+    }
+
+    /// Returns the protocol that an extended CONNECT asks for (RFC 8441 §4).
+    #[inline]
+    pub fn protocol(&self) -> Option<&'l str> {
+        self.pseudo(b":protocol")
+    }
+
+    /// Returns the fields, without pseudo-header fields.
+    #[inline]
+    pub fn fields(&self) -> Fields<'l> {
+        Fields { list: self.list }
+    }
+
+    fn pseudo(self, name: &[u8]) -> Option<&'l str> {
+        // Checked values are UTF-8.
+        str::from_utf8(pseudo(self.list, name)?).ok()
+    }
+}
+
+impl fmt::Debug for RequestHead<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestHead")
+            .field("method", &self.method())
+            .field("target", &self.target())
+            .field("scheme", &self.scheme())
+            .field("authority", &self.authority())
+            .field("fields", &self.fields())
+            .finish()
+    }
+}
+
+/// The head of a response: a view of its fields.
+#[derive(Clone, Copy)]
+pub struct ResponseHead<'l> {
+    list: &'l FieldList,
+}
+
+impl<'l> ResponseHead<'l> {
+    /// Creates a view of a list that [`check_response`] found valid.
+    #[inline]
+    pub fn new(list: &'l FieldList) -> Self {
+        Self { list }
+    }
+
+    /// Returns the list that this is a view of.
+    #[inline]
+    pub fn list(&self) -> &'l FieldList {
+        self.list
+    }
+
+    /// Returns the status code, from 100 to 999.
+    pub fn status(&self) -> StatusCode {
+        pseudo(self.list, b":status")
+            .and_then(|value| StatusCode::from_bytes(value).ok())
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// Returns the fields, without pseudo-header fields.
+    #[inline]
+    pub fn fields(&self) -> Fields<'l> {
+        Fields { list: self.list }
+    }
+}
+
+impl fmt::Debug for ResponseHead<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseHead")
+            .field("status", &self.status())
+            .field("fields", &self.fields())
+            .finish()
+    }
+}
+
+fn pseudo<'l>(list: &'l FieldList, name: &[u8]) -> Option<&'l [u8]> {
+    list.iter()
+        .take_while(|(found, _)| found.starts_with(b":"))
+        .find(|field| field.0 == name)
+        .map(|field| field.1)
+}
+
+/// Bytes that are usually text, for `Debug`.
+struct Text<'b>(&'b [u8]);
+
+impl fmt::Debug for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.0.escape_ascii())
+    }
+}
