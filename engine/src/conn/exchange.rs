@@ -8,10 +8,11 @@ use http::StatusCode;
 use ringtide_driver::Address;
 
 use super::content::Content;
-use super::h1::{self, ServerConnection};
+use super::h1::{self, Found, ServerConnection};
+use super::h2;
 use super::response::PreparedResponse;
 use crate::error::Error;
-use crate::proto::h1::{BodyLength, RequestHead};
+use crate::message::RequestHead;
 
 /// A request that waits for its response.
 ///
@@ -41,6 +42,7 @@ pub struct Exchange<'c>(Inner<'c>);
 
 enum Inner<'c> {
     Http1(h1::Exchange<'c>),
+    Http2(h2::Exchange),
 }
 
 /// The proof that a handler has sent a complete response, or has disconnected.
@@ -53,14 +55,16 @@ impl<'c> Exchange<'c> {
     #[inline]
     pub fn head(&self) -> RequestHead<'_> {
         match &self.0 {
-            Inner::Http1(exchange) => exchange.head(),
+            Inner::Http1(exchange) => exchange.head().into(),
+            Inner::Http2(exchange) => exchange.head().into(),
         }
     }
 
-    /// Returns how the length of the request's body is delimited.
-    pub fn body_length(&self) -> BodyLength {
+    /// Returns the size of the request's body, or `None` if only its end will tell.
+    pub fn body_size(&self) -> Option<u64> {
         match &self.0 {
-            Inner::Http1(exchange) => exchange.body_length(),
+            Inner::Http1(exchange) => exchange.body_size(),
+            Inner::Http2(exchange) => exchange.body_size(),
         }
     }
 
@@ -71,6 +75,7 @@ impl<'c> Exchange<'c> {
     pub fn peer_address(&self) -> io::Result<Address> {
         match &self.0 {
             Inner::Http1(exchange) => exchange.peer_address(),
+            Inner::Http2(exchange) => exchange.peer_address(),
         }
     }
 
@@ -88,6 +93,7 @@ impl<'c> Exchange<'c> {
     pub async fn data(&mut self) -> Result<Option<&[u8]>, Error> {
         match &mut self.0 {
             Inner::Http1(exchange) => exchange.data().await,
+            Inner::Http2(exchange) => exchange.data().await,
         }
     }
 
@@ -146,6 +152,7 @@ impl<'c> Exchange<'c> {
         let body = body.into();
         match self.0 {
             Inner::Http1(exchange) => exchange.respond(status, fields, body)?,
+            Inner::Http2(exchange) => exchange.respond(status, fields, body)?,
         }
         Ok(Answered(()))
     }
@@ -155,6 +162,7 @@ impl<'c> Exchange<'c> {
     pub fn respond_with(self, response: &PreparedResponse) -> Answered {
         match self.0 {
             Inner::Http1(exchange) => exchange.respond_with(response),
+            Inner::Http2(exchange) => exchange.respond_with(response),
         }
         Answered(())
     }
@@ -179,6 +187,7 @@ impl<'c> Exchange<'c> {
     ) -> Result<Responder<'c>, Error> {
         Ok(Responder(match self.0 {
             Inner::Http1(exchange) => Responding::Http1(exchange.stream(status, fields, length)?),
+            Inner::Http2(exchange) => Responding::Http2(exchange.stream(status, fields, length)?),
         }))
     }
 
@@ -186,8 +195,16 @@ impl<'c> Exchange<'c> {
     pub fn disconnect(self) -> Answered {
         match self.0 {
             Inner::Http1(exchange) => exchange.disconnect(),
+            Inner::Http2(exchange) => exchange.disconnect(),
         }
         Answered(())
+    }
+}
+
+impl From<h2::Exchange> for Exchange<'_> {
+    #[inline]
+    fn from(exchange: h2::Exchange) -> Self {
+        Self(Inner::Http2(exchange))
     }
 }
 
@@ -212,7 +229,7 @@ impl ServerConnection {
     /// - [`Error::Network`].
     pub async fn request(&mut self) -> Result<Option<Exchange<'_>>, Error> {
         let found = poll_fn(|context| self.poll_request(context)).await?;
-        Ok(found.then_some(self.exchange()))
+        Ok((found == Found::Request).then(|| self.exchange()))
     }
 
     /// Returns the current request, after `poll_request` was ready with `true`.
@@ -249,6 +266,7 @@ pub struct Responder<'c>(Responding<'c>);
 
 enum Responding<'c> {
     Http1(h1::Responder<'c>),
+    Http2(h2::Responder),
 }
 
 impl Responder<'_> {
@@ -267,6 +285,7 @@ impl Responder<'_> {
         let data = data.into();
         match &mut self.0 {
             Responding::Http1(responder) => responder.send(data).await,
+            Responding::Http2(responder) => responder.send(data).await,
         }
     }
 
@@ -278,6 +297,7 @@ impl Responder<'_> {
     pub async fn data(&mut self) -> Result<Option<&[u8]>, Error> {
         match &mut self.0 {
             Responding::Http1(responder) => responder.data().await,
+            Responding::Http2(responder) => responder.data().await,
         }
     }
 
@@ -288,6 +308,7 @@ impl Responder<'_> {
     pub fn finish(self) -> Result<Answered, Error> {
         match self.0 {
             Responding::Http1(responder) => responder.finish()?,
+            Responding::Http2(responder) => responder.finish()?,
         }
         Ok(Answered(()))
     }
@@ -303,6 +324,7 @@ impl fmt::Debug for Responder<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Responding::Http1(responder) => write!(f, "Responder({:?} left)", responder.left()),
+            Responding::Http2(responder) => write!(f, "Responder({:?} left)", responder.left()),
         }
     }
 }

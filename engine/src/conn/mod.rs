@@ -8,6 +8,7 @@ mod date;
 mod exchange;
 mod fence;
 mod h1;
+mod h2;
 mod piece;
 mod request;
 mod response;
@@ -17,7 +18,13 @@ pub use self::client::{Connection, ConnectionOptions, Response};
 pub use self::content::Content;
 pub use self::exchange::{Answered, Exchange, Responder};
 pub use self::h1::{DISCARD_SIZE_MAX, ServerConnection};
-pub(crate) use self::h1::{Waiting, Wire};
+pub(crate) use self::h1::{Found, Waiting, Wire};
+
+/// The server's side of HTTP/2.
+pub(crate) mod http2 {
+    pub(crate) use super::h2::{Connection, Exchange, Late, Next, NextError, Request, StreamTimeouts};
+}
+
 
 pub use self::piece::Piece;
 pub use self::request::PreparedRequest;

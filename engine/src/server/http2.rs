@@ -6,7 +6,7 @@
 
 use std::any::Any;
 use std::fmt::Display;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,17 +21,38 @@ use http::StatusCode;
 use super::connections::Lifecycle;
 use super::failure::{FailureKind, HandlerFailure, report_http2};
 use super::service::{KEEP_BUFFER_NS, LINGER_NS, Service, poll_deadline};
-use crate::conn::http2::{Connection, Late, Next, NextError, StreamTimeouts};
+use crate::conn::http2::{self, Connection, Late, Next, NextError, StreamTimeouts};
 use crate::conn::{Answered, Exchange};
 use crate::proto::h2::{ErrorCode, StreamKey};
 use crate::runtime::Timer;
+use crate::stream::{Reader, Transport};
 
 /// How long the peer may take to show that it has seen the announcement of the connection's end. Until then it may open
 /// streams.
 const DRAIN_NS: u64 = 1_000_000_000;
 
-/// Serves a connection to its end. `make` calls the handler. `accepted_ns` is the time of the accept.
-pub(super) struct Driver<'s, H, M, F> {
+/// Serves a connection to its end. `input` are bytes that have been received already, `accepted_ns` is the time of the
+/// accept.
+pub(super) async fn serve<H, E>(
+    transport: Transport,
+    input: Reader,
+    service: &Service<H>,
+    timer: Timer,
+    accepted_ns: u64,
+) where
+    H: AsyncFn(Exchange<'_>) -> Result<Answered, E>,
+    E: Display + 'static,
+{
+    let task = poll_fn(|context| Poll::Ready(context.waker().clone())).await;
+    let connection = Connection::new(transport, input, &service.http2, task.clone());
+    // The type of a handler's future has no name: the call gives it one.
+    let make = |exchange: Exchange<'static>| (service.handler)(exchange);
+    let mut driver = Driver::new(connection, service, make, timer, accepted_ns, task);
+    poll_fn(|context| driver.poll(context)).await;
+}
+
+/// The task of a connection.
+struct Driver<'s, H, M, F> {
     connection: Rc<Connection>,
     service: &'s Service<H>,
     /// Calls the handler.
@@ -67,7 +88,7 @@ where
     F: Future<Output = Result<Answered, E>>,
     E: Display + 'static,
 {
-    pub(super) fn new(
+    fn new(
         connection: Rc<Connection>,
         service: &'s Service<H>,
         make: M,
@@ -91,7 +112,7 @@ where
     }
 
     /// Ready when the connection is over.
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.connection.set_polled(true);
         let polled = self.poll_inner(context);
         self.connection.set_polled(false);
@@ -132,7 +153,7 @@ where
         loop {
             match self.connection.poll_next(context) {
                 Poll::Pending => return,
-                Poll::Ready(Ok(Next::Request(exchange, stream))) => self.begin(exchange, stream),
+                Poll::Ready(Ok(Next::Request(request))) => self.begin(request),
                 Poll::Ready(Ok(Next::TooLarge(stream))) => {
                     let (status, reason) =
                         (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the header fields are larger than allowed");
@@ -162,15 +183,17 @@ where
 
     /// Calls the handler of a new request, and polls it.
     #[inline]
-    fn begin(&mut self, exchange: Exchange<'static>, stream: StreamKey) {
+    fn begin(&mut self, request: Box<http2::Request>) {
+        let stream = request.stream();
+        let is_connect = request.head().method() == "CONNECT";
         self.tidied = false;
         self.idle_ns = u64::MAX;
-        let head = exchange.head();
         // RFC 9110 §9.3.6: most servers do not implement CONNECT.
-        if head.method() == "CONNECT" {
-            drop(exchange);
+        if is_connect {
+            self.connection.keep_request(request);
             return self.refuse(stream, StatusCode::NOT_IMPLEMENTED, "this server is not a proxy");
         }
+        let exchange = Exchange::from(http2::Exchange::new(Rc::clone(&self.connection), request));
         let slot = self.handlers.take_slot();
         self.connection.set_slot(stream, slot);
         let make = &self.make;

@@ -8,6 +8,7 @@ use super::ServiceOptions;
 use super::connections::Connections;
 use super::failure::FailureHook;
 use crate::proto::h1::Limits;
+use crate::proto::h2;
 use crate::runtime::Timer;
 use crate::tls::ServerTls;
 
@@ -27,6 +28,7 @@ pub(super) struct Service<H> {
     pub(super) stall_timeout_ns: u64,
     pub(super) request_timeout_ns: u64,
     pub(super) half_close_timeout_ns: u64,
+    pub(super) http2: h2::Options,
     pub(super) tls: Option<ServerTls>,
     on_error: Option<FailureHook>,
 }
@@ -42,7 +44,8 @@ impl<H> Service<H> {
             stall_timeout_ns: nanoseconds(options.stall_timeout),
             request_timeout_ns: options.request_timeout.map_or(u64::MAX, nanoseconds),
             half_close_timeout_ns: options.half_close_timeout.map_or(u64::MAX, nanoseconds),
-            tls: options.tls.clone(),
+            http2: options.http2,
+            tls: options.tls.as_ref().map(|tls| tls.with_default_alpn(&[b"h2", b"http/1.1"])),
             on_error: options.on_error.clone(),
         }
     }

@@ -26,8 +26,12 @@ impl<'c> Exchange<'c> {
         self.connection.request_head()
     }
 
-    pub(in crate::conn) fn body_length(&self) -> BodyLength {
-        self.connection.body_length()
+    pub(in crate::conn) fn body_size(&self) -> Option<u64> {
+        match self.connection.body_length() {
+            BodyLength::None => Some(0),
+            BodyLength::Length(size) => Some(size),
+            BodyLength::Chunked | BodyLength::UntilClose => None,
+        }
     }
 
     pub(in crate::conn) fn peer_address(&self) -> io::Result<Address> {

@@ -19,7 +19,8 @@ use crate::error::{Error, ProtocolError};
 use crate::proto::h1::{
     self, BodyLength, Limits, RequestEvent, RequestHead, RequestMeta, ServerCodec, Version,
 };
-use crate::stream::{Reader, Stream};
+use crate::proto::h2::PREFACE;
+use crate::stream::{Reader, Stream, Transport};
 
 /// Maximum number of bytes of an unread body that a connection reads and drops.
 ///
@@ -70,6 +71,8 @@ pub struct ServerConnection {
     /// Why the request could not be read, and the status to respond with.
     fault: Option<Fault>,
     shut_down: bool,
+    /// The first bytes may be the preface of HTTP/2.
+    expects_preface: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +105,16 @@ pub(crate) struct Fault {
     pub(crate) error: h1::Error,
 }
 
+/// What [`ServerConnection::poll_request`] has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    Request,
+    /// There is no further request.
+    End,
+    /// The client speaks HTTP/2. Nothing was consumed.
+    Http2,
+}
+
 /// What a connection waits for while it is polled for the next request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waiting {
@@ -130,7 +143,19 @@ impl ServerConnection {
             discarded: 0,
             fault: None,
             shut_down: false,
+            expects_preface: false,
         }
+    }
+
+    /// Lets the client begin to speak HTTP/2 instead, if nothing has been received yet.
+    pub(crate) fn expect_preface(&mut self) {
+        self.expects_preface = true;
+    }
+
+    /// Returns what carries the connection, and the bytes that were not consumed. `None` if an exchange has it.
+    pub(crate) fn into_parts(self) -> Option<(Transport, Reader)> {
+        let Self { wire, input, .. } = self;
+        Rc::into_inner(wire).map(|wire| (wire.into_transport(), input))
     }
 
     /// Responds to a request that could not be read, with the status that matches the error.
@@ -194,9 +219,9 @@ impl ServerConnection {
         }
     }
 
-    /// Polls as [`request`](Self::request) does. Returns whether there is a request.
+    /// Polls as [`request`](Self::request) does.
     #[inline]
-    pub(crate) fn poll_request(&mut self, context: &mut Context<'_>) -> Poll<Result<bool, Error>> {
+    pub(crate) fn poll_request(&mut self, context: &mut Context<'_>) -> Poll<Result<Found, Error>> {
         let outcome = self.poll_request_inner(context);
         match outcome {
             Poll::Pending => {
@@ -212,7 +237,7 @@ impl ServerConnection {
     }
 
     #[inline]
-    fn poll_request_inner(&mut self, context: &mut Context<'_>) -> Poll<Result<bool, Error>> {
+    fn poll_request_inner(&mut self, context: &mut Context<'_>) -> Poll<Result<Found, Error>> {
         loop {
             match self.stage {
                 RequestStage::Between => {}
@@ -220,7 +245,7 @@ impl ServerConnection {
                     ready!(self.poll_rest(context));
                     continue;
                 }
-                RequestStage::Closed { .. } => return Poll::Ready(Ok(false)),
+                RequestStage::Closed { .. } => return Poll::Ready(Ok(Found::End)),
             }
             // If the peer does not read its responses, take no further requests from it.
             if self.wire.poll_room(context).map_err(Error::of_stream)?.is_pending() {
@@ -230,8 +255,20 @@ impl ServerConnection {
             }
             self.wire.hold(0);
             self.wire.note(|progress| progress.waits = false);
-            if !self.input.bytes().is_empty() && self.decode_head()? {
-                return Poll::Ready(Ok(true));
+            if !self.input.bytes().is_empty() {
+                let may_be_http1 = !self.expects_preface || {
+                    let bytes = self.input.bytes();
+                    if bytes.starts_with(PREFACE) {
+                        return Poll::Ready(Ok(Found::Http2));
+                    }
+                    !PREFACE.starts_with(bytes)
+                };
+                if may_be_http1 {
+                    self.expects_preface = false;
+                    if self.decode_head()? {
+                        return Poll::Ready(Ok(Found::Request));
+                    }
+                }
             }
             if let Some(lease) = ready!(self.wire.poll_receive(context)).map_err(Error::of_stream)? {
                 self.input.extend(lease);

@@ -68,6 +68,10 @@ impl Wire {
         }
     }
 
+    pub(super) fn into_transport(self) -> Transport {
+        self.transport.into_inner()
+    }
+
     #[inline]
     pub(crate) fn progress(&self) -> Progress {
         self.progress.get()

@@ -7,13 +7,11 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use super::link::Link;
-use super::server::{Answer, State};
-use crate::conn::content::Content;
 use crate::conn::date::with_date;
-use crate::conn::response::{self, PreparedResponse};
-use crate::proto::h1::{BodyLength, EncodeError};
-use crate::proto::h2::hpack::{Encoder, Indexing};
-use crate::proto::h2::{StreamKey, check_outgoing_field};
+use crate::conn::response::PreparedResponse;
+use crate::proto::h1::{self, BodyLength, EncodeError};
+use crate::proto::h2::hpack::{Encoder, Indexing, encode_stateless};
+use crate::proto::h2::StreamKey;
 
 /// How many blocks of each kind a connection keeps.
 const BLOCKS_MAX: usize = 4;
@@ -28,7 +26,12 @@ pub(super) struct Answers {
     others: Blocks<Vec<u8>>,
     /// The last content length, which is worth a place in the table if it comes again.
     last_length: Option<u64>,
+    /// The block that is being encoded.
+    block: Vec<u8>,
 }
+
+/// What a head says: the status, the fields, and how long the body is.
+type Head<'h> = (StatusCode, &'h [(&'h str, &'h str)], BodyLength);
 
 struct Blocks<K> {
     blocks: Vec<Block<K>>,
@@ -73,90 +76,68 @@ impl<K> Blocks<K> {
     }
 }
 
-impl State {
-    /// Responds with a whole response. Does nothing if the stream is gone.
-    #[inline]
-    pub(super) fn respond(
-        &mut self,
-        stream: StreamKey,
-        status: StatusCode,
-        fields: &[(&str, &str)],
-        body: Content<'_>,
-    ) -> Result<(), EncodeError> {
-        let size = body.as_bytes().len();
-        let length = response::length_of(status, size)?;
-        let Some(entry) = self.stream_mut(stream) else { return Ok(()) };
-        let ends = size == 0 || entry.is_head();
-        self.send_head(stream, status, fields, length, ends)?;
-        self.send_whole(stream, body, ends);
-        Ok(())
-    }
-
-    /// Responds with a response that was encoded before. Does nothing if the stream is gone.
-    #[inline]
-    pub(super) fn respond_with(&mut self, stream: StreamKey, response: &PreparedResponse) {
-        let Some(entry) = self.stream_mut(stream) else { return };
-        let ends = response.body().is_empty() || entry.is_head();
-        let now_ns = self.link.turn_time_ns();
-        let is_key = |key: &Bytes| key.as_ptr() == response.head().as_ptr();
-        match self.answers.prepared.find(self.link.codec.encoder(), now_ns, is_key) {
-            Some(block) => self.link.send_head(stream, block, ends),
-            None => {
-                let encoded = self.encode_prepared(response, now_ns);
-                if let Some((insert_count, until_ns)) = encoded {
-                    let key = response.head().clone();
-                    self.answers.prepared.keep(key, insert_count, until_ns, &self.block, is_key);
-                }
-                self.link.send_head(stream, &self.block, ends);
-            }
-        }
-        self.send_whole(stream, response.body().into(), ends);
-    }
-
-    /// Sends the head of a response.
+impl Answers {
+    /// Sends the head of a response. Nothing is sent if it fails.
     #[inline]
     pub(super) fn send_head(
         &mut self,
+        link: &mut Link,
         stream: StreamKey,
-        status: StatusCode,
-        fields: &[(&str, &str)],
-        length: BodyLength,
+        (status, fields, length): Head<'_>,
         ends: bool,
     ) -> Result<(), EncodeError> {
-        let now_ns = self.link.turn_time_ns();
+        let now_ns = link.turn_time_ns();
         let is_key = |key: &Vec<u8>| is_key(key, status, fields, length);
-        match self.answers.others.find(self.link.codec.encoder(), now_ns, is_key) {
-            Some(block) => self.link.send_head(stream, block, ends),
-            None => {
-                let encoded = self.encode(status, fields, length, now_ns)?;
-                if let Some((insert_count, until_ns)) = encoded {
-                    let mut key = Vec::new();
-                    push_key(&mut key, status, fields, length);
-                    self.answers.others.keep(key, insert_count, until_ns, &self.block, is_key);
-                }
-                self.link.send_head(stream, &self.block, ends);
-            }
+        if let Some(block) = self.others.find(link.codec.encoder(), now_ns, is_key) {
+            link.send_head(stream, block, ends);
+            return Ok(());
         }
-        if let Some(entry) = self.stream_mut(stream) {
-            entry.answer = Answer::Begun;
+        let encoded = self.encode(link.codec.encoder(), (status, fields, length), now_ns)?;
+        if let Some((insert_count, until_ns)) = encoded {
+            let mut key = Vec::new();
+            push_key(&mut key, status, fields, length);
+            self.others.keep(key, insert_count, until_ns, &self.block, is_key);
         }
+        link.send_head(stream, &self.block, ends);
         Ok(())
     }
 
+    /// Sends the head of a response that was encoded before.
     #[inline]
-    fn send_whole(&mut self, stream: StreamKey, body: Content<'_>, ended: bool) {
-        if !ended {
-            self.link.send_data(stream, body, true);
+    pub(super) fn send_prepared_head(
+        &mut self,
+        link: &mut Link,
+        stream: StreamKey,
+        response: &PreparedResponse,
+        ends: bool,
+    ) {
+        let now_ns = link.turn_time_ns();
+        let is_key = |key: &Bytes| key.as_ptr() == response.head().as_ptr();
+        if let Some(block) = self.prepared.find(link.codec.encoder(), now_ns, is_key) {
+            return link.send_head(stream, block, ends);
         }
-        if let Some(entry) = self.stream_mut(stream) {
-            entry.answer = Answer::Whole;
+        if let Some((insert_count, until_ns)) = self.encode_prepared(link.codec.encoder(), response, now_ns) {
+            self.prepared.keep(response.head().clone(), insert_count, until_ns, &self.block, is_key);
         }
-        self.settle_if_sent(stream);
+        link.send_head(stream, &self.block, ends);
     }
 
-    fn encode_prepared(&mut self, response: &PreparedResponse, now_ns: u64) -> Option<(u64, u64)> {
-        let is_clean = begin(&mut self.link, &mut self.block);
-        let encoder = self.link.codec.encoder();
+    /// Sends `100 Continue`.
+    pub(super) fn send_continue(&mut self, link: &mut Link, stream: StreamKey) {
+        self.block.clear();
+        // It may not be the first block since the table was to change.
+        link.codec.encoder().begin(&mut self.block);
+        encode_stateless(b":status", b"100", false, &mut self.block);
+        link.send_head(stream, &self.block, false);
+    }
+
+    fn encode_prepared(
+        &mut self,
+        encoder: &mut Encoder,
+        response: &PreparedResponse,
+        now_ns: u64,
+    ) -> Option<(u64, u64)> {
+        let is_clean = begin(encoder, &mut self.block);
         let before = encoder.insert_count();
         encoder.field(b":status", response.status_bytes(), Indexing::Add, &mut self.block);
         let mut name = Vec::new();
@@ -175,17 +156,15 @@ impl State {
     /// the block can be sent again.
     fn encode(
         &mut self,
-        status: StatusCode,
-        fields: &[(&str, &str)],
-        length: BodyLength,
+        encoder: &mut Encoder,
+        (status, fields, length): Head<'_>,
         now_ns: u64,
     ) -> Result<Option<(u64, u64)>, EncodeError> {
         // Before anything changes the table.
         for (name, value) in fields {
-            check_outgoing_field(name.as_bytes(), value.as_bytes())?;
+            h1::check_field(name.as_bytes(), value.as_bytes())?;
         }
-        let is_clean = begin(&mut self.link, &mut self.block);
-        let encoder = self.link.codec.encoder();
+        let is_clean = begin(encoder, &mut self.block);
         let before = encoder.insert_count();
         encoder.field(b":status", status.as_str().as_bytes(), Indexing::Add, &mut self.block);
         let mut lower = [0; 64];
@@ -204,7 +183,7 @@ impl State {
         }
         if let BodyLength::Length(length) = length {
             let mut digits = [0; 20];
-            let repeated = self.answers.last_length.replace(length) == Some(length);
+            let repeated = self.last_length.replace(length) == Some(length);
             let indexing = if repeated { Indexing::Add } else { Indexing::Without };
             encoder.field(b"content-length", decimal(length, &mut digits), indexing, &mut self.block);
         }
@@ -214,9 +193,9 @@ impl State {
 }
 
 /// Begins a block. Returns whether it begins with the first field.
-fn begin(link: &mut Link, block: &mut Vec<u8>) -> bool {
+fn begin(encoder: &mut Encoder, block: &mut Vec<u8>) -> bool {
     block.clear();
-    link.codec.encoder().begin(block);
+    encoder.begin(block);
     block.is_empty()
 }
 

@@ -9,11 +9,10 @@ use std::task::{Context, Poll, ready};
 use http::StatusCode;
 use ringtide_driver::Address;
 
-use super::server::{Answer, Connection, Gone, Request, Wakes};
+use super::server::{Connection, Gone, Request, Wakes};
 use crate::conn::content::Content;
 use crate::conn::response::{self, PreparedResponse};
 use crate::error::{Error, RequestError};
-use crate::proto::h1::BodyLength;
 use crate::proto::h2::{self, ErrorCode, StreamKey};
 
 /// A request that waits for its response.
@@ -24,7 +23,8 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    pub(super) fn new(connection: Rc<Connection>, request: Box<Request>) -> Self {
+    /// `request` is one that has just begun on `connection`.
+    pub(crate) fn new(connection: Rc<Connection>, request: Box<Request>) -> Self {
         Self { connection, request: Some(request) }
     }
 
@@ -43,15 +43,9 @@ impl Exchange {
         h2::RequestHead::new(&self.request().fields)
     }
 
-    /// Returns the announced length of the body, or `None` if only its end will tell.
-    pub(in crate::conn) fn body_length(&self) -> Option<u64> {
+    pub(in crate::conn) fn body_size(&self) -> Option<u64> {
         let request = self.request();
         if request.has_body { request.content_length } else { Some(0) }
-    }
-
-    /// Returns whether the request has ended with its head.
-    pub(in crate::conn) fn has_body(&self) -> bool {
-        self.request().has_body
     }
 
     pub(in crate::conn) fn peer_address(&self) -> io::Result<Address> {
@@ -114,15 +108,8 @@ impl Exchange {
     ) -> Result<Responder, Error> {
         response::length_of(status, 1).map_err(RequestError::Head)?;
         let stream = self.stream_key();
-        let mut has_body = true;
-        {
-            let state = &mut *self.connection.state.borrow_mut();
-            if let Some(entry) = state.stream_mut(stream) {
-                has_body = !entry.is_head();
-                let length = length.map_or(BodyLength::UntilClose, BodyLength::Length);
-                state.send_head(stream, status, fields, length, !has_body).map_err(RequestError::Head)?;
-            }
-        }
+        let begun = self.connection.state.borrow_mut().begin_response(stream, status, fields, length);
+        let has_body = begun.map_err(RequestError::Head)?;
         self.connection.wake_task();
         Ok(Responder { exchange: self, left: length, has_body })
     }
@@ -168,14 +155,7 @@ impl Responder {
             return Err(RequestError::BodyLength { announced: left, given: 0 }.into());
         }
         let stream = self.exchange.stream_key();
-        let state = &mut *self.exchange.connection.state.borrow_mut();
-        if let Some(entry) = state.stream_mut(stream) {
-            entry.answer = Answer::Whole;
-            if self.has_body {
-                state.link.send_data(stream, Content::from(&[]), true);
-            }
-            state.settle_if_sent(stream);
-        }
+        self.exchange.connection.state.borrow_mut().end_response(stream, self.has_body);
         self.exchange.connection.wake_task();
         Ok(())
     }

@@ -5,5 +5,6 @@ mod exchange;
 mod link;
 mod server;
 
-pub(super) use self::exchange::{Exchange, Responder};
-pub(crate) use self::server::{Connection, Late, Next, NextError, StreamTimeouts};
+pub(crate) use self::exchange::Exchange;
+pub(super) use self::exchange::Responder;
+pub(crate) use self::server::{Connection, Late, Next, NextError, Request, StreamTimeouts};

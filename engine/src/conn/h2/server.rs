@@ -16,10 +16,13 @@ use ringtide_driver::Address;
 
 use super::answers::Answers;
 use super::link::Link;
+use crate::conn::content::Content;
 use crate::conn::h1::DISCARD_SIZE_MAX;
 use crate::conn::piece::Piece;
+use crate::conn::response::{self, PreparedResponse};
+use crate::proto::h1::{BodyLength, EncodeError};
 use crate::proto::h2::{
-    self, Codec, ErrorCode, Event, FieldList, MethodKind, Options, Role, StreamKey, hpack,
+    self, Codec, ErrorCode, Event, FieldList, MethodKind, Options, Role, StreamKey,
 };
 use crate::stream::{Reader, Transport};
 
@@ -48,9 +51,7 @@ pub(super) struct State {
     spare: Vec<Box<Request>>,
     /// Streams that may have sent the end of their response.
     sent: Vec<StreamKey>,
-    pub(super) answers: Answers,
-    /// The header block that is being encoded.
-    pub(super) block: Vec<u8>,
+    answers: Answers,
     drain: Drain,
     has_ended: bool,
 }
@@ -88,11 +89,10 @@ pub(super) enum Answer {
 }
 
 /// A request, as its exchange has it.
-pub(super) struct Request {
+pub(crate) struct Request {
     pub(super) stream: StreamKey,
     pub(super) fields: FieldList,
     pub(super) content_length: Option<u64>,
-    pub(super) expects_continue: bool,
     pub(super) has_body: bool,
     /// The piece of the body that the handler reads.
     pub(super) piece: Option<Piece>,
@@ -111,7 +111,7 @@ enum Drain {
 /// What a connection's task has to do next.
 pub(crate) enum Next {
     /// Handle a request.
-    Request(super::exchange::Exchange, StreamKey),
+    Request(Box<Request>),
     /// Refuse a request whose head is too large.
     TooLarge(StreamKey),
     /// Drop the handler in this slot. Its stream is gone.
@@ -147,7 +147,6 @@ impl Connection {
                 spare: Vec::new(),
                 sent: Vec::new(),
                 answers: Answers::default(),
-                block: Vec::new(),
                 drain: Drain::None,
                 has_ended: false,
             }),
@@ -171,14 +170,13 @@ impl Connection {
 
     /// Decodes what has arrived up to the next thing to do. Pending while the peer sends nothing, and while it takes
     /// nothing.
-    pub(crate) fn poll_next(self: &Rc<Self>, context: &mut Context<'_>) -> Poll<Result<Next, NextError>> {
+    pub(crate) fn poll_next(&self, context: &mut Context<'_>) -> Poll<Result<Next, NextError>> {
         let mut wakes = Wakes::default();
         let next = self.state.borrow_mut().poll_next(context, &mut wakes);
         wakes.wake();
         match next {
             Poll::Ready(Ok(Found::Request(request))) => {
-                let stream = request.stream;
-                Poll::Ready(Ok(Next::Request(super::exchange::Exchange::new(Rc::clone(self), request), stream)))
+                Poll::Ready(Ok(Next::Request(request)))
             }
             Poll::Ready(Ok(Found::TooLarge(request))) => {
                 let stream = request.stream;
@@ -252,14 +250,16 @@ impl Connection {
         self.wake_task();
     }
 
-    /// Passes the request on a stream to `tell`, if no exchange has it.
-    pub(crate) fn with_request<T>(&self, stream: StreamKey, tell: impl FnOnce(Option<&FieldList>) -> T) -> T {
-        let request = self.state.borrow_mut().stream_mut(stream).and_then(|entry| entry.request.take());
-        let told = tell(request.as_deref().map(|request| &request.fields));
-        if let Some(request) = request {
-            self.state.borrow_mut().give_back(request);
+    /// Keeps a request that gets no exchange with its stream.
+    pub(crate) fn keep_request(&self, request: Box<Request>) {
+        if let Some(entry) = self.state.borrow_mut().stream_mut(request.stream) {
+            entry.request = Some(request);
         }
-        told
+    }
+
+    /// Takes the request on a stream, if no exchange has it.
+    pub(crate) fn take_request(&self, stream: StreamKey) -> Option<Box<Request>> {
+        self.state.borrow_mut().stream_mut(stream)?.request.take()
     }
 
     /// Begins the graceful end: the peer is to open no more streams. It is told twice, because some may be under way
@@ -306,7 +306,7 @@ impl Connection {
         let state = &mut *self.state.borrow_mut();
         state.link.tidy();
         if state.open == 0 {
-            (state.streams, state.spare, state.block) = Default::default();
+            (state.streams, state.spare, state.sent) = Default::default();
         }
     }
 
@@ -417,10 +417,10 @@ impl State {
     #[inline]
     fn begin(&mut self, stream: StreamKey, ends: bool) -> Box<Request> {
         let mut request = self.spare.pop().unwrap_or_else(|| Box::new(Request::new(stream)));
-        let facts = self.link.codec.request_facts().unwrap_or_default();
+        let facts = self.link.codec.request_facts();
+        let expects_continue = facts.is_some_and(|facts| facts.expects_continue);
         request.stream = stream;
-        request.content_length = facts.content_length;
-        request.expects_continue = facts.expects_continue;
+        request.content_length = facts.and_then(|facts| facts.content_length);
         request.has_body = !ends;
         request.fields.copy_from(self.link.codec.fields());
         let index = stream.index();
@@ -431,8 +431,8 @@ impl State {
         let entry = &mut self.streams[index];
         debug_assert_eq!(entry.key, None, "the last stream at this index is gone");
         entry.key = Some(stream);
-        entry.is_head = facts.method == MethodKind::Head;
-        entry.owes_continue = facts.expects_continue && !ends;
+        entry.is_head = facts.is_some_and(|facts| facts.method == MethodKind::Head);
+        entry.owes_continue = expects_continue && !ends;
         entry.answer = Answer::None;
         entry.received = ends;
         (entry.begun_ns, entry.moved_ns) = (now_ns, now_ns);
@@ -463,6 +463,68 @@ impl State {
         entry_mut(&mut self.streams, stream)
     }
 
+    /// Responds with a whole response. Does nothing if the stream is gone.
+    #[inline]
+    pub(super) fn respond(
+        &mut self,
+        stream: StreamKey,
+        status: StatusCode,
+        fields: &[(&str, &str)],
+        body: Content<'_>,
+    ) -> Result<(), EncodeError> {
+        let size = body.as_bytes().len();
+        let length = response::length_of(status, size)?;
+        let Some(entry) = entry_mut(&mut self.streams, stream) else { return Ok(()) };
+        let ends = size == 0 || entry.is_head;
+        self.answers.send_head(&mut self.link, stream, (status, fields, length), ends)?;
+        self.send_whole(stream, body, ends);
+        Ok(())
+    }
+
+    /// Responds with a response that was encoded before. Does nothing if the stream is gone.
+    #[inline]
+    pub(super) fn respond_with(&mut self, stream: StreamKey, response: &PreparedResponse) {
+        let Some(entry) = entry_mut(&mut self.streams, stream) else { return };
+        let ends = response.body().is_empty() || entry.is_head;
+        self.answers.send_prepared_head(&mut self.link, stream, response, ends);
+        self.send_whole(stream, response.body().into(), ends);
+    }
+
+    /// Begins a response. Returns whether its body is to be sent: not after HEAD, or if the stream is gone.
+    pub(super) fn begin_response(
+        &mut self,
+        stream: StreamKey,
+        status: StatusCode,
+        fields: &[(&str, &str)],
+        length: Option<u64>,
+    ) -> Result<bool, EncodeError> {
+        // It is never an error to begin a response that nobody waits for.
+        let Some(entry) = entry_mut(&mut self.streams, stream) else { return Ok(true) };
+        let has_body = !entry.is_head;
+        let length = length.map_or(BodyLength::UntilClose, BodyLength::Length);
+        self.answers.send_head(&mut self.link, stream, (status, fields, length), !has_body)?;
+        entry.answer = Answer::Begun;
+        Ok(has_body)
+    }
+
+    /// Ends a response that was begun.
+    pub(super) fn end_response(&mut self, stream: StreamKey, has_body: bool) {
+        if self.stream_mut(stream).is_some() {
+            self.send_whole(stream, Content::from(&[]), !has_body);
+        }
+    }
+
+    #[inline]
+    fn send_whole(&mut self, stream: StreamKey, body: Content<'_>, ended: bool) {
+        if !ended {
+            self.link.send_data(stream, body, true);
+        }
+        if let Some(entry) = self.stream_mut(stream) {
+            entry.answer = Answer::Whole;
+        }
+        self.settle_if_sent(stream);
+    }
+
     /// Polls for the next piece of a request's body. `None` at its end, and an error if the stream is gone.
     pub(super) fn poll_piece(
         &mut self,
@@ -485,9 +547,7 @@ impl State {
         wait_at(&mut entry.reader, context);
         // RFC 9110 §10.1.1: not after the final response has begun, nor once the body has started to arrive.
         if mem::take(&mut entry.owes_continue) && entry.answer == Answer::None {
-            self.block.clear();
-            hpack::encode_stateless(b":status", b"100", false, &mut self.block);
-            self.link.send_head(stream, &self.block, false);
+            self.answers.send_continue(&mut self.link, stream);
         }
         Poll::Pending
     }
@@ -612,21 +672,23 @@ impl State {
     }
 }
 
-impl Stream {
-    #[inline]
-    pub(super) fn is_head(&self) -> bool {
-        self.is_head
-    }
-}
-
 impl Request {
+    /// Returns the stream.
+    pub(crate) fn stream(&self) -> StreamKey {
+        self.stream
+    }
+
+    /// Returns its head.
+    pub(crate) fn head(&self) -> h2::RequestHead<'_> {
+        h2::RequestHead::new(&self.fields)
+    }
+
     fn new(stream: StreamKey) -> Self {
         Self {
             stream,
             // What it takes over has been checked.
             fields: FieldList::new(u32::MAX, u32::MAX),
             content_length: None,
-            expects_continue: false,
             has_body: false,
             piece: None,
         }
