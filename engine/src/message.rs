@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::proto::h1;
+use crate::proto::{h1, h2};
 
 /// The head of a response: a view of the received bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -97,6 +97,7 @@ pub struct RequestHead<'b>(RequestView<'b>);
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum RequestView<'b> {
     H1(h1::RequestHead<'b>),
+    H2(h2::RequestHead<'b>),
 }
 
 impl<'b> RequestHead<'b> {
@@ -106,6 +107,7 @@ impl<'b> RequestHead<'b> {
     pub fn method(&self) -> &'b str {
         match &self.0 {
             RequestView::H1(head) => head.method(),
+            RequestView::H2(head) => head.method(),
         }
     }
 
@@ -114,6 +116,7 @@ impl<'b> RequestHead<'b> {
     pub fn target(&self) -> &'b [u8] {
         match &self.0 {
             RequestView::H1(head) => head.target(),
+            RequestView::H2(head) => head.target().as_bytes(),
         }
     }
 
@@ -125,6 +128,7 @@ impl<'b> RequestHead<'b> {
     pub fn path(&self) -> &'b str {
         match &self.0 {
             RequestView::H1(head) => head.path(),
+            RequestView::H2(head) => head.path(),
         }
     }
 
@@ -133,6 +137,7 @@ impl<'b> RequestHead<'b> {
     pub fn query(&self) -> Option<&'b str> {
         match &self.0 {
             RequestView::H1(head) => head.query(),
+            RequestView::H2(head) => head.query(),
         }
     }
 
@@ -141,6 +146,7 @@ impl<'b> RequestHead<'b> {
     pub fn version(&self) -> http::Version {
         match &self.0 {
             RequestView::H1(head) => head.version().into(),
+            RequestView::H2(_) => http::Version::HTTP_2,
         }
     }
 
@@ -150,6 +156,7 @@ impl<'b> RequestHead<'b> {
     pub fn expects_continue(&self) -> bool {
         match &self.0 {
             RequestView::H1(head) => head.expects_continue(),
+            RequestView::H2(head) => head.expects_continue(),
         }
     }
 
@@ -159,6 +166,7 @@ impl<'b> RequestHead<'b> {
     pub fn requests_upgrade(&self) -> bool {
         match &self.0 {
             RequestView::H1(head) => head.requests_upgrade(),
+            RequestView::H2(_) => false,
         }
     }
 
@@ -167,6 +175,7 @@ impl<'b> RequestHead<'b> {
     pub fn fields(&self) -> Fields<'b> {
         match &self.0 {
             RequestView::H1(head) => head.fields().into(),
+            RequestView::H2(head) => head.fields().into(),
         }
     }
 
@@ -190,6 +199,7 @@ impl<'b> RequestHead<'b> {
     pub fn keep(&self) -> KeptRequestHead {
         match &self.0 {
             RequestView::H1(head) => KeptRequestHead(KeptRequest::H1(head.keep())),
+            RequestView::H2(head) => KeptRequestHead(KeptRequest::H2(Box::new(head.list().clone()))),
         }
     }
 }
@@ -201,10 +211,18 @@ impl<'b> From<h1::RequestHead<'b>> for RequestHead<'b> {
     }
 }
 
+impl<'b> From<h2::RequestHead<'b>> for RequestHead<'b> {
+    #[inline]
+    fn from(head: h2::RequestHead<'b>) -> Self {
+        Self(RequestView::H2(head))
+    }
+}
+
 impl fmt::Debug for RequestHead<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             RequestView::H1(head) => head.fmt(f),
+            RequestView::H2(head) => head.fmt(f),
         }
     }
 }
@@ -216,6 +234,7 @@ pub struct KeptRequestHead(KeptRequest);
 #[derive(Clone, PartialEq, Eq)]
 enum KeptRequest {
     H1(h1::KeptRequestHead),
+    H2(Box<h2::FieldList>),
 }
 
 impl KeptRequestHead {
@@ -224,6 +243,7 @@ impl KeptRequestHead {
     pub fn head(&self) -> RequestHead<'_> {
         match &self.0 {
             KeptRequest::H1(kept) => kept.head().into(),
+            KeptRequest::H2(list) => h2::RequestHead::new(list).into(),
         }
     }
 }
@@ -246,6 +266,7 @@ pub struct Fields<'b>(FieldsView<'b>);
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum FieldsView<'b> {
     H1(h1::Fields<'b>),
+    H2(h2::Fields<'b>),
 }
 
 impl<'b> Fields<'b> {
@@ -254,6 +275,7 @@ impl<'b> Fields<'b> {
     pub fn iter(&self) -> FieldsIter<'b> {
         match &self.0 {
             FieldsView::H1(fields) => FieldsIter(Iter::H1(fields.iter())),
+            FieldsView::H2(fields) => FieldsIter(Iter::H2(fields.iter())),
         }
     }
 
@@ -274,6 +296,13 @@ impl<'b> From<h1::Fields<'b>> for Fields<'b> {
     #[inline]
     fn from(fields: h1::Fields<'b>) -> Self {
         Self(FieldsView::H1(fields))
+    }
+}
+
+impl<'b> From<h2::Fields<'b>> for Fields<'b> {
+    #[inline]
+    fn from(fields: h2::Fields<'b>) -> Self {
+        Self(FieldsView::H2(fields))
     }
 }
 
@@ -299,6 +328,7 @@ impl fmt::Debug for Fields<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             FieldsView::H1(fields) => fields.fmt(f),
+            FieldsView::H2(fields) => fields.fmt(f),
         }
     }
 }
@@ -310,6 +340,7 @@ pub struct FieldsIter<'b>(Iter<'b>);
 #[derive(Clone, Debug)]
 enum Iter<'b> {
     H1(h1::FieldsIter<'b>),
+    H2(h2::FieldsIter<'b>),
 }
 
 impl<'b> Iterator for FieldsIter<'b> {
@@ -319,6 +350,7 @@ impl<'b> Iterator for FieldsIter<'b> {
     fn next(&mut self) -> Option<Self::Item> {
         match &mut self.0 {
             Iter::H1(iter) => iter.next(),
+            Iter::H2(iter) => iter.next(),
         }
     }
 }

@@ -12,16 +12,18 @@ mod h2;
 mod piece;
 mod request;
 mod response;
-mod server;
-mod wire;
 
 pub use self::client::{Connection, ConnectionOptions, HttpVersion, Response};
 pub use self::completion::{Aborted, CompletedExchange, Completion, RequestId, Timing};
 pub use self::content::Content;
 pub use self::exchange::{Answered, Exchange, Responder};
+pub use self::h1::{DISCARD_SIZE_MAX, ServerConnection};
+pub(crate) use self::h1::{Found, Waiting, Wire};
 pub use self::piece::Piece;
 pub use self::request::PreparedRequest;
 pub use self::response::PreparedResponse;
-pub(crate) use self::server::Waiting;
-pub use self::server::{DISCARD_SIZE_MAX, ServerConnection};
-pub(crate) use self::wire::Wire;
+
+/// The server's side of HTTP/2.
+pub(crate) mod http2 {
+    pub(crate) use super::h2::{Connection, Exchange, Late, Next, NextError, Request, StreamTimeouts};
+}

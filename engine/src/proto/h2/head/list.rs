@@ -6,7 +6,7 @@ const FIELD_OVERHEAD: usize = 32;
 /// The decoded fields of a header block, in order. It is meant to be reused: clearing keeps its memory.
 ///
 /// In a valid head the pseudo-header fields come first.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldList {
     /// All names and values behind each other.
     bytes: Vec<u8>,
@@ -17,7 +17,7 @@ pub struct FieldList {
 }
 
 /// Where the name and the value of a field end in `FieldList::bytes`. The name begins where the previous field ends.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Ends {
     name: u32,
     value: u32,
@@ -36,6 +36,14 @@ impl FieldList {
         self.bytes.clear();
         self.ends.clear();
         self.is_too_large = false;
+    }
+
+    /// Takes over all fields of another list, whatever this one admits. Its memory is used again.
+    pub fn copy_from(&mut self, other: &Self) {
+        self.clear();
+        self.bytes.extend_from_slice(&other.bytes);
+        self.ends.extend_from_slice(&other.ends);
+        self.is_too_large = other.is_too_large;
     }
 
     /// Appends a field. If the list does not admit it, it becomes [too large](Self::is_too_large).
