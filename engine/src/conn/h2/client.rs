@@ -23,6 +23,7 @@ use crate::error::{Error, ProtocolError, RequestError};
 use crate::proto::h1::{BodyLength, RequestKind};
 use crate::proto::h2::{
     self, Codec, ErrorCode, Event, FieldList, OpenError, ResponseHead, Role, StreamKey, StreamReset,
+    hpack::Indexing,
 };
 use crate::stream::Stream;
 
@@ -145,7 +146,7 @@ impl ClientConnection {
         if request.pending_body() != BodyLength::None {
             self.pending_body = Some((stream, request.pending_body()));
         } else if !body.is_empty() {
-            self.link.send_data(stream, Content::from(body.clone()), true);
+            self.link.send_data(stream, Content::from(body), true);
         }
         Ok(id_of(stream))
     }
@@ -648,7 +649,7 @@ impl Block {
     /// Makes `bytes` the header block of `request`.
     #[inline]
     fn prepare(&mut self, request: &PreparedRequest, codec: &mut Codec) {
-        let is_known = self.request.as_ref().is_some_and(|known| known.is_same(request));
+        let is_known = self.request.as_ref().is_some_and(|known| known.has_head_of(request));
         if !is_known || self.insert_count != codec.encoder().insert_count() {
             self.encode(request, codec);
         }
@@ -662,7 +663,10 @@ impl Block {
         // A block with an update of the table's size is sent once.
         let is_constant = self.bytes.is_empty();
         self.insert_count = encoder.insert_count();
-        request.encode_http2(encoder, &mut self.bytes);
+        request.for_each_field(|name, value, is_secret| {
+            let indexing = if is_secret { Indexing::Never } else { Indexing::Add };
+            encoder.field(name, value, indexing, &mut self.bytes);
+        });
         let is_constant = is_constant && self.insert_count == encoder.insert_count();
         self.request = is_constant.then(|| request.clone());
     }
