@@ -25,7 +25,6 @@ pub(crate) mod http2 {
     pub(crate) use super::h2::{Connection, Exchange, Late, Next, NextError, Request, StreamTimeouts};
 }
 
-
 pub use self::piece::Piece;
 pub use self::request::PreparedRequest;
 pub use self::response::PreparedResponse;

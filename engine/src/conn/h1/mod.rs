@@ -5,6 +5,6 @@ mod server;
 mod wire;
 
 pub(super) use self::exchange::{Exchange, Responder};
-pub(crate) use self::server::{Found, Waiting};
 pub use self::server::{DISCARD_SIZE_MAX, ServerConnection};
+pub(crate) use self::server::{Found, Waiting};
 pub(crate) use self::wire::Wire;
