@@ -77,9 +77,14 @@ enum Stage {
     /// The peer sends nothing more.
     Ended,
     /// Everything is to be sent, then the connection closes.
-    Closing { deadline_ns: u64 },
+    Closing {
+        deadline_ns: u64,
+    },
     /// The peer has been told that nothing follows.
-    Lingering { deadline_ns: u64, discarded: u64 },
+    Lingering {
+        deadline_ns: u64,
+        discarded: u64,
+    },
 }
 
 impl<'s, H, M, F, E> Driver<'s, H, M, F>
@@ -155,13 +160,13 @@ where
                 Poll::Pending => return,
                 Poll::Ready(Ok(Next::Request(request))) => self.begin(request),
                 Poll::Ready(Ok(Next::TooLarge(stream))) => {
-                    let (status, reason) =
-                        (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the header fields are larger than allowed");
+                    let (status, reason) = (
+                        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                        "the header fields are larger than allowed",
+                    );
                     self.refuse(stream, status, reason);
                 }
-                Poll::Ready(Ok(Next::Drop(slot))) => {
-                    self.handlers.clear(slot);
-                }
+                Poll::Ready(Ok(Next::Drop(slot, stream))) => self.drop_handler(slot, stream),
                 Poll::Ready(Ok(Next::End)) => {
                     self.stage = Stage::Ended;
                     return;
@@ -204,7 +209,7 @@ where
                 self.poll_handler(slot);
             }
             Err(payload) => {
-                self.handlers.clear(slot);
+                let payload = self.handlers.clear(slot).err().unwrap_or(payload);
                 self.fail(stream, &HandlerFailure::Panic(payload));
             }
         }
@@ -224,19 +229,18 @@ where
                 let limit_ns = self.service.stall_timeout_ns.min(self.service.request_timeout_ns);
                 self.sweep_ns = self.sweep_ns.min(self.connection.turn_time_ns().saturating_add(limit_ns));
             }
-            Ok(Poll::Ready(Ok(_))) => {
-                self.handlers.clear(slot);
-                if !self.connection.end_handler(stream) {
-                    // It returned the proof of another response.
-                    self.connection.reset(stream, ErrorCode::INTERNAL_ERROR);
+            Ok(Poll::Ready(outcome)) => {
+                let dropped = self.handlers.clear(slot);
+                match (outcome, dropped) {
+                    // It may have returned the proof of another response.
+                    (Ok(_), Ok(())) if self.connection.end_handler(stream) => {}
+                    (Ok(_), Ok(())) => self.connection.reset(stream, ErrorCode::INTERNAL_ERROR),
+                    (Err(error), Ok(())) => self.fail(stream, &HandlerFailure::Error(error)),
+                    (_, Err(payload)) => self.fail(stream, &HandlerFailure::Panic(payload)),
                 }
             }
-            Ok(Poll::Ready(Err(error))) => {
-                self.handlers.clear(slot);
-                self.fail(stream, &HandlerFailure::Error(error));
-            }
             Err(payload) => {
-                self.handlers.clear(slot);
+                let payload = self.handlers.clear(slot).err().unwrap_or(payload);
                 self.fail(stream, &HandlerFailure::Panic(payload));
             }
         }
@@ -253,6 +257,15 @@ where
             Some(status) => self.connection.fail(stream, status, "the request could not be handled"),
             // The server cannot take back a partial response.
             None => self.connection.reset(stream, ErrorCode::INTERNAL_ERROR),
+        }
+    }
+
+    /// Drops a handler whose stream is gone, or took too long.
+    #[cold]
+    fn drop_handler(&mut self, slot: u32, stream: StreamKey) {
+        if let Err(payload) = self.handlers.clear(slot) {
+            let failure = HandlerFailure::<E>::Panic(payload);
+            report_http2(self.service.hook(), &self.connection, Some(stream), failure.kind(), None);
         }
     }
 
@@ -348,7 +361,7 @@ where
             for Late { stream, slot, status } in late.drain(..) {
                 // With the handler goes the exchange, and the failure is told with the request.
                 if let Some(slot) = slot {
-                    self.handlers.clear(slot);
+                    self.drop_handler(slot, stream);
                 }
                 self.refuse(stream, status, "the request took too long");
             }
@@ -464,22 +477,23 @@ impl<F: Future> Handlers<F> {
         Some((slot.stream?, polled))
     }
 
-    /// Drops what a slot holds, and frees it.
+    /// Drops what a slot holds, and frees it. Returns the panic of the drop, if there was one.
     #[inline]
-    fn clear(&mut self, slot: u32) {
+    fn clear(&mut self, slot: u32) -> Result<(), Box<dyn Any + Send>> {
         let entry = &mut self.slots[slot as usize];
         entry.stream = None;
-        // A second panic of the same handler tells nothing new.
-        let _ = catch_unwind(AssertUnwindSafe(|| entry.future.set(None)));
+        let dropped = catch_unwind(AssertUnwindSafe(|| entry.future.set(None)));
         self.running -= 1;
         self.free.push(slot);
+        dropped
     }
 
     /// Drops all handlers, and the memory of the slots.
     fn clear_all(&mut self) {
         for slot in 0..self.slots.len() as u32 {
             if self.slots[slot as usize].stream.is_some() {
-                self.clear(slot);
+                // The connection ends, and nobody waits for the response.
+                let _ = self.clear(slot);
             }
         }
         (self.slots, self.free, self.next) = Default::default();

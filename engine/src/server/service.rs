@@ -62,7 +62,12 @@ pub(super) fn nanoseconds(duration: Duration) -> u64 {
 
 /// Returns ready at `deadline_ns`. Until then, registers the task to be woken at that time.
 #[inline]
-pub(super) fn poll_deadline(timer: &mut Timer, deadline_ns: u64, now_ns: u64, context: &mut Context<'_>) -> Poll<()> {
+pub(super) fn poll_deadline(
+    timer: &mut Timer,
+    deadline_ns: u64,
+    now_ns: u64,
+    context: &mut Context<'_>,
+) -> Poll<()> {
     // The worker's clock is never behind a timer that it has fired, so comparing the times is enough.
     if now_ns >= deadline_ns {
         return Poll::Ready(());

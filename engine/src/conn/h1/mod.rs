@@ -10,6 +10,6 @@ mod wire;
 
 pub(super) use self::client::ClientConnection;
 pub(super) use self::exchange::{Exchange, Responder};
-pub(crate) use self::server::{Found, Waiting};
 pub use self::server::{DISCARD_SIZE_MAX, ServerConnection};
+pub(crate) use self::server::{Found, Waiting};
 pub(crate) use self::wire::Wire;

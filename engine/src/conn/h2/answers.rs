@@ -10,8 +10,8 @@ use super::link::Link;
 use crate::conn::date::with_date;
 use crate::conn::response::PreparedResponse;
 use crate::proto::h1::{self, BodyLength, EncodeError};
-use crate::proto::h2::hpack::{Encoder, Indexing, encode_stateless};
 use crate::proto::h2::StreamKey;
+use crate::proto::h2::hpack::{Encoder, Indexing, encode_stateless};
 
 /// How many blocks of each kind a connection keeps.
 const BLOCKS_MAX: usize = 4;
@@ -178,7 +178,12 @@ impl Answers {
                     encoder.field(lower, value.as_bytes(), indexing(lower), &mut self.block);
                 }
             } else {
-                encoder.field(&name.to_ascii_lowercase(), value.as_bytes(), Indexing::Without, &mut self.block);
+                encoder.field(
+                    &name.to_ascii_lowercase(),
+                    value.as_bytes(),
+                    Indexing::Without,
+                    &mut self.block,
+                );
             }
         }
         if let BodyLength::Length(length) = length {
@@ -207,7 +212,13 @@ fn push_date(encoder: &mut Encoder, now_ns: u64, block: &mut Vec<u8>) -> u64 {
 }
 
 /// A block that has changed the table means another thing when it is sent again.
-fn keepable(is_clean: bool, before: u64, encoder: &Encoder, until_ns: u64, block: &[u8]) -> Option<(u64, u64)> {
+fn keepable(
+    is_clean: bool,
+    before: u64,
+    encoder: &Encoder,
+    until_ns: u64,
+    block: &[u8],
+) -> Option<(u64, u64)> {
     let after = encoder.insert_count();
     (is_clean && before == after && block.len() <= BLOCK_SIZE_MAX).then_some((after, until_ns))
 }

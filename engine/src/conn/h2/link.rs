@@ -106,11 +106,6 @@ impl Link {
         Piece::copied(&self.input.bytes()[range])
     }
 
-    /// Returns the data of the event that was just decoded.
-    pub(in crate::conn) fn data(&self) -> &[u8] {
-        &self.input.bytes()[self.data.clone()]
-    }
-
     /// Returns whether the peer may end the stream of bytes here.
     pub(in crate::conn) fn end_of_stream(&self) -> Result<(), Error> {
         self.codec.end_of_stream(self.input.bytes().len() - self.covered)
@@ -320,7 +315,10 @@ impl Link {
     }
 
     /// Receives and drops. Returns the size, or `None` at the end of the stream.
-    pub(in crate::conn) fn poll_discard(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<usize>>> {
+    pub(in crate::conn) fn poll_discard(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<usize>>> {
         let received = ready!(self.transport.poll_receive(context))?;
         Poll::Ready(Ok(received.map(|lease| lease.len())))
     }

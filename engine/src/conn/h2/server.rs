@@ -21,9 +21,7 @@ use crate::conn::h1::DISCARD_SIZE_MAX;
 use crate::conn::piece::Piece;
 use crate::conn::response::{self, PreparedResponse};
 use crate::proto::h1::{BodyLength, EncodeError};
-use crate::proto::h2::{
-    self, Codec, ErrorCode, Event, FieldList, MethodKind, Options, Role, StreamKey,
-};
+use crate::proto::h2::{self, Codec, ErrorCode, Event, FieldList, MethodKind, Options, Role, StreamKey};
 use crate::stream::{Reader, Transport};
 
 /// Bytes of one response that wait in its stream's queue above which its handler waits.
@@ -115,7 +113,7 @@ pub(crate) enum Next {
     /// Refuse a request whose head is too large.
     TooLarge(StreamKey),
     /// Drop the handler in this slot. Its stream is gone.
-    Drop(u32),
+    Drop(u32, StreamKey),
     /// The peer sends nothing more.
     End,
 }
@@ -175,15 +173,13 @@ impl Connection {
         let next = self.state.borrow_mut().poll_next(context, &mut wakes);
         wakes.wake();
         match next {
-            Poll::Ready(Ok(Found::Request(request))) => {
-                Poll::Ready(Ok(Next::Request(request)))
-            }
+            Poll::Ready(Ok(Found::Request(request))) => Poll::Ready(Ok(Next::Request(request))),
             Poll::Ready(Ok(Found::TooLarge(request))) => {
                 let stream = request.stream;
                 self.state.borrow_mut().give_back(request);
                 Poll::Ready(Ok(Next::TooLarge(stream)))
             }
-            Poll::Ready(Ok(Found::Drop(slot))) => Poll::Ready(Ok(Next::Drop(slot))),
+            Poll::Ready(Ok(Found::Drop(slot, stream))) => Poll::Ready(Ok(Next::Drop(slot, stream))),
             Poll::Ready(Ok(Found::End)) => Poll::Ready(Ok(Next::End)),
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => Poll::Pending,
@@ -332,14 +328,14 @@ impl Connection {
 /// Why nothing more can be read from a connection.
 #[derive(Debug)]
 pub(crate) enum NextError {
-    Network(io::Error),
+    Network,
     Protocol(h2::Error),
 }
 
 enum Found {
     Request(Box<Request>),
     TooLarge(Box<Request>),
-    Drop(u32),
+    Drop(u32, StreamKey),
     End,
 }
 
@@ -362,7 +358,7 @@ impl State {
                         self.link.end_of_stream().map_err(NextError::Protocol)?;
                         return Poll::Ready(Ok(Found::End));
                     }
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(NextError::Network(error))),
+                    Poll::Ready(Err(_)) => return Poll::Ready(Err(NextError::Network)),
                     Poll::Pending => return Poll::Pending,
                 },
                 Event::Head { stream, ends } => {
@@ -380,7 +376,7 @@ impl State {
                 Event::Trailers { stream } => self.receive(stream, 0, true, wakes),
                 Event::Reset { stream, .. } => {
                     if let Some(slot) = self.lose(stream, wakes) {
-                        return Poll::Ready(Ok(Found::Drop(slot)));
+                        return Poll::Ready(Ok(Found::Drop(slot, stream)));
                     }
                 }
                 Event::Pong { payload } if payload == DRAIN_PING && self.drain == Drain::Announced => {
@@ -553,7 +549,11 @@ impl State {
     }
 
     /// Polls for room in the queue of a stream.
-    pub(super) fn poll_room(&mut self, stream: StreamKey, context: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+    pub(super) fn poll_room(
+        &mut self,
+        stream: StreamKey,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), Gone>> {
         let now_ns = self.link.turn_time_ns();
         let queued_size = self.link.queued_size(stream);
         let Some(entry) = entry_mut(&mut self.streams, stream) else { return Poll::Ready(Err(Gone)) };
