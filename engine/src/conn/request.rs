@@ -220,6 +220,12 @@ impl PreparedRequest {
         }
     }
 
+    /// Returns whether `other` certainly has the same head: both are clones of one request.
+    #[inline]
+    pub(super) fn has_head_of(&self, other: &Self) -> bool {
+        std::ptr::eq(self.bytes(), other.bytes()) && self.scheme == other.scheme
+    }
+
     /// Returns how the request affects the form of its response.
     pub(super) fn kind(&self) -> RequestKind {
         self.kind

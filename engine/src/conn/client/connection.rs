@@ -15,9 +15,9 @@ use ringtide_driver::Address;
 
 use super::options::{ConnectionOptions, HttpVersion};
 use crate::conn::completion::{Aborted, Completion, RequestId, Timing};
-use crate::conn::{h1, h2};
 use crate::conn::piece::Piece;
 use crate::conn::request::PreparedRequest;
+use crate::conn::{h1, h2};
 use crate::error::Error;
 use crate::limits::CLOSE_AFTER_PEER_MAX;
 use crate::message::ResponseHead;

@@ -240,7 +240,8 @@ impl ClientConnection {
         let position = last.map(|(id, _)| self.requests[id.slot as usize].position);
         let transport = self.link.transport();
         let offset = position.and_then(|position| transport.offset_in_last_send(position));
-        let cut_size = transport.failed_send_size().zip(offset).map(|(taken, offset)| taken - offset as usize);
+        let cut_size =
+            transport.failed_send_size().zip(offset).map(|(taken, offset)| taken - offset as usize);
         Aborted { sent_ns, cut_size }
     }
 
@@ -325,7 +326,7 @@ impl ClientConnection {
         match self.pending_body.take() {
             Some((stream, BodyLength::Length(left))) if left > 0 => {
                 self.link.drop_queued(stream);
-            self.link.codec.reset(stream, ErrorCode::CANCEL);
+                self.link.codec.reset(stream, ErrorCode::CANCEL);
                 Err(RequestError::BodyLength { announced: left, given: 0 }.into())
             }
             Some((stream, _)) => {
