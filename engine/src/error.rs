@@ -45,7 +45,7 @@ pub enum Error {
     /// The peer closed the connection in the middle of the response.
     Incomplete(h1::Incomplete),
     /// The peer sent something that is not HTTP, or that exceeds the limits.
-    Protocol(h1::Error),
+    Protocol(ProtocolError),
     /// The connection failed during the exchange, for example because of a reset.
     Network(io::Error),
     /// TLS failed: the handshake, or later what the peer sent. In the handshake nothing was sent of a request, except as
@@ -68,6 +68,14 @@ pub enum Error {
     /// The worker behind a [`ClientHandle`](crate::client::ClientHandle) has ended. The peer may have received the
     /// request and acted on it.
     WorkerEnded,
+}
+
+/// How a peer broke the protocol, by the version of HTTP that it spoke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProtocolError {
+    /// HTTP/1.0 or HTTP/1.1.
+    H1(h1::Error),
 }
 
 /// A request of the caller that cannot be sent.
@@ -249,6 +257,14 @@ impl fmt::Display for Error {
     }
 }
 
+impl fmt::Display for ProtocolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::H1(error) => error.fmt(f),
+        }
+    }
+}
+
 impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -285,6 +301,14 @@ impl std::error::Error for Error {
     }
 }
 
+impl std::error::Error for ProtocolError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::H1(error) => error.source(),
+        }
+    }
+}
+
 impl std::error::Error for RequestError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
@@ -307,7 +331,7 @@ impl From<h1::Error> for Error {
         match error {
             h1::Error::Incomplete(h1::Incomplete::BeforeHead) => Self::Closed,
             h1::Error::Incomplete(incomplete) => Self::Incomplete(incomplete),
-            error => Self::Protocol(error),
+            error => Self::Protocol(ProtocolError::H1(error)),
         }
     }
 }

@@ -15,7 +15,7 @@ use ringtide_driver::Address;
 
 use super::response::{self, Ending, Persistence};
 use super::wire::{Answer, Progress, Wire};
-use crate::error::Error;
+use crate::error::{Error, ProtocolError};
 use crate::proto::h1::{
     self, BodyLength, Limits, RequestEvent, RequestHead, RequestMeta, ServerCodec, Version,
 };
@@ -404,7 +404,7 @@ impl ServerConnection {
     #[cold]
     fn failed<T>(&mut self, error: Error) -> Poll<Result<T, Error>> {
         let fault = match error {
-            Error::Protocol(error) => Some(error),
+            Error::Protocol(ProtocolError::H1(error)) => Some(error),
             // RFC 9112 §8: if the peer has ended only its sending half, it can still receive a response.
             Error::Incomplete(incomplete) => Some(h1::Error::Incomplete(incomplete)),
             _ => None,

@@ -21,6 +21,18 @@ pub enum BodyLength {
     UntilClose,
 }
 
+impl BodyLength {
+    /// Returns the size of the body in bytes, or `None` if only its end shows it.
+    #[inline]
+    pub fn size(self) -> Option<u64> {
+        match self {
+            Self::None => Some(0),
+            Self::Length(size) => Some(size),
+            Self::Chunked | Self::UntilClose => None,
+        }
+    }
+}
+
 /// The values of the fields that concern framing and the connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Facts {
