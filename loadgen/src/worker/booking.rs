@@ -130,6 +130,14 @@ impl ConnectionTask {
         }
     }
 
+    /// Notes that a request is sent again.
+    #[cold]
+    pub(super) fn note_replayed(&self) {
+        if self.shared.is_measuring() {
+            self.shared.recorder.borrow_mut().replayed();
+        }
+    }
+
     /// Books the requests in flight as failed and drops the connection.
     pub(super) async fn fail(&mut self, kind: ErrorKind) {
         if kind == ErrorKind::Timeout {

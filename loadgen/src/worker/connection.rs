@@ -185,6 +185,9 @@ impl ConnectionTask {
                 self.reconnect_wait_ms = 0;
                 self.use_connection(connection);
                 let ready_ns = runtime::now_ns().saturating_sub(late_ns).max(due.scheduled_ns);
+                if due.is_again() {
+                    self.note_replayed();
+                }
                 if let Err(kind) = self.start(Ticket { due, ready_ns }, runtime::turn_time_ns()) {
                     self.fail(kind).await;
                     return false;

@@ -94,7 +94,12 @@ impl ConnectionTask {
         loop {
             let Some(connection) = &mut self.connection else { return Some(Over::Connection) };
             let free = parallel - self.tickets.len();
-            if free == 0 || (self.is_http2 && connection.is_full()) {
+            if free == 0 {
+                self.is_full = true;
+                return None;
+            }
+            if self.is_http2 && connection.is_full() {
+                // The server allows fewer streams.
                 self.is_full = true;
                 self.shared.source.borrow_mut().withdraw(self.number);
                 return None;
@@ -110,13 +115,17 @@ impl ConnectionTask {
                 return None;
             }
             let drawn = self.shared.source.borrow_mut().draw(self.number, now_ns, free);
-            let ticket = match drawn {
-                Draw::Now(due) | Draw::Assigned(due) if due.is_again() => Ticket { due, ready_ns: now_ns },
+            let mut ticket = match drawn {
                 // A place was free before the request was due.
                 Draw::Assigned(due) => Ticket { due, ready_ns: due.scheduled_ns },
                 Draw::Now(due) => Ticket { due, ready_ns: due.scheduled_ns.max(self.free_since_ns) },
                 Draw::Wait => return None,
             };
+            if ticket.due.is_again() {
+                // All that came before was the server's doing.
+                ticket.ready_ns = now_ns;
+                self.note_replayed();
+            }
             if spoke_first {
                 // The server's bytes would be taken for an answer to this request.
                 let kind = ErrorKind::Protocol;
@@ -148,9 +157,6 @@ impl ConnectionTask {
         if self.tickets.len() == 1 {
             self.timeout.set(now_ns.saturating_add(self.shared.plan.timeout_ns));
         }
-        if ticket.due.is_again() && self.shared.is_measuring() {
-            self.shared.recorder.borrow_mut().replayed();
-        }
         Ok(())
     }
 
@@ -158,7 +164,9 @@ impl ConnectionTask {
     #[inline]
     fn complete(&mut self, id: RequestId, exchange: CompletedExchange) {
         let Some(ticket) = self.take(id, exchange.end_ns) else { return };
-        if !self.tickets.is_empty() && !self.is_http2 {
+        if self.is_http2 {
+            self.is_spent = !self.shared.plan.keepalive;
+        } else if !self.tickets.is_empty() {
             let from_now_ns = exchange.end_ns.saturating_add(self.shared.plan.timeout_ns);
             self.timeout.set(self.limit_ns().unwrap_or(from_now_ns));
         }
@@ -192,7 +200,6 @@ impl ConnectionTask {
             self.is_full = false;
             self.free_since_ns = end_ns;
         }
-        self.is_spent = !self.shared.plan.keepalive;
         Some(ticket)
     }
 
