@@ -74,6 +74,7 @@ impl Shared {
             let timeout = Duration::from_nanos(plan.connect_timeout_ns);
             match runtime::timeout(timeout, self.connect_to(address, step)).await {
                 Some(Ok(stream)) => {
+                    self.recorder.borrow_mut().speaks("1.1");
                     let options = ConnectionOptions::default().pipelining(plan.parallel > 1);
                     return Ok(Connection::new(stream, &options));
                 }
