@@ -219,5 +219,9 @@ impl ConnectionTask {
 
 /// Whether the server has announced not to process the request, so that sending it again does nothing twice.
 fn is_excluded(error: &Error) -> bool {
-    matches!(error, Error::Unanswered(LastResponse::Announced))
+    match error {
+        Error::Stream(reset) => reset.is_unprocessed(),
+        Error::Unanswered(last) => *last == LastResponse::Announced,
+        _ => false,
+    }
 }

@@ -123,8 +123,8 @@ impl Connection {
     /// Polls until a request has ended, and drops the body of its response.
     ///
     /// Use this in futures written by hand. A caller that stops polling loses nothing: a later call continues where the
-    /// last one stopped. Without pipelining there is one request to end; pipelined requests end in the order of their
-    /// starts.
+    /// last one stopped. Over HTTP/1.1, pipelined requests end in the order of their starts. Over HTTP/2 requests end in any
+    /// order, and this can also be polled while none is in flight, to notice that the peer closes.
     ///
     /// # Errors
     /// An error is one of the connection: no request in flight has a response. The errors are those of

@@ -169,9 +169,6 @@ impl ClientConnection {
             }
         }
         loop {
-            if self.in_flight == 0 {
-                return Poll::Ready(Err(RequestError::NotReusable.into()));
-            }
             let (stream, ends) = match ready!(self.poll_happened(context))? {
                 Happened::Head(stream, ends) => (stream, ends),
                 Happened::Data(stream, size, ends) => {
