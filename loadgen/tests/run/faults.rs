@@ -263,13 +263,13 @@ fn bytes_that_no_request_asked_for_are_noted(driver: &str) {
 /// Every server does this some time after the last request, or before the first.
 fn a_connection_that_the_server_closes_while_it_is_idle_is_replaced(driver: &str) {
     let server = Server::start(|peer| {
-        peer.stream.set_read_timeout(Some(Duration::from_millis(50))).expect("it is TCP");
+        peer.stream.set_read_timeout(Some(Duration::from_millis(250))).expect("it is TCP");
         while peer.request().is_some() {
             peer.send(HELLO);
         }
     });
     // When the second and the third request are due, their connections are gone.
-    let report = report(driver, &server.url(), &["-R", "4", "-n", "4", "-c", "3", "-t", "1"]);
+    let report = report(driver, &server.url(), &["-R", "2", "-n", "4", "-c", "3", "-t", "1"]);
     let tally = server.finish();
     assert_eq!(number(&report["requests"]["completed"]), 4, "{report}");
     assert_eq!(tally.connections.load(SeqCst), 6, "{report}");
@@ -310,7 +310,7 @@ fn connections_that_timeouts_have_taken_do_not_pile_up(driver: &str) {
 /// The server closes the connection with a 408, because it has waited too long for a request.
 fn a_connection_that_the_server_has_not_waited_for_is_replaced(driver: &str) {
     let server = Server::start(|peer| {
-        peer.stream.set_read_timeout(Some(Duration::from_millis(50))).expect("it is TCP");
+        peer.stream.set_read_timeout(Some(Duration::from_millis(250))).expect("it is TCP");
         if peer.request().is_none() {
             peer.send(b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
             return;
@@ -320,7 +320,7 @@ fn a_connection_that_the_server_has_not_waited_for_is_replaced(driver: &str) {
         peer.wait_for_end();
     });
     // When the second and the third request are due, their connections are gone.
-    let report = report(driver, &server.url(), &["-R", "4", "-n", "3", "-c", "3", "-t", "1"]);
+    let report = report(driver, &server.url(), &["-R", "2", "-n", "3", "-c", "3", "-t", "1"]);
     server.finish();
     assert_eq!(report["status"], serde_json::json!({"200": 3}), "{report}");
 }
