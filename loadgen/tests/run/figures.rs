@@ -616,26 +616,29 @@ fn a_warm_ups_bytes_are_left_out(driver: &str) {
 /// Eight requests are in flight when the measured part begins. Four get responses, so four requests of the measured
 /// part follow: they have been due for a while. Then the server sends all eight responses at once.
 fn what_comes_with_a_warm_ups_answer_is_counted(driver: &str) {
-    let server = Server::start(|peer| {
-        for _ in 0..8 {
-            if peer.request().is_none() {
-                return;
+    let measured = || {
+        let server = Server::start(|peer| {
+            for _ in 0..8 {
+                if peer.request().is_none() {
+                    return;
+                }
             }
-        }
-        thread::sleep(Duration::from_millis(300));
-        peer.send(&HELLO.repeat(4));
-        for _ in 0..4 {
-            assert!(peer.request().is_some());
-        }
-        peer.send(&HELLO.repeat(8));
-        while peer.request().is_some() {
-            peer.send(HELLO);
-        }
-    });
-    let flags = ["--warmup", "100ms", "-R", "80", "-n", "50", "-c", "1", "-p", "8"];
-    let report = report(driver, &server.url(), &flags);
-    let tally = server.finish();
-    assert_eq!(tally.requests(), 58, "{report}");
+            thread::sleep(Duration::from_millis(300));
+            peer.send(&HELLO.repeat(4));
+            for _ in 0..4 {
+                assert!(peer.request().is_some());
+            }
+            peer.send(&HELLO.repeat(8));
+            while peer.request().is_some() {
+                peer.send(HELLO);
+            }
+        });
+        let flags = ["--warmup", "100ms", "-R", "80", "-n", "50", "-c", "1", "-p", "8"];
+        let report = report(driver, &server.url(), &flags);
+        (server.finish().requests(), report)
+    };
+    // On a busy machine, the last of the warm-up comes too late to be sent.
+    let (_, report) = once_in_five(measured, |(requests, _)| *requests == 58);
     assert_eq!(number(&report["requests"]["completed"]), 50, "{report}");
     assert_eq!(number(&report["bytes_received"]), 50 * HELLO.len() as u64, "{report}");
 }
