@@ -5,7 +5,7 @@ import socket
 import tempfile
 from pathlib import Path
 
-from .environment import RELEASE
+from .environment import example, program
 from .process import Server
 
 BODY_SIZE = 1024 * 1024
@@ -54,25 +54,25 @@ NGINX_TLS = """
 
 
 def floor(core, *flags):
-    return Server("floor_server", [str(RELEASE / "examples" / "floor_server"), *flags], core)
+    return Server("floor_server", [example("floor_server"), *flags], core)
 
 
 def lingering(core):
-    return Server("lingering_server", [str(RELEASE / "examples" / "lingering_server")], core)
+    return Server("lingering_server", [example("lingering_server")], core)
 
 
 def grid(core, rate):
-    return Server("grid_server", [str(RELEASE / "examples" / "grid_server"), "--rate", str(rate)], core)
+    return Server("grid_server", [example("grid_server"), "--rate", str(rate)], core)
 
 
 def echo(core, peer):
-    return Server(f"echo on {peer}", [str(RELEASE / "examples" / "echo"), peer, "server"], core)
+    return Server(f"echo on {peer}", [example("echo"), peer, "server"], core)
 
 
 def ringtide(core, certificates=None):
     """`ringtide serve`, with TLS if it gets certificates."""
     port = free_port()
-    command = [str(RELEASE / "ringtide"), "serve", "--addr", f"127.0.0.1:{port}", "--threads", "1"]
+    command = [program("ringtide"), "serve", "--addr", f"127.0.0.1:{port}", "--threads", "1"]
     if certificates is None:
         return Server("ringtide serve", command, core, port)
     command += ["--tls", "--cert", certificates.chain, "--key", certificates.key]

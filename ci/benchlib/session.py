@@ -45,10 +45,10 @@ class Case:
 
 
 def measure(settings, subject, cases):
-    """Runs the cases round by round and returns all records, also those of discarded rounds."""
+    """Runs the cases round by round and returns all records, also those of discarded rounds. A smoke run has one round."""
     records = []
     discard = not settings.smoke
-    repeats = 0
+    repeats_left = 0 if settings.smoke else REPEATS_MAX
     counted = 0
     turn = 0
     while counted < settings.rounds:
@@ -62,9 +62,9 @@ def measure(settings, subject, cases):
         if discard:
             role = "discarded"
             discard = False
-        elif disturbed and repeats < REPEATS_MAX:
+        elif disturbed and repeats_left > 0:
             role = "repeated"
-            repeats += 1
+            repeats_left -= 1
         else:
             role = "counted"
             counted += 1

@@ -7,7 +7,7 @@ needs from the tool. A report that lacks a figure is an error: a missing number 
 import json
 import re
 
-from .environment import RELEASE
+from .environment import example, program
 from .errors import BenchError
 
 # A run with a larger share of failures is not used. Some tools count requests cut off at the end as failures.
@@ -36,7 +36,7 @@ class Tool:
 
 def ringtide(duration, connections, *flags, name="ringtide"):
     def command(url):
-        return [str(RELEASE / "ringtide"), "run", url, "-c", str(connections), "-t", "1", "-d", seconds(duration),
+        return [program("ringtide"), "run", url, "-c", str(connections), "-t", "1", "-d", seconds(duration),
                 "--format", "json", "--quiet", *flags]
 
     return Tool(name, command, read_ringtide)
@@ -53,7 +53,7 @@ def wrk(tools, duration, connections, *flags):
 
 def h2load(tools, duration, connections):
     def command(url):
-        return [tools["h2load"], "--h1", "-t", "1", "-c", str(connections), "-D", str(max(1, round(duration))), url]
+        return [tools["h2load"], "--h1", "-t", "1", "-c", str(connections), "-D", seconds(duration), url]
 
     return Tool("h2load", command, read_h2load)
 
@@ -69,8 +69,7 @@ def oha(tools, duration, connections, *flags):
 def floor(duration, connections, *flags):
     def command(url):
         address = url.removeprefix("http://").rstrip("/")
-        return [str(RELEASE / "examples" / "floor_client"), "--addr", address, "--connections", str(connections),
-                "--duration", str(max(1, round(duration))), *flags]
+        return [example("floor_client"), "--addr", address, "--connections", str(connections), "--duration", str(duration), *flags]
 
     return Tool("floor", command, read_floor)
 
@@ -78,7 +77,7 @@ def floor(duration, connections, *flags):
 def echo(duration, connections, peer):
     def command(url):
         address = url.removeprefix("http://").rstrip("/")
-        return [str(RELEASE / "examples" / "echo"), peer, "client", address, str(connections), str(round(duration * 1000))]
+        return [example("echo"), peer, "client", address, str(connections), str(round(duration * 1000))]
 
     # It exits with an error when an echo is wrong. Its output has the format of the floor.
     return Tool(peer, command, read_floor)
@@ -86,7 +85,7 @@ def echo(duration, connections, peer):
 
 def client_cost(duration, tasks, client):
     def command(url):
-        return [str(RELEASE / "examples" / "client_cost"), client, url, str(tasks), str(round(duration * 1000))]
+        return [example("client_cost"), client, url, str(tasks), str(round(duration * 1000))]
 
     # It exits with an error when a request fails. Its output has the format of the floor.
     return Tool(client, command, read_floor)

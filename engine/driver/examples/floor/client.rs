@@ -11,6 +11,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use arguments::Arguments;
 use measuring::Measurement;
@@ -36,12 +37,17 @@ fn run() -> Result<(), String> {
     let arguments = Arguments::parse(&["--addr", "--connections", "--duration", "--protocol"])?;
     let address = measuring::address(&arguments)?;
     let connections: usize = arguments.get("--connections", 64)?;
-    let seconds: u64 = arguments.get("--duration", 5)?;
+    let duration = measuring::duration(&arguments)?;
     let protocol = arguments.get("--protocol", Protocol::Http)?;
-    measure(address, connections, seconds, protocol).map_err(|error| format!("{address}: {error}"))
+    measure(address, connections, duration, protocol).map_err(|error| format!("{address}: {error}"))
 }
 
-fn measure(address: SocketAddr, connections: usize, seconds: u64, protocol: Protocol) -> io::Result<()> {
+fn measure(
+    address: SocketAddr,
+    connections: usize,
+    duration: Duration,
+    protocol: Protocol,
+) -> io::Result<()> {
     let request: &'static [u8] = match protocol {
         Protocol::Http => Vec::leak(format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n").into_bytes()),
         Protocol::Echo => FRAME,
@@ -55,7 +61,7 @@ fn measure(address: SocketAddr, connections: usize, seconds: u64, protocol: Prot
     let mut ring = Ring::new()?;
     let mut missing = vec![response_size; connections];
     let measurement = Measurement::start()?;
-    ring.timeout(seconds, STOP)?;
+    ring.timeout(duration, STOP)?;
     for (index, socket) in sockets.iter().enumerate() {
         ring.receive(socket.as_raw_fd(), index as u64)?;
         ring.send(socket.as_raw_fd(), request, SEND | index as u64, true)?;

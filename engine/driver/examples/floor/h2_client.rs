@@ -12,6 +12,7 @@ use std::mem;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use arguments::Arguments;
 use h2::{
@@ -59,11 +60,11 @@ fn run() -> Result<(), String> {
     let address = measuring::address(&arguments)?;
     let connections: usize = arguments.get("--connections", 10)?;
     let streams: u32 = arguments.get("--streams", 100)?;
-    let seconds: u64 = arguments.get("--duration", 5)?;
-    measure(address, connections, streams, seconds).map_err(|error| format!("{address}: {error}"))
+    let duration = measuring::duration(&arguments)?;
+    measure(address, connections, streams, duration).map_err(|error| format!("{address}: {error}"))
 }
 
-fn measure(address: SocketAddr, connections: usize, streams: u32, seconds: u64) -> io::Result<()> {
+fn measure(address: SocketAddr, connections: usize, streams: u32, duration: Duration) -> io::Result<()> {
     let mut request = Vec::new();
     h2::push(&mut request, HEADERS, END_STREAM | END_HEADERS, 0, &[FIELDS, &[AUTHORITY_INDEXED]].concat());
     let mut connections = measuring::connect(address, connections)?
@@ -73,7 +74,7 @@ fn measure(address: SocketAddr, connections: usize, streams: u32, seconds: u64) 
 
     let mut ring = Ring::new()?;
     let measurement = Measurement::start()?;
-    ring.timeout(seconds, STOP)?;
+    ring.timeout(duration, STOP)?;
     for (index, connection) in connections.iter_mut().enumerate() {
         ring.receive(connection.socket.as_raw_fd(), index as u64)?;
         connection.ask(&request, streams)?;

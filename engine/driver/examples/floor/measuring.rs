@@ -21,6 +21,15 @@ pub(crate) fn address(arguments: &Arguments) -> Result<SocketAddr, String> {
     Ok(address)
 }
 
+/// Returns how long to measure, from the number of seconds on the command line.
+///
+/// # Errors
+/// It is malformed.
+pub(crate) fn duration(arguments: &Arguments) -> Result<Duration, String> {
+    let seconds = arguments.get("--duration", 5.0)?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| format!("--duration {seconds}: {error}"))
+}
+
 /// Opens connections. Blocking reads on them end after some seconds.
 pub(crate) fn connect(address: SocketAddr, connections: usize) -> io::Result<Vec<TcpStream>> {
     let connect = |_| {

@@ -11,6 +11,7 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
 
 use io_uring::types::{BufRingEntry, Fd, Timespec};
 use io_uring::{CompletionQueue, IoUring, SubmissionQueue, Submitter, cqueue, opcode, squeue};
@@ -140,9 +141,9 @@ impl Ring {
         unsafe { self.push(&send.user_data(OWNED | index as u64)) }
     }
 
-    /// Completes `operation` after `seconds`.
-    pub(crate) fn timeout(&mut self, seconds: u64, operation: u64) -> io::Result<()> {
-        let after: &'static Timespec = Box::leak(Box::new(Timespec::new().sec(seconds)));
+    /// Completes `operation` after this time.
+    pub(crate) fn timeout(&mut self, after: Duration, operation: u64) -> io::Result<()> {
+        let after: &'static Timespec = Box::leak(Box::new(after.into()));
         // SAFETY: the time is leaked, so it stays valid as long as the kernel may read it.
         unsafe { self.push(&opcode::Timeout::new(after).build().user_data(operation)) }
     }
