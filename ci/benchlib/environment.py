@@ -17,11 +17,12 @@ ROOT = Path(__file__).resolve().parents[2]
 profile = "release"
 
 # Those of the crate `ringtide` that are measured.
-ENGINE_EXAMPLES = ["client_cost", "echo"]
+ENGINE_EXAMPLES = ["client_cost", "echo", "hyper_server"]
 
 HOW_TO_GET = {
     "wrk": "the Debian package wrk",
     "h2load": "the Debian package nghttp2-client",
+    "nghttpd": "the Debian package nghttp2-server",
     "nginx": "the Debian package nginx",
     "oha": "cargo install oha --locked",
     "openssl": "the Debian package openssl",
@@ -125,6 +126,7 @@ def describe(tools, cores):
         "tools": {
             "wrk": output([tools["wrk"], "-v"]).splitlines()[0].split(" Copyright")[0],
             "h2load": output([tools["h2load"], "--version"]),
+            "nghttpd": output([tools["nghttpd"], "--version"]),
             "nginx": output([tools["nginx"], "-v"]),
             "oha": output([tools["oha"], "--version"]),
             "openssl": output([tools["openssl"], "version"]),

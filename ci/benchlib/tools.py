@@ -42,6 +42,23 @@ def ringtide(duration, connections, *flags, name="ringtide"):
     return Tool(name, command, read_ringtide)
 
 
+def ringtide_http2(duration, connections, streams, *flags):
+    """The closed loop over `streams` streams on each connection, or the open one with `-R`."""
+    tool = ringtide(duration, connections, "--http2", "-p", str(streams), *flags)
+    return Tool(tool.name, tool.command, read_ringtide_http2)
+
+
+def closed_loops_http2(settings, connections, streams):
+    """What sends requests over HTTP/2 without TLS."""
+    duration = settings.duration
+    return [
+        ringtide_http2(duration, connections, streams),
+        h2load(settings.tools, duration, connections, streams),
+        oha_http2(settings.tools, duration, connections, streams),
+        floor_http2(duration, connections, streams),
+    ]
+
+
 def wrk(tools, duration, connections, *flags):
     """wrk verifies no certificate, and has no option for it."""
     def command(url):
@@ -51,9 +68,12 @@ def wrk(tools, duration, connections, *flags):
     return Tool("wrk", command, read_wrk)
 
 
-def h2load(tools, duration, connections):
+def h2load(tools, duration, connections, streams=None):
+    """HTTP/2 with `streams` on each connection, or HTTP/1.1 without."""
+    version = ["--h1"] if streams is None else ["-m", str(streams)]
+
     def command(url):
-        return [tools["h2load"], "--h1", "-t", "1", "-c", str(connections), "-D", seconds(duration), url]
+        return [tools["h2load"], *version, "-t", "1", "-c", str(connections), "-D", seconds(duration), url]
 
     return Tool("h2load", command, read_h2load)
 
@@ -66,12 +86,20 @@ def oha(tools, duration, connections, *flags):
     return Tool("oha", command, read_oha)
 
 
-def floor(duration, connections, *flags):
+def oha_http2(tools, duration, connections, streams, *flags):
+    return oha(tools, duration, connections, "--http2", "-p", str(streams), *flags)
+
+
+def floor(duration, connections, *flags, program="floor_client"):
     def command(url):
         address = url.removeprefix("http://").rstrip("/")
-        return [example("floor_client"), "--addr", address, "--connections", str(connections), "--duration", str(duration), *flags]
+        return [example(program), "--addr", address, "--connections", str(connections), "--duration", str(duration), *flags]
 
     return Tool("floor", command, read_floor)
+
+
+def floor_http2(duration, connections, streams):
+    return floor(duration, connections, "--streams", str(streams), program="h2_floor_client")
 
 
 def echo(duration, connections, peer):
@@ -117,6 +145,13 @@ def read_ringtide(text):
         # None without TLS.
         "tls": report.get("tls"),
     }
+
+
+def read_ringtide_http2(text):
+    facts = json.loads(text)["http2"]
+    if facts is None:
+        raise BenchError("ringtide did not speak HTTP/2")
+    return {**read_ringtide(text), "http2": facts}
 
 
 def non_success(statuses):
