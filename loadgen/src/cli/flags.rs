@@ -87,7 +87,7 @@ pub struct RunArgs {
     /// Run this long before measuring [default: 0s]
     #[arg(long, value_name = "T", value_parser = parse_time_ns, help_heading = "Load")]
     pub warmup: Option<u64>,
-    /// In flight per connection; HTTP/1.1: batches [default: 1]
+    /// In flight on each (HTTP/2: streams) [default: 1]
     #[arg(short, long, value_name = "N", value_parser = parse::parallel, help_heading = "Load")]
     pub parallel: Option<usize>,
     /// Open a new connection for every request
@@ -116,16 +116,16 @@ pub struct RunArgs {
     /// Request body: text, @FILE, or @- (standard input)
     #[arg(short, long, value_name = "BODY", value_parser = parse::body, allow_hyphen_values = true, help_heading = "Request")]
     pub body: Option<BodySource>,
-    /// Speak HTTP/1.1, also with a server that has HTTP/2
+    /// Speak HTTP/1.1, whatever the server has
     #[arg(long, help_heading = HTTP_HEADING)]
     pub http1: bool,
-    /// Speak HTTP/2; with http:// by prior knowledge
+    /// Speak HTTP/2; with http:// without asking
     #[arg(long, help_heading = HTTP_HEADING)]
     pub http2: bool,
     /// HTTP/2 window of a stream, such as 1MiB
     #[arg(long, value_name = "SIZE", value_parser = parse::h2_window, help_heading = HTTP_HEADING)]
     pub h2_window: Option<u32>,
-    /// HTTP/2 table for response headers [default: 4096]
+    /// For response headers [default: 4096]
     #[arg(long, value_name = "SIZE", value_parser = parse::h2_header_table_size, help_heading = HTTP_HEADING)]
     pub h2_header_table_size: Option<u32>,
 
