@@ -245,7 +245,9 @@ impl<'l> Regular<'l> {
 /// Checks RFC 9113 §8.2 for a field that is not a pseudo-header field.
 #[inline]
 fn check_field(name: &[u8], value: &[u8]) -> Result<(), HeadError> {
-    if name.is_empty() || !name.iter().all(|&byte| IN_NAME[byte as usize]) {
+    // Without an end in the middle, which is faster for valid names.
+    let is_valid = name.iter().fold(!name.is_empty(), |valid, &byte| valid & IN_NAME[byte as usize]);
+    if !is_valid {
         return Err(HeadError::FieldName(quoted(name)));
     }
     let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
@@ -283,9 +285,25 @@ static IN_NAME: [bool; 256] = {
 /// §5.5 all.
 #[inline]
 fn has_control(value: &[u8]) -> bool {
-    // Counted, not searched, so that the compiler looks at many bytes at once.
-    let is_control = |byte: u8| (byte < b' ' && byte != b'\t') || byte == 0x7f;
-    value.iter().fold(0, |count, &byte| count | u8::from(is_control(byte))) > 0
+    let (words, rest) = value.as_chunks();
+    let is_suspect = match value.last_chunk() {
+        // The last word overlaps the one before.
+        Some(last) => may_have_control(*last) || words.iter().any(|word| may_have_control(*word)),
+        None => !rest.is_empty(),
+    };
+    is_suspect && value.iter().any(|&byte| (byte < b' ' && byte != b'\t') || byte == 0x7f)
+}
+
+/// Returns whether one of eight bytes is a control character or a tab.
+#[inline]
+fn may_have_control(bytes: [u8; 8]) -> bool {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let word = u64::from_ne_bytes(bytes);
+    // In each byte the highest bit is set if it was below the subtrahend; borrows only come from such bytes.
+    let below_space = word.wrapping_sub(ONES * 0x20) & !word;
+    let delete = word ^ (ONES * 0x7f);
+    let is_delete = delete.wrapping_sub(ONES) & !delete;
+    (below_space | is_delete) & (ONES * 0x80) > 0
 }
 
 /// Returns whether `bytes` is a token (RFC 9110 §5.6.2).
@@ -625,7 +643,7 @@ mod tests {
             "the value of field \"x\" contains a control character, or white space at an end"
         );
         let mut long = list(&GET);
-        long.push(&[b'X'; 100_000], b"");
+        long.push(&[b'X'; 10_000], b"");
         assert!(check_request(&long, false).unwrap_err().to_string().len() < 150);
     }
 }

@@ -219,6 +219,6 @@ mod tests {
             other[1] ^= 1;
             assert_eq!(find(&other, b""), Found::Nothing, "{name}");
         }
-        assert_eq!(find(&[b'a'; 70_000], b""), Found::Nothing);
+        assert_eq!(find(&vec![b'a'; 70_000], b""), Found::Nothing);
     }
 }
