@@ -99,9 +99,15 @@ fn a_table_grows_no_larger_than_was_announced() {
     // One that was announced as smaller, from the acknowledgement on.
     let mut decoder = Decoder::new(100);
     assert_eq!(decode(&mut decoder, &hex("4001 6101 62")), Ok(texts(&[("a", "b")])));
-    let mut unaware = Decoder::new(100);
+    let mut unaware = Decoder::new(33);
+    decode(&mut unaware, &hex("4001 6101 62")).unwrap();
+    assert_eq!(decode(&mut unaware, &hex("be")), Ok(texts(&[("a", "b")])));
     unaware.settings_acknowledged();
     assert_eq!(decode(&mut unaware, &hex("82")), Err(Error::SizeUpdateMissing));
+    let mut just = Decoder::new(34);
+    just.settings_acknowledged();
+    assert_eq!(decode(&mut just, &hex("4001 6101 62")), Ok(texts(&[("a", "b")])));
+    assert_eq!(decode(&mut just, &hex("be")), Ok(texts(&[("a", "b")])));
     decoder.settings_acknowledged();
     // 100: enough, and the entry stays.
     assert_eq!(decode(&mut decoder, &hex("3f45 be")), Ok(texts(&[("a", "b")])));

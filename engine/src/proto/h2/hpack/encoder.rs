@@ -150,6 +150,8 @@ impl Encoder {
 
 /// Appends a field without a dynamic table: from the static table, or as a literal that does not become an entry.
 /// `name` must be in lower case. A `sensitive` value is marked as never to be indexed.
+///
+/// The size update of an [`Encoder`] has to precede such fields like others: call [`Encoder::begin`] for every block.
 pub fn encode_stateless(name: &[u8], value: &[u8], sensitive: bool, out: &mut Vec<u8>) {
     let pattern = if sensitive { 0x10 } else { 0 };
     match static_table::find(name, value) {
@@ -192,18 +194,27 @@ fn hash_of(name: &[u8], value: &[u8]) -> u64 {
 #[inline]
 fn mix(bytes: &[u8]) -> u64 {
     const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
-    let (first, last) = if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
-        (u64::from_le_bytes(*first), u64::from_le_bytes(*last))
-    } else if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
-        (u64::from(u32::from_le_bytes(*first)), u64::from(u32::from_le_bytes(*last)))
-    } else if let (Some(&first), Some(&last)) = (bytes.first(), bytes.last()) {
-        (u64::from(first) | u64::from(bytes[bytes.len() / 2]) << 8, u64::from(last))
-    } else {
-        (0, 0)
+    let (first, last) = match bytes {
+        [] => (0, 0),
+        [first, .., last] if bytes.len() < 4 => {
+            (u64::from(*first) | u64::from(bytes[bytes.len() / 2]) << 8, u64::from(*last))
+        }
+        [only] => (u64::from(*only), 0),
+        _ if bytes.len() < 8 => (word::<4>(bytes.first_chunk()), word::<4>(bytes.last_chunk())),
+        _ => (word::<8>(bytes.first_chunk()), word::<8>(bytes.last_chunk())),
     };
     let mut state = (first ^ bytes.len() as u64).wrapping_mul(FACTOR);
     state ^= state >> 32;
     (state ^ last).wrapping_mul(FACTOR)
+}
+
+#[inline]
+fn word<const SIZE: usize>(bytes: Option<&[u8; SIZE]>) -> u64 {
+    let mut word = [0; 8];
+    if let Some(bytes) = bytes {
+        word[..SIZE].copy_from_slice(bytes);
+    }
+    u64::from_le_bytes(word)
 }
 
 #[cfg(test)]
