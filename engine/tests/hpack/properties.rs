@@ -187,5 +187,6 @@ fn arbitrary_huffman_codes_are_read_alike_bit_by_bit() {
 }
 
 fn bits(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:08b}")).collect()
+    let bit = |byte: u8, at: u8| if byte >> at & 1 == 1 { '1' } else { '0' };
+    bytes.iter().flat_map(|&byte| (0..8).rev().map(move |at| bit(byte, at))).collect()
 }

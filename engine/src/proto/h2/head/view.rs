@@ -78,7 +78,7 @@ pub struct RequestHead<'l> {
 }
 
 impl<'l> RequestHead<'l> {
-    /// Creates a view of a list that [`check_request`] found valid.
+    /// Creates a view of a list that [`check_request`](super::check_request) found valid.
     #[inline]
     pub fn new(list: &'l FieldList) -> Self {
         Self { list }
@@ -164,7 +164,7 @@ pub struct ResponseHead<'l> {
 }
 
 impl<'l> ResponseHead<'l> {
-    /// Creates a view of a list that [`check_response`] found valid.
+    /// Creates a view of a list that [`check_response`](super::check_response) found valid.
     #[inline]
     pub fn new(list: &'l FieldList) -> Self {
         Self { list }
