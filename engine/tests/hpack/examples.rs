@@ -4,15 +4,16 @@ use ringtide::proto::h2::hpack::{Decoder, Encoder, Indexing};
 
 use crate::support::{decode, entries, hex, texts};
 
+type Fields = &'static [(&'static str, &'static str)];
+
 /// A block, its fields, the entries of the table behind it, and the table's size.
-type Step =
-    (&'static str, &'static [(&'static str, &'static str)], &'static [(&'static str, &'static str)], usize);
+type Step = (&'static str, Fields, Fields, usize);
 
 const DATE_21: &str = "Mon, 21 Oct 2013 20:13:21 GMT";
 const DATE_22: &str = "Mon, 21 Oct 2013 20:13:22 GMT";
 const COOKIE: &str = "foo=ASDJKHQKBZXOQWEOPIUAXQWEOIU; max-age=3600; version=1";
 
-const REQUESTS: [(&[(&str, &str)], &[(&str, &str)], usize); 3] = [
+const REQUESTS: [(Fields, Fields, usize); 3] = [
     (
         &[(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "www.example.com")],
         &[(":authority", "www.example.com")],
@@ -42,7 +43,7 @@ const REQUESTS: [(&[(&str, &str)], &[(&str, &str)], usize); 3] = [
     ),
 ];
 
-const RESPONSES: [(&[(&str, &str)], &[(&str, &str)], usize); 3] = [
+const RESPONSES: [(Fields, Fields, usize); 3] = [
     (
         &[
             (":status", "302"),

@@ -150,7 +150,7 @@ impl<'l> IntoIterator for &'l FieldList {
     }
 }
 
-/// The iterator that [`FieldList::iter`] and [`Fields::iter`] return.
+/// The iterator that [`FieldList::iter`] and [`Fields::iter`](super::Fields::iter) return.
 #[derive(Clone, Debug)]
 pub struct FieldsIter<'l> {
     bytes: &'l [u8],
