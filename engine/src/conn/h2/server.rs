@@ -350,7 +350,15 @@ impl State {
             if self.link.is_full() {
                 return Poll::Pending;
             }
-            match self.link.decode().map_err(NextError::Protocol)? {
+            let event = match self.link.decode() {
+                Ok(event) => event,
+                Err(error) => {
+                    // The codec has told the peer.
+                    self.drain = Drain::Final;
+                    return Poll::Ready(Err(NextError::Protocol(error)));
+                }
+            };
+            match event {
                 Event::NeedMore => match self.link.poll_receive(context) {
                     Poll::Ready(Ok(true)) => {}
                     Poll::Ready(Ok(false)) => {
