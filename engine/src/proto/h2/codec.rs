@@ -5,7 +5,8 @@
 
 use std::collections::VecDeque;
 
-use super::error::{Error, ErrorCode, ResetCause, StreamFault, StreamReset};
+use super::error::{Error, ResetCause, StreamFault, StreamReset};
+use super::error_code::ErrorCode;
 use super::flood::Calm;
 use super::frame::{
     self, ACK, END_HEADERS, END_STREAM, FRAME_HEADER_SIZE, FrameHeader, FrameKind, PADDED, PREFACE, PRIORITY,
@@ -992,7 +993,9 @@ impl Codec {
             return Ok(None);
         }
         let before = self.peer;
-        self.peer.apply(payload, self.role == Role::Client)?;
+        self.peer
+            .apply(payload, self.role == Role::Client)
+            .map_err(|(id, value)| Error::Setting { id, value })?;
         if self.peer.header_table_size != before.header_table_size {
             self.encoder.set_table_size_max(self.peer.header_table_size);
         }

@@ -1,6 +1,6 @@
 //! Frame headers, and the frames that consist of little more (RFC 9113 §4.1, §6). What a frame means is the codec's matter.
 
-use super::error::ErrorCode;
+use super::error_code::ErrorCode;
 
 /// What a client's connection begins with (RFC 9113 §3.4).
 pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

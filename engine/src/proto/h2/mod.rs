@@ -49,6 +49,7 @@
 
 mod codec;
 mod error;
+mod error_code;
 mod flood;
 mod frame;
 mod head;
@@ -58,7 +59,8 @@ mod settings;
 mod streams;
 
 pub use self::codec::{Codec, Counters, Event, OpenError, RequestKind, Role};
-pub use self::error::{Error, ErrorCode, Flood, ResetCause, StreamFault, StreamReset};
+pub use self::error::{Error, Flood, ResetCause, StreamFault, StreamReset};
+pub use self::error_code::ErrorCode;
 pub use self::frame::{FRAME_HEADER_SIZE, FrameHeader, FrameKind, PREFACE};
 pub use self::head::{
     FieldList, Fields, FieldsIter, HeadError, MethodKind, RequestFacts, RequestHead, ResponseFacts,

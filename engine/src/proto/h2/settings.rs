@@ -1,6 +1,5 @@
 //! SETTINGS (RFC 9113 §6.5): what a peer accepts.
 
-use super::error::Error;
 use super::limits::{
     FRAME_SIZE_MAX, HEADER_TABLE_SIZE_INITIAL, STREAMS_BEFORE_SETTINGS_MAX, WINDOW_SIZE_INITIAL,
     WINDOW_SIZE_MAX,
@@ -60,12 +59,12 @@ impl Settings {
         }
     }
 
-    /// Applies the payload of a SETTINGS frame, whose size is a multiple of 6. `from_server` tells who sent it.
-    pub(super) fn apply(&mut self, payload: &[u8], from_server: bool) -> Result<(), Error> {
+    /// Applies the payload of a SETTINGS frame, whose size is a multiple of 6. `from_server` tells who sent it. Returns the setting that has a value it may not have.
+    pub(super) fn apply(&mut self, payload: &[u8], from_server: bool) -> Result<(), (u16, u32)> {
         for entry in payload.chunks_exact(6) {
             let id = u16::from_be_bytes([entry[0], entry[1]]);
             let value = u32::from_be_bytes([entry[2], entry[3], entry[4], entry[5]]);
-            let refused = Err(Error::Setting { id, value });
+            let refused = Err((id, value));
             match id {
                 HEADER_TABLE_SIZE => self.header_table_size = value,
                 // RFC 9113 §6.5.2: a server may not allow itself to be pushed to.
