@@ -1,20 +1,20 @@
-//! HTTP/1.1 connections: the only place where a codec meets a stream.
+//! Connections: the only place where a codec meets a stream.
 //!
 //! [`Connection`] is the client's connection. [`ServerConnection`] is the server's; [`crate::server`] drives it.
 
 mod client;
+mod completion;
 mod content;
 mod date;
 mod exchange;
-mod fence;
 mod h1;
 mod h2;
 mod piece;
 mod request;
 mod response;
-mod times;
 
 pub use self::client::{Connection, ConnectionOptions, Response};
+pub use self::completion::{Aborted, CompletedExchange, Completion, RequestId, Timing};
 pub use self::content::Content;
 pub use self::exchange::{Answered, Exchange, Responder};
 pub use self::h1::{DISCARD_SIZE_MAX, ServerConnection};
@@ -28,4 +28,3 @@ pub(crate) mod http2 {
 pub use self::piece::Piece;
 pub use self::request::PreparedRequest;
 pub use self::response::PreparedResponse;
-pub use self::times::{Aborted, CompletedExchange, Timing};

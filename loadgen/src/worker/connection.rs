@@ -256,7 +256,7 @@ impl ConnectionTask {
         self.tickets.push(ticket);
         self.shared.sent_one();
         let Some(connection) = &mut self.connection else { return Err(ErrorKind::Closed) };
-        connection.start(&self.shared.request).map_err(|error| self.shared.failure(&error))?;
+        let _ = connection.start(&self.shared.request).map_err(|error| self.shared.failure(&error))?;
         if self.tickets.len() == 1 {
             self.timeout.set(now_ns.saturating_add(self.shared.plan.timeout_ns));
         }
@@ -278,7 +278,7 @@ impl ConnectionTask {
                 return Poll::Pending;
             }
             let received_before = connection.received_size();
-            let polled = connection.poll_exchange(context);
+            let polled = connection.poll_completion(context);
             let received = connection.received_size() - received_before;
             // Bytes that answer a request of the warm-up do not count.
             if received > 0
@@ -287,7 +287,10 @@ impl ConnectionTask {
                 self.shared.recorder.borrow_mut().received_bytes(received);
             }
             match polled {
-                Poll::Ready(Ok(exchange)) => self.complete(exchange),
+                Poll::Ready(Ok(completion)) => match completion.result {
+                    Ok(exchange) => self.complete(exchange),
+                    Err(error) => return Poll::Ready(Over::Failed(self.shared.failure(&error))),
+                },
                 Poll::Ready(Err(error)) => {
                     if let Error::Unanswered(LastResponse::Announced) = error {
                         self.note_ruled_out();
@@ -312,7 +315,7 @@ impl ConnectionTask {
 
     /// When the oldest request in flight times out, counted from its own send; `None` before it is sent.
     fn limit_ns(&self) -> Option<u64> {
-        let sent_ns = self.connection.as_ref()?.in_flight_sent_ns().next()??;
+        let sent_ns = self.connection.as_ref()?.in_flight_sent_ns().next()?.1?;
         Some(sent_ns.saturating_add(self.shared.plan.timeout_ns))
     }
 
@@ -507,14 +510,14 @@ impl ConnectionTask {
             Some(connection) => connection.abort(closing_max).await,
             None => Aborted::default(),
         };
-        let sent_count = sent_ns.iter().flatten().count();
+        let sent_count = sent_ns.iter().filter(|(_, sent_ns)| sent_ns.is_some()).count();
         let request_size = self.shared.request.bytes().len();
         let closed = self.shared.plan.open_loop().is_none();
         let mut recorder = self.shared.recorder.borrow_mut();
         self.shared.landed(self.tickets.len());
         for (index, ticket) in self.tickets.drain(..).enumerate() {
             let Ticket { scheduled_ns, ready_ns } = ticket;
-            let sent_ns = sent_ns.get(index).copied().flatten();
+            let sent_ns = sent_ns.get(index).and_then(|(_, sent_ns)| *sent_ns);
             if !counts(&self.shared, scheduled_ns) {
                 continue;
             }
