@@ -523,6 +523,12 @@ impl Codec {
         matches!(self.expected, Expected::Preface(_)) || !self.peer.is_known
     }
 
+    /// Returns whether a header block has begun and not all of its frames have arrived.
+    #[inline]
+    pub fn is_inside_header_block(&self) -> bool {
+        self.partial.stream_id != 0
+    }
+
     fn stream(&self, id: u32) -> Stream {
         // A peer that has not acknowledged our SETTINGS may go by the initial value. It may also have applied them.
         let window_min = if self.is_acknowledged { 0 } else { WINDOW_SIZE_INITIAL };
