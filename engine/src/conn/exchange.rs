@@ -203,6 +203,21 @@ impl<'c> Exchange<'c> {
         }))
     }
 
+    /// Returns the exchange for another task, which may respond after the handler's future has been dropped. Returns it
+    /// unchanged if it borrows its connection, as over HTTP/1.1.
+    ///
+    /// The handler still returns the [`Answered`] that proves the response. While it waits for that proof, it is dropped if the
+    /// stream ends; the exchange then gives an error, or its response goes nowhere.
+    ///
+    /// # Errors
+    /// The exchange itself.
+    pub fn detach(self) -> Result<Exchange<'static>, Self> {
+        match self.0 {
+            Inner::Http1(_) => Err(self),
+            Inner::Http2(exchange) => Ok(exchange.into()),
+        }
+    }
+
     /// Closes the connection without a response.
     pub fn disconnect(self) -> Answered {
         match self.0 {

@@ -211,7 +211,7 @@ where
     #[inline]
     fn begin(&mut self, request: Box<http2::Request>) {
         let stream = request.stream();
-        let is_connect = request.head().method() == "CONNECT";
+        let is_connect = request.is_connect();
         self.tidied = false;
         self.idle_ns = u64::MAX;
         // RFC 9110 §9.3.6: most servers do not implement CONNECT.

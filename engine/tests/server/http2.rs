@@ -9,8 +9,13 @@ use h2::client::SendRequest;
 use h2::{Reason, RecvStream};
 use http::{Request, StatusCode};
 use ringtide::Address;
-use ringtide::server::ServiceOptions;
+use ringtide::conn::{Connection, ConnectionOptions, PreparedRequest};
+use ringtide::runtime::{Worker, WorkerOptions};
+use ringtide::server::{Exchange, Server, ServerOptions, ServiceOptions};
+use ringtide::stream::Stream;
+use ringtide::tls::{ClientTls, ClientTlsOptions, ServerTls};
 
+use crate::http2_raw::{DATA, END_STREAM, RST_STREAM, Raw, frame, get as raw_get, request};
 use crate::site::{LARGE_SIZE, PIECE, Running, large};
 
 /// Longer than any step of these tests. A test that waits this long has failed.
@@ -368,4 +373,77 @@ fn what_is_no_http2_ends_the_connection_with_its_reason() {
     }
     let (kind, payload) = frames.last().unwrap();
     assert_eq!((*kind, &payload[4..8]), (7, &[0, 0, 0, 1][..]), "GOAWAY with PROTOCOL_ERROR: {frames:?}");
+}
+
+#[test]
+fn a_response_may_come_from_another_task() {
+    let (tell, told) = mpsc::channel();
+    let any_port = "127.0.0.1:0".parse().unwrap();
+    let options = ServerOptions::default().workers(1);
+    let server = Server::start(&[any_port], &options, async move |exchange: Exchange<'_>| {
+        let Ok(mut exchange) = exchange.detach() else { panic!("it borrows its connection") };
+        let (send, proof) = tokio::sync::oneshot::channel();
+        let tell = tell.clone();
+        ringtide::runtime::spawn(async move {
+            let outcome = match exchange.body(1000).await {
+                Ok(body) => exchange.respond(StatusCode::OK, &[], body.unwrap()),
+                Err(error) => Err(error),
+            };
+            tell.send(outcome.as_ref().map(|_| ()).map_err(|error| format!("{error:?}"))).unwrap();
+            // Nobody receives it if the handler is gone.
+            let _ = send.send(outcome);
+        });
+        proof.await.expect("the task tells how it ended")
+    })
+    .unwrap();
+    let mut raw = Raw::connect(&server.addresses()[0], &[]);
+    raw.send([request(1, "POST", "/", 0), request(3, "POST", "/", 0)].concat());
+    raw.send(frame(DATA, END_STREAM, 1, b"moved"));
+    assert_eq!(raw.response(1).1, b"moved");
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), Ok(()));
+    // It learns why its stream ended.
+    raw.send(frame(RST_STREAM, 0, 3, &8_u32.to_be_bytes()));
+    let error = told.recv_timeout(PATIENCE).unwrap().unwrap_err();
+    assert!(error.starts_with("Stream(StreamReset") && error.contains("cause: Peer"), "{error}");
+    // And that its connection did.
+    raw.send(request(5, "POST", "/", 0));
+    raw.send(raw_get(7, "/"));
+    assert_eq!(raw.response(7).1, b"");
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), Ok(()));
+    drop(raw);
+    assert!(told.recv_timeout(PATIENCE).unwrap().is_err());
+    server.shutdown().begin();
+    server.join();
+}
+
+#[test]
+fn the_version_over_tls_is_the_one_that_both_sides_offer() {
+    let tls = ServerTls::self_signed(&["localhost"]).unwrap();
+    let running = Running::with(ServiceOptions::default().tls(tls));
+    let address = running.address().clone();
+    let mut worker = Worker::new(&WorkerOptions::default()).unwrap();
+    worker.block_on(async {
+        for (offered, version) in [
+            (&["h2", "http/1.1"][..], http::Version::HTTP_2),
+            (&["http/1.1"], http::Version::HTTP_11),
+            (&[], http::Version::HTTP_11),
+        ] {
+            let tls =
+                ClientTls::new(&ClientTlsOptions::default().insecure(true).alpn(offered.iter().copied()));
+            let stream = Stream::connect_tls(&address, "localhost", &tls.unwrap()).await.unwrap();
+            let mut connection = Connection::new(stream, &ConnectionOptions::default());
+            assert_eq!(connection.version(), version);
+            for (target, size) in [("/", 12), ("/large", LARGE_SIZE), ("/pieces", 1000 * PIECE.len())] {
+                let request = Request::get(format!("https://localhost{target}")).body(Bytes::new()).unwrap();
+                let request = PreparedRequest::new(&request).unwrap();
+                let mut response = connection.send(&request).await.unwrap();
+                assert_eq!(response.head().status(), 200);
+                let mut found = 0;
+                while let Some(data) = response.data().await.unwrap() {
+                    found += data.len();
+                }
+                assert_eq!(found, size, "{target} with {version:?}");
+            }
+        }
+    });
 }

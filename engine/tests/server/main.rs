@@ -6,6 +6,8 @@ mod bodies;
 mod connection;
 mod failures;
 mod http2;
+mod http2_hostile;
+mod http2_raw;
 mod lifecycle;
 mod panics;
 mod peer;

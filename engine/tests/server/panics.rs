@@ -10,6 +10,7 @@ use http::StatusCode;
 use ringtide::Error;
 use ringtide::server::{Answered, Exchange, FailureKind, Server, ServerOptions, ServiceOptions};
 
+use crate::http2_raw::{DATA, HEADERS, RST_STREAM, Raw, frame, get};
 use crate::peer::Peer;
 use crate::site::TEXT;
 
@@ -86,6 +87,26 @@ fn a_panic_in_the_call_or_the_drop_of_a_handler_is_told() {
         let expected = (format!("GET {target}"), format!("panic: {text}"), told_status);
         assert_eq!(told.recv_timeout(PATIENCE).unwrap(), expected);
         peer.rest();
+    }
+    assert!(told.try_recv().is_err(), "each once");
+    // Over HTTP/2 none of them ends the connection.
+    let mut raw = Raw::connect(&server.addresses()[0], &[]);
+    for (number, (target, status, stays, (text, told_status))) in cases.into_iter().enumerate() {
+        let id = 2 * number as u32 + 1;
+        raw.send(get(id, target));
+        let head = raw.until(HEADERS);
+        let head = raw.fields(&head);
+        assert_eq!(head.get(b":status"), Some(status.to_string().as_bytes()), "{target}");
+        let expected = (format!("GET {target}"), format!("panic: {text}"), told_status);
+        if stays {
+            assert_eq!(told.recv_timeout(PATIENCE).unwrap(), expected);
+        } else {
+            // The client loses interest in a response that has begun.
+            raw.until(DATA);
+            raw.send(frame(RST_STREAM, 0, id, &8_u32.to_be_bytes()));
+            let (_, kind, status) = told.recv_timeout(PATIENCE).unwrap();
+            assert_eq!((kind, status), (expected.1, expected.2));
+        }
     }
     assert!(told.try_recv().is_err(), "each once");
     server.shutdown().begin();

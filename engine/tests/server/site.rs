@@ -145,6 +145,15 @@ pub(crate) async fn answer(site: &Site, mut exchange: Exchange<'_>) -> Result<An
             let name = exchange.head().fields().get("x-name").unwrap_or_default().to_vec();
             exchange.respond(StatusCode::OK, &TEXT, name)
         }
+        b"/trailers" | b"/trailers?large" => {
+            let is_large = exchange.head().query().is_some();
+            let body = exchange.body(1000).await?.unwrap_or_default();
+            let sum =
+                exchange.trailers().and_then(|trailers| trailers.get("x-sum")).unwrap_or(b"none").to_vec();
+            let mut responder = exchange.stream(StatusCode::OK, &TEXT, None)?;
+            responder.send(if is_large { large() } else { body.into() }).await?;
+            responder.finish_with_trailers(&[("X-Sum-Of", std::str::from_utf8(&sum).unwrap())])
+        }
         // Does not read the body.
         b"/early" => exchange.respond(StatusCode::FORBIDDEN, &TEXT, "no\n"),
         b"/wait" => {

@@ -24,6 +24,10 @@ use crate::stream::{Reader, Stream, Transport};
 /// Bytes that wait in the transport above which no more data leaves the streams' queues.
 pub(in crate::conn) const QUEUED_SIZE_MAX: usize = 64 * 1024;
 
+/// Bytes that wait in the transport above which a server takes no more requests. Data of the streams alone does not reach it:
+/// while large bodies leave, resets, windows and further requests have to be read.
+const QUEUED_ANSWERS_SIZE_MAX: usize = 2 * QUEUED_SIZE_MAX;
+
 /// Bytes of the codec's own frames that wait in the transport above which nothing more is received. Most of them answer
 /// frames of the peer, so a peer that sends such frames and takes no answers would make them grow. Data and heads do not
 /// count: two sides that both stop reading while they send would wait for each other.
@@ -341,6 +345,12 @@ impl Link {
     #[inline]
     pub(in crate::conn) fn is_full(&self) -> bool {
         self.transport.queued_size() >= QUEUED_SIZE_MAX
+    }
+
+    /// Returns whether the transport holds so much that no more requests should be taken.
+    #[inline]
+    pub(in crate::conn) fn is_overfull(&self) -> bool {
+        self.transport.queued_size() >= QUEUED_ANSWERS_SIZE_MAX
     }
 
     /// Sends what waits. Ready when the transport has nothing queued; the last send may still be in flight, and streams

@@ -114,6 +114,7 @@ pub(crate) struct Request {
     pub(super) fields: FieldList,
     pub(super) content_length: Option<u64>,
     pub(super) has_body: bool,
+    is_connect: bool,
     /// The piece of the body that the handler reads.
     pub(super) piece: Option<Piece>,
     /// Those that came after the body.
@@ -265,7 +266,7 @@ impl Connection {
 
     /// Returns whether the transport holds so much that no more requests should be taken.
     pub(crate) fn is_full(&self) -> bool {
-        self.state.borrow().link.is_full()
+        self.state.borrow().link.is_overfull()
     }
 
     /// Returns how many streams there are.
@@ -417,7 +418,7 @@ impl State {
             }
             // A peer that does not read its responses gets no further ones. And the windows allow more than the worker can
             // hold, so that transfers are fast when nobody attacks.
-            if self.link.is_full() || self.link.is_under_strain() {
+            if self.link.is_overfull() || self.link.is_under_strain() {
                 return Poll::Pending;
             }
             let event = match self.link.decode() {
@@ -517,6 +518,8 @@ impl State {
         request.stream = stream;
         request.content_length = facts.and_then(|facts| facts.content_length);
         request.has_body = !ends;
+        request.is_connect = facts
+            .is_some_and(|facts| matches!(facts.method, MethodKind::Connect | MethodKind::ExtendedConnect));
         request.fields.copy_from(self.link.codec.fields());
         let index = stream.index();
         if index >= self.streams.len() {
@@ -755,10 +758,16 @@ impl State {
         entry.key = None;
         entry.slot = None;
         (entry.reader, entry.writer) = (None, None);
-        let tail_size = mem::take(&mut entry.tail).len();
-        let unread = tail_size + entry.unread.drain(..).map(|piece| piece.len()).sum::<usize>();
-        entry.trailers = None;
-        self.unread_size -= unread;
+        let mut unread = 0;
+        // Few requests have a body, and few bodies are left.
+        if !entry.tail.is_empty() || !entry.unread.is_empty() {
+            unread = mem::take(&mut entry.tail).len();
+            unread += entry.unread.drain(..).map(|piece| piece.len()).sum::<usize>();
+            self.unread_size -= unread;
+        }
+        if entry.trailers.is_some() {
+            entry.trailers = None;
+        }
         let request = entry.request.take();
         self.open -= 1;
         if unread > 0 {
@@ -847,6 +856,12 @@ impl Request {
         self.stream
     }
 
+    /// Returns whether its method is CONNECT.
+    #[inline]
+    pub(crate) fn is_connect(&self) -> bool {
+        self.is_connect
+    }
+
     /// Returns its head.
     pub(crate) fn head(&self) -> h2::RequestHead<'_> {
         h2::RequestHead::new(&self.fields)
@@ -859,6 +874,7 @@ impl Request {
             fields: FieldList::new(u32::MAX, u32::MAX),
             content_length: None,
             has_body: false,
+            is_connect: false,
             piece: None,
             trailers: None,
         }
@@ -897,6 +913,9 @@ impl Wakes {
 
     #[inline]
     pub(super) fn wake(self) {
-        self.first.into_iter().chain(self.others).for_each(Waker::wake);
+        if let Some(first) = self.first {
+            first.wake();
+            self.others.into_iter().for_each(Waker::wake);
+        }
     }
 }
