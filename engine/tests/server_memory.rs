@@ -53,6 +53,8 @@ fn connections_stay_within_their_memory_bounds() {
     what_is_received_while_handlers_wait_is_bounded();
     a_request_costs_no_allocation_and_an_idle_connection_no_buffer();
     a_client_that_does_not_read_costs_bounded_memory_and_loses_nothing();
+    http2::a_request_costs_no_allocation_and_a_stream_little_memory();
+    http2::a_client_that_does_not_read_costs_bounded_memory_and_loses_nothing();
 }
 
 fn a_client_that_does_not_read_costs_bounded_memory_and_loses_nothing() {
@@ -285,5 +287,168 @@ fn ask(stream: &mut TcpStream) -> usize {
         {
             return size;
         }
+    }
+}
+
+/// The same over HTTP/2.
+mod http2 {
+    use ringtide::proto::h2::{PREFACE, hpack};
+
+    use super::*;
+
+    const DATA: u8 = 0;
+    const HEADERS: u8 = 1;
+    const SETTINGS: u8 = 4;
+    const PING: u8 = 6;
+    const CONNECTIONS: usize = 20;
+    const STREAMS: usize = 100;
+
+    fn frame(kind: u8, flags: u8, id: u32, payload: &[u8]) -> Vec<u8> {
+        let size = (payload.len() as u32).to_be_bytes();
+        [&size[1..], &[kind, flags], &id.to_be_bytes(), payload].concat()
+    }
+
+    fn request(id: u32, method: &str, path: &str) -> Vec<u8> {
+        let mut block = Vec::new();
+        for (name, value) in [(":method", method), (":scheme", "http"), (":authority", "h"), (":path", path)]
+        {
+            hpack::encode_stateless(name.as_bytes(), value.as_bytes(), false, &mut block);
+        }
+        frame(HEADERS, 4 | u8::from(method == "GET"), id, &block)
+    }
+
+    fn connect(address: std::net::SocketAddr) -> TcpStream {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let large_window = frame(8, 0, 0, &0x7000_0000_u32.to_be_bytes());
+        stream
+            .write_all(
+                &[PREFACE, &frame(SETTINGS, 0, 0, b"")[..], &frame(SETTINGS, 1, 0, b""), &large_window]
+                    .concat(),
+            )
+            .unwrap();
+        stream
+    }
+
+    /// Reads frames until so many of the kind have the flags.
+    fn read_until(stream: &mut impl Read, kind: u8, flags: u8, count: usize) {
+        let mut found = 0;
+        while found < count {
+            let mut head = [0; 9];
+            stream.read_exact(&mut head).unwrap();
+            let mut payload = [0; 16 * 1024];
+            let size = usize::from(head[1]) << 8 | usize::from(head[2]);
+            stream.read_exact(&mut payload[..size]).unwrap();
+            assert!(!matches!(head[3], 3 | 7), "a reset");
+            found += usize::from(head[3] == kind && head[4] == flags);
+        }
+    }
+
+    fn start() -> (Server, std::net::SocketAddr, Arc<AtomicBool>) {
+        let any_port = Address::Tcp(([127, 0, 0, 1], 0).into());
+        let release = Arc::new(AtomicBool::new(false));
+        let released = Arc::clone(&release);
+        let response = PreparedResponse::new(StatusCode::OK, [("x-body", "constant")], "hello\n").unwrap();
+        let server = Server::start(&[any_port], &options(), async move |exchange: Exchange<'_>| {
+            if exchange.head().path() == "/wait" {
+                while !released.load(Ordering::SeqCst) {
+                    runtime::sleep(Duration::from_millis(20)).await;
+                }
+            }
+            Ok::<_, Infallible>(exchange.respond_with(&response))
+        })
+        .unwrap();
+        let Address::Tcp(address) = server.addresses()[0] else { unreachable!() };
+        (server, address, release)
+    }
+
+    pub(super) fn a_request_costs_no_allocation_and_a_stream_little_memory() {
+        let (server, address, release) = start();
+        let mut ids = (0..).map(|number| 2 * number + 1);
+        let mut stream = connect(address);
+        let mut batch = |stream: &mut TcpStream, count: usize| {
+            let requests: Vec<u8> = ids.by_ref().take(count).flat_map(|id| request(id, "GET", "/")).collect();
+            stream.write_all(&requests).unwrap();
+            read_until(stream, DATA, 1, count);
+        };
+        // The date of the first second becomes an entry of the table, and each later one too.
+        (0..50).for_each(|_| batch(&mut stream, STREAMS));
+        let requests: Vec<_> = (0..20)
+            .map(|round| {
+                (0..STREAMS as u32)
+                    .flat_map(|number| request(20_001 + 200 * round + 2 * number, "GET", "/"))
+                    .collect::<Vec<u8>>()
+            })
+            .collect();
+        let allocations = ALLOCATOR.allocations();
+        for bytes in &requests {
+            stream.write_all(bytes).unwrap();
+            read_until(&mut stream, DATA, 1, STREAMS);
+        }
+        let allocations = ALLOCATOR.allocations() - allocations;
+        // A new second gives a few; 2,000 requests give none.
+        assert!(allocations < 40, "{allocations} allocations in {} requests", requests.len() * STREAMS);
+
+        let before = ALLOCATOR.live_bytes();
+        let mut clients: Vec<_> = (0..CONNECTIONS).map(|_| connect(address)).collect();
+        for client in &mut clients {
+            read_until(client, SETTINGS, 1, 1);
+        }
+        // Also what was kept for the next request of the first connection is gone by then.
+        std::thread::sleep(Duration::from_millis(2500));
+        settle(|| true);
+        let idle = ALLOCATOR.live_bytes().saturating_sub(before) / CONNECTIONS;
+        assert!(idle <= 4 * 1024, "{idle} bytes for each idle connection");
+        let before = ALLOCATOR.live_bytes();
+        for client in &mut clients {
+            let requests: Vec<u8> =
+                (0..STREAMS as u32).flat_map(|number| request(2 * number + 1, "GET", "/wait")).collect();
+            client.write_all(&requests).unwrap();
+        }
+        settle(|| ALLOCATOR.live_bytes() > before + CONNECTIONS * STREAMS * 100);
+        let in_flight = (ALLOCATOR.live_bytes() - before) / CONNECTIONS / STREAMS;
+        eprintln!("{idle} bytes for each idle connection of HTTP/2, {in_flight} for each stream in flight");
+        assert!(in_flight < 1024, "{in_flight} bytes for each stream in flight");
+        release.store(true, Ordering::SeqCst);
+        for client in &mut clients {
+            read_until(client, DATA, 1, STREAMS);
+        }
+        server.shutdown().begin();
+        server.join();
+    }
+
+    /// The peer sends a body by single bytes, which nobody reads, and PINGs between them, whose answers it does not read.
+    pub(super) fn a_client_that_does_not_read_costs_bounded_memory_and_loses_nothing() {
+        let (server, address, release) = start();
+        let unread_max = unread_max();
+        let before = ALLOCATOR.live_bytes();
+        let mut stream = connect(address);
+        stream.write_all(&request(1, "POST", "/wait")).unwrap();
+        stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+        let part = [frame(DATA, 0, 1, b"x"), frame(PING, 0, 0, b"12345678").repeat(3)].concat();
+        let parts = part.repeat(1000);
+        let mut sent = 0;
+        let blocked = loop {
+            match stream.write(&parts[sent % part.len()..]) {
+                Ok(count) => sent += count,
+                Err(error) => break error,
+            }
+            assert!(sent < part.len() * 1_000_000, "it takes all");
+        };
+        assert!(matches!(blocked.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{blocked}");
+        let held = ALLOCATOR.live_bytes() - before;
+        let unread_body_max = 2 * sent / part.len();
+        let answers_max = 4 * 64 * 1024;
+        eprintln!("{held} bytes held for a client of HTTP/2 that has sent {sent} and reads nothing");
+        assert!(held < unread_max + AT_WORK_SIZE + answers_max + unread_body_max, "{held} bytes of {sent}");
+        // All answers come once it reads.
+        let mut reader = std::io::BufReader::with_capacity(256 * 1024, stream.try_clone().unwrap());
+        let whole = sent / part.len();
+        assert!(3 * whole * 17 > 2 * answers_max, "the answers would be much to hold");
+        read_until(&mut reader, PING, 1, 3 * whole);
+        release.store(true, Ordering::SeqCst);
+        drop((stream, reader));
+        server.shutdown().begin();
+        server.join();
     }
 }
