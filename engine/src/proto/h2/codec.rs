@@ -707,6 +707,14 @@ impl Codec {
             self.expected = Expected::after(padding);
             return Ok(Step::Consumed(own_size as usize));
         }
+        if own_size == 0
+            && let Some(data) = rest.get(..size as usize)
+        {
+            if ends {
+                self.end_remote(stream);
+            }
+            return Ok(Step::Event(data.len(), Event::Data { stream, data, ends }));
+        }
         self.expected = Expected::Data { stream, left: data_size, padding, ends };
         Ok(Step::Consumed(own_size as usize))
     }
