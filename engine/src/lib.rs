@@ -83,6 +83,7 @@ pub use ringtide_driver::{Address, AddressError};
 
 pub use self::client::{Client, ClientOptions};
 pub use self::conn::{
-    Aborted, CompletedExchange, Connection, ConnectionOptions, PreparedRequest, Response, Timing,
+    Aborted, CompletedExchange, Completion, Connection, ConnectionOptions, PreparedRequest, RequestId,
+    Response, Timing,
 };
 pub use self::error::Error;

@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use http::Method;
+use http::uri::Scheme;
 use ringtide::runtime::SetupError;
 use ringtide::tls::ClientTls;
 use ringtide::{Address, PreparedRequest};
@@ -447,8 +448,9 @@ fn prepare(plan: &Plan, body: Vec<u8>) -> Result<PreparedRequest, Error> {
         .filter(|header| !header.name.eq_ignore_ascii_case("content-length"))
         .map(|header| (header.name.as_bytes(), header.value.as_bytes()));
     let fields = host.into_iter().chain(agent).chain(close).chain(given);
+    let scheme = if plan.url.is_https { Scheme::HTTPS } else { Scheme::HTTP };
     PreparedRequest::from_parts(&method, &plan.url.target, fields, body)
-        .map(PreparedRequest::leak)
+        .map(|request| request.scheme(scheme).leak())
         .map_err(|source| Error::Request(source.to_string()))
 }
 

@@ -195,10 +195,10 @@ fn a_body_that_is_read_too_slowly_exceeds_the_total_limit() {
         peer.drain();
     });
     run(async {
-        let client = Client::new(with_timeouts(Timeouts::none().body(Duration::from_millis(400))));
+        let client = Client::new(with_timeouts(Timeouts::none().body(Duration::from_secs(1))));
         let mut body = client.get(&server.url("/")).await.unwrap().into_body();
         body.data().await.unwrap().unwrap();
-        runtime::sleep(Duration::from_millis(410)).await;
+        runtime::sleep(Duration::from_millis(1010)).await;
         assert!(matches!(body.data().await, Err(Error::Timeout(Phase::Body))));
         assert!(body.data().await.unwrap().is_none());
     });

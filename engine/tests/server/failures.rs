@@ -11,7 +11,7 @@ use crate::peer::Peer;
 use crate::site::Running;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-const SHORT: Duration = Duration::from_millis(60);
+const SHORT: Duration = Duration::from_millis(300);
 
 /// A reported failure: method and target, kind, status.
 type Told = (String, String, Option<u16>);

@@ -102,7 +102,7 @@ fn connections_accepted_above_the_limit_do_not_wait_forever() {
     let (tell, told) = mpsc::channel();
     let service = ServiceOptions::default()
         .connections_max(2)
-        .head_timeout(Duration::from_millis(60))
+        .head_timeout(Duration::from_millis(500))
         .on_error(move |failure| tell.send(failure.to_string()).unwrap());
     let any_port = Address::Tcp(([127, 0, 0, 1], 0).into());
     let (entered, blocked) = mpsc::channel();

@@ -14,7 +14,7 @@ use crate::peer::Peer;
 use crate::site::TEXT;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-const SHORT: Duration = Duration::from_millis(60);
+const SHORT: Duration = Duration::from_millis(300);
 
 /// What was told of a failure: method and target, kind, status.
 type Told = (String, String, Option<u16>);

@@ -257,7 +257,7 @@ fn a_client_that_closes_its_sending_half_is_waited_for_as_long_as_the_limit_says
 
 #[test]
 fn a_refused_head_request_has_no_content() {
-    let running = Running::with(ServiceOptions::default().head_timeout(Duration::from_millis(60)));
+    let running = Running::with(ServiceOptions::default().head_timeout(Duration::from_millis(500)));
     let long = "x".repeat(70_000);
     let cases = [
         ("HEAD / HTTP/1.1\r\n\r\n".to_owned(), 400),

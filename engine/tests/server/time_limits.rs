@@ -9,7 +9,7 @@ use ringtide::testing::{self, Script};
 use crate::site::{Running, SIMULATED, serve_simulated};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
-const SHORT: Duration = Duration::from_millis(60);
+const SHORT: Duration = Duration::from_millis(300);
 
 /// Goes on with `script`: sends `count` bytes, one each 5 ms.
 fn dripping(script: Script, count: usize) -> Script {

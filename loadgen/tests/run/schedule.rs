@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::command::{begin, float, number, report, run};
+use crate::command::{begin, float, number, once_in_five, report, run};
 use crate::server::{HELLO, Server};
 
 on_both_drivers!(
@@ -103,9 +103,13 @@ fn what_no_connection_was_free_for_is_not_forgotten(driver: &str) {
     assert_eq!(number(&requests["scheduled"]), 100, "{report}");
     assert_eq!(number(&requests["sent"]), 3, "{report}");
     assert_eq!(number(&requests["censored"]), 99, "{report}");
-    // They came due evenly over 500 ms and waited until the end.
-    assert!((200_000.0..300_000.0).contains(&at(&report, "response", "p50")), "{report}");
-    assert!((200_000.0..300_000.0).contains(&at(&report, "queue_wait", "p50")), "{report}");
+    // They came due evenly over 500 ms and waited until the end, which a busy machine may notice late.
+    let late_us = float(&report["duration_s"]) * 1e6 - 500_000.0;
+    assert!(late_us >= 0.0, "{report}");
+    for name in ["response", "queue_wait"] {
+        let waited_us = at(&report, name, "p50") - late_us;
+        assert!((200_000.0..300_000.0).contains(&waited_us), "{name} {waited_us}: {report}");
+    }
     assert_eq!(number(&report["latency_us"]["service"]["count"]), 3, "{report}");
 }
 
@@ -119,18 +123,9 @@ fn a_ramp_has_as_many_requests_as_its_mean(driver: &str) {
     }
 }
 
-/// The server sees one schedule of 200 requests per second, not a schedule per connection. A busy machine can disturb a
-/// single run; a wrong schedule fails in each.
+/// The server sees one schedule of 200 requests per second, not a schedule per connection.
 fn arrivals_are_one_schedule_for_all_connections(driver: &str) {
-    let mut uneven = Vec::new();
-    while uneven.len() < 5 {
-        let gaps = gaps_of_arrivals(driver);
-        if is_even(&gaps) {
-            return;
-        }
-        uneven.push(gaps);
-    }
-    panic!("{uneven:?}");
+    once_in_five(|| gaps_of_arrivals(driver), |gaps| is_even(gaps));
 }
 
 /// With ten separate schedules, half of the gaps would be near 0.
@@ -140,7 +135,7 @@ fn is_even(gaps: &[Duration]) -> bool {
     (Duration::from_millis(4)..Duration::from_millis(6)).contains(&median) && short < gaps.len() / 4
 }
 
-/// Returns the gaps between 200 requests that are due within a second, in ascending order.
+/// Returns the gaps between the requests of a second, in ascending order. 200 are due; a busy machine may send the last too late.
 fn gaps_of_arrivals(driver: &str) -> Vec<Duration> {
     let (seen, wait) = channel();
     let seen = Mutex::new(seen);
@@ -154,7 +149,12 @@ fn gaps_of_arrivals(driver: &str) -> Vec<Duration> {
     let report = report(driver, &server.url(), &["-R", "200", "-d", "1s", "-c", "10", "-t", "2"]);
     server.finish();
     let mut arrivals: Vec<Instant> = wait.iter().collect();
-    assert_eq!(arrivals.len(), 200, "{report}");
+    let requests = &report["requests"];
+    assert_eq!(
+        (number(&requests["scheduled"]), number(&requests["sent"])),
+        (200, arrivals.len() as u64),
+        "{report}"
+    );
     arrivals.sort_unstable();
     let mut gaps: Vec<Duration> = arrivals.windows(2).map(|pair| pair[1] - pair[0]).collect();
     gaps.sort_unstable();
@@ -177,14 +177,15 @@ fn a_rate_lasts_for_the_whole_time(driver: &str) {
     let report = report(driver, &server.url(), &["-R", "10", "-d", "1s", "--warmup", "200ms", "-c", "2"]);
     assert_eq!(server.finish().requests(), 12, "{report}");
     assert_eq!(number(&report["requests"]["completed"]), 10, "{report}");
-    assert!(float(&report["duration_s"]) >= 1.0, "{report}");
-    assert!((9.0..=10.0).contains(&float(&report["requests_per_second"])), "{report}");
+    // A busy machine may notice the end late.
+    let (duration_s, rate) = (float(&report["duration_s"]), float(&report["requests_per_second"]));
+    assert!(duration_s >= 1.0 && (rate * duration_s - 10.0).abs() < 0.01, "{report}");
 }
 
 /// The first response on each connection is slow and arrives during the warm-up.
 fn warm_up_times_do_not_count(driver: &str) {
     let server = Server::start(move |peer| {
-        let mut time = Duration::from_millis(300);
+        let mut time = Duration::from_millis(500);
         while peer.request().is_some() {
             thread::sleep(std::mem::take(&mut time));
             peer.send(HELLO);
@@ -193,7 +194,7 @@ fn warm_up_times_do_not_count(driver: &str) {
     let flags = ["-d", "300ms", "--warmup", "900ms", "-c", "2"];
     let result = report(driver, &server.url(), &flags);
     let tally = server.finish();
-    assert!(at(&result, "response", "max") < 300_000.0, "{result}");
+    assert!(at(&result, "response", "max") < 500_000.0, "{result}");
     assert!(tally.requests() > number(&result["requests"]["sent"]), "{result}");
     assert!((0.3..0.9).contains(&float(&result["duration_s"])), "{result}");
     // The run still measures if the warm-up gets no response.

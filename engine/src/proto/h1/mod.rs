@@ -27,7 +27,7 @@ mod server;
 
 pub use client::{ClientCodec, RequestKind, ResponseEvent};
 pub use encode::{
-    CHUNK_END, ChunkHeader, EncodeError, LAST_CHUNK, encode_last_chunk, encode_request_head,
+    CHUNK_END, ChunkHeader, EncodeError, LAST_CHUNK, check_field, encode_last_chunk, encode_request_head,
     encode_response_head,
 };
 pub use error::{

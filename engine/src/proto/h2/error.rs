@@ -10,7 +10,7 @@ use super::{hpack, settings};
 /// The peer has broken the rules in a way that ends the connection.
 ///
 /// The codec has put the GOAWAY for it into its output.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
     /// The peer does not speak HTTP/2: its first bytes are not the preface, or its first frame is not SETTINGS.

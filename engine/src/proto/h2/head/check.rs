@@ -245,7 +245,9 @@ impl<'l> Regular<'l> {
 /// Checks RFC 9113 §8.2 for a field that is not a pseudo-header field.
 #[inline]
 fn check_field(name: &[u8], value: &[u8]) -> Result<(), HeadError> {
-    if name.is_empty() || !name.iter().all(|&byte| IN_NAME[byte as usize]) {
+    // Without an end in the middle, which is faster for valid names.
+    let is_valid = name.iter().fold(!name.is_empty(), |valid, &byte| valid & IN_NAME[byte as usize]);
+    if !is_valid {
         return Err(HeadError::FieldName(quoted(name)));
     }
     let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
@@ -283,9 +285,25 @@ static IN_NAME: [bool; 256] = {
 /// §5.5 all.
 #[inline]
 fn has_control(value: &[u8]) -> bool {
-    // Counted, not searched, so that the compiler looks at many bytes at once.
-    let is_control = |byte: u8| (byte < b' ' && byte != b'\t') || byte == 0x7f;
-    value.iter().fold(0, |count, &byte| count | u8::from(is_control(byte))) > 0
+    let (words, rest) = value.as_chunks();
+    let is_suspect = match value.last_chunk() {
+        // The last word overlaps the one before.
+        Some(last) => may_have_control(*last) || words.iter().any(|word| may_have_control(*word)),
+        None => !rest.is_empty(),
+    };
+    is_suspect && value.iter().any(|&byte| (byte < b' ' && byte != b'\t') || byte == 0x7f)
+}
+
+/// Returns whether one of eight bytes is a control character or a tab.
+#[inline]
+fn may_have_control(bytes: [u8; 8]) -> bool {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let word = u64::from_ne_bytes(bytes);
+    // In each byte the highest bit is set if it was below the subtrahend; borrows only come from such bytes.
+    let below_space = word.wrapping_sub(ONES * 0x20) & !word;
+    let delete = word ^ (ONES * 0x7f);
+    let is_delete = delete.wrapping_sub(ONES) & !delete;
+    (below_space | is_delete) & (ONES * 0x80) > 0
 }
 
 /// Returns whether `bytes` is a token (RFC 9110 §5.6.2).
@@ -322,4 +340,310 @@ fn trim(mut bytes: &[u8]) -> &[u8] {
         bytes = rest;
     }
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Field = (&'static str, &'static str);
+
+    const GET: [Field; 4] =
+        [(":method", "GET"), (":scheme", "https"), (":authority", "a:80"), (":path", "/x?y")];
+
+    fn list(fields: &[Field]) -> FieldList {
+        let mut list = FieldList::new(u32::MAX, u32::MAX);
+        for (name, value) in fields {
+            list.push(name.as_bytes(), value.as_bytes());
+        }
+        list
+    }
+
+    fn request(fields: &[Field]) -> Result<RequestFacts, HeadError> {
+        check_request(&list(fields), true)
+    }
+
+    /// A request with these fields behind the pseudo-header fields.
+    fn get(fields: &[Field]) -> Result<RequestFacts, HeadError> {
+        request(&[&GET, fields].concat())
+    }
+
+    /// `GET` with another value, or without the field.
+    fn changed(name: &str, value: Option<&'static str>) -> Result<RequestFacts, HeadError> {
+        let keep = |&(found, old): &Field| match value {
+            _ if found != name => Some((found, old)),
+            value => value.map(|value| (found, value)),
+        };
+        request(&GET.iter().filter_map(keep).collect::<Vec<_>>())
+    }
+
+    fn response(fields: &[Field]) -> Result<ResponseFacts, HeadError> {
+        check_response(&list(fields))
+    }
+
+    fn named(name: &str) -> Box<[u8]> {
+        name.as_bytes().into()
+    }
+
+    #[test]
+    fn the_facts_of_requests() {
+        let facts = |method| RequestFacts { method, content_length: None, expects_continue: false };
+        assert_eq!(get(&[]), Ok(facts(MethodKind::Get)));
+        assert_eq!(changed(":method", Some("HEAD")), Ok(facts(MethodKind::Head)));
+        for method in ["POST", "get", "OPTIONS", "CONNECTS"] {
+            assert_eq!(changed(":method", Some(method)), Ok(facts(MethodKind::Other)), "{method}");
+        }
+        let connect = [(":method", "CONNECT"), (":authority", "a:80")];
+        assert_eq!(request(&connect), Ok(facts(MethodKind::Connect)));
+        let expected =
+            RequestFacts { content_length: Some(7), expects_continue: true, ..facts(MethodKind::Get) };
+        assert_eq!(get(&[("content-length", "7"), ("expect", "x, 100-Continue")]), Ok(expected));
+        assert_eq!(get(&[("expect", "x"), ("expect", "")]), Ok(facts(MethodKind::Get)));
+        assert_eq!(get(&[("cookie", "a"), ("cookie", "b"), ("te", "Trailers")]), Ok(facts(MethodKind::Get)));
+    }
+
+    #[test]
+    fn each_pseudo_header_field_is_needed_once_and_first() {
+        for name in [":method", ":scheme", ":path", ":authority"] {
+            assert_eq!(changed(name, None), Err(HeadError::PseudoMissing(name)));
+            let known = GET.iter().find(|field| field.0 == name).unwrap();
+            assert_eq!(get(&[*known]), Err(HeadError::PseudoRepeated(name)));
+            assert_eq!(get(&[("a", "b"), *known]), Err(HeadError::PseudoLate(named(name))));
+        }
+        for name in [":status", ":host", ":", ":Method", ":protocol "] {
+            assert_eq!(get(&[(name, "200")]), Err(HeadError::PseudoUnexpected(named(name))), "{name}");
+        }
+        assert_eq!(request(&[]), Err(HeadError::PseudoMissing(":method")));
+    }
+
+    #[test]
+    fn the_values_of_pseudo_header_fields() {
+        for (name, values) in [
+            (":method", &["", "G T", "G\n", "\u{e4}"][..]),
+            (":scheme", &["", "1a", "ht tp", "http:"]),
+            (":authority", &["", "a b", "u@a", "a/", "a:x", "a:80:80"]),
+            (":path", &["", "x", "*", "/ ", "/\t", "/\n", "/\0", "/\x7f", "http://a/"]),
+        ] {
+            for value in values {
+                assert_eq!(changed(name, Some(value)), Err(HeadError::PseudoInvalid(name)), "{value:?}");
+            }
+        }
+        for (name, value) in [
+            (":scheme", "HTTP"),
+            (":scheme", "a+b-c.1"),
+            (":authority", "[::1]:1"),
+            (":authority", "a"),
+            (":path", "/"),
+            (":path", "/\u{e4}"),
+        ] {
+            assert!(changed(name, Some(value)).is_ok(), "{value}");
+        }
+        let mut not_utf8 = list(&GET[..3]);
+        not_utf8.push(b":path", b"/\xff");
+        assert_eq!(check_request(&not_utf8, true), Err(HeadError::PseudoInvalid(":path")));
+        let options = [(":method", "OPTIONS"), (":scheme", "http"), (":authority", "a"), (":path", "*")];
+        assert!(request(&options).is_ok());
+    }
+
+    #[test]
+    fn a_host_stands_in_for_the_authority_or_equals_it() {
+        let pseudo = [(":method", "GET"), (":scheme", "http"), (":path", "/")];
+        let with = |fields: &[Field]| request(&[&pseudo, fields].concat()).map(drop);
+        assert_eq!(with(&[("host", "a")]), Ok(()));
+        assert_eq!(with(&[("host", "a b")]), Err(HeadError::Host));
+        assert_eq!(with(&[("host", "")]), Err(HeadError::Host));
+        assert_eq!(with(&[("host", "a"), ("host", "a")]), Err(HeadError::Host));
+        assert_eq!(with(&[]), Err(HeadError::PseudoMissing(":authority")));
+        assert_eq!(get(&[("host", "A:80")]).map(drop), Ok(()));
+        assert_eq!(get(&[("host", "a")]).map(drop), Err(HeadError::Host));
+        // Another scheme may do without.
+        assert!(request(&[(":method", "GET"), (":scheme", "urn"), (":path", "/")]).is_ok());
+    }
+
+    #[test]
+    fn connect_has_a_host_and_a_port_alone() {
+        let connect = |fields: &[Field]| request(&[&[(":method", "CONNECT")], fields].concat());
+        assert_eq!(connect(&[]), Err(HeadError::PseudoMissing(":authority")));
+        for authority in ["a", "a:", "a:0", ":80", ""] {
+            let expected = Err(HeadError::PseudoInvalid(":authority"));
+            assert_eq!(connect(&[(":authority", authority)]), expected, "{authority}");
+        }
+        for name in [":scheme", ":path"] {
+            let fields = [(":authority", "a:80"), (name, "/")];
+            assert_eq!(connect(&fields), Err(HeadError::PseudoUnexpected(named(name))));
+        }
+        assert_eq!(connect(&[(":authority", "a:80"), ("host", "b:80")]), Err(HeadError::Host));
+    }
+
+    #[test]
+    fn extended_connect_has_everything_if_it_is_allowed() {
+        let fields = [
+            (":method", "CONNECT"),
+            (":protocol", "websocket"),
+            (":scheme", "https"),
+            (":path", "/"),
+            (":authority", "a"),
+        ];
+        assert_eq!(request(&fields).unwrap().method, MethodKind::ExtendedConnect);
+        assert_eq!(
+            check_request(&list(&fields), false),
+            Err(HeadError::PseudoUnexpected(named(":protocol")))
+        );
+        for missing in 2..5 {
+            let mut fewer = fields.to_vec();
+            let (name, _) = fewer.remove(missing);
+            assert_eq!(request(&fewer), Err(HeadError::PseudoMissing(name)));
+        }
+        let mut urn = fields;
+        urn[2].1 = "urn";
+        assert_eq!(request(&urn[..4]), Err(HeadError::PseudoMissing(":authority")));
+        let mut invalid = fields;
+        invalid[1].1 = "web socket";
+        assert_eq!(request(&invalid), Err(HeadError::PseudoInvalid(":protocol")));
+        // Not with another method.
+        let other = [&GET[..], &[(":protocol", "websocket")]].concat();
+        assert_eq!(request(&other), Err(HeadError::PseudoUnexpected(named(":protocol"))));
+    }
+
+    #[test]
+    fn the_status_is_three_digits() {
+        for status in [100, 103, 200, 404, 999] {
+            let mut head = FieldList::new(1_000, 1);
+            head.push(b":status", status.to_string().as_bytes());
+            assert_eq!(check_response(&head), Ok(ResponseFacts { status, content_length: None }));
+        }
+        for status in ["", "20", "2000", "099", "2 0", "+20", "20x", "000"] {
+            assert_eq!(
+                response(&[(":status", status)]),
+                Err(HeadError::PseudoInvalid(":status")),
+                "{status}"
+            );
+        }
+        assert_eq!(response(&[(":status", "101")]), Err(HeadError::SwitchingProtocols));
+        assert_eq!(response(&[("a", "b")]), Err(HeadError::PseudoMissing(":status")));
+        let twice = [(":status", "200"), (":status", "200")];
+        assert_eq!(response(&twice), Err(HeadError::PseudoRepeated(":status")));
+        let late = [("a", "b"), (":status", "200")];
+        assert_eq!(response(&late), Err(HeadError::PseudoLate(named(":status"))));
+        for name in [":method", ":path", ":x"] {
+            let fields = [(":status", "200"), (name, "GET")];
+            assert_eq!(response(&fields), Err(HeadError::PseudoUnexpected(named(name))));
+        }
+        assert_eq!(response(&[(":status", "200"), ("content-length", "7")]).unwrap().content_length, Some(7));
+    }
+
+    #[test]
+    fn a_content_length_is_one_number() {
+        let length = |values: &[&'static str]| {
+            let fields: Vec<Field> = values.iter().map(|value| ("content-length", *value)).collect();
+            get(&fields).map(|facts| facts.content_length)
+        };
+        assert_eq!(length(&["0"]), Ok(Some(0)));
+        assert_eq!(length(&["007", "7"]), Ok(Some(7)));
+        assert_eq!(length(&["18446744073709551615"]), Ok(Some(u64::MAX)));
+        for value in ["", "-1", "+1", "1,1", "1 1", "0x1", "18446744073709551616", "99999999999999999999"] {
+            assert_eq!(length(&[value]), Err(HeadError::ContentLengthInvalid), "{value}");
+        }
+        assert_eq!(length(&["1", "2"]), Err(HeadError::ContentLengthsDiffer));
+    }
+
+    #[test]
+    fn names_values_and_fields_of_connections_in_every_kind_of_section() {
+        let check = |name: &str, value: &[u8]| {
+            let mut section = list(&[]);
+            section.push(name.as_bytes(), value);
+            let trailers = check_trailers(&section);
+            for head in [&GET[..], &[(":status", "200")]] {
+                let mut section = list(head);
+                section.push(name.as_bytes(), value);
+                let found = if head.len() == 1 {
+                    check_response(&section).map(drop)
+                } else {
+                    check_request(&section, false).map(drop)
+                };
+                assert_eq!(found, trailers, "{name}");
+            }
+            trailers
+        };
+        for name in ["", "A", "aB", "a b", "a:", "a\0", "a\n", "\u{e4}", "a\x7f", "a(", "a\""] {
+            assert_eq!(check(name, b"x"), Err(HeadError::FieldName(named(name))), "{name:?}");
+        }
+        assert_eq!(check("!#$%&'*+-.^_`|~09az", b""), Ok(()));
+        // At every place of a value of any length.
+        for byte in (0..=0x1f).chain([0x7f]).filter(|&byte| byte != b'\t') {
+            for size in [1, 7, 8, 20, 40] {
+                for at in 0..size {
+                    let mut value = vec![b'v'; size];
+                    value[at] = byte;
+                    let expected = Err(HeadError::FieldValue(named("x")));
+                    assert_eq!(check_field(b"x", &value), expected, "{byte} {at} {size}");
+                }
+            }
+            assert_eq!(check("x", &[byte]), Err(HeadError::FieldValue(named("x"))), "{byte}");
+        }
+        for value in [&b" "[..], b"\t", b" a", b"\ta", b"a ", b"a\t"] {
+            assert_eq!(check("x", value), Err(HeadError::FieldValue(named("x"))), "{value:?}");
+        }
+        for value in [&b""[..], b"a b\tc", b"\x80\xff", b"~!"] {
+            assert_eq!(check("x", value), Ok(()), "{value:?}");
+        }
+        for name in ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te"] {
+            assert_eq!(check(name, b"x"), Err(HeadError::ConnectionField(named(name))), "{name}");
+        }
+        assert_eq!(check("te", b"trailers, gzip"), Err(HeadError::ConnectionField(named("te"))));
+        assert_eq!(check("te", b"trailers"), Ok(()));
+    }
+
+    #[test]
+    fn trailers_have_no_pseudo_header_fields() {
+        assert_eq!(check_trailers(&list(&[])), Ok(()));
+        let fields = [("a", "b"), (":status", "200")];
+        assert_eq!(check_trailers(&list(&fields)), Err(HeadError::PseudoUnexpected(named(":status"))));
+    }
+
+    #[test]
+    fn outgoing_fields_become_those_of_http_2() {
+        let sent = |name: &'static str, value: &'static str| {
+            let mut scratch = b"old".to_vec();
+            let field = outgoing_field(name.as_bytes(), value.as_bytes(), &mut scratch)?;
+            Ok(field.map(|(name, value)| [name, b"=", value].concat()))
+        };
+        assert_eq!(sent("x-a", "b"), Ok(Some(b"x-a=b".to_vec())));
+        assert_eq!(sent("X-A", " \tb c\t "), Ok(Some(b"x-a=b c".to_vec())));
+        assert_eq!(sent("TE", "trailers"), Ok(Some(b"te=trailers".to_vec())));
+        for (name, value) in [
+            ("Connection", "close"),
+            ("keep-alive", "1"),
+            ("Proxy-Connection", "x"),
+            ("UPGRADE", "a"),
+            ("te", "gzip"),
+        ] {
+            assert_eq!(sent(name, value), Ok(None), "{name}");
+        }
+        for name in ["Content-Length", "transfer-encoding"] {
+            let expected = HeadError::FramingField(named(&name.to_ascii_lowercase()));
+            assert_eq!(sent(name, "1"), Err(expected));
+        }
+        for name in ["", ":path", "a b", "a\n", "\u{e4}"] {
+            assert_eq!(sent(name, "x"), Err(HeadError::FieldName(named(name))), "{name:?}");
+        }
+        for value in ["a\nb", "\r", "a\0", "\x7f"] {
+            assert_eq!(sent("X", value), Err(HeadError::FieldValue(named("X"))), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_names_the_field_and_the_rule_briefly() {
+        let text = |fields: &[Field]| get(fields).unwrap_err().to_string();
+        assert_eq!(text(&[("X-\n", "a")]), "field name \"X-\\n\" is not a token in lower case");
+        assert_eq!(text(&[("upgrade", "a")]), "field \"upgrade\" is not allowed in HTTP/2");
+        assert_eq!(text(&[(":path", "/")]), "pseudo-header field \":path\" is repeated");
+        assert_eq!(
+            text(&[("x", "a ")]),
+            "the value of field \"x\" contains a control character, or white space at an end"
+        );
+        let mut long = list(&GET);
+        long.push(&[b'X'; 10_000], b"");
+        assert!(check_request(&long, false).unwrap_err().to_string().len() < 150);
+    }
 }

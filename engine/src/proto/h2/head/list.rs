@@ -38,6 +38,14 @@ impl FieldList {
         self.is_too_large = false;
     }
 
+    /// Takes over all fields of another list, whatever this one admits. Its memory is used again.
+    pub fn copy_from(&mut self, other: &Self) {
+        self.clear();
+        self.bytes.extend_from_slice(&other.bytes);
+        self.ends.extend_from_slice(&other.ends);
+        self.is_too_large = other.is_too_large;
+    }
+
     /// Appends a field. If the list does not admit it, it becomes [too large](Self::is_too_large).
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
         if self.admits(name.len() + value.len()) {
@@ -142,7 +150,7 @@ impl<'l> IntoIterator for &'l FieldList {
     }
 }
 
-/// The iterator that [`FieldList::iter`] and [`Fields::iter`] return.
+/// The iterator that [`FieldList::iter`] and [`Fields::iter`](super::Fields::iter) return.
 #[derive(Clone, Debug)]
 pub struct FieldsIter<'l> {
     bytes: &'l [u8],

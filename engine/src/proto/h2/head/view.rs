@@ -78,7 +78,7 @@ pub struct RequestHead<'l> {
 }
 
 impl<'l> RequestHead<'l> {
-    /// Creates a view of a list that [`check_request`] found valid.
+    /// Creates a view of a list that [`check_request`](super::check_request) found valid.
     #[inline]
     pub fn new(list: &'l FieldList) -> Self {
         Self { list }
@@ -164,7 +164,7 @@ pub struct ResponseHead<'l> {
 }
 
 impl<'l> ResponseHead<'l> {
-    /// Creates a view of a list that [`check_response`] found valid.
+    /// Creates a view of a list that [`check_response`](super::check_response) found valid.
     #[inline]
     pub fn new(list: &'l FieldList) -> Self {
         Self { list }
@@ -212,5 +212,72 @@ struct Text<'b>(&'b [u8]);
 impl fmt::Debug for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\"{}\"", self.0.escape_ascii())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(fields: &[(&str, &str)]) -> FieldList {
+        let mut list = FieldList::new(u32::MAX, u32::MAX);
+        for (name, value) in fields {
+            list.push(name.as_bytes(), value.as_bytes());
+        }
+        list
+    }
+
+    #[test]
+    fn a_request_is_seen_in_parts() {
+        let list = list(&[
+            (":path", "/a/b?c=d?e"),
+            (":method", "PUT"),
+            (":authority", "h:1"),
+            (":scheme", "https"),
+            ("via", "1"),
+            ("x", ""),
+            ("via", "2"),
+        ]);
+        let head = RequestHead::new(&list);
+        assert_eq!((head.method(), head.target()), ("PUT", "/a/b?c=d?e"));
+        assert_eq!((head.path(), head.query()), ("/a/b", Some("c=d?e")));
+        assert_eq!((head.scheme(), head.authority(), head.protocol()), (Some("https"), Some("h:1"), None));
+        let fields: Vec<_> = head.fields().iter().collect();
+        assert_eq!(fields, [(&b"via"[..], &b"1"[..]), (b"x", b""), (b"via", b"2")]);
+        assert_eq!(head.fields().get_all("VIA").collect::<Vec<_>>(), [b"1", b"2"]);
+        assert_eq!((head.fields().get("x"), head.fields().get(":path")), (Some(&b""[..]), None));
+        assert_eq!(head.list().get(":PATH"), Some(&b"/a/b?c=d?e"[..]));
+        assert_eq!(head.list().iter().len(), 7);
+        // A kept copy shows the same.
+        let kept = head.list().clone();
+        assert_eq!(format!("{:?}", RequestHead::new(&kept)), format!("{head:?}"));
+    }
+
+    #[test]
+    fn other_requests() {
+        let connect = list(&[(":method", "CONNECT"), (":authority", "h:1")]);
+        let head = RequestHead::new(&connect);
+        assert_eq!((head.target(), head.path(), head.query(), head.scheme()), ("h:1", "", None, None));
+        let options = list(&[(":method", "OPTIONS"), (":path", "*"), ("host", "h"), (":authority", "no")]);
+        let head = RequestHead::new(&options);
+        assert_eq!((head.target(), head.path(), head.query(), head.authority()), ("*", "*", None, Some("h")));
+        let extended = list(&[(":method", "CONNECT"), (":protocol", "websocket"), (":path", "/c")]);
+        let head = RequestHead::new(&extended);
+        assert_eq!((head.target(), head.protocol(), head.authority()), ("/c", Some("websocket"), None));
+        // Never checked.
+        let empty = list(&[]);
+        let head = RequestHead::new(&empty);
+        assert_eq!((head.method(), head.target(), head.fields().iter().count()), ("", "", 0));
+        assert_eq!(ResponseHead::new(&empty).status(), 500);
+    }
+
+    #[test]
+    fn a_response_is_a_status_and_fields() {
+        let list = list(&[(":status", "404"), ("a", "b")]);
+        let head = ResponseHead::new(&list);
+        assert_eq!((head.status(), head.fields().get("A")), (StatusCode::NOT_FOUND, Some(&b"b"[..])));
+        assert_eq!(format!("{head:?}"), "ResponseHead { status: 404, fields: {\"a\": \"b\"} }");
+        assert_eq!(head.fields().into_iter().len(), 1);
+        assert_eq!(Fields::new(head.list()).iter().len(), 1);
     }
 }

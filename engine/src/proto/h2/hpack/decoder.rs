@@ -23,7 +23,8 @@ impl Decoder {
     }
 
     /// Notes that the peer acknowledged the SETTINGS with `table_size_max`. Until then it may use a table of
-    /// [`TABLE_SIZE_INITIAL`] bytes even if `table_size_max` is smaller; its next block then ends that (RFC 9113 §4.3.1).
+    /// [`TABLE_SIZE_INITIAL`] bytes even if `table_size_max` is smaller. From now on, a block must begin with a size update
+    /// if the entries take more than `table_size_max` (RFC 9113 §4.3.1).
     pub fn settings_acknowledged(&mut self) {
         self.is_acknowledged = true;
     }
@@ -34,7 +35,8 @@ impl Decoder {
     /// no more of them, and stays usable.
     ///
     /// The work is linear in the size of the block, except that a field of two bytes can make the table copy an entry, of
-    /// at most the table's size. Memory grows by at most 1.6 times the block beyond what `fields` admits.
+    /// at most the table's size. `fields` takes what it admits; until a literal is complete also its value, of at most 1.6
+    /// times the block, and a name from the table.
     ///
     /// # Errors
     /// Returns an [`Error`]. `fields` is incomplete, and the decoder cannot be used again.
@@ -91,7 +93,8 @@ impl Decoder {
             }
             self.table.set_size_max(size);
         }
-        if self.table.size_max() > size_max { Err(Error::SizeUpdateMissing) } else { Ok(()) }
+        // A peer that never adds an entry may do without a size update.
+        if self.table.size() > size_max as usize { Err(Error::SizeUpdateMissing) } else { Ok(()) }
     }
 
     /// Returns the field at `index`, name and value behind each other, and the size of its name.

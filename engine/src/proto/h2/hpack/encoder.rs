@@ -150,6 +150,8 @@ impl Encoder {
 
 /// Appends a field without a dynamic table: from the static table, or as a literal that does not become an entry.
 /// `name` must be in lower case. A `sensitive` value is marked as never to be indexed.
+///
+/// The size update of an [`Encoder`] has to precede such fields like others: call [`Encoder::begin`] for every block.
 pub fn encode_stateless(name: &[u8], value: &[u8], sensitive: bool, out: &mut Vec<u8>) {
     let pattern = if sensitive { 0x10 } else { 0 };
     match static_table::find(name, value) {
@@ -187,29 +189,160 @@ fn hash_of(name: &[u8], value: &[u8]) -> u64 {
     mix(name) & !u64::from(u32::MAX) | mix(value) >> 32
 }
 
-/// Returns a hash of `bytes`, good in the high bits.
+/// Returns a hash of the size and of up to eight bytes at each end, good in the high bits. That costs the same for all
+/// sizes, and usually tells fields apart.
 #[inline]
 fn mix(bytes: &[u8]) -> u64 {
     const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mut state = bytes.len() as u64;
-    let mut step = |word: u64| {
-        state = (state ^ word).wrapping_mul(FACTOR);
-        state ^= state >> 32;
+    let (first, last) = match bytes {
+        [] => (0, 0),
+        [first, .., last] if bytes.len() < 4 => {
+            (u64::from(*first) | u64::from(bytes[bytes.len() / 2]) << 8, u64::from(*last))
+        }
+        [only] => (u64::from(*only), 0),
+        _ if bytes.len() < 8 => (word::<4>(bytes.first_chunk()), word::<4>(bytes.last_chunk())),
+        _ => (word::<8>(bytes.first_chunk()), word::<8>(bytes.last_chunk())),
     };
-    let (words, rest) = bytes.as_chunks();
-    for word in words {
-        step(u64::from_le_bytes(*word));
+    let mut state = (first ^ bytes.len() as u64).wrapping_mul(FACTOR);
+    state ^= state >> 32;
+    (state ^ last).wrapping_mul(FACTOR)
+}
+
+#[inline]
+fn word<const SIZE: usize>(bytes: Option<&[u8; SIZE]>) -> u64 {
+    let mut word = [0; 8];
+    if let Some(bytes) = bytes {
+        word[..SIZE].copy_from_slice(bytes);
     }
-    match rest {
-        [] => {}
-        [first, ..] if rest.len() < 4 => {
-            let (middle, last) = (rest[rest.len() / 2], rest[rest.len() - 1]);
-            step(u64::from_le_bytes([*first, middle, last, 0, 0, 0, 0, 0]));
+    u64::from_le_bytes(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begun(encoder: &mut Encoder) -> Vec<u8> {
+        let mut out = Vec::new();
+        encoder.begin(&mut out);
+        out
+    }
+
+    fn field(encoder: &mut Encoder, name: &str, value: &str, indexing: Indexing) -> Vec<u8> {
+        let mut out = begun(encoder);
+        encoder.field(name.as_bytes(), value.as_bytes(), indexing, &mut out);
+        out
+    }
+
+    #[test]
+    fn a_field_is_an_index_a_named_literal_or_a_literal() {
+        let mut encoder = Encoder::new(4096);
+        let field = |encoder: &mut Encoder, indexing| field(encoder, "x-a", "b", indexing);
+        // No Huffman code: "x-a" and "b" are no shorter with one.
+        assert_eq!(field(&mut encoder, Indexing::Without), b"\x00\x03x-a\x01b");
+        assert_eq!(field(&mut encoder, Indexing::Never), b"\x10\x03x-a\x01b");
+        assert_eq!(encoder.insert_count(), 0);
+        assert_eq!(field(&mut encoder, Indexing::Add), b"\x40\x03x-a\x01b");
+        assert_eq!(encoder.insert_count(), 1);
+        assert_eq!(field(&mut encoder, Indexing::Add), [0xbe]);
+        assert_eq!(field(&mut encoder, Indexing::Without), [0xbe]);
+        // A secret is no index, whatever the table has: only its name is.
+        assert_eq!(field(&mut encoder, Indexing::Never), b"\x1f\x2f\x01b");
+        assert_eq!(encoder.insert_count(), 1);
+        for indexing in [Indexing::Add, Indexing::Without] {
+            assert_eq!(super::tests::field(&mut encoder, ":method", "GET", indexing), [0x82]);
         }
-        _ => {
-            let (first, last) = (rest.first_chunk().unwrap_or(&[0; 4]), rest.last_chunk().unwrap_or(&[0; 4]));
-            step(u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last)));
+        assert_eq!(super::tests::field(&mut encoder, ":method", "GET", Indexing::Never), b"\x12\x03GET");
+    }
+
+    #[test]
+    fn the_newest_entry_is_preferred_and_the_static_name() {
+        let mut encoder = Encoder::new(4096);
+        field(&mut encoder, "x-a", "1", Indexing::Add);
+        field(&mut encoder, "x-a", "2", Indexing::Add);
+        field(&mut encoder, "via", "3", Indexing::Add);
+        // 62 is `via`, 63 the second `x-a`.
+        assert_eq!(field(&mut encoder, "x-a", "4", Indexing::Add), b"\x7f\x00\x014");
+        assert_eq!(field(&mut encoder, "x-a", "1", Indexing::Add), [0xc1]);
+        assert_eq!(field(&mut encoder, "via", "4", Indexing::Add), b"\x7c\x014");
+        assert_eq!(field(&mut encoder, "via", "3", Indexing::Add), [0xc0]);
+    }
+
+    #[test]
+    fn a_field_that_does_not_fit_is_not_added() {
+        let mut encoder = Encoder::new(34);
+        assert_eq!(begun(&mut encoder), [0x3f, 0x03]);
+        field(&mut encoder, "a", "1", Indexing::Add);
+        let count = encoder.insert_count();
+        assert_eq!(field(&mut encoder, "a", "22", Indexing::Add), b"\x0f\x2f\x0222");
+        assert_eq!(encoder.insert_count(), count);
+        assert_eq!(field(&mut encoder, "a", "1", Indexing::Add), [0xbe]);
+        assert_eq!(field(&mut encoder, "b", "1", Indexing::Add), b"\x40\x01b\x011");
+        assert_eq!(field(&mut encoder, "a", "1", Indexing::Without), b"\x00\x01a\x011");
+        assert_eq!(encoder.hashes.len(), 1);
+    }
+
+    #[test]
+    fn a_change_of_the_size_is_told_once_with_the_smallest_size_before_it() {
+        let mut encoder = Encoder::new(65_536);
+        assert_eq!(begun(&mut encoder), []);
+        assert_eq!(encoder.insert_count(), 0);
+        encoder.set_table_size_max(100_000);
+        assert_eq!(begun(&mut encoder), []);
+        encoder.set_table_size_max(20);
+        assert_eq!(encoder.insert_count(), 1);
+        assert_eq!(begun(&mut encoder), [0x34]);
+        assert_eq!(begun(&mut encoder), []);
+        // Down and up: both, as the peer evicts in between.
+        encoder.set_table_size_max(4096);
+        encoder.set_table_size_max(0);
+        encoder.set_table_size_max(10);
+        assert_eq!(begun(&mut encoder), [0x20, 0x2a]);
+        encoder.set_table_size_max(5);
+        encoder.set_table_size_max(u32::MAX);
+        assert_eq!(begun(&mut encoder), [0x25, 0x3f, 0xe1, 0x1f]);
+        // Up only.
+        encoder.set_table_size_max(0);
+        begun(&mut encoder);
+        encoder.set_table_size_max(30);
+        assert_eq!(begun(&mut encoder), [0x3e]);
+    }
+
+    #[test]
+    fn a_table_that_was_emptied_finds_nothing() {
+        let mut encoder = Encoder::new(4096);
+        field(&mut encoder, "a", "1", Indexing::Add);
+        encoder.set_table_size_max(0);
+        encoder.set_table_size_max(4096);
+        assert_eq!(field(&mut encoder, "a", "1", Indexing::Without), b"\x20\x3f\xe1\x1f\x00\x01a\x011");
+    }
+
+    #[test]
+    fn without_state_only_the_static_table_is_used() {
+        let encoded = |name: &str, value: &str, sensitive| {
+            let mut out = Vec::new();
+            encode_stateless(name.as_bytes(), value.as_bytes(), sensitive, &mut out);
+            out
+        };
+        assert_eq!(encoded(":method", "GET", false), [0x82]);
+        assert_eq!(encoded(":method", "GET", true), b"\x12\x03GET");
+        assert_eq!(encoded("via", "a", false), b"\x0f\x2d\x01a");
+        assert_eq!(encoded("x-a", "b", true), b"\x10\x03x-a\x01b");
+        // Shorter with the Huffman code.
+        assert_eq!(encoded("x-a", "aaa", false), b"\x00\x03x-a\x82\x18\xc7");
+    }
+
+    #[test]
+    fn hashes_depend_on_the_size_and_both_ends() {
+        for size in 1..40 {
+            let bytes = vec![b'a'; size];
+            assert_ne!(hash_of(&bytes, &bytes) >> 32, hash_of(&bytes[1..], &bytes) >> 32);
+            assert_ne!(hash_of(&bytes, &bytes) as u32, hash_of(&bytes, &bytes[1..]) as u32);
+            for at in (0..size).filter(|&at| at < 8 || at + 8 >= size) {
+                let mut other = bytes.clone();
+                other[at] = b'b';
+                assert_ne!(hash_of(&bytes, b"") >> 32, hash_of(&other, b"") >> 32, "{size} {at}");
+                assert_ne!(hash_of(b"", &bytes) as u32, hash_of(b"", &other) as u32, "{size} {at}");
+            }
         }
     }
-    state.wrapping_mul(FACTOR)
 }

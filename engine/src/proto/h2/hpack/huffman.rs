@@ -34,8 +34,8 @@ const LENGTH_MIN: usize = 5;
 const LENGTH_MAX: usize = 30;
 const END: u16 = 256;
 
-/// Codes up to this length are found in one step. They are those of nearly all bytes that a field contains.
-const SHORT_LENGTH_MAX: usize = 10;
+/// So many bits are looked up in one step. They contain one or two codes of nearly all bytes that a field contains.
+const STEP_BITS: usize = 11;
 
 struct Tables {
     /// The code of each symbol, in the low bits.
@@ -46,13 +46,17 @@ struct Tables {
     first_codes: [u32; LENGTH_MAX + 1],
     /// For each length, where in `sorted` its symbols begin.
     offsets: [u16; LENGTH_MAX + 1],
-    /// For all values of the next bits, the symbol and the length of its code; 0 if that code is longer.
-    short: [Short; 1 << SHORT_LENGTH_MAX],
+    /// For all values of the next bits, what they begin with.
+    steps: [Step; 1 << STEP_BITS],
 }
 
+/// One or two bytes, or the beginning of a longer code.
 #[derive(Clone, Copy)]
-struct Short {
-    byte: u8,
+struct Step {
+    bytes: [u8; 2],
+    /// The length of the first code; 0 if it is longer than `STEP_BITS`.
+    first_length: u8,
+    /// The length of all codes.
     length: u8,
 }
 
@@ -64,7 +68,7 @@ const fn tables() -> Tables {
         sorted: [0; SYMBOL_COUNT],
         first_codes: [u32::MAX; LENGTH_MAX + 1],
         offsets: [0; LENGTH_MAX + 1],
-        short: [Short { byte: 0, length: 0 }; 1 << SHORT_LENGTH_MAX],
+        steps: [Step { bytes: [0; 2], first_length: 0, length: 0 }; 1 << STEP_BITS],
     };
     let mut next_code = 0;
     let mut count = 0;
@@ -80,12 +84,12 @@ const fn tables() -> Tables {
                 }
                 tables.codes[symbol] = next_code;
                 tables.sorted[count] = symbol as u16;
-                if length <= SHORT_LENGTH_MAX {
-                    let unused = SHORT_LENGTH_MAX - length;
+                if length <= STEP_BITS {
                     let mut low = 0;
-                    while low < 1 << unused {
-                        let index = ((next_code as usize) << unused) | low;
-                        tables.short[index] = Short { byte: symbol as u8, length: length as u8 };
+                    while low < 1 << (STEP_BITS - length) {
+                        let index = ((next_code as usize) << (STEP_BITS - length)) | low;
+                        let length = length as u8;
+                        tables.steps[index] = Step { bytes: [symbol as u8, 0], first_length: length, length };
                         low += 1;
                     }
                 }
@@ -98,6 +102,17 @@ const fn tables() -> Tables {
     }
     // The last code is all ones: the code is complete, so the lengths are free of typing errors that change their sum.
     assert!(count == SYMBOL_COUNT && next_code == 1 << LENGTH_MAX);
+    let mut index = 0;
+    while index < 1 << STEP_BITS {
+        let first = tables.steps[index];
+        let second = tables.steps[(index << first.first_length) & ((1 << STEP_BITS) - 1)];
+        let length = first.first_length + second.first_length;
+        if first.first_length > 0 && second.first_length > 0 && length as usize <= STEP_BITS {
+            tables.steps[index].bytes[1] = second.bytes[0];
+            tables.steps[index].length = length;
+        }
+        index += 1;
+    }
     tables
 }
 
@@ -135,8 +150,8 @@ pub fn encode(bytes: &[u8], out: &mut Vec<u8>) {
 /// Returns [`Error::HuffmanEnd`] or [`Error::HuffmanPadding`]. Some bytes may have been appended.
 pub fn decode(code: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
     let start = out.len();
-    // Room for all symbols: writing a byte at a time into it is faster than pushing one.
-    out.resize(start + code.len() * 8 / LENGTH_MIN, 0);
+    // Room for all symbols, and for one more, as a step always writes two: faster than pushing each byte.
+    out.resize(start + code.len() * 8 / LENGTH_MIN + 1, 0);
     let size = decode_into(code, &mut out[start..]);
     out.truncate(start + *size.as_ref().unwrap_or(&0));
     size.map(drop)
@@ -156,11 +171,19 @@ fn decode_into(code: &[u8], room: &mut [u8]) -> Result<usize, Error> {
         position += taken as usize;
         available += taken * 8;
         while available >= LENGTH_MAX as u32 {
-            let (byte, length) = symbol(window)?;
-            room[size] = byte;
-            size += 1;
-            window <<= length;
-            available -= length;
+            let step = TABLES.steps[(window >> (64 - STEP_BITS)) as usize];
+            if step.first_length > 0 {
+                room[size..size + 2].copy_from_slice(&step.bytes);
+                size += 1 + usize::from(step.length > step.first_length);
+                window <<= step.length;
+                available -= u32::from(step.length);
+            } else {
+                let (byte, length) = long_symbol(window)?;
+                room[size] = byte;
+                size += 1;
+                window <<= length;
+                available -= length;
+            }
         }
     }
     loop {
@@ -187,8 +210,12 @@ fn decode_into(code: &[u8], room: &mut [u8]) -> Result<usize, Error> {
 /// Returns the symbol at the start of `window`, and the length of its code.
 #[inline]
 fn symbol(window: u64) -> Result<(u8, u32), Error> {
-    let short = TABLES.short[(window >> (64 - SHORT_LENGTH_MAX)) as usize];
-    if short.length > 0 { Ok((short.byte, u32::from(short.length))) } else { long_symbol(window) }
+    let step = TABLES.steps[(window >> (64 - STEP_BITS)) as usize];
+    if step.first_length > 0 {
+        Ok((step.bytes[0], u32::from(step.first_length)))
+    } else {
+        long_symbol(window)
+    }
 }
 
 #[cold]

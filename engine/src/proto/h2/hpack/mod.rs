@@ -7,6 +7,10 @@
 //! Both allocate only until their tables and buffers have grown to what the connection needs. A table takes no memory
 //! before it has an entry, and at most twice its size in bytes of fields, plus 16 bytes for each entry (an encoder 24).
 //!
+//! What it costs, as measured on a Xeon core: 40 ns to decode six indexed fields, 100 ns to encode them. The encoder uses
+//! the Huffman code where that is shorter. For each byte this costs 0.2 ns to find out, 1 ns to encode and 3 ns to decode.
+//! Indexed fields avoid all of it.
+//!
 //! It leaves to other layers: what fields mean, and whether a head is valid (`check_request` and its like).
 
 mod decoder;
@@ -52,7 +56,8 @@ pub enum Error {
     SizeUpdateLate,
     /// A block has more than two size updates (§4.2).
     SizeUpdateRepeated,
-    /// The peer acknowledged a smaller table, but the next block does not begin with a size update (§4.2).
+    /// The entries take more than the table that the peer acknowledged, but the block does not begin with a size update
+    /// (§4.2).
     SizeUpdateMissing,
 }
 

@@ -185,3 +185,40 @@ const fn slot(size: usize, first: u8, last: u8, middle: u8) -> usize {
     // Found by trial: no two names of the table get the same slot.
     (key.wrapping_mul(0x1920_7c37) >> (32 - SLOT_BITS)) as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_entry_is_found_at_its_index() {
+        for (index, (name, value)) in (1..).zip(ENTRIES) {
+            let (field, name_size) = get(index).unwrap();
+            assert_eq!(field.split_at(name_size), (name.as_bytes(), value.as_bytes()));
+            assert_eq!(find(name.as_bytes(), value.as_bytes()), Found::Field(index as u32));
+            let first = ENTRIES.iter().position(|entry| entry.0 == name).unwrap() as u32 + 1;
+            assert_eq!(find(name.as_bytes(), b"something else"), Found::Name(first));
+        }
+        assert_eq!((get(0), get(COUNT + 1)), (None, None));
+        // Spot checks against Appendix A.
+        for (index, name) in
+            [(1, ":authority"), (14, ":status"), (31, "content-type"), (61, "www-authenticate")]
+        {
+            assert_eq!(ENTRIES[index - 1].0, name);
+        }
+    }
+
+    #[test]
+    fn other_names_are_not_found() {
+        for name in ["", "x", ":protocol", "hosT", "hist", "via ", "content-lengtH", "x-content-type"] {
+            assert_eq!(find(name.as_bytes(), b""), Found::Nothing, "{name:?}");
+        }
+        // As long as an entry, with the same bytes at the places that the slot depends on.
+        for (name, _) in ENTRIES.iter().filter(|(name, _)| name.len() > 4) {
+            let mut other = name.as_bytes().to_vec();
+            other[1] ^= 1;
+            assert_eq!(find(&other, b""), Found::Nothing, "{name}");
+        }
+        assert_eq!(find(&vec![b'a'; 70_000], b""), Found::Nothing);
+    }
+}

@@ -121,3 +121,93 @@ impl Table {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use bolero::check;
+
+    use super::*;
+
+    type Model = VecDeque<(Vec<u8>, Vec<u8>)>;
+
+    fn size_of(model: &Model) -> usize {
+        model.iter().map(|(name, value)| name.len() + value.len() + ENTRY_OVERHEAD).sum()
+    }
+
+    fn assert_same(table: &Table, model: &Model) {
+        assert_eq!((table.len(), table.size()), (model.len(), size_of(model)));
+        for (age, (name, value)) in model.iter().rev().enumerate() {
+            let (entry, name_size) = table.get(age).unwrap();
+            assert_eq!(entry.split_at(name_size), (&name[..], &value[..]));
+        }
+        assert_eq!(table.get(model.len()), None);
+    }
+
+    /// Each pair is an insertion, or with a number a new size.
+    #[test]
+    fn a_table_is_like_a_queue_of_its_entries() {
+        check!().with_type().with_iterations(2_000).for_each(|steps: &Vec<(u8, u16, Option<u16>)>| {
+            let mut table = Table::new(600);
+            let mut model = Model::new();
+            for (count, &(name_size, value_size, resize)) in steps.iter().enumerate() {
+                if let Some(size_max) = resize {
+                    table.set_size_max(u32::from(size_max) % 1_000);
+                } else {
+                    // Recognised by their bytes.
+                    let name = vec![count as u8; usize::from(name_size)];
+                    let value = vec![!(count as u8); usize::from(value_size) % 500];
+                    table.insert(&name, &value);
+                    model.push_back((name, value));
+                }
+                while size_of(&model) > table.size_max() as usize {
+                    model.pop_front();
+                }
+                assert_eq!(table.change_count(), count as u64 + 1);
+                assert_same(&table, &model);
+            }
+        });
+    }
+
+    #[test]
+    fn evicts_at_exact_sizes() {
+        let mut table = Table::new(100);
+        table.insert(b"a", b"1");
+        table.insert(b"b", b"2");
+        assert_eq!((table.len(), table.size()), (2, 68));
+        // 32 more are exactly 100.
+        table.insert(b"", b"");
+        assert_eq!((table.len(), table.size()), (3, 100));
+        table.insert(b"", b"");
+        assert_eq!((table.len(), table.size()), (3, 98));
+        // 68 are as large as the table, 69 too large.
+        table.insert(&[b'n'; 60], &[b'v'; 8]);
+        assert_eq!((table.len(), table.size()), (1, 100));
+        table.insert(&[b'n'; 60], &[b'v'; 9]);
+        assert_eq!((table.len(), table.size()), (0, 0));
+    }
+
+    #[test]
+    fn a_table_takes_no_memory_before_it_is_used_and_never_twice_its_size() {
+        let mut table = Table::new(4096);
+        assert_eq!((table.bytes.capacity(), table.entries.capacity()), (0, 0));
+        table.insert(b"name", b"value");
+        assert!(table.bytes.capacity() <= 18);
+        for round in 0..10_000_usize {
+            table.insert(b"name", &vec![b'v'; round * 7 % 700]);
+            assert!(table.bytes.capacity() <= 2 * 4096);
+        }
+        // From now on nothing is allocated.
+        let before = (table.bytes.as_ptr(), table.entries.capacity());
+        for round in 0..10_000_usize {
+            table.insert(b"name", &vec![b'v'; round * 7 % 700]);
+        }
+        assert_eq!((table.bytes.as_ptr(), table.entries.capacity()), before);
+        // The smallest entries.
+        for _ in 0..1_000 {
+            table.insert(b"", b"");
+        }
+        assert_eq!((table.len(), table.entries.capacity()), (128, 128));
+    }
+}
