@@ -123,7 +123,7 @@ fn a_ramp_has_as_many_requests_as_its_mean(driver: &str) {
     }
 }
 
-/// The server sees one schedule of 200 requests per second, not a schedule per connection.
+/// The server sees one schedule of 40 requests per second, not a schedule per connection.
 fn arrivals_are_one_schedule_for_all_connections(driver: &str) {
     once_in_five(|| gaps_of_arrivals(driver), |gaps| is_even(gaps));
 }
@@ -131,11 +131,11 @@ fn arrivals_are_one_schedule_for_all_connections(driver: &str) {
 /// With ten separate schedules, half of the gaps would be near 0.
 fn is_even(gaps: &[Duration]) -> bool {
     let median = gaps[gaps.len() / 2];
-    let short = gaps.iter().filter(|gap| **gap < Duration::from_millis(2)).count();
-    (Duration::from_millis(4)..Duration::from_millis(6)).contains(&median) && short < gaps.len() / 4
+    let short = gaps.iter().filter(|gap| **gap < Duration::from_millis(10)).count();
+    (Duration::from_millis(20)..Duration::from_millis(30)).contains(&median) && short < gaps.len() / 4
 }
 
-/// Returns the gaps between the requests of a second, in ascending order. 200 are due; a busy machine may send the last too late.
+/// Returns the gaps between the requests of two seconds, in ascending order. 80 are due; a busy machine may send the last too late.
 fn gaps_of_arrivals(driver: &str) -> Vec<Duration> {
     let (seen, wait) = channel();
     let seen = Mutex::new(seen);
@@ -146,13 +146,13 @@ fn gaps_of_arrivals(driver: &str) -> Vec<Duration> {
             peer.send(HELLO);
         }
     });
-    let report = report(driver, &server.url(), &["-R", "200", "-d", "1s", "-c", "10", "-t", "2"]);
+    let report = report(driver, &server.url(), &["-R", "40", "-d", "2s", "-c", "10", "-t", "2"]);
     server.finish();
     let mut arrivals: Vec<Instant> = wait.iter().collect();
     let requests = &report["requests"];
     assert_eq!(
         (number(&requests["scheduled"]), number(&requests["sent"])),
-        (200, arrivals.len() as u64),
+        (80, arrivals.len() as u64),
         "{report}"
     );
     arrivals.sort_unstable();
