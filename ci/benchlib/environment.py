@@ -11,11 +11,18 @@ from pathlib import Path
 from .errors import BenchError
 
 ROOT = Path(__file__).resolve().parents[2]
-RELEASE = ROOT / "target" / "release"
+
+# The profile that the programs of ours are built with. A smoke run judges no figure, so it saves the time of optimising
+# and takes what the tests have built already.
+profile = "release"
+
+# Those of the crate `ringtide` that are measured.
+ENGINE_EXAMPLES = ["client_cost", "echo", "hyper_server"]
 
 HOW_TO_GET = {
     "wrk": "the Debian package wrk",
     "h2load": "the Debian package nghttp2-client",
+    "nghttpd": "the Debian package nghttp2-server",
     "nginx": "the Debian package nginx",
     "oha": "cargo install oha --locked",
     "openssl": "the Debian package openssl",
@@ -59,13 +66,29 @@ def two_cores():
     return cores[0], cores[1]
 
 
-def build():
-    """Builds all programs of ours that are measured, as a user would."""
-    for arguments in (["-p", "ringtide-loadgen"], ["-p", "ringtide-driver", "--examples"],
-                      ["-p", "ringtide", "--example", "client_cost", "--example", "echo"]):
-        command = ["cargo", "build", "--release", "--quiet", *arguments]
+def build(smoke):
+    """Builds all programs of ours that are measured: as a user would, or for a smoke run."""
+    global profile
+    if smoke:
+        profile = "dev"
+        # What `cargo test --workspace` builds, with the same features of dependencies.
+        builds = [["--workspace", "--bins", "--examples"]]
+    else:
+        builds = [["-p", "ringtide-loadgen"], ["-p", "ringtide-driver", "--examples"],
+                  ["-p", "ringtide", *(f"--example={name}" for name in ENGINE_EXAMPLES)]]
+    for arguments in builds:
+        command = ["cargo", "build", "--profile", profile, "--quiet", *arguments]
         if subprocess.run(command, cwd=ROOT).returncode != 0:
             raise BenchError(f"`{' '.join(command)}` failed")
+
+
+def program(name):
+    """Returns the path of a program that `build` has built."""
+    return str(ROOT / "target" / ("debug" if profile == "dev" else profile) / name)
+
+
+def example(name):
+    return program(f"examples/{name}")
 
 
 def machine():
@@ -103,6 +126,7 @@ def describe(tools, cores):
         "tools": {
             "wrk": output([tools["wrk"], "-v"]).splitlines()[0].split(" Copyright")[0],
             "h2load": output([tools["h2load"], "--version"]),
+            "nghttpd": output([tools["nghttpd"], "--version"]),
             "nginx": output([tools["nginx"], "-v"]),
             "oha": output([tools["oha"], "--version"]),
             "openssl": output([tools["openssl"], "version"]),

@@ -5,7 +5,7 @@ import socket
 import tempfile
 from pathlib import Path
 
-from .environment import RELEASE
+from .environment import example, program
 from .process import Server
 
 BODY_SIZE = 1024 * 1024
@@ -31,7 +31,7 @@ http {{
     scgi_temp_path {folder}/scgi;
     default_type text/plain;
     server {{
-        listen 127.0.0.1:{port}{ssl} backlog=4096;
+        listen 127.0.0.1:{port}{protocols} backlog=4096;
         {tls}
         location / {{ return 200 "hello world\\n"; }}
         location /bytes/ {{
@@ -54,25 +54,33 @@ NGINX_TLS = """
 
 
 def floor(core, *flags):
-    return Server("floor_server", [str(RELEASE / "examples" / "floor_server"), *flags], core)
+    return Server("floor_server", [example("floor_server"), *flags], core)
+
+
+def floor_http2(core):
+    return Server("h2_floor_server", [example("h2_floor_server")], core)
 
 
 def lingering(core):
-    return Server("lingering_server", [str(RELEASE / "examples" / "lingering_server")], core)
+    return Server("lingering_server", [example("lingering_server")], core)
 
 
 def grid(core, rate):
-    return Server("grid_server", [str(RELEASE / "examples" / "grid_server"), "--rate", str(rate)], core)
+    return Server("grid_server", [example("grid_server"), "--rate", str(rate)], core)
 
 
 def echo(core, peer):
-    return Server(f"echo on {peer}", [str(RELEASE / "examples" / "echo"), peer, "server"], core)
+    return Server(f"echo on {peer}", [example("echo"), peer, "server"], core)
+
+
+def hyper(core):
+    return Server("hyper", [example("hyper_server")], core)
 
 
 def ringtide(core, certificates=None):
     """`ringtide serve`, with TLS if it gets certificates."""
     port = free_port()
-    command = [str(RELEASE / "ringtide"), "serve", "--addr", f"127.0.0.1:{port}", "--threads", "1"]
+    command = [program("ringtide"), "serve", "--addr", f"127.0.0.1:{port}", "--threads", "1"]
     if certificates is None:
         return Server("ringtide serve", command, core, port)
     command += ["--tls", "--cert", certificates.chain, "--key", certificates.key]
@@ -80,11 +88,22 @@ def ringtide(core, certificates=None):
 
 
 @contextlib.contextmanager
-def nginx(tools, core, access_log=None, certificates=None, resumption=False):
+def nghttpd(tools, core):
+    """nghttpd with one worker, for HTTP/2 without TLS. Its page is that of the other servers, from a file."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="ringtide-nghttpd-") as folder:
+        (Path(folder) / "index.html").write_text("hello world\n")
+        command = [tools["nghttpd"], "--no-tls", "--address", "127.0.0.1", "--workers", "1", "--htdocs", folder, str(port)]
+        with Server("nghttpd", command, core, port) as server:
+            yield server
+
+
+@contextlib.contextmanager
+def nginx(tools, core, access_log=None, certificates=None, resumption=False, http2=False):
     """nginx with one worker and `return 200`. Like `ringtide serve`, it has a body at /bytes/1048576. With `access_log`, it
     logs method and status there.
 
-    With `certificates`, it speaks TLS only. `resumption` lets clients resume sessions; otherwise each handshake is full. The
+    With `certificates`, it speaks TLS only, and HTTP/2 if told to. `resumption` lets clients resume sessions; otherwise each handshake is full. The
     log then has a line of `HandshakeLog` for each request.
     """
     port = free_port()
@@ -104,7 +123,8 @@ def nginx(tools, core, access_log=None, certificates=None, resumption=False):
             tickets="on" if resumption else "off",
         )
         configuration.write_text(NGINX_CONFIGURATION.format(
-            folder=folder, port=port, access_log=log, ssl=" ssl" if tls else "", tls=tls or ""))
+            folder=folder, port=port, access_log=log, tls=tls or "",
+            protocols=(" ssl" if tls else "") + (" http2" if http2 else "")))
         command = [tools["nginx"], "-p", folder, "-c", str(configuration), "-e", "stderr"]
         with Server("nginx", command, core, port, "https" if tls else "http") as server:
             yield server

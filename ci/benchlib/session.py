@@ -15,6 +15,8 @@ REPEATS_MAX = 5
 # only not be lower, and CPU time decides.
 BUSY_SHARE = 0.95
 BUSY_RATIO = 0.98
+# The same for the bars of HTTP/2.
+HTTP2_BUSY_RATIO = 0.95
 # How long a generator may take beyond its measured time; opening 9,000 connections takes a while.
 GRACE_SECONDS = 60
 
@@ -45,10 +47,10 @@ class Case:
 
 
 def measure(settings, subject, cases):
-    """Runs the cases round by round and returns all records, also those of discarded rounds."""
+    """Runs the cases round by round and returns all records, also those of discarded rounds. A smoke run has one round."""
     records = []
     discard = not settings.smoke
-    repeats = 0
+    repeats_left = 0 if settings.smoke else REPEATS_MAX
     counted = 0
     turn = 0
     while counted < settings.rounds:
@@ -62,9 +64,9 @@ def measure(settings, subject, cases):
         if discard:
             role = "discarded"
             discard = False
-        elif disturbed and repeats < REPEATS_MAX:
+        elif disturbed and repeats_left > 0:
             role = "repeated"
-            repeats += 1
+            repeats_left -= 1
         else:
             role = "counted"
             counted += 1
@@ -154,14 +156,24 @@ class Bar:
         self.met = {"≥": measured >= limit, "≤": measured <= limit, "<": measured < limit}[relation]
 
 
-def rate_bar(results, case, base, limit, other_side, what="requests/s"):
+def rate_bar(results, case, base, limit, other_side, what="requests/s", busy_ratio=BUSY_RATIO):
     """The bar for the rate of a case relative to another one. It is lower if the other side was the limit."""
     what = f"{what} relative to {base}"
-    if results.is_limit(other_side, case):
+    if results.is_limit(other_side, case) and limit > busy_ratio:
         share = results.median(case, f"{other_side}_core_share")
         what += f" (not {limit:g}: the {other_side} used {share:.0%} of its core)"
-        limit = BUSY_RATIO
+        limit = busy_ratio
     return Bar(what, results.ratio(case, base, "requests_per_second"), "≥", limit)
+
+
+def rate_or_cpu_bars(results, case, base, limit, other_side, unit=("request", "requests"), busy_ratio=BUSY_RATIO):
+    """The bar for the rate. If the other side was the limit, CPU must be better by the same factor, too."""
+    one, many = unit
+    bars = [rate_bar(results, case, base, limit, other_side, f"{many}/s", busy_ratio)]
+    if results.is_limit(other_side, case):
+        cpu = "server_cpu_us_per_request" if other_side == "generator" else "cpu_us_per_request"
+        bars.append(Bar(f"CPU per {one} relative to {base}", results.ratio(case, base, cpu), "≤", round(1 / limit, 2)))
+    return bars
 
 
 class Subject:

@@ -7,7 +7,7 @@ needs from the tool. A report that lacks a figure is an error: a missing number 
 import json
 import re
 
-from .environment import RELEASE
+from .environment import example, program
 from .errors import BenchError
 
 # A run with a larger share of failures is not used. Some tools count requests cut off at the end as failures.
@@ -36,10 +36,27 @@ class Tool:
 
 def ringtide(duration, connections, *flags, name="ringtide"):
     def command(url):
-        return [str(RELEASE / "ringtide"), "run", url, "-c", str(connections), "-t", "1", "-d", seconds(duration),
+        return [program("ringtide"), "run", url, "-c", str(connections), "-t", "1", "-d", seconds(duration),
                 "--format", "json", "--quiet", *flags]
 
     return Tool(name, command, read_ringtide)
+
+
+def ringtide_http2(duration, connections, streams, *flags):
+    """The closed loop over `streams` streams on each connection, or the open one with `-R`."""
+    tool = ringtide(duration, connections, "--http2", "-p", str(streams), *flags)
+    return Tool(tool.name, tool.command, read_ringtide_http2)
+
+
+def closed_loops_http2(settings, connections, streams):
+    """What sends requests over HTTP/2 without TLS."""
+    duration = settings.duration
+    return [
+        ringtide_http2(duration, connections, streams),
+        h2load(settings.tools, duration, connections, streams),
+        oha_http2(settings.tools, duration, connections, streams),
+        floor_http2(duration, connections, streams),
+    ]
 
 
 def wrk(tools, duration, connections, *flags):
@@ -51,9 +68,12 @@ def wrk(tools, duration, connections, *flags):
     return Tool("wrk", command, read_wrk)
 
 
-def h2load(tools, duration, connections):
+def h2load(tools, duration, connections, streams=None):
+    """HTTP/2 with `streams` on each connection, or HTTP/1.1 without."""
+    version = ["--h1"] if streams is None else ["-m", str(streams)]
+
     def command(url):
-        return [tools["h2load"], "--h1", "-t", "1", "-c", str(connections), "-D", str(max(1, round(duration))), url]
+        return [tools["h2load"], *version, "-t", "1", "-c", str(connections), "-D", seconds(duration), url]
 
     return Tool("h2load", command, read_h2load)
 
@@ -66,19 +86,26 @@ def oha(tools, duration, connections, *flags):
     return Tool("oha", command, read_oha)
 
 
-def floor(duration, connections, *flags):
+def oha_http2(tools, duration, connections, streams, *flags):
+    return oha(tools, duration, connections, "--http2", "-p", str(streams), *flags)
+
+
+def floor(duration, connections, *flags, program="floor_client"):
     def command(url):
         address = url.removeprefix("http://").rstrip("/")
-        return [str(RELEASE / "examples" / "floor_client"), "--addr", address, "--connections", str(connections),
-                "--duration", str(max(1, round(duration))), *flags]
+        return [example(program), "--addr", address, "--connections", str(connections), "--duration", str(duration), *flags]
 
     return Tool("floor", command, read_floor)
+
+
+def floor_http2(duration, connections, streams):
+    return floor(duration, connections, "--streams", str(streams), program="h2_floor_client")
 
 
 def echo(duration, connections, peer):
     def command(url):
         address = url.removeprefix("http://").rstrip("/")
-        return [str(RELEASE / "examples" / "echo"), peer, "client", address, str(connections), str(round(duration * 1000))]
+        return [example("echo"), peer, "client", address, str(connections), str(round(duration * 1000))]
 
     # It exits with an error when an echo is wrong. Its output has the format of the floor.
     return Tool(peer, command, read_floor)
@@ -86,7 +113,7 @@ def echo(duration, connections, peer):
 
 def client_cost(duration, tasks, client):
     def command(url):
-        return [str(RELEASE / "examples" / "client_cost"), client, url, str(tasks), str(round(duration * 1000))]
+        return [example("client_cost"), client, url, str(tasks), str(round(duration * 1000))]
 
     # It exits with an error when a request fails. Its output has the format of the floor.
     return Tool(client, command, read_floor)
@@ -118,6 +145,13 @@ def read_ringtide(text):
         # None without TLS.
         "tls": report.get("tls"),
     }
+
+
+def read_ringtide_http2(text):
+    facts = json.loads(text)["http2"]
+    if facts is None:
+        raise BenchError("ringtide did not speak HTTP/2")
+    return {**read_ringtide(text), "http2": facts}
 
 
 def non_success(statuses):

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use ringtide_driver::Address;
 
-use crate::proto::h1;
+use crate::proto::{h1, h2};
 use crate::tls;
 
 /// The reason why a request has no response, or only part of one.
@@ -45,7 +45,10 @@ pub enum Error {
     /// The peer closed the connection in the middle of the response.
     Incomplete(h1::Incomplete),
     /// The peer sent something that is not HTTP, or that exceeds the limits.
-    Protocol(h1::Error),
+    Protocol(ProtocolError),
+    /// The stream of this request has ended before its response, over HTTP/2. The connection goes on. If the reset
+    /// [says so](h2::StreamReset::is_unprocessed), the peer has not acted on the request.
+    Stream(h2::StreamReset),
     /// The connection failed during the exchange, for example because of a reset.
     Network(io::Error),
     /// TLS failed: the handshake, or later what the peer sent. In the handshake nothing was sent of a request, except as
@@ -68,6 +71,16 @@ pub enum Error {
     /// The worker behind a [`ClientHandle`](crate::client::ClientHandle) has ended. The peer may have received the
     /// request and acted on it.
     WorkerEnded,
+}
+
+/// How a peer broke the protocol, by the version of HTTP that it spoke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProtocolError {
+    /// HTTP/1.0 or HTTP/1.1.
+    H1(h1::Error),
+    /// HTTP/2.
+    H2(h2::Error),
 }
 
 /// A request of the caller that cannot be sent.
@@ -177,7 +190,7 @@ impl Error {
             | Self::File { .. }
             | Self::WorkerEnded
             | Self::Tls(tls::Error::HostName { .. }) => Culprit::Caller,
-            Self::Protocol(_) | Self::Incomplete(_) | Self::Tls(_) => Culprit::Peer,
+            Self::Protocol(_) | Self::Stream(_) | Self::Incomplete(_) | Self::Tls(_) => Culprit::Peer,
             Self::Resolve { .. }
             | Self::Connect { .. }
             | Self::Network(_)
@@ -238,6 +251,7 @@ impl fmt::Display for Error {
             }
             Self::Incomplete(incomplete) => write!(f, "{incomplete}"),
             Self::Protocol(error) => write!(f, "the peer broke the protocol: {error}"),
+            Self::Stream(reset) => reset.fmt(f),
             Self::Network(error) => write!(f, "the connection failed: {error}"),
             Self::Tls(error) => error.fmt(f),
             Self::BodyTooLarge { size_max } => {
@@ -245,6 +259,15 @@ impl fmt::Display for Error {
             }
             Self::File { path, source } => write!(f, "the file '{}': {source}", path.display()),
             Self::WorkerEnded => f.write_str("the worker of this client handle has ended"),
+        }
+    }
+}
+
+impl fmt::Display for ProtocolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::H1(error) => error.fmt(f),
+            Self::H2(error) => error.fmt(f),
         }
     }
 }
@@ -274,6 +297,7 @@ impl std::error::Error for Error {
             | Self::Network(source)
             | Self::File { source, .. } => source.source(),
             Self::Protocol(error) => error.source(),
+            Self::Stream(reset) => reset.source(),
             Self::Tls(error) => error.source(),
             Self::Timeout(_)
             | Self::Closed
@@ -281,6 +305,15 @@ impl std::error::Error for Error {
             | Self::Incomplete(_)
             | Self::BodyTooLarge { .. }
             | Self::WorkerEnded => None,
+        }
+    }
+}
+
+impl std::error::Error for ProtocolError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::H1(error) => error.source(),
+            Self::H2(error) => error.source(),
         }
     }
 }
@@ -307,7 +340,7 @@ impl From<h1::Error> for Error {
         match error {
             h1::Error::Incomplete(h1::Incomplete::BeforeHead) => Self::Closed,
             h1::Error::Incomplete(incomplete) => Self::Incomplete(incomplete),
-            error => Self::Protocol(error),
+            error => Self::Protocol(ProtocolError::H1(error)),
         }
     }
 }

@@ -42,6 +42,7 @@
 //!   back-pressure, halves for two tasks. The features `futures-io` and `tokio` add the traits of these crates.
 //! - [`tls`]: certificates, and what clients trust and servers demand.
 //! - [`runtime`]: the worker that runs everything else.
+//! - [`message`]: heads and fields of what was received.
 //! - [`proto`]: the HTTP/1.1 codec, without I/O.
 //! - [`driver`]: what the runtime stands on, for programs with a loop of their own.
 //!
@@ -59,6 +60,7 @@ pub mod conn;
 pub mod driver;
 pub mod error;
 pub mod limits;
+pub mod message;
 mod pool;
 pub mod proto;
 pub mod resolve;
@@ -81,6 +83,7 @@ pub use ringtide_driver::{Address, AddressError};
 
 pub use self::client::{Client, ClientOptions};
 pub use self::conn::{
-    Aborted, CompletedExchange, Connection, ConnectionOptions, PreparedRequest, Response, Timing,
+    Aborted, CompletedExchange, Completion, Connection, ConnectionOptions, PreparedRequest, RequestId,
+    Response, Timing,
 };
 pub use self::error::Error;

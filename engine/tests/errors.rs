@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::{fmt, io};
 
 use http::StatusCode;
-use ringtide::error::{Phase, RequestError};
+use ringtide::error::{Phase, ProtocolError, RequestError};
 use ringtide::proto::h1::{self, EncodeError, Incomplete};
 use ringtide::runtime::{SetupError, WorkerEnded};
 use ringtide::server::{PreparedResponse, StartError};
@@ -40,7 +40,8 @@ fn all() -> Vec<Box<dyn StdError>> {
         Box::new(Error::Timeout(Phase::Pool)),
         Box::new(Error::Closed),
         Box::new(Error::Incomplete(Incomplete::Head)),
-        Box::new(Error::Protocol(h1::Error::UnexpectedBytes)),
+        Box::new(Error::Protocol(ProtocolError::H1(h1::Error::UnexpectedBytes))),
+        Box::new(ProtocolError::H1(h1::Error::UnexpectedBytes)),
         Box::new(Error::BodyTooLarge { size_max: 1 }),
         Box::new(Error::WorkerEnded),
         Box::new(WorkerEnded),

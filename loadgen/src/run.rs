@@ -20,7 +20,7 @@ use ringtide_driver::monotonic_ns;
 use crate::environment::{Environment, rss_peak_bytes};
 use crate::error::{Error, UsageError};
 use crate::metrics::{GeneratorFacts, Totals};
-use crate::plan::{Connect, Plan};
+use crate::plan::{ALPN_H2, Connect, HttpVersion, Plan};
 use crate::progress::{Display, Progress, Snapshot};
 use crate::result::{EndedEarly, Measured, RunResult};
 use crate::tls;
@@ -70,11 +70,16 @@ impl Run {
     /// # Errors
     /// When the plan's TLS cannot be set up, or its source addresses are not of this machine; the message names the flag.
     pub fn new(
-        plan: Plan,
+        mut plan: Plan,
         display: Display,
         heap: Option<&'static CountingAllocator>,
         notice: fn(&str),
     ) -> Result<Self, UsageError> {
+        // HTTP/2 is planned and reported, and not spoken yet.
+        if plan.http.version == HttpVersion::Http2 {
+            return Err(UsageError::NotThereYet { flag: "--http2" });
+        }
+        plan.tls.alpn.retain(|name| name != ALPN_H2);
         for source in &plan.bind {
             // A datagram socket can be bound even if no port for streams is left.
             UdpSocket::bind((*source, 0)).map_err(|error| UsageError::Value {

@@ -32,6 +32,8 @@ const TIME_UNITS: [(&str, u64); 8] = [
     ("h", HOUR_NS),
 ];
 
+const SIZE_EXAMPLE: &str = "65535, 64KiB or 1MiB";
+
 const TIME_EXAMPLE: &str = "250ms, 10s or 1m30s";
 
 /// A whole number: `64`, `10k`, `1.5M`, `1G`. The suffixes are decimal, and so is the arithmetic.
@@ -58,6 +60,36 @@ pub fn parse_positive_count(text: &str) -> Result<u64, UnitError> {
     match parse_count(text)? {
         0 => Err(UnitError(format!("`{text}` is too small: the least is 1"))),
         count => Ok(count),
+    }
+}
+
+/// A size in bytes: `65535`, `64KiB`, `1.5MiB`.
+///
+/// # Errors
+/// When it is not a number, has an unknown unit, is not whole, or is above 2⁵³.
+pub fn parse_size(text: &str) -> Result<u64, UnitError> {
+    let (number, unit) = split_number(text);
+    if number.is_empty() {
+        return Err(no_number(text, text, "size", SIZE_EXAMPLE));
+    }
+    let factor = match unit {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => {
+            return Err(UnitError(format!(
+                "`{unit}` in `{text}` is not a unit of size; use B, KiB, MiB or GiB, as in {SIZE_EXAMPLE}"
+            )));
+        }
+    };
+    let value = Decimal::read(text, number)?.times(factor);
+    if value.fraction != 0 {
+        return Err(UnitError(format!("`{text}` is not a whole number of bytes")));
+    }
+    match u64::try_from(value.whole) {
+        Ok(size) if size <= COUNT_MAX => Ok(size),
+        _ => Err(UnitError(format!("`{text}` is too large: the limit is 2^53"))),
     }
 }
 
@@ -389,6 +421,31 @@ mod tests {
             assert!(error.contains(says), "{text}: {error}");
         }
         assert!(parse_positive_count("0").is_err());
+    }
+
+    #[test]
+    fn sizes_take_binary_units() {
+        for (text, size) in [
+            ("0", 0),
+            ("65535", 65_535),
+            ("9B", 9),
+            ("64KiB", 65_536),
+            ("1.5MiB", 1_572_864),
+            ("2GiB", 1 << 31),
+        ] {
+            assert_eq!(parse_size(text), Ok(size), "{text}");
+        }
+        for (text, says) in [
+            ("", "the value is empty; write for example 65535, 64KiB or 1MiB"),
+            ("x", "`x` is not a size"),
+            ("-1", "`-1` is negative"),
+            ("64k", "`k` in `64k` is not a unit of size; use B, KiB, MiB or GiB"),
+            ("0.1KiB", "`0.1KiB` is not a whole number of bytes"),
+            ("9999999999GiB", "too large: the limit is 2^53"),
+        ] {
+            let error = parse_size(text).expect_err(text).to_string();
+            assert!(error.contains(says), "{text}: {error}");
+        }
     }
 
     #[test]

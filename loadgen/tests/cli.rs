@@ -96,6 +96,12 @@ fn contradictory_flags_are_both_named() {
         (&["--unix", "/x", "--bind", "127.0.0.1"], "--unix", "--bind"),
         (&["-c", "2", "-t", "4"], "--threads (-t) 4", "--connections (-c) 2"),
         (&["-t", "2", "--cpus", "0"], "--threads (-t) 2", "--cpus with 1 core"),
+        (&["--http1", "--http2"], "--http1", "--http2"),
+        (&["--http1", "--h2-window", "1MiB"], "--http1", "--h2-window"),
+        (&["--h2-window", "1MiB"], "--h2-window", "--http2"),
+        (&["--h2-header-table-size", "0"], "--h2-header-table-size", "--http2"),
+        (&["--http2", "-H", "Connection: keep-alive"], "--http2", "--header (-H) 'Connection: keep-alive'"),
+        (&["--http2", "-H", "TE: gzip"], "--http2", "--header (-H) 'TE: gzip'"),
     ] {
         let words: Vec<&str> = ["run", "http://127.0.0.1:1/"].iter().chain(flags).copied().collect();
         refused(&words, &[first, second]);
@@ -128,6 +134,11 @@ fn tls_flags_need_https_and_fit_each_other() {
         (&["--key", "f"], "--key", "--cert"),
         (&["-k", "--cacert", "f"], "--insecure (-k)", "--cacert"),
         (&["--tls-min", "1.3", "--tls-max", "1.2"], "--tls-min 1.3", "--tls-max 1.2"),
+        (&["--http1", "--alpn", "h2,http/1.1"], "--http1", "--alpn with h2"),
+        (&["--http2", "--alpn", "h2,http/1.1"], "--http2", "--alpn"),
+        (&["--http2", "--alpn", "http/1.1"], "--http2", "--alpn"),
+        (&["--alpn", "http/1.1", "--h2-window", "1MiB"], "--alpn without h2", "--h2-window"),
+        (&["--http1", "--h2-header-table-size", "0"], "--http1", "--h2-header-table-size"),
     ] {
         let words = [&["run", "https://127.0.0.1:1/"], flags].concat();
         refused(&words, &[first, second]);
@@ -149,7 +160,10 @@ fn a_value_that_cannot_be_used_is_named_with_its_flag() {
         (&["--tls-resumption", "yes"], &["--tls-resumption", "`yes` is neither on nor off"]),
         (&["--tls-min", "1.1"], &["--tls-min", "unknown TLS version '1.1'; known are 1.2, 1.3"]),
         (&["--tls-max", "3"], &["--tls-max", "unknown TLS version '3'"]),
-        (&["--alpn", "h2,http/1.1"], &["--alpn", "`h2` cannot be offered yet"]),
+        (&["--alpn", "h3,http/1.1"], &["--alpn", "`h3` cannot be offered"]),
+        (&["--http2", "--h2-window", "64k"], &["--h2-window", "`k` in `64k` is not a unit of size"]),
+        (&["--http2", "--h2-window", "0"], &["--h2-window", "`0` would let no server send a body"]),
+        (&["--http2", "--h2-header-table-size", "x"], &["--h2-header-table-size", "`x` is not a size"]),
         (&["--ciphers", "a,,b"], &["--ciphers", "`a,,b` has an empty name"]),
         (&["-p", "0"], &["--parallel"]),
         (&["-p", "1025"], &["--parallel", "the limit is 1,024 requests in flight per connection"]),
@@ -213,7 +227,7 @@ fn a_value_that_cannot_be_used_is_named_with_its_flag() {
 
 #[test]
 fn what_is_not_built_is_not_accepted() {
-    for words in [&["--resolve", "h:1:127.0.0.1"][..], &["--http2"], &["--sse"], &["--stages=1s@1"]] {
+    for words in [&["--resolve", "h:1:127.0.0.1"][..], &["--http3"], &["--sse"], &["--stages=1s@1"]] {
         let words = [&["run", "http://127.0.0.1:1/"], words].concat();
         let flag = words[2].split('=').next().expect("one piece at least");
         refused(&words, &[&format!("error: {flag} is not supported yet\n")]);

@@ -3,7 +3,7 @@
 import contextlib
 
 from .. import servers, tools
-from ..session import Bar, Case, Results, Subject, measure as measure_cases, rate_bar
+from ..session import Case, Results, Subject, measure as measure_cases, rate_or_cpu_bars
 
 INTENT = """
 A frame of 16 bytes to the server and back, over and over on 64 connections. As client, each runtime works against the
@@ -27,18 +27,10 @@ def measure(settings):
             cases.append(Case(f"{peer} as server", tool, server))
         results = Results(measure_cases(settings, "echo", cases))
     bars = []
-    for role, other_side, cpu in (
-        ("client", "server", "cpu_us_per_request"),
-        ("server", "generator", "server_cpu_us_per_request"),
-    ):
-        case = f"ringtide as {role}"
+    for role, other_side in (("client", "server"), ("server", "generator")):
         for peer, limit in BARS.items():
-            base = f"{peer} as {role}"
-            # When the other side is the limit, CPU decides, by the same factor.
-            bars.append(rate_bar(results, case, base, limit, other_side, what="echoes/s"))
-            if results.is_limit(other_side, case):
-                ratio = results.ratio(case, base, cpu)
-                bars.append(Bar(f"CPU per echo relative to {base}", ratio, "≤", round(1 / limit, 2)))
+            bars += rate_or_cpu_bars(
+                results, f"ringtide as {role}", f"{peer} as {role}", limit, other_side, unit=("echo", "echoes"))
     metrics = ["requests_per_second", "cpu_us_per_request", "server_cpu_us_per_request", "generator_core_share",
                "server_core_share"]
     return Subject(results.records, bars, metrics), results

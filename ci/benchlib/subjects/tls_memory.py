@@ -5,7 +5,7 @@ from ..errors import BenchError
 from ..session import Bar, Case, Results, Subject, measure as measure_cases
 
 FEW, MANY = 100, 5_000
-MANY_SMOKE = 500
+MANY_SMOKE = 200
 OPEN_FILES_NEEDED = MANY + 100
 
 
@@ -20,7 +20,7 @@ class Times:
 
 
 TIMES = Times(20, 15, 26)
-TIMES_SMOKE = Times(2, 1.5, 4)
+TIMES_SMOKE = Times(1, 0.75, 2)
 INTENT = f"""
 Resident memory of the generator while {FEW} and {MANY:,} TLS connections to `ringtide serve --tls` wait for a response that
 comes after {TIMES.response} s, read {TIMES.reading} s after the start. Each run lasts {TIMES.run} s. The difference divided by

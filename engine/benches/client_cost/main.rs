@@ -9,12 +9,14 @@
 //! | CLIENT | who sends requests | who does the work |
 //! |---|---|---|
 //! | `reqwest` | tasks of a tokio current-thread runtime | reqwest, on the same thread |
+//! | `h2` | tasks of a tokio current-thread runtime | the bare h2 crate, on the same thread, over one connection |
 //! | `handle` | tasks of a tokio current-thread runtime | a ringtide worker on its own thread, through `ClientHandle` |
 //! | `client` | tasks of a ringtide worker | ringtide's `Client`, on the same thread |
 //!
 //! Each client uses its defaults, parses the URL for each request, checks the status and reads the whole body. The
 //! program prints one line of JSON at the end. It ends early if a request fails.
 
+mod on_h2;
 mod on_ringtide;
 mod on_tokio;
 
@@ -36,7 +38,7 @@ type Run = fn(&Plan) -> u64;
 fn main() -> ExitCode {
     let arguments: Vec<_> = env::args().skip(1).collect();
     let Some((run, plan, duration)) = parse(&arguments) else {
-        eprintln!("usage: client_cost reqwest|handle|client URL TASKS MILLISECONDS");
+        eprintln!("usage: client_cost reqwest|h2|handle|client URL TASKS MILLISECONDS");
         return ExitCode::from(2);
     };
     let requests = run(&plan);
@@ -49,6 +51,7 @@ fn parse(arguments: &[String]) -> Option<(Run, Plan, Duration)> {
     let [client, url, tasks, milliseconds] = arguments else { return None };
     let run: Run = match client.as_str() {
         "reqwest" => on_tokio::reqwest,
+        "h2" => on_h2::h2,
         "handle" => on_tokio::handle,
         "client" => on_ringtide::client,
         _ => return None,

@@ -13,7 +13,6 @@ use super::options::Timeouts;
 use super::round_trip::{RoundTrip, deadline_ns};
 use crate::conn::Piece;
 use crate::error::{Error, Phase};
-use crate::proto::h1::BodyLength;
 use crate::runtime;
 
 /// Maximum number of bytes that dropping a [`Body`] reads and discards to keep its connection reusable. It discards
@@ -40,13 +39,8 @@ pub struct Body {
 }
 
 impl Body {
-    /// Creates the body that follows the head that `round_trip` has received.
-    pub(super) fn new(mut round_trip: RoundTrip, length: BodyLength, timeouts: &Timeouts) -> Self {
-        let remaining = match length {
-            BodyLength::None => Some(0),
-            BodyLength::Length(size) => Some(size),
-            BodyLength::Chunked | BodyLength::UntilClose => None,
-        };
+    /// Creates the body that follows the head that `round_trip` has received. It has `remaining` bytes, if that is known.
+    pub(super) fn new(mut round_trip: RoundTrip, remaining: Option<u64>, timeouts: &Timeouts) -> Self {
         if remaining == Some(0) {
             // The end of an empty body needs no further bytes.
             if let Poll::Ready(Ok(None)) = round_trip.poll_piece(&mut Context::from_waker(Waker::noop())) {

@@ -141,8 +141,8 @@ impl Client {
                     continue;
                 }
                 Ok(()) => {
-                    let (head, length) = round_trip.response()?;
-                    return Ok(head.map(|()| Body::new(round_trip, length, &options.timeouts)));
+                    let (head, body_size) = round_trip.response()?;
+                    return Ok(head.map(|()| Body::new(round_trip, body_size, &options.timeouts)));
                 }
                 Err(error) => error,
             };

@@ -12,8 +12,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use super::request_body::StreamedBody;
 use crate::conn::{Piece, PreparedRequest};
 use crate::error::{Error, Phase};
+use crate::message::ResponseHead;
 use crate::pool::{Acquired, Permit, Pooled};
-use crate::proto::h1::{self, BodyLength, ResponseHead};
+use crate::proto::h1;
 use crate::runtime::{self, Timer};
 
 pub(super) struct RoundTrip {
@@ -83,15 +84,15 @@ impl RoundTrip {
         self.pooled.connection.poll_piece(context)
     }
 
-    /// Returns the response's head as a type of `http`, and how its body is delimited.
-    pub(super) fn response(&mut self) -> Result<(http::Response<()>, BodyLength), Error> {
+    /// Returns the response's head as a type of `http`, and the size of its body if it is known.
+    pub(super) fn response(&mut self) -> Result<(http::Response<()>, Option<u64>), Error> {
         let response = self.pooled.connection.current_response();
         let head = response.head();
         let mut converted = http::Response::new(());
         *converted.status_mut() = head.status();
-        *converted.version_mut() = head.version().into();
+        *converted.version_mut() = head.version();
         *converted.headers_mut() = headers(&head)?;
-        Ok((converted, response.body_length()))
+        Ok((converted, response.body_size()))
     }
 
     /// Returns the status of the response whose head has arrived.
@@ -167,7 +168,7 @@ fn headers(head: &ResponseHead<'_>) -> Result<HeaderMap, Error> {
     let mut headers = HeaderMap::new();
     for (name, value) in head.fields() {
         // The codec has checked both. If `http` has a stricter rule, report it as a protocol error of the peer.
-        let refused = |part| Error::Protocol(h1::Error::Head(h1::SyntaxError { part, offset: 0 }));
+        let refused = |part| Error::from(h1::Error::Head(h1::SyntaxError { part, offset: 0 }));
         let name = HeaderName::from_bytes(name).map_err(|_| refused(h1::SyntaxPart::FieldName))?;
         let value = HeaderValue::from_bytes(value).map_err(|_| refused(h1::SyntaxPart::FieldValue))?;
         headers.append(name, value);

@@ -17,7 +17,7 @@ enum Inner<'b> {
 
 impl Content<'_> {
     #[inline]
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    pub(in crate::conn) fn as_bytes(&self) -> &[u8] {
         match &self.0 {
             Inner::Borrowed(bytes) => bytes,
             Inner::Owned(bytes) => bytes,
@@ -25,7 +25,7 @@ impl Content<'_> {
     }
 
     /// Converts borrowed bytes to owned ones.
-    pub(super) fn into_owned(self) -> Bytes {
+    pub(in crate::conn) fn into_owned(self) -> Bytes {
         match self.0 {
             Inner::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
             Inner::Owned(bytes) => bytes,

@@ -19,19 +19,33 @@ thread_local! {
     static CACHE: RefCell<Cache> = const { RefCell::new(Cache { line: [0; LINE_SIZE], valid_until_ns: 0 }) };
 }
 
-/// Appends the field line. `now_ns` is the time on the worker's clock. It need not be exact.
+/// Appends the field line of HTTP/1.1. `now_ns` is the time on the worker's clock. It need not be exact.
 #[inline]
 pub(super) fn push_date(out: &mut Vec<u8>, now_ns: u64) {
     CACHE.with_borrow_mut(|cache| {
-        // The second comparison covers a thread whose next worker has another clock.
-        if now_ns >= cache.valid_until_ns || now_ns + SECOND_NS < cache.valid_until_ns {
-            cache.renew(now_ns, SystemTime::now());
-        }
+        cache.renew_if_over(now_ns);
         out.extend_from_slice(&cache.line);
     });
 }
 
+/// Passes the field's value to `take`, and when it is over, on the worker's clock.
+#[inline]
+pub(super) fn with_date<T>(now_ns: u64, take: impl FnOnce(&[u8], u64) -> T) -> T {
+    CACHE.with_borrow_mut(|cache| {
+        cache.renew_if_over(now_ns);
+        take(&cache.line[b"Date: ".len()..LINE_SIZE - b"\r\n".len()], cache.valid_until_ns)
+    })
+}
+
 impl Cache {
+    #[inline]
+    fn renew_if_over(&mut self, now_ns: u64) {
+        // The second comparison covers a thread whose next worker has another clock.
+        if now_ns >= self.valid_until_ns || now_ns + SECOND_NS < self.valid_until_ns {
+            self.renew(now_ns, SystemTime::now());
+        }
+    }
+
     #[cold]
     fn renew(&mut self, now_ns: u64, now: SystemTime) {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -3,18 +3,16 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::num::NonZeroU64;
-use std::task::{Context, Poll, ready};
 
 use http::StatusCode;
 use ringtide_driver::Address;
 
 use super::content::Content;
-use super::response::{self, PreparedResponse};
-use super::server::ServerConnection;
-use super::wire::Answer;
-use crate::error::{Error, RequestError};
-use crate::proto::h1::{self, BodyLength, ChunkHeader, RequestHead, Version};
+use super::h1::{self, Found, ServerConnection};
+use super::h2;
+use super::response::PreparedResponse;
+use crate::error::Error;
+use crate::message::RequestHead;
 
 /// A request that waits for its response.
 ///
@@ -40,8 +38,11 @@ use crate::proto::h1::{self, BodyLength, ChunkHeader, RequestHead, Version};
 ///     exchange.respond(StatusCode::OK, &[], format!("{count} lines\n"))
 /// }
 /// ```
-pub struct Exchange<'c> {
-    connection: &'c mut ServerConnection,
+pub struct Exchange<'c>(Inner<'c>);
+
+enum Inner<'c> {
+    Http1(h1::Exchange<'c>),
+    Http2(h2::Exchange),
 }
 
 /// The proof that a handler has sent a complete response, or has disconnected.
@@ -53,12 +54,18 @@ impl<'c> Exchange<'c> {
     /// Returns the head of the request.
     #[inline]
     pub fn head(&self) -> RequestHead<'_> {
-        self.connection.request_head()
+        match &self.0 {
+            Inner::Http1(exchange) => exchange.head().into(),
+            Inner::Http2(exchange) => exchange.head().into(),
+        }
     }
 
-    /// Returns how the length of the request's body is delimited.
-    pub fn body_length(&self) -> BodyLength {
-        self.connection.body_length()
+    /// Returns the size of the request's body, or `None` if only its end will tell.
+    pub fn body_size(&self) -> Option<u64> {
+        match &self.0 {
+            Inner::Http1(exchange) => exchange.body_size(),
+            Inner::Http2(exchange) => exchange.body_size(),
+        }
     }
 
     /// Returns the peer's address.
@@ -66,7 +73,10 @@ impl<'c> Exchange<'c> {
     /// # Errors
     /// As for getpeername(2).
     pub fn peer_address(&self) -> io::Result<Address> {
-        self.connection.peer_address()
+        match &self.0 {
+            Inner::Http1(exchange) => exchange.peer_address(),
+            Inner::Http2(exchange) => exchange.peer_address(),
+        }
     }
 
     /// Returns the next piece of the request's body without its framing, or `None` when the request has ended. A piece
@@ -81,7 +91,10 @@ impl<'c> Exchange<'c> {
     /// The request cannot be read to its end. The connection closes after this exchange. If the handler returns the
     /// error, the peer receives a response that describes it.
     pub async fn data(&mut self) -> Result<Option<&[u8]>, Error> {
-        data(self.connection).await
+        match &mut self.0 {
+            Inner::Http1(exchange) => exchange.data().await,
+            Inner::Http2(exchange) => exchange.data().await,
+        }
     }
 
     /// Reads the rest of the body into memory, up to `size_max` bytes. Returns `None` if it is larger.
@@ -137,29 +150,20 @@ impl<'c> Exchange<'c> {
         body: impl Into<Content<'b>>,
     ) -> Result<Answered, Error> {
         let body = body.into();
-        let length = response::length_of(status, body.as_bytes().len()).map_err(RequestError::Head)?;
-        let connection = self.connection;
-        let is_head = connection.is_head_request();
-        let ending = connection.begin_answer(true, false);
-        encode(connection, status, fields, length, ending)?;
-        if !is_head {
-            connection.wire.write_data(body);
+        match self.0 {
+            Inner::Http1(exchange) => exchange.respond(status, fields, body)?,
+            Inner::Http2(exchange) => exchange.respond(status, fields, body)?,
         }
-        connection.wire.note(|progress| progress.answer = Answer::Whole);
         Ok(Answered(()))
     }
 
     /// Responds with a response that was encoded before. It is sent like that of [`respond`](Self::respond).
     #[inline]
     pub fn respond_with(self, response: &PreparedResponse) -> Answered {
-        let connection = self.connection;
-        let is_head = connection.is_head_request();
-        let ending = connection.begin_answer(true, false);
-        connection.wire.write(|out| response.encode_head(out, ending));
-        if !is_head {
-            connection.wire.write_data(response.body().into());
+        match self.0 {
+            Inner::Http1(exchange) => exchange.respond_with(response),
+            Inner::Http2(exchange) => exchange.respond_with(response),
         }
-        connection.wire.note(|progress| progress.answer = Answer::Whole);
         Answered(())
     }
 
@@ -181,23 +185,26 @@ impl<'c> Exchange<'c> {
         fields: &[(&str, &str)],
         length: Option<u64>,
     ) -> Result<Responder<'c>, Error> {
-        let connection = self.connection;
-        response::length_of(status, 1).map_err(RequestError::Head)?;
-        let length = match (length, connection.version()) {
-            (Some(length), _) => BodyLength::Length(length),
-            (None, Version::Http11) => BodyLength::Chunked,
-            (None, Version::Http10) => BodyLength::UntilClose,
-        };
-        let has_body = !connection.is_head_request();
-        let ending = connection.begin_answer(length != BodyLength::UntilClose, true);
-        encode(connection, status, fields, length, ending)?;
-        Ok(Responder { connection, left: length, has_body })
+        Ok(Responder(match self.0 {
+            Inner::Http1(exchange) => Responding::Http1(exchange.stream(status, fields, length)?),
+            Inner::Http2(exchange) => Responding::Http2(exchange.stream(status, fields, length)?),
+        }))
     }
 
     /// Closes the connection without a response.
     pub fn disconnect(self) -> Answered {
-        self.connection.disconnect();
+        match self.0 {
+            Inner::Http1(exchange) => exchange.disconnect(),
+            Inner::Http2(exchange) => exchange.disconnect(),
+        }
         Answered(())
+    }
+}
+
+impl From<h2::Exchange> for Exchange<'_> {
+    #[inline]
+    fn from(exchange: h2::Exchange) -> Self {
+        Self(Inner::Http2(exchange))
     }
 }
 
@@ -209,7 +216,7 @@ impl ServerConnection {
     /// connection, or if the previous exchange was dropped without a response.
     ///
     /// This first reads and drops the rest of the previous request, up to
-    /// [`DISCARD_SIZE_MAX`](super::server::DISCARD_SIZE_MAX) bytes. When no further request has arrived, it sends the
+    /// [`DISCARD_SIZE_MAX`](super::DISCARD_SIZE_MAX) bytes. When no further request has arrived, it sends the
     /// queued responses.
     ///
     /// # Cancel safety
@@ -222,13 +229,13 @@ impl ServerConnection {
     /// - [`Error::Network`].
     pub async fn request(&mut self) -> Result<Option<Exchange<'_>>, Error> {
         let found = poll_fn(|context| self.poll_request(context)).await?;
-        Ok(found.then_some(Exchange { connection: self }))
+        Ok((found == Found::Request).then(|| self.exchange()))
     }
 
     /// Returns the current request, after `poll_request` was ready with `true`.
     #[inline]
     pub(crate) fn exchange(&mut self) -> Exchange<'_> {
-        Exchange { connection: self }
+        Exchange(Inner::Http1(h1::Exchange { connection: self }))
     }
 }
 
@@ -255,10 +262,11 @@ impl ServerConnection {
 ///     responder.finish()
 /// }
 /// ```
-pub struct Responder<'c> {
-    connection: &'c mut ServerConnection,
-    left: BodyLength,
-    has_body: bool,
+pub struct Responder<'c>(Responding<'c>);
+
+enum Responding<'c> {
+    Http1(h1::Responder<'c>),
+    Http2(h2::Responder),
 }
 
 impl Responder<'_> {
@@ -275,8 +283,10 @@ impl Responder<'_> {
     /// - [`Error::Network`]: the peer is gone.
     pub async fn send<'b>(&mut self, data: impl Into<Content<'b>>) -> Result<(), Error> {
         let data = data.into();
-        poll_fn(|context| self.poll_room(context)).await?;
-        self.queue(data)
+        match &mut self.0 {
+            Responding::Http1(responder) => responder.send(data).await,
+            Responding::Http2(responder) => responder.send(data).await,
+        }
     }
 
     /// Returns the next piece of the request's body, as [`Exchange::data`] does.
@@ -285,7 +295,10 @@ impl Responder<'_> {
     /// As for [`Exchange::data`]. Since the response has begun, the peer learns of an error only by the end of the
     /// connection.
     pub async fn data(&mut self) -> Result<Option<&[u8]>, Error> {
-        data(self.connection).await
+        match &mut self.0 {
+            Responding::Http1(responder) => responder.data().await,
+            Responding::Http2(responder) => responder.data().await,
+        }
     }
 
     /// Ends the response.
@@ -293,71 +306,12 @@ impl Responder<'_> {
     /// # Errors
     /// [`RequestError::BodyLength`] if the body is shorter than announced. The connection then closes.
     pub fn finish(self) -> Result<Answered, Error> {
-        match self.left {
-            BodyLength::Length(left) if left > 0 && self.has_body => {
-                return Err(RequestError::BodyLength { announced: left, given: 0 }.into());
-            }
-            BodyLength::Chunked if self.has_body => {
-                self.connection.wire.write(|out| out.extend_from_slice(h1::LAST_CHUNK));
-            }
-            _ => {}
+        match self.0 {
+            Responding::Http1(responder) => responder.finish()?,
+            Responding::Http2(responder) => responder.finish()?,
         }
-        self.connection.wire.note(|progress| progress.answer = Answer::Whole);
         Ok(Answered(()))
     }
-
-    fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let wire = &self.connection.wire;
-        let room = wire.poll_room(context);
-        wire.note(|progress| progress.waits |= room.is_pending());
-        ready!(room).map_err(Error::of_stream)?;
-        Poll::Ready(Ok(()))
-    }
-
-    fn queue(&mut self, data: Content<'_>) -> Result<(), Error> {
-        let Some(size) = NonZeroU64::new(data.as_bytes().len() as u64) else { return Ok(()) };
-        match &mut self.left {
-            BodyLength::Length(left) if size.get() > *left => {
-                return Err(RequestError::BodyLength { announced: *left, given: size.get() }.into());
-            }
-            BodyLength::Length(left) => *left -= size.get(),
-            _ => {}
-        }
-        if !self.has_body {
-            return Ok(());
-        }
-        let wire = &self.connection.wire;
-        if self.left == BodyLength::Chunked {
-            wire.write(|out| out.extend_from_slice(&ChunkHeader::new(size)));
-            wire.write_data(data);
-            wire.write(|out| out.extend_from_slice(h1::CHUNK_END));
-        } else {
-            wire.write_data(data);
-        }
-        Ok(())
-    }
-}
-
-async fn data(connection: &mut ServerConnection) -> Result<Option<&[u8]>, Error> {
-    let range = poll_fn(|context| connection.poll_data(context)).await?;
-    Ok(range.map(|range| &connection.input.buffer()[range]))
-}
-
-fn encode(
-    connection: &ServerConnection,
-    status: StatusCode,
-    fields: &[(&str, &str)],
-    length: BodyLength,
-    ending: response::Ending,
-) -> Result<(), Error> {
-    let encoded = connection
-        .wire
-        .write(|out| response::encode_head(out, status, fields.iter().copied(), length, ending));
-    encoded.map_err(|error| {
-        // Nothing was written, so another response is possible.
-        connection.wire.note(|progress| progress.answer = Answer::None);
-        RequestError::Head(error).into()
-    })
 }
 
 impl fmt::Debug for Exchange<'_> {
@@ -368,6 +322,9 @@ impl fmt::Debug for Exchange<'_> {
 
 impl fmt::Debug for Responder<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Responder({:?} left)", self.left)
+        match &self.0 {
+            Responding::Http1(responder) => write!(f, "Responder({:?} left)", responder.left()),
+            Responding::Http2(responder) => write!(f, "Responder({:?} left)", responder.left()),
+        }
     }
 }

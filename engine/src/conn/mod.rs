@@ -1,26 +1,29 @@
-//! HTTP/1.1 connections: the only place where a codec meets a stream.
+//! Connections: the only place where a codec meets a stream.
 //!
 //! [`Connection`] is the client's connection. [`ServerConnection`] is the server's; [`crate::server`] drives it.
 
 mod client;
+mod completion;
 mod content;
 mod date;
 mod exchange;
-mod fence;
+mod h1;
+mod h2;
 mod piece;
 mod request;
 mod response;
-mod server;
-mod times;
-mod wire;
 
-pub use self::client::{Connection, ConnectionOptions, Response};
+pub use self::client::{Connection, ConnectionOptions, HttpVersion, Response};
+pub use self::completion::{Aborted, CompletedExchange, Completion, RequestId, Timing};
 pub use self::content::Content;
 pub use self::exchange::{Answered, Exchange, Responder};
+pub use self::h1::{DISCARD_SIZE_MAX, ServerConnection};
+pub(crate) use self::h1::{Found, Waiting, Wire};
 pub use self::piece::Piece;
 pub use self::request::PreparedRequest;
 pub use self::response::PreparedResponse;
-pub(crate) use self::server::Waiting;
-pub use self::server::{DISCARD_SIZE_MAX, ServerConnection};
-pub use self::times::{Aborted, CompletedExchange, Timing};
-pub(crate) use self::wire::Wire;
+
+/// The server's side of HTTP/2.
+pub(crate) mod http2 {
+    pub(crate) use super::h2::{Connection, Exchange, Late, Next, NextError, Request, StreamTimeouts};
+}

@@ -18,11 +18,11 @@ enum Home {
 }
 
 impl Piece {
-    pub(super) fn leased(lease: Lease) -> Self {
+    pub(in crate::conn) fn leased(lease: Lease) -> Self {
         Self(Home::Lease(lease))
     }
 
-    pub(super) fn copied(bytes: &[u8]) -> Self {
+    pub(in crate::conn) fn copied(bytes: &[u8]) -> Self {
         Self(Home::Copy(Bytes::copy_from_slice(bytes)))
     }
 

@@ -1,18 +1,24 @@
 //! Requests that are encoded once and sent many times.
 
 use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::uri::Scheme;
 use http::{Method, Request};
 use ringtide_driver::SendBuffer;
 
 use crate::error::RequestError;
 use crate::proto::h1::{self, BodyLength, RequestKind};
+use crate::proto::h2::{hpack, outgoing_field};
 
-/// An encoded HTTP/1.1 request, with or without its body.
+/// A cookie shorter than this could be guessed by trying one after the other, if what repeats became shorter.
+const COOKIE_INDEXED_SIZE_MIN: usize = 20;
+
+/// An encoded request, with or without its body.
 ///
-/// Clones share the bytes.
+/// It is kept as HTTP/1.1 sends it, and encoded for HTTP/2 when a connection first needs that. Clones share both.
 ///
 /// ```
 /// use ringtide::PreparedRequest;
@@ -31,6 +37,10 @@ pub struct PreparedRequest {
     /// The part of the body that is sent separately.
     pending_body: BodyLength,
     closes: bool,
+    /// The part of `bytes` before the body.
+    head_size: u32,
+    scheme: Scheme,
+    header_block: OnceLock<Arc<[u8]>>,
 }
 
 #[derive(Clone, Debug)]
@@ -55,15 +65,13 @@ impl PreparedRequest {
         let body = request.body();
         let length = body_length(request.method(), body);
         let mut bytes = encode_head(request, length)?;
+        let head_size = bytes.len();
         bytes.extend_from_slice(body);
-        Ok(Self {
-            bytes: Encoded::Shared(bytes.into()),
-            pending_body: BodyLength::None,
-            ..Self::describe(request)
-        })
+        Ok(Self::describe(request, bytes, head_size, BodyLength::None))
     }
 
-    /// Encodes a request from its parts, with the target and the fields as they are.
+    /// Encodes a request from its parts, with the target and the fields as they are. Its [scheme](Self::scheme) is
+    /// `http`.
     ///
     /// The fields must contain `Host`. `Content-Length` is added if the body is not empty or the method usually has one
     /// (POST, PUT, PATCH). If `body` is a `Vec`, the head is inserted in front of it in the same allocation.
@@ -87,8 +95,17 @@ impl PreparedRequest {
             .map_err(RequestError::Head)?;
         // Growing a large allocation moves its pages and copies nothing (mremap(2)).
         bytes.reserve_exact(head.len());
+        let head_size = head.len() as u32;
         bytes.splice(..0, head);
-        Ok(Self { bytes: Encoded::Shared(bytes.into()), kind, pending_body: BodyLength::None, closes })
+        Ok(Self {
+            bytes: Encoded::Shared(bytes.into()),
+            kind,
+            pending_body: BodyLength::None,
+            closes,
+            head_size,
+            scheme: Scheme::HTTP,
+            header_block: OnceLock::new(),
+        })
     }
 
     /// Encodes the head of `request` only.
@@ -101,16 +118,32 @@ impl PreparedRequest {
     pub fn with_streamed_body<B>(request: &Request<B>, length: Option<u64>) -> Result<Self, RequestError> {
         let length = length.map_or(BodyLength::Chunked, BodyLength::Length);
         let bytes = encode_head(request, length)?;
-        Ok(Self { bytes: Encoded::Shared(bytes.into()), pending_body: length, ..Self::describe(request) })
+        let head_size = bytes.len();
+        Ok(Self::describe(request, bytes, head_size, length))
     }
 
-    fn describe<B>(request: &Request<B>) -> Self {
+    fn describe<B>(request: &Request<B>, bytes: Vec<u8>, head_size: usize, pending_body: BodyLength) -> Self {
         let fields =
             || request.headers().iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
         let kind = request_kind(request.method(), connection_has(fields(), "upgrade"));
         let closes = connection_has(fields(), "close");
-        let bytes = Encoded::Static(b"");
-        Self { bytes, kind, pending_body: BodyLength::None, closes }
+        Self {
+            bytes: Encoded::Shared(bytes.into()),
+            kind,
+            pending_body,
+            closes,
+            head_size: head_size as u32,
+            scheme: request.uri().scheme().cloned().unwrap_or(Scheme::HTTP),
+            header_block: OnceLock::new(),
+        }
+    }
+
+    /// Sets the scheme, which only HTTP/2 sends. Without this call it is that of the URI.
+    #[must_use]
+    pub fn scheme(mut self, scheme: Scheme) -> Self {
+        self.scheme = scheme;
+        self.header_block = OnceLock::new();
+        self
     }
 
     /// Moves the request to memory that is never freed, for a request that is sent as long as the program runs.
@@ -126,12 +159,71 @@ impl PreparedRequest {
         Self { bytes: Encoded::Static(bytes), ..self }
     }
 
-    /// Returns the encoded bytes.
+    /// Returns the bytes that HTTP/1.1 sends: the head and the body.
     pub fn bytes(&self) -> &[u8] {
         match &self.bytes {
             Encoded::Static(bytes) => bytes,
             Encoded::Shared(bytes) => bytes,
         }
+    }
+
+    /// Returns the body; empty if it is sent separately.
+    pub fn body(&self) -> &[u8] {
+        &self.bytes()[self.head_size as usize..]
+    }
+
+    /// Returns the head that HTTP/2 sends: a header block (RFC 7541) without use of the dynamic table, so it is valid on
+    /// any connection.
+    ///
+    /// It has no fields that concern a connection of HTTP/1.1, such as `Connection` (RFC 9113 §8.2.2).
+    pub fn header_block(&self) -> &[u8] {
+        self.header_block.get_or_init(|| {
+            let mut block = Vec::with_capacity(256);
+            self.for_each_field(|name, value, is_secret| {
+                hpack::encode_stateless(name, value, is_secret, &mut block);
+            });
+            block.into()
+        })
+    }
+
+    /// Passes the fields that HTTP/2 sends to `take`, pseudo-header fields first: the name in lower case, the value, and
+    /// whether it is a secret that no table may contain (RFC 7541 §7.1.3).
+    pub(super) fn for_each_field(&self, mut take: impl FnMut(&[u8], &[u8], bool)) {
+        let head = &self.bytes()[..self.head_size as usize];
+        let (line, lines) = head.split_at(memchr::memchr(b'\n', head).map_or(head.len(), |end| end + 1));
+        let mut words = line.split(|byte| *byte == b' ');
+        let method = words.next().unwrap_or_default();
+        // It was encoded from text.
+        let target = words.next().and_then(|target| str::from_utf8(target).ok()).unwrap_or_default();
+        let fields = h1::Fields::from_lines(lines);
+        let host = fields.get("host").unwrap_or_default();
+        take(b":method", method, false);
+        if method == b"CONNECT" {
+            take(b":authority", target.as_bytes(), false);
+        } else {
+            let (scheme, authority, path) = split_target(target, self.scheme.as_str(), host);
+            take(b":scheme", scheme.as_bytes(), false);
+            if !authority.is_empty() {
+                take(b":authority", authority, false);
+            }
+            take(b":path", path.as_bytes(), false);
+        }
+        let mut lower_case = Vec::new();
+        for (name, value) in fields {
+            if name.eq_ignore_ascii_case(b"content-length") {
+                take(b"content-length", value, false);
+            } else if !name.eq_ignore_ascii_case(b"host")
+                && let Ok(Some((name, value))) = outgoing_field(name, value, &mut lower_case)
+            {
+                take(name, value, is_secret(name, value));
+            }
+        }
+    }
+
+    /// Returns whether `other` certainly has the same head: both are clones of one request.
+    #[inline]
+    pub(super) fn has_head_of(&self, other: &Self) -> bool {
+        std::ptr::eq(self.bytes(), other.bytes()) && self.scheme == other.scheme
     }
 
     /// Returns how the request affects the form of its response.
@@ -190,6 +282,31 @@ fn connection_has<'f>(fields: impl Iterator<Item = (&'f [u8], &'f [u8])>, option
     })
 }
 
+/// Returns the scheme, the authority and the path of a target; from `scheme` and `host` if it is only a path.
+fn split_target<'t>(target: &'t str, scheme: &'t str, host: &'t [u8]) -> (&'t str, &'t [u8], Cow<'t, str>) {
+    match target.split_once("://") {
+        // RFC 9112 §3.2.2: a URI, whose authority replaces the host.
+        Some((scheme, rest)) if !target.starts_with('/') => {
+            let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+            (scheme, authority.as_bytes(), rooted(path))
+        }
+        _ => (scheme, host, target.into()),
+    }
+}
+
+/// Returns `path`, behind "/" if it is empty or only a query (RFC 9112 §3.2.1).
+fn rooted(path: &str) -> Cow<'_, str> {
+    if path.is_empty() || path.starts_with('?') { format!("/{path}").into() } else { path.into() }
+}
+
+fn is_secret(name: &[u8], value: &[u8]) -> bool {
+    match name {
+        b"authorization" | b"proxy-authorization" => true,
+        b"cookie" => value.len() < COOKIE_INDEXED_SIZE_MIN,
+        _ => false,
+    }
+}
+
 fn encode_head<B>(request: &Request<B>, length: BodyLength) -> Result<Vec<u8>, RequestError> {
     let uri = request.uri();
     let lacking = |reason: &str| RequestError::Uri { uri: uri.to_string(), reason: reason.to_owned() };
@@ -203,11 +320,7 @@ fn encode_head<B>(request: &Request<B>, length: BodyLength) -> Result<Vec<u8>, R
     let target = match *request.method() {
         // Encoding it checks it fully.
         Method::CONNECT => authority.ok_or_else(|| lacking("CONNECT needs a host and a port"))?.into(),
-        _ => match uri.path_and_query().map_or("", |target| target.as_str()) {
-            // RFC 9112 §3.2.1: an empty path is sent as "/".
-            query if query.is_empty() || query.starts_with('?') => Cow::Owned(format!("/{query}")),
-            target => Cow::Borrowed(target),
-        },
+        _ => rooted(uri.path_and_query().map_or("", |target| target.as_str())),
     };
     let host = host.iter().map(|host| (&b"host"[..], host.as_bytes()));
     // This function sets the framing itself, once.
@@ -232,6 +345,7 @@ fn encode_head<B>(request: &Request<B>, length: BodyLength) -> Result<Vec<u8>, R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::h2::{FieldList, check_request};
 
     fn first_lines(method: &str, uri: &str) -> Result<String, String> {
         let request = Request::builder().method(method).uri(uri).body(Bytes::new());
@@ -315,5 +429,89 @@ mod tests {
         ] {
             assert_eq!(request_kind(&method, upgrades), kind, "{method} {upgrades}");
         }
+    }
+
+    /// The fields of the header block, as a peer decodes them.
+    fn decoded(request: &PreparedRequest) -> Vec<String> {
+        let mut fields = FieldList::new(u32::MAX, u32::MAX);
+        hpack::Decoder::new(4096).decode(request.header_block(), &mut fields).unwrap();
+        check_request(&fields, false).unwrap();
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        fields.iter().map(|(name, value)| format!("{} {}", text(name), text(value))).collect()
+    }
+
+    #[test]
+    fn the_header_block_says_the_same_as_the_head_of_http_1() {
+        let request = Request::post("https://me:secret@h:80/a?b=1")
+            .header("X-One", "1")
+            .header("Connection", "close, x-hop")
+            .header("Cookie", "short")
+            .body(Bytes::from_static(b"four"));
+        let request = PreparedRequest::new(&request.unwrap()).unwrap();
+        let expected = [
+            ":method POST",
+            ":scheme https",
+            ":authority h:80",
+            ":path /a?b=1",
+            "x-one 1",
+            "cookie short",
+            "content-length 4",
+        ];
+        assert_eq!(decoded(&request), expected);
+        assert_eq!(request.body(), b"four");
+        assert!(std::ptr::eq(request.clone().header_block(), request.header_block()), "it is shared");
+        assert_eq!(decoded(&request.leak()), expected);
+
+        let streamed = Request::put("http://h").header("TE", "trailers, gzip").body(()).unwrap();
+        let streamed = PreparedRequest::with_streamed_body(&streamed, None).unwrap();
+        assert_eq!(decoded(&streamed), [":method PUT", ":scheme http", ":authority h", ":path /"]);
+        assert_eq!(streamed.body(), b"");
+        let tunnel = PreparedRequest::new(&Request::connect("h:443").body(Bytes::new()).unwrap()).unwrap();
+        assert_eq!(decoded(&tunnel), [":method CONNECT", ":authority h:443"]);
+    }
+
+    #[test]
+    fn the_header_block_of_parts_names_what_the_target_names() {
+        let of_target = |target: &str| {
+            let fields = [(&b"HOST"[..], &b"other"[..]), (b"X-Name", b" a ")];
+            PreparedRequest::from_parts(&Method::GET, target, fields.into_iter(), b"").unwrap()
+        };
+        for (target, expected) in [
+            ("/a://b", [":scheme http", ":authority other", ":path /a://b"]),
+            ("*", [":scheme http", ":authority other", ":path *"]),
+            ("https://h:1/a/b?c://d", [":scheme https", ":authority h:1", ":path /a/b?c://d"]),
+            ("http://h?c", [":scheme http", ":authority h", ":path /?c"]),
+        ] {
+            let request = if target == "*" {
+                PreparedRequest::from_parts(
+                    &Method::OPTIONS,
+                    target,
+                    [(&b"host"[..], &b"other"[..])].into_iter(),
+                    b"",
+                )
+                .unwrap()
+            } else {
+                of_target(target)
+            };
+            assert_eq!(decoded(&request)[1..4], expected, "{target}");
+        }
+        let request = of_target("/");
+        assert_eq!(decoded(&request)[4..], ["x-name a"]);
+        assert_eq!(decoded(&request.scheme(Scheme::HTTPS))[1], ":scheme https");
+    }
+
+    #[test]
+    fn secrets_are_never_indexed() {
+        let secrets: Vec<_> = [
+            (&b"authorization"[..], &b"Basic x"[..]),
+            (b"proxy-authorization", b"Basic x"),
+            (b"cookie", b"0123456789012345678"),
+            (b"cookie", b"01234567890123456789"),
+            (b"accept", b"x"),
+        ]
+        .iter()
+        .map(|(name, value)| is_secret(name, value))
+        .collect();
+        assert_eq!(secrets, [true, true, true, false, false]);
     }
 }

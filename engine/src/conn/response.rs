@@ -7,6 +7,9 @@ use super::date::push_date;
 use crate::error::RequestError;
 use crate::proto::h1::{self, BodyLength, EncodeError, Version};
 
+/// Where the status stands in a status line.
+const STATUS_OFFSET: usize = b"HTTP/1.1 ".len();
+
 /// A response encoded once: status, fields and body, without `Date` and `Connection`.
 ///
 /// Clones share the bytes.
@@ -50,6 +53,27 @@ impl PreparedResponse {
     /// Returns the body.
     pub fn body(&self) -> &Bytes {
         &self.body
+    }
+
+    /// Returns the status line and the fields, as HTTP/1.1 has them.
+    #[inline]
+    pub(super) fn head(&self) -> &Bytes {
+        &self.head
+    }
+
+    /// Returns the digits of the status.
+    pub(super) fn status_bytes(&self) -> &[u8] {
+        &self.head[STATUS_OFFSET..STATUS_OFFSET + 3]
+    }
+
+    /// Returns the fields, `Content-Length` included.
+    pub(super) fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let lines = self.head.split(|byte| *byte == b'\n').skip(1);
+        lines.filter_map(|line| {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            let end = memchr::memchr(b':', line)?;
+            Some((&line[..end], line[end + 1..].trim_ascii()))
+        })
     }
 
     #[inline]

@@ -53,3 +53,4 @@
 #![forbid(unsafe_code)]
 
 pub mod h1;
+pub mod h2;

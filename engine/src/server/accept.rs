@@ -9,9 +9,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::connection::{Service, nanoseconds, serve_connection};
+use super::connection::serve_connection;
 use super::connections::{Connections, Lifecycle};
 use super::failure::{FailureHook, FailureKind, report_unserved};
+use super::service::{Service, nanoseconds};
 use super::{ServiceOptions, Shutdown};
 use crate::conn::{Answered, Exchange};
 use crate::runtime::{self, Timer};

@@ -11,59 +11,24 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use http::StatusCode;
 
-use super::ServiceOptions;
-use super::connections::{Connections, Lifecycle, Registration};
-use super::failure::{FailureHook, FailureKind, HandlerFailure, report, report_unserved};
-use crate::conn::{Answered, Exchange, ServerConnection, Waiting, Wire};
+use super::connections::{Lifecycle, Registration};
+use super::failure::{FailureKind, HandlerFailure, report, report_unserved};
+use super::http2;
+use super::service::{KEEP_BUFFER_NS, LINGER_NS, Service, poll_deadline};
+use crate::conn::{Answered, Exchange, Found, ServerConnection, Waiting, Wire};
 use crate::error::Error;
-use crate::proto::h1::Limits;
 use crate::runtime::{Timer, turn_time_ns};
-use crate::stream::Stream;
+use crate::stream::{Reader, Stream, Transport};
 use crate::tls::{self, ServerTls};
 
-/// How long an idle connection keeps the send buffer of its last response for the next one.
-const KEEP_BUFFER_NS: u64 = 1_000_000_000;
-
-/// How long the client may take to close the connection after the server has closed its sending half.
-const LINGER_NS: u64 = 2_000_000_000;
-
-/// State that all connections of a listener share.
-pub(super) struct Service<H> {
-    handler: H,
-    connections: Rc<Connections>,
-    limits: Limits,
-    head_timeout_ns: u64,
-    idle_timeout_ns: u64,
-    stall_timeout_ns: u64,
-    request_timeout_ns: u64,
-    half_close_timeout_ns: u64,
-    tls: Option<ServerTls>,
-    on_error: Option<FailureHook>,
-}
-
+/// What concerns connections of HTTP/1.1.
 impl<H> Service<H> {
-    pub(super) fn new(handler: H, options: &ServiceOptions, connections: Rc<Connections>) -> Self {
-        Self {
-            handler,
-            connections,
-            limits: options.limits,
-            head_timeout_ns: nanoseconds(options.head_timeout),
-            idle_timeout_ns: nanoseconds(options.idle_timeout),
-            stall_timeout_ns: nanoseconds(options.stall_timeout),
-            request_timeout_ns: options.request_timeout.map_or(u64::MAX, nanoseconds),
-            half_close_timeout_ns: options.half_close_timeout.map_or(u64::MAX, nanoseconds),
-            tls: options.tls.clone(),
-            on_error: options.on_error.clone(),
-        }
-    }
-
     /// Reports a failure of `kind` on `connection`. `status` is the status that the client gets.
     fn report(&self, connection: &ServerConnection, kind: FailureKind<'_>, status: Option<StatusCode>) {
-        report(self.on_error.as_ref(), connection, kind, status);
+        report(self.hook(), connection, kind, status);
     }
 
     /// Responds with `status`, unless a response has begun, and reports the failure.
@@ -80,10 +45,6 @@ impl<H> Service<H> {
         let Some(fault) = connection.fault() else { return };
         self.fail(connection, fault.status, &fault.error.to_string());
     }
-}
-
-pub(super) fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Serves one connection to its end. `accepted_ns` is the time of the accept.
@@ -107,7 +68,48 @@ pub(super) async fn serve_connection<H, E>(
     {
         return;
     }
-    let mut connection = ServerConnection::new(stream, service.limits);
+    let speaks = match stream.tls() {
+        Some(tls) if tls.alpn() == Some(b"h2") => Speaks::Http2,
+        // RFC 9113 §3.2: HTTP/2 over TLS is agreed on by ALPN alone.
+        Some(_) => Speaks::Http1,
+        None => Speaks::Either,
+    };
+    let (transport, input) = if speaks == Speaks::Http2 {
+        stream.into_parts()
+    } else {
+        let mut connection = ServerConnection::new(stream, service.limits);
+        if speaks == Speaks::Either {
+            connection.expect_preface();
+        }
+        match serve_http1(connection, accepted_ns, &service, &mut timer).await {
+            Some(parts) => parts,
+            None => return,
+        }
+    };
+    // Boxed, as most connections would carry its size for nothing.
+    Box::pin(http2::serve(transport, input, &service, timer, accepted_ns)).await;
+}
+
+/// Which versions of HTTP a connection may speak.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Speaks {
+    Http1,
+    Http2,
+    /// What the client begins with.
+    Either,
+}
+
+/// Serves a connection of HTTP/1.1 to its end. Returns its parts if the client begins to speak HTTP/2 instead.
+async fn serve_http1<H, E>(
+    mut connection: ServerConnection,
+    accepted_ns: u64,
+    service: &Service<H>,
+    timer: &mut Timer,
+) -> Option<(Transport, Reader)>
+where
+    H: AsyncFn(Exchange<'_>) -> Result<Answered, E>,
+    E: Display + 'static,
+{
     let wire = connection.wire();
     let mut is_first = true;
     loop {
@@ -115,18 +117,22 @@ pub(super) async fn serve_connection<H, E>(
         let mut patience = Patience::new(is_first, since_ns);
         let next = poll_fn(|context| match connection.poll_request(context) {
             Poll::Ready(found) => Poll::Ready(Next::Found(found)),
-            Poll::Pending => patience.check(connection.waiting(), &wire, &service, &mut timer, context),
+            Poll::Pending => patience.check(connection.waiting(), &wire, service, timer, context),
         })
         .await;
         match next {
-            Next::Found(Ok(true)) => {}
-            Next::Found(Ok(false)) => break,
+            Next::Found(Ok(Found::Request)) => {}
+            Next::Found(Ok(Found::End)) => break,
+            Next::Found(Ok(Found::Http2)) => {
+                drop(wire);
+                return connection.into_parts();
+            }
             // Earlier responses still have to be sent, even after an error.
             Next::Found(Err(_)) => {
                 service.refuse(&mut connection);
                 break;
             }
-            Next::Gone => return,
+            Next::Gone => return None,
             Next::HeadTooLate => {
                 let reason = "the head of the request did not arrive in time";
                 service.fail(&mut connection, StatusCode::REQUEST_TIMEOUT, reason);
@@ -143,7 +149,7 @@ pub(super) async fn serve_connection<H, E>(
         }
         // RFC 9110 §9.3.6: most servers do not implement CONNECT. A client that gets a 2xx response treats what follows
         // as the tunnel's data.
-        if connection.exchange().head().bytes().starts_with(b"CONNECT ") {
+        if connection.head().is_some_and(|head| head.method() == "CONNECT") {
             service.fail(&mut connection, StatusCode::NOT_IMPLEMENTED, "this server is not a proxy");
             break;
         }
@@ -163,7 +169,7 @@ pub(super) async fn serve_connection<H, E>(
                             Poll::Ready(Outcome::Failed(HandlerFailure::Error(error)))
                         }
                         Err(payload) => Poll::Ready(Outcome::Failed(HandlerFailure::Panic(payload))),
-                        Ok(Poll::Pending) => supervision.check(&wire, &service, &mut timer, context),
+                        Ok(Poll::Pending) => supervision.check(&wire, service, timer, context),
                     }
                 })
                 .await
@@ -179,12 +185,13 @@ pub(super) async fn serve_connection<H, E>(
         if let Outcome::Answered = outcome {
             continue;
         }
-        if settle(&mut connection, &service, outcome).is_break() {
-            return;
+        if settle(&mut connection, service, outcome).is_break() {
+            return None;
         }
         break;
     }
-    close(connection, &service, timer).await;
+    close(connection, service, timer).await;
+    None
 }
 
 /// Performs the TLS handshake within the time limit of a head. Returns whether it succeeded.
@@ -209,7 +216,7 @@ async fn handshake<H>(
     if let Err(error) = &outcome
         && let Some(error) = tls::Error::of_io(error)
     {
-        report_unserved(service.on_error.as_ref(), FailureKind::Tls(error), stream.peer_address().ok());
+        report_unserved(service.hook(), FailureKind::Tls(error), stream.peer_address().ok());
     }
     outcome.is_ok()
 }
@@ -250,7 +257,7 @@ fn settle<H, E: Display + 'static>(
 }
 
 /// Closes a connection so that the client can still read everything sent to it, within the time limits.
-async fn close<H>(mut connection: ServerConnection, service: &Service<H>, mut timer: Timer) {
+async fn close<H>(mut connection: ServerConnection, service: &Service<H>, timer: &mut Timer) {
     let wire = connection.wire();
     let mut lingers = false;
     let mut deadline_ns = wire.turn_time_ns().saturating_add(service.stall_timeout_ns);
@@ -264,14 +271,14 @@ async fn close<H>(mut connection: ServerConnection, service: &Service<H>, mut ti
             lingers = true;
             deadline_ns = now_ns.saturating_add(LINGER_NS);
         }
-        poll_deadline(&mut timer, deadline_ns, now_ns, context)
+        poll_deadline(timer, deadline_ns, now_ns, context)
     })
     .await;
 }
 
 /// The result of waiting for a request.
 enum Next {
-    Found(Result<bool, Error>),
+    Found(Result<Found, Error>),
     /// The connection may end without a response: there is no part of a request.
     Idle,
     HeadTooLate,
@@ -423,15 +430,4 @@ impl Supervision {
             StatusCode::REQUEST_TIMEOUT
         }))
     }
-}
-
-/// Returns ready at `deadline_ns`. Until then, registers the task to be woken at that time.
-#[inline]
-fn poll_deadline(timer: &mut Timer, deadline_ns: u64, now_ns: u64, context: &mut Context<'_>) -> Poll<()> {
-    // The worker's clock is never behind a timer that it has fired, so comparing the times is enough.
-    if now_ns >= deadline_ns {
-        return Poll::Ready(());
-    }
-    timer.set(deadline_ns);
-    timer.poll_elapsed(context)
 }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use http::StatusCode;
 use ringtide_driver::Address;
 
-use crate::conn::ServerConnection;
+use crate::conn::{ServerConnection, http2};
+use crate::proto::h2::StreamKey;
 use crate::tls;
 
 /// A failure that a server reports. Its `Display` implementation writes one line for a log.
@@ -163,6 +164,33 @@ pub(super) fn report(
             method: head.map_or("", |head| head.method()),
             target: head.map_or("", |head| text(head.target())),
             peer: connection.peer_address().ok(),
+            status,
+        },
+    );
+}
+
+/// Reports a failure on a connection of HTTP/2, and on one of its streams.
+#[cold]
+pub(super) fn report_http2(
+    hook: Option<&FailureHook>,
+    connection: &http2::Connection,
+    stream: Option<StreamKey>,
+    kind: FailureKind<'_>,
+    status: Option<StatusCode>,
+) {
+    if !is_heard(hook) {
+        return;
+    }
+    let peer = connection.peer_address().ok();
+    let request = stream.and_then(|stream| connection.take_request(stream));
+    let head = request.as_ref().map(|request| request.head());
+    tell(
+        hook,
+        &Failure {
+            kind,
+            method: head.map_or("", |head| head.method()),
+            target: head.map_or("", |head| head.target()),
+            peer,
             status,
         },
     );

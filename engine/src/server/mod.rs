@@ -76,8 +76,10 @@ mod accept;
 mod connection;
 mod connections;
 mod failure;
+mod http2;
 mod launch;
 mod options;
+mod service;
 mod shutdown;
 
 pub use self::accept::serve;

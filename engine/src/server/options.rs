@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::failure::{Failure, FailureHook};
 use crate::proto::h1::Limits;
+use crate::proto::h2;
 use crate::tls::ServerTls;
 
 /// The limits and timeouts that a server applies to its clients.
@@ -58,7 +59,12 @@ pub struct ServiceOptions {
     ///
     /// A connection reset ends handlers in either case.
     pub half_close_timeout: Option<Duration>,
+    /// What HTTP/2 clients may do. By default 256 requests at once, whose bodies may bring 256 KiB each and 1 MiB together
+    /// before they are read.
+    pub http2: h2::Options,
     /// The server's side of TLS. `None`, the default, serves plain HTTP.
+    ///
+    /// Unless it names application protocols, the server offers HTTP/2 and HTTP/1.1.
     ///
     /// The handshake counts under `head_timeout`, and the connection under `connections_max` from the accept on.
     pub tls: Option<ServerTls>,
@@ -77,6 +83,7 @@ impl Default for ServiceOptions {
             request_timeout: Some(Duration::from_mins(5)),
             shutdown_timeout: Duration::from_secs(30),
             half_close_timeout: None,
+            http2: h2::Options::default().stream_window(256 * 1024).connection_window(1024 * 1024),
             tls: None,
             on_error: None,
         }
@@ -131,6 +138,12 @@ impl ServiceOptions {
     #[must_use]
     pub fn half_close_timeout(self, half_close_timeout: impl Into<Option<Duration>>) -> Self {
         Self { half_close_timeout: half_close_timeout.into(), ..self }
+    }
+
+    /// Sets what HTTP/2 clients may do.
+    #[must_use]
+    pub fn http2(self, http2: h2::Options) -> Self {
+        Self { http2, ..self }
     }
 
     /// Sets the server's side of TLS. Takes settings or `None`.

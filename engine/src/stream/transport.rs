@@ -198,7 +198,8 @@ impl Transport {
     }
 
     /// Returns whether nothing more can arrive, apart from bytes that are still unread.
-    pub(super) fn has_ended(&self) -> bool {
+    #[inline]
+    pub(crate) fn has_ended(&self) -> bool {
         self.socket.has_ended() || matches!(&self.layer, Layer::Tls(layer) if layer.has_ended())
     }
 

@@ -235,6 +235,17 @@ impl ServerTls {
         Ok(())
     }
 
+    /// Returns the same settings with these application protocols, unless they name others. Identities and sessions are
+    /// shared.
+    pub(crate) fn with_default_alpn(&self, protocols: &[&[u8]]) -> Self {
+        let mut tls = self.clone();
+        if tls.config.alpn_protocols.is_empty() {
+            let protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+            Arc::make_mut(&mut tls.config).alpn_protocols = protocols;
+        }
+        tls
+    }
+
     /// Returns the settings as rustls takes them.
     pub fn config(&self) -> &Arc<ServerConfig> {
         &self.config

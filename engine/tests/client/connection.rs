@@ -1,6 +1,7 @@
 //! A connection used without a client, over a simulated network: dropped futures, refused bodies, unsolicited data, and
 //! the last response.
 
+use std::collections::{HashSet, VecDeque};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
@@ -8,14 +9,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
-use ringtide::error::{LastResponse, RequestError};
+use ringtide::error::{LastResponse, ProtocolError, RequestError};
 use ringtide::limits::PIPELINED_MAX;
 use ringtide::proto::h1;
 use ringtide::runtime;
 use ringtide::sim::SimOptions;
 use ringtide::stream::Stream;
 use ringtide::testing::{self, Peer, Script};
-use ringtide::{Connection, ConnectionOptions, Error, PreparedRequest};
+use ringtide::{Completion, Connection, ConnectionOptions, Error, PreparedRequest, RequestId};
 
 /// Much more than the sockets between client and peer can hold.
 const BODY_SIZE: usize = 200_000;
@@ -46,6 +47,11 @@ async fn begin(future: impl Future) {
         Poll::Ready(())
     })
     .await;
+}
+
+/// Waits for the end of a request.
+async fn complete(connection: &mut Connection) -> Completion {
+    poll_fn(|context| connection.poll_completion(context)).await.unwrap()
 }
 
 #[test]
@@ -153,17 +159,17 @@ fn requests_after_the_last_response_are_unanswered() {
             // Sends all in one piece, so that they arrive in the same turn.
             peer.send(format!("{OK}{last}{OK}")).await.unwrap();
             let begun_ns = runtime::now_ns();
-            let exchange = poll_fn(|context| connection.poll_exchange(context)).await.unwrap();
+            let exchange = complete(&mut connection).await.result.unwrap();
             assert!(exchange.status == 200 && connection.is_reusable());
             let expected_status = if last == upgrade { 101 } else { last[9..12].parse().unwrap() };
-            let exchange = poll_fn(|context| connection.poll_exchange(context)).await.unwrap();
+            let exchange = complete(&mut connection).await.result.unwrap();
             assert_eq!(exchange.status, expected_status);
             for _ in 0..3 {
                 match connection.response().await {
                     Err(Error::Unanswered(why)) => assert_eq!(why, expected),
                     other => panic!("{last:?}: {other:?}"),
                 }
-                assert!(poll_fn(|context| connection.poll_exchange(context)).await.is_err());
+                assert!(poll_fn(|context| connection.poll_completion(context)).await.is_err());
             }
             let error = connection.start(&request);
             assert!(matches!(error, Err(Error::Request(RequestError::NotReusable))), "{error:?}");
@@ -202,7 +208,7 @@ fn nothing_is_sent_after_the_head_of_the_last_response() {
         let error = connection.response().await.err();
         assert!(matches!(error, Some(Error::Unanswered(LastResponse::Announced))), "{error:?}");
         begin(poll_fn(|_| Poll::<()>::Pending)).await;
-        let sent: Vec<_> = connection.in_flight_sent_ns().map(|sent_ns| sent_ns.is_some()).collect();
+        let sent: Vec<_> = connection.in_flight_sent_ns().map(|(_, sent_ns)| sent_ns.is_some()).collect();
         assert_eq!(sent, [false, false]);
         assert!(reader.await.unwrap().0, "more than the first request was sent");
     });
@@ -264,7 +270,7 @@ fn data_before_a_pipelined_request_is_not_its_response() {
                 settle().await;
             }
             match connection.response().await {
-                Err(Error::Protocol(h1::Error::UnexpectedBytes)) => {}
+                Err(Error::Protocol(ProtocolError::H1(h1::Error::UnexpectedBytes))) => {}
                 other => panic!("{pieces} pieces, {reads_first}: {other:?}"),
             }
             // The error is final, and the next one is different.
@@ -316,7 +322,7 @@ fn every_call_after_an_error_fails() {
                 let _peer = (!ends && !answer.is_empty()).then_some(peer);
                 let mut failures = 0;
                 while failures < 5 {
-                    let polled = poll_fn(|context| connection.poll_exchange(context)).await;
+                    let polled = poll_fn(|context| connection.poll_completion(context)).await;
                     assert!(polled.is_err(), "{answer:?}: {polled:?}");
                     failures += 1;
                     assert!(connection.response().await.is_err());
@@ -360,7 +366,10 @@ fn the_limits_of_a_connection_are_those_it_was_made_with() {
         peer.send(OK).await.unwrap();
         let error = connection.response().await.err();
         let expected = h1::Error::Limit(h1::LimitExceeded::HeadSize(30));
-        assert!(matches!(error, Some(Error::Protocol(error)) if error == expected), "{error:?}");
+        assert!(
+            matches!(error, Some(Error::Protocol(ProtocolError::H1(error))) if error == expected),
+            "{error:?}"
+        );
     });
 }
 
@@ -393,7 +402,7 @@ fn a_request_of_which_nothing_was_taken_was_not_sent() {
         settle().await;
         let aborted = connection.abort(usize::MAX).await;
         let read = read_all(&mut peer).await.len();
-        let sent = aborted.sent_ns.iter().flatten().count();
+        let sent = aborted.sent_ns.iter().filter(|(_, sent_ns)| sent_ns.is_some()).count();
         assert_eq!(sent, read.div_ceil(size), "{read} bytes arrived: {aborted:?}");
     });
 }
@@ -432,8 +441,7 @@ fn received_bytes_are_counted_and_those_of_later_responses_told_apart() {
         drop(response);
         assert_eq!(connection.unread_size(), "HTTP/1.1 2".len(), "the piece was given out");
         assert_eq!(connection.received_size(), OK.len() as u64 + 10);
-        let rest = poll_fn(|context| connection.poll_exchange(context));
-        assert_eq!(rest.await.unwrap().status, 200);
+        assert_eq!(complete(&mut connection).await.result.unwrap().status, 200);
         assert_eq!(connection.unread_size(), "HTTP/1.1 2".len());
         peer.send(&OK.as_bytes()[10..]).await.unwrap();
         assert_eq!(connection.response().await.unwrap().body(9).await.unwrap().unwrap(), b"ok");
@@ -441,6 +449,45 @@ fn received_bytes_are_counted_and_those_of_later_responses_told_apart() {
         peer.send("more").await.unwrap();
         settle().await;
         assert!(!connection.has_peer_spoken_first(), "it was asked before");
+    });
+}
+
+#[test]
+fn a_completion_names_its_request() {
+    with_both_ends(async |mut connection, mut peer| {
+        let mut ids = HashSet::new();
+        let mut in_flight = VecDeque::new();
+        // At most three at once. Every second time they are started while others are in flight.
+        for (start, end) in [(2, 1), (2, 2), (1, 2), (3, 3), (1, 1), (3, 1), (1, 3)] {
+            for _ in 0..start {
+                let id = connection.start(&get(&[])).unwrap();
+                assert!(ids.insert(id), "{id:?} twice");
+                assert!(in_flight.iter().all(|other: &RequestId| other.slot() != id.slot()));
+                in_flight.push_back(id);
+            }
+            begin(connection.response()).await;
+            peer.send(OK.repeat(end)).await.unwrap();
+            assert!(connection.in_flight_sent_ns().map(|(id, _)| id).eq(in_flight.iter().copied()));
+            for _ in 0..end {
+                let completion = complete(&mut connection).await;
+                assert_eq!(Some(completion.id), in_flight.pop_front());
+                assert_eq!(completion.result.unwrap().status, 200);
+            }
+        }
+        let mut slots: Vec<_> = ids.iter().map(|id| id.slot()).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        assert_eq!(slots, [0, 1, 2]);
+    });
+    with_ends(SimOptions::default(), false, async |mut connection, mut peer| {
+        let mut ids = HashSet::new();
+        for _ in 0..3 {
+            let id = connection.start(&get(&[])).unwrap();
+            assert!(id.slot() == 0 && ids.insert(id) && connection.is_full(), "{id:?}");
+            peer.send(OK).await.unwrap();
+            assert_eq!(complete(&mut connection).await.id, id);
+            assert!(!connection.is_full());
+        }
     });
 }
 
@@ -462,7 +509,7 @@ fn each_pipelined_request_has_the_time_of_its_own_send() {
                 response.discard().await.unwrap();
                 response.timing()
             } else {
-                poll_fn(|context| connection.poll_exchange(context)).await.unwrap().timing
+                complete(&mut connection).await.result.unwrap().timing
             };
             assert!((begun_ns..begun_ns + 10_000_000).contains(&timing.sent_ns), "{number}: {timing:?}");
             assert!(timing.first_byte_ns >= answered_ns, "{number}: {timing:?}");
@@ -476,7 +523,7 @@ fn a_request_that_closes_is_the_last_also_when_its_answer_has_ended() {
     with_ends(SimOptions::default(), false, async |mut connection, mut peer| {
         connection.start(&get(&[("Connection", "close")])).unwrap();
         peer.send(OK).await.unwrap();
-        poll_fn(|context| connection.poll_exchange(context)).await.unwrap();
+        complete(&mut connection).await.result.unwrap();
         assert!(!connection.is_reusable());
     });
 }
@@ -575,10 +622,10 @@ fn a_request_behind_one_that_is_answered_before_it_is_sent_whole_has_its_own_ans
         begin(connection.send_data(Bytes::from(vec![b'x'; BODY_SIZE]))).await;
         begin(connection.send_data(Bytes::from_static(b"more"))).await;
         begin(connection.finish_body()).await;
-        connection.start(&get(&[])).unwrap();
+        let id = connection.start(&get(&[])).unwrap();
         peer.send(OK).await.unwrap();
         assert_eq!(connection.response().await.unwrap().body(9).await.unwrap().unwrap(), b"ok");
-        assert_eq!(connection.in_flight_sent_ns().collect::<Vec<_>>(), [None]);
+        assert_eq!(connection.in_flight_sent_ns().collect::<Vec<_>>(), [(id, None)]);
         let peer = runtime::spawn(async move {
             let read = read_all(&mut peer).await;
             peer.send(OK).await.unwrap();

@@ -145,7 +145,7 @@ fn aborting_a_waiting_request_reports_how_much_was_taken() {
         connection.start(request).unwrap();
         runtime::sleep(Duration::from_millis(1)).await;
         let Aborted { sent_ns, cut_size } = connection.abort(0).await;
-        assert!(matches!(sent_ns[..], [Some(_)]), "{sent_ns:?}");
+        assert!(matches!(sent_ns[..], [(_, Some(_))]), "{sent_ns:?}");
         assert_eq!(cut_size, Some(1_000));
     });
     assert_eq!(read, request.bytes()[..1_000]);

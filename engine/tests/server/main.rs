@@ -5,6 +5,7 @@
 mod bodies;
 mod connection;
 mod failures;
+mod http2;
 mod lifecycle;
 mod panics;
 mod peer;

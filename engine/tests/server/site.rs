@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use ringtide::proto::h1::BodyLength;
 use ringtide::server::{
     Answered, Exchange, PreparedResponse, Server, ServerOptions, ServiceOptions, Shutdown, serve,
 };
@@ -190,10 +189,7 @@ pub(crate) fn large() -> Bytes {
 }
 
 async fn echo(mut exchange: Exchange<'_>) -> Result<Answered, Error> {
-    let length = match exchange.body_length() {
-        BodyLength::Length(length) => Some(length),
-        _ => None,
-    };
+    let length = exchange.body_size();
     let first = exchange.data().await?.map(Bytes::copy_from_slice);
     let mut responder = exchange.stream(StatusCode::OK, &TEXT, length)?;
     responder.send(first.unwrap_or_default()).await?;

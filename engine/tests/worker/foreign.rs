@@ -246,7 +246,7 @@ fn a_waker_may_use_the_worker_when_a_connection_is_left_to_its_peer() {
         connection.start(&PreparedRequest::new(&request).unwrap()).unwrap();
         poll_fn(|context| {
             let waker = Intruder::waker(context.waker(), &intrusions);
-            assert!(connection.poll_exchange(&mut Context::from_waker(&waker)).is_pending());
+            assert!(connection.poll_completion(&mut Context::from_waker(&waker)).is_pending());
             Poll::Ready(())
         })
         .await;

@@ -2,6 +2,7 @@
 
 use super::flags::RunArgs;
 use crate::error::UsageError;
+use crate::plan::ALPN_H2;
 use crate::units::{TYPED_TIME_MAX_NS, show_typed_time_ns};
 
 /// Contradictions between flags as given, whatever the defaults.
@@ -92,6 +93,36 @@ pub(super) fn check_tls(args: &RunArgs, is_https: bool) -> Result<(), UsageError
             format!("--tls-max {max}"),
             "no version is between them",
         );
+    }
+    Ok(())
+}
+
+/// Contradictions between the flags of the HTTP version, what is offered in ALPN, and the URL.
+pub(super) fn check_http(args: &RunArgs, is_https: bool) -> Result<(), UsageError> {
+    if args.http1 && args.http2 {
+        return contradiction("--http1", "--http2", "all requests are sent in one version");
+    }
+    let offers = |name: &str| args.alpn.as_ref().map(|list| list.0.iter().any(|offered| offered == name));
+    if args.http1 && offers(ALPN_H2) == Some(true) {
+        return contradiction("--http1", format!("--alpn with {ALPN_H2}"), "that offers HTTP/2");
+    }
+    if args.http2 && args.alpn.as_ref().is_some_and(|list| list.0 != [ALPN_H2]) {
+        return contradiction("--http2", "--alpn", format!("it offers {ALPN_H2} and nothing else"));
+    }
+    let settings = [
+        (args.h2_window.is_some(), "--h2-window"),
+        (args.h2_header_table_size.is_some(), "--h2-header-table-size"),
+    ];
+    let Some((_, flag)) = settings.into_iter().find(|(given, _)| *given) else { return Ok(()) };
+    if args.http1 {
+        return contradiction("--http1", flag, "it is a setting of HTTP/2");
+    }
+    if offers(ALPN_H2) == Some(false) {
+        return contradiction(format!("--alpn without {ALPN_H2}"), flag, "it is a setting of HTTP/2");
+    }
+    if !args.http2 && !is_https {
+        let why = "with http://, HTTP/1.1 is spoken unless HTTP/2 is asked for";
+        return Err(UsageError::Needs { flag, missing: "--http2", why });
     }
     Ok(())
 }

@@ -45,6 +45,8 @@ Examples:
       --threshold 'p99<10ms' --threshold 'success>99.9%'
   Measure full TLS handshakes, one per request:
     ringtide run https://127.0.0.1:8443/ -k --no-keepalive --tls-resumption off
+  Send HTTP/2 over 10 connections with 100 streams each:
+    ringtide run http://127.0.0.1:8080/ --http2 -c 10 -p 100
   Post a file:
     ringtide run http://127.0.0.1:8080/in -X POST -b @order.json
 
@@ -56,6 +58,9 @@ Exit codes:
   4    --require-valid was given and the verdict is not \"valid\", whether or not
        a threshold was missed
   130  interrupted; the report is still written";
+
+/// The heading above the flags of the version; it tells the default.
+const HTTP_HEADING: &str = "HTTP version (default: http:// is 1.1, https:// chooses 2 or 1.1 by ALPN)";
 
 /// The flags of `run`.
 #[derive(Clone, Debug, Args)]
@@ -82,7 +87,7 @@ pub struct RunArgs {
     /// Run this long before measuring [default: 0s]
     #[arg(long, value_name = "T", value_parser = parse_time_ns, help_heading = "Load")]
     pub warmup: Option<u64>,
-    /// Pipeline requests in batches of N [default: 1]
+    /// In flight on each (HTTP/2: streams) [default: 1]
     #[arg(short, long, value_name = "N", value_parser = parse::parallel, help_heading = "Load")]
     pub parallel: Option<usize>,
     /// Open a new connection for every request
@@ -111,9 +116,18 @@ pub struct RunArgs {
     /// Request body: text, @FILE, or @- (standard input)
     #[arg(short, long, value_name = "BODY", value_parser = parse::body, allow_hyphen_values = true, help_heading = "Request")]
     pub body: Option<BodySource>,
-    /// Use HTTP/1.1, the only version so far
-    #[arg(long, help_heading = "Request")]
+    /// Speak HTTP/1.1, whatever the server has
+    #[arg(long, help_heading = HTTP_HEADING)]
     pub http1: bool,
+    /// Speak HTTP/2; with http:// without asking
+    #[arg(long, help_heading = HTTP_HEADING)]
+    pub http2: bool,
+    /// HTTP/2 window of a stream, such as 1MiB
+    #[arg(long, value_name = "SIZE", value_parser = parse::h2_window, help_heading = HTTP_HEADING)]
+    pub h2_window: Option<u32>,
+    /// For response headers [default: 4096]
+    #[arg(long, value_name = "SIZE", value_parser = parse::h2_header_table_size, help_heading = HTTP_HEADING)]
+    pub h2_header_table_size: Option<u32>,
 
     /// Connect here instead; Host stays that of the URL
     #[arg(long, value_name = "HOST:PORT", value_parser = parse_host_port, help_heading = "Connection")]
@@ -146,7 +160,7 @@ pub struct RunArgs {
     /// Ask for this name and check it, not the host
     #[arg(long, value_name = "NAME", help_heading = "TLS")]
     pub sni: Option<String>,
-    /// Protocols to offer [default: http/1.1]
+    /// Protocols to offer [default: h2,http/1.1]
     #[arg(long, value_name = "NAME,...", value_parser = parse::alpn, help_heading = "TLS")]
     pub alpn: Option<NameList>,
     /// Resume sessions: on or off [default: on]

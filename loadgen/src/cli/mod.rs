@@ -25,9 +25,8 @@ pub use targets::{TargetsArgs, TargetsPlan};
 use crate::error::UsageError;
 
 /// Flags that `run` will have. clap would take them for typing errors and suggest others.
-const NOT_THERE_YET: [&str; 13] = [
+const NOT_THERE_YET: [&str; 12] = [
     "--stages",
-    "--http2",
     "--http3",
     "--resolve",
     "--proxy",

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use ringtide::tls::Version;
 
 use crate::input::BodySource;
-use crate::plan::{Arrival, DriverChoice, Header, MaxErrors, PARALLEL_MAX, Spin};
-use crate::units::{parse_positive_count, parse_positive_time_ns, parse_rate, show_count};
+use crate::plan::{Arrival, DriverChoice, H2_WINDOW_MAX, Header, MaxErrors, PARALLEL_MAX, Spin};
+use crate::units::{parse_positive_count, parse_positive_time_ns, parse_rate, parse_size, show_count};
 
 /// A rate, and the rate at the end of a ramp (the same without one).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,8 +29,8 @@ pub struct NameList(pub Vec<String>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressList(pub Vec<IpAddr>);
 
-/// Protocols that a server would choose, and that are not there yet.
-const ALPN_NOT_THERE_YET: [&str; 3] = ["h2", "h2c", "h3"];
+/// Names of HTTP that a server could choose, and that this program does not speak over TLS.
+const ALPN_NOT_SPOKEN: [&str; 2] = ["h2c", "h3"];
 
 /// No system has more cores; this also limits how far a range expands.
 const CPU_MAX: usize = 65_535;
@@ -169,11 +169,30 @@ pub(super) fn names(text: &str) -> Result<NameList, String> {
 
 pub(super) fn alpn(text: &str) -> Result<NameList, String> {
     let names = list(text, &[','])?;
-    match names.0.iter().find(|name| ALPN_NOT_THERE_YET.contains(&name.as_str())) {
+    match names.0.iter().find(|name| ALPN_NOT_SPOKEN.contains(&name.as_str())) {
         Some(name) => {
-            Err(format!("`{name}` cannot be offered yet: ringtide speaks only HTTP/1.1 (http/1.1)"))
+            Err(format!("`{name}` cannot be offered: ringtide speaks HTTP/2 (h2) and HTTP/1.1 (http/1.1)"))
         }
         None => Ok(names),
+    }
+}
+
+pub(super) fn h2_window(text: &str) -> Result<u32, String> {
+    match size(text, H2_WINDOW_MAX)? {
+        0 => Err(format!("`{text}` would let no server send a body")),
+        window => Ok(window),
+    }
+}
+
+pub(super) fn h2_header_table_size(text: &str) -> Result<u32, String> {
+    size(text, u32::MAX)
+}
+
+fn size(text: &str, max: u32) -> Result<u32, String> {
+    let size = parse_size(text).map_err(|error| error.to_string())?;
+    match u32::try_from(size) {
+        Ok(size) if size <= max => Ok(size),
+        _ => Err(format!("`{text}` is too large: the limit is {} bytes", show_count(max.into()))),
     }
 }
 
@@ -277,6 +296,15 @@ mod tests {
         let error = parallel("1025").expect_err("too many");
         assert!(error.contains("the limit is 1,024 requests in flight per connection"), "{error}");
         assert!(parallel("0").is_err());
+    }
+
+    #[test]
+    fn a_window_is_a_size_and_not_0() {
+        assert_eq!((h2_window("1MiB"), h2_window("2147483647")), (Ok(1 << 20), Ok(H2_WINDOW_MAX)));
+        assert!(h2_window("0").expect_err("too small").contains("no server send a body"));
+        assert!(h2_window("2GiB").expect_err("too large").contains("the limit is 2,147,483,647 bytes"));
+        assert_eq!((h2_header_table_size("0"), h2_header_table_size("64KiB")), (Ok(0), Ok(65_536)));
+        assert!(h2_header_table_size("4GiB").expect_err("too large").contains("the limit is 4,294,967,295"));
     }
 
     #[test]

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use http::Method;
 use ringtide::PreparedRequest;
 
-use super::contradictions::{check_flags, check_numbers, check_tls};
+use super::contradictions::{check_flags, check_http, check_numbers, check_tls};
 use super::flags::RunArgs;
 use super::format::Format;
 use crate::error::UsageError;
 use crate::input::BodySource;
 use crate::plan::{
-    CONNECTIONS_DEFAULT, ClientCert, Connect, DURATION_DEFAULT_NS, Mode, OpenLoop, Plan, Stop,
-    available_cores,
+    CONNECTIONS_DEFAULT, ClientCert, Connect, DURATION_DEFAULT_NS, Header, HttpVersion, Mode, OpenLoop, Plan,
+    Stop, available_cores,
 };
 
 /// The command line, checked as far as possible without touching files or the network.
@@ -50,6 +50,7 @@ impl RunArgs {
         check_flags(&self)?;
         let mut plan = Plan::for_url(&self.url)?;
         check_tls(&self, plan.url.is_https)?;
+        check_http(&self, plan.url.is_https)?;
         plan.connections = match (self.connections, self.requests) {
             (Some(connections), _) => connections,
             // More connections than requests would be useless.
@@ -92,7 +93,14 @@ impl RunArgs {
         plan.tls.cacert = self.cacert;
         plan.tls.cert = self.cert.zip(self.key).map(|(cert, key)| ClientCert { cert, key });
         plan.tls.sni = self.sni;
-        plan.tls.alpn = self.alpn.map_or(plan.tls.alpn, |list| list.0);
+        plan.http.version = match (self.http1, self.http2) {
+            (true, _) => HttpVersion::Http1,
+            (_, true) => HttpVersion::Http2,
+            _ => HttpVersion::ByAlpn,
+        };
+        plan.http.h2_window = self.h2_window;
+        plan.http.h2_header_table_size = self.h2_header_table_size.unwrap_or(plan.http.h2_header_table_size);
+        plan.tls.alpn = self.alpn.map_or_else(|| plan.http.version.alpn(), |list| list.0);
         plan.tls.resumption = self.tls_resumption.unwrap_or(plan.tls.resumption);
         plan.tls.min_version = self.tls_min.unwrap_or(plan.tls.min_version);
         plan.tls.max_version = self.tls_max.unwrap_or(plan.tls.max_version);
@@ -131,6 +139,13 @@ fn check_headers(plan: &Plan) -> Result<(), UsageError> {
                 why: "a connection for one request must say `close` (RFC 9112 §9.6)".to_owned(),
             });
         }
+        if plan.http.version == HttpVersion::Http2 && is_for_one_connection(header) {
+            return Err(UsageError::Contradiction {
+                first: "--http2".to_owned(),
+                second: format!("--header (-H) '{}: {}'", header.name, header.value),
+                why: "HTTP/2 has no fields for one connection (RFC 9113 §8.2.2)".to_owned(),
+            });
+        }
         if header.name.eq_ignore_ascii_case("host") {
             hosts += 1;
             let field = (header.name.as_bytes(), header.value.as_bytes());
@@ -145,6 +160,15 @@ fn check_headers(plan: &Plan) -> Result<(), UsageError> {
         return Err(UsageError::Value { flag: "--header (-H)", problem });
     }
     Ok(())
+}
+
+/// Whether HTTP/2 forbids this field (RFC 9113 §8.2.2). A Transfer-Encoding is refused in any version.
+fn is_for_one_connection(header: &Header) -> bool {
+    let forbidden = ["connection", "keep-alive", "proxy-connection", "upgrade"];
+    match header.name.to_ascii_lowercase().as_str() {
+        "te" => !header.value.eq_ignore_ascii_case("trailers"),
+        name => forbidden.contains(&name),
+    }
 }
 
 #[cfg(test)]
@@ -231,6 +255,24 @@ mod tests {
             })
         );
         assert_eq!(plan.connections_max(), 100);
+    }
+
+    #[test]
+    fn the_version_decides_what_is_offered() {
+        for (flags, version, offered) in [
+            (&[][..], HttpVersion::ByAlpn, &["h2", "http/1.1"][..]),
+            (&["--http1"], HttpVersion::Http1, &["http/1.1"]),
+            (&["--http2"], HttpVersion::Http2, &["h2"]),
+        ] {
+            let plan = plan(flags);
+            assert_eq!(plan.http.version, version);
+            assert_eq!(plan.tls.alpn, offered);
+        }
+        assert!(!plan(&[]).may_speak_http2(), "with http:// only if it is asked for");
+        let http2 = plan(&["--http2", "--h2-window", "1MiB", "--h2-header-table-size", "0"]);
+        assert!(http2.may_speak_http2());
+        assert_eq!((http2.http.h2_window, http2.http.h2_header_table_size), (Some(1 << 20), 0));
+        assert_eq!(plan(&["--http2"]).http.h2_header_table_size, 4096);
     }
 
     #[test]

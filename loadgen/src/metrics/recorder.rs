@@ -1,11 +1,14 @@
 //! One worker's measurements: a few additions and one to four histogram entries per request.
 
+use std::collections::BTreeSet;
+
 use hdrhistogram::Histogram;
 
 use super::backlog::{Backlog, Course, Half, Moment};
 use super::counters::{Counters, STATUS_CODES};
 use super::error_kind::ErrorKind;
 use super::handshakes::{Handshake, Handshakes};
+use super::http2::Http2;
 use super::keyed::{Keyed, StatusClass};
 use super::times::{Times, histogram, reset};
 
@@ -80,6 +83,9 @@ pub struct Recorder {
     /// TLS handshakes, cut short in the same way.
     pub(super) tls: Times,
     pub(super) handshakes: Handshakes,
+    /// The versions of HTTP that connections have spoken, such as `1.1`.
+    pub(super) versions: BTreeSet<&'static str>,
+    pub(super) http2: Http2,
     /// Times to the first byte, except those in `service_one_piece`,
     pub(super) first_byte: Histogram<u64>,
     /// and from there to the last byte.
@@ -113,6 +119,8 @@ impl Recorder {
             connect: Times::new(),
             tls: Times::new(),
             handshakes: Handshakes::default(),
+            versions: BTreeSet::new(),
+            http2: Http2::default(),
             first_byte: histogram(),
             transfer: histogram(),
             by_status: Keyed::new(StatusClass::ALL.len(), StatusClass::Successful as usize),
@@ -278,6 +286,35 @@ impl Recorder {
         self.tls.censored.saturating_record(time_ns);
     }
 
+    /// A connection speaks this version of HTTP, such as `1.1`.
+    pub fn speaks(&mut self, version: &'static str) {
+        self.versions.insert(version);
+    }
+
+    /// A request is sent again, as the server had announced not to process it.
+    #[cold]
+    pub fn replayed(&mut self) {
+        self.http2.replayed += 1;
+    }
+
+    /// The server reset a stream of HTTP/2 before its response was complete, with this error code.
+    #[cold]
+    pub fn stream_reset(&mut self, code: &str) {
+        *self.http2.resets.entry(code.to_owned()).or_default() += 1;
+    }
+
+    /// The server announced the end of a connection of HTTP/2, with this error code.
+    #[cold]
+    pub fn went_away(&mut self, code: &str) {
+        *self.http2.goaways.entry(code.to_owned()).or_default() += 1;
+    }
+
+    /// The server allows so many concurrent streams on a connection of HTTP/2.
+    #[cold]
+    pub fn allows_streams(&mut self, max: u32) {
+        self.http2.allows_streams(max);
+    }
+
     /// The generator could not open a socket: its own descriptors ran out (`EMFILE`, `ENFILE`).
     pub fn descriptors_ran_out(&mut self) {
         self.counters.descriptors_ran_out += 1;
@@ -327,6 +364,7 @@ impl Recorder {
         ] {
             reset(histogram);
         }
+        self.http2.reset();
         self.by_status.reset();
         self.course.reset();
     }

@@ -1,10 +1,13 @@
 //! All workers' measurements, merged once at the end of a run.
 
+use std::collections::BTreeSet;
+
 use hdrhistogram::Histogram;
 
 use super::backlog::Backlog;
 use super::counters::Counters;
 use super::handshakes::Handshakes;
+use super::http2::Http2;
 use super::keyed::{Keyed, StatusClass};
 use super::recorder::Recorder;
 use super::times::{Times, add, histogram};
@@ -51,6 +54,10 @@ pub struct Totals {
     pub phases: Phases,
     /// What the TLS handshakes agreed on.
     pub handshakes: Handshakes,
+    /// The versions of HTTP that connections have spoken, such as `1.1`.
+    pub versions: BTreeSet<&'static str>,
+    /// What happened in HTTP/2 beside the requests.
+    pub http2: Http2,
     /// The two halves of an open loop's run.
     pub backlog: Backlog,
     /// How long each request that the end cut off had waited since it was due.
@@ -81,6 +88,8 @@ impl Totals {
                 transfer: histogram(),
             },
             handshakes: Handshakes::default(),
+            versions: BTreeSet::new(),
+            http2: Http2::default(),
             backlog: Backlog::default(),
             cut_off: histogram(),
             by_status: Keyed::new(StatusClass::ALL.len(), StatusClass::Successful as usize),
@@ -174,6 +183,8 @@ impl Totals {
         connect.add(&part.connect);
         tls.add(&part.tls);
         self.handshakes.add(&part.handshakes);
+        self.versions.extend(&part.versions);
+        self.http2.add(&part.http2);
         add(first_byte, &part.first_byte);
         add(transfer, &part.transfer);
         // Answers in one piece: their first byte was their last.

@@ -1,5 +1,6 @@
 //! A result as text, for people, in 60 to 80 columns.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 use super::Style;
@@ -38,6 +39,7 @@ fn write_report(out: &mut String, result: &RunResult, style: Style) -> fmt::Resu
     }
     write_connects(out, result, style)?;
     write_handshakes(out, result, style)?;
+    write_http2(out, result, style)?;
     write_outcomes(out, result, style)?;
     writeln!(out)?;
     write_generator(out, result, style)?;
@@ -242,6 +244,26 @@ fn write_handshakes(out: &mut String, result: &RunResult, style: Style) -> fmt::
     Ok(())
 }
 
+/// What happened in HTTP/2, if anything did.
+fn write_http2(out: &mut String, result: &RunResult, style: Style) -> fmt::Result {
+    let Some(http2) = &result.http2 else { return Ok(()) };
+    let codes = |what: &str, counts: &BTreeMap<String, u64>| {
+        let codes: Vec<String> =
+            counts.iter().map(|(code, count)| format!("{} {code}", show_count(*count))).collect();
+        (!codes.is_empty()).then(|| format!("{what}: {}", codes.join(", ")))
+    };
+    let lines = [
+        codes("streams reset", &http2.resets),
+        codes("shutdowns announced (GOAWAY)", &http2.goaways),
+        (http2.replayed > 0).then(|| format!("{} sent again", plural(http2.replayed, "request"))),
+    ];
+    for (index, line) in lines.into_iter().flatten().enumerate() {
+        let label = if index == 0 { "\nHTTP/2         " } else { "               " };
+        writeln!(out, "{label}{}", style.wrapped(&line, LABEL))?;
+    }
+    Ok(())
+}
+
 fn write_outcomes(out: &mut String, result: &RunResult, style: Style) -> fmt::Result {
     if !result.status.is_empty() {
         let codes: Vec<String> =
@@ -258,7 +280,10 @@ fn write_outcomes(out: &mut String, result: &RunResult, style: Style) -> fmt::Re
             ErrorKind::Timeout => {
                 let limit = show_typed_time_ns((result.plan.timeout_s * 1e9).round() as u64);
                 // With pipelining, a timeout takes the requests behind with it.
-                let behind = if result.plan.parallel > 1 { ", or behind a request without one" } else { "" };
+                let behind = match &result.http2 {
+                    None if result.plan.parallel > 1 => ", or behind a request without one",
+                    _ => "",
+                };
                 format!("no complete response within {limit}{behind}")
             }
             _ => kind.description().to_owned(),
@@ -398,7 +423,7 @@ mod tests {
     use crate::metrics::{Handshake, Recorder, Sample};
     use crate::plan::Plan;
     use crate::report::Colour;
-    use crate::result::TlsSummary;
+    use crate::result::{Http2Summary, TlsSummary};
 
     fn closed() -> RunResult {
         let mut plan = Plan::for_url("http://127.0.0.1:8081/").expect("valid");
@@ -470,6 +495,15 @@ mod tests {
             handshakes_full: 123_456_789_012,
             handshakes_resumed: 123_456_789_012,
         });
+        let codes = ["PROTOCOL_ERROR", "ENHANCE_YOUR_CALM", "REFUSED_STREAM", "INADEQUATE_SECURITY"];
+        let counts: BTreeMap<_, _> =
+            codes.into_iter().map(|code| (code.to_owned(), 123_456_789_012)).collect();
+        result.http2 = Some(Http2Summary {
+            replayed: 123_456_789_012,
+            resets: counts.clone(),
+            goaways: counts,
+            streams_max_peer: None,
+        });
         result.errors.tls = 5;
         for kind in ["tls", "tls.alert", "tls.unknown_issuer"] {
             result.error_examples.insert(kind.to_owned(), "a message of its own ".repeat(9));
@@ -519,6 +553,29 @@ mod tests {
         assert_eq!(result.phases_us.tls.count, 4);
         assert!(
             render(&result, Style::PLAIN).contains("\n               TLS 1.3 · TLS_AES_128_GCM_SHA256\n")
+        );
+    }
+
+    #[test]
+    fn what_happened_in_http2_is_shown() {
+        let mut result = closed();
+        let shown = |result: &RunResult| {
+            let text = render(result, Style::PLAIN);
+            let lines = text.lines().skip_while(|line| !line.starts_with("HTTP/2"));
+            lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+        };
+        result.http2 = Some(Http2Summary::default());
+        assert_eq!(shown(&result), "", "nothing has");
+        result.http2 = Some(Http2Summary {
+            replayed: 1_234,
+            resets: [("CANCEL".to_owned(), 1), ("REFUSED_STREAM".to_owned(), 1_233)].into(),
+            goaways: [("NO_ERROR".to_owned(), 2)].into(),
+            streams_max_peer: Some(100),
+        });
+        assert_eq!(
+            shown(&result),
+            "HTTP/2         streams reset: 1 CANCEL, 1,233 REFUSED_STREAM\n               \
+             shutdowns announced (GOAWAY): 2 NO_ERROR\n               1,234 requests sent again"
         );
     }
 

@@ -6,6 +6,7 @@
 mod counts;
 mod ended;
 mod generator;
+mod http2;
 mod latency;
 mod notes;
 mod numbers;
@@ -21,6 +22,7 @@ pub use self::counts::{Errors, Requests};
 use self::counts::{error_examples, status};
 pub use self::ended::{EndedBy, EndedEarly};
 pub use self::generator::Generator;
+pub use self::http2::Http2Summary;
 pub use self::latency::{Figure, LatenciesUs, PhasesUs, SummaryUs};
 use self::notes::Facts;
 use self::numbers::{ratio, seconds, share};
@@ -105,6 +107,9 @@ pub struct RunResult {
     /// Response times of answers by the class of their status, `1xx` to `5xx`; classes without answers are left out.
     #[serde(default)]
     pub latency_by_status_us: BTreeMap<String, SummaryUs>,
+    /// What happened in HTTP/2 beside the requests; null if it was not spoken.
+    #[serde(default)]
+    pub http2: Option<Http2Summary>,
     /// How the thresholds did.
     pub thresholds: Vec<Outcome>,
 }
@@ -155,7 +160,7 @@ impl RunResult {
         let last_answer_s =
             (counters.completed > 0).then(|| seconds(counters.last_done_ns.saturating_sub(measured_from_ns)));
         let rate_mean = plan.open_loop().map(|open| f64::midpoint(open.rate_start, open.rate_end));
-        let summary = PlanSummary::of(plan);
+        let summary = PlanSummary::of(plan, &totals.versions);
         let (requests, errors) = (Requests::of(counters), Errors::of(counters));
         let latency_us = LatenciesUs::of(&totals, &response);
         let notes = notes::notes(&Facts {
@@ -167,6 +172,7 @@ impl RunResult {
             bad_requests: counters.status[400],
             succeeded: counters.succeeded(),
             ruled_out: counters.ruled_out,
+            streams_max_peer: totals.http2.streams_max_peer,
             unexpected_bytes: counters.unexpected_bytes,
             warmup_unanswered: counters.warmup_unanswered,
             duration_s,
@@ -205,6 +211,7 @@ impl RunResult {
                 .iter()
                 .map(|(class, curve)| (class.name().to_owned(), SummaryUs::of(curve)))
                 .collect(),
+            http2: totals.versions.contains("2").then(|| Http2Summary::of(&totals.http2)),
             thresholds: plan.thresholds.iter().map(|threshold| threshold.evaluate(observed)).collect(),
         }
     }
@@ -304,7 +311,7 @@ pub(crate) mod tests {
             reset closed incomplete protocol expect generator cpu_us_per_request user_us_per_request \
             cpu_utilisation syscalls_per_request heap_bytes_per_request heap_bytes_per_connection \
             rss_peak_bytes verdict valid reasons success notes latency_by_status_us 2xx count \
-            thresholds expression observed unit met";
+            http2 thresholds expression observed unit met";
         for name in names.split_whitespace() {
             let found = json[at..].find(&format!("\"{name}\":"));
             at += found.unwrap_or_else(|| panic!("`{name}` is not where it should be: {}", &json[at..]));
@@ -373,6 +380,39 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn http2_is_told_if_it_was_spoken() {
+        let mut plan = Plan::for_url("http://h/").expect("valid");
+        plan.parallel = 200;
+        let mut recorder = Recorder::new(false);
+        // What happened in the warm-up is forgotten; what the servers allow is not.
+        recorder.stream_reset("CANCEL");
+        recorder.allows_streams(128);
+        recorder.allows_streams(100);
+        recorder.reset();
+        let of = |recorder: &Recorder| RunResult::new(&plan, measured(recorder));
+        recorder.speaks("1.1");
+        let result = of(&recorder);
+        assert_eq!((result.plan.http.as_str(), result.http2), ("1.1", None));
+        recorder.speaks("2");
+        recorder.replayed();
+        recorder.stream_reset("REFUSED_STREAM");
+        recorder.stream_reset("REFUSED_STREAM");
+        recorder.went_away("NO_ERROR");
+        let mut measured = measured(&recorder);
+        measured.totals = Totals::merge([&recorder, &recorder]);
+        let result = RunResult::new(&plan, measured);
+        assert_eq!(result.plan.http, "1.1 and 2");
+        let json = serde_json::to_string(&result.http2).expect("serialisable");
+        let expected =
+            r#"{"replayed":2,"resets":{"REFUSED_STREAM":4},"goaways":{"NO_ERROR":2},"streams_max_peer":100}"#;
+        assert_eq!(json, expected);
+        let note = "the server allows 100 streams at once on a connection, fewer than -p 200";
+        assert!(result.notes.iter().any(|text| text.contains(note)), "{:?}", result.notes);
+        plan.parallel = 100;
+        assert!(RunResult::new(&plan, super::tests::measured(&recorder)).notes.is_empty());
+    }
+
+    #[test]
     fn an_empty_run_has_no_figures() {
         let mut plan = Plan::for_url("http://h/").expect("valid");
         plan.thresholds = vec!["rps>1".parse().expect("valid")];
@@ -385,7 +425,7 @@ pub(crate) mod tests {
         let missed = crate::report::text::missed(&result, &result.thresholds[0]);
         assert_eq!(missed, "threshold missed: rps>1 (nothing was measured)");
         // NaN and infinity would become null. Only these may be: the figures of nine distributions, three of the
-        // generator's, the one of the threshold, and ten other fields.
-        assert_eq!(json.matches("null").count(), 9 * Figure::ALL.len() + 3 + 1 + 10, "{json}");
+        // generator's, the one of the threshold, and thirteen other fields.
+        assert_eq!(json.matches("null").count(), 9 * Figure::ALL.len() + 3 + 1 + 13, "{json}");
     }
 }

@@ -27,6 +27,8 @@ pub(super) struct Facts<'a> {
     /// Completed requests with a status below 400.
     pub succeeded: u64,
     pub ruled_out: u64,
+    /// How many streams the server allows on a connection of HTTP/2, if it named a limit.
+    pub streams_max_peer: Option<u32>,
     /// Connections that were closed because bytes followed a response.
     pub unexpected_bytes: u64,
     pub warmup_unanswered: u64,
@@ -44,6 +46,7 @@ pub(super) fn notes(facts: &Facts<'_>) -> Vec<String> {
         only_bad_requests,
         silence,
         rate_not_kept,
+        streams_limited,
         lower_bounds,
         ruled_out,
         unexpected_bytes,
@@ -95,6 +98,17 @@ fn rate_not_kept(facts: &Facts<'_>) -> Option<String> {
             "the rate was not kept up with: {} of {} requests never found a free connection; {why}",
             show_count(unsent),
             show_count(scheduled)
+        )
+    })
+}
+
+fn streams_limited(facts: &Facts<'_>) -> Option<String> {
+    let (allowed, wanted) = (facts.streams_max_peer?, facts.plan.parallel);
+    ((allowed as usize) < wanted).then(|| {
+        format!(
+            "the server allows {} streams at once on a connection, fewer than -p {wanted}; more connections (-c) would \
+             have as many in flight as asked for",
+            show_count(allowed.into())
         )
     })
 }

@@ -1,11 +1,12 @@
 //! The plan of a run, as in its result.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use super::numbers::seconds;
-use crate::plan::{Arrival, Mode, OpenLoop, Plan, Tls};
+use crate::plan::{Arrival, HttpVersion, Mode, OpenLoop, Plan, Tls};
 
 /// The plan of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,8 +54,15 @@ pub struct PlanSummary {
     /// How TLS was to be used; null without TLS.
     #[serde(default)]
     pub tls: Option<Tls>,
-    /// The version of HTTP.
+    /// The version of HTTP that was spoken: `1.1` or `2`, or both with `and` between them.
     pub http: String,
+    /// The window of each stream that was announced in HTTP/2; null for the engine's own, and if no HTTP/2 could be
+    /// spoken.
+    #[serde(default)]
+    pub h2_window: Option<u32>,
+    /// The size of the table for the fields of responses that was announced in HTTP/2; null if none could be spoken.
+    #[serde(default)]
+    pub h2_header_table_size: Option<u32>,
     /// The seed of all random choices.
     pub seed: u64,
 }
@@ -70,8 +78,10 @@ pub enum LoopName {
 }
 
 impl PlanSummary {
-    pub(super) fn of(plan: &Plan) -> Self {
+    /// `versions` are those that were spoken.
+    pub(super) fn of(plan: &Plan, versions: &BTreeSet<&'static str>) -> Self {
         let open = plan.open_loop();
+        let http2 = plan.may_speak_http2().then_some(());
         Self {
             url: plan.url.text.clone(),
             method: plan.method.clone(),
@@ -96,7 +106,13 @@ impl PlanSummary {
             connect_timeout_s: seconds(plan.connect_timeout_ns),
             bind: plan.bind.clone(),
             tls: plan.url.is_https.then(|| plan.tls.clone()),
-            http: "1.1".to_owned(),
+            http: match (versions.is_empty(), plan.http.version) {
+                (true, HttpVersion::Http2) => "2".to_owned(),
+                (true, HttpVersion::Http1 | HttpVersion::ByAlpn) => "1.1".to_owned(),
+                (false, _) => versions.iter().copied().collect::<Vec<_>>().join(" and "),
+            },
+            h2_window: http2.and(plan.http.h2_window),
+            h2_header_table_size: http2.map(|()| plan.http.h2_header_table_size),
             seed: plan.seed,
         }
     }

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use ringtide::Error;
-use ringtide::proto::h1::BodyLength;
 use ringtide::runtime;
 use ringtide::server::{Answered, Exchange, PreparedResponse};
 
@@ -144,11 +143,7 @@ fn status_only(exchange: Exchange<'_>, status: StatusCode) -> Result<Answered, E
 
 /// The request's body back, while it comes.
 async fn echo(mut exchange: Exchange<'_>) -> Result<Answered, Error> {
-    let length = match exchange.body_length() {
-        BodyLength::Length(length) => Some(length),
-        BodyLength::Chunked => None,
-        BodyLength::None | BodyLength::UntilClose => Some(0),
-    };
+    let length = exchange.body_size();
     // Before the answer begins, as a client that waits for `100 Continue` would otherwise never be told.
     let first = exchange.data().await?.map(Bytes::copy_from_slice);
     let head = exchange.head().keep();

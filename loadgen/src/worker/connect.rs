@@ -9,6 +9,8 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use ringtide::conn::HttpVersion;
+use ringtide::proto::h2;
 use ringtide::runtime;
 use ringtide::stream::Stream;
 use ringtide::tls::{self, ClientTls, cipher_suite_name, version_name};
@@ -16,6 +18,7 @@ use ringtide::{Address, Connection, ConnectionOptions};
 
 use super::shared::Shared;
 use crate::metrics::{ErrorKind, Handshake};
+use crate::plan;
 use crate::tls::explain;
 
 /// Why no connection was made.
@@ -74,8 +77,10 @@ impl Shared {
             let timeout = Duration::from_nanos(plan.connect_timeout_ns);
             match runtime::timeout(timeout, self.connect_to(address, step)).await {
                 Some(Ok(stream)) => {
-                    let options = ConnectionOptions::default().pipelining(plan.parallel > 1);
-                    return Ok(Connection::new(stream, &options));
+                    let connection = Connection::new(stream, &self.connection_options());
+                    let is_http2 = connection.version() == http::Version::HTTP_2;
+                    self.recorder.borrow_mut().speaks(if is_http2 { "2" } else { "1.1" });
+                    return Ok(connection);
                 }
                 Some(Err(error)) => {
                     let timed_out = failure.timed_out | error.timed_out;
@@ -101,6 +106,21 @@ impl Shared {
             }
         }
         Err(failure)
+    }
+
+    fn connection_options(&self) -> ConnectionOptions {
+        let plan = &self.plan;
+        let version = match plan.http.version {
+            plan::HttpVersion::ByAlpn => HttpVersion::Negotiated,
+            plan::HttpVersion::Http1 => HttpVersion::Http1,
+            plan::HttpVersion::Http2 => HttpVersion::Http2,
+        };
+        let mut http2 = h2::Options::default().header_table_size(plan.http.h2_header_table_size);
+        if let Some(window) = plan.http.h2_window {
+            let all = u64::from(window) * plan.parallel as u64;
+            http2 = http2.stream_window(window).connection_window(u32::try_from(all).unwrap_or(u32::MAX));
+        }
+        ConnectionOptions::default().pipelining(plan.parallel > 1).version(version).http2(http2)
     }
 
     /// Connects to one address, and starts TLS there if the plan has it.

@@ -3,11 +3,14 @@
 //! The coordinator (`run`) starts one of these per thread and leads it through its phases: connect → wait for the
 //! start → warm up → measure → end. Workers share only the progress snapshots.
 
+mod booking;
 mod connect;
 mod connection;
 mod phase;
 mod shared;
 mod source;
+mod tickets;
+mod users;
 
 use std::future::poll_fn;
 use std::io;
@@ -256,8 +259,11 @@ async fn measure(
     while runtime::sockets_closing() > 0 && plan.parallel > 1 && runtime::now_ns() < patience_ns {
         runtime::sleep(Duration::from_millis(1)).await;
     }
-    let mut recorder = shared.recorder.borrow_mut();
     let mut source = shared.source.borrow_mut();
+    while let Some(due) = source.take_returned() {
+        shared.censor_undelivered(due);
+    }
+    let mut recorder = shared.recorder.borrow_mut();
     while let Some((scheduled_ns, count)) = source.take_overdue(ended_ns) {
         recorder.overdue(scheduled_ns, ended_ns, count);
     }
@@ -353,11 +359,11 @@ fn pace(shared: &Rc<Shared>, now_ns: u64) {
         if source.assign(now_ns) {
             continue;
         }
-        let Some(scheduled_ns) = source.take_for_new_connection(now_ns, shared.tasks_left.get()) else {
+        let Some(due) = source.take_for_new_connection(now_ns, shared.tasks_left.get()) else {
             return;
         };
         drop(source);
-        ConnectionTask::spawn(shared, None, Some(scheduled_ns));
+        ConnectionTask::spawn(shared, None, Some(due));
     }
 }
 

@@ -1,10 +1,11 @@
 //! Where a worker's requests come from: the server's answers (closed loop) or a schedule (open loop).
 //!
-//! An open loop has one schedule for all connections of a worker. A due request goes to the connection that has been
-//! idle longest. If none is idle, it waits in the schedule, which stores nothing; so memory stays constant however
-//! far the server falls behind.
+//! An open loop has one schedule for all connections of a worker. A due request goes to the connection that has waited
+//! longest with a free place (in HTTP/2, a stream). If none is free, it waits in the schedule, which stores nothing; so
+//! memory stays constant however far the server falls behind.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU8;
 use std::task::Waker;
 
 use ringtide_driver::slots::reserve_sparingly;
@@ -14,13 +15,48 @@ use crate::schedule::Schedule;
 /// A connection's index in the source.
 pub(super) type ConnectionNumber = usize;
 
+/// Which of the worker's requests.
+pub(super) type RequestIndex = u32;
+
+/// How often a request is sent at most. A server may refuse all requests, and the run must end all the same.
+const SENDS_MAX: NonZeroU8 = NonZeroU8::new(100).unwrap();
+
+/// A request that is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Due {
+    /// When it was due for the first time.
+    pub(super) scheduled_ns: u64,
+    pub(super) request: RequestIndex,
+    /// How often it will have been sent, this time included.
+    sends: NonZeroU8,
+}
+
+impl Due {
+    /// A request that was not sent before.
+    #[inline]
+    pub(super) fn first(scheduled_ns: u64, request: RequestIndex) -> Self {
+        Self { scheduled_ns, request, sends: NonZeroU8::MIN }
+    }
+
+    /// The same once more, as the server has announced not to process it; `None` if it was sent often enough.
+    pub(super) fn again(self) -> Option<Self> {
+        (self.sends < SENDS_MAX).then(|| Self { sends: self.sends.saturating_add(1), ..self })
+    }
+
+    /// Whether it was sent before.
+    #[inline]
+    pub(super) fn is_again(self) -> bool {
+        self.sends > NonZeroU8::MIN
+    }
+}
+
 /// What a connection gets when it asks for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Draw {
-    /// Send one now. It was due at this time.
-    Now(u64),
-    /// Send one now. It came due at this time, while the connection waited for it.
-    Assigned(u64),
+    /// Send it now.
+    Now(Due),
+    /// Send it now. It came due while the connection waited for it.
+    Assigned(Due),
     /// None is due; the connection is woken when one is.
     Wait,
 }
@@ -31,6 +67,10 @@ pub(super) struct Source {
     /// Waiting connections; the one that has waited longest comes first.
     idle: VecDeque<u32>,
     connections: Vec<ConnectionState>,
+    /// Requests that were handed back. While there are any, no connection waits.
+    returned: VecDeque<Due>,
+    /// Free places of connections that were woken for a request, beside the place for this one.
+    spare: usize,
     /// The pacing task, woken when a connection begins to wait.
     pacer: Option<Waker>,
 }
@@ -39,6 +79,8 @@ pub(super) struct Source {
 struct ConnectionState {
     waker: Option<Waker>,
     place: Place,
+    /// Free places when it last waited. Not 0.
+    free: u32,
 }
 
 /// Where a connection is, as far as the source knows.
@@ -47,10 +89,10 @@ enum Place {
     /// At work.
     #[default]
     Busy,
-    /// In the queue of waiting connections.
+    /// In the queue of waiting connections. It may have requests in flight at its other places.
     Idle,
-    /// Woken for a request that was due at this time.
-    Assigned(u64),
+    /// Woken for this request.
+    Assigned(Due),
 }
 
 enum Kind {
@@ -87,7 +129,14 @@ impl Source {
     }
 
     fn new(kind: Kind) -> Self {
-        Self { kind, idle: VecDeque::new(), connections: Vec::new(), pacer: None }
+        Self {
+            kind,
+            idle: VecDeque::new(),
+            connections: Vec::new(),
+            returned: VecDeque::new(),
+            spare: 0,
+            pacer: None,
+        }
     }
 
     /// Switches to the next phase. The connections stay, and those that wait are served from it.
@@ -119,32 +168,70 @@ impl Source {
         }
     }
 
-    /// A request for `connection` at `now_ns`, if one is due.
+    /// A request for `connection` at `now_ns`, if one is due. The connection has `free` places, at least 1.
     #[inline]
-    pub(super) fn draw(&mut self, connection: ConnectionNumber, now_ns: u64) -> Draw {
-        if let Place::Assigned(scheduled_ns) = self.connections[connection].place {
-            self.connections[connection].place = Place::Busy;
-            return Draw::Assigned(scheduled_ns);
+    pub(super) fn draw(&mut self, connection: ConnectionNumber, now_ns: u64, free: usize) -> Draw {
+        if let Place::Assigned(due) = self.connections[connection].place {
+            self.become_busy(connection);
+            return Draw::Assigned(due);
         }
-        if let Some(scheduled_ns) = self.take_due(now_ns) {
-            self.leave_queue(connection);
-            return Draw::Now(scheduled_ns);
+        if let Some(due) = self.take(now_ns) {
+            // With another free place it waits on.
+            if free == 1 {
+                self.leave_queue(connection);
+            }
+            return Draw::Now(due);
         }
-        if self.connections[connection].place == Place::Busy {
-            self.connections[connection].place = Place::Idle;
+        let state = &mut self.connections[connection];
+        state.free = free as u32;
+        if state.place == Place::Busy {
+            state.place = Place::Idle;
             self.idle.push_back(connection as u32);
             self.wake_pacer();
         }
         Draw::Wait
     }
 
+    /// Says that the connection has no free place for now although it may wait for a request. One that was assigned to it
+    /// goes to another.
+    #[inline]
+    pub(super) fn withdraw(&mut self, connection: ConnectionNumber) {
+        if self.connections[connection].place != Place::Busy
+            && let Some(due) = self.leave(connection)
+        {
+            self.hand_back(due);
+        }
+    }
+
     /// Says that the connection will not ask again. Returns a request that was assigned to it and not taken.
-    pub(super) fn leave(&mut self, connection: ConnectionNumber) -> Option<u64> {
+    pub(super) fn leave(&mut self, connection: ConnectionNumber) -> Option<Due> {
         self.leave_queue(connection);
-        match std::mem::take(&mut self.connections[connection].place) {
-            Place::Assigned(scheduled_ns) => Some(scheduled_ns),
+        match self.connections[connection].place {
+            Place::Assigned(due) => {
+                self.become_busy(connection);
+                Some(due)
+            }
             Place::Busy | Place::Idle => None,
         }
+    }
+
+    /// Takes a request back that is to be sent by whoever is free first.
+    #[cold]
+    pub(super) fn hand_back(&mut self, due: Due) {
+        self.returned.push_back(due);
+        self.assign(0);
+    }
+
+    /// A request that was handed back and that nobody has taken.
+    pub(super) fn take_returned(&mut self) -> Option<Due> {
+        self.returned.pop_front()
+    }
+
+    #[inline]
+    fn become_busy(&mut self, connection: ConnectionNumber) {
+        let state = &mut self.connections[connection];
+        state.place = Place::Busy;
+        self.spare -= state.free as usize - 1;
     }
 
     /// A connection served while it waits must leave the queue, or it would be assigned another request.
@@ -168,20 +255,24 @@ impl Source {
         if self.idle.is_empty() {
             return false;
         }
-        let Some(scheduled_ns) = self.take_due(now_ns) else { return false };
+        let Some(due) = self.take(now_ns) else { return false };
         let Some(connection) = self.idle.pop_front() else { return false };
         let state = &mut self.connections[connection as usize];
-        state.place = Place::Assigned(scheduled_ns);
+        state.place = Place::Assigned(due);
+        self.spare += state.free as usize - 1;
         if let Some(waker) = &state.waker {
             waker.wake_by_ref();
         }
         true
     }
 
-    /// A due request for a connection that is yet to be opened, if fewer are open than may be.
-    pub(super) fn take_for_new_connection(&mut self, now_ns: u64, connections: usize) -> Option<u64> {
+    /// A due request for a connection that is yet to be opened, if fewer are open than may be and those that are about
+    /// to ask have no free place for it.
+    pub(super) fn take_for_new_connection(&mut self, now_ns: u64, connections: usize) -> Option<Due> {
         match &self.kind {
-            Kind::Open { connections_max, .. } if connections < *connections_max => self.take_due(now_ns),
+            Kind::Open { connections_max, .. } if connections < *connections_max && self.spare == 0 => {
+                self.take(now_ns)
+            }
             _ => None,
         }
     }
@@ -210,20 +301,22 @@ impl Source {
 
     /// Whether all requests have been taken.
     pub(super) fn is_exhausted(&self) -> bool {
-        match &self.kind {
-            Kind::Waiting => false,
-            Kind::Closed { left, .. } => *left == 0,
-            Kind::Open { schedule, .. } => schedule.peek_ns().is_none(),
-        }
+        self.returned.is_empty()
+            && match &self.kind {
+                Kind::Waiting => false,
+                Kind::Closed { left, .. } => *left == 0,
+                Kind::Open { schedule, .. } => schedule.peek_ns().is_none(),
+            }
     }
 
     /// Whether the run's number of requests has been taken; never true for a run limited by time alone.
     pub(super) fn is_complete(&self) -> bool {
-        match &self.kind {
-            Kind::Waiting => false,
-            Kind::Closed { left, .. } => *left == 0,
-            Kind::Open { schedule, .. } => schedule.is_complete(),
-        }
+        self.returned.is_empty()
+            && match &self.kind {
+                Kind::Waiting => false,
+                Kind::Closed { left, .. } => *left == 0,
+                Kind::Open { schedule, .. } => schedule.is_complete(),
+            }
     }
 
     /// Whether all `connections` are waiting.
@@ -261,6 +354,16 @@ impl Source {
         }
     }
 
+    /// A request that was handed back, or the next due one.
+    #[inline]
+    fn take(&mut self, now_ns: u64) -> Option<Due> {
+        if !self.returned.is_empty() {
+            return self.take_returned();
+        }
+        // There is only one request so far.
+        Some(Due::first(self.take_due(now_ns)?, 0))
+    }
+
     #[inline]
     fn take_due(&mut self, now_ns: u64) -> Option<u64> {
         match &mut self.kind {
@@ -282,5 +385,115 @@ impl Source {
                 Some(due_ns)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Arrival, OpenLoop, Part, Spin, Stop};
+
+    /// A source with `connections` that gives a request at 0 ns and one each 1,000 ns after it.
+    fn open(connections: usize, connections_max: usize) -> Source {
+        let open = OpenLoop {
+            rate_start: 1e6,
+            rate_end: 1e6,
+            arrival: Arrival::Constant,
+            spin: Spin::Off,
+            max_connections: connections_max,
+        };
+        let stop = Stop::Duration { ns: 1_000_000_000 };
+        let part = Part { worker: 0, workers: 1, connections: connections.max(1) };
+        let mut source = Source::open(0, Schedule::new(&open, stop, 0, part), connections_max);
+        for _ in 0..connections {
+            source.add_connection();
+        }
+        source
+    }
+
+    /// When the next request is due.
+    fn next_ns(source: &Source) -> u64 {
+        match &source.kind {
+            Kind::Open { schedule, .. } => schedule.peek_ns().expect("there is one"),
+            Kind::Waiting | Kind::Closed { .. } => panic!("it is open"),
+        }
+    }
+
+    #[test]
+    fn a_connection_with_further_free_places_waits_on() {
+        let mut source = open(2, 2);
+        let first_ns = next_ns(&source);
+        assert_eq!(
+            source.draw(0, 0, 3),
+            if first_ns == 0 { Draw::Now(Due::first(0, 0)) } else { Draw::Wait }
+        );
+        let far_ns = 1_000_000;
+        assert!(matches!(source.draw(1, 0, 1), Draw::Wait));
+        let _ = source.draw(0, 0, 3);
+        // Both wait. The one with three places draws two and still waits.
+        assert!(source.all_idle(2));
+        assert!(matches!(source.draw(0, far_ns, 3), Draw::Now(_)));
+        assert!(matches!(source.draw(0, far_ns, 2), Draw::Now(_)));
+        assert!(source.all_idle(2));
+        assert!(matches!(source.draw(0, far_ns, 1), Draw::Now(_)));
+        assert!(!source.all_idle(2), "it is full");
+    }
+
+    #[test]
+    fn no_connection_is_opened_while_woken_ones_have_free_places() {
+        for (free, opens) in [(1, true), (2, false)] {
+            let mut source = open(1, 9);
+            while matches!(source.draw(0, 0, free), Draw::Now(_)) {}
+            let due_ns = next_ns(&source);
+            assert!(source.assign(due_ns), "it waits");
+            let later_ns = due_ns + 5_000;
+            assert!(!source.assign(later_ns), "nobody waits any more");
+            assert_eq!(source.take_for_new_connection(later_ns, 1).is_some(), opens);
+            // It takes what was assigned, and is then as full as it says.
+            assert_eq!(source.draw(0, later_ns, free), Draw::Assigned(Due::first(due_ns, 0)));
+            assert!(source.take_for_new_connection(later_ns, 1).is_some());
+        }
+    }
+
+    #[test]
+    fn what_is_handed_back_comes_first_and_keeps_the_run_going() {
+        let mut source = Source::closed(0, 100, 1);
+        let (a, b) = (source.add_connection(), source.add_connection());
+        let Draw::Now(due) = source.draw(a, 7, 1) else { panic!("one is due") };
+        assert_eq!(source.draw(b, 8, 1), Draw::Wait);
+        assert!(source.is_complete() && source.is_exhausted());
+        let again = due.again().expect("it was sent once");
+        assert!(again.is_again() && !due.is_again());
+        source.hand_back(again);
+        // The one that waits gets it at once; after that it waits for the next that is free.
+        assert_eq!(source.draw(b, 9, 1), Draw::Assigned(again));
+        source.hand_back(again);
+        assert!(!source.is_complete() && !source.is_exhausted());
+        assert_eq!(source.draw(a, 10, 1), Draw::Now(again));
+        assert!(source.is_complete() && source.take_returned().is_none());
+    }
+
+    #[test]
+    fn a_connection_that_withdraws_passes_on_what_was_assigned_to_it() {
+        let mut source = open(2, 2);
+        while matches!(source.draw(0, 0, 4), Draw::Now(_)) {}
+        let due_ns = next_ns(&source);
+        assert!(source.assign(due_ns));
+        source.withdraw(0);
+        assert_eq!(source.draw(1, due_ns, 1), Draw::Now(Due::first(due_ns, 0)));
+        assert_eq!(source.draw(1, due_ns, 1), Draw::Wait);
+        source.withdraw(1);
+        assert!(source.all_idle(0));
+        assert_eq!(source.spare, 0);
+    }
+
+    #[test]
+    fn a_request_is_not_sent_for_ever() {
+        let mut due = Due::first(0, 0);
+        let mut sends = 1;
+        while let Some(again) = due.again() {
+            (due, sends) = (again, sends + 1);
+        }
+        assert_eq!(sends, SENDS_MAX.get());
     }
 }

@@ -2,6 +2,7 @@
 
 #[path = "../shared/arguments.rs"]
 mod arguments;
+mod measuring;
 mod protocol;
 mod ring;
 mod usage;
@@ -10,18 +11,17 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arguments::Arguments;
+use measuring::Measurement;
 use protocol::{FRAME, Protocol};
 use ring::Ring;
-use usage::Usage;
 
-const STOP: u64 = u64::MAX;
+const STOP: u64 = 1 << 33;
 /// This bit marks the operation number of a send. The other bits are the index of the connection.
 const SEND: u64 = 1 << 32;
 const RESPONSE_SIZE_MAX: usize = 16 * 1024;
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) fn main() -> ExitCode {
     match run() {
@@ -35,27 +35,24 @@ pub(crate) fn main() -> ExitCode {
 
 fn run() -> Result<(), String> {
     let arguments = Arguments::parse(&["--addr", "--connections", "--duration", "--protocol"])?;
-    let address: SocketAddr = arguments.get("--addr", SocketAddr::from(([127, 0, 0, 1], 0)))?;
-    if address.port() == 0 {
-        return Err("--addr 127.0.0.1:PORT is required".into());
-    }
+    let address = measuring::address(&arguments)?;
     let connections: usize = arguments.get("--connections", 64)?;
-    let seconds: u64 = arguments.get("--duration", 5)?;
+    let duration = measuring::duration(&arguments)?;
     let protocol = arguments.get("--protocol", Protocol::Http)?;
-    measure(address, connections, seconds, protocol).map_err(|error| format!("{address}: {error}"))
+    measure(address, connections, duration, protocol).map_err(|error| format!("{address}: {error}"))
 }
 
-fn measure(address: SocketAddr, connections: usize, seconds: u64, protocol: Protocol) -> io::Result<()> {
+fn measure(
+    address: SocketAddr,
+    connections: usize,
+    duration: Duration,
+    protocol: Protocol,
+) -> io::Result<()> {
     let request: &'static [u8] = match protocol {
         Protocol::Http => Vec::leak(format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n").into_bytes()),
         Protocol::Echo => FRAME,
     };
-    let mut sockets = Vec::with_capacity(connections);
-    for _ in 0..connections {
-        let socket = TcpStream::connect(address)?;
-        socket.set_nodelay(true)?;
-        sockets.push(socket);
-    }
+    let sockets = measuring::connect(address, connections)?;
     let response_size = match protocol {
         Protocol::Http => response_size(&sockets[0], request)?,
         Protocol::Echo => echo_size(&sockets[0])?,
@@ -63,9 +60,8 @@ fn measure(address: SocketAddr, connections: usize, seconds: u64, protocol: Prot
 
     let mut ring = Ring::new()?;
     let mut missing = vec![response_size; connections];
-    let started = Instant::now();
-    let before = Usage::now()?;
-    ring.timeout(seconds, STOP)?;
+    let measurement = Measurement::start()?;
+    ring.timeout(duration, STOP)?;
     for (index, socket) in sockets.iter().enumerate() {
         ring.receive(socket.as_raw_fd(), index as u64)?;
         ring.send(socket.as_raw_fd(), request, SEND | index as u64, true)?;
@@ -101,23 +97,11 @@ fn measure(address: SocketAddr, connections: usize, seconds: u64, protocol: Prot
             }
         }
     }
-    let elapsed = started.elapsed().as_secs_f64();
-    let used = Usage::now()?;
-    let per_request = |seconds: f64| seconds * 1e6 / requests.max(1) as f64;
-    writeln!(
-        io::stdout(),
-        "{{\"requests\":{requests},\"seconds\":{elapsed:.3},\"requests_per_second\":{:.1},\
-         \"cpu_user_us_per_request\":{:.3},\"cpu_system_us_per_request\":{:.3},\"rss_peak_bytes\":{}}}",
-        requests as f64 / elapsed,
-        per_request(used.user_seconds - before.user_seconds),
-        per_request(used.system_seconds - before.system_seconds),
-        used.rss_peak_bytes,
-    )
+    measurement.report(requests)
 }
 
 /// Returns the size of a response in bytes. Sends one request with plain blocking calls, before the measurement begins.
 fn response_size(mut socket: &TcpStream, request: &[u8]) -> io::Result<usize> {
-    socket.set_read_timeout(Some(ANSWER_TIMEOUT))?;
     socket.write_all(request)?;
     let mut response = Vec::new();
     let mut piece = [0; 4096];
@@ -137,7 +121,6 @@ fn response_size(mut socket: &TcpStream, request: &[u8]) -> io::Result<usize> {
 
 /// Returns the size of a frame. Sends one with plain blocking calls, and checks that it comes back.
 fn echo_size(mut socket: &TcpStream) -> io::Result<usize> {
-    socket.set_read_timeout(Some(ANSWER_TIMEOUT))?;
     socket.write_all(FRAME)?;
     let mut echo = [0; FRAME.len()];
     socket.read_exact(&mut echo)?;

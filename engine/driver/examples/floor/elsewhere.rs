@@ -1,4 +1,4 @@
-//! The two floor examples on a system without io_uring: they only print an error.
+//! The floor examples on a system without io_uring: they only print an error.
 
 use std::process::ExitCode;
 

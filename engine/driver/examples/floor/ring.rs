@@ -1,15 +1,17 @@
-//! A ring with provided buffers, with only as much code around it as its safe use needs. Both floor examples use it.
+//! A ring with provided buffers, with only as much code around it as its safe use needs. All floor examples use it.
 //!
 //! All memory that the kernel gets lives until the process ends, so no operation can outlive its memory.
 
 // This module lends memory to the kernel, so that the programs that use it need no unsafe code for that.
 #![allow(unsafe_code)]
-// Each of the two examples compiles this module for itself and uses only a part of it.
+// Each of the examples compiles this module for itself and uses only a part of it.
 #![allow(dead_code)]
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
 
 use io_uring::types::{BufRingEntry, Fd, Timespec};
 use io_uring::{CompletionQueue, IoUring, SubmissionQueue, Submitter, cqueue, opcode, squeue};
@@ -19,12 +21,14 @@ const COMPLETION_ENTRIES: u32 = 4 * SUBMISSION_ENTRIES;
 const BUFFERS: u16 = 1024;
 const BUFFER_SIZE: usize = 4096;
 const BUFFER_GROUP: u16 = 0;
+/// This bit marks an operation that [`Ring::send_owned`] has numbered itself. The other bits are the index of its bytes.
+const OWNED: u64 = 1 << 63;
 
 const _: () = assert!(BUFFERS.is_power_of_two(), "a ring of buffers is indexed by a mask");
 
 /// The kernel's report about one operation.
 pub(crate) struct Completion {
-    /// The number that the operation got when it was started.
+    /// The number that the operation got when it was started. The highest bit of all numbers is 0.
     pub(crate) operation: u64,
     /// A number of bytes, a descriptor, or a negated error number.
     pub(crate) result: i32,
@@ -32,6 +36,8 @@ pub(crate) struct Completion {
     pub(crate) more: bool,
     /// The buffer with the received bytes.
     pub(crate) received: Option<Received>,
+    /// The bytes that [`Ring::send_owned`] was given.
+    pub(crate) sent: Option<Vec<u8>>,
 }
 
 /// A buffer with received bytes.
@@ -49,6 +55,12 @@ pub(crate) struct Ring {
     submission: SubmissionQueue<'static>,
     completion: CompletionQueue<'static>,
     buffers: Buffers,
+    /// The operations of [`Ring::send_owned`] under way and their bytes, which must outlive even this ring.
+    sending: ManuallyDrop<Vec<(u64, Vec<u8>)>>,
+    /// The indices in `sending` that are not in use.
+    free: Vec<usize>,
+    /// How many sends of owned bytes were started since the last wait.
+    sends_new: usize,
 }
 
 impl Ring {
@@ -67,7 +79,15 @@ impl Ring {
         let (mut submitter, submission, completion) = Box::leak(Box::new(ring)).split();
         submitter.register_ring_fd()?;
         let buffers = Buffers::register(&submitter)?;
-        Ok(Self { submitter, submission, completion, buffers })
+        Ok(Self {
+            submitter,
+            submission,
+            completion,
+            buffers,
+            sending: ManuallyDrop::default(),
+            free: Vec::new(),
+            sends_new: 0,
+        })
     }
 
     /// Accepts on `listener` until a completion comes without `more`.
@@ -104,19 +124,40 @@ impl Ring {
         unsafe { self.push(&send) }
     }
 
-    /// Completes `operation` after `seconds`.
-    pub(crate) fn timeout(&mut self, seconds: u64, operation: u64) -> io::Result<()> {
-        let after: &'static Timespec = Box::leak(Box::new(Timespec::new().sec(seconds)));
+    /// Sends all of `bytes`, unless the completion reports less. The completion gives them back.
+    pub(crate) fn send_owned(&mut self, socket: RawFd, bytes: Vec<u8>, operation: u64) -> io::Result<()> {
+        let send = opcode::Send::new(Fd(socket), bytes.as_ptr(), bytes.len() as u32)
+            .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
+            .build();
+        let index = if let Some(index) = self.free.pop() {
+            self.sending[index] = (operation, bytes);
+            index
+        } else {
+            self.sending.push((operation, bytes));
+            self.sending.len() - 1
+        };
+        self.sends_new += 1;
+        // SAFETY: `sending` owns the bytes. Nothing changes or frees them before `next` takes them out, on completion.
+        unsafe { self.push(&send.user_data(OWNED | index as u64)) }
+    }
+
+    /// Completes `operation` after this time.
+    pub(crate) fn timeout(&mut self, after: Duration, operation: u64) -> io::Result<()> {
+        let after: &'static Timespec = Box::leak(Box::new(after.into()));
         // SAFETY: the time is leaked, so it stays valid as long as the kernel may read it.
         unsafe { self.push(&opcode::Timeout::new(after).build().user_data(operation)) }
     }
 
     /// Submits everything started so far to the kernel, and waits until at least one operation has completed.
+    ///
+    /// Sends of owned bytes that were started since the last wait do not count, as they complete at once: otherwise each
+    /// turn would need two system calls. So a peer that does not read can make others wait.
     pub(crate) fn wait(&mut self) -> io::Result<()> {
+        let completions = 1 + std::mem::take(&mut self.sends_new);
         self.completion.sync();
         self.submission.sync();
         loop {
-            match self.submitter.submit_and_wait(1) {
+            match self.submitter.submit_and_wait(completions) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // EBUSY: the completion queue is full. Reading it makes room.
                 Err(error) if error.raw_os_error() != Some(libc::EBUSY) => return Err(error),
@@ -134,7 +175,16 @@ impl Ring {
         let (result, flags) = (entry.result(), entry.flags());
         let received =
             cqueue::buffer_select(flags).map(|buffer| Received { buffer, len: result.max(0) as usize });
-        Some(Completion { operation: entry.user_data(), result, more: cqueue::more(flags), received })
+        let (operation, sent) = match entry.user_data() {
+            number if number & OWNED == 0 => (number, None),
+            number => {
+                let index = (number & !OWNED) as usize;
+                self.free.push(index);
+                let (operation, bytes) = std::mem::take(&mut self.sending[index]);
+                (operation, Some(bytes))
+            }
+        };
+        Some(Completion { operation, result, more: cqueue::more(flags), received, sent })
     }
 
     /// Returns the bytes in a received buffer.

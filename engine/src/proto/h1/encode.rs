@@ -243,21 +243,31 @@ fn version_bytes(version: Version) -> &'static [u8] {
     }
 }
 
+/// Checks whether a user may send this field, in any version of HTTP.
+///
+/// # Errors
+/// The name is not a token, the value contains a control character, or the field frames the message.
+#[inline]
+pub fn check_field(name: &[u8], value: &[u8]) -> Result<(), EncodeError> {
+    if name.is_empty() || !name.iter().all(|&byte| is_token(byte)) {
+        return Err(EncodeError::FieldName(name.into()));
+    }
+    if name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"transfer-encoding") {
+        return Err(EncodeError::FramingField(name.into()));
+    }
+    if value.iter().any(|&byte| (byte < b' ' && byte != b'\t') || byte == 0x7f) {
+        return Err(EncodeError::FieldValue(name.into()));
+    }
+    Ok(())
+}
+
 fn push_fields<N: AsRef<[u8]>, V: AsRef<[u8]>>(
     out: &mut Vec<u8>,
     fields: impl IntoIterator<Item = (N, V)>,
 ) -> Result<(), EncodeError> {
     for (name, value) in fields {
         let (name, value) = (name.as_ref(), value.as_ref());
-        if name.is_empty() || !name.iter().all(|&byte| is_token(byte)) {
-            return Err(EncodeError::FieldName(name.into()));
-        }
-        if name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"transfer-encoding") {
-            return Err(EncodeError::FramingField(name.into()));
-        }
-        if value.iter().any(|&byte| (byte < b' ' && byte != b'\t') || byte == 0x7f) {
-            return Err(EncodeError::FieldValue(name.into()));
-        }
+        check_field(name, value)?;
         out.extend_from_slice(name);
         out.extend_from_slice(b": ");
         out.extend_from_slice(value);

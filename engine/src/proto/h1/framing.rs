@@ -21,6 +21,18 @@ pub enum BodyLength {
     UntilClose,
 }
 
+impl BodyLength {
+    /// Returns the size of the body in bytes, or `None` if only its end shows it.
+    #[inline]
+    pub fn size(self) -> Option<u64> {
+        match self {
+            Self::None => Some(0),
+            Self::Length(size) => Some(size),
+            Self::Chunked | Self::UntilClose => None,
+        }
+    }
+}
+
 /// The values of the fields that concern framing and the connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Facts {
@@ -267,8 +279,10 @@ fn decimal(digits: &[u8]) -> Result<u64, FramingError> {
 }
 
 /// `tchar` (RFC 9110 §5.6.2).
-pub(super) fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+pub(in crate::proto) const fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+')
+        || matches!(byte, b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
 }
 
 /// Returns whether `value` is `uri-host [ ":" port ]`, the syntax of `Host` (RFC 9110 §7.2), or empty. An empty value
@@ -279,7 +293,7 @@ pub(super) fn is_host(value: &[u8]) -> bool {
 
 /// Returns whether `value` is a non-empty host with an optional port. The port after the colon may be empty (RFC 3986
 /// §3.2.3).
-pub(super) fn is_authority(value: &[u8]) -> bool {
+pub(in crate::proto) fn is_authority(value: &[u8]) -> bool {
     split_host(value).is_some_and(|(_, rest)| match rest {
         [b':', port @ ..] => port.iter().all(u8::is_ascii_digit),
         rest => rest.is_empty(),
@@ -287,7 +301,7 @@ pub(super) fn is_authority(value: &[u8]) -> bool {
 }
 
 /// Returns whether `target` is a host and a port other than 0 (RFC 9110 §9.3.6).
-pub(super) fn is_connect_target(target: &[u8]) -> bool {
+pub(in crate::proto) fn is_connect_target(target: &[u8]) -> bool {
     split_host(target).is_some_and(|(_, rest)| match rest {
         [b':', port @ ..] => {
             port.iter().all(u8::is_ascii_digit)

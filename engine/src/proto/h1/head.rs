@@ -264,6 +264,21 @@ impl<'b> RequestHead<'b> {
         }
     }
 
+    /// Returns the host and the optional port that the request is for: those of the target if it names them, otherwise those
+    /// of `Host` (RFC 9112 §3.2.2).
+    pub fn authority(&self) -> Option<&'b str> {
+        let target = str::from_utf8(self.target()).unwrap_or_default();
+        if self.method() == "CONNECT" {
+            return Some(target);
+        }
+        if !target.starts_with('/')
+            && let Some((_, rest)) = target.split_once("://")
+        {
+            return Some(&rest[..rest.find(['/', '?']).unwrap_or(rest.len())]);
+        }
+        str::from_utf8(self.fields().get("host")?).ok()
+    }
+
     /// Returns the HTTP version of the request. Versions 1.2 to 1.9 count as 1.1.
     #[inline]
     pub fn version(&self) -> Version {
@@ -349,6 +364,11 @@ pub struct Fields<'b> {
 }
 
 impl<'b> Fields<'b> {
+    /// Creates a view of valid field lines, including the empty line that ends them.
+    pub(crate) fn from_lines(lines: &'b [u8]) -> Self {
+        Self { lines }
+    }
+
     /// Returns an iterator over all fields.
     #[inline]
     pub fn iter(&self) -> FieldsIter<'b> {

@@ -27,7 +27,7 @@ mod server;
 
 pub use client::{ClientCodec, RequestKind, ResponseEvent};
 pub use encode::{
-    CHUNK_END, ChunkHeader, EncodeError, LAST_CHUNK, encode_last_chunk, encode_request_head,
+    CHUNK_END, ChunkHeader, EncodeError, LAST_CHUNK, check_field, encode_last_chunk, encode_request_head,
     encode_response_head,
 };
 pub use error::{
@@ -35,6 +35,8 @@ pub use error::{
     SyntaxPart,
 };
 pub use framing::BodyLength;
+// RFC 9110 defines these for all versions.
+pub(super) use framing::{is_authority, is_connect_target, is_token};
 pub use head::{
     Fields, FieldsIter, KeptRequestHead, KeptResponseHead, RequestHead, RequestMeta, ResponseHead,
     ResponseMeta, Version,

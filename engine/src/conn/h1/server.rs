@@ -13,13 +13,14 @@ use std::task::{Context, Poll, ready};
 use http::StatusCode;
 use ringtide_driver::Address;
 
-use super::response::{self, Ending, Persistence};
 use super::wire::{Answer, Progress, Wire};
-use crate::error::Error;
+use crate::conn::response::{self, Ending, Persistence};
+use crate::error::{Error, ProtocolError};
 use crate::proto::h1::{
     self, BodyLength, Limits, RequestEvent, RequestHead, RequestMeta, ServerCodec, Version,
 };
-use crate::stream::{Reader, Stream};
+use crate::proto::h2::PREFACE;
+use crate::stream::{Reader, Stream, Transport};
 
 /// Maximum number of bytes of an unread body that a connection reads and drops.
 ///
@@ -52,10 +53,10 @@ pub const DISCARD_SIZE_MAX: u64 = 256 * 1024;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct ServerConnection {
-    pub(super) wire: Rc<Wire>,
+    pub(in crate::conn) wire: Rc<Wire>,
     codec: ServerCodec,
     /// Its given bytes are those that the last event covers. They are consumed once the caller is done with it.
-    pub(super) input: Reader,
+    pub(in crate::conn) input: Reader,
     meta: Option<RequestMeta>,
     head: HeadPlace,
     stage: RequestStage,
@@ -70,6 +71,8 @@ pub struct ServerConnection {
     /// Why the request could not be read, and the status to respond with.
     fault: Option<Fault>,
     shut_down: bool,
+    /// The first bytes may be the preface of HTTP/2.
+    expects_preface: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +105,16 @@ pub(crate) struct Fault {
     pub(crate) error: h1::Error,
 }
 
+/// What [`ServerConnection::poll_request`] has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    Request,
+    /// There is no further request.
+    End,
+    /// The client speaks HTTP/2. Nothing was consumed.
+    Http2,
+}
+
 /// What a connection waits for while it is polled for the next request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waiting {
@@ -130,7 +143,19 @@ impl ServerConnection {
             discarded: 0,
             fault: None,
             shut_down: false,
+            expects_preface: false,
         }
+    }
+
+    /// Lets the client begin to speak HTTP/2 instead, if nothing has been received yet.
+    pub(crate) fn expect_preface(&mut self) {
+        self.expects_preface = true;
+    }
+
+    /// Returns what carries the connection, and the bytes that were not consumed. `None` if an exchange has it.
+    pub(crate) fn into_parts(self) -> Option<(Transport, Reader)> {
+        let Self { wire, input, .. } = self;
+        Rc::into_inner(wire).map(|wire| (wire.into_transport(), input))
     }
 
     /// Responds to a request that could not be read, with the status that matches the error.
@@ -194,9 +219,9 @@ impl ServerConnection {
         }
     }
 
-    /// Polls as [`request`](Self::request) does. Returns whether there is a request.
+    /// Polls as [`request`](Self::request) does.
     #[inline]
-    pub(crate) fn poll_request(&mut self, context: &mut Context<'_>) -> Poll<Result<bool, Error>> {
+    pub(crate) fn poll_request(&mut self, context: &mut Context<'_>) -> Poll<Result<Found, Error>> {
         let outcome = self.poll_request_inner(context);
         match outcome {
             Poll::Pending => {
@@ -212,7 +237,7 @@ impl ServerConnection {
     }
 
     #[inline]
-    fn poll_request_inner(&mut self, context: &mut Context<'_>) -> Poll<Result<bool, Error>> {
+    fn poll_request_inner(&mut self, context: &mut Context<'_>) -> Poll<Result<Found, Error>> {
         loop {
             match self.stage {
                 RequestStage::Between => {}
@@ -220,7 +245,7 @@ impl ServerConnection {
                     ready!(self.poll_rest(context));
                     continue;
                 }
-                RequestStage::Closed { .. } => return Poll::Ready(Ok(false)),
+                RequestStage::Closed { .. } => return Poll::Ready(Ok(Found::End)),
             }
             // If the peer does not read its responses, take no further requests from it.
             if self.wire.poll_room(context).map_err(Error::of_stream)?.is_pending() {
@@ -230,8 +255,20 @@ impl ServerConnection {
             }
             self.wire.hold(0);
             self.wire.note(|progress| progress.waits = false);
-            if !self.input.bytes().is_empty() && self.decode_head()? {
-                return Poll::Ready(Ok(true));
+            if !self.input.bytes().is_empty() {
+                let may_be_http1 = !self.expects_preface || {
+                    let bytes = self.input.bytes();
+                    if bytes.starts_with(PREFACE) {
+                        return Poll::Ready(Ok(Found::Http2));
+                    }
+                    !PREFACE.starts_with(bytes)
+                };
+                if may_be_http1 {
+                    self.expects_preface = false;
+                    if self.decode_head()? {
+                        return Poll::Ready(Ok(Found::Request));
+                    }
+                }
             }
             if let Some(lease) = ready!(self.wire.poll_receive(context)).map_err(Error::of_stream)? {
                 self.input.extend(lease);
@@ -317,7 +354,7 @@ impl ServerConnection {
     }
 
     /// Polls for the next piece of the body, as a range of the input's buffer; `None` at its end.
-    pub(super) fn poll_data(
+    pub(in crate::conn) fn poll_data(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Result<Option<Range<usize>>, Error>> {
@@ -404,7 +441,7 @@ impl ServerConnection {
     #[cold]
     fn failed<T>(&mut self, error: Error) -> Poll<Result<T, Error>> {
         let fault = match error {
-            Error::Protocol(error) => Some(error),
+            Error::Protocol(ProtocolError::H1(error)) => Some(error),
             // RFC 9112 §8: if the peer has ended only its sending half, it can still receive a response.
             Error::Incomplete(incomplete) => Some(h1::Error::Incomplete(incomplete)),
             _ => None,
@@ -470,7 +507,7 @@ impl ServerConnection {
     }
 
     /// Returns the head of the current request.
-    pub(super) fn request_head(&self) -> RequestHead<'_> {
+    pub(in crate::conn) fn request_head(&self) -> RequestHead<'_> {
         let bytes = match &self.head {
             HeadPlace::Input(position) => &self.input.buffer()[*position..],
             HeadPlace::Kept(bytes) => bytes,
@@ -479,12 +516,12 @@ impl ServerConnection {
         RequestHead::from_parts(bytes, self.meta.expect("an exchange is created after its head has arrived"))
     }
 
-    pub(super) fn body_length(&self) -> BodyLength {
+    pub(in crate::conn) fn body_length(&self) -> BodyLength {
         self.codec.body_length()
     }
 
     #[inline]
-    pub(super) fn is_head_request(&self) -> bool {
+    pub(in crate::conn) fn is_head_request(&self) -> bool {
         self.request_head().bytes().starts_with(b"HEAD ")
     }
 
@@ -503,7 +540,7 @@ impl ServerConnection {
     }
 
     #[inline]
-    pub(super) fn version(&self) -> Version {
+    pub(in crate::conn) fn version(&self) -> Version {
         self.request_head().version()
     }
 
@@ -512,7 +549,7 @@ impl ServerConnection {
     /// `delimited`: the end of the response can be marked without closing. `reads_on`: the handler may still read the
     /// request's body.
     #[inline]
-    pub(super) fn begin_answer(&mut self, delimited: bool, reads_on: bool) -> Ending {
+    pub(in crate::conn) fn begin_answer(&mut self, delimited: bool, reads_on: bool) -> Ending {
         self.persists = delimited
             && !self.wire.is_last()
             && match self.stage {
@@ -546,7 +583,7 @@ impl ServerConnection {
     }
 
     /// Closes the connection without a response.
-    pub(super) fn disconnect(&mut self) {
+    pub(in crate::conn) fn disconnect(&mut self) {
         self.stage = RequestStage::Closed { lingers: false };
         self.wire.note(|progress| progress.answer = Answer::Whole);
     }

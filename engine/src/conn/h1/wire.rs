@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use ringtide_driver::{Address, Lease, SendBuffer};
 
-use super::content::Content;
+use crate::conn::content::Content;
 use crate::error::is_cut;
 use crate::limits::{COALESCED_SEND_SIZE_MAX, STRAINED_RECEIVE_SIZE_MAX};
 use crate::stream::Transport;
@@ -59,13 +59,17 @@ impl Progress {
 }
 
 impl Wire {
-    pub(super) fn new(transport: Transport) -> Self {
+    pub(in crate::conn) fn new(transport: Transport) -> Self {
         Self {
             transport: RefCell::new(transport),
             progress: Cell::default(),
             is_last: Cell::new(false),
             held_size: Cell::new(0),
         }
+    }
+
+    pub(super) fn into_transport(self) -> Transport {
+        self.transport.into_inner()
     }
 
     #[inline]
@@ -96,7 +100,7 @@ impl Wire {
     }
 
     #[inline]
-    pub(super) fn poll_receive(&self, context: &mut Context<'_>) -> Poll<io::Result<Option<Lease>>> {
+    pub(in crate::conn) fn poll_receive(&self, context: &mut Context<'_>) -> Poll<io::Result<Option<Lease>>> {
         match self.transport.borrow_mut().poll_receive(context) {
             // The length of a request is always known. So an end without close_notify cannot hide that something is
             // missing (RFC 9112 §9.8).
@@ -121,18 +125,18 @@ impl Wire {
     }
 
     /// Returns whether the peer has sent unread data or its last byte, or the connection has failed.
-    pub(super) fn has_news(&self) -> bool {
+    pub(in crate::conn) fn has_news(&self) -> bool {
         self.transport.borrow_mut().has_news()
     }
 
     /// Appends to the queue.
     #[inline]
-    pub(super) fn write<T>(&self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    pub(in crate::conn) fn write<T>(&self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         self.transport.borrow_mut().write(write)
     }
 
     /// Appends `data`. Copies it if it is small; otherwise sends it as its own buffer.
-    pub(super) fn write_data(&self, data: Content<'_>) {
+    pub(in crate::conn) fn write_data(&self, data: Content<'_>) {
         if data.as_bytes().len() <= COALESCED_SEND_SIZE_MAX {
             return self.write(|out| out.extend_from_slice(data.as_bytes()));
         }
@@ -141,7 +145,7 @@ impl Wire {
 
     /// Ready when the queue has room for more.
     #[inline]
-    pub(super) fn poll_room(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(in crate::conn) fn poll_room(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.has_room() {
             return Poll::Ready(Ok(()));
         }
@@ -172,16 +176,16 @@ impl Wire {
     }
 
     /// Ready when the kernel has taken everything, and close_notify if there is TLS.
-    pub(super) fn poll_finished(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(in crate::conn) fn poll_finished(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.transport.borrow_mut().poll_finished(context)
     }
 
     /// Tells the peer that nothing follows, after everything was sent.
-    pub(super) fn poll_shutdown(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(in crate::conn) fn poll_shutdown(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.transport.borrow_mut().poll_shutdown(context)
     }
 
-    pub(super) fn peer_address(&self) -> io::Result<Address> {
+    pub(in crate::conn) fn peer_address(&self) -> io::Result<Address> {
         self.transport.borrow().peer_address()
     }
 

@@ -2,6 +2,8 @@
 //!
 //! A plan has no effects and knows no flags: `cli` checks the flags and fills it.
 
+mod http;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -9,6 +11,9 @@ use std::path::PathBuf;
 use ringtide::tls::Version;
 use serde::{Deserialize, Serialize};
 
+pub use self::http::{
+    ALPN_H2, ALPN_HTTP1, H2_HEADER_TABLE_SIZE_DEFAULT, H2_WINDOW_MAX, HttpChoice, HttpVersion,
+};
 use crate::threshold::Threshold;
 use crate::url::{Url, UrlError};
 
@@ -40,6 +45,9 @@ pub struct Plan {
     /// What TLS does. Of no effect if the URL is `http://`.
     #[serde(default)]
     pub tls: Tls,
+    /// How to speak HTTP.
+    #[serde(default)]
+    pub http: HttpChoice,
     /// The method (RFC 9110 §9).
     pub method: String,
     /// Further fields of the request, in order. A `Host` here replaces that of the URL.
@@ -60,7 +68,7 @@ pub struct Plan {
     pub max_errors: Option<MaxErrors>,
     /// How long to run before measuring.
     pub warmup_ns: u64,
-    /// Requests in flight on one connection. From 1 to [`PARALLEL_MAX`], and 1 without `keepalive`.
+    /// Requests in flight on one connection: in HTTP/2 its streams. From 1 to [`PARALLEL_MAX`], and 1 without `keepalive`.
     pub parallel: usize,
     /// Whether a connection serves more than one request.
     pub keepalive: bool,
@@ -87,6 +95,7 @@ impl Plan {
             connect: Connect::Url,
             bind: Vec::new(),
             tls: Tls::default(),
+            http: HttpChoice::default(),
             method: "GET".to_owned(),
             headers: Vec::new(),
             body: Vec::new(),
@@ -105,6 +114,16 @@ impl Plan {
             seed: 0,
             thresholds: Vec::new(),
         })
+    }
+
+    /// Whether the run may speak HTTP/2.
+    pub fn may_speak_http2(&self) -> bool {
+        let offers_it = || self.url.is_https && self.tls.alpn.iter().any(|name| name == ALPN_H2);
+        match self.http.version {
+            HttpVersion::ByAlpn => offers_it(),
+            HttpVersion::Http1 => false,
+            HttpVersion::Http2 => true,
+        }
     }
 
     /// The open-loop part, if the loop is open.
@@ -188,7 +207,7 @@ impl Default for Tls {
             cacert: None,
             cert: None,
             sni: None,
-            alpn: vec!["http/1.1".to_owned()],
+            alpn: HttpVersion::default().alpn(),
             resumption: true,
             min_version: Version::Tls12,
             max_version: Version::Tls13,
@@ -434,6 +453,7 @@ mod tests {
         plan.max_errors = Some(MaxErrors::Percent(0.5));
         plan.bind = vec![[127, 0, 0, 2].into()];
         plan.tls.max_version = Version::Tls12;
+        plan.http = HttpChoice { version: HttpVersion::Http2, h2_window: Some(9), h2_header_table_size: 0 };
         plan.tls.cert = Some(ClientCert { cert: "/c.pem".into(), key: "/k.pem".into() });
         let json = serde_json::to_string(&plan).expect("serialisable");
         assert!(

@@ -3,8 +3,6 @@
 //! Without pipelining, `start` checks this: at that point no data may be there. With pipelining, data that is there may
 //! be the response to an earlier request.
 
-use crate::limits::PIPELINED_MAX;
-
 /// Separates data received so far from the requests that are sent next.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Fence {
@@ -14,8 +12,6 @@ pub(super) struct Fence {
     /// Number of requests in flight, from the oldest on, that these pieces may answer.
     requests: u16,
 }
-
-const _: () = assert!(PIPELINED_MAX <= u16::MAX as usize);
 
 impl Fence {
     /// Raises the fence before requests are sent.

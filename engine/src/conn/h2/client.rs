@@ -1,0 +1,690 @@
+//! A client's HTTP/2 connection: many requests at once, whose responses end in any order.
+//!
+//! It allocates nothing per request: what it knows of a stream lies at the stream's index, and a header block that was
+//! sent before is sent again.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::ops::Range;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::StatusCode;
+use ringtide_driver::Address;
+
+use super::link::Link;
+use crate::conn::client::ConnectionOptions;
+use crate::conn::completion::{Aborted, CompletedExchange, Completion, RequestId, Timing};
+use crate::conn::content::Content;
+use crate::conn::piece::Piece;
+use crate::conn::request::PreparedRequest;
+use crate::error::{Error, ProtocolError, RequestError};
+use crate::proto::h1::{BodyLength, RequestKind};
+use crate::proto::h2::{
+    self, Codec, ErrorCode, Event, FieldList, OpenError, ResponseHead, Role, StreamKey, StreamReset,
+    hpack::Indexing,
+};
+use crate::stream::Stream;
+
+/// A client's HTTP/2 connection.
+pub(in crate::conn) struct ClientConnection {
+    link: Link,
+    /// By the index of the stream.
+    requests: Vec<Request>,
+    in_flight: usize,
+    /// Requests that no send contains yet, oldest first.
+    unsent: VecDeque<StreamKey>,
+    /// Requests that began in the last send, whose time the transport knows.
+    in_last_send: Vec<StreamKey>,
+    block: Block,
+    /// The stream whose response is read in place.
+    current: Option<Current>,
+    /// What the caller still has to provide of the last request's body.
+    pending_body: Option<(StreamKey, BodyLength)>,
+    go_away: Option<ErrorCode>,
+    /// No request may be started: the connection has ended or failed.
+    is_over: bool,
+}
+
+/// What is known of a request in flight.
+#[derive(Clone, Debug)]
+struct Request {
+    /// `None` if the place is free.
+    stream: Option<StreamKey>,
+    /// Position of the request's first byte in the stream of bytes.
+    position: u64,
+    sent: Sent,
+    /// 0 before the first byte of the response.
+    first_byte_ns: u64,
+    status: StatusCode,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    Not,
+    /// In the last send.
+    Last,
+    At(u64),
+}
+
+/// The header block of the request that was sent last. Constant requests are encoded once.
+#[derive(Default)]
+struct Block {
+    request: Option<PreparedRequest>,
+    /// State of the encoder's table, with which it is valid.
+    insert_count: u64,
+    bytes: Vec<u8>,
+}
+
+/// The response that is read in place.
+struct Current {
+    stream: StreamKey,
+    head: FieldList,
+    content_length: Option<u64>,
+    timing: Timing,
+    status: StatusCode,
+    has_ended: bool,
+    /// Bytes that the caller reads, which are not yet returned to the peer.
+    lent_size: usize,
+}
+
+/// What happened on a connection, as far as requests are concerned.
+enum Happened {
+    Head(StreamKey, bool),
+    /// Size of the piece, which the link has.
+    Data(StreamKey, usize, bool),
+    Trailers(StreamKey),
+    Reset(StreamKey, StreamReset),
+    Nothing,
+}
+
+impl ClientConnection {
+    pub(in crate::conn) fn new(stream: Stream, options: &ConnectionOptions) -> Self {
+        let (mut transport, input) = stream.into_parts();
+        let is_over = transport.watch().is_err();
+        Self {
+            link: Link::new(Codec::new(Role::Client, &options.http2), transport, input),
+            requests: Vec::new(),
+            in_flight: 0,
+            unsent: VecDeque::new(),
+            in_last_send: Vec::new(),
+            block: Block::default(),
+            current: None,
+            pending_body: None,
+            go_away: None,
+            is_over,
+        }
+    }
+
+    #[inline]
+    pub(in crate::conn) fn start(&mut self, request: &PreparedRequest) -> Result<RequestId, Error> {
+        if !self.is_reusable() {
+            return Err(RequestError::NotReusable.into());
+        }
+        if self.is_full() || self.pending_body.is_some() {
+            return Err(RequestError::Busy.into());
+        }
+        self.block.prepare(request, &mut self.link.codec);
+        let kind = match request.kind() {
+            RequestKind::Head => h2::RequestKind::Head,
+            _ => h2::RequestKind::Other,
+        };
+        let body = request.body();
+        let ends = body.is_empty() && request.pending_body() == BodyLength::None;
+        let (position, opened) = self.link.open(&self.block.bytes, kind, ends);
+        let stream = opened.map_err(|error| match error {
+            OpenError::Full => RequestError::Busy,
+            OpenError::Closing => RequestError::NotReusable,
+        })?;
+        if self.requests.len() <= stream.index() {
+            self.requests.resize(stream.index() + 1, Request::FREE);
+        }
+        self.requests[stream.index()] = Request { stream: Some(stream), position, ..Request::FREE };
+        self.in_flight += 1;
+        self.unsent.push_back(stream);
+        if request.pending_body() != BodyLength::None {
+            self.pending_body = Some((stream, request.pending_body()));
+        } else if !body.is_empty() {
+            self.link.send_data(stream, Content::from(body), true);
+        }
+        Ok(id_of(stream))
+    }
+
+    /// Polls until a request has ended, and drops the bodies of responses.
+    #[inline]
+    pub(in crate::conn) fn poll_completion(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Completion, Error>> {
+        if let Some(current) = self.current.take() {
+            self.link.codec.release(current.stream, current.lent_size);
+            if current.has_ended {
+                let exchange = CompletedExchange {
+                    status: current.status,
+                    timing: current.timing,
+                    end_ns: self.link.turn_time_ns(),
+                };
+                return Poll::Ready(Ok(Completion { id: id_of(current.stream), result: Ok(exchange) }));
+            }
+        }
+        loop {
+            let (stream, ends) = match ready!(self.poll_happened(context))? {
+                Happened::Head(stream, ends) => (stream, ends),
+                Happened::Data(stream, size, ends) => {
+                    self.link.codec.release(stream, size);
+                    (stream, ends)
+                }
+                Happened::Trailers(stream) => (stream, true),
+                Happened::Reset(stream, reset) => {
+                    let known = self.forget(stream).is_some();
+                    if known {
+                        let result = Err(Error::Stream(reset));
+                        return Poll::Ready(Ok(Completion { id: id_of(stream), result }));
+                    }
+                    continue;
+                }
+                Happened::Nothing => continue,
+            };
+            if ends && let Some(request) = self.forget(stream) {
+                let timing = self.timing_of(&request);
+                let end_ns = self.link.turn_time_ns();
+                let exchange = CompletedExchange { status: request.status, timing, end_ns };
+                return Poll::Ready(Ok(Completion { id: id_of(stream), result: Ok(exchange) }));
+            }
+        }
+    }
+
+    /// Ends a request before its response. Returns false if it is not in flight.
+    pub(in crate::conn) fn cancel(&mut self, id: RequestId) -> bool {
+        let stream = StreamKey { index: id.slot, id: id.number };
+        let was_in_flight = self.forget(stream).is_some();
+        if was_in_flight {
+            self.link.drop_queued(stream);
+            self.link.codec.reset(stream, ErrorCode::CANCEL);
+            if self.pending_body.is_some_and(|(pending, _)| pending == stream) {
+                self.pending_body = None;
+            }
+        }
+        was_in_flight
+    }
+
+    /// Returns when a request was submitted to the kernel; `None` if no byte of it was.
+    #[inline]
+    pub(in crate::conn) fn sent_ns(&self, id: RequestId) -> Option<u64> {
+        let request = self.requests.get(id.slot as usize)?;
+        request.stream.filter(|stream| stream.id == id.number)?;
+        self.sent_ns_of(request)
+    }
+
+    pub(in crate::conn) fn in_flight_sent_ns(&self) -> impl Iterator<Item = (RequestId, Option<u64>)> {
+        let mut in_flight: Vec<_> =
+            self.requests.iter().filter_map(|request| Some((request.stream?, request))).collect();
+        in_flight.sort_unstable_by_key(|(stream, _)| stream.id);
+        in_flight.into_iter().map(|(stream, request)| (id_of(stream), self.sent_ns_of(request)))
+    }
+
+    /// Stops sending, and waits until the kernel has released the send in flight.
+    pub(in crate::conn) async fn stop_sending(&mut self) {
+        self.link.stop_sending().await;
+        self.note_started();
+    }
+
+    /// Closes the connection after `stop_sending`, and returns what was sent.
+    pub(in crate::conn) fn into_aborted(self, _closing_max: usize) -> Aborted {
+        let sent_ns: Vec<_> = self.in_flight_sent_ns().collect();
+        let last = sent_ns.iter().rev().find(|(_, sent_ns)| sent_ns.is_some());
+        let position = last.map(|(id, _)| self.requests[id.slot as usize].position);
+        let transport = self.link.transport();
+        let offset = position.and_then(|position| transport.offset_in_last_send(position));
+        let cut_size =
+            transport.failed_send_size().zip(offset).map(|(taken, offset)| taken - offset as usize);
+        Aborted { sent_ns, cut_size }
+    }
+
+    #[inline]
+    pub(in crate::conn) fn received_size(&self) -> u64 {
+        self.link.received_size()
+    }
+
+    pub(in crate::conn) fn unread(&self) -> &[u8] {
+        self.link.unread()
+    }
+
+    pub(in crate::conn) fn close_after_peer(self, count_max: usize) {
+        self.link.into_transport().close_after_peer(count_max);
+    }
+
+    #[inline]
+    pub(in crate::conn) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    #[inline]
+    pub(in crate::conn) fn is_full(&self) -> bool {
+        self.link.codec.opens_now_max() == 0
+    }
+
+    /// Returns whether another request may be started, now or when there is room.
+    #[inline]
+    pub(in crate::conn) fn is_reusable(&self) -> bool {
+        !self.is_over && !self.link.codec.is_closing() && !self.link.has_ended()
+    }
+
+    /// Returns how many requests the peer takes at once, if it has said so.
+    pub(in crate::conn) fn streams_max(&self) -> Option<u32> {
+        self.link.codec.peer_settings().streams_max
+    }
+
+    /// Returns the code of the GOAWAY that the peer has sent.
+    pub(in crate::conn) fn go_away(&self) -> Option<ErrorCode> {
+        self.go_away
+    }
+
+    /// Takes the stream of bytes out of the connection, as it is on the wire.
+    pub(in crate::conn) fn into_stream(self) -> Stream {
+        self.link.into_stream()
+    }
+
+    pub(in crate::conn) fn peer_address(&self) -> io::Result<Address> {
+        self.link.peer_address()
+    }
+
+    pub(in crate::conn) fn turn_time_ns(&self) -> u64 {
+        self.link.turn_time_ns()
+    }
+
+    /// Queues a piece of the last started request's body.
+    pub(in crate::conn) fn queue_data(&mut self, data: Bytes) -> Result<(), Error> {
+        let size = data.len() as u64;
+        let Some((stream, length)) = &mut self.pending_body else {
+            return Err(RequestError::BodyLength { announced: 0, given: size }.into());
+        };
+        let mut ends = false;
+        if let BodyLength::Length(left) = length {
+            if size > *left {
+                return Err(RequestError::BodyLength { announced: *left, given: size }.into());
+            }
+            *left -= size;
+            ends = *left == 0;
+        }
+        let stream = *stream;
+        if ends {
+            self.pending_body = None;
+        }
+        if size > 0 || ends {
+            self.link.send_data(stream, Content::from(data), ends);
+        }
+        Ok(())
+    }
+
+    /// Queues the end of the last started request's body.
+    pub(in crate::conn) fn queue_body_end(&mut self) -> Result<(), Error> {
+        match self.pending_body.take() {
+            Some((stream, BodyLength::Length(left))) if left > 0 => {
+                self.link.drop_queued(stream);
+                self.link.codec.reset(stream, ErrorCode::CANCEL);
+                Err(RequestError::BodyLength { announced: left, given: 0 }.into())
+            }
+            Some((stream, _)) => {
+                self.link.send_data(stream, Content::from(Bytes::new()), true);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Sends what is queued. Ready when the kernel has taken all of it, or only the peer's windows hold it back.
+    pub(in crate::conn) fn poll_outgoing(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.poll_flush(context)
+    }
+
+    /// Ready when the head of the response has arrived. For one request at a time.
+    pub(in crate::conn) fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        ready!(self.poll_end(context))?;
+        self.tidy();
+        if self.in_flight == 0 {
+            return Poll::Ready(Err(RequestError::NotReusable.into()));
+        }
+        if self.in_flight > 1 {
+            return Poll::Ready(Err(RequestError::Busy.into()));
+        }
+        loop {
+            match ready!(self.poll_happened(context))? {
+                Happened::Head(stream, has_ended) => {
+                    let Some(request) = self.requests.get(stream.index()).cloned() else { continue };
+                    let timing = self.timing_of(&request);
+                    let facts = self.link.codec.response_facts();
+                    self.current = Some(Current {
+                        stream,
+                        head: self.link.codec.fields().clone(),
+                        content_length: facts.and_then(|facts| facts.content_length),
+                        timing,
+                        status: request.status,
+                        has_ended,
+                        lent_size: 0,
+                    });
+                    if has_ended {
+                        self.forget(stream);
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                Happened::Reset(stream, reset) => {
+                    self.forget(stream);
+                    return Poll::Ready(Err(Error::Stream(reset)));
+                }
+                Happened::Data(stream, size, _) => self.link.codec.release(stream, size),
+                Happened::Trailers(_) | Happened::Nothing => {}
+            }
+        }
+    }
+
+    /// Ready at the end of the current response, if there is one. Drops its body.
+    pub(in crate::conn) fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        while self.current.is_some() {
+            if ready!(self.poll_data(context))?.is_none() {
+                break;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Polls for the next piece of the body; `None` at the end of the response.
+    pub(in crate::conn) fn poll_data(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<Range<usize>>, Error>> {
+        loop {
+            let Some(current) = &mut self.current else { return Poll::Ready(Ok(None)) };
+            let (stream, lent_size) = (current.stream, std::mem::take(&mut current.lent_size));
+            if lent_size > 0 {
+                self.link.codec.release(stream, lent_size);
+            }
+            if self.current.as_ref().is_some_and(|current| current.has_ended) {
+                return Poll::Ready(Ok(None));
+            }
+            match ready!(self.poll_happened(context))? {
+                Happened::Data(of, size, ends) => {
+                    if ends {
+                        self.forget(of);
+                    }
+                    let Some(current) = self.current.as_mut().filter(|_| of == stream) else {
+                        self.link.codec.release(of, size);
+                        continue;
+                    };
+                    current.has_ended = ends;
+                    current.lent_size = size;
+                    if size > 0 {
+                        return Poll::Ready(Ok(Some(self.link.data_range())));
+                    }
+                }
+                Happened::Trailers(of) => {
+                    self.forget(of);
+                    if let Some(current) = self.current.as_mut().filter(|_| of == stream) {
+                        current.has_ended = true;
+                    }
+                }
+                Happened::Reset(of, reset) => {
+                    self.forget(of);
+                    if of == stream {
+                        self.current = None;
+                        return Poll::Ready(Err(Error::Stream(reset)));
+                    }
+                }
+                Happened::Head(..) | Happened::Nothing => {}
+            }
+        }
+    }
+
+    /// Polls for the next piece of the body, which the caller may keep.
+    pub(in crate::conn) fn poll_piece(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<Piece>, Error>> {
+        let Some(_) = ready!(self.poll_data(context))? else {
+            self.tidy();
+            return Poll::Ready(Ok(None));
+        };
+        Poll::Ready(Ok(Some(self.link.take_data())))
+    }
+
+    /// Returns the piece that the last call of `poll_data` has found.
+    pub(in crate::conn) fn piece(&self, range: Range<usize>) -> &[u8] {
+        self.link.piece(range)
+    }
+
+    pub(in crate::conn) fn status(&self) -> StatusCode {
+        self.current().status
+    }
+
+    pub(in crate::conn) fn head(&self) -> ResponseHead<'_> {
+        ResponseHead::new(&self.current().head)
+    }
+
+    pub(in crate::conn) fn body_size(&self) -> Option<u64> {
+        let current = self.current();
+        if current.has_ended { Some(0) } else { current.content_length }
+    }
+
+    pub(in crate::conn) fn timing(&self) -> Timing {
+        self.current().timing
+    }
+
+    /// Returns whether any byte of a response to a request in flight has arrived.
+    pub(in crate::conn) fn has_response_begun(&self) -> bool {
+        self.requests.iter().any(|request| request.stream.is_some() && request.first_byte_ns > 0)
+    }
+
+    /// Releases what the current response has borrowed, if it is done.
+    pub(in crate::conn) fn tidy(&mut self) {
+        if let Some(current) = self.current.take_if(|current| current.has_ended) {
+            self.link.codec.release(current.stream, current.lent_size);
+        }
+        if self.in_flight == 0 {
+            self.link.tidy();
+        }
+    }
+
+    fn current(&self) -> &Current {
+        self.current.as_ref().expect("a `Response` is created after its head has arrived")
+    }
+
+    /// Decodes what has arrived, and receives more. When it has to wait, it sends what waits to be sent.
+    #[inline]
+    fn poll_happened(&mut self, context: &mut Context<'_>) -> Poll<Result<Happened, Error>> {
+        loop {
+            let event = match self.link.decode() {
+                Ok(event) => event,
+                Err(error) => return self.fail(error, context),
+            };
+            return Poll::Ready(Ok(match event {
+                Event::Head { stream, ends } => {
+                    let now_ns = self.link.turn_time_ns();
+                    let status = self.link.codec.response_facts().map_or(0, |facts| facts.status);
+                    if let Some(request) = self.request_mut(stream) {
+                        request.status = StatusCode::from_u16(status).unwrap_or_default();
+                        if request.first_byte_ns == 0 {
+                            request.first_byte_ns = now_ns;
+                        }
+                    }
+                    Happened::Head(stream, ends)
+                }
+                Event::Informational { stream } => {
+                    let now_ns = self.link.turn_time_ns();
+                    if let Some(request) = self.request_mut(stream)
+                        && request.first_byte_ns == 0
+                    {
+                        request.first_byte_ns = now_ns;
+                    }
+                    Happened::Nothing
+                }
+                Event::Data { stream, data, ends } => Happened::Data(stream, data.len(), ends),
+                Event::Trailers { stream } => Happened::Trailers(stream),
+                Event::Reset { stream, reset } => {
+                    self.link.drop_queued(stream);
+                    if self.pending_body.is_some_and(|(pending, _)| pending == stream) {
+                        self.pending_body = None;
+                    }
+                    Happened::Reset(stream, reset)
+                }
+                Event::GoAway { code, .. } => {
+                    self.go_away = Some(code);
+                    Happened::Nothing
+                }
+                Event::SendOpened | Event::Pong { .. } | Event::HeadTooLarge { .. } => Happened::Nothing,
+                Event::NeedMore => match self.link.poll_receive(context) {
+                    Poll::Ready(Ok(true)) => continue,
+                    Poll::Ready(Ok(false)) => {
+                        self.is_over = true;
+                        return Poll::Ready(Err(match self.link.end_of_stream() {
+                            Ok(()) => Error::Closed,
+                            Err(error) => Error::Protocol(ProtocolError::H2(error)),
+                        }));
+                    }
+                    Poll::Ready(Err(error)) => {
+                        self.is_over = true;
+                        return Poll::Ready(Err(Error::of_stream(error)));
+                    }
+                    Poll::Pending => {
+                        // Even if the peer cannot be sent to, it may have responded. The receive reports that, or the end.
+                        let _ = self.poll_flush(context);
+                        return Poll::Pending;
+                    }
+                },
+            }));
+        }
+    }
+
+    /// Tells the peer why the connection cannot go on, as far as the socket takes it at once.
+    #[cold]
+    fn fail<T>(&mut self, error: h2::Error, context: &mut Context<'_>) -> Poll<Result<T, Error>> {
+        self.is_over = true;
+        let _ = self.poll_flush(context);
+        Poll::Ready(Err(Error::Protocol(ProtocolError::H2(error))))
+    }
+
+    #[inline]
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.keep_sent_times();
+        let flushed = self.link.poll_flush(context, |_| ());
+        self.note_started();
+        flushed.map_err(Error::of_stream)
+    }
+
+    /// Before the next send: stores the time of the last one in the requests that it began.
+    #[inline]
+    fn keep_sent_times(&mut self) {
+        if self.in_last_send.is_empty() || self.link.transport().is_unsent() {
+            return;
+        }
+        let sent_ns = self.link.transport().sent_at_ns();
+        for stream in self.in_last_send.drain(..) {
+            if let Some(request) = request_mut(&mut self.requests, stream) {
+                request.sent = Sent::At(sent_ns);
+            }
+        }
+    }
+
+    /// After a send has started: moves the requests that it began.
+    #[inline]
+    fn note_started(&mut self) {
+        while let Some(stream) = self.unsent.front().copied() {
+            if let Some(request) = request_mut(&mut self.requests, stream) {
+                if !self.link.transport().has_started(request.position) {
+                    return;
+                }
+                request.sent = Sent::Last;
+                self.in_last_send.push(stream);
+            }
+            self.unsent.pop_front();
+        }
+    }
+
+    #[inline]
+    fn timing_of(&self, request: &Request) -> Timing {
+        let sent_ns = self.sent_ns_of(request).unwrap_or(request.first_byte_ns);
+        Timing { sent_ns, first_byte_ns: request.first_byte_ns }
+    }
+
+    #[inline]
+    fn sent_ns_of(&self, request: &Request) -> Option<u64> {
+        match request.sent {
+            Sent::Not => None,
+            Sent::At(sent_ns) => Some(sent_ns),
+            Sent::Last => {
+                let transport = self.link.transport();
+                let offset = transport.offset_in_last_send(request.position);
+                let is_cut = transport
+                    .failed_send_size()
+                    .zip(offset)
+                    .is_some_and(|(taken, offset)| offset >= taken as u64);
+                (!is_cut).then(|| transport.sent_at_ns())
+            }
+        }
+    }
+
+    #[inline]
+    fn request_mut(&mut self, stream: StreamKey) -> Option<&mut Request> {
+        request_mut(&mut self.requests, stream)
+    }
+
+    /// Removes a request that is over.
+    #[inline]
+    fn forget(&mut self, stream: StreamKey) -> Option<Request> {
+        let request = request_mut(&mut self.requests, stream)?;
+        let request = std::mem::replace(request, Request::FREE);
+        self.in_flight -= 1;
+        Some(request)
+    }
+}
+
+impl Request {
+    const FREE: Self =
+        Self { stream: None, position: 0, sent: Sent::Not, first_byte_ns: 0, status: StatusCode::OK };
+}
+
+impl Block {
+    /// Makes `bytes` the header block of `request`.
+    #[inline]
+    fn prepare(&mut self, request: &PreparedRequest, codec: &mut Codec) {
+        let is_known = self.request.as_ref().is_some_and(|known| known.has_head_of(request));
+        if !is_known || self.insert_count != codec.encoder().insert_count() {
+            self.encode(request, codec);
+        }
+    }
+
+    #[inline(never)]
+    fn encode(&mut self, request: &PreparedRequest, codec: &mut Codec) {
+        let encoder = codec.encoder();
+        self.bytes.clear();
+        encoder.begin(&mut self.bytes);
+        // A block with an update of the table's size is sent once.
+        let is_constant = self.bytes.is_empty();
+        self.insert_count = encoder.insert_count();
+        request.for_each_field(|name, value, is_secret| {
+            let indexing = if is_secret { Indexing::Never } else { Indexing::Add };
+            encoder.field(name, value, indexing, &mut self.bytes);
+        });
+        let is_constant = is_constant && self.insert_count == encoder.insert_count();
+        self.request = is_constant.then(|| request.clone());
+    }
+}
+
+#[inline]
+fn request_mut(requests: &mut [Request], stream: StreamKey) -> Option<&mut Request> {
+    requests.get_mut(stream.index()).filter(|request| request.stream == Some(stream))
+}
+
+#[inline]
+fn id_of(stream: StreamKey) -> RequestId {
+    RequestId { slot: stream.index, number: stream.id }
+}
+
+impl fmt::Debug for ClientConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("in_flight", &self.in_flight)
+            .field("reusable", &self.is_reusable())
+            .finish_non_exhaustive()
+    }
+}

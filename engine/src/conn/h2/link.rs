@@ -1,0 +1,388 @@
+//! What the two sides of an HTTP/2 connection share: a codec between a transport and the bodies of many streams.
+//!
+//! Received bytes are decoded where they lie. What is sent is collected in one buffer: frames of the codec, heads, and
+//! the data of the streams in turn. Data leaves its stream's queue only while the buffer is short, so a peer that does
+//! not read stops all streams, and a stream without a window stops only itself.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::mem;
+use std::ops::Range;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use ringtide_driver::{Address, SendBuffer};
+
+use crate::conn::content::Content;
+use crate::conn::piece::Piece;
+use crate::error::is_cut;
+use crate::proto::h2::{Codec, Error, Event, OpenError, RequestKind, StreamKey};
+use crate::stream::{Reader, Stream, Transport};
+
+/// Bytes that wait in the transport above which no more data leaves the streams' queues.
+pub(in crate::conn) const QUEUED_SIZE_MAX: usize = 64 * 1024;
+
+/// Received data up to this size is copied. A smaller piece would keep a whole receive buffer from the kernel.
+const COPIED_PIECE_SIZE_MAX: usize = 2 * 1024;
+
+/// Data of this size or more is sent from its own memory. A send of its own costs more than copying less.
+const UNCOPIED_SIZE_MIN: usize = 64 * 1024;
+
+/// Bytes of one stream that are sent before it is another's turn. The peer may allow larger frames, but the others would wait
+/// for them.
+const TURN_SIZE_MAX: usize = 16 * 1024;
+
+pub(in crate::conn) struct Link {
+    pub(in crate::conn) codec: Codec,
+    transport: Transport,
+    input: Reader,
+    /// Bytes of the input that the last event covers. They are consumed when the next event is decoded.
+    covered: usize,
+    /// The data of the last event, counted from the first byte that has not been consumed.
+    data: Range<usize>,
+    /// By the streams' index.
+    bodies: Vec<Body>,
+    /// The streams that have data to send, in turn.
+    turn: VecDeque<StreamKey>,
+    received_size: u64,
+}
+
+/// What waits to be sent on a stream.
+#[derive(Default)]
+struct Body {
+    /// The stream; `None` if there is none at this index.
+    stream: Option<StreamKey>,
+    pieces: VecDeque<Bytes>,
+    size: usize,
+    /// The stream ends after these pieces.
+    ends: bool,
+    /// The stream is in the list of those that take turns.
+    is_listed: bool,
+}
+
+impl Link {
+    /// `input` are bytes that have been received already.
+    pub(in crate::conn) fn new(codec: Codec, transport: Transport, input: Reader) -> Self {
+        let mut link = Self {
+            codec,
+            transport,
+            input,
+            covered: 0,
+            data: 0..0,
+            bodies: Vec::new(),
+            turn: VecDeque::new(),
+            received_size: 0,
+        };
+        link.take_output();
+        link
+    }
+
+    /// Decodes the next event.
+    #[inline]
+    pub(in crate::conn) fn decode(&mut self) -> Result<Event<'_>, Error> {
+        self.input.consume(mem::take(&mut self.covered));
+        let bytes = self.input.bytes();
+        let (consumed, event) = self.codec.decode(bytes)?;
+        self.covered = consumed;
+        if let Event::Data { data, .. } = event {
+            let start = data.as_ptr().addr() - bytes.as_ptr().addr();
+            self.data = start..start + data.len();
+        }
+        Ok(event)
+    }
+
+    /// Takes the data of the event that was just decoded.
+    pub(in crate::conn) fn take_data(&mut self) -> Piece {
+        let range = mem::take(&mut self.data);
+        if range.len() > COPIED_PIECE_SIZE_MAX {
+            let position = self.input.position();
+            let place = position + range.start..position + range.end;
+            if let Some(lease) = self.input.take(&place) {
+                self.covered -= range.end;
+                return Piece::leased(lease);
+            }
+        }
+        Piece::copied(&self.input.bytes()[range])
+    }
+
+    /// Returns whether the peer may end the stream of bytes here.
+    pub(in crate::conn) fn end_of_stream(&self) -> Result<(), Error> {
+        self.codec.end_of_stream(self.input.bytes().len() - self.covered)
+    }
+
+    /// Receives more, after all that was received has been decoded. Returns false at the end of the stream.
+    #[inline]
+    pub(in crate::conn) fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        self.input.consume(mem::take(&mut self.covered));
+        self.input.release();
+        match ready!(self.transport.poll_receive(context)) {
+            Ok(Some(lease)) => {
+                self.received_size += lease.len() as u64;
+                self.codec.set_time_ns(self.transport.turn_time_ns());
+                self.input.extend(lease);
+                Poll::Ready(Ok(true))
+            }
+            Ok(None) => Poll::Ready(Ok(false)),
+            // Frames say how long they are, so nothing can be missing unnoticed (RFC 9112 §9.8).
+            Err(error) if is_cut(&error) => Poll::Ready(Ok(false)),
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    /// Opens a stream with the header block of a request. Returns also the position of its first byte in what is sent.
+    #[inline]
+    pub(in crate::conn) fn open(
+        &mut self,
+        block: &[u8],
+        kind: RequestKind,
+        ends: bool,
+    ) -> (u64, Result<StreamKey, OpenError>) {
+        let codec = &mut self.codec;
+        if codec.has_output() {
+            self.transport.write(|out| codec.take_output(out));
+        }
+        let position = self.transport.end();
+        (position, self.transport.write(|out| codec.open(block, kind, ends, out)))
+    }
+
+    /// Sends a header block. `ends` the stream's sending side.
+    #[inline]
+    pub(in crate::conn) fn send_head(&mut self, stream: StreamKey, block: &[u8], ends: bool) {
+        self.take_output();
+        let codec = &mut self.codec;
+        self.transport.write(|out| codec.send_head(stream, block, ends, out));
+    }
+
+    /// Sends `content` on a stream, as far as it may at once, and queues the rest.
+    #[inline]
+    pub(in crate::conn) fn send_data(&mut self, stream: StreamKey, content: Content<'_>, ends: bool) {
+        if !self.codec.is_sendable(stream) {
+            return;
+        }
+        let size = content.as_bytes().len();
+        let is_next = self.turn.is_empty() && size < UNCOPIED_SIZE_MIN;
+        if is_next
+            && self.codec.send_capacity(stream) as usize >= size
+            && self.transport.queued_size() < QUEUED_SIZE_MAX
+        {
+            let header = self.codec.send_data(stream, size as u32, ends);
+            return self.transport.write(|out| {
+                out.extend_from_slice(&header);
+                out.extend_from_slice(content.as_bytes());
+            });
+        }
+        let index = stream.index();
+        if index >= self.bodies.len() {
+            self.bodies.resize_with(index + 1, Body::default);
+        }
+        let body = &mut self.bodies[index];
+        if body.stream != Some(stream) {
+            // What is left is of a stream that has ended.
+            *body = Body { stream: Some(stream), ..Body::default() };
+        }
+        body.ends = ends;
+        if size > 0 {
+            body.size += size;
+            body.pieces.push_back(content.into_owned());
+        }
+        if !mem::replace(&mut body.is_listed, true) {
+            self.turn.push_back(stream);
+        }
+    }
+
+    /// Returns how many bytes wait in a stream's queue.
+    #[inline]
+    pub(in crate::conn) fn queued_size(&self, stream: StreamKey) -> usize {
+        self.body(stream).map_or(0, |body| body.size)
+    }
+
+    /// Returns whether a stream's queue has something to send, if only its end.
+    pub(in crate::conn) fn has_queued(&self, stream: StreamKey) -> bool {
+        self.body(stream).is_some_and(|body| body.is_listed)
+    }
+
+    /// Drops what waits in the queue of a stream, which has been reset.
+    pub(in crate::conn) fn drop_queued(&mut self, stream: StreamKey) {
+        if let Some(body) = self.bodies.get_mut(stream.index())
+            && body.stream == Some(stream)
+        {
+            *body = Body::default();
+        }
+    }
+
+    #[inline]
+    fn body(&self, stream: StreamKey) -> Option<&Body> {
+        self.bodies.get(stream.index()).filter(|body| body.stream == Some(stream))
+    }
+
+    /// Moves what the codec itself has to say to the transport.
+    #[inline]
+    fn take_output(&mut self) {
+        if self.codec.has_output() {
+            let codec = &mut self.codec;
+            self.transport.write(|out| codec.take_output(out));
+        }
+    }
+
+    /// Returns whether the transport holds so much that nothing should be added.
+    #[inline]
+    pub(in crate::conn) fn is_full(&self) -> bool {
+        self.transport.queued_size() >= QUEUED_SIZE_MAX
+    }
+
+    /// Sends what waits. Ready when the transport has nothing queued; the last send may still be in flight, and streams
+    /// may wait for a window. Calls `moved` for each stream of which data has left the queue.
+    #[inline]
+    pub(in crate::conn) fn poll_flush(
+        &mut self,
+        context: &mut Context<'_>,
+        mut moved: impl FnMut(StreamKey),
+    ) -> Poll<io::Result<()>> {
+        loop {
+            self.take_output();
+            if !self.turn.is_empty() {
+                self.pump(&mut moved);
+            }
+            if !self.transport.has_queued() {
+                return Poll::Ready(Ok(()));
+            }
+            ready!(self.transport.poll_sent(context))?;
+            self.transport.start_next()?;
+        }
+    }
+
+    /// Moves data of the streams to the transport, a frame of each in turn.
+    fn pump(&mut self, moved: &mut impl FnMut(StreamKey)) {
+        let mut blocked = 0;
+        while blocked < self.turn.len() && !self.is_full() {
+            let Some(stream) = self.turn.pop_front() else { return };
+            let body = &mut self.bodies[stream.index()];
+            if body.stream != Some(stream) || !body.is_listed {
+                continue;
+            }
+            if !self.codec.is_sendable(stream) {
+                *body = Body::default();
+                continue;
+            }
+            let size = body.size.min(self.codec.send_capacity(stream) as usize).min(TURN_SIZE_MAX);
+            if size == 0 && body.size > 0 {
+                blocked += 1;
+                self.turn.push_back(stream);
+                continue;
+            }
+            blocked = 0;
+            body.size -= size;
+            let is_last = body.size == 0;
+            let header = self.codec.send_data(stream, size as u32, body.ends && is_last);
+            self.transport.write(|out| out.extend_from_slice(&header));
+            let mut left = size;
+            while left > 0 {
+                let Some(piece) = body.pieces.front_mut() else { break };
+                let count = left.min(piece.len());
+                let part = piece.split_to(count);
+                left -= count;
+                if count >= UNCOPIED_SIZE_MIN {
+                    self.transport.push(SendBuffer::Shared(part));
+                } else {
+                    self.transport.write(|out| out.extend_from_slice(&part));
+                }
+                if piece.is_empty() {
+                    body.pieces.pop_front();
+                }
+            }
+            if is_last {
+                body.is_listed = false;
+            } else {
+                self.turn.push_back(stream);
+            }
+            moved(stream);
+        }
+    }
+
+    /// Frees memory that an idle connection does not need. Returns false while a send is in flight.
+    pub(in crate::conn) fn tidy(&mut self) -> bool {
+        self.transport.free_sent_memory();
+        if self.turn.is_empty() {
+            (self.bodies, self.turn) = Default::default();
+        }
+        !self.transport.is_sending()
+    }
+
+    /// Ready when everything was sent, and the peer was told that nothing follows.
+    pub(in crate::conn) fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.transport.poll_shutdown(context)
+    }
+
+    /// Receives and drops. Returns the size, or `None` at the end of the stream.
+    pub(in crate::conn) fn poll_discard(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<usize>>> {
+        let received = ready!(self.transport.poll_receive(context))?;
+        Poll::Ready(Ok(received.map(|lease| lease.len())))
+    }
+
+    /// Cancels the send in flight, and waits until the kernel has released it.
+    pub(in crate::conn) async fn stop_sending(&mut self) {
+        if self.transport.is_unsent() {
+            // The send has no timestamp before the next turn.
+            crate::runtime::yield_now().await;
+        }
+        if self.transport.is_sending() {
+            self.transport.cancel_send();
+            // The caller asks how it ended.
+            let _ = poll_fn(|context| self.transport.poll_sent(context)).await;
+        }
+    }
+
+    /// Returns what was received and not decoded.
+    pub(in crate::conn) fn unread(&self) -> &[u8] {
+        &self.input.bytes()[self.covered..]
+    }
+
+    /// Returns where the data of the event that was just decoded is; [`piece`](Self::piece) reads it.
+    pub(in crate::conn) fn data_range(&self) -> Range<usize> {
+        self.data.clone()
+    }
+
+    /// Returns a part of the data of the event that was just decoded.
+    pub(in crate::conn) fn piece(&self, range: Range<usize>) -> &[u8] {
+        &self.input.bytes()[range]
+    }
+
+    /// Returns how many bytes were received.
+    #[inline]
+    pub(in crate::conn) fn received_size(&self) -> u64 {
+        self.received_size
+    }
+
+    /// Returns whether the peer has ended its side, or the connection has failed.
+    #[inline]
+    pub(in crate::conn) fn has_ended(&self) -> bool {
+        self.transport.has_ended()
+    }
+
+    #[inline]
+    pub(in crate::conn) fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
+    pub(in crate::conn) fn into_stream(mut self) -> Stream {
+        self.input.consume(self.covered);
+        Stream::from_parts(self.transport, self.input)
+    }
+
+    pub(in crate::conn) fn into_transport(self) -> Transport {
+        self.transport
+    }
+
+    #[inline]
+    pub(in crate::conn) fn turn_time_ns(&self) -> u64 {
+        self.transport.turn_time_ns()
+    }
+
+    pub(in crate::conn) fn peer_address(&self) -> io::Result<Address> {
+        self.transport.peer_address()
+    }
+}

@@ -1,0 +1,12 @@
+//! Connections that speak HTTP/2: many requests at once.
+
+mod answers;
+mod client;
+mod exchange;
+mod link;
+mod server;
+
+pub(super) use self::client::ClientConnection;
+pub(crate) use self::exchange::Exchange;
+pub(super) use self::exchange::Responder;
+pub(crate) use self::server::{Connection, Late, Next, NextError, Request, StreamTimeouts};

@@ -1,0 +1,227 @@
+//! The users of a connection: each draws a request, waits for its answer and draws the next. In HTTP/2 each has a stream;
+//! in HTTP/1.1 there is one, unless the connection pipelines.
+
+use std::task::{Context, Poll};
+
+use ringtide::error::LastResponse;
+use ringtide::runtime;
+use ringtide::{CompletedExchange, Completion, Error, RequestId};
+
+use super::connection::{ConnectionTask, Over};
+use super::source::Draw;
+use super::tickets::Ticket;
+use crate::metrics::ErrorKind;
+
+impl ConnectionTask {
+    /// Keeps the connection busy until the connection or the run is over.
+    pub(super) fn poll_requests(&mut self, context: &mut Context<'_>) -> Poll<Over> {
+        let now_ns = runtime::turn_time_ns();
+        loop {
+            if self.shared.ended.get() {
+                return Poll::Ready(Over::Run);
+            }
+            if let Some(over) = self.fill(now_ns) {
+                return Poll::Ready(over);
+            }
+            let Some(connection) = &mut self.connection else { return Poll::Ready(Over::Connection) };
+            // In HTTP/2 the server has something to say at any time.
+            if self.tickets.is_empty() && !self.is_http2 {
+                return Poll::Pending;
+            }
+            let received_before = connection.received_size();
+            let polled = connection.poll_completion(context);
+            let received = connection.received_size() - received_before;
+            if received > 0 && (self.shared.plan.warmup_ns == 0 || self.counts_received(&polled)) {
+                self.shared.recorder.borrow_mut().received_bytes(received);
+            }
+            match polled {
+                Poll::Ready(Ok(Completion { id, result: Ok(exchange) })) => self.complete(id, exchange),
+                Poll::Ready(Ok(Completion { id, result: Err(error) })) => self.complete_without(id, &error),
+                Poll::Ready(Err(error)) => {
+                    if let Error::Unanswered(LastResponse::Announced) = error {
+                        self.note_ruled_out();
+                    }
+                    if let Error::Protocol(_) = error {
+                        self.note_tls();
+                    }
+                    return Poll::Ready(Over::Failed(self.shared.failure(&error)));
+                }
+                Poll::Pending if self.timeout.poll_elapsed(context).is_pending() => return Poll::Pending,
+                Poll::Pending => {
+                    // The timer was set when the request was drawn, but the limit counts from the send, which came
+                    // later.
+                    match self.limit_ns() {
+                        Some(limit_ns) if limit_ns > runtime::now_ns() => self.timeout.set(limit_ns),
+                        _ => return Poll::Ready(Over::Failed(ErrorKind::Timeout)),
+                    }
+                }
+            }
+        }
+    }
+
+    /// When the oldest request in flight times out, counted from its own send; `None` before it is sent.
+    fn limit_ns(&self) -> Option<u64> {
+        let (_, sent_ns) = self.connection.as_ref()?.in_flight_sent_ns().next()?;
+        Some(sent_ns?.saturating_add(self.shared.plan.timeout_ns))
+    }
+
+    /// Whether what was just received belongs to the measured part. In HTTP/1.1 the bytes that answer a request of the
+    /// warm-up do not count; in HTTP/2, where answers mix, those that come before the measured part.
+    #[cold]
+    fn counts_received(&self, polled: &Poll<Result<Completion, Error>>) -> bool {
+        if self.is_http2 {
+            return self.shared.is_measuring();
+        }
+        let oldest = || Some(self.connection.as_ref()?.in_flight_sent_ns().next()?.0);
+        let id = match polled {
+            Poll::Ready(Ok(completion)) => Some(completion.id),
+            Poll::Ready(Err(_)) | Poll::Pending => oldest(),
+        };
+        let ticket = id.and_then(|id| self.tickets.get(id.slot()));
+        ticket.is_some_and(|ticket| self.shared.is_measured(ticket.due.scheduled_ns))
+    }
+
+    /// Starts as many requests as are due at `now_ns`, the time of the turn, and the connection has places for.
+    #[inline]
+    fn fill(&mut self, now_ns: u64) -> Option<Over> {
+        let parallel = self.shared.plan.parallel;
+        // A closed loop pipelines in batches. Otherwise a batch that the network has cut would stay cut, and the pieces
+        // would become ever smaller: each costs both sides a send and a receive. The frames of HTTP/2 are gathered for
+        // each turn.
+        if !self.tickets.is_empty() && !self.is_http2 && self.shared.plan.open_loop().is_none() {
+            return None;
+        }
+        loop {
+            let Some(connection) = &mut self.connection else { return Some(Over::Connection) };
+            let free = parallel - self.tickets.len();
+            if free == 0 {
+                self.is_full = true;
+                return None;
+            }
+            if self.is_http2 && connection.is_full() {
+                // The server allows fewer streams.
+                self.is_full = true;
+                self.shared.source.borrow_mut().withdraw(self.number);
+                return None;
+            }
+            let reusable = connection.is_reusable() && !self.is_spent;
+            let spoke_first = !reusable && connection.has_peer_spoken_first();
+            if !reusable && !spoke_first {
+                if self.tickets.is_empty() {
+                    return Some(Over::Connection);
+                }
+                // Requests in flight may still be answered.
+                self.shared.source.borrow_mut().withdraw(self.number);
+                return None;
+            }
+            let drawn = self.shared.source.borrow_mut().draw(self.number, now_ns, free);
+            let mut ticket = match drawn {
+                // A place was free before the request was due.
+                Draw::Assigned(due) => Ticket { due, ready_ns: due.scheduled_ns },
+                Draw::Now(due) => Ticket { due, ready_ns: due.scheduled_ns.max(self.free_since_ns) },
+                Draw::Wait => return None,
+            };
+            if ticket.due.is_again() {
+                // All that came before was the server's doing.
+                ticket.ready_ns = now_ns;
+                self.note_replayed();
+            }
+            if spoke_first {
+                // The server's bytes would be taken for an answer to this request.
+                let kind = ErrorKind::Protocol;
+                let text = || "the server sent something before it was asked".to_owned();
+                self.shared.recorder.borrow_mut().error_said(kind, text);
+                self.fail_unstarted(ticket, kind);
+                return Some(Over::Failed(kind));
+            }
+            if let Err(kind) = self.start(ticket, now_ns) {
+                return Some(Over::Failed(kind));
+            }
+        }
+    }
+
+    /// Starts a request. If the connection refuses it, it has failed, and the connection with it. `now_ns` is the time of
+    /// the turn.
+    #[inline]
+    pub(super) fn start(&mut self, ticket: Ticket, now_ns: u64) -> Result<(), ErrorKind> {
+        let Some(connection) = &mut self.connection else { return Err(ErrorKind::Closed) };
+        match connection.start(&self.shared.request) {
+            Ok(id) => self.tickets.put(id.slot(), ticket),
+            Err(error) => {
+                let kind = self.shared.failure(&error);
+                self.fail_unstarted(ticket, kind);
+                return Err(kind);
+            }
+        }
+        self.shared.sent_one();
+        if self.tickets.len() == 1 {
+            self.timeout.set(now_ns.saturating_add(self.shared.plan.timeout_ns));
+        }
+        Ok(())
+    }
+
+    /// A request was answered.
+    #[inline]
+    fn complete(&mut self, id: RequestId, exchange: CompletedExchange) {
+        let Some(ticket) = self.take(id, exchange.end_ns) else { return };
+        if self.is_http2 {
+            self.is_spent = !self.shared.plan.keepalive;
+        } else if !self.tickets.is_empty() {
+            let from_now_ns = exchange.end_ns.saturating_add(self.shared.plan.timeout_ns);
+            self.timeout.set(self.limit_ns().unwrap_or(from_now_ns));
+        }
+        if self.shared.is_measured(ticket.due.scheduled_ns) {
+            self.shared.book_completed(ticket, &exchange);
+        } else {
+            self.count_what_came_behind();
+        }
+    }
+
+    /// A request has failed, and its connection has not.
+    #[cold]
+    fn complete_without(&mut self, id: RequestId, error: &Error) {
+        let Some(ticket) = self.take(id, runtime::now_ns()) else { return };
+        if is_excluded(error)
+            && let Some(due) = ticket.due.again()
+        {
+            self.shared.source.borrow_mut().hand_back(due);
+            return;
+        }
+        let kind = self.shared.failure(error);
+        self.fail_one(ticket, Some(ticket.ready_ns), kind);
+    }
+
+    /// Takes the ticket of a request that ended at `end_ns`. Its place is free.
+    #[inline]
+    fn take(&mut self, id: RequestId, end_ns: u64) -> Option<Ticket> {
+        let ticket = self.tickets.take(id.slot())?;
+        self.shared.landed(1);
+        if self.is_full || self.tickets.is_empty() {
+            self.is_full = false;
+            self.free_since_ns = end_ns;
+        }
+        Some(ticket)
+    }
+
+    /// Bytes that arrived behind an answer of the warm-up count if they belong to a measured request. (In HTTP/2 they are
+    /// counted when they arrive.)
+    #[cold]
+    fn count_what_came_behind(&self) {
+        if let (Some(connection), false) = (&self.connection, self.is_http2)
+            && let Some((next, _)) = connection.in_flight_sent_ns().next()
+            && let Some(ticket) = self.tickets.get(next.slot())
+            && self.shared.is_measured(ticket.due.scheduled_ns)
+        {
+            self.shared.recorder.borrow_mut().received_bytes(connection.unread_size() as u64);
+        }
+    }
+}
+
+/// Whether the server has announced not to process the request, so that sending it again does nothing twice.
+fn is_excluded(error: &Error) -> bool {
+    match error {
+        Error::Stream(reset) => reset.is_unprocessed(),
+        Error::Unanswered(last) => *last == LastResponse::Announced,
+        _ => false,
+    }
+}
