@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use http::Method;
+use http::uri::Scheme;
 use ringtide::runtime::SetupError;
 use ringtide::tls::ClientTls;
 use ringtide::{Address, PreparedRequest};
@@ -20,7 +21,7 @@ use ringtide_driver::monotonic_ns;
 use crate::environment::{Environment, rss_peak_bytes};
 use crate::error::{Error, UsageError};
 use crate::metrics::{GeneratorFacts, Totals};
-use crate::plan::{ALPN_H2, Connect, HttpVersion, Plan};
+use crate::plan::{Connect, Plan};
 use crate::progress::{Display, Progress, Snapshot};
 use crate::result::{EndedEarly, Measured, RunResult};
 use crate::tls;
@@ -70,16 +71,11 @@ impl Run {
     /// # Errors
     /// When the plan's TLS cannot be set up, or its source addresses are not of this machine; the message names the flag.
     pub fn new(
-        mut plan: Plan,
+        plan: Plan,
         display: Display,
         heap: Option<&'static CountingAllocator>,
         notice: fn(&str),
     ) -> Result<Self, UsageError> {
-        // HTTP/2 is planned and reported, and not spoken yet.
-        if plan.http.version == HttpVersion::Http2 {
-            return Err(UsageError::NotThereYet { flag: "--http2" });
-        }
-        plan.tls.alpn.retain(|name| name != ALPN_H2);
         for source in &plan.bind {
             // A datagram socket can be bound even if no port for streams is left.
             UdpSocket::bind((*source, 0)).map_err(|error| UsageError::Value {
@@ -452,8 +448,9 @@ fn prepare(plan: &Plan, body: Vec<u8>) -> Result<PreparedRequest, Error> {
         .filter(|header| !header.name.eq_ignore_ascii_case("content-length"))
         .map(|header| (header.name.as_bytes(), header.value.as_bytes()));
     let fields = host.into_iter().chain(agent).chain(close).chain(given);
+    let scheme = if plan.url.is_https { Scheme::HTTPS } else { Scheme::HTTP };
     PreparedRequest::from_parts(&method, &plan.url.target, fields, body)
-        .map(PreparedRequest::leak)
+        .map(|request| request.scheme(scheme).leak())
         .map_err(|source| Error::Request(source.to_string()))
 }
 

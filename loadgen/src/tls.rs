@@ -15,9 +15,6 @@ use crate::plan::{ClientCert, Plan, Tls};
 /// Sessions that are kept in any case, and two more for each connection: so many tickets servers commonly give.
 const SESSIONS_MIN: usize = 4_096;
 
-/// What `serve` offers (ALPN).
-const SERVED: [&str; 1] = ["http/1.1"];
-
 /// Makes the client of a plan: reads all files that it names.
 ///
 /// # Errors
@@ -61,7 +58,7 @@ pub fn server(cert: Option<&ClientCert>, names: &[String]) -> Result<ServerTls, 
         Some(ClientCert { cert, key }) => identity(cert, key)?,
         None => Identity::self_signed(names).map_err(|error| value("--tls", &error))?,
     };
-    let options = ServerTlsOptions::default().identity(identity).alpn(SERVED);
+    let options = ServerTlsOptions::default().identity(identity);
     ServerTls::new(&options).map_err(|error| value("--tls", &error))
 }
 

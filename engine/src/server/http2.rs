@@ -298,7 +298,7 @@ where
                 self.close();
                 return Poll::Ready(());
             }
-            let deadline_ns = if is_idle { self.idle_deadline_ns(now_ns) } else { self.sweep(now_ns) };
+            let deadline_ns = if is_idle { self.idle_deadline_ns(now_ns) } else { Some(self.sweep(now_ns)) };
             let Some(deadline_ns) = deadline_ns else {
                 self.close();
                 return Poll::Ready(());
@@ -345,7 +345,7 @@ where
     }
 
     /// Ends streams that took too long. Returns when to look again.
-    fn sweep(&mut self, now_ns: u64) -> Option<u64> {
+    fn sweep(&mut self, now_ns: u64) -> u64 {
         self.idle_ns = u64::MAX;
         if self.sweep_ns == u64::MAX {
             let limit_ns = self.service.stall_timeout_ns.min(self.service.request_timeout_ns);
@@ -367,7 +367,7 @@ where
             }
             self.late = late;
         }
-        Some(self.sweep_ns)
+        self.sweep_ns
     }
 
     /// Begins the graceful end of the connection.
@@ -413,6 +413,9 @@ where
         Poll::Ready(())
     }
 }
+
+/// What a handler's code returned, or its panic.
+type Contained<T> = Result<T, Box<dyn Any + Send>>;
 
 /// The handlers of a connection.
 struct Handlers<F> {
@@ -468,7 +471,7 @@ impl<F: Future> Handlers<F> {
     /// Polls a handler, if the slot has one. A panic is caught here, so that the drop does not happen while the panic
     /// unwinds: a second panic would abort the process.
     #[inline]
-    fn poll(&mut self, slot: u32) -> Option<(StreamKey, Result<Poll<F::Output>, Box<dyn Any + Send>>)> {
+    fn poll(&mut self, slot: u32) -> Option<(StreamKey, Contained<Poll<F::Output>>)> {
         let slot = self.slots.get_mut(slot as usize)?;
         let future = slot.future.as_mut().as_pin_mut()?;
         let mut context = Context::from_waker(&slot.waker);
@@ -479,7 +482,7 @@ impl<F: Future> Handlers<F> {
 
     /// Drops what a slot holds, and frees it. Returns the panic of the drop, if there was one.
     #[inline]
-    fn clear(&mut self, slot: u32) -> Result<(), Box<dyn Any + Send>> {
+    fn clear(&mut self, slot: u32) -> Contained<()> {
         let entry = &mut self.slots[slot as usize];
         entry.stream = None;
         let dropped = catch_unwind(AssertUnwindSafe(|| entry.future.set(None)));

@@ -1,4 +1,4 @@
-//! HTTP/1.1 servers: run a handler for each request, on the worker that accepted the connection.
+//! HTTP/1.1 and HTTP/2 servers: run a handler for each request, on the worker that accepted the connection.
 //!
 //! - [`Server`] starts one thread per core. Each thread has its own worker and its own listeners.
 //! - [`serve`] is the accept loop that each of these threads runs. Call it directly if you already have a worker.
@@ -67,6 +67,13 @@
 //! The server passes each error to [`ServiceOptions::on_error`], together with the request and the client's address. It
 //! also reports refused requests and reached limits there. With the crate's feature `tracing`, each report is also an
 //! event (target `ringtide::server`).
+//!
+//! # Versions
+//!
+//! One port serves both versions: HTTP/2 where ALPN agrees on it, and without TLS to clients that begin with its preface.
+//! An HTTP/2 connection runs the handlers of its requests side by side. What ends the connection of an HTTP/1.1 request
+//! ends only the stream of an HTTP/2 request: an error after the response has begun, or an exchange that is dropped, resets
+//! it with `INTERNAL_ERROR`; [`Exchange::disconnect`] does so with `CANCEL`.
 //!
 //! # Time limits
 //!

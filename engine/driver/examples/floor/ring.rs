@@ -59,8 +59,6 @@ pub(crate) struct Ring {
     sending: ManuallyDrop<Vec<(u64, Vec<u8>)>>,
     /// The indices in `sending` that are not in use.
     free: Vec<usize>,
-    /// How many sends of owned bytes were started since the last wait.
-    sends_new: usize,
 }
 
 impl Ring {
@@ -86,7 +84,6 @@ impl Ring {
             buffers,
             sending: ManuallyDrop::default(),
             free: Vec::new(),
-            sends_new: 0,
         })
     }
 
@@ -136,7 +133,6 @@ impl Ring {
             self.sending.push((operation, bytes));
             self.sending.len() - 1
         };
-        self.sends_new += 1;
         // SAFETY: `sending` owns the bytes. Nothing changes or frees them before `next` takes them out, on completion.
         unsafe { self.push(&send.user_data(OWNED | index as u64)) }
     }
@@ -149,15 +145,11 @@ impl Ring {
     }
 
     /// Submits everything started so far to the kernel, and waits until at least one operation has completed.
-    ///
-    /// Sends of owned bytes that were started since the last wait do not count, as they complete at once: otherwise each
-    /// turn would need two system calls. So a peer that does not read can make others wait.
     pub(crate) fn wait(&mut self) -> io::Result<()> {
-        let completions = 1 + std::mem::take(&mut self.sends_new);
         self.completion.sync();
         self.submission.sync();
         loop {
-            match self.submitter.submit_and_wait(completions) {
+            match self.submitter.submit_and_wait(1) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // EBUSY: the completion queue is full. Reading it makes room.
                 Err(error) if error.raw_os_error() != Some(libc::EBUSY) => return Err(error),

@@ -52,6 +52,7 @@ pub const DISCARD_SIZE_MAX: u64 = 256 * 1024;
 /// })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 pub struct ServerConnection {
     pub(in crate::conn) wire: Rc<Wire>,
     codec: ServerCodec,

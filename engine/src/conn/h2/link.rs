@@ -11,7 +11,7 @@ use std::mem;
 use std::ops::Range;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes, BytesMut};
 use ringtide_driver::{Address, SendBuffer};
 
 use crate::conn::content::Content;
@@ -25,6 +25,9 @@ pub(in crate::conn) const QUEUED_SIZE_MAX: usize = 64 * 1024;
 
 /// Received data up to this size is copied. A smaller piece would keep a whole receive buffer from the kernel.
 const COPIED_PIECE_SIZE_MAX: usize = 2 * 1024;
+
+/// Content up to this size is copied when it is queued.
+const COPIED_CONTENT_SIZE_MAX: usize = 4 * 1024;
 
 /// Data of this size or more is sent from its own memory. A send of its own costs more than copying less.
 const UNCOPIED_SIZE_MIN: usize = 64 * 1024;
@@ -54,6 +57,9 @@ struct Body {
     /// The stream; `None` if there is none at this index.
     stream: Option<StreamKey>,
     pieces: VecDeque<Bytes>,
+    /// Small pieces behind them. They leave in common frames.
+    tail: BytesMut,
+    /// The size of all of them.
     size: usize,
     /// The stream ends after these pieces.
     ends: bool,
@@ -154,15 +160,17 @@ impl Link {
         self.transport.write(|out| codec.send_head(stream, block, ends, out));
     }
 
-    /// Sends `content` on a stream, as far as it may at once, and queues the rest.
+    /// Sends `content` on a stream: at once if it `ends` the stream and nothing is in the way. Otherwise it waits for the
+    /// next flush, so that small pieces share a frame.
     #[inline]
     pub(in crate::conn) fn send_data(&mut self, stream: StreamKey, content: Content<'_>, ends: bool) {
         if !self.codec.is_sendable(stream) {
             return;
         }
         let size = content.as_bytes().len();
-        let is_next = self.turn.is_empty() && size < UNCOPIED_SIZE_MIN;
-        if is_next
+        if ends
+            && self.turn.is_empty()
+            && size < UNCOPIED_SIZE_MIN
             && self.codec.send_capacity(stream) as usize >= size
             && self.transport.queued_size() < QUEUED_SIZE_MAX
         {
@@ -184,7 +192,14 @@ impl Link {
         body.ends = ends;
         if size > 0 {
             body.size += size;
-            body.pieces.push_back(content.into_owned());
+            if size <= COPIED_CONTENT_SIZE_MAX {
+                body.tail.extend_from_slice(content.as_bytes());
+            } else {
+                if !body.tail.is_empty() {
+                    body.pieces.push_back(body.tail.split().freeze());
+                }
+                body.pieces.push_back(content.into_owned());
+            }
         }
         if !mem::replace(&mut body.is_listed, true) {
             self.turn.push_back(stream);
@@ -278,7 +293,11 @@ impl Link {
             self.transport.write(|out| out.extend_from_slice(&header));
             let mut left = size;
             while left > 0 {
-                let Some(piece) = body.pieces.front_mut() else { break };
+                let Some(piece) = body.pieces.front_mut() else {
+                    self.transport.write(|out| out.extend_from_slice(&body.tail[..left]));
+                    body.tail.advance(left);
+                    break;
+                };
                 let count = left.min(piece.len());
                 let part = piece.split_to(count);
                 left -= count;

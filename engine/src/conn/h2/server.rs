@@ -27,6 +27,9 @@ use crate::stream::{Reader, Transport};
 /// Bytes of one response that wait in its stream's queue above which its handler waits.
 const STREAM_QUEUED_SIZE_MAX: usize = 64 * 1024;
 
+/// Up to this size of its fields the memory of a request is kept for another one.
+const KEPT_FIELDS_SIZE_MAX: usize = 2 * 1024;
+
 /// The payload of the PING whose answer shows that the peer has seen the first GOAWAY (RFC 9113 §6.8).
 const DRAIN_PING: [u8; 8] = *b"draining";
 
@@ -46,6 +49,7 @@ pub(super) struct State {
     /// How many streams there are.
     open: usize,
     /// Those of requests that are over, for the next ones.
+    #[expect(clippy::vec_box, reason = "exchanges hold requests in their boxes, so that they stay small")]
     spare: Vec<Box<Request>>,
     /// Streams that may have sent the end of their response.
     sent: Vec<StreamKey>,
@@ -350,7 +354,15 @@ impl State {
             if self.link.is_full() {
                 return Poll::Pending;
             }
-            match self.link.decode().map_err(NextError::Protocol)? {
+            let event = match self.link.decode() {
+                Ok(event) => event,
+                Err(error) => {
+                    // The codec has told the peer.
+                    self.drain = Drain::Final;
+                    return Poll::Ready(Err(NextError::Protocol(error)));
+                }
+            };
+            match event {
                 Event::NeedMore => match self.link.poll_receive(context) {
                     Poll::Ready(Ok(true)) => {}
                     Poll::Ready(Ok(false)) => {
@@ -618,8 +630,11 @@ impl State {
     /// Keeps the memory of a request that is over.
     #[inline]
     pub(super) fn give_back(&mut self, mut request: Box<Request>) {
-        request.piece = None;
-        self.spare.push(request);
+        // One with many fields would keep much memory.
+        if request.fields.size() <= KEPT_FIELDS_SIZE_MAX {
+            request.piece = None;
+            self.spare.push(request);
+        }
     }
 
     /// Takes back the request of an exchange that was dropped. Without a response, its stream ends.

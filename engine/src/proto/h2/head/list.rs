@@ -6,7 +6,7 @@ const FIELD_OVERHEAD: usize = 32;
 /// The decoded fields of a header block, in order. It is meant to be reused: clearing keeps its memory.
 ///
 /// In a valid head the pseudo-header fields come first.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct FieldList {
     /// All names and values behind each other.
     bytes: Vec<u8>,
@@ -17,7 +17,7 @@ pub struct FieldList {
 }
 
 /// Where the name and the value of a field end in `FieldList::bytes`. The name begins where the previous field ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 struct Ends {
     name: u32,
     value: u32,

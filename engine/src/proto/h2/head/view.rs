@@ -10,7 +10,7 @@ use super::list::{FieldList, FieldsIter};
 ///
 /// A name is a token in lower case. A value has no leading or trailing white space. It may contain any bytes except
 /// control characters; a tab is allowed inside it.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct Fields<'l> {
     list: &'l FieldList,
 }
@@ -72,7 +72,7 @@ impl fmt::Debug for Fields<'_> {
 }
 
 /// The head of a request: a view of its fields.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct RequestHead<'l> {
     list: &'l FieldList,
 }
@@ -139,12 +139,6 @@ impl<'l> RequestHead<'l> {
         Fields { list: self.list }
     }
 
-    /// Returns whether the peer waits for `100 Continue` before it sends the body (RFC 9110 §10.1.1).
-    pub fn expects_continue(&self) -> bool {
-        let mut items = self.fields().get_all("expect").flat_map(|value| value.split(|byte| *byte == b','));
-        items.any(|item| item.trim_ascii().eq_ignore_ascii_case(b"100-continue"))
-    }
-
     fn pseudo(self, name: &[u8]) -> Option<&'l str> {
         // Checked values are UTF-8.
         str::from_utf8(pseudo(self.list, name)?).ok()
@@ -164,7 +158,7 @@ impl fmt::Debug for RequestHead<'_> {
 }
 
 /// The head of a response: a view of its fields.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct ResponseHead<'l> {
     list: &'l FieldList,
 }
