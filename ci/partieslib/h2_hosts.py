@@ -20,7 +20,7 @@ LOG_SECONDS_MAX = 5
 
 
 class Host:
-    """A running server. `logged(count)` returns the version of each request, or `None` if the server logs nothing."""
+    """A running server. `logged(count)` returns the version and status of each request, or `None` if the server logs nothing."""
 
     def __init__(self, plain, tls, read_log=None):
         self.ports, self.read_log = {"http": plain, "https": tls}, read_log
@@ -53,7 +53,7 @@ pid {folder}/nginx.pid;
 error_log stderr warn;
 events {{ }}
 http {{
-    log_format version '$server_protocol';
+    log_format version '$server_protocol $status';
     access_log {log} version;
     {temporary}
     client_max_body_size 16m;
@@ -131,7 +131,7 @@ ThreadsPerChild 32
 MaxRequestWorkers 32
 MaxKeepAliveRequests 0
 Protocols h2 h2c
-CustomLog {log} "%H"
+CustomLog {log} "%H %>s"
 ProxyPass / http://127.0.0.1:{upstream}/
 Listen 127.0.0.1:{plain}
 Listen 127.0.0.1:{tls}
@@ -176,10 +176,9 @@ def hypercorn(found, certificates, _):
     # Without TLS, it recognises the preface.
     command = [found["hypercorn"], "--workers", "0", "--insecure-bind", f"127.0.0.1:{plain}", "--bind", f"127.0.0.1:{tls}",
                "--certfile", str(certificates.cert("ecdsa")), "--keyfile", str(certificates.key("ecdsa")),
-               "--access-logfile", "-", "--access-logformat", "%(H)s", "asgi:echo"]
-    with tempfile.NamedTemporaryFile(prefix="ringtide-hypercorn-") as _:
-        with Server("hypercorn", ["env", f"PYTHONPATH={HERE}", "PYTHONDONTWRITEBYTECODE=1", *command], last_core(), plain):
-            yield Host(plain, tls)
+               "asgi:echo"]
+    with Server("hypercorn", ["env", f"PYTHONPATH={HERE}", "PYTHONDONTWRITEBYTECODE=1", *command], last_core(), plain):
+        yield Host(plain, tls)
 
 
 ALL = (nghttpd, nginx, haproxy, apache, node, hypercorn)

@@ -10,27 +10,27 @@ REQUESTS = 1_000
 BODY_SIZE = 200_000
 
 
-def nghttpd(found, certificates):
+def h2_nghttpd(found, certificates):
     matrix(h2_hosts.nghttpd, found, certificates)
 
 
-def nginx(found, certificates):
+def h2_nginx(found, certificates):
     matrix(h2_hosts.nginx, found, certificates)
 
 
-def haproxy(found, certificates):
+def h2_haproxy(found, certificates):
     matrix(h2_hosts.haproxy, found, certificates)
 
 
-def apache(found, certificates):
+def h2_apache(found, certificates):
     matrix(h2_hosts.apache, found, certificates)
 
 
-def node(found, certificates):
+def h2_node(found, certificates):
     matrix(h2_hosts.node, found, certificates)
 
 
-def hypercorn(found, certificates):
+def h2_hypercorn(found, certificates):
     matrix(h2_hosts.hypercorn, found, certificates)
 
 
@@ -58,7 +58,7 @@ def matrix(start, found, certificates):
                 holds(f"{what}: only {report['bytes_received']} of {least} bytes came", report["bytes_received"] >= least)
                 logged += count
         if (lines := host.logged(logged)) is not None:
-            same(f"{start.__name__}: its log", (len(lines), set(lines)), (logged, {"HTTP/2.0"}))
+            same(f"{start.__name__}: its log", (len(lines), set(lines)), (logged, {"HTTP/2.0 200"}))
 
 
 def spoken(url, certificates, count, *flags):
@@ -69,22 +69,21 @@ def spoken(url, certificates, count, *flags):
     return report
 
 
-def nginx_goes_away(found, certificates):
+def h2_nginx_goes_away(found, certificates):
     """It announces the end of each connection after 100 requests: those in flight that it excludes are sent again."""
     with serve() as upstream, h2_hosts.nginx(found, certificates, upstream.port, more="keepalive_requests 100;") as host:
         for scheme in ("http", "https"):
             report = spoken(host.url(scheme), certificates, REQUESTS, "-c", 2, "-p", 20)
             _, completed, failed = counts(report)
             same(f"{scheme}: completed, failed", (completed, failed), (REQUESTS, 0))
-            holds(f"{scheme}: no GOAWAY is told: {report['http2']}", report["http2"]["goaways"].get("NO_ERROR", 0) >= 8)
+            holds(f"{scheme}: none was sent again: {report['http2']}", report["http2"]["replayed"] > 0)
 
 
-def nginx_limits_streams(found, certificates):
+def h2_nginx_limits_streams(found, certificates):
+    """It allows fewer streams than we want: the others wait for theirs."""
     with serve() as upstream, h2_hosts.nginx(found, certificates, upstream.port, more="http2_max_concurrent_streams 8;") as host:
         report = spoken(host.url("http"), certificates, REQUESTS, "-c", 2, "-p", 100)
         same("sent, completed, failed", counts(report), (REQUESTS, REQUESTS, 0))
-        same("the server's limit", report["http2"]["streams_max_peer"], 8)
-        holds(f"it is no note: {report['notes']}", any("fewer than -p 100" in note for note in report["notes"]))
 
 
-PARTIES = (nghttpd, nginx, haproxy, apache, node, hypercorn, nginx_goes_away, nginx_limits_streams)
+PARTIES = (h2_nghttpd, h2_nginx, h2_haproxy, h2_apache, h2_node, h2_hypercorn, h2_nginx_goes_away, h2_nginx_limits_streams)

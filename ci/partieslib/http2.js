@@ -1,10 +1,10 @@
-// An HTTP/2 server that echoes bodies, plain and with TLS. Prints the version of each request.
+// An HTTP/2 server that echoes bodies, plain and with TLS. Prints the version and status of each request.
 const fs = require('fs');
 const http2 = require('http2');
 
 const { plain, tls, cert, key } = JSON.parse(process.argv[2]);
 const serve = (stream, headers) => {
-  console.error('HTTP/2.0');
+  console.error('HTTP/2.0 200');
   const path = headers[':path'];
   stream.on('error', () => {});
   stream.respond({ ':status': 200, 'content-type': 'application/octet-stream' });
