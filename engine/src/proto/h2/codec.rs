@@ -15,11 +15,11 @@ use super::head::{FieldList, RequestFacts, ResponseFacts, check_request, check_r
 use super::hpack;
 use super::limits::{
     CONTINUATIONS_MAX, FRAME_SIZE_MAX, HEADER_BLOCK_SIZE_MAX, HEADER_TABLE_SIZE_INITIAL,
-    INFORMATIONAL_COUNT_MAX, Options, RESETS_REMEMBERED_MAX, STREAM_ID_MAX, WINDOW_SIZE_INITIAL,
-    WINDOW_SIZE_MAX,
+    INFORMATIONAL_COUNT_MAX, Options, RESETS_REMEMBERED_MAX, STREAM_ID_MAX, WINDOW_INCREMENT_SMALL,
+    WINDOW_SIZE_INITIAL, WINDOW_SIZE_MAX,
 };
 use super::settings::{self, Settings};
-use super::streams::{LENGTH_UNKNOWN, Stream, StreamKey, Streams};
+use super::streams::{LENGTH_MAX, LENGTH_UNKNOWN, Stream, StreamKey, Streams};
 
 /// The side of a connection that a codec plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,6 +187,8 @@ pub struct Codec {
     streams: Streams,
     /// Streams that this side has reset, oldest first.
     reset_ids: VecDeque<u32>,
+    /// The largest id that had to make room in `reset_ids`. Any stream up to it may have been reset.
+    reset_forgotten_id: u32,
     peer: Settings,
     /// Whether the peer has acknowledged our SETTINGS, and must keep to them.
     is_acknowledged: bool,
@@ -204,6 +206,8 @@ pub struct Codec {
     peer_last: Option<(u32, ErrorCode)>,
     /// Streams above `peer_last` are still to be reported.
     excludes: bool,
+    /// Streams at indices below this one are reported.
+    excluded_to: usize,
     calm: Calm,
     counters: Counters,
 }
@@ -213,7 +217,11 @@ impl Codec {
     pub fn new(role: Role, options: &Options) -> Self {
         let mut codec = Self {
             role,
-            options: *options,
+            options: Options {
+                stream_window: options.stream_window.min(WINDOW_SIZE_MAX),
+                connection_window: options.connection_window.clamp(WINDOW_SIZE_INITIAL, WINDOW_SIZE_MAX),
+                ..*options
+            },
             expected: match role {
                 Role::Client => Expected::Frame,
                 Role::Server => Expected::Preface(0),
@@ -227,16 +235,18 @@ impl Codec {
             partial: Partial::default(),
             streams: Streams::default(),
             reset_ids: VecDeque::new(),
+            reset_forgotten_id: 0,
             peer: Settings::default(),
             is_acknowledged: false,
             send_window: i64::from(WINDOW_SIZE_INITIAL),
-            receive_window: i64::from(options.connection_window.max(WINDOW_SIZE_INITIAL)),
+            receive_window: 0,
             returned: 0,
             next_id: 1,
             last_peer_id: 0,
             own_last_id: None,
             peer_last: None,
             excludes: false,
+            excluded_to: 0,
             calm: Calm::new(),
             counters: Counters::default(),
         };
@@ -266,7 +276,8 @@ impl Codec {
         }
         settings::push(&mut payload, settings::MAX_HEADER_LIST_SIZE, self.options.header_list_size_max);
         frame::push(&mut self.output, FrameKind::Settings, 0, 0, &payload);
-        let more = self.options.connection_window.saturating_sub(WINDOW_SIZE_INITIAL);
+        self.receive_window = i64::from(self.options.connection_window);
+        let more = self.options.connection_window - WINDOW_SIZE_INITIAL;
         if more > 0 {
             frame::push_window_update(&mut self.output, 0, more);
         }
@@ -416,8 +427,11 @@ impl Codec {
         if let Some(open) = self.streams.get_mut(stream) {
             open.send_window -= i64::from(size);
             self.send_window -= i64::from(size);
+            // A peer that opens its window by single bytes gets single bytes (CVE-2019-9511). That is of no use.
+            if size >= WINDOW_INCREMENT_SMALL || open.send_window.min(self.send_window) > 0 {
+                self.calm.useful_frame();
+            }
         }
-        self.calm.useful_frame();
         if ends {
             self.end_local(stream);
         }
@@ -460,14 +474,15 @@ impl Codec {
     /// Announces the end of the connection, without an end in sight: the peer may still open streams until it knows of it. This is the
     /// first of the two steps of RFC 9113 §6.8.
     pub fn announce_close(&mut self) {
-        frame::push_go_away(&mut self.output, STREAM_ID_MAX, ErrorCode::NO_ERROR, b"");
+        if self.own_last_id.is_none() {
+            frame::push_go_away(&mut self.output, STREAM_ID_MAX, ErrorCode::NO_ERROR, b"");
+        }
     }
 
     /// Refuses all streams that the peer opens from now on. This is the second step; with another code than
     /// [`ErrorCode::NO_ERROR`] it is the only one.
     pub fn go_away(&mut self, code: ErrorCode) {
-        self.own_last_id = Some(self.last_peer_id);
-        frame::push_go_away(&mut self.output, self.last_peer_id, code, b"");
+        self.refuse_streams(code, b"");
     }
 
     /// Returns whether a stream is not over yet.
@@ -509,7 +524,9 @@ impl Codec {
     }
 
     fn stream(&self, id: u32) -> Stream {
-        let window = if self.is_acknowledged { self.options.stream_window } else { WINDOW_SIZE_INITIAL };
+        // A peer that has not acknowledged our SETTINGS may go by the initial value. It may also have applied them.
+        let window_min = if self.is_acknowledged { 0 } else { WINDOW_SIZE_INITIAL };
+        let window = self.options.stream_window.max(window_min);
         Stream {
             id,
             local_ended: false,
@@ -663,7 +680,10 @@ impl Codec {
         let ends = flags & END_STREAM != 0;
         let Some(stream) = self.streams.find(stream_id) else {
             self.check_not_open(kind, stream_id)?;
-            self.note_idle_frame()?;
+            // The rest of a body was on its way when this side reset the stream.
+            if data_size == 0 {
+                self.note_idle_frame()?;
+            }
             self.release_connection(size);
             self.expected = Expected::after(size - own_size);
             return Ok(Step::Consumed(own_size as usize));
@@ -718,7 +738,8 @@ impl Codec {
             return Some(StreamFault::Sequence);
         }
         open.receive_window -= i64::from(size);
-        if open.receive_window < 0 {
+        // An empty frame may always be sent (RFC 9113 §6.9.1), and our SETTINGS may have made the window negative.
+        if open.receive_window < 0 && size > 0 {
             return Some(StreamFault::WindowExceeded);
         }
         let left = open.content_left;
@@ -885,7 +906,7 @@ impl Codec {
         let has_no_content = open.has_no_content || facts.status == 204 || facts.status == 304;
         open.content_left = match facts.content_length {
             _ if has_no_content => 0,
-            Some(length) => length,
+            Some(length) => length.min(LENGTH_MAX),
             None => LENGTH_UNKNOWN,
         };
         if ends {
@@ -939,7 +960,7 @@ impl Codec {
         let Facts::Request(facts) = self.facts else { return Ok(None) };
         let mut stream = self.stream(stream_id);
         (stream.has_head, stream.remote_ended) = (true, ends);
-        stream.content_left = facts.content_length.unwrap_or(LENGTH_UNKNOWN);
+        stream.content_left = facts.content_length.map_or(LENGTH_UNKNOWN, |length| length.min(LENGTH_MAX));
         if ends && stream.content_left != 0 && stream.content_left != LENGTH_UNKNOWN {
             return self.refuse(stream_id, ErrorCode::PROTOCOL_ERROR);
         }
@@ -993,12 +1014,13 @@ impl Codec {
             return Ok(None);
         }
         let before = self.peer;
+        // RFC 7541 §4.2: a table that shrinks and grows again in one frame has lost its entries.
+        for size in settings::header_table_sizes(payload) {
+            self.encoder.set_table_size_max(size);
+        }
         self.peer
             .apply(payload, self.role == Role::Client)
             .map_err(|(id, value)| Error::Setting { id, value })?;
-        if self.peer.header_table_size != before.header_table_size {
-            self.encoder.set_table_size_max(self.peer.header_table_size);
-        }
         // RFC 9113 §6.9.2: open streams get the difference, and their windows may fall below zero.
         let difference = i64::from(self.peer.stream_window) - i64::from(before.stream_window);
         if difference != 0 {
@@ -1018,11 +1040,15 @@ impl Codec {
         if std::mem::replace(&mut self.is_acknowledged, true) {
             return;
         }
-        let difference = i64::from(self.options.stream_window) - i64::from(WINDOW_SIZE_INITIAL);
-        for stream in self.streams.iter_mut() {
-            stream.receive_window += difference;
+        let excess = i64::from(WINDOW_SIZE_INITIAL.saturating_sub(self.options.stream_window));
+        if excess > 0 {
+            for stream in self.streams.iter_mut() {
+                stream.receive_window -= excess;
+            }
         }
         self.decoder.settings_acknowledged();
+        // The decoder may insist on a size update now, which the block has not.
+        self.repeat.is_known = false;
     }
 
     fn decode_window_update<'b>(
@@ -1033,7 +1059,11 @@ impl Codec {
         let FrameHeader { size, kind, stream_id, .. } = header;
         let bytes: [u8; 4] = payload.try_into().map_err(|_| Error::FrameSize { kind, size })?;
         let increment = u32::from_be_bytes(bytes) & WINDOW_SIZE_MAX;
-        self.note_idle_frame()?;
+        let found = self.streams.find(stream_id);
+        // Large ones are bounded by the size of a window, if there is one.
+        if increment < WINDOW_INCREMENT_SMALL || (found.is_none() && stream_id != 0) {
+            self.note_idle_frame()?;
+        }
         if stream_id == 0 {
             if increment == 0 {
                 return Err(Error::WindowIncrementZero);
@@ -1044,7 +1074,7 @@ impl Codec {
             }
             return Ok(Some(Event::SendOpened));
         }
-        let Some(stream) = self.streams.find(stream_id) else {
+        let Some(stream) = found else {
             self.check_begun(kind, stream_id)?;
             return Ok(None);
         };
@@ -1111,7 +1141,7 @@ impl Codec {
             last_stream_id = last_stream_id.min(before);
         }
         self.peer_last = Some((last_stream_id, code));
-        self.excludes = self.role == Role::Client;
+        (self.excludes, self.excluded_to) = (self.role == Role::Client, 0);
         Ok(Some(Event::GoAway { code, last_stream_id }))
     }
 
@@ -1131,7 +1161,7 @@ impl Codec {
     /// The next stream that the peer's GOAWAY excludes.
     fn next_excluded<'b>(&mut self) -> Option<Event<'b>> {
         let (last_id, code) = self.peer_last?;
-        let stream = self.streams.first_above(last_id)?;
+        let stream = self.streams.next_above(last_id, &mut self.excluded_to)?;
         self.streams.remove(stream);
         self.remember_reset(stream.id);
         Some(Event::Reset { stream, reset: StreamReset { code, cause: ResetCause::GoAway } })
@@ -1172,7 +1202,7 @@ impl Codec {
     fn check_not_open(&self, kind: FrameKind, stream_id: u32) -> Result<(), Error> {
         self.check_begun(kind, stream_id)?;
         // RFC 9113 §5.1: frames that were on their way when this side reset the stream.
-        if self.reset_ids.contains(&stream_id) {
+        if stream_id <= self.reset_forgotten_id || self.reset_ids.contains(&stream_id) {
             Ok(())
         } else {
             Err(Error::ClosedStream { kind, stream_id })
@@ -1228,16 +1258,21 @@ impl Codec {
 
     fn remember_reset(&mut self, stream_id: u32) {
         if self.reset_ids.len() >= RESETS_REMEMBERED_MAX {
-            self.reset_ids.pop_front();
+            let forgotten_id = self.reset_ids.pop_front().unwrap_or(0);
+            self.reset_forgotten_id = self.reset_forgotten_id.max(forgotten_id);
         }
         self.reset_ids.push_back(stream_id);
     }
 
     #[cold]
     fn fail(&mut self, error: &Error) {
-        let reason = error.to_string();
-        frame::push_go_away(&mut self.output, self.last_peer_id, error.code(), reason.as_bytes());
-        self.own_last_id = Some(self.last_peer_id);
+        self.refuse_streams(error.code(), error.to_string().as_bytes());
+    }
+
+    fn refuse_streams(&mut self, code: ErrorCode, debug: &[u8]) {
+        // RFC 9113 §6.8: the id may not grow. Streams that the peer has opened since were ignored.
+        let last_id = *self.own_last_id.get_or_insert(self.last_peer_id);
+        frame::push_go_away(&mut self.output, last_id, code, debug);
     }
 }
 

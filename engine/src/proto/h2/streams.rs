@@ -55,6 +55,8 @@ pub(super) struct Stream {
 }
 
 pub(super) const LENGTH_UNKNOWN: u64 = u64::MAX;
+/// No body is longer.
+pub(super) const LENGTH_MAX: u64 = LENGTH_UNKNOWN - 1;
 
 /// The streams of a connection.
 #[derive(Debug, Default)]
@@ -123,11 +125,11 @@ impl Streams {
         self.slab.iter_mut().filter(|stream| stream.id != 0)
     }
 
-    /// Returns the open stream with the smallest id above `id`.
-    pub(super) fn first_above(&self, id: u32) -> Option<StreamKey> {
-        let open = self.slab.iter().enumerate().filter(|(_, stream)| stream.id > id);
-        let (index, stream) = open.min_by_key(|(_, stream)| stream.id)?;
-        Some(StreamKey { index: index as u32, id: stream.id })
+    /// Returns the next open stream with an id above `id`, from the index `next` on, which moves behind it.
+    pub(super) fn next_above(&self, id: u32, next: &mut usize) -> Option<StreamKey> {
+        let index = *next + self.slab[*next..].iter().position(|stream| stream.id > id)?;
+        *next = index + 1;
+        Some(StreamKey { index: index as u32, id: self.slab[index].id })
     }
 }
 
