@@ -17,7 +17,7 @@ fn count_taken(
         tested.said();
         if let Some(Seen::Failed(error)) = seen.last() {
             assert_eq!(error.code(), ErrorCode::ENHANCE_YOUR_CALM);
-            return (count, Some(error.clone()));
+            return (count, Some(*error));
         }
     }
     (count_max, None)
@@ -153,7 +153,8 @@ fn streams_that_are_reset_slowly_are_not_limited() {
 #[test]
 fn resets_that_the_peer_provokes_are_limited() {
     // CVE-2025-8671: each of these makes the server reset a stream.
-    let provoking: &[(&str, fn(u32) -> Vec<u8>)] = &[
+    type Provoke = fn(u32) -> Vec<u8>;
+    let provoking: &[(&str, Provoke)] = &[
         ("WINDOW_UPDATE by 0", |id| window_update(id, 0)),
         ("too large a window", |id| window_update(id, (1 << 31) - 1)),
         ("PRIORITY of a wrong size", |id| frame(PRIORITY, 0, id, b"")),
@@ -161,7 +162,7 @@ fn resets_that_the_peer_provokes_are_limited() {
         ("trailers that are malformed", |id| headers(id, END_STREAM, GET)),
         ("DATA after the end", |id| [data(id, END_STREAM, b""), data(id, 0, b"x")].concat()),
         ("HEADERS after the end", |id| [data(id, END_STREAM, b""), headers(id, 0, &[("a", "b")])].concat()),
-        ("large DATA", |id| data(id, 0, &[0; 16_385])),
+        ("large DATA", |id| data(id, 0, &vec![0; 16_385])),
     ];
     for (name, provoke) in provoking {
         let mut server = Tested::server();
