@@ -89,6 +89,25 @@ fn frames_without_use_are_allowed_slowly_and_beside_useful_ones() {
 }
 
 #[test]
+fn each_request_allows_some_frames_without_use() {
+    let pings = frame(PING, 0, 0, b"12345678").repeat(3);
+    let mut server = Tested::server();
+    let mut client = Tested::client();
+    for count in 0..limits::IDLE_FRAMES_BURST {
+        let id = 2 * count + 1;
+        // Both for a block that is decoded and for one that repeats.
+        let path = if count % 3 == 0 { "/" } else { "/other" };
+        let request = [&GET[..3], &[(":path", path)]].concat();
+        assert_eq!(server.feed(&[&headers(id, END_STREAM, &request)[..], &pings].concat()).len(), 1);
+        server.send(id, OK, true);
+        client.open(GET, true);
+        assert_eq!(client.feed(&[&headers(id, END_STREAM, OK)[..], &pings].concat()).len(), 1);
+        server.keys.clear();
+        client.keys.clear();
+    }
+}
+
+#[test]
 fn an_uploads_windows_may_be_returned_in_small_pieces() {
     // As servers do that return what each read of 4 KiB has taken.
     let mut client = Tested::client();
