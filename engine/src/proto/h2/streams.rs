@@ -194,20 +194,20 @@ impl Places {
     #[inline]
     fn remove(&mut self, id: u32) {
         let mask = self.mask();
-        let mut hole = self.home(id);
-        while self.table[hole].id != id {
-            hole = (hole + 1) & mask;
+        let mut gap = self.home(id);
+        while self.table[gap].id != id {
+            gap = (gap + 1) & mask;
         }
-        let mut at = (hole + 1) & mask;
+        let mut at = (gap + 1) & mask;
         while self.table[at].id != 0 {
             let home = self.home(self.table[at].id);
-            if at.wrapping_sub(home) & mask >= at.wrapping_sub(hole) & mask {
-                self.table[hole] = self.table[at];
-                hole = at;
+            if at.wrapping_sub(home) & mask >= at.wrapping_sub(gap) & mask {
+                self.table[gap] = self.table[at];
+                gap = at;
             }
             at = (at + 1) & mask;
         }
-        self.table[hole] = NO_PLACE;
+        self.table[gap] = NO_PLACE;
     }
 }
 

@@ -60,6 +60,9 @@ pub enum Event<'b> {
         stream: StreamKey,
     },
     /// A stream has ended before its time. It is forgotten; the connection lives on.
+    ///
+    /// A server may reset a stream with `NO_ERROR` behind a whole response, because it does not want the rest of the request. The
+    /// response counts (RFC 9113 §8.1).
     Reset {
         /// The stream.
         stream: StreamKey,

@@ -72,7 +72,8 @@ impl Codec {
     }
 
     /// Returns the header of a DATA frame of `size` bytes, at most [`send_capacity`](Self::send_capacity). The caller sends the
-    /// bytes behind it. A frame that only `ends` has none, and may always be sent.
+    /// bytes behind it. A frame that only `ends` has none, and may always be sent. The stream must be
+    /// [sendable](Self::is_sendable).
     #[inline]
     pub fn send_data(&mut self, stream: StreamKey, size: u32, ends: bool) -> [u8; FRAME_HEADER_SIZE] {
         debug_assert!(size <= self.send_capacity(stream));
