@@ -81,7 +81,7 @@ fn a_stall_is_in_the_response_and_not_in_the_service(driver: &str) {
     assert!(at(&report, "response", "p90") > 100_000.0, "{report}");
     assert!(at(&report, "response", "p99") > 250_000.0, "{report}");
     // Only one of 500 took that long to serve.
-    assert!(at(&report, "service", "max") >= 300_000.0, "{report}");
+    assert!(at(&report, "service", "max") >= 250_000.0, "{report}");
     assert!(at(&report, "service", "p99") < 100_000.0, "{report}");
     // The server kept them waiting; the generator was not late.
     assert!(at(&report, "queue_wait", "p90") > 100_000.0, "{report}");
