@@ -229,6 +229,12 @@ impl Codec {
         matches!(self.expected, Expected::Preface(_)) || !self.peer.is_known
     }
 
+    /// Returns whether a header block has begun and not all of its frames have arrived.
+    #[inline]
+    pub fn is_inside_header_block(&self) -> bool {
+        self.partial.stream_id != 0
+    }
+
     /// Checks whether the stream of bytes may end here. `unread` is the number of bytes that were received and not consumed.
     ///
     /// # Errors
