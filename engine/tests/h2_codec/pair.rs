@@ -10,7 +10,7 @@ use ringtide::proto::h2::{Codec, ErrorCode, Event, Options, RequestKind, ResetCa
 use super::support::{GET, OK, POST, settings};
 
 const INPUT_SIZE_MAX: usize = 2_048;
-const ITERATIONS: usize = 200;
+const ITERATIONS: usize = 100;
 
 /// One direction of a stream: what was sent and what has arrived.
 #[derive(Debug, Default)]

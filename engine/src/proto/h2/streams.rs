@@ -227,8 +227,11 @@ mod tests {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             // Few ids, and half of them with the same home in a table of up to 1,024.
             let number = (state >> 24) + 1;
-            let id =
-                if number % 2 == 0 { number } else { number.wrapping_mul(0x144c_bc89) & 0x7fff_ffff | 1 };
+            let id = if number.is_multiple_of(2) {
+                number
+            } else {
+                number.wrapping_mul(0x144c_bc89) & 0x7fff_ffff | 1
+            };
             if known.remove(&id).is_some() {
                 places.remove(id);
             } else {

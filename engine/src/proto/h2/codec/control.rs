@@ -55,10 +55,8 @@ impl Codec {
             return;
         }
         let excess = i64::from(WINDOW_SIZE_INITIAL.saturating_sub(self.options.stream_window));
-        if excess > 0 {
-            for stream in self.streams.iter_mut() {
-                stream.receive_window -= excess;
-            }
+        for stream in self.streams.iter_mut() {
+            stream.receive_window -= excess;
         }
         self.decoder.settings_acknowledged();
         // The decoder may insist on a size update now, which the block has not.
