@@ -19,7 +19,7 @@ use crate::http2_raw::{DATA, END_STREAM, RST_STREAM, Raw, frame, get as raw_get,
 use crate::site::{LARGE_SIZE, PIECE, Running, large};
 
 /// Longer than any step of these tests. A test that waits this long has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 const SHORT: Duration = Duration::from_millis(60);
 
 /// Runs `test` with a client that is connected to the site.
