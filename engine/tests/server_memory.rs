@@ -319,7 +319,7 @@ mod http2 {
 
     fn connect(address: std::net::SocketAddr) -> TcpStream {
         let mut stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
         let large_window = frame(8, 0, 0, &0x7000_0000_u32.to_be_bytes());
         stream
             .write_all(

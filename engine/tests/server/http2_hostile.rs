@@ -46,7 +46,7 @@ fn a_flood_ends_its_connection_and_no_other() {
     let many_settings = (0..many_frames).flat_map(|_| settings(&[]));
     let continuations = std::iter::once(frame(HEADERS, 0, 1, b""))
         .flatten()
-        .chain((0..CONTINUATIONS_MAX + 1).flat_map(|_| frame(CONTINUATION, 0, 1, b"")));
+        .chain((0..=CONTINUATIONS_MAX).flat_map(|_| frame(CONTINUATION, 0, 1, b"")));
     let floods: [(&str, Vec<u8>, &str); 6] = [
         ("rapid reset", rapid_reset.collect(), "too many streams that were reset"),
         ("provoked resets", provoked.collect(), "too many streams that were reset"),

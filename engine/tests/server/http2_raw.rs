@@ -123,9 +123,9 @@ impl Raw {
             if frame.kind == HEADERS {
                 let fields = self.fields(&frame);
                 if frame.id == id {
-                    if head.is_some() {
+                    if let Some(head) = head {
                         assert_eq!(frame.flags & END_STREAM, END_STREAM);
-                        return (head.unwrap(), body, Some(fields));
+                        return (head, body, Some(fields));
                     }
                     head = Some(fields);
                 }

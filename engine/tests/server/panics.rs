@@ -19,6 +19,7 @@ const SHORT: Duration = Duration::from_millis(300);
 
 /// What was told of a failure: method and target, kind, status.
 type Told = (String, String, Option<u16>);
+type ToldText = (&'static str, &'static str, Option<u16>);
 
 /// A handler's future that panics when it is dropped.
 struct PanicsWhenDropped<'e>(Pin<Box<dyn Future<Output = Result<Answered, Error>> + 'e>>);
@@ -91,7 +92,7 @@ fn a_panic_in_the_call_or_the_drop_of_a_handler_is_told() {
     assert!(told.try_recv().is_err(), "each once");
     // Over HTTP/2 none of them ends the connection. Who is too late is told so, and a request whose response is given is
     // forgotten.
-    let cases: [(&str, &str, &[(&str, &str, Option<u16>)]); 5] = [
+    let cases: [(&str, &str, &[ToldText]); 5] = [
         ("/call", "500", &[("GET /call", "panic: called", Some(500))]),
         ("/poll", "500", &[("GET /poll", "panic: dropped", Some(500))]),
         ("/", "200", &[(" ", "panic: dropped", None)]),

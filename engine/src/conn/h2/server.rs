@@ -73,6 +73,7 @@ pub(super) struct State {
 
 /// The state of a stream beyond what the codec knows.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 pub(super) struct Stream {
     /// The stream; `None` if there is none at this index.
     key: Option<StreamKey>,
@@ -138,7 +139,7 @@ pub(crate) enum Next {
     /// Refuse a request whose head is too large.
     TooLarge(StreamKey),
     /// A stream is gone. Drop its handler, which is in this slot.
-    Reset(StreamKey, Option<u32>, StreamReset),
+    Reset(StreamKey, Option<u32>, Box<StreamReset>),
     /// The peer sends nothing more.
     End,
 }
@@ -405,7 +406,7 @@ pub(crate) enum NextError {
 enum Found {
     Request(Box<Request>),
     TooLarge(Box<Request>),
-    Reset(StreamKey, Option<u32>, StreamReset),
+    Reset(StreamKey, Option<u32>, Box<StreamReset>),
     End,
 }
 
@@ -476,7 +477,7 @@ impl State {
                         self.lost.push((stream, reset.clone()));
                     }
                     let slot = self.lose(stream, wakes);
-                    return Poll::Ready(Ok(Found::Reset(stream, slot, reset)));
+                    return Poll::Ready(Ok(Found::Reset(stream, slot, Box::new(reset))));
                 }
                 Event::Pong { payload } if payload == DRAIN_PING && self.drain == Drain::Announced => {
                     self.drain_finally();
@@ -786,7 +787,9 @@ impl State {
         }
         // One with many fields would keep much memory.
         if request.fields.size() <= KEPT_FIELDS_SIZE_MAX {
-            (request.piece, request.trailers) = (None, None);
+            if request.has_body {
+                (request.piece, request.trailers) = (None, None);
+            }
             self.spare.push(request);
         }
     }
@@ -913,9 +916,13 @@ impl Wakes {
 
     #[inline]
     pub(super) fn wake(self) {
-        if let Some(first) = self.first {
-            first.wake();
-            self.others.into_iter().for_each(Waker::wake);
+        if self.first.is_some() {
+            self.wake_all();
         }
+    }
+
+    #[inline(never)]
+    fn wake_all(self) {
+        self.first.into_iter().chain(self.others).for_each(Waker::wake);
     }
 }
