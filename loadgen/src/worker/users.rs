@@ -46,7 +46,12 @@ impl ConnectionTask {
                     }
                     return Poll::Ready(Over::Failed(self.shared.failure(&error)));
                 }
-                Poll::Pending if self.timeout.poll_elapsed(context).is_pending() => return Poll::Pending,
+                Poll::Pending if self.timeout.poll_elapsed(context).is_pending() => {
+                    if self.is_http2 {
+                        self.count_sent();
+                    }
+                    return Poll::Pending;
+                }
                 Poll::Pending if self.is_http2 => self.end_late_streams(),
                 Poll::Pending => {
                     // The timer was set when the request was drawn, but the limit counts from the send, which came
@@ -207,7 +212,7 @@ impl ConnectionTask {
             self.timeout.set(self.limit_ns().unwrap_or(from_now_ns));
         }
         if self.shared.is_measured(ticket.due.scheduled_ns) {
-            self.shared.book_completed(ticket, &exchange);
+            self.shared.book_completed(ticket, &exchange, self.request_size());
         } else {
             self.count_what_came_behind();
         }

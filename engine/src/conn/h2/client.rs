@@ -265,6 +265,11 @@ impl ClientConnection {
     }
 
     #[inline]
+    pub(in crate::conn) fn sent_size(&self) -> u64 {
+        self.link.transport().sent_size()
+    }
+
+    #[inline]
     pub(in crate::conn) fn received_size(&self) -> u64 {
         self.link.received_size()
     }
