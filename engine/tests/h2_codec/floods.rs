@@ -17,7 +17,7 @@ fn count_taken(
         tested.said();
         if let Some(Seen::Failed(error)) = seen.last() {
             assert_eq!(error.code(), ErrorCode::ENHANCE_YOUR_CALM);
-            return (count, Some(error.clone()));
+            return (count, Some(*error));
         }
     }
     (count_max, None)
@@ -89,6 +89,25 @@ fn frames_without_use_are_allowed_slowly_and_beside_useful_ones() {
 }
 
 #[test]
+fn each_request_allows_some_frames_without_use() {
+    let pings = frame(PING, 0, 0, b"12345678").repeat(3);
+    let mut server = Tested::server();
+    let mut client = Tested::client();
+    for count in 0..limits::IDLE_FRAMES_BURST {
+        let id = 2 * count + 1;
+        // Both for a block that is decoded and for one that repeats.
+        let path = if count % 3 == 0 { "/" } else { "/other" };
+        let request = [&GET[..3], &[(":path", path)]].concat();
+        assert_eq!(server.feed(&[&headers(id, END_STREAM, &request)[..], &pings].concat()).len(), 1);
+        server.send(id, OK, true);
+        client.open(GET, true);
+        assert_eq!(client.feed(&[&headers(id, END_STREAM, OK)[..], &pings].concat()).len(), 1);
+        server.keys.clear();
+        client.keys.clear();
+    }
+}
+
+#[test]
 fn an_uploads_windows_may_be_returned_in_small_pieces() {
     // As servers do that return what each read of 4 KiB has taken.
     let mut client = Tested::client();
@@ -153,7 +172,8 @@ fn streams_that_are_reset_slowly_are_not_limited() {
 #[test]
 fn resets_that_the_peer_provokes_are_limited() {
     // CVE-2025-8671: each of these makes the server reset a stream.
-    let provoking: &[(&str, fn(u32) -> Vec<u8>)] = &[
+    type Provoke = fn(u32) -> Vec<u8>;
+    let provoking: &[(&str, Provoke)] = &[
         ("WINDOW_UPDATE by 0", |id| window_update(id, 0)),
         ("too large a window", |id| window_update(id, (1 << 31) - 1)),
         ("PRIORITY of a wrong size", |id| frame(PRIORITY, 0, id, b"")),
@@ -161,7 +181,7 @@ fn resets_that_the_peer_provokes_are_limited() {
         ("trailers that are malformed", |id| headers(id, END_STREAM, GET)),
         ("DATA after the end", |id| [data(id, END_STREAM, b""), data(id, 0, b"x")].concat()),
         ("HEADERS after the end", |id| [data(id, END_STREAM, b""), headers(id, 0, &[("a", "b")])].concat()),
-        ("large DATA", |id| data(id, 0, &[0; 16_385])),
+        ("large DATA", |id| data(id, 0, &vec![0; 16_385])),
     ];
     for (name, provoke) in provoking {
         let mut server = Tested::server();

@@ -238,9 +238,11 @@ fn a_table_that_we_shrank_is_enforced_even_for_a_repeated_block() {
     let mut server = Tested::new(Role::Server, &options);
     server.feed(ringtide::proto::h2::PREFACE);
     server.feed(&settings(&[]));
-    assert_eq!(server.feed(&headers(1, END_STREAM, GET)).len(), 1);
+    let insert = [&block(GET)[..], &[0x40, 1, b'n', 1, b'v']].concat();
+    assert_eq!(server.feed(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &insert)).len(), 1);
+    assert_eq!(server.feed(&headers(3, END_STREAM, GET)).len(), 1);
     server.feed(&settings_ack());
-    let seen = server.feed(&headers(3, END_STREAM, GET));
+    let seen = server.feed(&headers(5, END_STREAM, GET));
     assert!(
         matches!(&seen[..], [Seen::Failed(error)] if error.code() == ErrorCode::COMPRESSION_ERROR),
         "{seen:?}"

@@ -111,6 +111,7 @@ fn check_all(role: Role, rules: &[(&str, Vec<u8>, Scope)]) {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn frames_that_are_wrong_in_any_role() {
     let large = vec![0; 16_385];
     let zeros = |size: usize| vec![0; size];

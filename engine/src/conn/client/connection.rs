@@ -52,6 +52,10 @@ use crate::stream::Stream;
 /// ```
 pub struct Connection(Protocol);
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there may be tens of thousands of HTTP/1.1 connections, and one allocation less in each"
+)]
 enum Protocol {
     H1(h1::ClientConnection),
     /// Boxed, because it is larger and serves many requests.
