@@ -154,6 +154,7 @@ impl ConnectionTask {
 
     /// What to do if a connection of HTTP/2 takes no request now.
     #[cold]
+    #[inline(never)]
     fn without_place(&mut self) -> Option<Over> {
         let connection = self.connection.as_mut()?;
         let is_over = self.is_spent || !connection.is_reusable();
@@ -220,6 +221,7 @@ impl ConnectionTask {
 
     /// A request has failed, and its connection has not.
     #[cold]
+    #[inline(never)]
     fn complete_without(&mut self, id: RequestId, error: &Error) {
         let Some(ticket) = self.take(id, runtime::now_ns()) else { return };
         self.note_reset(error);
@@ -235,6 +237,7 @@ impl ConnectionTask {
 
     /// Ends the requests of HTTP/2 whose time is over, each by itself, and sets the timer for the next.
     #[cold]
+    #[inline(never)]
     fn end_late_streams(&mut self) {
         let now_ns = runtime::now_ns();
         loop {
