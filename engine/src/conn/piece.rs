@@ -23,7 +23,11 @@ impl Piece {
     }
 
     pub(in crate::conn) fn copied(bytes: &[u8]) -> Self {
-        Self(Home::Copy(Bytes::copy_from_slice(bytes)))
+        Self::owned(Bytes::copy_from_slice(bytes))
+    }
+
+    pub(in crate::conn) fn owned(bytes: Bytes) -> Self {
+        Self(Home::Copy(bytes))
     }
 
     /// Returns the bytes in their own memory, which can be kept and sent to other threads. Copies them unless the piece
