@@ -195,17 +195,21 @@ impl Pool {
 
     /// Adds a shared connection, for which `permit` was granted. Returns a place on it.
     pub(crate) fn share(&self, mut permit: Permit, connection: &Rc<SharedConnection>) -> Option<Place> {
-        let place = connection.reserve();
         let authority = Rc::clone(&permit.authority);
         {
             let mut hosts = self.shared.hosts.borrow_mut();
             let host = hosts.get_mut(&authority)?;
             host.sharing = Sharing::Always;
+            // All connections to a host probably take the same.
+            if let Some(max) = host.shared.iter().find_map(|other| other.streams_max()) {
+                connection.assume_streams_max(max.max(1));
+            }
             host.shared.push(Rc::clone(connection));
             host.is_connecting &= !permit.is_awaited;
             // The connection counts instead of it.
             permit.shared = Weak::new();
         }
+        let place = connection.reserve();
         runtime::spawn(drive(Rc::clone(connection), Rc::downgrade(&self.shared), Rc::clone(&authority)));
         self.shared.wake_sweeper();
         self.shared.grant_all(&authority);
@@ -368,7 +372,10 @@ impl Shared {
             }
             return None;
         }
-        let acquired = self.take(host, authority)?;
+        let Some(acquired) = self.take(host, authority) else {
+            host.shared.iter().for_each(|connection| connection.set_wanted(true));
+            return None;
+        };
         Some((host.waiting.pop_front()?, acquired))
     }
 

@@ -55,6 +55,8 @@ pub(crate) struct SharedConnection {
     is_awake: Cell<bool>,
     /// Streams that were promised and are not open yet.
     reserved: Cell<u32>,
+    /// How many streams the peer takes, before it has said so.
+    assumed_max: Cell<u32>,
     /// Somebody waits for a stream.
     is_wanted: Cell<bool>,
     /// It closes as soon as no task uses it.
@@ -158,6 +160,7 @@ impl SharedConnection {
             task: OnceCell::new(),
             is_awake: Cell::new(false),
             reserved: Cell::new(0),
+            assumed_max: Cell::new(u32::MAX),
             is_wanted: Cell::new(false),
             is_retired: Cell::new(false),
             wakes: Cell::default(),
@@ -186,7 +189,13 @@ impl SharedConnection {
     pub(crate) fn reserve(self: &Rc<Self>) -> Option<Place> {
         let has_room = {
             let state = self.state.borrow();
-            state.is_open() && state.link.codec.opens_now_max() > self.reserved.get()
+            let codec = &state.link.codec;
+            let opens_max = if codec.peer_settings().is_known {
+                codec.opens_now_max()
+            } else {
+                codec.opens_now_max().min(self.assumed_max.get().saturating_sub(codec.streams() as u32))
+            };
+            state.is_open() && opens_max > self.reserved.get()
         };
         has_room.then(|| {
             self.reserved.set(self.reserved.get() + 1);
@@ -202,6 +211,16 @@ impl SharedConnection {
     /// Returns whether the peer has not said yet how many streams it takes.
     pub(crate) fn is_settling(&self) -> bool {
         self.is_open() && !self.state.borrow().link.codec.peer_settings().is_known
+    }
+
+    /// Returns how many streams the peer takes, if it has said so.
+    pub(crate) fn streams_max(&self) -> Option<u32> {
+        self.state.borrow().link.codec.peer_settings().streams_max
+    }
+
+    /// Makes the connection promise no more than so many streams before the peer has said how many it takes.
+    pub(crate) fn assume_streams_max(&self, max: u32) {
+        self.assumed_max.set(max);
     }
 
     /// Returns since when no task has used the connection.
