@@ -102,12 +102,12 @@ class Answer:
         for file in (body, head):
             file.unlink(missing_ok=True)
         command = [curl, "--silent", "--show-error", "--noproxy", "*", "--max-time", str(seconds_max),
-                   "--output", str(body), "--dump-header", str(head), "--write-out", "%{http_code} %{time_total}",
+                   "--output", str(body), "--dump-header", str(head), "--write-out", "%{http_code} %{time_total} %{http_version}",
                    *map(str, flags), url]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
         self.exit = done.returncode
         self.errors = done.stderr.strip()
-        status, seconds = done.stdout.split()
+        status, seconds, self.version = done.stdout.split()
         self.status, self.seconds = int(status), float(seconds)
         self.body = body.read_bytes() if body.exists() else b""
         lines = head.read_text().splitlines()[1:] if head.exists() else []

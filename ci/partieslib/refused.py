@@ -58,7 +58,7 @@ def nothing_in_common(found, certificates):
         (("-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA"), (), ("handshake_failure", "--ciphers")),
         (("-tls1_3", "-ciphersuites", "TLS_AES_128_GCM_SHA256"), ("--ciphers", "TLS_AES_256_GCM_SHA384"), ("handshake_failure", "--ciphers")),
         (("-tls1_3", "-groups", "P-521"), (), ("handshake_failure", "--tls-groups")),
-        (("-alpn", "h2"), (), ("localhost speaks none of the application protocols", "--alpn")),
+        (("-alpn", "h3"), (), ("localhost speaks none of the application protocols", "--alpn")),
     ):
         with s_server(found, certificates, "ecdsa", *server_flags) as server:
             says(" ".join((*server_flags, *run_flags)), run_that_fails(https(server), *trust, *run_flags), *parts)

@@ -54,9 +54,9 @@ def s_client_as_client(found, certificates):
                 says(f"{what}, resumed", again, "Reused, TLSv1.", "hello world")
                 without = s_client(found, certificates, server, version)
                 says(f"{what}, without ALPN", without, "No ALPN negotiated", "hello world")
-                other = s_client(found, certificates, server, version, "-alpn", "h2")
-                says(f"{what}, only h2", other, "no application protocol")
-                holds(f"{what}, only h2: it got an answer", "hello world" not in other)
+                other = s_client(found, certificates, server, version, "-alpn", "h3")
+                says(f"{what}, only h3", other, "no application protocol")
+                holds(f"{what}, only h3: it got an answer", "hello world" not in other)
 
 
 def s_client(found, certificates, server, version, *flags):

@@ -12,7 +12,8 @@ use super::h1::{self, Found, ServerConnection};
 use super::h2;
 use super::response::PreparedResponse;
 use crate::error::Error;
-use crate::message::RequestHead;
+use crate::message::{Fields, RequestHead};
+use crate::proto;
 
 /// A request that waits for its response.
 ///
@@ -82,7 +83,8 @@ impl<'c> Exchange<'c> {
     /// Returns the next piece of the request's body without its framing, or `None` when the request has ended. A piece
     /// is never empty.
     ///
-    /// If the peer waits for `100 Continue`, the first call sends it. Trailer fields are read and dropped.
+    /// If the peer waits for `100 Continue`, the first call sends it. After the end, [`trailers`](Self::trailers) has the
+    /// trailer fields.
     ///
     /// # Cancel safety
     /// Cancel-safe: a dropped future loses no data.
@@ -95,6 +97,16 @@ impl<'c> Exchange<'c> {
             Inner::Http1(exchange) => exchange.data().await,
             Inner::Http2(exchange) => exchange.data().await,
         }
+    }
+
+    /// Returns the trailer fields that came after the request's body, once [`data`](Self::data) has returned `None`. `None`
+    /// if there are none.
+    pub fn trailers(&self) -> Option<Fields<'_>> {
+        let list = match &self.0 {
+            Inner::Http1(exchange) => exchange.trailers(),
+            Inner::Http2(exchange) => exchange.trailers(),
+        };
+        list.map(|list| proto::h2::Fields::new(list).into())
     }
 
     /// Reads the rest of the body into memory, up to `size_max` bytes. Returns `None` if it is larger.
@@ -299,6 +311,30 @@ impl Responder<'_> {
             Responding::Http1(responder) => responder.data().await,
             Responding::Http2(responder) => responder.data().await,
         }
+    }
+
+    /// Returns the trailer fields of the request, as [`Exchange::trailers`] does.
+    pub fn trailers(&self) -> Option<Fields<'_>> {
+        let list = match &self.0 {
+            Responding::Http1(responder) => responder.trailers(),
+            Responding::Http2(responder) => responder.trailers(),
+        };
+        list.map(|list| proto::h2::Fields::new(list).into())
+    }
+
+    /// Ends the response with trailer fields, such as a checksum of the body.
+    ///
+    /// Over HTTP/1.1 only a body of unknown length can have trailers: after another one they are dropped.
+    ///
+    /// # Errors
+    /// As for [`finish`](Self::finish), and [`RequestError::Head`] if a field may not be sent. The connection then closes,
+    /// or over HTTP/2 the stream.
+    pub fn finish_with_trailers(self, trailers: &[(&str, &str)]) -> Result<Answered, Error> {
+        match self.0 {
+            Responding::Http1(responder) => responder.finish_with_trailers(trailers)?,
+            Responding::Http2(responder) => responder.finish_with_trailers(trailers)?,
+        }
+        Ok(Answered(()))
     }
 
     /// Ends the response.

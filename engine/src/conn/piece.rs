@@ -23,10 +23,11 @@ impl Piece {
     }
 
     pub(in crate::conn) fn copied(bytes: &[u8]) -> Self {
-        Self::owned(Bytes::copy_from_slice(bytes))
+        Self::copy(Bytes::copy_from_slice(bytes))
     }
 
-    pub(in crate::conn) fn owned(bytes: Bytes) -> Self {
+    /// `bytes` are a copy of what was received.
+    pub(in crate::conn) fn copy(bytes: Bytes) -> Self {
         Self(Home::Copy(bytes))
     }
 

@@ -97,6 +97,7 @@ mod driver;
 mod inbox;
 mod join_set;
 mod listener;
+mod parking;
 mod queue;
 mod readiness;
 mod run_queue;

@@ -133,6 +133,11 @@ impl Socket {
         unread.held(size);
     }
 
+    /// Returns whether the worker's sockets together hold so much unread that all of them stop receiving.
+    pub(crate) fn is_under_strain(&self) -> bool {
+        self.core.sockets().is_under_strain()
+    }
+
     /// Returns whether the peer has closed, the connection has failed, or data has arrived, as far as known without a
     /// system call. Such a connection must not be used for a new request.
     pub(crate) fn has_news(&self) -> bool {

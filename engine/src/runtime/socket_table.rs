@@ -210,6 +210,10 @@ impl Sockets {
         }
     }
 
+    pub(super) fn is_under_strain(&self) -> bool {
+        self.unread.is_strained()
+    }
+
     pub(super) fn remove(&mut self, handle: Handle) -> Option<Resource> {
         match self.entries.get_mut(handle.slot() as usize) {
             Some((generation, resource)) if *generation == handle.generation() => {

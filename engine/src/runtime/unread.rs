@@ -95,6 +95,11 @@ impl Unread {
         self.strained
     }
 
+    /// Returns whether the sockets together have too many unread bytes, or had, and few of them were read since.
+    pub(super) fn is_strained(&self) -> bool {
+        self.strained
+    }
+
     /// Returns whether there is nothing to do before the next turn.
     #[inline]
     pub(super) fn is_easy(&self) -> bool {

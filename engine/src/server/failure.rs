@@ -9,7 +9,7 @@ use http::StatusCode;
 use ringtide_driver::Address;
 
 use crate::conn::{ServerConnection, http2};
-use crate::proto::h2::StreamKey;
+use crate::proto::h2::{self, StreamKey};
 use crate::tls;
 
 /// A failure that a server reports. Its `Display` implementation writes one line for a log.
@@ -41,6 +41,13 @@ pub enum FailureKind<'f> {
     /// The server refused the request for this reason. The request broke the protocol, exceeded a limit, or took too
     /// long.
     Refused(&'f str),
+    /// The server ended a connection of HTTP/2, because the client broke the protocol or did too much of something.
+    Http2 {
+        /// What it did.
+        error: &'f h2::Error,
+        /// How often it did what a limit bounds.
+        counters: h2::Counters,
+    },
     /// The TLS handshake with a client failed.
     Tls(&'f tls::Error),
     /// The number of connections reached [`connections_max`](super::ServiceOptions::connections_max), which this is.
@@ -98,6 +105,13 @@ impl fmt::Display for FailureKind<'_> {
             Self::Handler(error) => write!(f, "the handler failed: {error}"),
             Self::Panic(text) => write!(f, "the handler panicked: {text}"),
             Self::Refused(reason) => write!(f, "refused: {reason}"),
+            Self::Http2 { error, counters } => {
+                let h2::Counters { resets_received, resets_provoked, streams_refused, .. } = counters;
+                write!(f, "ended the connection: {error}; streams that it reset: {resets_received}, ")?;
+                write!(f, "made the server reset: {resets_provoked}, ")?;
+                write!(f, "opened beyond the limit: {streams_refused}; ")?;
+                write!(f, "frames without use: {}", counters.idle_frames)
+            }
             Self::Tls(error) => write!(f, "the TLS handshake failed: {error}"),
             Self::ConnectionLimit(count) => {
                 write!(f, "the limit of {count} connections is reached: further ones wait")
@@ -238,6 +252,6 @@ fn trace(failure: &Failure<'_>) {
     match kind {
         FailureKind::Handler(_) | FailureKind::Panic(_) => event!(error),
         FailureKind::ConnectionLimit(_) | FailureKind::NotServed => event!(warn),
-        FailureKind::Refused(_) | FailureKind::Tls(_) => event!(info),
+        FailureKind::Refused(_) | FailureKind::Http2 { .. } | FailureKind::Tls(_) => event!(info),
     }
 }

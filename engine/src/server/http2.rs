@@ -23,7 +23,7 @@ use super::failure::{FailureKind, HandlerFailure, report_http2};
 use super::service::{KEEP_BUFFER_NS, LINGER_NS, Service, poll_deadline};
 use crate::conn::http2::{self, Connection, Late, Next, NextError, StreamTimeouts};
 use crate::conn::{Answered, Exchange};
-use crate::proto::h2::{ErrorCode, StreamKey};
+use crate::proto::h2::{ErrorCode, ResetCause, StreamKey};
 use crate::runtime::Timer;
 use crate::stream::{Reader, Transport};
 
@@ -47,8 +47,18 @@ pub(super) async fn serve<H, E>(
     let connection = Connection::new(transport, input, &service.http2, task.clone());
     // The type of a handler's future has no name: the call gives it one.
     let make = |exchange: Exchange<'static>| (service.handler)(exchange);
-    let mut driver = Driver::new(connection, service, make, timer, accepted_ns, task);
+    let mut driver = Driver::new(Rc::clone(&connection), service, make, timer, accepted_ns, task);
+    let _end = End(connection);
     poll_fn(|context| driver.poll(context)).await;
+}
+
+/// Ends a connection whose task is over, for the exchanges that other tasks hold.
+struct End(Rc<Connection>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 /// The task of a connection.
@@ -66,6 +76,8 @@ struct Driver<'s, H, M, F> {
     sweep_ns: u64,
     /// When the second GOAWAY is due.
     drain_ns: u64,
+    /// When the peer ended its side.
+    ended_ns: Option<u64>,
     /// The memory that an idle connection does not need was freed.
     tidied: bool,
     late: Vec<Late>,
@@ -111,6 +123,7 @@ where
             idle_ns: accepted_ns,
             sweep_ns: u64::MAX,
             drain_ns: u64::MAX,
+            ended_ns: None,
             tidied: false,
             late: Vec::new(),
         }
@@ -166,14 +179,22 @@ where
                     );
                     self.refuse(stream, status, reason);
                 }
-                Poll::Ready(Ok(Next::Drop(slot, stream))) => self.drop_handler(slot, stream),
+                Poll::Ready(Ok(Next::Reset(stream, slot, reset))) => {
+                    if let ResetCause::Fault(fault) = &reset.cause {
+                        let kind = FailureKind::Refused(&fault.to_string());
+                        report_http2(self.service.hook(), &self.connection, Some(stream), kind, None);
+                    }
+                    if let Some(slot) = slot {
+                        self.drop_handler(slot, stream);
+                    }
+                }
                 Poll::Ready(Ok(Next::End)) => {
-                    self.stage = Stage::Ended;
+                    self.end_input();
                     return;
                 }
                 Poll::Ready(Err(error)) => {
                     if let NextError::Protocol(error) = &error {
-                        let kind = FailureKind::Refused(&error.to_string());
+                        let kind = FailureKind::Http2 { error, counters: self.connection.counters() };
                         report_http2(self.service.hook(), &self.connection, None, kind, None);
                         // The codec has said why.
                         self.close();
@@ -307,7 +328,15 @@ where
             if !is_idle && self.connection.streams() == 0 && self.handlers.running == 0 {
                 continue;
             }
-            let deadline_ns = deadline_ns.min(self.drain_ns);
+            let partial_ns = self.connection.partial_ns().saturating_add(self.service.head_timeout_ns);
+            if now_ns >= partial_ns {
+                let kind = FailureKind::Refused("the head of the request did not arrive in time");
+                report_http2(self.service.hook(), &self.connection, None, kind, None);
+                self.connection.drain_finally();
+                self.end_input();
+                continue;
+            }
+            let deadline_ns = deadline_ns.min(self.drain_ns).min(partial_ns);
             if has_failed(&self.connection.poll_flush(context)) {
                 self.stage = Stage::Closing { deadline_ns: 0 };
                 return Poll::Ready(());
@@ -355,6 +384,7 @@ where
             let timeouts = StreamTimeouts {
                 stall_ns: self.service.stall_timeout_ns,
                 request_ns: self.service.request_timeout_ns,
+                half_close: self.ended_ns.map(|ended_ns| (ended_ns, self.service.half_close_timeout_ns)),
             };
             let mut late = std::mem::take(&mut self.late);
             self.sweep_ns = self.connection.sweep(timeouts, &mut late);
@@ -363,11 +393,23 @@ where
                 if let Some(slot) = slot {
                     self.drop_handler(slot, stream);
                 }
-                self.refuse(stream, status, "the request took too long");
+                match status {
+                    Some(status) => self.refuse(stream, status, "the request took too long"),
+                    None => self.connection.reset(stream, ErrorCode::CANCEL),
+                }
             }
             self.late = late;
         }
         self.sweep_ns
+    }
+
+    /// Waits only for the responses to what has arrived.
+    fn end_input(&mut self) {
+        self.stage = Stage::Ended;
+        self.connection.end_input();
+        let now_ns = self.connection.turn_time_ns();
+        self.ended_ns = Some(now_ns);
+        self.sweep_ns = now_ns;
     }
 
     /// Begins the graceful end of the connection.

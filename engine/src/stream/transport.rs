@@ -378,6 +378,11 @@ impl Transport {
         self.socket.hold(size);
     }
 
+    /// Returns whether the worker's sockets together hold so much unread that all of them stop receiving.
+    pub(crate) fn is_under_strain(&self) -> bool {
+        self.socket.is_under_strain()
+    }
+
     /// Starts to receive, so that the end of the stream is noticed without a reader.
     pub(crate) fn watch(&mut self) -> io::Result<()> {
         self.socket.watch()

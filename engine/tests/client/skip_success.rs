@@ -48,7 +48,12 @@ fn a_server_that_answers_before_it_reads_gets_whole_requests_in_order() {
         });
         // Starts to read when the sockets are full, while the responses go on. So room appears just as the next request
         // is sent.
-        thread::sleep(Duration::from_millis(20));
+        let (mut arrived, mut before) = (0, 0);
+        while arrived == 0 || arrived != before {
+            thread::sleep(Duration::from_millis(20));
+            before = arrived;
+            arrived = stream.peek(&mut [0; 100_000]).unwrap();
+        }
         let mut read = Vec::new();
         let mut piece = [0; 1_000];
         while let Ok(count @ 1..) = stream.read(&mut piece) {

@@ -14,7 +14,7 @@ use ringtide::server::ServiceOptions;
 use crate::site::{LARGE_SIZE, PIECE, Running, large};
 
 /// Longer than any step of these tests. A test that waits this long has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 const SHORT: Duration = Duration::from_millis(60);
 
 /// Runs `test` with a client that is connected to the site.

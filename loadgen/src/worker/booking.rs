@@ -1,7 +1,8 @@
 //! How requests are booked: answered, failed with or without their connection, or cut off by the end of the run.
 
-use ringtide::error::Error;
+use ringtide::error::{Error, ProtocolError};
 use ringtide::limits::CLOSE_AFTER_PEER_MAX;
+use ringtide::proto::h2::{self, ResetCause};
 use ringtide::runtime;
 use ringtide::{Aborted, CompletedExchange, Connection};
 
@@ -146,9 +147,13 @@ impl ConnectionTask {
         // In HTTP/1.1 only the first answer was wrong; the others had not begun. With pipelining, the requests behind one
         // that timed out have waited too, so they time out with it.
         let is_first_alone = !self.is_http2 && matches!(kind, ErrorKind::Incomplete | ErrorKind::Protocol);
+        // In HTTP/2 each has a response of its own, of which a part may have arrived.
+        let depends = self.is_http2 && matches!(kind, ErrorKind::Incomplete | ErrorKind::Closed);
         let counts = |shared: &Shared, scheduled_ns| shared.counts_failed(scheduled_ns, kind);
-        self.abandon(CLOSE_AFTER_PEER_MAX, counts, |recorder, index, request| match index {
-            1.. if is_first_alone => recorder.failed(request, ErrorKind::Closed),
+        self.abandon(CLOSE_AFTER_PEER_MAX, counts, |recorder, place, request| match place {
+            Place { index: 1.., .. } if is_first_alone => recorder.failed(request, ErrorKind::Closed),
+            Place { has_begun: true, .. } if depends => recorder.failed(request, ErrorKind::Incomplete),
+            Place { has_begun: false, .. } if depends => recorder.failed(request, ErrorKind::Closed),
             _ => recorder.failed(request, kind),
         })
         .await;
@@ -204,20 +209,31 @@ impl ConnectionTask {
         &mut self,
         closing_max: usize,
         counts: impl Fn(&Shared, u64) -> bool,
-        book: impl Fn(&mut Recorder, usize, Unfinished),
+        book: impl Fn(&mut Recorder, Place, Unfinished),
     ) {
         let ended_ns = runtime::now_ns();
         self.free_since_ns = ended_ns;
+        let mut begun = Vec::new();
         let Aborted { sent_ns, cut_size } = match self.connection.take() {
-            Some(connection) => connection.abort(closing_max).await,
+            Some(connection) => {
+                if self.is_http2 {
+                    self.note_http2(&connection);
+                    let in_flight = connection.in_flight_sent_ns().map(|(id, _)| id);
+                    begun = in_flight.filter(|id| connection.has_begun(*id)).collect();
+                }
+                connection.abort(closing_max).await
+            }
             None => Aborted::default(),
         };
         let sent_count = sent_ns.iter().filter(|(_, sent_ns)| sent_ns.is_some()).count();
         let request_size = self.shared.request.bytes().len();
         let closed = self.shared.plan.open_loop().is_none();
+        let mut begun = begun.into_iter().peekable();
         let mut recorder = self.shared.recorder.borrow_mut();
         self.shared.landed(self.tickets.len());
         for (index, (id, sent_ns)) in sent_ns.into_iter().enumerate() {
+            // Both are in the order of the starts.
+            let has_begun = begun.next_if_eq(&id).is_some();
             let Some(ticket) = self.tickets.take(id.slot()) else { continue };
             if !counts(&self.shared, ticket.due.scheduled_ns) {
                 continue;
@@ -228,9 +244,42 @@ impl ConnectionTask {
             }
             let due_ns = due_ns(ticket, sent_ns, closed);
             let ready_ns = Some(ticket.ready_ns.max(due_ns));
-            book(&mut recorder, index, Unfinished { scheduled_ns: due_ns, ready_ns, sent_ns, ended_ns });
+            let request = Unfinished { scheduled_ns: due_ns, ready_ns, sent_ns, ended_ns };
+            book(&mut recorder, Place { index, has_begun }, request);
         }
     }
+
+    /// Notes what the server has said about an HTTP/2 connection, which ends.
+    pub(super) fn note_http2(&self, connection: &Connection) {
+        let mut recorder = self.shared.recorder.borrow_mut();
+        if let Some(max) = connection.streams_max() {
+            recorder.allows_streams(max);
+        }
+        if let Some(code) = connection.go_away()
+            && self.shared.is_measuring()
+        {
+            recorder.went_away(&code.to_string());
+        }
+    }
+
+    /// Notes that the server has reset a stream.
+    #[cold]
+    pub(super) fn note_reset(&self, error: &Error) {
+        if let Error::Stream(reset) = error
+            && reset.cause == ResetCause::Peer
+            && self.shared.is_measuring()
+        {
+            self.shared.recorder.borrow_mut().stream_reset(&reset.code.to_string());
+        }
+    }
+}
+
+/// Which of the requests in flight on a connection that ends.
+struct Place {
+    /// Its position among them.
+    index: usize,
+    /// Over HTTP/2: a part of its response has arrived.
+    has_begun: bool,
 }
 
 impl Shared {
@@ -271,9 +320,16 @@ fn error_kind(error: &Error) -> ErrorKind {
         Error::Connect { .. } => ErrorKind::Connect,
         Error::Tls(_) => ErrorKind::Tls,
         Error::Timeout(_) => ErrorKind::Timeout,
-        Error::Incomplete(_) => ErrorKind::Incomplete,
+        Error::Incomplete(_) | Error::Protocol(ProtocolError::H2(h2::Error::Incomplete)) => {
+            ErrorKind::Incomplete
+        }
         Error::Protocol(_) => ErrorKind::Protocol,
         Error::Network(_) => ErrorKind::Reset,
+        Error::Stream(reset) => match reset.cause {
+            ResetCause::Peer => ErrorKind::Reset,
+            ResetCause::Fault(_) => ErrorKind::Protocol,
+            ResetCause::GoAway => ErrorKind::Closed,
+        },
         // In all other cases the connection ended before it could be used.
         _ => ErrorKind::Closed,
     }

@@ -2,14 +2,15 @@
 //!
 //! What it carries is the matter of `users`, and how it is counted that of `booking`.
 
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
-use ringtide::Connection;
 use ringtide::runtime::{self, Timer};
+use ringtide::{Connection, RequestId};
 
 use super::phase::wake_main;
 use super::shared::{ConnectPermit, Shared};
@@ -37,6 +38,9 @@ pub(super) struct ConnectionTask {
     pub(super) tickets: Tickets,
     /// Fires at the time limit of the request in flight that was sent first, or earlier.
     pub(super) timeout: Timer,
+    /// Over HTTP/2: requests in the order of their sends, and when they were found in flight. It is filled when the timer
+    /// fires and it is empty, so it costs nothing while all are answered in time. All in it were sent before all others.
+    pub(super) oldest: VecDeque<(RequestId, u64)>,
     /// With it the task connects before its first request.
     permit: Option<Box<ConnectPermit>>,
     /// A request for which the task was started.
@@ -70,6 +74,7 @@ impl ConnectionTask {
             is_spent: false,
             tickets: Tickets::default(),
             timeout: Timer::new(),
+            oldest: VecDeque::new(),
             permit,
             waiting: due,
             reconnect_wait_ms: 0,
@@ -151,6 +156,7 @@ impl ConnectionTask {
         self.is_http2 = connection.version() == http::Version::HTTP_2;
         self.is_full = false;
         self.is_spent = false;
+        self.oldest.clear();
         self.free_since_ns = runtime::now_ns();
         self.connection = Some(connection);
     }
@@ -220,6 +226,9 @@ impl ConnectionTask {
     /// Closes a connection that has nothing in flight.
     fn retire(&mut self) {
         if let Some(mut connection) = self.connection.take() {
+            if self.is_http2 {
+                self.note_http2(&connection);
+            }
             if connection.has_unexpected_bytes() && self.shared.is_measuring() {
                 self.shared.recorder.borrow_mut().unexpected_bytes();
             }

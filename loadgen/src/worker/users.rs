@@ -47,6 +47,7 @@ impl ConnectionTask {
                     return Poll::Ready(Over::Failed(self.shared.failure(&error)));
                 }
                 Poll::Pending if self.timeout.poll_elapsed(context).is_pending() => return Poll::Pending,
+                Poll::Pending if self.is_http2 => self.end_late_streams(),
                 Poll::Pending => {
                     // The timer was set when the request was drawn, but the limit counts from the send, which came
                     // later.
@@ -84,11 +85,13 @@ impl ConnectionTask {
     /// Starts as many requests as are due at `now_ns`, the time of the turn, and the connection has places for.
     #[inline]
     fn fill(&mut self, now_ns: u64) -> Option<Over> {
+        if self.is_http2 {
+            return self.fill_streams(now_ns);
+        }
         let parallel = self.shared.plan.parallel;
         // A closed loop pipelines in batches. Otherwise a batch that the network has cut would stay cut, and the pieces
-        // would become ever smaller: each costs both sides a send and a receive. The frames of HTTP/2 are gathered for
-        // each turn.
-        if !self.tickets.is_empty() && !self.is_http2 && self.shared.plan.open_loop().is_none() {
+        // would become ever smaller: each costs both sides a send and a receive.
+        if !self.tickets.is_empty() && self.shared.plan.open_loop().is_none() {
             return None;
         }
         loop {
@@ -98,13 +101,7 @@ impl ConnectionTask {
                 self.is_full = true;
                 return None;
             }
-            if self.is_http2 && connection.is_full() {
-                // The server allows fewer streams.
-                self.is_full = true;
-                self.shared.source.borrow_mut().withdraw(self.number);
-                return None;
-            }
-            let reusable = connection.is_reusable() && !self.is_spent;
+            let reusable = connection.is_reusable();
             let spoke_first = !reusable && connection.has_peer_spoken_first();
             if !reusable && !spoke_first {
                 if self.tickets.is_empty() {
@@ -114,18 +111,7 @@ impl ConnectionTask {
                 self.shared.source.borrow_mut().withdraw(self.number);
                 return None;
             }
-            let drawn = self.shared.source.borrow_mut().draw(self.number, now_ns, free);
-            let mut ticket = match drawn {
-                // A place was free before the request was due.
-                Draw::Assigned(due) => Ticket { due, ready_ns: due.scheduled_ns },
-                Draw::Now(due) => Ticket { due, ready_ns: due.scheduled_ns.max(self.free_since_ns) },
-                Draw::Wait => return None,
-            };
-            if ticket.due.is_again() {
-                // All that came before was the server's doing.
-                ticket.ready_ns = now_ns;
-                self.note_replayed();
-            }
+            let ticket = self.draw_ticket(now_ns, free)?;
             if spoke_first {
                 // The server's bytes would be taken for an answer to this request.
                 let kind = ErrorKind::Protocol;
@@ -138,6 +124,58 @@ impl ConnectionTask {
                 return Some(Over::Failed(kind));
             }
         }
+    }
+
+    /// Does the same over HTTP/2. The frames of a turn are gathered by the connection.
+    #[inline]
+    fn fill_streams(&mut self, now_ns: u64) -> Option<Over> {
+        let Some(connection) = &mut self.connection else { return Some(Over::Connection) };
+        // The server may allow fewer streams than are wanted.
+        let places = if self.is_spent { 0 } else { connection.free_places() };
+        let mut free = places.min(self.shared.plan.parallel - self.tickets.len());
+        if free == 0 {
+            return self.without_place();
+        }
+        while free > 0 {
+            let ticket = self.draw_ticket(now_ns, free)?;
+            if let Err(kind) = self.start(ticket, now_ns) {
+                return Some(Over::Failed(kind));
+            }
+            free -= 1;
+        }
+        self.is_full = true;
+        None
+    }
+
+    /// What to do if a connection of HTTP/2 takes no request now.
+    #[cold]
+    fn without_place(&mut self) -> Option<Over> {
+        let connection = self.connection.as_mut()?;
+        let is_over = self.is_spent || !connection.is_reusable();
+        if is_over && self.tickets.is_empty() {
+            return Some(Over::Connection);
+        }
+        self.is_full = true;
+        self.shared.source.borrow_mut().withdraw(self.number);
+        None
+    }
+
+    /// Draws a request for one of `free` places.
+    #[inline]
+    fn draw_ticket(&self, now_ns: u64, free: usize) -> Option<Ticket> {
+        let drawn = self.shared.source.borrow_mut().draw(self.number, now_ns, free);
+        let mut ticket = match drawn {
+            // A place was free before the request was due.
+            Draw::Assigned(due) => Ticket { due, ready_ns: due.scheduled_ns },
+            Draw::Now(due) => Ticket { due, ready_ns: due.scheduled_ns.max(self.free_since_ns) },
+            Draw::Wait => return None,
+        };
+        if ticket.due.is_again() {
+            // All that came before was the server's doing.
+            ticket.ready_ns = now_ns;
+            self.note_replayed();
+        }
+        Some(ticket)
     }
 
     /// Starts a request. If the connection refuses it, it has failed, and the connection with it. `now_ns` is the time of
@@ -164,9 +202,7 @@ impl ConnectionTask {
     #[inline]
     fn complete(&mut self, id: RequestId, exchange: CompletedExchange) {
         let Some(ticket) = self.take(id, exchange.end_ns) else { return };
-        if self.is_http2 {
-            self.is_spent = !self.shared.plan.keepalive;
-        } else if !self.tickets.is_empty() {
+        if !self.is_http2 && !self.tickets.is_empty() {
             let from_now_ns = exchange.end_ns.saturating_add(self.shared.plan.timeout_ns);
             self.timeout.set(self.limit_ns().unwrap_or(from_now_ns));
         }
@@ -181,6 +217,7 @@ impl ConnectionTask {
     #[cold]
     fn complete_without(&mut self, id: RequestId, error: &Error) {
         let Some(ticket) = self.take(id, runtime::now_ns()) else { return };
+        self.note_reset(error);
         if is_excluded(error)
             && let Some(due) = ticket.due.again()
         {
@@ -191,11 +228,40 @@ impl ConnectionTask {
         self.fail_one(ticket, Some(ticket.ready_ns), kind);
     }
 
+    /// Ends the requests of HTTP/2 whose time is over, each by itself, and sets the timer for the next.
+    #[cold]
+    fn end_late_streams(&mut self) {
+        let now_ns = runtime::now_ns();
+        loop {
+            let Some(connection) = &mut self.connection else { return };
+            let Some(&(id, seen_ns)) = self.oldest.front() else {
+                self.oldest.extend(connection.in_flight_sent_ns().map(|(id, _)| (id, now_ns)));
+                if self.oldest.is_empty() {
+                    return self.timeout.unset();
+                }
+                continue;
+            };
+            if connection.is_in_flight(id) {
+                let sent_ns = connection.sent_ns(id);
+                let limit_ns = sent_ns.unwrap_or(seen_ns).saturating_add(self.shared.plan.timeout_ns);
+                if limit_ns > now_ns {
+                    return self.timeout.set(limit_ns);
+                }
+                connection.cancel(id);
+                if let Some(ticket) = self.take(id, now_ns) {
+                    self.fail_one(ticket, sent_ns, ErrorKind::Timeout);
+                }
+            }
+            self.oldest.pop_front();
+        }
+    }
+
     /// Takes the ticket of a request that ended at `end_ns`. Its place is free.
     #[inline]
     fn take(&mut self, id: RequestId, end_ns: u64) -> Option<Ticket> {
         let ticket = self.tickets.take(id.slot())?;
         self.shared.landed(1);
+        self.is_spent = self.is_http2 && !self.shared.plan.keepalive;
         if self.is_full || self.tickets.is_empty() {
             self.is_full = false;
             self.free_since_ns = end_ns;

@@ -27,6 +27,8 @@ mod command;
 mod counts;
 mod faults;
 mod figures;
+mod http2;
+mod http2_server;
 mod output;
 mod schedule;
 mod server;

@@ -30,26 +30,31 @@ fn at(report: &Value, name: &str, value: &str) -> f64 {
 /// The generator is stopped for 300 ms. With a connection per request, it opens these connections only afterwards.
 fn the_generators_own_pause_is_its_lag_whether_it_connects_or_not(driver: &str) {
     for flags in [&[][..], &["--no-keepalive"]] {
-        let (seen, wait) = channel();
-        let server = Server::start(move |peer| {
-            while peer.request().is_some() {
-                let _ = seen.send(());
-                peer.send(HELLO);
+        let measured = || {
+            let (seen, wait) = channel();
+            let server = Server::start(move |peer| {
+                while peer.request().is_some() {
+                    let _ = seen.send(());
+                    peer.send(HELLO);
+                }
+            });
+            let mut all = vec!["-R", "200", "-d", "1s", "-c", "80", "-t", "1", "--format", "json"];
+            all.extend(flags);
+            let running = begin(driver, &server.url(), &all);
+            for _ in 0..20 {
+                wait.recv_timeout(Duration::from_secs(20)).expect("requests come");
             }
-        });
-        let mut all = vec!["-R", "200", "-d", "1s", "-c", "80", "-t", "1", "--format", "json"];
-        all.extend(flags);
-        let running = begin(driver, &server.url(), &all);
-        for _ in 0..20 {
-            wait.recv_timeout(Duration::from_secs(20)).expect("requests come");
-        }
-        running.pause(Duration::from_millis(300));
-        let report = running.wait().report(0);
-        server.finish();
+            running.pause(Duration::from_millis(300));
+            let report = running.wait().report(0);
+            server.finish();
+            report
+        };
         // Requests that came due during the pause were late by up to that much. Each of them had a free connection.
-        assert!(at(&report, "schedule_lag", "max") > 250_000.0, "{flags:?}: {report}");
-        assert!(at(&report, "schedule_lag", "p90") > 100_000.0, "{flags:?}: {report}");
-        assert!(at(&report, "queue_wait", "p90") < 100_000.0, "{flags:?}: {report}");
+        let report = once_in_five(measured, |report| {
+            at(report, "schedule_lag", "max") > 250_000.0
+                && at(report, "schedule_lag", "p90") > 100_000.0
+                && at(report, "queue_wait", "p90") < 100_000.0
+        });
         assert_eq!(report["verdict"]["valid"], false, "{flags:?}: {report}");
     }
 }
@@ -76,7 +81,7 @@ fn a_stall_is_in_the_response_and_not_in_the_service(driver: &str) {
     assert!(at(&report, "response", "p90") > 100_000.0, "{report}");
     assert!(at(&report, "response", "p99") > 250_000.0, "{report}");
     // Only one of 500 took that long to serve.
-    assert!(at(&report, "service", "max") >= 300_000.0, "{report}");
+    assert!(at(&report, "service", "max") >= 250_000.0, "{report}");
     assert!(at(&report, "service", "p99") < 100_000.0, "{report}");
     // The server kept them waiting; the generator was not late.
     assert!(at(&report, "queue_wait", "p90") > 100_000.0, "{report}");
@@ -123,7 +128,7 @@ fn a_ramp_has_as_many_requests_as_its_mean(driver: &str) {
     }
 }
 
-/// The server sees one schedule of 200 requests per second, not a schedule per connection.
+/// The server sees one schedule of 40 requests per second, not a schedule per connection.
 fn arrivals_are_one_schedule_for_all_connections(driver: &str) {
     once_in_five(|| gaps_of_arrivals(driver), |gaps| is_even(gaps));
 }
@@ -131,11 +136,11 @@ fn arrivals_are_one_schedule_for_all_connections(driver: &str) {
 /// With ten separate schedules, half of the gaps would be near 0.
 fn is_even(gaps: &[Duration]) -> bool {
     let median = gaps[gaps.len() / 2];
-    let short = gaps.iter().filter(|gap| **gap < Duration::from_millis(2)).count();
-    (Duration::from_millis(4)..Duration::from_millis(6)).contains(&median) && short < gaps.len() / 4
+    let short = gaps.iter().filter(|gap| **gap < Duration::from_millis(10)).count();
+    (Duration::from_millis(20)..Duration::from_millis(30)).contains(&median) && short < gaps.len() / 4
 }
 
-/// Returns the gaps between the requests of a second, in ascending order. 200 are due; a busy machine may send the last too late.
+/// Returns the gaps between the requests of two seconds, in ascending order. 80 are due; a busy machine may send the last too late.
 fn gaps_of_arrivals(driver: &str) -> Vec<Duration> {
     let (seen, wait) = channel();
     let seen = Mutex::new(seen);
@@ -146,13 +151,13 @@ fn gaps_of_arrivals(driver: &str) -> Vec<Duration> {
             peer.send(HELLO);
         }
     });
-    let report = report(driver, &server.url(), &["-R", "200", "-d", "1s", "-c", "10", "-t", "2"]);
+    let report = report(driver, &server.url(), &["-R", "40", "-d", "2s", "-c", "10", "-t", "2"]);
     server.finish();
     let mut arrivals: Vec<Instant> = wait.iter().collect();
     let requests = &report["requests"];
     assert_eq!(
         (number(&requests["scheduled"]), number(&requests["sent"])),
-        (200, arrivals.len() as u64),
+        (80, arrivals.len() as u64),
         "{report}"
     );
     arrivals.sort_unstable();

@@ -118,7 +118,7 @@ impl Request {
 pub(crate) struct Peer {
     pub(crate) stream: TcpStream,
     buffer: Vec<u8>,
-    tally: Arc<Tally>,
+    pub(crate) tally: Arc<Tally>,
 }
 
 impl Peer {

@@ -32,17 +32,29 @@ on_both_drivers!(
 );
 
 /// A server of `ringtide_loadgen` with TLS. Dropping it ends it.
-struct Site(ServeHandle);
+pub(crate) struct Site(ServeHandle, &'static str);
 
 impl Site {
-    fn start(options: &ServerTlsOptions) -> Self {
+    pub(crate) fn start(options: &ServerTlsOptions) -> Self {
         let tls = Some(ServerTls::new(options).expect("the settings are sound"));
-        Self(serve(&ServeOptions { threads: 1, tls, ..ServeOptions::default() }).expect("a free port"))
+        let options = ServeOptions { threads: 1, tls, ..ServeOptions::default() };
+        Self(serve(&options).expect("a free port"), "https")
     }
 
-    fn url(&self) -> String {
+    /// The same without TLS.
+    pub(crate) fn start_plain() -> Self {
+        let options = ServeOptions { threads: 1, ..ServeOptions::default() };
+        Self(serve(&options).expect("a free port"), "http")
+    }
+
+    pub(crate) fn url(&self) -> String {
         let Address::Tcp(address) = self.0.addresses()[0] else { unreachable!() };
-        format!("https://{address}/")
+        format!("{}://{address}/", self.1)
+    }
+
+    /// Returns how many requests it has answered.
+    pub(crate) fn requests(&self) -> u64 {
+        self.0.requests().answered
     }
 }
 

@@ -52,6 +52,10 @@ use crate::stream::Stream;
 /// ```
 pub struct Connection(Protocol);
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there may be tens of thousands of HTTP/1.1 connections, and one allocation less in each"
+)]
 enum Protocol {
     H1(h1::ClientConnection),
     /// Boxed, because it is larger and serves many requests.
@@ -150,6 +154,26 @@ impl Connection {
         match &self.0 {
             Protocol::H1(connection) => connection.in_flight_sent_ns().find(|(other, _)| *other == id)?.1,
             Protocol::H2(connection) => connection.sent_ns(id),
+        }
+    }
+
+    /// Returns whether a request is in flight: started, and neither completed nor cancelled.
+    #[inline]
+    pub fn is_in_flight(&self, id: RequestId) -> bool {
+        match &self.0 {
+            Protocol::H1(connection) => connection.in_flight_sent_ns().any(|(other, _)| other == id),
+            Protocol::H2(connection) => connection.is_in_flight(id),
+        }
+    }
+
+    /// Returns whether a byte of the response to a request in flight has arrived.
+    pub fn has_begun(&self, id: RequestId) -> bool {
+        match &self.0 {
+            Protocol::H1(connection) => {
+                let first = connection.in_flight_sent_ns().next();
+                connection.has_response_begun() && first.is_some_and(|(first, _)| first == id)
+            }
+            Protocol::H2(connection) => connection.has_begun(id),
         }
     }
 
@@ -253,6 +277,16 @@ impl Connection {
         match &self.0 {
             Protocol::H1(connection) => connection.is_full(),
             Protocol::H2(connection) => connection.is_full(),
+        }
+    }
+
+    /// Returns how many requests may be started now: 0 if the connection is [full](Self::is_full) or not
+    /// [reusable](Self::is_reusable).
+    #[inline]
+    pub fn free_places(&mut self) -> usize {
+        match &mut self.0 {
+            Protocol::H1(connection) => connection.free_places(),
+            Protocol::H2(connection) => connection.free_places(),
         }
     }
 

@@ -233,6 +233,11 @@ impl ClientConnection {
         }
     }
 
+    pub(in crate::conn) fn free_places(&mut self) -> usize {
+        let places = if self.pipeline.is_some() { PIPELINED_MAX } else { 1 };
+        if self.is_reusable() { places.saturating_sub(self.in_flight.len()) } else { 0 }
+    }
+
     pub(in crate::conn) fn has_peer_spoken_first(&mut self) -> bool {
         self.received_size == 0 && self.in_flight.is_empty() && self.transport.has_unread()
     }

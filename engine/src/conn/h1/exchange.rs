@@ -14,6 +14,7 @@ use crate::conn::content::Content;
 use crate::conn::response::{self, PreparedResponse};
 use crate::error::{Error, RequestError};
 use crate::proto::h1::{self, BodyLength, ChunkHeader, RequestHead, Version};
+use crate::proto::h2::FieldList;
 
 /// A request that waits for its response.
 pub(in crate::conn) struct Exchange<'c> {
@@ -40,6 +41,10 @@ impl<'c> Exchange<'c> {
 
     pub(in crate::conn) async fn data(&mut self) -> Result<Option<&[u8]>, Error> {
         data(self.connection).await
+    }
+
+    pub(in crate::conn) fn trailers(&self) -> Option<&FieldList> {
+        self.connection.trailers()
     }
 
     #[inline]
@@ -114,13 +119,26 @@ impl Responder<'_> {
         data(self.connection).await
     }
 
+    pub(in crate::conn) fn trailers(&self) -> Option<&FieldList> {
+        self.connection.trailers()
+    }
+
     pub(in crate::conn) fn finish(self) -> Result<(), Error> {
+        self.finish_with_trailers(&[])
+    }
+
+    pub(in crate::conn) fn finish_with_trailers(self, trailers: &[(&str, &str)]) -> Result<(), Error> {
+        for (name, value) in trailers {
+            h1::check_field(name.as_bytes(), value.as_bytes()).map_err(RequestError::Head)?;
+        }
         match self.left {
             BodyLength::Length(left) if left > 0 && self.has_body => {
                 return Err(RequestError::BodyLength { announced: left, given: 0 }.into());
             }
             BodyLength::Chunked if self.has_body => {
-                self.connection.wire.write(|out| out.extend_from_slice(h1::LAST_CHUNK));
+                let trailers = trailers.iter().copied();
+                let encoded = self.connection.wire.write(|out| h1::encode_last_chunk(out, trailers));
+                encoded.map_err(RequestError::Head)?;
             }
             _ => {}
         }

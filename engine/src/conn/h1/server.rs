@@ -19,7 +19,7 @@ use crate::error::{Error, ProtocolError};
 use crate::proto::h1::{
     self, BodyLength, Limits, RequestEvent, RequestHead, RequestMeta, ServerCodec, Version,
 };
-use crate::proto::h2::PREFACE;
+use crate::proto::h2::{FieldList, PREFACE};
 use crate::stream::{Reader, Stream, Transport};
 
 /// Maximum number of bytes of an unread body that a connection reads and drops.
@@ -72,6 +72,8 @@ pub struct ServerConnection {
     /// Why the request could not be read, and the status to respond with.
     fault: Option<Fault>,
     shut_down: bool,
+    /// The trailers of the current request.
+    trailers: Option<Box<FieldList>>,
     /// The first bytes may be the preface of HTTP/2.
     expects_preface: bool,
 }
@@ -144,6 +146,7 @@ impl ServerConnection {
             discarded: 0,
             fault: None,
             shut_down: false,
+            trailers: None,
             expects_preface: false,
         }
     }
@@ -343,6 +346,7 @@ impl ServerConnection {
             }
         }
         self.discarded = 0;
+        self.trailers = None;
         self.wire.note(|progress| *progress = Progress::default());
         self.head = HeadPlace::Nowhere;
         self.input.consume_given();
@@ -398,7 +402,12 @@ impl ServerConnection {
                     self.end(reusable);
                     continue;
                 }
-                RequestEvent::NeedMore | RequestEvent::Trailers(_) | RequestEvent::Head(_) => {}
+                RequestEvent::Trailers(fields) => {
+                    let mut list = FieldList::new(u32::MAX, u32::MAX);
+                    fields.iter().for_each(|(name, value)| list.push(name, value));
+                    self.trailers = (!list.is_empty()).then(|| Box::new(list));
+                }
+                RequestEvent::NeedMore | RequestEvent::Head(_) => {}
             }
             let wants_more = event == RequestEvent::NeedMore;
             self.input.consume(consumed);
@@ -515,6 +524,10 @@ impl ServerConnection {
             HeadPlace::Nowhere => unreachable!("a head is kept as long as its exchange"),
         };
         RequestHead::from_parts(bytes, self.meta.expect("an exchange is created after its head has arrived"))
+    }
+
+    pub(in crate::conn) fn trailers(&self) -> Option<&FieldList> {
+        self.trailers.as_deref()
     }
 
     pub(in crate::conn) fn body_length(&self) -> BodyLength {

@@ -92,7 +92,12 @@ impl Answers {
             link.send_head(stream, block, ends);
             return Ok(());
         }
-        let encoded = self.encode(link.codec.encoder(), (status, fields, length), now_ns)?;
+        check(fields)?;
+        if !link.codec.is_sendable(stream) {
+            // What is encoded must be sent: the peer's table follows each block.
+            return Ok(());
+        }
+        let encoded = self.encode(link.codec.encoder(), (status, fields, length), now_ns);
         if let Some((insert_count, until_ns)) = encoded {
             let mut key = Vec::new();
             push_key(&mut key, status, fields, length);
@@ -116,6 +121,9 @@ impl Answers {
         if let Some(block) = self.prepared.find(link.codec.encoder(), now_ns, is_key) {
             return link.send_head(stream, block, ends);
         }
+        if !link.codec.is_sendable(stream) {
+            return;
+        }
         if let Some((insert_count, until_ns)) = self.encode_prepared(link.codec.encoder(), response, now_ns) {
             self.prepared.keep(response.head().clone(), insert_count, until_ns, &self.block, is_key);
         }
@@ -124,8 +132,11 @@ impl Answers {
 
     /// Sends `100 Continue`.
     pub(super) fn send_continue(&mut self, link: &mut Link, stream: StreamKey) {
+        if !link.codec.is_sendable(stream) {
+            return;
+        }
         self.block.clear();
-        // It may not be the first block since the table was to change.
+        // It may be the first block since the table was to change.
         link.codec.encoder().begin(&mut self.block);
         encode_stateless(b":status", b"100", false, &mut self.block);
         link.send_head(stream, &self.block, false);
@@ -159,11 +170,7 @@ impl Answers {
         encoder: &mut Encoder,
         (status, fields, length): Head<'_>,
         now_ns: u64,
-    ) -> Result<Option<(u64, u64)>, EncodeError> {
-        // Before anything changes the table.
-        for (name, value) in fields {
-            h1::check_field(name.as_bytes(), value.as_bytes())?;
-        }
+    ) -> Option<(u64, u64)> {
         let is_clean = begin(encoder, &mut self.block);
         let before = encoder.insert_count();
         encoder.field(b":status", status.as_str().as_bytes(), Indexing::Add, &mut self.block);
@@ -193,8 +200,25 @@ impl Answers {
             encoder.field(b"content-length", decimal(length, &mut digits), indexing, &mut self.block);
         }
         let until_ns = push_date(encoder, now_ns, &mut self.block);
-        Ok(keepable(is_clean, before, encoder, until_ns, &self.block))
+        keepable(is_clean, before, encoder, until_ns, &self.block)
     }
+}
+
+/// Encodes trailers, without a table: others may be sent before them.
+pub(super) fn encode_trailers(fields: &[(&str, &str)]) -> Result<Vec<u8>, EncodeError> {
+    check(fields)?;
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        let name = name.to_ascii_lowercase();
+        if !is_of_http1(name.as_bytes()) {
+            encode_stateless(name.as_bytes(), value.as_bytes(), false, &mut block);
+        }
+    }
+    Ok(block)
+}
+
+fn check(fields: &[(&str, &str)]) -> Result<(), EncodeError> {
+    fields.iter().try_for_each(|(name, value)| h1::check_field(name.as_bytes(), value.as_bytes()))
 }
 
 /// Begins a block. Returns whether it begins with the first field.

@@ -33,10 +33,8 @@ pub(in crate::conn) struct ClientConnection {
     /// By the index of the stream.
     requests: Vec<Request>,
     in_flight: usize,
-    /// Requests that no send contains yet, oldest first.
-    unsent: VecDeque<StreamKey>,
-    /// Requests that began in the last send, whose time the transport knows.
-    in_last_send: Vec<StreamKey>,
+    /// Requests whose time of sending is not noted yet, oldest first: of the last send, and of none so far.
+    unnoted: VecDeque<StreamKey>,
     block: Block,
     /// The stream whose response is read in place.
     current: Option<Current>,
@@ -54,18 +52,11 @@ struct Request {
     stream: Option<StreamKey>,
     /// Position of the request's first byte in the stream of bytes.
     position: u64,
-    sent: Sent,
+    /// 0 while it is not noted: before the send, and as long as that is the last one.
+    sent_ns: u64,
     /// 0 before the first byte of the response.
     first_byte_ns: u64,
     status: StatusCode,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sent {
-    Not,
-    /// In the last send.
-    Last,
-    At(u64),
 }
 
 /// The header block of the request that was sent last. Constant requests are encoded once.
@@ -107,8 +98,7 @@ impl ClientConnection {
             link: Link::new(Codec::new(Role::Client, &options.http2), transport, input),
             requests: Vec::new(),
             in_flight: 0,
-            unsent: VecDeque::new(),
-            in_last_send: Vec::new(),
+            unnoted: VecDeque::new(),
             block: Block::default(),
             current: None,
             pending_body: None,
@@ -119,11 +109,9 @@ impl ClientConnection {
 
     #[inline]
     pub(in crate::conn) fn start(&mut self, request: &PreparedRequest) -> Result<RequestId, Error> {
-        if !self.is_reusable() {
-            return Err(RequestError::NotReusable.into());
-        }
-        if self.is_full() || self.pending_body.is_some() {
-            return Err(RequestError::Busy.into());
+        if self.free_places() == 0 || self.pending_body.is_some() {
+            let error = if self.is_reusable() { RequestError::Busy } else { RequestError::NotReusable };
+            return Err(error.into());
         }
         self.block.prepare(request, &mut self.link.codec);
         let body = request.body();
@@ -138,7 +126,7 @@ impl ClientConnection {
         }
         self.requests[stream.index()] = Request { stream: Some(stream), position, ..Request::FREE };
         self.in_flight += 1;
-        self.unsent.push_back(stream);
+        self.unnoted.push_back(stream);
         if request.pending_body() != BodyLength::None {
             self.pending_body = Some((stream, request.pending_body()));
         } else if !body.is_empty() {
@@ -165,22 +153,44 @@ impl ClientConnection {
             }
         }
         loop {
-            let (stream, ends) = match ready!(self.poll_happened(context))? {
-                Happened::Head(stream, ends) => (stream, ends),
-                Happened::Data(stream, size, ends) => {
+            // What nearly every response consists of goes straight to its request.
+            let event = match self.link.decode() {
+                Ok(event) => event,
+                Err(error) => return self.fail(error, context),
+            };
+            // Straight to its request, without a `Happened` in between: this runs twice for a typical response.
+            let (stream, ends) = match event {
+                Event::Head { stream, ends } => {
+                    self.note_head(stream);
+                    (stream, ends)
+                }
+                Event::Data { stream, data, ends } => {
+                    let size = data.len();
                     self.link.codec.release(stream, size);
                     (stream, ends)
                 }
-                Happened::Trailers(stream) => (stream, true),
-                Happened::Reset(stream, reset) => {
-                    let known = self.forget(stream).is_some();
-                    if known {
-                        let result = Err(Error::Stream(reset));
-                        return Poll::Ready(Ok(Completion { id: id_of(stream), result }));
-                    }
+                Event::Trailers { stream } => (stream, true),
+                Event::NeedMore => {
+                    ready!(self.poll_receive(context))?;
                     continue;
                 }
-                Happened::Nothing => continue,
+                Event::Reset { stream, reset } => {
+                    self.stop_sending_on(stream);
+                    if self.forget(stream).is_none() {
+                        continue;
+                    }
+                    let result = Err(Error::Stream(reset));
+                    return Poll::Ready(Ok(Completion { id: id_of(stream), result }));
+                }
+                Event::Informational { stream } => {
+                    self.note_begun(stream);
+                    continue;
+                }
+                Event::GoAway { code, .. } => {
+                    self.go_away = Some(code);
+                    continue;
+                }
+                Event::SendOpened | Event::Pong { .. } | Event::HeadTooLarge { .. } => continue,
             };
             if ends && let Some(request) = self.forget(stream) {
                 let timing = self.timing_of(&request);
@@ -208,9 +218,22 @@ impl ClientConnection {
     /// Returns when a request was submitted to the kernel; `None` if no byte of it was.
     #[inline]
     pub(in crate::conn) fn sent_ns(&self, id: RequestId) -> Option<u64> {
-        let request = self.requests.get(id.slot as usize)?;
-        request.stream.filter(|stream| stream.id == id.number)?;
-        self.sent_ns_of(request)
+        self.sent_ns_of(self.request(id)?)
+    }
+
+    #[inline]
+    pub(in crate::conn) fn is_in_flight(&self, id: RequestId) -> bool {
+        self.request(id).is_some()
+    }
+
+    pub(in crate::conn) fn has_begun(&self, id: RequestId) -> bool {
+        self.request(id).is_some_and(|request| request.first_byte_ns > 0)
+    }
+
+    #[inline]
+    fn request(&self, id: RequestId) -> Option<&Request> {
+        let stream = StreamKey { index: id.slot, id: id.number };
+        self.requests.get(stream.index()).filter(|request| request.stream == Some(stream))
     }
 
     pub(in crate::conn) fn in_flight_sent_ns(&self) -> impl Iterator<Item = (RequestId, Option<u64>)> {
@@ -223,7 +246,6 @@ impl ClientConnection {
     /// Stops sending, and waits until the kernel has released the send in flight.
     pub(in crate::conn) async fn stop_sending(&mut self) {
         self.link.stop_sending().await;
-        self.note_started();
     }
 
     /// Closes the connection after `stop_sending`, and returns what was sent.
@@ -259,6 +281,12 @@ impl ClientConnection {
     #[inline]
     pub(in crate::conn) fn is_full(&self) -> bool {
         self.link.codec.opens_now_max() == 0
+    }
+
+    /// Returns how many requests may be started now.
+    #[inline]
+    pub(in crate::conn) fn free_places(&self) -> usize {
+        if self.is_over || self.link.has_ended() { 0 } else { self.link.codec.opens_now_max() as usize }
     }
 
     /// Returns whether another request may be started, now or when there is room.
@@ -495,32 +523,17 @@ impl ClientConnection {
             };
             return Poll::Ready(Ok(match event {
                 Event::Head { stream, ends } => {
-                    let now_ns = self.link.turn_time_ns();
-                    let status = self.link.codec.response_facts().map_or(0, |facts| facts.status);
-                    if let Some(request) = self.request_mut(stream) {
-                        request.status = StatusCode::from_u16(status).unwrap_or_default();
-                        if request.first_byte_ns == 0 {
-                            request.first_byte_ns = now_ns;
-                        }
-                    }
+                    self.note_head(stream);
                     Happened::Head(stream, ends)
                 }
                 Event::Informational { stream } => {
-                    let now_ns = self.link.turn_time_ns();
-                    if let Some(request) = self.request_mut(stream)
-                        && request.first_byte_ns == 0
-                    {
-                        request.first_byte_ns = now_ns;
-                    }
+                    self.note_begun(stream);
                     Happened::Nothing
                 }
                 Event::Data { stream, data, ends } => Happened::Data(stream, data.len(), ends),
                 Event::Trailers { stream } => Happened::Trailers(stream),
                 Event::Reset { stream, reset } => {
-                    self.link.drop_queued(stream);
-                    if self.pending_body.is_some_and(|(pending, _)| pending == stream) {
-                        self.pending_body = None;
-                    }
+                    self.stop_sending_on(stream);
                     Happened::Reset(stream, reset)
                 }
                 Event::GoAway { code, .. } => {
@@ -528,26 +541,70 @@ impl ClientConnection {
                     Happened::Nothing
                 }
                 Event::SendOpened | Event::Pong { .. } | Event::HeadTooLarge { .. } => Happened::Nothing,
-                Event::NeedMore => match self.link.poll_receive(context) {
-                    Poll::Ready(Ok(true)) => continue,
-                    Poll::Ready(Ok(false)) => {
-                        self.is_over = true;
-                        return Poll::Ready(Err(match self.link.end_of_stream() {
-                            Ok(()) => Error::Closed,
-                            Err(error) => Error::Protocol(ProtocolError::H2(error)),
-                        }));
-                    }
-                    Poll::Ready(Err(error)) => {
-                        self.is_over = true;
-                        return Poll::Ready(Err(Error::of_stream(error)));
-                    }
-                    Poll::Pending => {
-                        // Even if the peer cannot be sent to, it may have responded. The receive reports that, or the end.
-                        let _ = self.poll_flush(context);
-                        return Poll::Pending;
-                    }
-                },
+                Event::NeedMore => {
+                    ready!(self.poll_receive(context))?;
+                    continue;
+                }
             }));
+        }
+    }
+
+    /// Receives more. When it has to wait, it sends what waits to be sent. The end of the stream is an error.
+    fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        match self.link.poll_receive(context) {
+            Poll::Ready(Ok(true)) => {
+                self.note_sent_times();
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Ok(false)) => {
+                self.is_over = true;
+                Poll::Ready(Err(match self.link.end_of_stream() {
+                    Ok(()) => Error::Closed,
+                    Err(error) => Error::Protocol(ProtocolError::H2(error)),
+                }))
+            }
+            Poll::Ready(Err(error)) => {
+                self.is_over = true;
+                Poll::Ready(Err(Error::of_stream(error)))
+            }
+            Poll::Pending => {
+                // Even if the peer cannot be sent to, it may have responded. The receive reports that, or the end.
+                let _ = self.poll_flush(context);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// The head of a response has arrived.
+    #[inline]
+    fn note_head(&mut self, stream: StreamKey) {
+        let now_ns = self.link.turn_time_ns();
+        let status = self.link.codec.response_facts().map_or(0, |facts| facts.status);
+        if let Some(request) = self.request_mut(stream) {
+            request.status = StatusCode::from_u16(status).unwrap_or_default();
+            if request.first_byte_ns == 0 {
+                request.first_byte_ns = now_ns;
+            }
+        }
+    }
+
+    /// An interim response has arrived.
+    #[cold]
+    fn note_begun(&mut self, stream: StreamKey) {
+        let now_ns = self.link.turn_time_ns();
+        if let Some(request) = self.request_mut(stream)
+            && request.first_byte_ns == 0
+        {
+            request.first_byte_ns = now_ns;
+        }
+    }
+
+    /// Drops what is to be sent on a stream that was reset.
+    #[cold]
+    fn stop_sending_on(&mut self, stream: StreamKey) {
+        self.link.drop_queued(stream);
+        if self.pending_body.is_some_and(|(pending, _)| pending == stream) {
+            self.pending_body = None;
         }
     }
 
@@ -561,62 +618,52 @@ impl ClientConnection {
 
     #[inline]
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.keep_sent_times();
-        let flushed = self.link.poll_flush(context, |_| ());
-        self.note_started();
-        flushed.map_err(Error::of_stream)
+        self.note_sent_times();
+        self.link.poll_flush(context, |_| ()).map_err(Error::of_stream)
     }
 
-    /// Before the next send: stores the time of the last one in the requests that it began.
+    /// Notes the time of the last send in the requests that began in it. To be called before the next send, which
+    /// overwrites the time, and once for many responses, which need it.
     #[inline]
-    fn keep_sent_times(&mut self) {
-        if self.in_last_send.is_empty() || self.link.transport().is_unsent() {
+    fn note_sent_times(&mut self) {
+        let transport = self.link.transport();
+        // If a send has failed, it depends on the request whether it was sent.
+        if self.unnoted.is_empty() || transport.is_unsent() || transport.failed_send_size().is_some() {
             return;
         }
-        let sent_ns = self.link.transport().sent_at_ns();
-        for stream in self.in_last_send.drain(..) {
+        let sent_ns = transport.sent_at_ns();
+        while let Some(stream) = self.unnoted.front().copied() {
             if let Some(request) = request_mut(&mut self.requests, stream) {
-                request.sent = Sent::At(sent_ns);
-            }
-        }
-    }
-
-    /// After a send has started: moves the requests that it began.
-    #[inline]
-    fn note_started(&mut self) {
-        while let Some(stream) = self.unsent.front().copied() {
-            if let Some(request) = request_mut(&mut self.requests, stream) {
-                if !self.link.transport().has_started(request.position) {
+                if !transport.has_started(request.position) {
                     return;
                 }
-                request.sent = Sent::Last;
-                self.in_last_send.push(stream);
+                request.sent_ns = sent_ns;
             }
-            self.unsent.pop_front();
+            self.unnoted.pop_front();
         }
     }
 
     #[inline]
     fn timing_of(&self, request: &Request) -> Timing {
-        let sent_ns = self.sent_ns_of(request).unwrap_or(request.first_byte_ns);
+        let sent_ns = match request.sent_ns {
+            0 => self.sent_ns_of(request).unwrap_or(request.first_byte_ns),
+            sent_ns => sent_ns,
+        };
         Timing { sent_ns, first_byte_ns: request.first_byte_ns }
     }
 
-    #[inline]
     fn sent_ns_of(&self, request: &Request) -> Option<u64> {
-        match request.sent {
-            Sent::Not => None,
-            Sent::At(sent_ns) => Some(sent_ns),
-            Sent::Last => {
-                let transport = self.link.transport();
-                let offset = transport.offset_in_last_send(request.position);
-                let is_cut = transport
-                    .failed_send_size()
-                    .zip(offset)
-                    .is_some_and(|(taken, offset)| offset >= taken as u64);
-                (!is_cut).then(|| transport.sent_at_ns())
-            }
+        if request.sent_ns > 0 {
+            return Some(request.sent_ns);
         }
+        let transport = self.link.transport();
+        if !transport.has_started(request.position) {
+            return None;
+        }
+        let offset = transport.offset_in_last_send(request.position);
+        let taken = transport.failed_send_size();
+        let is_cut = taken.zip(offset).is_some_and(|(taken, offset)| offset >= taken as u64);
+        (!is_cut).then(|| transport.sent_at_ns())
     }
 
     #[inline]
@@ -636,7 +683,7 @@ impl ClientConnection {
 
 impl Request {
     const FREE: Self =
-        Self { stream: None, position: 0, sent: Sent::Not, first_byte_ns: 0, status: StatusCode::OK };
+        Self { stream: None, position: 0, sent_ns: 0, first_byte_ns: 0, status: StatusCode::OK };
 }
 
 impl Block {

@@ -9,11 +9,11 @@ use std::task::{Context, Poll, ready};
 use http::StatusCode;
 use ringtide_driver::Address;
 
-use super::server::{Connection, Gone, Request, Wakes};
+use super::server::{Connection, Request, Wakes};
 use crate::conn::content::Content;
 use crate::conn::response::{self, PreparedResponse};
 use crate::error::{Error, RequestError};
-use crate::proto::h2::{self, ErrorCode, StreamKey};
+use crate::proto::h2::{self, ErrorCode, FieldList, StreamKey};
 
 /// A request that waits for its response.
 pub(crate) struct Exchange {
@@ -65,11 +65,18 @@ impl Exchange {
         self.connection.wake_task();
         match ready!(polled) {
             Ok(piece) => {
+                if piece.is_none() && request.trailers.is_none() {
+                    request.trailers = self.connection.state.borrow_mut().take_trailers(request.stream);
+                }
                 request.piece = piece;
                 Poll::Ready(Ok(request.piece.is_some()))
             }
-            Err(Gone) => Poll::Ready(Err(Error::Closed)),
+            Err(error) => Poll::Ready(Err(error)),
         }
+    }
+
+    pub(in crate::conn) fn trailers(&self) -> Option<&FieldList> {
+        self.request().trailers.as_deref()
     }
 
     #[inline]
@@ -160,6 +167,22 @@ impl Responder {
         Ok(())
     }
 
+    pub(in crate::conn) fn finish_with_trailers(self, trailers: &[(&str, &str)]) -> Result<(), Error> {
+        if let Some(left @ 1..) = self.left.filter(|_| self.has_body) {
+            return Err(RequestError::BodyLength { announced: left, given: 0 }.into());
+        }
+        let stream = self.exchange.stream_key();
+        let state = &self.exchange.connection.state;
+        let ended = state.borrow_mut().end_response_with(stream, self.has_body, trailers);
+        ended.map_err(RequestError::Head)?;
+        self.exchange.connection.wake_task();
+        Ok(())
+    }
+
+    pub(in crate::conn) fn trailers(&self) -> Option<&FieldList> {
+        self.exchange.trailers()
+    }
+
     /// Returns how many bytes of the body are missing, if its length was announced.
     pub(in crate::conn) fn left(&self) -> Option<u64> {
         self.left
@@ -167,8 +190,7 @@ impl Responder {
 
     fn poll_room(&self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let stream = self.exchange.stream_key();
-        let polled = self.exchange.connection.state.borrow_mut().poll_room(stream, context);
-        polled.map(|room| room.map_err(|Gone| Error::Closed))
+        self.exchange.connection.state.borrow_mut().poll_room(stream, context)
     }
 
     fn queue(&mut self, data: Content<'_>) -> Result<(), Error> {

@@ -17,14 +17,20 @@ use ringtide_driver::{Address, SendBuffer};
 use crate::conn::content::Content;
 use crate::conn::piece::Piece;
 use crate::error::is_cut;
+use crate::limits::STRAINED_RECEIVE_SIZE_MAX;
 use crate::proto::h2::{Codec, Error, Event, OpenError, RequestKind, StreamKey};
 use crate::stream::{Reader, Stream, Transport};
 
 /// Bytes that wait in the transport above which no more data leaves the streams' queues.
 pub(in crate::conn) const QUEUED_SIZE_MAX: usize = 64 * 1024;
 
+/// Bytes of the codec's own frames that wait in the transport above which nothing more is received. Most of them answer
+/// frames of the peer, so a peer that sends such frames and takes no answers would make them grow. Data and heads do not
+/// count: two sides that both stop reading while they send would wait for each other.
+const ANSWERS_SIZE_MAX: usize = 64 * 1024;
+
 /// Received data up to this size is copied. A smaller piece would keep a whole receive buffer from the kernel.
-const COPIED_PIECE_SIZE_MAX: usize = 2 * 1024;
+pub(super) const COPIED_PIECE_SIZE_MAX: usize = 2 * 1024;
 
 /// Content up to this size is copied when it is queued.
 const COPIED_CONTENT_SIZE_MAX: usize = 4 * 1024;
@@ -48,7 +54,19 @@ pub(in crate::conn) struct Link {
     bodies: Vec<Body>,
     /// The streams that have data to send, in turn.
     turn: VecDeque<StreamKey>,
+    answers: Answers,
     received_size: u64,
+    /// What was reported to the transport as held.
+    held_size: u32,
+}
+
+/// Counts the bytes of the codec's own frames that wait in the transport: those in the part before the mark, and those
+/// behind it.
+#[derive(Default)]
+struct Answers {
+    before: usize,
+    behind: usize,
+    mark: u64,
 }
 
 /// What waits to be sent on a stream.
@@ -63,6 +81,8 @@ struct Body {
     size: usize,
     /// The stream ends after these pieces.
     ends: bool,
+    /// The header block that ends the stream.
+    trailers: Option<Vec<u8>>,
     /// The stream is in the list of those that take turns.
     is_listed: bool,
 }
@@ -78,7 +98,9 @@ impl Link {
             data: 0..0,
             bodies: Vec::new(),
             turn: VecDeque::new(),
+            answers: Answers::default(),
             received_size: 0,
+            held_size: 0,
         };
         link.take_output();
         link
@@ -117,11 +139,17 @@ impl Link {
         self.codec.end_of_stream(self.input.bytes().len() - self.covered)
     }
 
-    /// Receives more, after all that was received has been decoded. Returns false at the end of the stream.
+    /// Receives more, after all that was received has been decoded. Returns false at the end of the stream. Pending also
+    /// while the peer does not take the answers to what it has sent.
     #[inline]
     pub(in crate::conn) fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
         self.input.consume(mem::take(&mut self.covered));
         self.input.release();
+        self.take_output();
+        while self.answers.before + self.answers.behind > ANSWERS_SIZE_MAX && self.are_answers_waiting() {
+            ready!(self.transport.poll_sent(context))?;
+            self.transport.start_next()?;
+        }
         match ready!(self.transport.poll_receive(context)) {
             Ok(Some(lease)) => {
                 self.received_size += lease.len() as u64;
@@ -144,10 +172,8 @@ impl Link {
         kind: RequestKind,
         ends: bool,
     ) -> (u64, Result<StreamKey, OpenError>) {
+        self.take_output();
         let codec = &mut self.codec;
-        if codec.has_output() {
-            self.transport.write(|out| codec.take_output(out));
-        }
         let position = self.transport.end();
         (position, self.transport.write(|out| codec.open(block, kind, ends, out)))
     }
@@ -157,7 +183,32 @@ impl Link {
     pub(in crate::conn) fn send_head(&mut self, stream: StreamKey, block: &[u8], ends: bool) {
         self.take_output();
         let codec = &mut self.codec;
+        // A block that was encoded and not sent would leave the peer's table behind.
+        debug_assert!(codec.is_sendable(stream), "a block is encoded only for a stream that takes it");
         self.transport.write(|out| codec.send_head(stream, block, ends, out));
+    }
+
+    /// Ends a stream with trailers, a header block that uses no table, after what waits in its queue.
+    pub(in crate::conn) fn send_trailers(&mut self, stream: StreamKey, block: Vec<u8>) {
+        if !self.codec.is_sendable(stream) {
+            return;
+        }
+        if let Some(body) = self.bodies.get_mut(stream.index())
+            && body.stream == Some(stream)
+            && body.is_listed
+        {
+            (body.ends, body.trailers) = (true, Some(block));
+        } else {
+            self.send_late_head(stream, &block);
+        }
+    }
+
+    /// Sends a block that was encoded some time ago without a table.
+    fn send_late_head(&mut self, stream: StreamKey, late: &[u8]) {
+        let mut block = Vec::new();
+        self.codec.encoder().begin(&mut block);
+        block.extend_from_slice(late);
+        self.send_head(stream, &block, true);
     }
 
     /// Sends `content` on a stream: at once if it `ends` the stream and nothing is in the way. Otherwise it waits for the
@@ -236,8 +287,54 @@ impl Link {
     fn take_output(&mut self) {
         if self.codec.has_output() {
             let codec = &mut self.codec;
-            self.transport.write(|out| codec.take_output(out));
+            let size = self.transport.write(|out| {
+                let before = out.len();
+                codec.take_output(out);
+                out.len() - before
+            });
+            if self.answers.before == 0 {
+                self.answers = Answers { before: size, behind: 0, mark: self.transport.end() };
+            } else {
+                self.answers.behind += size;
+            }
         }
+    }
+
+    /// Returns whether too many answers wait in the transport, after a new count.
+    #[cold]
+    fn are_answers_waiting(&mut self) -> bool {
+        // What is before the mark has left. The end of what is behind it is not known, so that is the next mark.
+        if !self.transport.has_started(self.answers.mark - 1) {
+            return true;
+        }
+        self.answers = Answers { before: self.answers.behind, behind: 0, mark: self.transport.end() };
+        self.answers.before > ANSWERS_SIZE_MAX
+    }
+
+    /// Counts `size` bytes of bodies that wait with the streams as unread. Few do not count.
+    #[inline]
+    pub(in crate::conn) fn hold(&mut self, size: usize) {
+        let size = if size > STRAINED_RECEIVE_SIZE_MAX as usize { size as u32 } else { 0 };
+        if mem::replace(&mut self.held_size, size) != size {
+            self.transport.hold(size);
+        }
+    }
+
+    /// Returns whether the worker holds so much unread that a connection which contributes to it should receive no more.
+    pub(in crate::conn) fn is_under_strain(&self) -> bool {
+        self.held_size > 0 && self.transport.is_under_strain()
+    }
+
+    /// Returns whether a frame has begun to arrive, or a header block, and not all of it is there. The data of a body does not
+    /// count.
+    pub(in crate::conn) fn is_inside_frame(&self) -> bool {
+        self.input.bytes().len() > self.covered || self.codec.is_inside_header_block()
+    }
+
+    /// Ends the stream of bytes at once, in both directions.
+    pub(in crate::conn) fn shutdown_now(&mut self) {
+        // It may have ended already.
+        let _ = self.transport.shutdown_now();
     }
 
     /// Returns whether the transport holds so much that nothing should be added.
@@ -289,8 +386,11 @@ impl Link {
             blocked = 0;
             body.size -= size;
             let is_last = body.size == 0;
-            let header = self.codec.send_data(stream, size as u32, body.ends && is_last);
-            self.transport.write(|out| out.extend_from_slice(&header));
+            if size > 0 || body.trailers.is_none() {
+                let ends = body.ends && is_last && body.trailers.is_none();
+                let header = self.codec.send_data(stream, size as u32, ends);
+                self.transport.write(|out| out.extend_from_slice(&header));
+            }
             let mut left = size;
             while left > 0 {
                 let Some(piece) = body.pieces.front_mut() else {
@@ -312,6 +412,9 @@ impl Link {
             }
             if is_last {
                 body.is_listed = false;
+                if let Some(block) = body.trailers.take() {
+                    self.send_late_head(stream, &block);
+                }
             } else {
                 self.turn.push_back(stream);
             }

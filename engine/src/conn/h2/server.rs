@@ -11,21 +11,28 @@ use std::mem;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use bytes::BytesMut;
 use http::StatusCode;
 use ringtide_driver::Address;
 
-use super::answers::Answers;
-use super::link::Link;
+use super::answers::{self, Answers};
+use super::link::{COPIED_PIECE_SIZE_MAX, Link};
 use crate::conn::content::Content;
 use crate::conn::h1::DISCARD_SIZE_MAX;
 use crate::conn::piece::Piece;
 use crate::conn::response::{self, PreparedResponse};
+use crate::error::{Error, ProtocolError};
 use crate::proto::h1::{BodyLength, EncodeError};
-use crate::proto::h2::{self, Codec, ErrorCode, Event, FieldList, MethodKind, Options, Role, StreamKey};
+use crate::proto::h2::{
+    self, Codec, ErrorCode, Event, FieldList, MethodKind, Options, Role, StreamKey, StreamReset,
+};
 use crate::stream::{Reader, Transport};
 
 /// Bytes of one response that wait in its stream's queue above which its handler waits.
 const STREAM_QUEUED_SIZE_MAX: usize = 64 * 1024;
+
+/// A stream's small pieces of a body are put together up to this size. Each by itself would cost more than its bytes.
+const TAIL_SIZE_MAX: usize = 16 * 1024;
 
 /// Up to this size of its fields the memory of a request is kept for another one.
 const KEPT_FIELDS_SIZE_MAX: usize = 2 * 1024;
@@ -56,6 +63,12 @@ pub(super) struct State {
     answers: Answers,
     drain: Drain,
     has_ended: bool,
+    /// Bytes of bodies that wait in all streams.
+    unread_size: usize,
+    /// Since when a frame or a header block has been arriving; `u64::MAX` if none is.
+    partial_ns: u64,
+    /// Why streams are gone whose exchanges do not know it yet.
+    lost: Vec<(StreamKey, StreamReset)>,
 }
 
 /// The state of a stream beyond what the codec knows.
@@ -72,6 +85,11 @@ pub(super) struct Stream {
     received: bool,
     /// What has arrived of the body and was not read.
     unread: VecDeque<Piece>,
+    /// Small pieces behind them.
+    tail: BytesMut,
+    trailers: Option<Box<FieldList>>,
+    /// The rest of the request will not arrive.
+    is_cut: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
     /// The request, once no exchange has it any more.
@@ -98,6 +116,8 @@ pub(crate) struct Request {
     pub(super) has_body: bool,
     /// The piece of the body that the handler reads.
     pub(super) piece: Option<Piece>,
+    /// Those that came after the body.
+    pub(super) trailers: Option<Box<FieldList>>,
 }
 
 /// How far the graceful end of a connection has come.
@@ -116,8 +136,8 @@ pub(crate) enum Next {
     Request(Box<Request>),
     /// Refuse a request whose head is too large.
     TooLarge(StreamKey),
-    /// Drop the handler in this slot. Its stream is gone.
-    Drop(u32, StreamKey),
+    /// A stream is gone. Drop its handler, which is in this slot.
+    Reset(StreamKey, Option<u32>, StreamReset),
     /// The peer sends nothing more.
     End,
 }
@@ -126,8 +146,8 @@ pub(crate) enum Next {
 pub(crate) struct Late {
     pub(crate) stream: StreamKey,
     pub(crate) slot: Option<u32>,
-    /// The status that says why.
-    pub(crate) status: StatusCode,
+    /// The status that says why; `None` if the peer is not there any more.
+    pub(crate) status: Option<StatusCode>,
 }
 
 /// The time limits of a stream.
@@ -135,6 +155,9 @@ pub(crate) struct Late {
 pub(crate) struct StreamTimeouts {
     pub(crate) stall_ns: u64,
     pub(crate) request_ns: u64,
+    /// After this time nobody waits for a response, unless its stream has moved since: when the peer ended its side, and the
+    /// limit from then on.
+    pub(crate) half_close: Option<(u64, u64)>,
 }
 
 impl Connection {
@@ -151,6 +174,9 @@ impl Connection {
                 answers: Answers::default(),
                 drain: Drain::None,
                 has_ended: false,
+                unread_size: 0,
+                partial_ns: u64::MAX,
+                lost: Vec::new(),
             }),
             task,
             is_polled: Cell::new(false),
@@ -183,11 +209,50 @@ impl Connection {
                 self.state.borrow_mut().give_back(request);
                 Poll::Ready(Ok(Next::TooLarge(stream)))
             }
-            Poll::Ready(Ok(Found::Drop(slot, stream))) => Poll::Ready(Ok(Next::Drop(slot, stream))),
+            Poll::Ready(Ok(Found::Reset(stream, slot, reset))) => {
+                Poll::Ready(Ok(Next::Reset(stream, slot, reset)))
+            }
             Poll::Ready(Ok(Found::End)) => Poll::Ready(Ok(Next::End)),
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => Poll::Pending,
         }
+    }
+
+    /// Notes that the peer sends nothing more. Handlers that wait for the rest of their request learn it.
+    pub(crate) fn end_input(&self) {
+        let mut wakes = Wakes::default();
+        let state = &mut *self.state.borrow_mut();
+        state.has_ended = true;
+        state.partial_ns = u64::MAX;
+        for entry in state.streams.iter_mut().filter(|entry| entry.key.is_some() && !entry.received) {
+            entry.is_cut = true;
+            wakes.add(entry.reader.take());
+        }
+        wakes.wake();
+    }
+
+    /// Ends all streams and the connection. Exchanges that other tasks hold learn it.
+    pub(crate) fn end(&self) {
+        let mut wakes = Wakes::default();
+        let state = &mut *self.state.borrow_mut();
+        let streams: Vec<_> = state.streams.iter().filter_map(|entry| entry.key).collect();
+        for stream in &streams {
+            state.lose(*stream, &mut wakes);
+        }
+        if !streams.is_empty() {
+            state.link.shutdown_now();
+        }
+        wakes.wake();
+    }
+
+    /// Returns since when a frame or a header block has been arriving; `u64::MAX` if none is.
+    pub(crate) fn partial_ns(&self) -> u64 {
+        self.state.borrow().partial_ns
+    }
+
+    /// Returns how often the peer did what a limit bounds.
+    pub(crate) fn counters(&self) -> h2::Counters {
+        self.state.borrow().link.codec.counters()
     }
 
     /// Sends what waits. Ready when the transport has nothing queued.
@@ -339,7 +404,7 @@ pub(crate) enum NextError {
 enum Found {
     Request(Box<Request>),
     TooLarge(Box<Request>),
-    Drop(u32, StreamKey),
+    Reset(StreamKey, Option<u32>, StreamReset),
     End,
 }
 
@@ -350,8 +415,9 @@ impl State {
             if self.has_ended {
                 return Poll::Pending;
             }
-            // A peer that does not read its responses gets no further ones.
-            if self.link.is_full() {
+            // A peer that does not read its responses gets no further ones. And the windows allow more than the worker can
+            // hold, so that transfers are fast when nobody attacks.
+            if self.link.is_full() || self.link.is_under_strain() {
                 return Poll::Pending;
             }
             let event = match self.link.decode() {
@@ -362,6 +428,9 @@ impl State {
                     return Poll::Ready(Err(NextError::Protocol(error)));
                 }
             };
+            if !matches!(event, Event::NeedMore) {
+                self.partial_ns = u64::MAX;
+            }
             match event {
                 Event::NeedMore => match self.link.poll_receive(context) {
                     Poll::Ready(Ok(true)) => {}
@@ -371,7 +440,14 @@ impl State {
                         return Poll::Ready(Ok(Found::End));
                     }
                     Poll::Ready(Err(_)) => return Poll::Ready(Err(NextError::Network)),
-                    Poll::Pending => return Poll::Pending,
+                    Poll::Pending => {
+                        if self.link.is_inside_frame() {
+                            self.partial_ns = self.partial_ns.min(self.link.turn_time_ns());
+                        } else {
+                            self.partial_ns = u64::MAX;
+                        }
+                        return Poll::Pending;
+                    }
                 },
                 Event::Head { stream, ends } => {
                     let request = self.begin(stream, ends);
@@ -385,11 +461,21 @@ impl State {
                     let request = self.begin(stream, false);
                     return Poll::Ready(Ok(Found::TooLarge(request)));
                 }
-                Event::Trailers { stream } => self.receive(stream, 0, true, wakes),
-                Event::Reset { stream, .. } => {
-                    if let Some(slot) = self.lose(stream, wakes) {
-                        return Poll::Ready(Ok(Found::Drop(slot, stream)));
+                Event::Trailers { stream } => {
+                    let trailers = Box::new(self.link.codec.fields().clone());
+                    if let Some(entry) = self.stream_mut(stream) {
+                        entry.trailers = Some(trailers);
                     }
+                    self.receive(stream, 0, true, wakes);
+                }
+                Event::Reset { stream, reset } => {
+                    let Some(entry) = self.stream_mut(stream) else { continue };
+                    // An exchange that another task holds asks for it.
+                    if entry.request.is_none() && entry.answer != Answer::Whole {
+                        self.lost.push((stream, reset.clone()));
+                    }
+                    let slot = self.lose(stream, wakes);
+                    return Poll::Ready(Ok(Found::Reset(stream, slot, reset)));
                 }
                 Event::Pong { payload } if payload == DRAIN_PING && self.drain == Drain::Announced => {
                     self.drain_finally();
@@ -404,6 +490,7 @@ impl State {
 
     fn poll_flush(&mut self, context: &mut Context<'_>, wakes: &mut Wakes) -> Poll<io::Result<()>> {
         let now_ns = self.link.turn_time_ns();
+        self.link.hold(self.unread_size);
         let streams = &mut self.streams;
         let sent = &mut self.sent;
         let flushed = self.link.poll_flush(context, |stream| {
@@ -443,6 +530,7 @@ impl State {
         entry.owes_continue = expects_continue && !ends;
         entry.answer = Answer::None;
         entry.received = ends;
+        entry.is_cut = false;
         (entry.begun_ns, entry.moved_ns) = (now_ns, now_ns);
         self.open += 1;
         request
@@ -459,7 +547,18 @@ impl State {
         entry.moved_ns = now_ns;
         entry.owes_continue = false;
         if size > 0 {
-            entry.unread.push_back(self.link.take_data());
+            self.unread_size += size;
+            if size <= COPIED_PIECE_SIZE_MAX {
+                if entry.tail.len() >= TAIL_SIZE_MAX {
+                    entry.unread.push_back(Piece::copy(entry.tail.split().freeze()));
+                }
+                entry.tail.extend_from_slice(self.link.piece(self.link.data_range()));
+            } else {
+                if !entry.tail.is_empty() {
+                    entry.unread.push_back(Piece::copy(entry.tail.split().freeze()));
+                }
+                entry.unread.push_back(self.link.take_data());
+            }
         }
         entry.received |= ends;
         wakes.add(entry.reader.take());
@@ -538,16 +637,26 @@ impl State {
         &mut self,
         stream: StreamKey,
         context: &mut Context<'_>,
-    ) -> Poll<Result<Option<Piece>, Gone>> {
+    ) -> Poll<Result<Option<Piece>, Error>> {
         let now_ns = self.link.turn_time_ns();
-        let Some(entry) = entry_mut(&mut self.streams, stream) else { return Poll::Ready(Err(Gone)) };
-        if let Some(piece) = entry.unread.pop_front() {
+        let Some(entry) = entry_mut(&mut self.streams, stream) else {
+            return Poll::Ready(Err(self.why_lost(stream)));
+        };
+        let piece = match entry.unread.pop_front() {
+            None if !entry.tail.is_empty() => Some(Piece::copy(mem::take(&mut entry.tail).freeze())),
+            piece => piece,
+        };
+        if let Some(piece) = piece {
+            self.unread_size -= piece.len();
             // The handler reads it now.
             self.link.codec.release(stream, piece.len());
             return Poll::Ready(Ok(Some(piece)));
         }
         if entry.received {
             return Poll::Ready(Ok(None));
+        }
+        if entry.is_cut {
+            return Poll::Ready(Err(Error::Protocol(ProtocolError::H2(h2::Error::Incomplete))));
         }
         if entry.reader.is_none() {
             entry.moved_ns = now_ns;
@@ -565,10 +674,12 @@ impl State {
         &mut self,
         stream: StreamKey,
         context: &mut Context<'_>,
-    ) -> Poll<Result<(), Gone>> {
+    ) -> Poll<Result<(), Error>> {
         let now_ns = self.link.turn_time_ns();
         let queued_size = self.link.queued_size(stream);
-        let Some(entry) = entry_mut(&mut self.streams, stream) else { return Poll::Ready(Err(Gone)) };
+        let Some(entry) = entry_mut(&mut self.streams, stream) else {
+            return Poll::Ready(Err(self.why_lost(stream)));
+        };
         if queued_size < STREAM_QUEUED_SIZE_MAX {
             return Poll::Ready(Ok(()));
         }
@@ -577,6 +688,34 @@ impl State {
         }
         wait_at(&mut entry.writer, context);
         Poll::Pending
+    }
+
+    /// Returns why a stream is gone that an exchange still has.
+    fn why_lost(&self, stream: StreamKey) -> Error {
+        let lost = self.lost.iter().find(|(lost, _)| *lost == stream);
+        lost.map_or(Error::Closed, |(_, reset)| Error::Stream(reset.clone()))
+    }
+
+    /// Takes the trailers of a request.
+    pub(super) fn take_trailers(&mut self, stream: StreamKey) -> Option<Box<FieldList>> {
+        self.stream_mut(stream)?.trailers.take()
+    }
+
+    /// Ends a response that was begun with trailers.
+    pub(super) fn end_response_with(
+        &mut self,
+        stream: StreamKey,
+        has_body: bool,
+        trailers: &[(&str, &str)],
+    ) -> Result<(), EncodeError> {
+        let block = answers::encode_trailers(trailers)?;
+        if block.is_empty() || !has_body {
+            self.end_response(stream, has_body);
+        } else if self.stream_mut(stream).is_some() {
+            self.link.send_trailers(stream, block);
+            self.send_whole(stream, Content::from(&[]), true);
+        }
+        Ok(())
     }
 
     /// Ends a stream, if its response is complete and has been sent: the rest of the request is not wanted.
@@ -616,7 +755,10 @@ impl State {
         entry.key = None;
         entry.slot = None;
         (entry.reader, entry.writer) = (None, None);
-        let unread: usize = entry.unread.drain(..).map(|piece| piece.len()).sum();
+        let tail_size = mem::take(&mut entry.tail).len();
+        let unread = tail_size + entry.unread.drain(..).map(|piece| piece.len()).sum::<usize>();
+        entry.trailers = None;
+        self.unread_size -= unread;
         let request = entry.request.take();
         self.open -= 1;
         if unread > 0 {
@@ -630,9 +772,12 @@ impl State {
     /// Keeps the memory of a request that is over.
     #[inline]
     pub(super) fn give_back(&mut self, mut request: Box<Request>) {
+        if !self.lost.is_empty() {
+            self.lost.retain(|(stream, _)| *stream != request.stream);
+        }
         // One with many fields would keep much memory.
         if request.fields.size() <= KEPT_FIELDS_SIZE_MAX {
-            request.piece = None;
+            (request.piece, request.trailers) = (None, None);
             self.spare.push(request);
         }
     }
@@ -673,14 +818,23 @@ impl State {
             } else {
                 entry.begun_ns.saturating_add(timeouts.request_ns)
             };
-            let deadline_ns = stall_ns.min(request_ns);
+            let gone_ns = match timeouts.half_close {
+                Some((ended_ns, limit_ns)) if !waits => ended_ns.max(entry.moved_ns).saturating_add(limit_ns),
+                _ => u64::MAX,
+            };
+            let deadline_ns = stall_ns.min(request_ns).min(gone_ns);
             if deadline_ns > now_ns {
                 // A handler may begin to wait at any time.
                 next_ns = next_ns.min(deadline_ns).min(now_ns.saturating_add(timeouts.stall_ns));
                 continue;
             }
-            let status =
-                if entry.received { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::REQUEST_TIMEOUT };
+            let status = if gone_ns == deadline_ns {
+                None
+            } else if entry.received {
+                Some(StatusCode::SERVICE_UNAVAILABLE)
+            } else {
+                Some(StatusCode::REQUEST_TIMEOUT)
+            };
             late.push(Late { stream, slot: entry.slot, status });
         }
         next_ns
@@ -706,12 +860,10 @@ impl Request {
             content_length: None,
             has_body: false,
             piece: None,
+            trailers: None,
         }
     }
 }
-
-/// The stream has been reset.
-pub(super) struct Gone;
 
 #[inline]
 fn entry_mut(streams: &mut [Stream], stream: StreamKey) -> Option<&mut Stream> {

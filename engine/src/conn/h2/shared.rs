@@ -368,7 +368,7 @@ impl Exchange {
                     self.connection.wake_task();
                 }
             }
-            return Poll::Ready(Ok(Some(Piece::owned(bytes.into()))));
+            return Poll::Ready(Ok(Some(Piece::copy(bytes.into()))));
         }
         if stream.received {
             return Poll::Ready(Ok(None));

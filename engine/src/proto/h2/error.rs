@@ -223,8 +223,6 @@ pub enum StreamFault {
     FrameSize,
     /// A frame after the end of the peer's side.
     AfterEnd,
-    /// The peer has opened more streams than it may.
-    TooManyStreams,
 }
 
 impl StreamFault {
@@ -239,7 +237,6 @@ impl StreamFault {
             Self::WindowExceeded | Self::WindowOverflow => ErrorCode::FLOW_CONTROL_ERROR,
             Self::FrameSize => ErrorCode::FRAME_SIZE_ERROR,
             Self::AfterEnd => ErrorCode::STREAM_CLOSED,
-            Self::TooManyStreams => ErrorCode::REFUSED_STREAM,
         }
     }
 }
@@ -257,7 +254,6 @@ impl fmt::Display for StreamFault {
             Self::WindowIncrementZero => f.write_str("a WINDOW_UPDATE by 0"),
             Self::FrameSize => f.write_str("a frame of a wrong size"),
             Self::AfterEnd => f.write_str("a frame after the end of the stream"),
-            Self::TooManyStreams => f.write_str("more streams at once than allowed"),
         }
     }
 }

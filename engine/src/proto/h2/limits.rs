@@ -39,12 +39,14 @@ pub const RESETS_BURST: u32 = 1_000;
 /// and then so many a second (CVE-2023-44487, CVE-2025-8671).
 pub const RESETS_PER_SECOND: u32 = 100;
 
-/// Frames that ask for work and bring nothing (PING, SETTINGS, PRIORITY, WINDOW_UPDATE, empty DATA, RST_STREAM, unknown ones):
+/// Frames that ask for work and bring nothing (PING, SETTINGS, PRIORITY, small WINDOW_UPDATE, empty DATA, RST_STREAM, unknown ones):
 /// so many at once,
 pub const IDLE_FRAMES_BURST: u32 = 10_000;
 /// and then so many a second. Each request, each DATA frame sent and each non-empty DATA frame received allows some more, see
 /// [`IDLE_FRAMES_PER_USEFUL`].
 pub const IDLE_FRAMES_PER_SECOND: u32 = 1_000;
+/// A WINDOW_UPDATE by fewer bytes counts as such a frame.
+pub const WINDOW_INCREMENT_SMALL: u32 = 1_024;
 /// Such frames that one useful frame allows: a peer may return its windows after every DATA frame, those of the stream and of
 /// the connection.
 pub const IDLE_FRAMES_PER_USEFUL: u32 = 3;

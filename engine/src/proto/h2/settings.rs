@@ -89,6 +89,13 @@ impl Settings {
     }
 }
 
+/// Returns the sizes of the header table that the payload of a SETTINGS frame announces one after the other.
+pub(super) fn header_table_sizes(payload: &[u8]) -> impl Iterator<Item = u32> {
+    payload.as_chunks::<6>().0.iter().filter_map(|&[id @ .., a, b, c, d]| {
+        (u16::from_be_bytes(id) == HEADER_TABLE_SIZE).then_some(u32::from_be_bytes([a, b, c, d]))
+    })
+}
+
 /// Appends one setting to the payload of a SETTINGS frame.
 pub(super) fn push(payload: &mut Vec<u8>, id: u16, value: u32) {
     payload.extend_from_slice(&id.to_be_bytes());
