@@ -12,6 +12,7 @@
 //! | `h2` | tasks of a tokio current-thread runtime | the bare h2 crate, on the same thread, over one connection |
 //! | `handle` | tasks of a tokio current-thread runtime | a ringtide worker on its own thread, through `ClientHandle` |
 //! | `client` | tasks of a ringtide worker | ringtide's `Client`, on the same thread |
+//! | `client-h2` | tasks of a ringtide worker | the same over HTTP/2, without TLS, over one connection |
 //!
 //! Each client uses its defaults, parses the URL for each request, checks the status and reads the whole body. The
 //! program prints one line of JSON at the end. It ends early if a request fails.
@@ -38,7 +39,7 @@ type Run = fn(&Plan) -> u64;
 fn main() -> ExitCode {
     let arguments: Vec<_> = env::args().skip(1).collect();
     let Some((run, plan, duration)) = parse(&arguments) else {
-        eprintln!("usage: client_cost reqwest|h2|handle|client URL TASKS MILLISECONDS");
+        eprintln!("usage: client_cost reqwest|h2|handle|client|client-h2 URL TASKS MILLISECONDS");
         return ExitCode::from(2);
     };
     let requests = run(&plan);
@@ -54,6 +55,7 @@ fn parse(arguments: &[String]) -> Option<(Run, Plan, Duration)> {
         "h2" => on_h2::h2,
         "handle" => on_tokio::handle,
         "client" => on_ringtide::client,
+        "client-h2" => on_ringtide::client_http2,
         _ => return None,
     };
     let duration = Duration::from_millis(milliseconds.parse().ok()?);

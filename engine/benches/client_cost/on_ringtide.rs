@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
-use ringtide::Client;
+use ringtide::client::HttpVersion;
 use ringtide::runtime::{self, Worker, WorkerOptions};
+use ringtide::{Client, ClientOptions};
 
 use super::Plan;
 
@@ -11,9 +12,18 @@ use super::Plan;
 const BODY_SIZE_MAX: usize = 16 * 1024 * 1024;
 
 pub(crate) fn client(plan: &Plan) -> u64 {
+    repeat(plan, HttpVersion::Http1)
+}
+
+/// Over HTTP/2, on one connection for all tasks.
+pub(crate) fn client_http2(plan: &Plan) -> u64 {
+    repeat(plan, HttpVersion::Http2)
+}
+
+fn repeat(plan: &Plan, version: HttpVersion) -> u64 {
     let mut worker = Worker::new(&WorkerOptions::default()).expect("the worker is created");
     worker.block_on(async {
-        let client = Client::default();
+        let client = Client::new(ClientOptions::default().http_version(version));
         let tasks: Vec<_> = (0..plan.tasks)
             .map(|_| {
                 let (plan, client) = (plan.clone(), client.clone());

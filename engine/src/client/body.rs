@@ -25,7 +25,7 @@ pub const DRAIN_SIZE_MAX: usize = 64 * 1024;
 /// [`Piece`]s. It drops trailers.
 ///
 /// At its end, the body returns its connection to the pool. Dropping the body before its end closes the connection,
-/// unless at most [`DRAIN_SIZE_MAX`] bytes are missing and have already arrived.
+/// unless at most [`DRAIN_SIZE_MAX`] bytes are missing and have already arrived. Over HTTP/2 it resets only its stream.
 ///
 /// If the response began before the request's body was sent, reading this body also drives the upload. The upload stops
 /// at the end of the response: the rest is not sent, and the connection is closed (RFC 9112 §9.5).

@@ -16,10 +16,11 @@ use super::connect;
 use super::options::ClientOptions;
 use super::outbound::Outbound;
 use super::request_body::RequestBody;
-use super::round_trip::deadline_ns;
-use crate::conn::{Connection, ConnectionOptions};
+use super::round_trip::{Ride, deadline_ns};
+use crate::conn::http2::{KeepAlive, SharedConnection};
+use crate::conn::{Connection, ConnectionOptions, HttpVersion};
 use crate::error::{Error, Phase, RequestError};
-use crate::pool::{Authority, Pool, Pooled};
+use crate::pool::{Acquired, Authority, Permit, Pool, Pooled};
 use crate::runtime::{Timer, WorkerId};
 use crate::tls::{ClientTls, ClientTlsOptions};
 use crate::{resolve, runtime};
@@ -36,7 +37,7 @@ pub struct Client {
 #[derive(Debug)]
 struct Inner {
     options: ClientOptions,
-    /// Set by the first request over TLS: the default reads the system's certificates.
+    /// Set by the first request over TLS, with the protocols that are offered. The default reads the system's certificates.
     tls: OnceCell<ClientTls>,
     pool: Pool,
     worker: WorkerId,
@@ -49,7 +50,7 @@ impl Client {
     /// Panics outside a worker's [`block_on`](runtime::Worker::block_on).
     #[track_caller]
     pub fn new(options: ClientOptions) -> Self {
-        let pool = Pool::new(options.pool);
+        let pool = Pool::new(options.pool, options.http_version);
         Self { inner: Rc::new(Inner { options, tls: OnceCell::new(), pool, worker: runtime::worker_id() }) }
     }
 
@@ -107,37 +108,40 @@ impl Client {
         let options = &self.inner.options;
         let authority = Rc::new(Authority::of(request.uri())?);
         let mut outbound = Outbound::new(request.map(Into::into)).await?;
-        let acquiring = pin!(async { Ok(self.inner.pool.acquire(&authority).await) });
-        let acquired = within(options.timeouts.pool, || Phase::Pool, acquiring).await?;
-        let mut idle = acquired.pooled;
-        if idle.is_some() && !outbound.is_replayable() {
-            // This request cannot be sent twice, so let the driver run once: the peer may have closed since the last
-            // turn.
-            runtime::yield_now().await;
-            idle = idle.and_then(|mut pooled| pooled.connection.is_reusable().then_some(pooled));
+        let mut acquired = self.acquire(&authority).await?;
+        if !outbound.is_replayable() {
+            acquired = self.check(acquired, &authority).await?;
         }
-        let mut permit = acquired.permit;
         let mut replays_left = options.replays_max;
-        // Replay only if the connection was idle. Only then can the server have closed it without rejecting this
-        // request.
-        let may_replay = idle.is_some();
+        // Replay only if the connection was idle, or in use by others. Only then can the server have closed it without
+        // rejecting this request.
+        let may_replay = !matches!(acquired, Acquired::Permit(_));
         // The first request of a connection may be sent in its handshake.
-        let mut may_be_early = idle.is_none()
+        let mut may_be_early = matches!(acquired, Acquired::Permit(_))
             && authority.is_tls
             && outbound.may_be_early()
-            && self.inner.tls()?.config().enable_early_data;
+            && self.inner.allows_early_data()?;
         loop {
-            let pooled = match idle.take() {
-                Some(pooled) => pooled,
+            let ride = match acquired {
+                Acquired::Idle(pooled, permit) => Ride::Unique(pooled, permit),
+                Acquired::Place(place) => Ride::Shared(place),
                 // Boxed, because this future is large and rarely needed.
-                None => Pooled::new(Box::pin(self.connect(&authority, may_be_early)).await?),
+                Acquired::Permit(permit) => Box::pin(self.connect(&authority, permit, may_be_early)).await?,
             };
-            let mut round_trip = outbound.start(pooled, permit, options.timeouts.head)?;
+            if let Ride::Shared(place) = &ride
+                && !place.can_start()
+            {
+                // The peer has closed it, or allows less, since it was granted.
+                drop(ride);
+                acquired = self.acquire(&authority).await?;
+                continue;
+            }
+            let mut round_trip = outbound.start(ride, options.timeouts.head)?;
             let error = match poll_fn(|context| round_trip.poll_head(context)).await {
                 // RFC 8470 §5.2: the server wants the request again, after the handshake.
                 Ok(()) if may_be_early && round_trip.status() == StatusCode::TOO_EARLY => {
                     may_be_early = false;
-                    permit = round_trip.abandon().0;
+                    acquired = self.reacquire(round_trip.abandon().0, &authority).await?;
                     continue;
                 }
                 Ok(()) => {
@@ -146,19 +150,64 @@ impl Client {
                 }
                 Err(error) => error,
             };
-            let unanswered = round_trip.is_unanswered(&error);
-            let upload;
-            (permit, upload) = round_trip.abandon();
+            let unanswered = may_replay && round_trip.is_unanswered(&error);
+            let unprocessed = matches!(&error, Error::Stream(reset) if reset.is_unprocessed());
+            let (permit, upload) = round_trip.abandon();
             outbound.take_back(upload);
-            if !(may_replay && unanswered && replays_left > 0 && outbound.is_replayable()) {
+            let replays = (unanswered && outbound.is_replayable()) || (unprocessed && outbound.is_whole());
+            if !replays || replays_left == 0 {
                 return Err(error);
             }
             replays_left -= 1;
+            acquired = self.reacquire(permit, &authority).await?;
+        }
+    }
+
+    /// Waits for a connection, or for the permission to open one.
+    async fn acquire(&self, authority: &Rc<Authority>) -> Result<Acquired, Error> {
+        let acquiring = pin!(async { Ok(self.inner.pool.acquire(authority).await) });
+        within(self.inner.options.timeouts.pool, || Phase::Pool, acquiring).await
+    }
+
+    /// Connects anew with `permit`. Without one, waits for what the pool has.
+    async fn reacquire(&self, permit: Option<Permit>, authority: &Rc<Authority>) -> Result<Acquired, Error> {
+        match permit {
+            Some(permit) => Ok(Acquired::Permit(permit)),
+            None => self.acquire(authority).await,
+        }
+    }
+
+    /// For a request that cannot be sent twice, lets the driver run once before an idle connection is used: the peer may
+    /// have closed it since the last turn.
+    async fn check(&self, acquired: Acquired, authority: &Rc<Authority>) -> Result<Acquired, Error> {
+        match acquired {
+            Acquired::Idle(mut pooled, permit) => {
+                runtime::yield_now().await;
+                if pooled.connection.is_reusable() {
+                    return Ok(Acquired::Idle(pooled, permit));
+                }
+                drop(pooled);
+                Ok(Acquired::Permit(permit))
+            }
+            Acquired::Place(place) if place.is_idle() => {
+                runtime::yield_now().await;
+                if place.can_start() {
+                    return Ok(Acquired::Place(place));
+                }
+                drop(place);
+                self.acquire(authority).await
+            }
+            acquired => Ok(acquired),
         }
     }
 
     /// Connects. `may_be_early`: the first request may be sent in the TLS handshake, which lets an attacker replay it.
-    async fn connect(&self, authority: &Authority, may_be_early: bool) -> Result<Connection, Error> {
+    async fn connect(
+        &self,
+        authority: &Rc<Authority>,
+        mut permit: Permit,
+        may_be_early: bool,
+    ) -> Result<Ride, Error> {
         let options = &self.inner.options;
         let phase = Cell::new(Phase::Connect);
         let connecting = pin!(async {
@@ -183,17 +232,43 @@ impl Client {
             }
         });
         let stream = within(options.timeouts.connect, || phase.get(), connecting).await?;
-        Ok(Connection::new(stream, &ConnectionOptions::default().limits(options.limits)))
+        if options.http_version.is_http2(&stream) {
+            let keep_alive = KeepAlive { interval: options.ping_interval, timeout: options.ping_timeout };
+            let connection = SharedConnection::new(stream, &options.http2, keep_alive);
+            return self.inner.pool.share(permit, &connection).map(Ride::Shared).ok_or(Error::Closed);
+        }
+        permit.set_unshared();
+        let options = ConnectionOptions::default().limits(options.limits).version(HttpVersion::Http1);
+        Ok(Ride::Unique(Pooled::new(Connection::new(stream, &options)), permit))
     }
 }
 
 impl Inner {
     fn tls(&self) -> Result<&ClientTls, RequestError> {
-        if let Some(tls) = self.options.tls.as_ref().or(self.tls.get()) {
+        if let Some(tls) = self.tls.get() {
             return Ok(tls);
         }
-        let tls = ClientTls::new(&ClientTlsOptions::default()).map_err(RequestError::Tls)?;
+        let tls = match &self.options.tls {
+            Some(tls) => tls.clone(),
+            None => ClientTls::new(&ClientTlsOptions::default()).map_err(RequestError::Tls)?,
+        };
+        let offered: &[&[u8]] = match self.options.http_version {
+            HttpVersion::Http1 => &[],
+            HttpVersion::Http2 => &[b"h2"],
+            // Early data is sent before the peer has chosen a version.
+            HttpVersion::Negotiated if tls.config().enable_early_data => &[],
+            HttpVersion::Negotiated => &[b"h2", b"http/1.1"],
+        };
+        let tls = tls.with_default_alpn(offered);
         Ok(self.tls.get_or_init(|| tls))
+    }
+
+    /// Returns whether the settings allow a request in the TLS handshake. Then its version must be known.
+    fn allows_early_data(&self) -> Result<bool, RequestError> {
+        let config = self.tls()?.config();
+        let is_open = self.options.http_version == HttpVersion::Negotiated
+            && config.alpn_protocols.iter().any(|protocol| protocol == b"h2");
+        Ok(config.enable_early_data && !is_open)
     }
 }
 

@@ -1,10 +1,10 @@
-//! An HTTP/1.1 client with a connection pool, time limits and automatic replay.
+//! An HTTP client with a connection pool, time limits and automatic replay, for HTTP/1.1 and HTTP/2.
 //!
 //! A [`Client`] takes and returns the types of the [`http`] crate. It lives on one worker, together with its
 //! connections, so that sharing it on that worker costs nothing. A [`ClientHandle`] sends requests to it from other
 //! threads and from other runtimes such as tokio.
 //!
-//! The client has no TLS, HTTP/2, redirects, cookies, decompression or proxies yet.
+//! The client has no redirects, cookies, decompression or proxies yet.
 //!
 //! # A request and its response
 //!
@@ -69,7 +69,8 @@
 //! # Concurrent requests
 //!
 //! Spawn a task for each request; the tasks share one client. [`PoolOptions`] limits how many connections they may
-//! open. Requests beyond that limit wait.
+//! open. Requests beyond that limit wait. Over HTTP/2 the requests to one host share a connection, see
+//! [`ClientOptions::http_version`].
 //!
 //! ```no_run
 //! use ringtide::runtime;
@@ -166,5 +167,5 @@ pub use self::handle::{ClientHandle, RemoteBody, RemoteRequest};
 pub use self::local::Client;
 pub use self::options::{ClientOptions, Timeouts};
 pub use self::request_body::{RemoteRequestBody, RequestBody};
-pub use crate::conn::Piece;
+pub use crate::conn::{HttpVersion, Piece};
 pub use crate::pool::PoolOptions;

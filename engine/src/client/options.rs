@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use ringtide_driver::Address;
 
+use crate::conn::HttpVersion;
 use crate::pool::PoolOptions;
 use crate::proto::h1::Limits;
+use crate::proto::h2;
 use crate::tls::ClientTls;
 
 /// The options of a [`Client`](super::Client).
@@ -42,16 +44,35 @@ pub struct ClientOptions {
     /// side made a mistake. The client replays it only if that is safe (RFC 9110 §9.2.2): the method is idempotent, the
     /// client still has the whole body or has not started to read it, and no byte of a response has arrived.
     ///
+    /// Over HTTP/2 a peer may say that it has not processed a request: by GOAWAY or REFUSED_STREAM. Such a request is replayed
+    /// whatever its method (RFC 9113 §8.7).
+    ///
     /// Independently of this value, the client never uses a connection that it knows to be closed.
     pub replays_max: u32,
     /// The address to connect to instead of the URI's host: a Unix socket or a fixed address.
     ///
     /// The request's `Host` still comes from its URI. `None`, the default, connects to the URI's host.
     pub connect_to: Option<Address>,
-    /// Limits on the size of a response's head and framing.
+    /// Limits on the size of a response's head and framing over HTTP/1.1.
     pub limits: Limits,
+    /// The version of HTTP. The default, [`HttpVersion::Negotiated`], offers both versions to `https://` servers, and speaks
+    /// HTTP/1.1 without TLS. With early data it offers only HTTP/1.1, as the first request does not wait for the choice.
+    ///
+    /// The requests to one host share an HTTP/2 connection. A further one is opened when as many are in flight as the peer takes
+    /// on one.
+    pub http_version: HttpVersion,
+    /// Windows, limits and header compression of HTTP/2.
+    pub http2: h2::Options,
+    /// Time without a byte from the peer after which the client asks an HTTP/2 connection's peer whether it is still there, by
+    /// PING. Otherwise all requests would go to a connection that is dead without having been closed, and time out one by
+    /// one. `None` means never. The default is 30 seconds.
+    pub ping_interval: Option<Duration>,
+    /// Time that the peer has to send something after a PING. Then the connection is closed, and its requests end with
+    /// [`Error::Network`](crate::Error::Network). The default is 10 seconds.
+    pub ping_timeout: Duration,
     /// How `https://` is reached. `None`, the default, stands for the defaults of
-    /// [`ClientTlsOptions`](crate::tls::ClientTlsOptions): the certificates that the system trusts.
+    /// [`ClientTlsOptions`](crate::tls::ClientTlsOptions): the certificates that the system trusts. If it names no application
+    /// protocols, those of [`http_version`](Self::http_version) are offered.
     pub tls: Option<ClientTls>,
 }
 
@@ -63,6 +84,10 @@ impl Default for ClientOptions {
             replays_max: 1,
             connect_to: None,
             limits: Limits::default(),
+            http_version: HttpVersion::default(),
+            http2: h2::Options::default(),
+            ping_interval: Some(Duration::from_secs(30)),
+            ping_timeout: Duration::from_secs(10),
             tls: None,
         }
     }
@@ -101,6 +126,34 @@ impl ClientOptions {
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Sets [`http_version`](Self::http_version).
+    #[must_use]
+    pub fn http_version(mut self, version: HttpVersion) -> Self {
+        self.http_version = version;
+        self
+    }
+
+    /// Sets [`http2`](Self::http2).
+    #[must_use]
+    pub fn http2(mut self, options: h2::Options) -> Self {
+        self.http2 = options;
+        self
+    }
+
+    /// Sets [`ping_interval`](Self::ping_interval) to a duration or to `None`.
+    #[must_use]
+    pub fn ping_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.ping_interval = interval.into();
+        self
+    }
+
+    /// Sets [`ping_timeout`](Self::ping_timeout).
+    #[must_use]
+    pub fn ping_timeout(mut self, timeout: Duration) -> Self {
+        self.ping_timeout = timeout;
         self
     }
 

@@ -8,11 +8,10 @@ use http::Request;
 use http::request::Parts;
 
 use super::request_body::{Content, RequestBody, StreamedBody};
-use super::round_trip::{RoundTrip, Upload};
+use super::round_trip::{Ride, RoundTrip, Upload};
 use crate::conn::PreparedRequest;
 use crate::error::{Error, RequestError};
 use crate::limits::COALESCED_SEND_SIZE_MAX;
-use crate::pool::{Permit, Pooled};
 
 pub(super) struct Outbound {
     prepared: PreparedRequest,
@@ -65,7 +64,12 @@ impl Outbound {
 
     /// Returns whether the request is idempotent and its body can be sent again.
     pub(super) fn is_replayable(&self) -> bool {
-        self.idempotent && !matches!(self.body, Body::Gone)
+        self.idempotent && self.is_whole()
+    }
+
+    /// Returns whether the body can be sent again.
+    pub(super) fn is_whole(&self) -> bool {
+        !matches!(self.body, Body::Gone)
     }
 
     /// Returns whether the request may be sent in a TLS handshake, where an attacker can replay it: its method
@@ -75,12 +79,7 @@ impl Outbound {
     }
 
     /// Starts the request on a connection; see [`RoundTrip::start`].
-    pub(super) fn start(
-        &mut self,
-        pooled: Box<Pooled>,
-        permit: Permit,
-        head_limit: Option<Duration>,
-    ) -> Result<RoundTrip, Error> {
+    pub(super) fn start(&mut self, ride: Ride, head_limit: Option<Duration>) -> Result<RoundTrip, Error> {
         let (data, upload) = match &self.body {
             Body::Sent => (None, Upload::Given),
             Body::Bytes(bytes) => (Some(bytes.clone()), Upload::Given),
@@ -89,7 +88,7 @@ impl Outbound {
                 _ => unreachable!("a request is not restarted once its body has been read"),
             },
         };
-        RoundTrip::start(pooled, permit, &self.prepared, data, upload, head_limit)
+        RoundTrip::start(ride, &self.prepared, data, upload, head_limit)
     }
 
     /// Takes back the body of a failed attempt, if no piece of it was read.

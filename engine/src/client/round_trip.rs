@@ -1,7 +1,8 @@
 //! One request and its response on one connection. Both proceed at the same time.
 //!
 //! A round trip has no task of its own: polling for the response also drives the upload of the request's body. Dropping
-//! a round trip at any point closes its connection and passes its permit to the next request in the queue.
+//! a round trip at any point closes its connection and passes its permit to the next request in the queue. If the connection
+//! is a shared one, it only resets the stream.
 
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -10,20 +11,34 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::request_body::StreamedBody;
+use crate::conn::http2::{Place, SharedExchange};
 use crate::conn::{Piece, PreparedRequest};
 use crate::error::{Error, Phase};
 use crate::message::ResponseHead;
-use crate::pool::{Acquired, Permit, Pooled};
+use crate::pool::{Permit, Pooled, give_back};
 use crate::proto::h1;
 use crate::runtime::{self, Timer};
 
 pub(super) struct RoundTrip {
-    // Field order matters: the connection must be closed before the permit lets its next holder open another one.
-    pooled: Box<Pooled>,
-    permit: Permit,
+    carrier: Carrier,
     upload: Upload,
     /// Incremented whenever the upload makes progress.
     upload_steps: u64,
+}
+
+/// What a request is sent on.
+pub(super) enum Ride {
+    /// A connection of its own.
+    Unique(Box<Pooled>, Permit),
+    /// A place on a shared one.
+    Shared(Place),
+}
+
+/// What carries a request and its response.
+enum Carrier {
+    // Field order matters: the connection must be closed before the permit lets its next holder open another one.
+    Unique(Box<Pooled>, Permit),
+    Shared(SharedExchange),
 }
 
 /// What remains to be sent of the request.
@@ -39,34 +54,48 @@ pub(super) enum Upload {
 }
 
 impl RoundTrip {
-    /// Starts `request` on a connection. `data` is its whole body, unless the body is in `request` itself or comes from
-    /// `upload`. The response's head must arrive within `head_limit`.
+    /// Starts `request`. `data` is its whole body, unless the body is in `request` itself or comes from `upload`. The
+    /// response's head must arrive within `head_limit`.
     pub(super) fn start(
-        mut pooled: Box<Pooled>,
-        permit: Permit,
+        ride: Ride,
         request: &PreparedRequest,
         data: Option<Bytes>,
         upload: Upload,
         head_limit: Option<Duration>,
     ) -> Result<Self, Error> {
-        pooled.connection.start(request)?;
-        if let Some(data) = data {
-            pooled.connection.queue_data(data)?;
-            pooled.connection.queue_body_end()?;
-        }
+        let carrier = match ride {
+            Ride::Unique(mut pooled, permit) => {
+                pooled.connection.start(request)?;
+                if let Some(data) = data {
+                    pooled.connection.queue_data(data)?;
+                    pooled.connection.queue_body_end()?;
+                }
+                Carrier::Unique(pooled, permit)
+            }
+            Ride::Shared(place) => {
+                let exchange = place.start(request)?;
+                if let Some(data) = data {
+                    exchange.queue_data(data, true);
+                }
+                Carrier::Shared(exchange)
+            }
+        };
+        let mut round_trip = Self { carrier, upload, upload_steps: 0 };
         if let Some(limit) = head_limit {
-            pooled.timer.set(deadline_ns(limit));
+            round_trip.timer().set(deadline_ns(limit));
         }
-        Ok(Self { pooled, permit, upload, upload_steps: 0 })
+        Ok(round_trip)
     }
 
     /// Ready when the response's head has arrived.
     pub(super) fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.poll_upload(context)?;
-        match self.pooled.connection.poll_head(context) {
-            Poll::Pending => {
-                self.pooled.timer.poll_elapsed(context).map(|()| Err(Error::Timeout(Phase::Head)))
-            }
+        let polled = match &mut self.carrier {
+            Carrier::Unique(pooled, _) => pooled.connection.poll_head(context),
+            Carrier::Shared(exchange) => exchange.poll_head(context),
+        };
+        match polled {
+            Poll::Pending => self.timer().poll_elapsed(context).map(|()| Err(Error::Timeout(Phase::Head))),
             ready @ Poll::Ready(_) => ready,
         }
     }
@@ -74,19 +103,29 @@ impl RoundTrip {
     /// Returns the round trip's timer. It limits the time to the head until the caller waits for the body. From then on
     /// it limits the body.
     pub(super) fn timer(&mut self) -> &mut Timer {
-        &mut self.pooled.timer
+        match &mut self.carrier {
+            Carrier::Unique(pooled, _) => &mut pooled.timer,
+            Carrier::Shared(exchange) => exchange.timer(),
+        }
     }
 
     /// Polls for the next piece of the response's body. `None` is its end, after which the caller calls
     /// [`finish`](Self::finish).
     pub(super) fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Piece>, Error>> {
         self.poll_upload(context)?;
-        self.pooled.connection.poll_piece(context)
+        match &mut self.carrier {
+            Carrier::Unique(pooled, _) => pooled.connection.poll_piece(context),
+            Carrier::Shared(exchange) => exchange.poll_piece(context),
+        }
     }
 
     /// Returns the response's head as a type of `http`, and the size of its body if it is known.
     pub(super) fn response(&mut self) -> Result<(http::Response<()>, Option<u64>), Error> {
-        let response = self.pooled.connection.current_response();
+        let pooled = match &mut self.carrier {
+            Carrier::Unique(pooled, _) => pooled,
+            Carrier::Shared(exchange) => return Ok(exchange.take_head()),
+        };
+        let response = pooled.connection.current_response();
         let head = response.head();
         let mut converted = http::Response::new(());
         *converted.status_mut() = head.status();
@@ -97,7 +136,10 @@ impl RoundTrip {
 
     /// Returns the status of the response whose head has arrived.
     pub(super) fn status(&mut self) -> StatusCode {
-        self.pooled.connection.current_response().status()
+        match &mut self.carrier {
+            Carrier::Unique(pooled, _) => pooled.connection.current_response().status(),
+            Carrier::Shared(exchange) => exchange.status(),
+        }
     }
 
     /// Returns whether no byte of a response had arrived when the connection failed with `error`. Then nothing shows
@@ -105,7 +147,10 @@ impl RoundTrip {
     pub(super) fn is_unanswered(&self, error: &Error) -> bool {
         match error {
             Error::Closed => true,
-            Error::Network(_) => !self.pooled.connection.has_response_begun(),
+            Error::Network(_) => match &self.carrier {
+                Carrier::Unique(pooled, _) => !pooled.connection.has_response_begun(),
+                Carrier::Shared(exchange) => !exchange.has_begun(),
+            },
             _ => false,
         }
     }
@@ -115,19 +160,28 @@ impl RoundTrip {
         self.upload_steps
     }
 
-    /// Closes the connection. The returned permit is valid for another one.
-    pub(super) fn abandon(self) -> (Permit, Upload) {
-        (self.permit, self.upload)
+    /// Closes the connection, or resets the stream. A returned permit is valid for another connection.
+    pub(super) fn abandon(self) -> (Option<Permit>, Upload) {
+        match self.carrier {
+            Carrier::Unique(_, permit) => (Some(permit), self.upload),
+            Carrier::Shared(_) => (None, self.upload),
+        }
     }
 
     /// Returns the connection to the pool after the end of the response.
     ///
     /// If the request was not sent to its end, this closes the connection instead: the peer has responded without
-    /// reading the whole request, and would misread the next one (RFC 9112 §9.5).
+    /// reading the whole request, and would misread the next one (RFC 9112 §9.5). Over HTTP/2 only the stream is reset.
     pub(super) fn finish(mut self) {
+        if matches!(self.carrier, Carrier::Shared(_)) {
+            return;
+        }
         let sent = self.poll_upload(&mut Context::from_waker(Waker::noop()));
-        if sent.is_ok() && matches!(self.upload, Upload::Sent) {
-            Acquired { pooled: Some(self.pooled), permit: self.permit }.give_back();
+        if let Carrier::Unique(pooled, permit) = self.carrier
+            && sent.is_ok()
+            && matches!(self.upload, Upload::Sent)
+        {
+            give_back(pooled, permit);
         }
     }
 
@@ -137,16 +191,28 @@ impl RoundTrip {
             if matches!(self.upload, Upload::Sent | Upload::Refused) {
                 return Ok(());
             }
-            match self.pooled.connection.poll_outgoing(context) {
+            let has_room = match &mut self.carrier {
+                Carrier::Unique(pooled, _) => pooled.connection.poll_outgoing(context),
+                // The connection sends what it was given without being asked.
+                Carrier::Shared(_) if matches!(self.upload, Upload::Given) => Poll::Ready(Ok(())),
+                Carrier::Shared(exchange) => exchange.poll_room(context),
+            };
+            match has_room {
                 Poll::Pending => return Ok(()),
                 // A peer that closed may have responded first, so read the response before reporting the error.
                 Poll::Ready(Err(_)) => self.upload = Upload::Refused,
                 Poll::Ready(Ok(())) => match &mut self.upload {
                     Upload::Streamed(body) => match body.poll_data(context)? {
                         Poll::Pending => return Ok(()),
-                        Poll::Ready(Some(data)) => self.pooled.connection.queue_data(data)?,
+                        Poll::Ready(Some(data)) => match &mut self.carrier {
+                            Carrier::Unique(pooled, _) => pooled.connection.queue_data(data)?,
+                            Carrier::Shared(exchange) => exchange.queue_data(data, false),
+                        },
                         Poll::Ready(None) => {
-                            self.pooled.connection.queue_body_end()?;
+                            match &mut self.carrier {
+                                Carrier::Unique(pooled, _) => pooled.connection.queue_body_end()?,
+                                Carrier::Shared(exchange) => exchange.queue_data(Bytes::new(), true),
+                            }
                             self.upload = Upload::Given;
                         }
                     },

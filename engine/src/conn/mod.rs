@@ -23,7 +23,8 @@ pub use self::piece::Piece;
 pub use self::request::PreparedRequest;
 pub use self::response::PreparedResponse;
 
-/// The server's side of HTTP/2.
+/// The server's side of HTTP/2, and the connections that the requests of a client share.
 pub(crate) mod http2 {
     pub(crate) use super::h2::{Connection, Exchange, Late, Next, NextError, Request, StreamTimeouts};
+    pub(crate) use super::h2::{KeepAlive, Place, SharedConnection, SharedExchange};
 }

@@ -244,6 +244,16 @@ impl ClientTls {
         Ok(Self { config: Arc::new(config), server_name, insecure: options.insecure })
     }
 
+    /// Returns the same settings with these application protocols, unless they name others. The sessions are shared.
+    pub(crate) fn with_default_alpn(&self, protocols: &[&[u8]]) -> Self {
+        let mut tls = self.clone();
+        if tls.config.alpn_protocols.is_empty() {
+            let protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+            Arc::make_mut(&mut tls.config).alpn_protocols = protocols;
+        }
+        tls
+    }
+
     /// Returns the settings as rustls takes them.
     pub fn config(&self) -> &Arc<ClientConfig> {
         &self.config

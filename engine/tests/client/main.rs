@@ -8,6 +8,7 @@ mod connection;
 mod failures;
 mod files;
 mod home;
+mod http2;
 mod pool;
 mod remote;
 mod server;

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use ringtide_driver::Address;
 
-use super::options::{ConnectionOptions, HttpVersion};
+use super::options::ConnectionOptions;
 use crate::conn::completion::{Aborted, Completion, RequestId, Timing};
 use crate::conn::piece::Piece;
 use crate::conn::request::PreparedRequest;
@@ -83,12 +83,7 @@ impl Connection {
     /// The connection starts to receive now. So by the end of the worker's next turn it knows what the peer did before
     /// the first request.
     pub fn new(stream: Stream, options: &ConnectionOptions) -> Self {
-        let is_http2 = match options.version {
-            HttpVersion::Http1 => false,
-            HttpVersion::Http2 => true,
-            HttpVersion::Negotiated => stream.tls().and_then(|facts| facts.alpn()) == Some(b"h2"),
-        };
-        Self(if is_http2 {
+        Self(if options.version.is_http2(&stream) {
             Protocol::H2(Box::new(h2::ClientConnection::new(stream, options)))
         } else {
             Protocol::H1(h1::ClientConnection::new(stream, options))
@@ -236,6 +231,15 @@ impl Connection {
         match &self.0 {
             Protocol::H1(connection) => connection.received_size(),
             Protocol::H2(connection) => connection.received_size(),
+        }
+    }
+
+    /// Returns the number of bytes handed to the kernel so far, without those of TLS.
+    #[inline]
+    pub fn sent_size(&self) -> u64 {
+        match &self.0 {
+            Protocol::H1(connection) => connection.sent_size(),
+            Protocol::H2(connection) => connection.sent_size(),
         }
     }
 

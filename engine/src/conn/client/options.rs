@@ -2,6 +2,7 @@
 
 use crate::proto::h1::Limits;
 use crate::proto::h2;
+use crate::stream::Stream;
 
 /// Options of a [`Connection`](crate::Connection).
 ///
@@ -32,6 +33,17 @@ pub enum HttpVersion {
     Http1,
     /// HTTP/2, which the peer is known to speak (RFC 9113 §3.3).
     Http2,
+}
+
+impl HttpVersion {
+    /// Returns whether a connection over `stream` speaks HTTP/2.
+    pub(crate) fn is_http2(self, stream: &Stream) -> bool {
+        match self {
+            Self::Http1 => false,
+            Self::Http2 => true,
+            Self::Negotiated => stream.tls().and_then(|facts| facts.alpn()) == Some(b"h2"),
+        }
+    }
 }
 
 impl ConnectionOptions {

@@ -23,7 +23,7 @@ use crate::error::{Error, ProtocolError, RequestError};
 use crate::proto::h1::{BodyLength, RequestKind};
 use crate::proto::h2::{
     self, Codec, ErrorCode, Event, FieldList, OpenError, ResponseHead, Role, StreamKey, StreamReset,
-    hpack::Indexing,
+    hpack::{self, Indexing},
 };
 use crate::stream::Stream;
 
@@ -119,13 +119,9 @@ impl ClientConnection {
             return Err(error.into());
         }
         self.block.prepare(request, &mut self.link.codec);
-        let kind = match request.kind() {
-            RequestKind::Head => h2::RequestKind::Head,
-            _ => h2::RequestKind::Other,
-        };
         let body = request.body();
         let ends = body.is_empty() && request.pending_body() == BodyLength::None;
-        let (position, opened) = self.link.open(&self.block.bytes, kind, ends);
+        let (position, opened) = self.link.open(&self.block.bytes, kind_of(request), ends);
         let stream = opened.map_err(|error| match error {
             OpenError::Full => RequestError::Busy,
             OpenError::Closing => RequestError::NotReusable,
@@ -145,7 +141,8 @@ impl ClientConnection {
     }
 
     /// Polls until a request has ended, and drops the bodies of responses.
-    #[inline]
+    // Inlined, it would make the callers' path for HTTP/1.1 slower.
+    #[inline(never)]
     pub(in crate::conn) fn poll_completion(
         &mut self,
         context: &mut Context<'_>,
@@ -303,6 +300,11 @@ impl ClientConnection {
             self.link.into_transport().close_after_peer(closing_max);
         }
         Aborted { sent_ns, cut_size }
+    }
+
+    #[inline]
+    pub(in crate::conn) fn sent_size(&self) -> u64 {
+        self.link.transport().sent_size()
     }
 
     #[inline]
@@ -695,15 +697,18 @@ impl ClientConnection {
     #[inline]
     fn note_sent_times(&mut self) {
         let transport = self.link.transport();
-        // If a send has failed, it depends on the request whether it was sent.
-        if self.unnoted.is_empty() || transport.is_unsent() || transport.failed_send_size().is_some() {
-            return;
-        }
-        let sent_ns = transport.sent_at_ns();
+        let mut sent_ns = 0;
         while let Some(stream) = self.unnoted.front().copied() {
             if let Some(request) = request_mut(&mut self.requests, stream) {
                 if !transport.has_started(request.position) {
                     return;
+                }
+                if sent_ns == 0 {
+                    // If a send has failed, it depends on the request whether it was sent.
+                    if transport.is_unsent() || transport.failed_send_size().is_some() {
+                        return;
+                    }
+                    sent_ns = transport.sent_at_ns();
                 }
                 request.sent_ns = sent_ns;
             }
@@ -768,16 +773,35 @@ impl Block {
     fn encode(&mut self, request: &PreparedRequest, codec: &mut Codec) {
         let encoder = codec.encoder();
         self.bytes.clear();
-        encoder.begin(&mut self.bytes);
-        // A block with an update of the table's size is sent once.
-        let is_constant = self.bytes.is_empty();
         self.insert_count = encoder.insert_count();
-        request.for_each_field(|name, value, is_secret| {
-            let indexing = if is_secret { Indexing::Never } else { Indexing::Add };
-            encoder.field(name, value, indexing, &mut self.bytes);
-        });
-        let is_constant = is_constant && self.insert_count == encoder.insert_count();
+        let has_update = encode_block(request, encoder, &mut self.bytes);
+        // A block with an update of the table's size is sent once.
+        let is_constant = !has_update && self.insert_count == encoder.insert_count();
         self.request = is_constant.then(|| request.clone());
+    }
+}
+
+/// Appends the header block of `request`. Returns whether it begins with an update of the table's size.
+pub(super) fn encode_block(
+    request: &PreparedRequest,
+    encoder: &mut hpack::Encoder,
+    block: &mut Vec<u8>,
+) -> bool {
+    encoder.begin(block);
+    let has_update = !block.is_empty();
+    request.for_each_field(|name, value, is_secret| {
+        let indexing = if is_secret { Indexing::Never } else { Indexing::Add };
+        encoder.field(name, value, indexing, block);
+    });
+    has_update
+}
+
+/// Returns what a request says about its response.
+#[inline]
+pub(super) fn kind_of(request: &PreparedRequest) -> h2::RequestKind {
+    match request.kind() {
+        RequestKind::Head => h2::RequestKind::Head,
+        _ => h2::RequestKind::Other,
     }
 }
 
