@@ -223,9 +223,7 @@ impl PreparedRequest {
     /// Returns whether `other` certainly has the same head: both are clones of one request.
     #[inline]
     pub(super) fn has_head_of(&self, other: &Self) -> bool {
-        // Schemes are compared last: that is dearer, and for clones of one request their strings are the same.
-        std::ptr::eq(self.bytes(), other.bytes())
-            && (std::ptr::eq(self.scheme.as_str(), other.scheme.as_str()) || self.scheme == other.scheme)
+        std::ptr::eq(self.bytes(), other.bytes()) && self.scheme == other.scheme
     }
 
     /// Returns how the request affects the form of its response.

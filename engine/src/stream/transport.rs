@@ -116,6 +116,12 @@ impl Transport {
         position < self.queue.taken()
     }
 
+    /// Returns how many bytes the sends that have started contain.
+    #[inline]
+    pub(crate) fn sent_size(&self) -> u64 {
+        self.queue.taken()
+    }
+
     /// Returns the offset of `position` in the last send that was started, or `None` if it is in an earlier one.
     #[inline]
     pub(crate) fn offset_in_last_send(&self, position: u64) -> Option<u64> {

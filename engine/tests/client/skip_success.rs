@@ -52,7 +52,7 @@ fn a_server_that_answers_before_it_reads_gets_whole_requests_in_order() {
         while arrived == 0 || arrived != before {
             thread::sleep(Duration::from_millis(20));
             before = arrived;
-            arrived = stream.peek(&mut [0; 100_000]).unwrap();
+            arrived = stream.peek(&mut vec![0; 100_000]).unwrap();
         }
         let mut read = Vec::new();
         let mut piece = [0; 1_000];

@@ -6,6 +6,7 @@ mod bodies;
 mod connection;
 mod failures;
 mod http2;
+mod http2_client;
 mod lifecycle;
 mod panics;
 mod peer;

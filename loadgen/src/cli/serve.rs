@@ -28,6 +28,9 @@ half get only responses that begin within 1 s.
 
 Times: 50us, 2ms, 1s (ns, us, ms, s, m, h); without a unit, seconds.
 
+It speaks HTTP/1.1 and HTTP/2 on the same port: with --tls as the client and it
+agree (ALPN), else as the client begins.
+
 With --tls alone, the certificate is a new one for localhost, signed by itself:
 clients accept it with -k.
 

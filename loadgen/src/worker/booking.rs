@@ -18,9 +18,9 @@ use crate::tls::explain;
 const TLS_ALERT: &[u8] = &[21, 3];
 
 impl Shared {
-    /// Books the answer to a measured request.
+    /// Books the answer to a measured request of `sent_size` bytes.
     #[inline]
-    pub(super) fn book_completed(&self, ticket: Ticket, exchange: &CompletedExchange) {
+    pub(super) fn book_completed(&self, ticket: Ticket, exchange: &CompletedExchange, sent_size: usize) {
         let sample = Sample {
             scheduled_ns: ticket.due.scheduled_ns,
             ready_ns: ticket.ready_ns,
@@ -35,7 +35,7 @@ impl Shared {
         } else {
             recorder.completed(sample);
         }
-        recorder.sent_bytes(self.request.bytes().len() as u64);
+        recorder.sent_bytes(sent_size as u64);
         if self.counts_answers {
             self.snapshots[self.index].count(recorder.counters());
         }
@@ -121,7 +121,7 @@ impl ConnectionTask {
             };
             let mut recorder = self.shared.recorder.borrow_mut();
             if sent_ns.is_some() {
-                recorder.sent_bytes(self.shared.request.bytes().len() as u64);
+                recorder.sent_bytes(self.request_size() as u64);
             }
             recorder.failed(request, kind);
             drop(recorder);
@@ -129,6 +129,24 @@ impl ConnectionTask {
         } else if kind == ErrorKind::Timeout && self.shared.is_measuring() {
             self.shared.recorder.borrow_mut().unanswered_since_warmup(1);
         }
+    }
+
+    /// How many sent bytes to count for a request. In HTTP/2, where that differs from one to the next, all bytes are
+    /// counted when they are sent.
+    #[inline]
+    pub(super) fn request_size(&self) -> usize {
+        if self.is_http2 { 0 } else { self.shared.request.bytes().len() }
+    }
+
+    /// Counts what was sent over HTTP/2 since the last call.
+    #[inline]
+    pub(super) fn count_sent(&mut self) {
+        let Some(connection) = &self.connection else { return };
+        let sent_size = connection.sent_size();
+        if self.shared.is_measuring() {
+            self.shared.recorder.borrow_mut().sent_bytes(sent_size - self.sent_size);
+        }
+        self.sent_size = sent_size;
     }
 
     /// Notes that a request is sent again.
@@ -226,7 +244,7 @@ impl ConnectionTask {
             None => Aborted::default(),
         };
         let sent_count = sent_ns.iter().filter(|(_, sent_ns)| sent_ns.is_some()).count();
-        let request_size = self.shared.request.bytes().len();
+        let request_size = self.request_size();
         let closed = self.shared.plan.open_loop().is_none();
         let mut begun = begun.into_iter().peekable();
         let mut recorder = self.shared.recorder.borrow_mut();

@@ -31,6 +31,8 @@ pub(super) struct ConnectionTask {
     pub(super) connection: Option<Connection>,
     /// Whether it speaks HTTP/2.
     pub(super) is_http2: bool,
+    /// Over HTTP/2: how many of the sent bytes are counted.
+    pub(super) sent_size: u64,
     /// Whether no place for a request was free when last looked.
     pub(super) is_full: bool,
     /// Whether it may carry no further request, although HTTP would allow it (`--no-keepalive` in HTTP/2).
@@ -70,6 +72,7 @@ impl ConnectionTask {
             number,
             connection: None,
             is_http2: false,
+            sent_size: 0,
             is_full: false,
             is_spent: false,
             tickets: Tickets::default(),
@@ -154,6 +157,7 @@ impl ConnectionTask {
 
     fn use_connection(&mut self, connection: Connection) {
         self.is_http2 = connection.version() == http::Version::HTTP_2;
+        self.sent_size = 0;
         self.is_full = false;
         self.is_spent = false;
         self.oldest.clear();

@@ -46,7 +46,12 @@ impl ConnectionTask {
                     }
                     return Poll::Ready(Over::Failed(self.shared.failure(&error)));
                 }
-                Poll::Pending if self.timeout.poll_elapsed(context).is_pending() => return Poll::Pending,
+                Poll::Pending if self.timeout.poll_elapsed(context).is_pending() => {
+                    if self.is_http2 {
+                        self.count_sent();
+                    }
+                    return Poll::Pending;
+                }
                 Poll::Pending if self.is_http2 => self.end_late_streams(),
                 Poll::Pending => {
                     // The timer was set when the request was drawn, but the limit counts from the send, which came
@@ -149,6 +154,7 @@ impl ConnectionTask {
 
     /// What to do if a connection of HTTP/2 takes no request now.
     #[cold]
+    #[inline(never)]
     fn without_place(&mut self) -> Option<Over> {
         let connection = self.connection.as_mut()?;
         let is_over = self.is_spent || !connection.is_reusable();
@@ -207,7 +213,7 @@ impl ConnectionTask {
             self.timeout.set(self.limit_ns().unwrap_or(from_now_ns));
         }
         if self.shared.is_measured(ticket.due.scheduled_ns) {
-            self.shared.book_completed(ticket, &exchange);
+            self.shared.book_completed(ticket, &exchange, self.request_size());
         } else {
             self.count_what_came_behind();
         }
@@ -215,6 +221,7 @@ impl ConnectionTask {
 
     /// A request has failed, and its connection has not.
     #[cold]
+    #[inline(never)]
     fn complete_without(&mut self, id: RequestId, error: &Error) {
         let Some(ticket) = self.take(id, runtime::now_ns()) else { return };
         self.note_reset(error);
@@ -230,6 +237,7 @@ impl ConnectionTask {
 
     /// Ends the requests of HTTP/2 whose time is over, each by itself, and sets the timer for the next.
     #[cold]
+    #[inline(never)]
     fn end_late_streams(&mut self) {
         let now_ns = runtime::now_ns();
         loop {

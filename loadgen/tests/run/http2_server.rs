@@ -38,7 +38,10 @@ impl<'p> Http2<'p> {
                     self.flush();
                     let mut bytes = [0; 16 * 1024];
                     match self.peer.stream.read(&mut bytes) {
-                        Ok(size @ 1..) => self.received.extend_from_slice(&bytes[..size]),
+                        Ok(size @ 1..) => {
+                            self.peer.tally.bytes_received.fetch_add(size as u64, SeqCst);
+                            self.received.extend_from_slice(&bytes[..size]);
+                        }
                         Ok(0) | Err(_) => return None,
                     }
                     continue;

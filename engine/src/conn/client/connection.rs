@@ -234,6 +234,15 @@ impl Connection {
         }
     }
 
+    /// Returns the number of bytes handed to the kernel so far, without those of TLS.
+    #[inline]
+    pub fn sent_size(&self) -> u64 {
+        match &self.0 {
+            Protocol::H1(connection) => connection.sent_size(),
+            Protocol::H2(connection) => connection.sent_size(),
+        }
+    }
+
     /// Returns the number of received bytes that follow the responses read so far. They belong to the next responses.
     pub fn unread_size(&self) -> usize {
         self.unread().len()

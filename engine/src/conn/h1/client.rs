@@ -208,6 +208,11 @@ impl ClientConnection {
     }
 
     #[inline]
+    pub(in crate::conn) fn sent_size(&self) -> u64 {
+        self.transport.sent_size()
+    }
+
+    #[inline]
     pub(in crate::conn) fn received_size(&self) -> u64 {
         self.received_size
     }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use ringtide_driver::Address;
 
-use super::link::Link;
+use super::link::{Link, QUEUED_SIZE_MAX};
 use crate::conn::client::ConnectionOptions;
 use crate::conn::completion::{Aborted, CompletedExchange, Completion, RequestId, Timing};
 use crate::conn::content::Content;
@@ -38,6 +38,8 @@ pub(in crate::conn) struct ClientConnection {
     block: Block,
     /// The stream whose response is read in place.
     current: Option<Current>,
+    /// Found while a body was sent, and not told yet. Data of it still lies in the link.
+    held: Option<Happened>,
     /// What the caller still has to provide of the last request's body.
     pending_body: Option<(StreamKey, BodyLength)>,
     go_away: Option<ErrorCode>,
@@ -101,6 +103,7 @@ impl ClientConnection {
             unnoted: VecDeque::new(),
             block: Block::default(),
             current: None,
+            held: None,
             pending_body: None,
             go_away: None,
             is_over,
@@ -109,7 +112,9 @@ impl ClientConnection {
 
     #[inline]
     pub(in crate::conn) fn start(&mut self, request: &PreparedRequest) -> Result<RequestId, Error> {
-        if self.free_places() == 0 || self.pending_body.is_some() {
+        // The head of the next response has no place while this one is read.
+        let is_reading = self.current.as_ref().is_some_and(|current| !current.has_ended);
+        if self.free_places() == 0 || self.pending_body.is_some() || is_reading {
             let error = if self.is_reusable() { RequestError::Busy } else { RequestError::NotReusable };
             return Err(error.into());
         }
@@ -136,7 +141,8 @@ impl ClientConnection {
     }
 
     /// Polls until a request has ended, and drops the bodies of responses.
-    #[inline]
+    // Inlined, it would make the callers' path for HTTP/1.1 slower.
+    #[inline(never)]
     pub(in crate::conn) fn poll_completion(
         &mut self,
         context: &mut Context<'_>,
@@ -151,6 +157,9 @@ impl ClientConnection {
                 };
                 return Poll::Ready(Ok(Completion { id: id_of(current.stream), result: Ok(exchange) }));
             }
+        }
+        if let Some(completion) = self.take_held() {
+            return Poll::Ready(Ok(completion));
         }
         loop {
             // What nearly every response consists of goes straight to its request.
@@ -201,15 +210,45 @@ impl ClientConnection {
         }
     }
 
+    /// What was found while a body was sent, if it ends a request. The rest is dropped.
+    #[inline]
+    fn take_held(&mut self) -> Option<Completion> {
+        if self.held.is_none() { None } else { self.complete_held() }
+    }
+
+    #[cold]
+    fn complete_held(&mut self) -> Option<Completion> {
+        let (stream, ends) = match self.held.take()? {
+            Happened::Head(stream, ends) => (stream, ends),
+            Happened::Data(stream, size, ends) => {
+                self.link.codec.release(stream, size);
+                (stream, ends)
+            }
+            Happened::Trailers(stream) => (stream, true),
+            Happened::Reset(stream, reset) => {
+                self.forget(stream)?;
+                return Some(Completion { id: id_of(stream), result: Err(Error::Stream(reset)) });
+            }
+            Happened::Nothing => return None,
+        };
+        let request = if ends { self.forget(stream)? } else { return None };
+        let exchange = CompletedExchange {
+            status: request.status,
+            timing: self.timing_of(&request),
+            end_ns: self.link.turn_time_ns(),
+        };
+        Some(Completion { id: id_of(stream), result: Ok(exchange) })
+    }
+
     /// Ends a request before its response. Returns false if it is not in flight.
     pub(in crate::conn) fn cancel(&mut self, id: RequestId) -> bool {
         let stream = StreamKey { index: id.slot, id: id.number };
         let was_in_flight = self.forget(stream).is_some();
         if was_in_flight {
-            self.link.drop_queued(stream);
+            self.stop_sending_on(stream);
             self.link.codec.reset(stream, ErrorCode::CANCEL);
-            if self.pending_body.is_some_and(|(pending, _)| pending == stream) {
-                self.pending_body = None;
+            if let Some(current) = self.current.take_if(|current| current.stream == stream) {
+                self.link.codec.release(stream, current.lent_size);
             }
         }
         was_in_flight
@@ -249,7 +288,7 @@ impl ClientConnection {
     }
 
     /// Closes the connection after `stop_sending`, and returns what was sent.
-    pub(in crate::conn) fn into_aborted(self, _closing_max: usize) -> Aborted {
+    pub(in crate::conn) fn into_aborted(mut self, closing_max: usize) -> Aborted {
         let sent_ns: Vec<_> = self.in_flight_sent_ns().collect();
         let last = sent_ns.iter().rev().find(|(_, sent_ns)| sent_ns.is_some());
         let position = last.map(|(id, _)| self.requests[id.slot as usize].position);
@@ -257,7 +296,15 @@ impl ClientConnection {
         let offset = position.and_then(|position| transport.offset_in_last_send(position));
         let cut_size =
             transport.failed_send_size().zip(offset).map(|(taken, offset)| taken - offset as usize);
+        if self.in_flight > 0 && self.link.shutdown_sending() {
+            self.link.into_transport().close_after_peer(closing_max);
+        }
         Aborted { sent_ns, cut_size }
+    }
+
+    #[inline]
+    pub(in crate::conn) fn sent_size(&self) -> u64 {
+        self.link.transport().sent_size()
     }
 
     #[inline]
@@ -321,9 +368,14 @@ impl ClientConnection {
     /// Queues a piece of the last started request's body.
     pub(in crate::conn) fn queue_data(&mut self, data: Bytes) -> Result<(), Error> {
         let size = data.len() as u64;
+        let is_full = self.is_upload_full();
         let Some((stream, length)) = &mut self.pending_body else {
             return Err(RequestError::BodyLength { announced: 0, given: size }.into());
         };
+        if is_full && self.held.is_some() {
+            // The response is there, and the peer reads no more of the body until that is read.
+            return Err(RequestError::Busy.into());
+        }
         let mut ends = false;
         if let BodyLength::Length(left) = length {
             if size > *left {
@@ -348,6 +400,7 @@ impl ClientConnection {
             Some((stream, BodyLength::Length(left))) if left > 0 => {
                 self.link.drop_queued(stream);
                 self.link.codec.reset(stream, ErrorCode::CANCEL);
+                self.forget(stream);
                 Err(RequestError::BodyLength { announced: left, given: 0 }.into())
             }
             Some((stream, _)) => {
@@ -358,9 +411,24 @@ impl ClientConnection {
         }
     }
 
-    /// Sends what is queued. Ready when the kernel has taken all of it, or only the peer's windows hold it back.
+    /// Sends what is queued. Ready when there is room for more of the body, or a response has begun.
     pub(in crate::conn) fn poll_outgoing(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.poll_flush(context)
+        loop {
+            ready!(self.poll_flush(context))?;
+            if !self.is_upload_full() || self.held.is_some() {
+                return Poll::Ready(Ok(()));
+            }
+            // Only the peer can make room, and only what it sends tells of that.
+            match ready!(self.poll_happened(context))? {
+                Happened::Nothing => {}
+                happened => self.held = Some(happened),
+            }
+        }
+    }
+
+    /// Returns whether enough of the last request's body waits for the peer's windows.
+    fn is_upload_full(&self) -> bool {
+        self.pending_body.is_some_and(|(stream, _)| self.link.queued_size(stream) >= QUEUED_SIZE_MAX)
     }
 
     /// Ready when the head of the response has arrived. For one request at a time.
@@ -393,10 +461,9 @@ impl ClientConnection {
                     }
                     return Poll::Ready(Ok(()));
                 }
-                Happened::Reset(stream, reset) => {
-                    self.forget(stream);
-                    return Poll::Ready(Err(Error::Stream(reset)));
-                }
+                // An earlier request may have been reset after its response had ended.
+                Happened::Reset(stream, _) if self.forget(stream).is_none() => {}
+                Happened::Reset(_, reset) => return Poll::Ready(Err(Error::Stream(reset))),
                 Happened::Data(stream, size, _) => self.link.codec.release(stream, size),
                 Happened::Trailers(_) | Happened::Nothing => {}
             }
@@ -516,6 +583,9 @@ impl ClientConnection {
     /// Decodes what has arrived, and receives more. When it has to wait, it sends what waits to be sent.
     #[inline]
     fn poll_happened(&mut self, context: &mut Context<'_>) -> Poll<Result<Happened, Error>> {
+        if let Some(happened) = self.held.take() {
+            return Poll::Ready(Ok(happened));
+        }
         loop {
             let event = match self.link.decode() {
                 Ok(event) => event,
@@ -627,15 +697,18 @@ impl ClientConnection {
     #[inline]
     fn note_sent_times(&mut self) {
         let transport = self.link.transport();
-        // If a send has failed, it depends on the request whether it was sent.
-        if self.unnoted.is_empty() || transport.is_unsent() || transport.failed_send_size().is_some() {
-            return;
-        }
-        let sent_ns = transport.sent_at_ns();
+        let mut sent_ns = 0;
         while let Some(stream) = self.unnoted.front().copied() {
             if let Some(request) = request_mut(&mut self.requests, stream) {
                 if !transport.has_started(request.position) {
                     return;
+                }
+                if sent_ns == 0 {
+                    // If a send has failed, it depends on the request whether it was sent.
+                    if transport.is_unsent() || transport.failed_send_size().is_some() {
+                        return;
+                    }
+                    sent_ns = transport.sent_at_ns();
                 }
                 request.sent_ns = sent_ns;
             }
@@ -653,17 +726,17 @@ impl ClientConnection {
     }
 
     fn sent_ns_of(&self, request: &Request) -> Option<u64> {
-        if request.sent_ns > 0 {
-            return Some(request.sent_ns);
-        }
         let transport = self.link.transport();
-        if !transport.has_started(request.position) {
-            return None;
-        }
         let offset = transport.offset_in_last_send(request.position);
         let taken = transport.failed_send_size();
         let is_cut = taken.zip(offset).is_some_and(|(taken, offset)| offset >= taken as u64);
-        (!is_cut).then(|| transport.sent_at_ns())
+        if is_cut || !transport.has_started(request.position) {
+            None
+        } else if request.sent_ns > 0 {
+            Some(request.sent_ns)
+        } else {
+            Some(transport.sent_at_ns())
+        }
     }
 
     #[inline]

@@ -331,6 +331,12 @@ impl Link {
         self.input.bytes().len() > self.covered || self.codec.is_inside_header_block()
     }
 
+    /// Ends the sending side, so that the peer can read what was sent before the stream closes. Returns whether that was
+    /// possible.
+    pub(in crate::conn) fn shutdown_sending(&mut self) -> bool {
+        self.transport.shutdown_now().is_ok()
+    }
+
     /// Ends the stream of bytes at once, in both directions.
     pub(in crate::conn) fn shutdown_now(&mut self) {
         // It may have ended already.
