@@ -315,11 +315,10 @@ impl Shared {
 
     fn new_host(&self, authority: &Authority) -> Host {
         let sharing = match self.version {
-            HttpVersion::Http1 => Sharing::Never,
             HttpVersion::Http2 => Sharing::Always,
             // There is ALPN only with TLS.
             HttpVersion::Negotiated if authority.is_tls => Sharing::Unknown,
-            HttpVersion::Negotiated => Sharing::Never,
+            HttpVersion::Http1 | HttpVersion::Negotiated => Sharing::Never,
         };
         let (idle, shared, waiting) = Default::default();
         Host { busy: 0, idle, shared, sharing, is_connecting: false, waiting }

@@ -24,6 +24,7 @@ use ringtide::runtime::{self, WorkerOptions};
 use ringtide::server::{Answered, Exchange, Server, ServerOptions, ServiceOptions, Shutdown};
 use ringtide::tls::{ClientTls, ClientTlsOptions, Identity, ServerTls, ServerTlsOptions};
 use ringtide::{Address, Client, ClientOptions, Error};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{SIZE_MAX, read, run};
 
@@ -446,7 +447,7 @@ fn what_the_peer_refuses_is_sent_again_whatever_its_method() {
     let peer = Peer::start(h2::server::Builder::new(), move |number, got| {
         let count = Arc::clone(&count);
         async move {
-            if count.fetch_add(1, Ordering::SeqCst) % 2 == 0 {
+            if count.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
                 let mut sender = got.1;
                 return sender.send_reset(Reason::REFUSED_STREAM);
             }
@@ -542,7 +543,6 @@ fn requests_that_a_go_away_excludes_are_replayed() {
             }
             return;
         }
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
         // SETTINGS, and after the requests a GOAWAY that includes none.
         stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
         let mut buffer = [0; 4096];
@@ -628,7 +628,6 @@ fn a_request_on_a_connection_that_the_peer_has_just_closed_is_replayed() {
 #[test]
 fn what_is_no_http_2_is_an_error_of_the_protocol() {
     let peer = Peer::serve(async |_, mut stream| {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await.unwrap();
         // Until the client closes.
         let _ = stream.read_to_end(&mut Vec::new()).await;
@@ -680,10 +679,9 @@ fn a_peer_that_does_not_answer_ping_is_given_up() {
             }
             return;
         }
-        use tokio::io::AsyncWriteExt;
         stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
         // It is there, and says nothing more.
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        tokio::time::sleep(Duration::from_mins(1)).await;
     });
     run(async {
         let options =
