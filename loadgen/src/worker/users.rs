@@ -46,6 +46,7 @@ impl ConnectionTask {
                     }
                     return Poll::Ready(Over::Failed(self.shared.failure(&error)));
                 }
+                Poll::Pending if self.has_new_places() => {}
                 Poll::Pending if self.timeout.poll_elapsed(context).is_pending() => {
                     if self.is_http2 {
                         self.count_sent();
@@ -63,6 +64,22 @@ impl ConnectionTask {
                 }
             }
         }
+    }
+
+    /// Whether the server has made room since no place was free, without the end of a request: it has allowed more
+    /// streams, or let go of one that we had given up.
+    #[inline]
+    fn has_new_places(&mut self) -> bool {
+        if !self.is_http2 || !self.is_full || self.is_spent || self.tickets.len() >= self.shared.plan.parallel
+        {
+            return false;
+        }
+        let has_some = self.connection.as_mut().is_some_and(|connection| connection.free_places() > 0);
+        if has_some {
+            self.is_full = false;
+            self.free_since_ns = runtime::now_ns();
+        }
+        has_some
     }
 
     /// When the oldest request in flight times out, counted from its own send; `None` before it is sent.

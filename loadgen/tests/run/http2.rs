@@ -29,6 +29,7 @@ on_both_drivers!(
     resets_are_counted_by_their_code,
     a_malformed_answer_fails_alone,
     a_stream_limit_below_the_wanted_is_noted,
+    room_that_the_server_makes_is_used,
     a_stuck_stream_times_out_alone,
     each_stuck_stream_has_its_own_time,
     a_connection_that_ends_fails_what_is_in_flight,
@@ -276,6 +277,20 @@ fn a_stream_limit_below_the_wanted_is_noted(driver: &str) {
     let says = |note: &Value| note.as_str().is_some_and(|note| note.contains("allows 4 streams at once"));
     assert!(notes.iter().any(says), "{report}");
     assert!(most.load(SeqCst) <= 4);
+}
+
+fn room_that_the_server_makes_is_used(driver: &str) {
+    let server = start(Options::default(), |http2| {
+        http2.allow_streams(0);
+        http2.flush();
+        // By then the client knows that it may send nothing.
+        thread::sleep(Duration::from_millis(100));
+        http2.allow_streams(3);
+        answers(http2);
+    });
+    let report = report(driver, &server.url(), &["--http2", "-c", "1", "-p", "1", "-n", "20"]);
+    server.finish();
+    all_completed(&report, 20);
 }
 
 fn a_stuck_stream_times_out_alone(driver: &str) {

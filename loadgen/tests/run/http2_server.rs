@@ -108,6 +108,13 @@ impl<'p> Http2<'p> {
         self.output.extend_from_slice(&code.0.to_be_bytes());
     }
 
+    /// Says that the client may have so many streams open from now on. The codec still goes by its options.
+    pub(crate) fn allow_streams(&mut self, max: u32) {
+        self.collect();
+        self.output.extend_from_slice(&[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3]);
+        self.output.extend_from_slice(&max.to_be_bytes());
+    }
+
     /// Sends what was said so far.
     pub(crate) fn flush(&mut self) {
         self.collect();
