@@ -43,7 +43,7 @@
 //! - [`tls`]: certificates, and what clients trust and servers demand.
 //! - [`runtime`]: the worker that runs everything else.
 //! - [`message`]: heads and fields of what was received.
-//! - [`proto`]: the HTTP/1.1 codec, without I/O.
+//! - [`proto`]: the codecs of HTTP/1.1 and HTTP/2, without I/O.
 //! - [`driver`]: what the runtime stands on, for programs with a loop of their own.
 //!
 //! For tests, [`sim`] replaces the network by a simulation, and [`testing`] scripts the other side of a connection on it.

@@ -2,6 +2,8 @@
 //!
 //! A codec uses no socket, clock or task, so clients, servers, tests and fuzzers all run the same code.
 //!
+//! [`h1`] is HTTP/1.1, described here; [`h2`] is HTTP/2, whose codec knows all streams of a connection.
+//!
 //! # How a codec works
 //!
 //! 1. A connection receives bytes and passes them to [`h1::ClientCodec`] or [`h1::ServerCodec`], in place.
