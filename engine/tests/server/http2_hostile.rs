@@ -269,3 +269,53 @@ fn trailers_go_both_ways_in_both_versions() {
     let expected = "0\r\nX-Sum-Of: none\r\n\r\n";
     assert_eq!(peer.take(expected.len()), expected.as_bytes());
 }
+
+/// Its index is free for the next stream only when its handler is done with it.
+#[test]
+fn a_head_request_that_is_answered_slowly_stays_apart_from_the_next_one() {
+    let running = Running::start();
+    let mut raw = Raw::connect(running.address(), &[]);
+    raw.send(request(1, "HEAD", "/later-pieces", 0));
+    let head = raw.until(HEADERS);
+    assert_eq!(raw.fields(&head).get(b":status"), Some(&b"200"[..]));
+    raw.send(frame(DATA, END_STREAM, 1, b"of the first"));
+    raw.send([request(3, "POST", "/whole", 0), frame(DATA, END_STREAM, 3, b"of the second")].concat());
+    let mut bodies = [Vec::new(), Vec::new()];
+    for _ in 0..2 {
+        let end = loop {
+            let data = raw.until(DATA);
+            bodies[usize::from(data.id == 3)].extend_from_slice(&data.payload);
+            if data.flags & END_STREAM != 0 {
+                break data.id;
+            }
+        };
+        assert!(end == 1 || end == 3);
+    }
+    assert_eq!(bodies, [b"".to_vec(), b"of the second".to_vec()]);
+}
+
+#[test]
+fn a_late_stream_that_is_reset_does_not_take_the_handler_of_another() {
+    let running = Running::with(ServiceOptions::default().stall_timeout(SHORT));
+    let mut raw = Raw::connect(running.address(), &[(INITIAL_WINDOW_SIZE, 0)]);
+    raw.send(request(1, "POST", "/whole", 0));
+    let head = raw.until(HEADERS);
+    assert_eq!(raw.fields(&head).get(b":status"), Some(&b"408"[..]));
+    // Its body waits for a window. The next handler takes the slot that became free.
+    raw.send([get(3, "/wait"), frame(RST_STREAM, 0, 1, &CANCEL.to_be_bytes())].concat());
+    raw.send(frame(PING, 0, 0, b"12345678"));
+    raw.until(PING);
+    assert!(running.dropped.try_recv().is_err(), "the handler of another stream was dropped");
+    raw.send(frame(RST_STREAM, 0, 3, &CANCEL.to_be_bytes()));
+    running.dropped.recv_timeout(PATIENCE).unwrap();
+}
+
+#[test]
+fn a_late_stream_whose_answer_gets_no_window_is_ended() {
+    let running = Running::with(ServiceOptions::default().stall_timeout(SHORT));
+    let mut raw = Raw::connect(running.address(), &[(INITIAL_WINDOW_SIZE, 0)]);
+    raw.send(request(1, "POST", "/whole", 0));
+    let head = raw.until(HEADERS);
+    assert_eq!(raw.fields(&head).get(b":status"), Some(&b"408"[..]));
+    assert_eq!(raw.until(RST_STREAM).number(0), CANCEL);
+}

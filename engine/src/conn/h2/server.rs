@@ -527,8 +527,12 @@ impl State {
             self.streams.resize_with(index + 1, Stream::default);
         }
         let now_ns = self.link.turn_time_ns();
+        debug_assert_eq!(self.streams[index].key, None, "the last stream at this index is gone");
+        if let Some(last) = self.streams[index].key {
+            // Nothing of it must ever reach another request.
+            self.remove(last);
+        }
         let entry = &mut self.streams[index];
-        debug_assert_eq!(entry.key, None, "the last stream at this index is gone");
         entry.key = Some(stream);
         entry.is_head = facts.is_some_and(|facts| facts.method == MethodKind::Head);
         entry.owes_continue = expects_continue && !ends;
@@ -613,15 +617,16 @@ impl State {
         let Some(entry) = entry_mut(&mut self.streams, stream) else { return Ok(true) };
         let has_body = !entry.is_head;
         let length = length.map_or(BodyLength::UntilClose, BodyLength::Length);
-        self.answers.send_head(&mut self.link, stream, (status, fields, length), !has_body)?;
+        // The stream does not end here, even without a body: it would be over, and its handler still be running.
+        self.answers.send_head(&mut self.link, stream, (status, fields, length), false)?;
         entry.answer = Answer::Begun;
         Ok(has_body)
     }
 
     /// Ends a response that was begun.
-    pub(super) fn end_response(&mut self, stream: StreamKey, has_body: bool) {
+    pub(super) fn end_response(&mut self, stream: StreamKey) {
         if self.stream_mut(stream).is_some() {
-            self.send_whole(stream, Content::from(&[]), !has_body);
+            self.send_whole(stream, Content::from(&[]), false);
         }
     }
 
@@ -714,7 +719,7 @@ impl State {
     ) -> Result<(), EncodeError> {
         let block = answers::encode_trailers(trailers)?;
         if block.is_empty() || !has_body {
-            self.end_response(stream, has_body);
+            self.end_response(stream);
         } else if self.stream_mut(stream).is_some() {
             self.link.send_trailers(stream, block);
             self.send_whole(stream, Content::from(&[]), true);
