@@ -133,6 +133,10 @@ where
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.connection.set_polled(true);
         let polled = self.poll_inner(context);
+        if polled.is_ready() {
+            // Here their panics are caught.
+            self.handlers.clear_all();
+        }
         self.connection.set_polled(false);
         polled
     }
