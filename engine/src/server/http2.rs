@@ -133,6 +133,10 @@ where
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.connection.set_polled(true);
         let polled = self.poll_inner(context);
+        if polled.is_ready() {
+            // Here their panics are caught.
+            self.handlers.clear_all();
+        }
         self.connection.set_polled(false);
         polled
     }
@@ -247,8 +251,8 @@ where
         let Some((stream, polled)) = self.handlers.poll(slot) else { return };
         match polled {
             Ok(Poll::Pending) => {
-                let limit_ns = self.service.stall_timeout_ns.min(self.service.request_timeout_ns);
-                self.sweep_ns = self.sweep_ns.min(self.connection.turn_time_ns().saturating_add(limit_ns));
+                let sweep_ns = self.connection.turn_time_ns().saturating_add(self.limit_ns());
+                self.sweep_ns = self.sweep_ns.min(sweep_ns);
             }
             Ok(Poll::Ready(outcome)) => {
                 let dropped = self.handlers.clear(slot);
@@ -284,7 +288,10 @@ where
     /// Drops a handler whose stream is gone, or took too long.
     #[cold]
     fn drop_handler(&mut self, slot: u32, stream: StreamKey) {
-        if let Err(payload) = self.handlers.clear(slot) {
+        let dropped = self.handlers.clear(slot);
+        // The next handler in the slot is another stream's. Not before the drop, which leaves the request to the slot's owner.
+        self.connection.end_handler(stream);
+        if let Err(payload) = dropped {
             let failure = HandlerFailure::<E>::Panic(payload);
             report_http2(self.service.hook(), &self.connection, Some(stream), failure.kind(), None);
         }
@@ -373,12 +380,17 @@ where
         Some(deadline_ns)
     }
 
+    /// Returns the time after which a stream can be late.
+    #[inline]
+    fn limit_ns(&self) -> u64 {
+        self.service.stall_timeout_ns.min(self.service.request_timeout_ns)
+    }
+
     /// Ends streams that took too long. Returns when to look again.
     fn sweep(&mut self, now_ns: u64) -> u64 {
         self.idle_ns = u64::MAX;
         if self.sweep_ns == u64::MAX {
-            let limit_ns = self.service.stall_timeout_ns.min(self.service.request_timeout_ns);
-            self.sweep_ns = now_ns.saturating_add(limit_ns);
+            self.sweep_ns = now_ns.saturating_add(self.limit_ns());
         }
         if now_ns >= self.sweep_ns {
             let timeouts = StreamTimeouts {
@@ -388,6 +400,10 @@ where
             };
             let mut late = std::mem::take(&mut self.late);
             self.sweep_ns = self.connection.sweep(timeouts, &mut late);
+            if !late.is_empty() {
+                // A response that says so may wait for a window.
+                self.sweep_ns = self.sweep_ns.min(now_ns.saturating_add(self.limit_ns()));
+            }
             for Late { stream, slot, status } in late.drain(..) {
                 // With the handler goes the exchange, and the failure is told with the request.
                 if let Some(slot) = slot {

@@ -269,3 +269,115 @@ fn trailers_go_both_ways_in_both_versions() {
     let expected = "0\r\nX-Sum-Of: none\r\n\r\n";
     assert_eq!(peer.take(expected.len()), expected.as_bytes());
 }
+
+/// Its index is free for the next stream only when its handler is done with it.
+#[test]
+fn a_head_request_that_is_answered_slowly_stays_apart_from_the_next_one() {
+    let running = Running::start();
+    let mut raw = Raw::connect(running.address(), &[]);
+    raw.send(request(1, "HEAD", "/later-pieces", 0));
+    let head = raw.until(HEADERS);
+    assert_eq!(raw.fields(&head).get(b":status"), Some(&b"200"[..]));
+    raw.send(frame(DATA, END_STREAM, 1, b"of the first"));
+    raw.send([request(3, "POST", "/whole", 0), frame(DATA, END_STREAM, 3, b"of the second")].concat());
+    let mut bodies = [Vec::new(), Vec::new()];
+    for _ in 0..2 {
+        let end = loop {
+            let data = raw.until(DATA);
+            bodies[usize::from(data.id == 3)].extend_from_slice(&data.payload);
+            if data.flags & END_STREAM != 0 {
+                break data.id;
+            }
+        };
+        assert!(end == 1 || end == 3);
+    }
+    assert_eq!(bodies, [b"".to_vec(), b"of the second".to_vec()]);
+}
+
+#[test]
+fn a_late_stream_that_is_reset_does_not_take_the_handler_of_another() {
+    let running = Running::with(ServiceOptions::default().stall_timeout(SHORT));
+    let mut raw = Raw::connect(running.address(), &[(INITIAL_WINDOW_SIZE, 0)]);
+    raw.send(request(1, "POST", "/whole", 0));
+    let head = raw.until(HEADERS);
+    assert_eq!(raw.fields(&head).get(b":status"), Some(&b"408"[..]));
+    // Its body waits for a window. The next handler takes the slot that became free.
+    raw.send([get(3, "/wait"), frame(RST_STREAM, 0, 1, &CANCEL.to_be_bytes())].concat());
+    raw.send(frame(PING, 0, 0, b"12345678"));
+    raw.until(PING);
+    assert!(running.dropped.try_recv().is_err(), "the handler of another stream was dropped");
+    raw.send(frame(RST_STREAM, 0, 3, &CANCEL.to_be_bytes()));
+    running.dropped.recv_timeout(PATIENCE).unwrap();
+}
+
+#[test]
+fn a_late_stream_whose_answer_gets_no_window_is_ended() {
+    let running = Running::with(ServiceOptions::default().stall_timeout(SHORT));
+    let mut raw = Raw::connect(running.address(), &[(INITIAL_WINDOW_SIZE, 0)]);
+    raw.send(request(1, "POST", "/whole", 0));
+    let head = raw.until(HEADERS);
+    assert_eq!(raw.fields(&head).get(b":status"), Some(&b"408"[..]));
+    assert_eq!(raw.until(RST_STREAM).number(0), CANCEL);
+}
+
+/// Nobody will read such a body.
+#[test]
+fn a_body_behind_an_answer_without_a_window_takes_nothing_from_the_connection() {
+    let running = Running::start();
+    let mut raw = Raw::connect(running.address(), &[(INITIAL_WINDOW_SIZE, 0)]);
+    // Each fills the window of its stream, and all of them together that of the connection.
+    for id in [1, 3, 5, 7] {
+        raw.send(request(id, "POST", "/early", 0));
+        let head = raw.until(HEADERS);
+        assert_eq!((head.id, raw.fields(&head).get(b":status")), (id, Some(&b"403"[..])));
+    }
+    for id in [1, 3, 5, 7] {
+        raw.send(frame(DATA, 0, id, &[b'x'; 16 * 1024]).repeat(16));
+    }
+    while raw.until(WINDOW_UPDATE).id != 0 {}
+}
+
+/// Whether it is that of HEAD cannot be known.
+#[test]
+fn a_head_that_is_too_large_gets_an_answer_without_a_body() {
+    let running = Running::start();
+    let mut raw = Raw::connect(running.address(), &[]);
+    for (id, method) in [(1, "HEAD"), (3, "GET")] {
+        let fields = [(":method", method), (":scheme", "http"), (":authority", "h"), (":path", "/")];
+        let fields: Vec<_> = fields.into_iter().chain([("x", "v"); 200]).collect();
+        raw.send(frame(HEADERS, END_HEADERS | END_STREAM, id, &block(&fields)));
+        let head = raw.until(HEADERS);
+        let fields = raw.fields(&head);
+        assert_eq!(fields.get(b":status"), Some(&b"431"[..]));
+        assert_eq!(fields.get(b"content-length"), Some(&b"0"[..]));
+        assert_eq!((head.id, head.flags & END_STREAM), (id, END_STREAM));
+    }
+}
+
+/// The streams take turns, and one of many waits for long.
+#[test]
+fn a_stream_that_waits_for_its_turn_has_not_stalled() {
+    const STREAMS: usize = 32;
+    let running = Running::with(ServiceOptions::default().stall_timeout(Duration::from_millis(500)));
+    let mut raw = Raw::connect(running.address(), &[(INITIAL_WINDOW_SIZE, 100_000_000)]);
+    (0..STREAMS as u32).for_each(|number| raw.send(get(2 * number + 1, "/large")));
+    // A turn of all takes twice the limit.
+    let mut sizes = [0; STREAMS];
+    for _ in 0..2 * STREAMS {
+        std::thread::sleep(Duration::from_millis(30));
+        raw.send(frame(WINDOW_UPDATE, 0, 0, &(16 * 1024_u32).to_be_bytes()));
+        let data = loop {
+            let frame = raw.frame();
+            match frame.kind {
+                HEADERS => drop(raw.fields(&frame)),
+                DATA => break frame,
+                RST_STREAM => panic!("{frame:?} after {sizes:?}"),
+                _ => {}
+            }
+        };
+        sizes[data.id as usize / 2] += data.payload.len();
+    }
+    assert!(sizes.iter().all(|size| *size > 0), "{sizes:?}");
+    // When nothing moves, all of them have.
+    (0..STREAMS).for_each(|_| assert_eq!(raw.until(RST_STREAM).number(0), CANCEL));
+}

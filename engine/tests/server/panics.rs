@@ -10,7 +10,7 @@ use http::StatusCode;
 use ringtide::Error;
 use ringtide::server::{Answered, Exchange, FailureKind, Server, ServerOptions, ServiceOptions};
 
-use crate::http2_raw::{DATA, HEADERS, RST_STREAM, Raw, frame, get};
+use crate::http2_raw::{DATA, HEADERS, PING, RST_STREAM, Raw, frame, get};
 use crate::peer::Peer;
 use crate::site::TEXT;
 
@@ -123,6 +123,24 @@ fn a_panic_in_the_call_or_the_drop_of_a_handler_is_told() {
         }
     }
     assert!(told.try_recv().is_err(), "each once");
+    server.shutdown().begin();
+    server.join();
+}
+
+/// Two panics at once would abort the process.
+#[test]
+fn handlers_that_panic_when_their_connection_fails_end_alone() {
+    let any_port = "127.0.0.1:0".parse().unwrap();
+    let server = Server::start(&[any_port], &ServerOptions::default().workers(1), handle).unwrap();
+    let mut raw = Raw::connect(&server.addresses()[0], &[]);
+    raw.send([get(1, "/wait"), get(3, "/wait"), frame(PING, 0, 0, b"12345678")].concat());
+    raw.until(PING);
+    // What was not read makes the kernel reset the connection.
+    raw.send(frame(PING, 0, 0, b"12345678"));
+    std::thread::sleep(SHORT);
+    drop(raw);
+    let mut raw = Raw::connect(&server.addresses()[0], &[]);
+    assert_eq!(raw.ask(1, "/").1, b"fine\n");
     server.shutdown().begin();
     server.join();
 }

@@ -162,7 +162,7 @@ impl Responder {
             return Err(RequestError::BodyLength { announced: left, given: 0 }.into());
         }
         let stream = self.exchange.stream_key();
-        self.exchange.connection.state.borrow_mut().end_response(stream, self.has_body);
+        self.exchange.connection.state.borrow_mut().end_response(stream);
         self.exchange.connection.wake_task();
         Ok(())
     }

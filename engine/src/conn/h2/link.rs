@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use ringtide_driver::{Address, SendBuffer};
+use ringtide_driver::Address;
 
 use crate::conn::content::Content;
 use crate::conn::piece::Piece;
@@ -38,9 +38,6 @@ pub(super) const COPIED_PIECE_SIZE_MAX: usize = 2 * 1024;
 
 /// Content up to this size is copied when it is queued.
 const COPIED_CONTENT_SIZE_MAX: usize = 4 * 1024;
-
-/// Data of this size or more is sent from its own memory. A send of its own costs more than copying less.
-const UNCOPIED_SIZE_MIN: usize = 64 * 1024;
 
 /// Bytes of one stream that are sent before it is another's turn. The peer may allow larger frames, but the others would wait
 /// for them.
@@ -225,7 +222,7 @@ impl Link {
         let size = content.as_bytes().len();
         if ends
             && self.turn.is_empty()
-            && size < UNCOPIED_SIZE_MIN
+            && size < QUEUED_SIZE_MAX
             && self.codec.send_capacity(stream) as usize >= size
             && self.transport.queued_size() < QUEUED_SIZE_MAX
         {
@@ -417,11 +414,7 @@ impl Link {
                 let count = left.min(piece.len());
                 let part = piece.split_to(count);
                 left -= count;
-                if count >= UNCOPIED_SIZE_MIN {
-                    self.transport.push(SendBuffer::Shared(part));
-                } else {
-                    self.transport.write(|out| out.extend_from_slice(&part));
-                }
+                self.transport.write(|out| out.extend_from_slice(&part));
                 if piece.is_empty() {
                     body.pieces.pop_front();
                 }

@@ -67,6 +67,8 @@ pub(super) struct State {
     unread_size: usize,
     /// Since when a frame or a header block has been arriving; `u64::MAX` if none is.
     partial_ns: u64,
+    /// When data of any stream last left its queue.
+    sent_ns: u64,
     /// Why streams are gone whose exchanges do not know it yet.
     lost: Vec<(StreamKey, StreamReset)>,
 }
@@ -178,6 +180,7 @@ impl Connection {
                 has_ended: false,
                 unread_size: 0,
                 partial_ns: u64::MAX,
+                sent_ns: 0,
                 lost: Vec::new(),
             }),
             task,
@@ -311,9 +314,15 @@ impl Connection {
         if entry.answer != Answer::None {
             return;
         }
-        let body = format!("{status}: {reason}\n");
-        let fields = [("content-type", "text/plain; charset=utf-8")];
-        state.respond(stream, status, &fields, body.into()).expect("constants are valid");
+        let responded = if status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
+            // Nobody knows whether its method is HEAD.
+            state.respond(stream, status, &[], Content::from(&[]))
+        } else {
+            let body = format!("{status}: {reason}\n");
+            let fields = [("content-type", "text/plain; charset=utf-8")];
+            state.respond(stream, status, &fields, body.into())
+        };
+        responded.expect("constants are valid");
         self.wake_task();
     }
 
@@ -495,7 +504,9 @@ impl State {
         self.link.hold(self.unread_size);
         let streams = &mut self.streams;
         let sent = &mut self.sent;
+        let sent_ns = &mut self.sent_ns;
         let flushed = self.link.poll_flush(context, |stream| {
+            *sent_ns = now_ns;
             if let Some(entry) = entry_mut(streams, stream) {
                 entry.moved_ns = now_ns;
                 wakes.add(entry.writer.take());
@@ -527,8 +538,12 @@ impl State {
             self.streams.resize_with(index + 1, Stream::default);
         }
         let now_ns = self.link.turn_time_ns();
+        debug_assert_eq!(self.streams[index].key, None, "the last stream at this index is gone");
+        if let Some(last) = self.streams[index].key {
+            // Nothing of it must ever reach another request.
+            self.remove(last);
+        }
         let entry = &mut self.streams[index];
-        debug_assert_eq!(entry.key, None, "the last stream at this index is gone");
         entry.key = Some(stream);
         entry.is_head = facts.is_some_and(|facts| facts.method == MethodKind::Head);
         entry.owes_continue = expects_continue && !ends;
@@ -548,6 +563,12 @@ impl State {
             self.link.codec.release(stream, size);
             return;
         };
+        if entry.answer == Answer::Whole {
+            // Nor this, while the response waits for a window.
+            entry.received |= ends;
+            self.link.codec.release(stream, size);
+            return;
+        }
         entry.moved_ns = now_ns;
         entry.owes_continue = false;
         if size > 0 {
@@ -613,15 +634,16 @@ impl State {
         let Some(entry) = entry_mut(&mut self.streams, stream) else { return Ok(true) };
         let has_body = !entry.is_head;
         let length = length.map_or(BodyLength::UntilClose, BodyLength::Length);
-        self.answers.send_head(&mut self.link, stream, (status, fields, length), !has_body)?;
+        // The stream does not end here, even without a body: it would be over, and its handler still be running.
+        self.answers.send_head(&mut self.link, stream, (status, fields, length), false)?;
         entry.answer = Answer::Begun;
         Ok(has_body)
     }
 
     /// Ends a response that was begun.
-    pub(super) fn end_response(&mut self, stream: StreamKey, has_body: bool) {
+    pub(super) fn end_response(&mut self, stream: StreamKey) {
         if self.stream_mut(stream).is_some() {
-            self.send_whole(stream, Content::from(&[]), !has_body);
+            self.send_whole(stream, Content::from(&[]), false);
         }
     }
 
@@ -633,6 +655,7 @@ impl State {
         if let Some(entry) = self.stream_mut(stream) {
             entry.answer = Answer::Whole;
         }
+        self.drop_unread(stream);
         self.settle_if_sent(stream);
     }
 
@@ -714,7 +737,7 @@ impl State {
     ) -> Result<(), EncodeError> {
         let block = answers::encode_trailers(trailers)?;
         if block.is_empty() || !has_body {
-            self.end_response(stream, has_body);
+            self.end_response(stream);
         } else if self.stream_mut(stream).is_some() {
             self.link.send_trailers(stream, block);
             self.send_whole(stream, Content::from(&[]), true);
@@ -754,26 +777,30 @@ impl State {
         slot
     }
 
-    fn remove(&mut self, stream: StreamKey) {
+    /// Drops what has arrived of a request's body and was not read.
+    #[inline]
+    fn drop_unread(&mut self, stream: StreamKey) {
         let Some(entry) = entry_mut(&mut self.streams, stream) else { return };
-        entry.key = None;
-        entry.slot = None;
-        (entry.reader, entry.writer) = (None, None);
-        let mut unread = 0;
         // Few requests have a body, and few bodies are left.
         if !entry.tail.is_empty() || !entry.unread.is_empty() {
-            unread = mem::take(&mut entry.tail).len();
+            let mut unread = mem::take(&mut entry.tail).len();
             unread += entry.unread.drain(..).map(|piece| piece.len()).sum::<usize>();
             self.unread_size -= unread;
+            self.link.codec.release(stream, unread);
         }
+    }
+
+    fn remove(&mut self, stream: StreamKey) {
+        let Some(entry) = entry_mut(&mut self.streams, stream) else { return };
+        entry.slot = None;
+        (entry.reader, entry.writer) = (None, None);
         if entry.trailers.is_some() {
             entry.trailers = None;
         }
         let request = entry.request.take();
+        self.drop_unread(stream);
+        self.streams[stream.index()].key = None;
         self.open -= 1;
-        if unread > 0 {
-            self.link.codec.release(stream, unread);
-        }
         if let Some(request) = request {
             self.give_back(request);
         }
@@ -823,8 +850,12 @@ impl State {
         let mut next_ns = u64::MAX;
         for entry in &self.streams {
             let Some(stream) = entry.key else { continue };
-            let waits = entry.reader.is_some() || entry.writer.is_some() || self.link.has_queued(stream);
-            let stall_ns = if waits { entry.moved_ns.saturating_add(timeouts.stall_ns) } else { u64::MAX };
+            let has_queued = self.link.has_queued(stream);
+            let waits = entry.reader.is_some() || entry.writer.is_some() || has_queued;
+            // While others go first, the wait is not the peer's fault, unless it keeps the window of this stream shut.
+            let takes_turns = has_queued && self.link.codec.has_window(stream);
+            let moved_ns = if takes_turns { entry.moved_ns.max(self.sent_ns) } else { entry.moved_ns };
+            let stall_ns = if waits { moved_ns.saturating_add(timeouts.stall_ns) } else { u64::MAX };
             let request_ns = if entry.received && entry.answer != Answer::None {
                 u64::MAX
             } else {

@@ -71,6 +71,11 @@ impl Codec {
         }
     }
 
+    /// Returns whether the peer's window of a stream is open, whatever that of the connection is.
+    pub fn has_window(&self, stream: StreamKey) -> bool {
+        self.streams.get(stream).is_some_and(|open| open.send_window > 0)
+    }
+
     /// Returns the header of a DATA frame of `size` bytes, at most [`send_capacity`](Self::send_capacity). The caller sends the
     /// bytes behind it. A frame that only `ends` has none, and may always be sent. The stream must be
     /// [sendable](Self::is_sendable).
