@@ -150,7 +150,7 @@ impl<'c> Exchange<'c> {
     /// Field names and values are text here. For other types, use a [`PreparedResponse`].
     ///
     /// # Errors
-    /// [`RequestError::Head`] in these cases:
+    /// [`RequestError::Head`](crate::error::RequestError::Head) in these cases:
     /// - A field has bytes that the peer could read as something else, or it sets the message's framing.
     /// - `body` is not empty but the status allows none (204, 205, 304). The body is not dropped silently.
     ///
@@ -186,7 +186,7 @@ impl<'c> Exchange<'c> {
     /// [`respond`](Self::respond).
     ///
     /// # Errors
-    /// [`RequestError::Head`] in these cases:
+    /// [`RequestError::Head`](crate::error::RequestError::Head) in these cases:
     /// - A field has bytes that the peer could read as something else, or it sets the message's framing.
     /// - The status allows no body (204, 205, 304). This holds for every `length`, even 0.
     ///
@@ -306,7 +306,8 @@ impl Responder<'_> {
     /// Cancel-safe: a dropped future has sent nothing.
     ///
     /// # Errors
-    /// - [`RequestError::BodyLength`]: the piece exceeds the announced length. Nothing of it is sent.
+    /// - [`RequestError::BodyLength`](crate::error::RequestError::BodyLength): the piece exceeds the announced length.
+    ///   Nothing of it is sent.
     /// - [`Error::Network`]: the peer is gone.
     pub async fn send<'b>(&mut self, data: impl Into<Content<'b>>) -> Result<(), Error> {
         let data = data.into();
@@ -342,7 +343,8 @@ impl Responder<'_> {
     /// Over HTTP/1.1 only a body of unknown length can have trailers: after another one they are dropped.
     ///
     /// # Errors
-    /// As for [`finish`](Self::finish), and [`RequestError::Head`] if a field may not be sent. The connection then closes,
+    /// As for [`finish`](Self::finish), and [`RequestError::Head`](crate::error::RequestError::Head) if a field may not be
+    /// sent. The connection then closes,
     /// or over HTTP/2 the stream.
     pub fn finish_with_trailers(self, trailers: &[(&str, &str)]) -> Result<Answered, Error> {
         match self.0 {
@@ -355,7 +357,8 @@ impl Responder<'_> {
     /// Ends the response.
     ///
     /// # Errors
-    /// [`RequestError::BodyLength`] if the body is shorter than announced. The connection then closes.
+    /// [`RequestError::BodyLength`](crate::error::RequestError::BodyLength) if the body is shorter than announced. The
+    /// connection then closes.
     pub fn finish(self) -> Result<Answered, Error> {
         match self.0 {
             Responding::Http1(responder) => responder.finish()?,

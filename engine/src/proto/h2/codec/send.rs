@@ -111,7 +111,7 @@ impl Codec {
         }
     }
 
-    /// Notes that `size` bytes of [`Event::Data`] were read, so that the peer may send more. Each byte must be
+    /// Notes that `size` bytes of [`Event::Data`](super::Event::Data) were read, so that the peer may send more. Each byte must be
     /// released once, also after its stream is over.
     #[inline]
     pub fn release(&mut self, stream: StreamKey, size: usize) {
