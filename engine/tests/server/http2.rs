@@ -15,7 +15,9 @@ use ringtide::server::{Exchange, Server, ServerOptions, ServiceOptions};
 use ringtide::stream::Stream;
 use ringtide::tls::{ClientTls, ClientTlsOptions, ServerTls};
 
-use crate::http2_raw::{DATA, END_STREAM, RST_STREAM, Raw, frame, get as raw_get, request};
+use crate::http2_raw::{
+    DATA, END_STREAM, HEADERS, INITIAL_WINDOW_SIZE, RST_STREAM, Raw, frame, get as raw_get, request,
+};
 use crate::site::{LARGE_SIZE, PIECE, Running, large};
 
 /// Longer than any step of these tests. A test that waits this long has failed.
@@ -412,6 +414,40 @@ fn a_response_may_come_from_another_task() {
     assert_eq!(told.recv_timeout(PATIENCE).unwrap(), Ok(()));
     drop(raw);
     assert!(told.recv_timeout(PATIENCE).unwrap().is_err());
+    server.shutdown().begin();
+    server.join();
+}
+
+/// It is told that, and what it still sends goes nowhere.
+#[test]
+fn a_task_that_has_the_exchange_of_a_late_stream_gives_no_second_answer() {
+    let (tell, told) = mpsc::channel();
+    let any_port = "127.0.0.1:0".parse().unwrap();
+    let options = ServerOptions::default().workers(1).service(ServiceOptions::default().stall_timeout(SHORT));
+    let server = Server::start(&[any_port], &options, async move |exchange: Exchange<'_>| {
+        let Ok(mut exchange) = exchange.detach() else { panic!("it borrows its connection") };
+        let tell = tell.clone();
+        ringtide::runtime::spawn(async move {
+            let is_lost = exchange.body(1000).await.is_err();
+            tell.send(is_lost).unwrap();
+            let _ = exchange.respond(StatusCode::OK, &[], "too late");
+        });
+        std::future::pending::<Result<_, ringtide::Error>>().await
+    })
+    .unwrap();
+    // The answer waits for a window, or does not.
+    for window in [0, 1000] {
+        let mut raw = Raw::connect(&server.addresses()[0], &[(INITIAL_WINDOW_SIZE, window)]);
+        raw.send(request(1, "POST", "/", 0));
+        let head = raw.until(HEADERS);
+        assert_eq!(raw.fields(&head).get(b":status"), Some(&b"408"[..]));
+        assert!(told.recv_timeout(PATIENCE).unwrap());
+        while let kind = raw.frame().kind
+            && kind != RST_STREAM
+        {
+            assert_ne!(kind, HEADERS, "a second answer");
+        }
+    }
     server.shutdown().begin();
     server.join();
 }

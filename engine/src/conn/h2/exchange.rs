@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::mem;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -206,11 +205,7 @@ impl Responder {
         }
         if self.has_body {
             let stream = self.exchange.stream_key();
-            let mut state = self.exchange.connection.state.borrow_mut();
-            if state.stream_mut(stream).is_some() {
-                state.link.send_data(stream, data, false);
-            }
-            mem::drop(state);
+            self.exchange.connection.state.borrow_mut().send_part(stream, data);
             self.exchange.connection.wake_task();
         }
         Ok(())

@@ -309,20 +309,10 @@ impl Connection {
 
     /// Responds with a status and a line of text that contains the reason, unless a response has begun.
     pub(crate) fn fail(&self, stream: StreamKey, status: StatusCode, reason: &str) {
-        let state = &mut *self.state.borrow_mut();
-        let Some(entry) = state.stream_mut(stream) else { return };
-        if entry.answer != Answer::None {
-            return;
-        }
-        let responded = if status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
-            // Nobody knows whether its method is HEAD.
-            state.respond(stream, status, &[], Content::from(&[]))
-        } else {
-            let body = format!("{status}: {reason}\n");
-            let fields = [("content-type", "text/plain; charset=utf-8")];
-            state.respond(stream, status, &fields, body.into())
-        };
-        responded.expect("constants are valid");
+        let mut wakes = Wakes::default();
+        self.state.borrow_mut().fail(stream, status, reason, &mut wakes);
+        // Its exchange may be with another task.
+        wakes.wake();
         self.wake_task();
     }
 
@@ -606,7 +596,7 @@ impl State {
     ) -> Result<(), EncodeError> {
         let size = body.as_bytes().len();
         let length = response::length_of(status, size)?;
-        let Some(entry) = entry_mut(&mut self.streams, stream) else { return Ok(()) };
+        let Some(entry) = unanswered_mut(&mut self.streams, stream) else { return Ok(()) };
         let ends = size == 0 || entry.is_head;
         self.answers.send_head(&mut self.link, stream, (status, fields, length), ends)?;
         self.send_whole(stream, body, ends);
@@ -616,10 +606,27 @@ impl State {
     /// Responds with a response that was encoded before. Does nothing if the stream is gone.
     #[inline]
     pub(super) fn respond_with(&mut self, stream: StreamKey, response: &PreparedResponse) {
-        let Some(entry) = entry_mut(&mut self.streams, stream) else { return };
+        let Some(entry) = unanswered_mut(&mut self.streams, stream) else { return };
         let ends = response.body().is_empty() || entry.is_head;
         self.answers.send_prepared_head(&mut self.link, stream, response, ends);
         self.send_whole(stream, response.body().into(), ends);
+    }
+
+    fn fail(&mut self, stream: StreamKey, status: StatusCode, reason: &str, wakes: &mut Wakes) {
+        let Some(entry) = self.stream_mut(stream) else { return };
+        if entry.answer != Answer::None {
+            return;
+        }
+        wakes.add(entry.reader.take());
+        let responded = if status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
+            // Nobody knows whether its method is HEAD.
+            self.respond(stream, status, &[], Content::from(&[]))
+        } else {
+            let body = format!("{status}: {reason}\n");
+            let fields = [("content-type", "text/plain; charset=utf-8")];
+            self.respond(stream, status, &fields, body.into())
+        };
+        responded.expect("constants are valid");
     }
 
     /// Begins a response. Returns whether its body is to be sent: not after HEAD, or if the stream is gone.
@@ -631,7 +638,7 @@ impl State {
         length: Option<u64>,
     ) -> Result<bool, EncodeError> {
         // It is never an error to begin a response that nobody waits for.
-        let Some(entry) = entry_mut(&mut self.streams, stream) else { return Ok(true) };
+        let Some(entry) = unanswered_mut(&mut self.streams, stream) else { return Ok(true) };
         let has_body = !entry.is_head;
         let length = length.map_or(BodyLength::UntilClose, BodyLength::Length);
         // The stream does not end here, even without a body: it would be over, and its handler still be running.
@@ -640,9 +647,17 @@ impl State {
         Ok(has_body)
     }
 
+    /// Sends a part of a response that was begun.
+    #[inline]
+    pub(super) fn send_part(&mut self, stream: StreamKey, data: Content<'_>) {
+        if unanswered_mut(&mut self.streams, stream).is_some() {
+            self.link.send_data(stream, data, false);
+        }
+    }
+
     /// Ends a response that was begun.
     pub(super) fn end_response(&mut self, stream: StreamKey) {
-        if self.stream_mut(stream).is_some() {
+        if unanswered_mut(&mut self.streams, stream).is_some() {
             self.send_whole(stream, Content::from(&[]), false);
         }
     }
@@ -666,7 +681,7 @@ impl State {
         context: &mut Context<'_>,
     ) -> Poll<Result<Option<Piece>, Error>> {
         let now_ns = self.link.turn_time_ns();
-        let Some(entry) = entry_mut(&mut self.streams, stream) else {
+        let Some(entry) = unanswered_mut(&mut self.streams, stream) else {
             return Poll::Ready(Err(self.why_lost(stream)));
         };
         let piece = match entry.unread.pop_front() {
@@ -704,7 +719,7 @@ impl State {
     ) -> Poll<Result<(), Error>> {
         let now_ns = self.link.turn_time_ns();
         let queued_size = self.link.queued_size(stream);
-        let Some(entry) = entry_mut(&mut self.streams, stream) else {
+        let Some(entry) = unanswered_mut(&mut self.streams, stream) else {
             return Poll::Ready(Err(self.why_lost(stream)));
         };
         if queued_size < STREAM_QUEUED_SIZE_MAX {
@@ -738,7 +753,7 @@ impl State {
         let block = answers::encode_trailers(trailers)?;
         if block.is_empty() || !has_body {
             self.end_response(stream);
-        } else if self.stream_mut(stream).is_some() {
+        } else if unanswered_mut(&mut self.streams, stream).is_some() {
             self.link.send_trailers(stream, block);
             self.send_whole(stream, Content::from(&[]), true);
         }
@@ -918,6 +933,13 @@ impl Request {
 #[inline]
 fn entry_mut(streams: &mut [Stream], stream: StreamKey) -> Option<&mut Stream> {
     streams.get_mut(stream.index()).filter(|entry| entry.key == Some(stream))
+}
+
+/// Returns the state of a stream whose response is not complete. The server completes that of a stream that took too long,
+/// while its exchange may be with another task, to which the stream is gone then.
+#[inline]
+fn unanswered_mut(streams: &mut [Stream], stream: StreamKey) -> Option<&mut Stream> {
+    entry_mut(streams, stream).filter(|entry| entry.answer != Answer::Whole)
 }
 
 fn wait_at(place: &mut Option<Waker>, context: &Context<'_>) {
