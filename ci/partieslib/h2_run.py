@@ -70,13 +70,14 @@ def spoken(url, certificates, count, *flags):
 
 
 def h2_nginx_goes_away(found, certificates):
-    """It announces the end of each connection after 100 requests: those in flight that it excludes are sent again."""
+    """It announces the end of each connection after 100 requests: those in flight that it excludes are sent again. Whether
+    it excludes any depends on the moment, so only the end of the connections is certain."""
     with serve() as upstream, h2_hosts.nginx(found, certificates, upstream.port, more="keepalive_requests 100;") as host:
         for scheme in ("http", "https"):
             report = spoken(host.url(scheme), certificates, REQUESTS, "-c", 2, "-p", 20)
             _, completed, failed = counts(report)
             same(f"{scheme}: completed, failed", (completed, failed), (REQUESTS, 0))
-            holds(f"{scheme}: none was sent again: {report['http2']}", report["http2"]["replayed"] > 0)
+            holds(f"{scheme}: no connection was ended: {report['http2']}", sum(report["http2"]["goaways"].values()) > 0)
 
 
 def h2_nginx_limits_streams(found, certificates):
