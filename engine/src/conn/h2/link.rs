@@ -26,7 +26,10 @@ pub(in crate::conn) const QUEUED_SIZE_MAX: usize = 64 * 1024;
 
 /// Bytes that wait in the transport above which a server takes no more requests. Data of the streams alone does not reach it:
 /// while large bodies leave, resets, windows and further requests have to be read.
-const QUEUED_ANSWERS_SIZE_MAX: usize = 2 * QUEUED_SIZE_MAX;
+const QUEUED_ANSWERS_SIZE_MAX: usize = BULK_SEND_SIZE_MAX + QUEUED_SIZE_MAX;
+
+/// Bytes of bodies that leave in one send. Each send costs a turn, in which the peer waits.
+const BULK_SEND_SIZE_MAX: usize = 256 * 1024;
 
 /// Bytes of the codec's own frames that wait in the transport above which nothing more is received. Most of them answer
 /// frames of the peer, so a peer that sends such frames and takes no answers would make them grow. Data and heads do not
@@ -380,7 +383,7 @@ impl Link {
     /// Moves data of the streams to the transport, a frame of each in turn.
     fn pump(&mut self, moved: &mut impl FnMut(StreamKey)) {
         let mut blocked = 0;
-        while blocked < self.turn.len() && !self.is_full() {
+        while blocked < self.turn.len() && self.transport.queued_size() < BULK_SEND_SIZE_MAX {
             let Some(stream) = self.turn.pop_front() else { return };
             let body = &mut self.bodies[stream.index()];
             if body.stream != Some(stream) || !body.is_listed {
