@@ -347,12 +347,6 @@ impl Link {
         let _ = self.transport.shutdown_now();
     }
 
-    /// Returns whether the transport holds so much that nothing should be added.
-    #[inline]
-    pub(in crate::conn) fn is_full(&self) -> bool {
-        self.transport.queued_size() >= QUEUED_SIZE_MAX
-    }
-
     /// Returns whether the transport holds so much that no more requests should be taken.
     #[inline]
     pub(in crate::conn) fn is_overfull(&self) -> bool {
