@@ -192,16 +192,26 @@ NOT_JUDGED = {
 
 
 def httpwg_as_h2_client(found, _):
-    """The tests of the conformance client httpwg, which starts the server itself."""
+    """The tests of the conformance client httpwg, which starts the server itself. It gives a server little time, so a busy
+    machine gets three tries."""
+    for last in (False, False, True):
+        said, passed, failed = httpwg(found)
+        if len(passed | failed) >= HTTPWG_TESTS and not failed - NOT_JUDGED.keys():
+            break
+        if last:
+            holds(f"httpwg ran only {len(passed | failed)} tests: {said[-500:]}", len(passed | failed) >= HTTPWG_TESTS)
+            same("httpwg: failed", sorted(failed - NOT_JUDGED.keys()), [])
+    print(f"NOT CHECKED: {len(NOT_JUDGED)} of {HTTPWG_TESTS} tests of httpwg: see NOT_JUDGED in ci/partieslib/h2_serve.py")
+
+
+def httpwg(found):
+    """Runs it once. Returns what it said, and the tests that passed and failed."""
     address = f"127.0.0.1:{free_port()}"
     command = [found["httpwg"], "--address", address, "--", RINGTIDE, "serve", "--addr", address, "--threads", "1"]
     done = subprocess.run([str(part) for part in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           text=True, timeout=CLIENT_SECONDS_MAX)
     said = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
-    passed, failed = (set(re.findall(rf"Test {how}: RFC 9113 :: (.*)$", said, re.M)) for how in ("passed", "failed"))
-    holds(f"httpwg ran only {len(passed | failed)} tests: {said[-500:]}", len(passed | failed) >= HTTPWG_TESTS)
-    same("httpwg: failed", sorted(failed - NOT_JUDGED.keys()), [])
-    print(f"NOT CHECKED: {len(NOT_JUDGED)} of {HTTPWG_TESTS} tests of httpwg: see NOT_JUDGED in ci/partieslib/h2_serve.py")
+    return said, *(set(re.findall(rf"Test {how}: RFC 9113 :: (.*)$", said, re.M)) for how in ("passed", "failed"))
 
 
 def digest(body):
