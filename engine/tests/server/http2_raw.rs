@@ -108,6 +108,20 @@ impl Raw {
         }
     }
 
+    /// Reads up to the GOAWAY. `None` if a reset has destroyed it: bytes that the server had not read when it closed reset the
+    /// connection, and then the kernel drops what has arrived here.
+    pub(crate) fn go_away_if_there(&mut self) -> Option<Frame> {
+        loop {
+            let head = self.peer.take_if_there(9)?;
+            let size = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
+            let id = u32::from_be_bytes(head[5..9].try_into().unwrap());
+            let payload = self.peer.take_if_there(size)?;
+            if head[3] == GOAWAY {
+                return Some(Frame { kind: GOAWAY, flags: head[4], id, payload });
+            }
+        }
+    }
+
     /// Decodes the fields of a head. Every one must be decoded, in order.
     pub(crate) fn fields(&mut self, frame: &Frame) -> FieldList {
         let mut fields = FieldList::new(u32::MAX, u32::MAX);

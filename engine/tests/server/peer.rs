@@ -112,6 +112,21 @@ impl Peer {
         std::mem::replace(&mut self.received, rest)
     }
 
+    /// Takes bytes like `take`; `None` if the stream ends or is reset before them.
+    pub(crate) fn take_if_there(&mut self, count: usize) -> Option<Vec<u8>> {
+        let mut buffer = [0; 16 * 1024];
+        while self.received.len() < count {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return None,
+                Ok(size) => self.received.extend_from_slice(&buffer[..size]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        Some(self.take(count))
+    }
+
     /// Receives more bytes. Returns false at the end of the stream.
     fn receive(&mut self) -> bool {
         let mut buffer = [0; 16 * 1024];
