@@ -162,7 +162,6 @@ impl ClientConnection {
             return Poll::Ready(Ok(completion));
         }
         loop {
-            // What nearly every response consists of goes straight to its request.
             let event = match self.link.decode() {
                 Ok(event) => event,
                 Err(error) => return self.fail(error, context),

@@ -21,14 +21,16 @@ use crate::limits::STRAINED_RECEIVE_SIZE_MAX;
 use crate::proto::h2::{Codec, Error, Event, OpenError, RequestKind, StreamKey};
 use crate::stream::{Reader, Stream, Transport};
 
-/// Bytes that wait in the transport above which no more data leaves the streams' queues.
+/// Bytes that wait in the transport above which a piece of a body takes its turn in its stream's queue, even if it could leave at
+/// once. A client also lets the body of a request wait above this size.
 pub(in crate::conn) const QUEUED_SIZE_MAX: usize = 64 * 1024;
 
 /// Bytes that wait in the transport above which a server takes no more requests. Data of the streams alone does not reach it:
 /// while large bodies leave, resets, windows and further requests have to be read.
 const QUEUED_ANSWERS_SIZE_MAX: usize = BULK_SEND_SIZE_MAX + QUEUED_SIZE_MAX;
 
-/// Bytes of bodies that leave in one send. Each send costs a turn, in which the peer waits.
+/// Bytes that wait in the transport above which no more data leaves the streams' queues. A send has at most about so many, and each
+/// costs a turn, in which the peer waits.
 const BULK_SEND_SIZE_MAX: usize = 256 * 1024;
 
 /// Bytes of the codec's own frames that wait in the transport above which nothing more is received. Most of them answer
