@@ -24,6 +24,14 @@ pub(crate) struct StreamTimeouts {
 }
 
 impl State {
+    /// Finds the streams whose data can never leave: the peer has ended its side, and does not open their windows any more. To be
+    /// called after a flush that was ready.
+    pub(super) fn find_blocked(&self, late: &mut Vec<Late>) {
+        let blocked = self.streams.iter().filter_map(|entry| Some((entry.key?, entry.slot)));
+        let blocked = blocked.filter(|(stream, _)| self.link.has_queued(*stream));
+        late.extend(blocked.map(|(stream, slot)| Late { stream, slot, status: None }));
+    }
+
     pub(super) fn sweep(&self, timeouts: StreamTimeouts, late: &mut Vec<Late>) -> u64 {
         let now_ns = self.link.turn_time_ns();
         let mut next_ns = u64::MAX;

@@ -195,6 +195,12 @@ impl Connection {
         self.state.borrow().link.codec.awaits_preface()
     }
 
+    /// Finds the streams whose data can never leave, because the peer has ended its side. To be called after a flush that was
+    /// ready.
+    pub(crate) fn find_blocked(&self, late: &mut Vec<Late>) {
+        self.state.borrow().find_blocked(late);
+    }
+
     /// Finds the streams that took too long. Returns when the next one will have.
     pub(crate) fn sweep(&self, timeouts: StreamTimeouts, late: &mut Vec<Late>) -> u64 {
         self.state.borrow().sweep(timeouts, late)
