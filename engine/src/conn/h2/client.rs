@@ -472,8 +472,22 @@ impl ClientConnection {
     /// Ready at the end of the current response, if there is one. Drops its body.
     pub(in crate::conn) fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         while self.current.is_some() {
-            if ready!(self.poll_data(context))?.is_none() {
-                break;
+            match ready!(self.poll_data(context)) {
+                Ok(Some(_)) => {}
+                // That nobody reads the rest of has been reset, which is nothing to the next request.
+                Ok(None) | Err(Error::Stream(_)) => break,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ready when a request can be started, or if none is in flight whose end would make room: the body of one that has its
+    /// response may still be under way.
+    pub(in crate::conn) fn poll_place(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        while self.free_places() == 0 && self.is_reusable() && self.in_flight == 0 {
+            if let Happened::Data(stream, size, _) = ready!(self.poll_happened(context))? {
+                self.link.codec.release(stream, size);
             }
         }
         Poll::Ready(Ok(()))
