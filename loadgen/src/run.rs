@@ -18,12 +18,13 @@ use ringtide::{Address, PreparedRequest};
 use ringtide_driver::allocator::CountingAllocator;
 use ringtide_driver::monotonic_ns;
 
-use crate::environment::{Environment, rss_peak_bytes};
+use crate::environment::{Environment, rss_peak_bytes, unix_s_of};
 use crate::error::{Error, UsageError};
 use crate::metrics::{GeneratorFacts, Totals};
 use crate::plan::{Connect, Plan};
 use crate::progress::{Display, Progress, Snapshot};
 use crate::result::{EndedEarly, Measured, RunResult};
+use crate::series::{self, Collected, Collector, Second, Subscriber};
 use crate::tls;
 use crate::worker::{self, Assignment, Controls, Opened, Outcome, Report};
 
@@ -41,8 +42,20 @@ pub struct Run {
     display: Display,
     heap: Option<&'static CountingAllocator>,
     notice: fn(&str),
+    keeps_series: bool,
+    subscribers: Subscribers,
     sender: Sender<Message>,
     messages: Receiver<Message>,
+}
+
+/// Who looks at each second.
+#[derive(Default)]
+struct Subscribers(Vec<Subscriber>);
+
+impl std::fmt::Debug for Subscribers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} subscribers", self.0.len())
+    }
 }
 
 /// Ends a run early, from any thread. The report covers what ran until then.
@@ -85,7 +98,29 @@ impl Run {
         }
         let tls = if plan.url.is_https { Some(tls::client(&plan)?) } else { None };
         let (sender, messages) = channel();
-        Ok(Self { plan, tls, display, heap, notice, sender, messages })
+        Ok(Self {
+            plan,
+            tls,
+            display,
+            heap,
+            notice,
+            keeps_series: false,
+            subscribers: Subscribers::default(),
+            sender,
+            messages,
+        })
+    }
+
+    /// Puts a point per second into the result ([`RunResult::series`]).
+    pub fn keep_series(&mut self) {
+        self.keeps_series = true;
+    }
+
+    /// Shows each second to `subscriber`, on a thread of its own, as soon as the second is over; see [`series`]. May be
+    /// called more than once. The result has these seconds, too.
+    pub fn subscribe(&mut self, subscriber: impl FnMut(&Second<'_>) + Send + 'static) {
+        self.subscribers.0.push(Box::new(subscriber));
+        self.keeps_series = true;
     }
 
     /// Returns the handle that ends the run early.
@@ -114,6 +149,19 @@ impl Run {
         let plan = Arc::new(self.plan);
         let snapshots: Arc<[Snapshot]> = (0..plan.threads).map(|_| Snapshot::default()).collect();
 
+        let (collector, reporters) = if self.keeps_series {
+            let seconds = plan.stop.duration_ns().map(|ns| ns.div_ceil(series::INTERVAL_NS));
+            let open_loop = plan.open_loop().is_some();
+            let subscribers = self.subscribers.0;
+            let (collector, reporters) =
+                Collector::start(open_loop, seconds, Arc::clone(&snapshots), subscribers)
+                    .map_err(Error::Thread)?;
+            (Some(collector), reporters)
+        } else {
+            (None, Vec::new())
+        };
+        let mut reporters = reporters.into_iter();
+
         let mut coordinator = Coordinator::new(plan.threads, self.messages, STOP_PATIENCE);
         let mut threads = Vec::with_capacity(plan.threads);
         let mut not_started = None;
@@ -126,6 +174,7 @@ impl Run {
                 tls: self.tls.clone(),
                 request: request.clone(),
                 snapshots: Arc::clone(&snapshots),
+                reporter: reporters.next(),
                 heap: self.heap,
             };
             let started = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
@@ -151,12 +200,20 @@ impl Run {
         if let Err(Error::Unstoppable { patience }) = outcome {
             return Err(Error::Unstoppable { patience });
         }
+        // Those of workers that were not started. The collector ends when all are gone.
+        drop(reporters);
         for thread in threads {
             // The guard reports a panic.
             let _ = thread.join();
         }
         let led = outcome?;
-        let mut result = result(&plan, &led, coordinator.outcomes, coordinator.ended_early, dns_ns);
+        let collected = match collector.map(Collector::join) {
+            Some(None) => return Err(Error::WorkerPanicked),
+            Some(Some(collected)) => Some(collected),
+            None => None,
+        };
+        let mut result =
+            result(&plan, &led, coordinator.outcomes, coordinator.ended_early, dns_ns, collected);
         result.plan.body_bytes = body_size;
         Ok(result)
     }
@@ -387,6 +444,7 @@ fn result(
     outcomes: Vec<Outcome>,
     ended_early: Option<EndedEarly>,
     dns_ns: Option<u64>,
+    collected: Option<Collected>,
 ) -> RunResult {
     let in_flight_max: usize = outcomes.iter().map(|outcome| outcome.in_flight_max).sum();
     let heap_peak_bytes = outcomes.iter().filter_map(|outcome| outcome.heap_peak_bytes).max();
@@ -417,11 +475,19 @@ fn result(
     if let (Some(first), Some(dns_ns)) = (recorders.first_mut(), dns_ns) {
         first.resolved(dns_ns);
     }
+    let series = collected.map(|Collected { total, series }| {
+        if let Some(first) = recorders.first_mut() {
+            first.give_back(&total);
+        }
+        series
+    });
     RunResult::new(
         plan,
         Measured {
             totals: Totals::merge(&recorders),
             measured_from_ns: led.start_ns,
+            started_unix_s: unix_s_of(led.start_ns),
+            series,
             elapsed: Duration::from_nanos(ended_ns.saturating_sub(led.start_ns)),
             ended_early,
             generator,

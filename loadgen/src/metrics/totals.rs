@@ -135,8 +135,19 @@ impl Totals {
 
     /// The response times of answers, by the class of their status.
     pub fn response_by_status(&self) -> Vec<(StatusClass, Curve)> {
+        let times = self.response_times_by_status();
+        times.into_iter().map(|(class, times)| (class, Curve::exact(&times))).collect()
+    }
+
+    /// The same as histograms, in the order of the classes.
+    pub fn response_times_by_status(&self) -> Vec<(StatusClass, Histogram<u64>)> {
         let split = self.by_status.split(&self.latencies.response.exact);
-        split.into_iter().map(|(key, times)| (StatusClass::ALL[key], Curve::exact(&times))).collect()
+        split.into_iter().map(|(key, times)| (StatusClass::ALL[key], times)).collect()
+    }
+
+    /// How long each request that the end cut off had waited since it was due.
+    pub fn cut_off(&self) -> &Histogram<u64> {
+        &self.cut_off
     }
 
     /// How many connections were opened before the start.

@@ -6,6 +6,7 @@
 mod counts;
 mod ended;
 mod generator;
+mod histograms;
 mod http2;
 mod latency;
 mod notes;
@@ -22,15 +23,17 @@ pub use self::counts::{Errors, Requests};
 use self::counts::{error_examples, status};
 pub use self::ended::{EndedBy, EndedEarly};
 pub use self::generator::Generator;
+pub use self::histograms::{Histograms, TimesText};
 pub use self::http2::Http2Summary;
 pub use self::latency::{Figure, LatenciesUs, PhasesUs, SummaryUs};
 use self::notes::Facts;
-use self::numbers::{ratio, seconds, share};
+use self::numbers::{microseconds, ratio, seconds, share};
 pub use self::plan::{LoopName, PlanSummary};
 pub use self::tls::TlsSummary;
 use crate::environment::Environment;
 use crate::metrics::{GeneratorFacts, Totals};
 use crate::plan::Plan;
+use crate::series::Series;
 use crate::threshold::{Observed, Outcome};
 use crate::units::rounded;
 use crate::verdict::Verdict;
@@ -61,6 +64,12 @@ pub struct RunResult {
     pub bytes_sent: u64,
     /// How long the measured part was.
     pub duration_s: f64,
+    /// When the measured part began, in seconds since 1970-01-01 UTC by the wall clock,
+    #[serde(default)]
+    pub started_unix_s: f64,
+    /// and when it ended.
+    #[serde(default)]
+    pub ended_unix_s: f64,
     /// When the last complete answer came, from the start of the measured part; null if none came.
     #[serde(default)]
     pub last_answer_s: Option<f64>,
@@ -112,6 +121,12 @@ pub struct RunResult {
     pub http2: Option<Http2Summary>,
     /// How the thresholds did.
     pub thresholds: Vec<Outcome>,
+    /// All times without loss, for programs that merge or draw results.
+    #[serde(default)]
+    pub histograms: Histograms,
+    /// A point per second; null if nobody asked for it.
+    #[serde(default)]
+    pub series: Option<Series>,
 }
 
 /// What measured.
@@ -130,8 +145,12 @@ pub struct Measured {
     pub totals: Totals,
     /// When the measured part began, on the workers' clock.
     pub measured_from_ns: u64,
+    /// The same by the wall clock, in seconds since 1970-01-01 UTC.
+    pub started_unix_s: f64,
     /// How long the measured part was.
     pub elapsed: Duration,
+    /// A point per second, if they were collected.
+    pub series: Option<Series>,
     /// What ended it early, if anything did.
     pub ended_early: Option<EndedEarly>,
     /// What the generator cost.
@@ -143,7 +162,16 @@ pub struct Measured {
 impl RunResult {
     /// Makes the result of `plan`: judges the run and checks its thresholds.
     pub fn new(plan: &Plan, measured: Measured) -> Self {
-        let Measured { totals, measured_from_ns, elapsed, ended_early, generator, environment } = measured;
+        let Measured {
+            totals,
+            measured_from_ns,
+            started_unix_s,
+            elapsed,
+            series,
+            ended_early,
+            generator,
+            environment,
+        } = measured;
         let counters = &totals.counters;
         let duration_s = elapsed.as_secs_f64();
         let requests_per_second = ratio(counters.completed as f64, duration_s);
@@ -192,6 +220,8 @@ impl RunResult {
             bytes_received: counters.bytes_received,
             bytes_sent: counters.bytes_sent,
             duration_s: seconds(elapsed.as_nanos() as u64),
+            started_unix_s,
+            ended_unix_s: microseconds(started_unix_s + duration_s),
             last_answer_s,
             connections_opened: counters.connects,
             connections_opened_before_start: totals.connects_before(),
@@ -213,6 +243,8 @@ impl RunResult {
                 .collect(),
             http2: totals.versions.contains("2").then(|| Http2Summary::of(&totals.http2)),
             thresholds: plan.thresholds.iter().map(|threshold| threshold.evaluate(observed)).collect(),
+            histograms: Histograms::of(&totals),
+            series,
         }
     }
 }
@@ -273,6 +305,8 @@ pub(crate) mod tests {
         Measured {
             totals: Totals::merge([recorder]),
             measured_from_ns: 0,
+            started_unix_s: 1_700_000_000.0,
+            series: None,
             elapsed: Duration::from_secs(1),
             ended_early: None,
             generator: GeneratorFacts {
@@ -425,7 +459,8 @@ pub(crate) mod tests {
         let missed = crate::report::text::missed(&result, &result.thresholds[0]);
         assert_eq!(missed, "threshold missed: rps>1 (nothing was measured)");
         // NaN and infinity would become null. Only these may be: the figures of nine distributions, three of the
-        // generator's, the one of the threshold, and thirteen other fields.
-        assert_eq!(json.matches("null").count(), 9 * Figure::ALL.len() + 3 + 1 + 13, "{json}");
+        // generator's, the one of the threshold, thirteen other fields, and the texts of ten empty distributions with the
+        // series that nobody asked for.
+        assert_eq!(json.matches("null").count(), 9 * Figure::ALL.len() + 3 + 1 + 13 + 21, "{json}");
     }
 }

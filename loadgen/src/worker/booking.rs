@@ -232,7 +232,7 @@ impl ConnectionTask {
         let ended_ns = runtime::now_ns();
         self.free_since_ns = ended_ns;
         let mut begun = Vec::new();
-        let Aborted { sent_ns, cut_size } = match self.connection.take() {
+        let Aborted { sent_ns, cut_size } = match self.take_connection() {
             Some(connection) => {
                 if self.is_http2 {
                     self.note_http2(&connection);

@@ -230,6 +230,9 @@ async fn measure(
     // If the run was stopped before the measured part, nothing is measured and no later arrival comes due.
     let source = if begins {
         shared.measured_from_ns.set(measured_ns);
+        if let Some(reporter) = &mut *shared.reporter.borrow_mut() {
+            reporter.begin(measured_ns);
+        }
         source
     } else {
         Source::waiting()
@@ -248,6 +251,7 @@ async fn measure(
     let after = read(meter);
     let statistics = runtime::statistics();
     let heap_peak_bytes = heap.map(CountingAllocator::peak_bytes);
+    let gauges = shared.gauges(ended_ns);
 
     shared.recorder.borrow_mut().ends(measured_ns, ended_ns);
     // Ends the requests in flight. Those that were due and found no connection are counted below.
@@ -266,6 +270,9 @@ async fn measure(
     let mut recorder = shared.recorder.borrow_mut();
     while let Some((scheduled_ns, count)) = source.take_overdue(ended_ns) {
         recorder.overdue(scheduled_ns, ended_ns, count);
+    }
+    if let Some(reporter) = shared.reporter.take() {
+        reporter.end(&mut recorder, gauges, ended_ns);
     }
     let facts = WorkerFacts {
         wall_ns: ended_ns.saturating_sub(measured_ns),
@@ -300,7 +307,9 @@ async fn run_source(
         end.set(end_ns);
     }
     let mut publish = Timer::new();
-    publish.set(runtime::now_ns());
+    // At fixed distances from the start, so that seconds begin and end together on all workers.
+    let mut publish_ns = runtime::now_ns();
+    publish.set(publish_ns);
     let mut moment = Timer::new();
     if publishes && shared.plan.open_loop().is_some() {
         moment.set(runtime::now_ns() + shared.recorder.borrow().next_moment_ns());
@@ -332,7 +341,8 @@ async fn run_source(
                 // judged.
                 shared.count_errors();
             }
-            publish.set(now_ns + PUBLISH_INTERVAL_NS);
+            publish_ns += (now_ns.saturating_sub(publish_ns) / PUBLISH_INTERVAL_NS + 1) * PUBLISH_INTERVAL_NS;
+            publish.set(publish_ns);
             let _ = publish.poll_elapsed(context);
         }
         if moment.poll_elapsed(context).is_ready() {
@@ -434,6 +444,7 @@ mod tests {
             tls: None,
             request: request.expect("it is sound").leak(),
             snapshots: Arc::from([Snapshot::default()]),
+            reporter: None,
             heap: None,
         };
         let (sender, reports) = channel();

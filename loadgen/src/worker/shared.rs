@@ -14,6 +14,7 @@ use super::source::Source;
 use crate::metrics::Recorder;
 use crate::plan::{MaxErrors, Mode, Plan, Stop};
 use crate::progress::Snapshot;
+use crate::series::{Gauges, Reporter};
 
 /// Connections that one worker opens at the same time before a run. More would overflow the accept queue of most
 /// servers, and a SYN dropped there is sent again only after a second.
@@ -36,6 +37,8 @@ pub(crate) struct Assignment {
     pub request: PreparedRequest,
     /// Where the workers publish their progress, one entry each.
     pub snapshots: Arc<[Snapshot]>,
+    /// Where to send what each second brought, if anybody wants it.
+    pub reporter: Option<Reporter>,
     /// The allocator that counts the heap, if the program has one.
     pub heap: Option<&'static CountingAllocator>,
 }
@@ -64,6 +67,10 @@ pub(super) struct Shared {
     pub(super) connects: Connects,
     pub(super) in_flight: Cell<usize>,
     pub(super) in_flight_max: Cell<usize>,
+    /// Open connections.
+    pub(super) open: Cell<usize>,
+    /// Sends what each second brought, if anybody wants it.
+    pub(super) reporter: RefCell<Option<Reporter>>,
     /// When to compute the next percentile for the progress.
     pub(super) next_percentile_ns: Cell<u64>,
     /// As many requests have failed as the plan allows.
@@ -74,7 +81,7 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(assignment: Assignment) -> Self {
-        let Assignment { plan, index, addresses, tls, request, snapshots, heap: _ } = assignment;
+        let Assignment { plan, index, addresses, tls, request, snapshots, reporter, heap: _ } = assignment;
         Self {
             recorder: RefCell::new(Recorder::new(plan.open_loop().is_some())),
             source: RefCell::new(Source::waiting()),
@@ -94,6 +101,8 @@ impl Shared {
             connects: Connects::default(),
             in_flight: Cell::new(0),
             in_flight_max: Cell::new(0),
+            open: Cell::new(0),
+            reporter: RefCell::new(reporter),
             next_percentile_ns: Cell::new(0),
             too_many_errors: Cell::new(false),
             panicked: Cell::new(false),
@@ -132,15 +141,28 @@ impl Shared {
         }
     }
 
-    /// Publishes the figures for the progress display.
+    /// Publishes the figures for the progress display, and once a second what that second brought.
     pub(super) fn publish(&self, now_ns: u64) {
-        let recorder = self.recorder.borrow();
-        let is_due = now_ns >= self.next_percentile_ns.get();
+        let mut recorder = self.recorder.borrow_mut();
+        let mut reporter = self.reporter.borrow_mut();
+        if let Some(reporter) = &mut *reporter
+            && reporter.is_due(now_ns)
+        {
+            let _ = reporter.report(&mut recorder, self.gauges(now_ns), now_ns);
+        }
+        // Whoever collects the seconds knows the percentiles, too.
+        let is_due = reporter.is_none() && now_ns >= self.next_percentile_ns.get();
         let response_p99_ns = if is_due { recorder.response_p99_ns() } else { None };
         if response_p99_ns.is_some() {
             self.next_percentile_ns.set(now_ns + PERCENTILE_INTERVAL_NS);
         }
         self.snapshots[self.index].publish(recorder.counters(), response_p99_ns, now_ns);
+    }
+
+    /// What this worker has at this moment.
+    pub(super) fn gauges(&self, now_ns: u64) -> Gauges {
+        let waiting = if self.plan.open_loop().is_some() { self.source.borrow().due(now_ns).1 } else { 0 };
+        Gauges { connections: self.open.get() as u64, in_flight: self.in_flight.get() as u64, waiting }
     }
 
     /// Publishes how many requests have failed, and ends this worker's part if all workers together have reached the

@@ -31,6 +31,7 @@ mod http2;
 mod http2_server;
 mod output;
 mod schedule;
+mod series;
 mod server;
 mod start;
 mod tls;
