@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+mod encode;
 pub mod environment;
 pub mod error;
 pub mod estimate;

@@ -107,8 +107,10 @@ impl RunArgs {
         plan.tls.groups = self.tls_groups.map(|list| list.0).unwrap_or_default();
         plan.tls.ciphers = self.ciphers.map(|list| list.0).unwrap_or_default();
         plan.tls.keylog = self.keylog;
-        plan.method = self.method.unwrap_or(plan.method);
-        plan.headers = self.headers;
+        for request in &mut plan.requests {
+            request.method = self.method.clone().unwrap_or_else(|| "GET".to_owned());
+            request.headers.clone_from(&self.headers);
+        }
         check_headers(&plan)?;
         plan.driver = self.driver.unwrap_or_default();
         // Short enough to be typed again, and exact in every reader of JSON.
@@ -129,7 +131,8 @@ impl RunArgs {
 /// Checks the headers against the rest of the plan, except its body.
 fn check_headers(plan: &Plan) -> Result<(), UsageError> {
     let mut hosts = 0;
-    for header in &plan.headers {
+    // The flags give all requests the same.
+    for header in plan.requests.first().into_iter().flat_map(|request| &request.headers) {
         let asks_to_close =
             || header.value.split(',').any(|option| option.trim().eq_ignore_ascii_case("close"));
         if !plan.keepalive && header.name.eq_ignore_ascii_case("connection") && !asks_to_close() {
@@ -279,7 +282,7 @@ mod tests {
     fn no_file_is_read_for_the_plan() {
         let command = command(&["-b", "@/nonexistent/body.json"]).expect("nothing is wrong with the flags");
         assert_eq!(command.body, BodySource::File("/nonexistent/body.json".into()));
-        assert!(command.plan.body.is_empty());
+        assert!(command.plan.requests[0].body.is_empty());
     }
 
     #[test]
