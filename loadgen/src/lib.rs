@@ -30,5 +30,6 @@ pub mod threshold;
 pub mod tls;
 pub mod units;
 pub mod url;
+pub mod urls;
 pub mod verdict;
 mod worker;

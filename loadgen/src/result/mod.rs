@@ -176,6 +176,7 @@ impl RunResult {
             streams_max_peer: totals.http2.streams_max_peer,
             unexpected_bytes: counters.unexpected_bytes,
             warmup_unanswered: counters.warmup_unanswered,
+            unnamed: if plan.requests.len() > 1 && steps.is_empty() { plan.requests.len() } else { 0 },
             duration_s,
             last_answer_s,
             backlog_grew: totals.backlog_grew(),
