@@ -30,17 +30,18 @@ impl Shared {
             status: exchange.status.as_u16(),
         };
         let is_due_when_sent = ticket.is_due_when_sent(self.plan.open_loop().is_none());
-        self.record(ticket.due.request, |recorder| {
-            if is_due_when_sent {
-                recorder.completed_at_once(sample);
-            } else {
-                recorder.completed(sample);
-            }
-        });
         let mut recorder = self.recorder.borrow_mut();
+        if is_due_when_sent {
+            recorder.completed_at_once(sample);
+        } else {
+            recorder.completed(sample);
+        }
         recorder.sent_bytes(sent_size as u64);
         if self.counts_answers {
             self.snapshots[self.index].count(recorder.counters());
+        }
+        if !self.names.is_empty() {
+            self.names.completed(ticket.due.request, is_due_when_sent, sample);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use crate::metrics::Recorder;
+use crate::metrics::{Recorder, Sample};
 use crate::plan::Plan;
 
 /// A recorder for each name.
@@ -38,6 +38,19 @@ impl Names {
     /// The recorder of a request's name.
     pub(super) fn of(&self, request: u32) -> Option<&RefCell<Recorder>> {
         self.recorders.get(*self.places.get(request as usize)?)
+    }
+
+    /// Records an answered request under its name. Apart from the caller, as most runs have no names.
+    #[inline(never)]
+    pub(super) fn completed(&self, request: u32, is_due_when_sent: bool, sample: Sample) {
+        if let Some(recorder) = self.of(request) {
+            let mut recorder = recorder.borrow_mut();
+            if is_due_when_sent {
+                recorder.completed_at_once(sample);
+            } else {
+                recorder.completed(sample);
+            }
+        }
     }
 
     pub(super) fn for_each(&self, change: impl Fn(&mut Recorder)) {
