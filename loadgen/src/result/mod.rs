@@ -12,6 +12,7 @@ mod latency;
 mod notes;
 mod numbers;
 mod plan;
+mod steps;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -29,8 +30,10 @@ pub use self::latency::{Figure, LatenciesUs, PhasesUs, SummaryUs};
 use self::notes::Facts;
 use self::numbers::{microseconds, ratio, seconds, share};
 pub use self::plan::{LoopName, PlanSummary};
+pub use self::steps::{Step, Steps};
 pub use self::tls::TlsSummary;
 use crate::environment::Environment;
+use crate::estimate::Curve;
 use crate::metrics::{GeneratorFacts, Totals};
 use crate::plan::Plan;
 use crate::series::Series;
@@ -93,6 +96,9 @@ pub struct RunResult {
     /// What TLS agreed on; null without TLS.
     #[serde(default)]
     pub tls: Option<TlsSummary>,
+    /// The requests of each name; null if they have none.
+    #[serde(default)]
+    pub steps: Option<Steps>,
     /// Completed requests by status code; codes without requests are left out.
     pub status: BTreeMap<String, u64>,
     /// Failed requests by kind.
@@ -141,8 +147,10 @@ pub struct Tool {
 /// What a run has measured.
 #[derive(Debug)]
 pub struct Measured {
-    /// Its requests.
+    /// Its requests,
     pub totals: Totals,
+    /// and those of each of the plan's names, in its order.
+    pub steps: Vec<Totals>,
     /// When the measured part began, on the workers' clock.
     pub measured_from_ns: u64,
     /// The same by the wall clock, in seconds since 1970-01-01 UTC.
@@ -164,6 +172,7 @@ impl RunResult {
     pub fn new(plan: &Plan, measured: Measured) -> Self {
         let Measured {
             totals,
+            steps,
             measured_from_ns,
             started_unix_s,
             elapsed,
@@ -176,15 +185,7 @@ impl RunResult {
         let duration_s = elapsed.as_secs_f64();
         let requests_per_second = ratio(counters.completed as f64, duration_s);
         let response = totals.response();
-        let observed = Observed {
-            response: &response,
-            scheduled: counters.scheduled(),
-            completed: counters.completed,
-            failed: counters.failed,
-            succeeded: counters.succeeded(),
-            excused: totals.excused(),
-            requests_per_second,
-        };
+        let observed = observed(&totals, &response, duration_s);
         let last_answer_s =
             (counters.completed > 0).then(|| seconds(counters.last_done_ns.saturating_sub(measured_from_ns)));
         let rate_mean = plan.open_loop().map(|open| f64::midpoint(open.rate_start, open.rate_end));
@@ -203,6 +204,7 @@ impl RunResult {
             streams_max_peer: totals.http2.streams_max_peer,
             unexpected_bytes: counters.unexpected_bytes,
             warmup_unanswered: counters.warmup_unanswered,
+            unnamed: if plan.requests.len() > 1 && steps.is_empty() { plan.requests.len() } else { 0 },
             duration_s,
             last_answer_s,
             backlog_grew: totals.backlog_grew(),
@@ -229,6 +231,10 @@ impl RunResult {
             ended_by: EndedBy::of(plan.stop, ended_early, counters.completed + counters.failed),
             latency_us,
             phases_us: PhasesUs::of(&totals),
+            steps: (!steps.is_empty()).then(|| {
+                let named = plan.names().into_iter().map(str::to_owned).zip(&steps);
+                Steps(named.map(|(name, totals)| (name, Step::of(totals))).collect())
+            }),
             tls: plan.url.is_https.then(|| TlsSummary::of(&totals.handshakes)),
             status: status(counters),
             errors,
@@ -242,10 +248,35 @@ impl RunResult {
                 .map(|(class, curve)| (class.name().to_owned(), SummaryUs::of(curve)))
                 .collect(),
             http2: totals.versions.contains("2").then(|| Http2Summary::of(&totals.http2)),
-            thresholds: plan.thresholds.iter().map(|threshold| threshold.evaluate(observed)).collect(),
+            thresholds: plan
+                .thresholds
+                .iter()
+                .map(|threshold| {
+                    let step =
+                        threshold.step().and_then(|step| plan.names().iter().position(|name| *name == step));
+                    match step.and_then(|step| steps.get(step)) {
+                        None => threshold.evaluate(observed),
+                        Some(step) => threshold.evaluate(self::observed(step, &step.response(), duration_s)),
+                    }
+                })
+                .collect(),
             histograms: Histograms::of(&totals),
             series,
         }
+    }
+}
+
+/// What thresholds are checked against.
+fn observed<'c>(totals: &Totals, response: &'c Curve, duration_s: f64) -> Observed<'c> {
+    let counters = &totals.counters;
+    Observed {
+        response,
+        scheduled: counters.scheduled(),
+        completed: counters.completed,
+        failed: counters.failed,
+        succeeded: counters.succeeded(),
+        excused: totals.excused(),
+        requests_per_second: ratio(counters.completed as f64, duration_s),
     }
 }
 
@@ -304,6 +335,7 @@ pub(crate) mod tests {
     pub(crate) fn measured(recorder: &Recorder) -> Measured {
         Measured {
             totals: Totals::merge([recorder]),
+            steps: Vec::new(),
             measured_from_ns: 0,
             started_unix_s: 1_700_000_000.0,
             series: None,
@@ -341,7 +373,7 @@ pub(crate) mod tests {
             censored requests_per_second bytes_received_per_second duration_s connections_opened \
             connections_opened_before_start latency_us response count \
             min mean stdev p50 p75 p90 p95 p99 p99_9 p99_99 max service queue_wait schedule_lag \
-            phases_us dns connect tls first_byte transfer tls status 200 errors dns connect tls timeout \
+            phases_us dns connect tls first_byte transfer tls steps status 200 errors dns connect tls timeout \
             reset closed incomplete protocol expect generator cpu_us_per_request user_us_per_request \
             cpu_utilisation syscalls_per_request heap_bytes_per_request heap_bytes_per_connection \
             rss_peak_bytes verdict valid reasons success notes latency_by_status_us 2xx count \
@@ -459,8 +491,8 @@ pub(crate) mod tests {
         let missed = crate::report::text::missed(&result, &result.thresholds[0]);
         assert_eq!(missed, "threshold missed: rps>1 (nothing was measured)");
         // NaN and infinity would become null. Only these may be: the figures of nine distributions, three of the
-        // generator's, the one of the threshold, thirteen other fields, and the texts of ten empty distributions with the
+        // generator's, the one of the threshold, fourteen other fields, and the texts of ten empty distributions with the
         // series that nobody asked for.
-        assert_eq!(json.matches("null").count(), 9 * Figure::ALL.len() + 3 + 1 + 13 + 21, "{json}");
+        assert_eq!(json.matches("null").count(), 9 * Figure::ALL.len() + 3 + 1 + 14 + 21, "{json}");
     }
 }

@@ -31,7 +31,7 @@ pub(super) struct ConnectionTask {
     pub(super) connection: Option<Connection>,
     /// Whether it speaks HTTP/2.
     pub(super) is_http2: bool,
-    /// Over HTTP/2: how many of the sent bytes are counted.
+    /// If sent bytes are counted as they leave: how many of them are counted.
     pub(super) sent_size: u64,
     /// Whether no place for a request was free when last looked.
     pub(super) is_full: bool,
