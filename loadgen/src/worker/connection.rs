@@ -46,7 +46,7 @@ pub(super) struct ConnectionTask {
     /// With it the task connects before its first request.
     permit: Option<Box<ConnectPermit>>,
     /// A request for which the task was started.
-    waiting: Option<Due>,
+    pub(super) waiting: Option<Due>,
     reconnect_wait_ms: u32,
     /// When it last began to have a free place: when it connected, or when an answer arrived while it was full.
     pub(super) free_since_ns: u64,

@@ -410,6 +410,25 @@ mod tests {
         (Address::Tcp(address), seen)
     }
 
+    /// The work of the only worker of `plan`, which connects to `address`.
+    fn assignment(plan: Plan, address: Address) -> Assignment {
+        let request = PreparedRequest::from_parts(
+            &http::Method::GET,
+            "/",
+            [(&b"Host"[..], &b"h"[..])].into_iter(),
+            Vec::new(),
+        );
+        Assignment {
+            plan: Arc::new(plan),
+            index: 0,
+            addresses: vec![address],
+            tls: None,
+            request: request.expect("it is sound").leak(),
+            snapshots: Arc::from([Snapshot::default()]),
+            heap: None,
+        }
+    }
+
     /// Leads a worker with three connections to `address` as `run` does and injects `fault` on its thread. Returns
     /// what the worker reported, after checking that it ended and gave everything back.
     fn reports_after(
@@ -421,21 +440,7 @@ mod tests {
         let mut plan = Plan::for_url("http://h/").expect("valid");
         plan.stop = Stop::Duration { ns: 3600 * 1_000_000_000 };
         (plan.connections, plan.threads) = (3, 1);
-        let request = PreparedRequest::from_parts(
-            &http::Method::GET,
-            "/",
-            [(&b"Host"[..], &b"h"[..])].into_iter(),
-            Vec::new(),
-        );
-        let assignment = Assignment {
-            plan: Arc::new(plan),
-            index: 0,
-            addresses: vec![address],
-            tls: None,
-            request: request.expect("it is sound").leak(),
-            snapshots: Arc::from([Snapshot::default()]),
-            heap: None,
-        };
+        let assignment = assignment(plan, address);
         let (sender, reports) = channel();
         let worker = thread::spawn(move || {
             let mut worker = Worker::new(&WorkerOptions::default()).expect("there is a driver");
@@ -490,5 +495,43 @@ mod tests {
         // More answers than requests in flight: the subtraction overflows.
         let told = reports_after(address, &seen, true, |shared| shared.in_flight.set(0));
         assert!(matches!(told[..], [Report::Opened(_)]), "it was open, and has no outcome");
+    }
+
+    /// A worker that wakes late starts connections for what has come due, and finds in the same turn that the run is over.
+    #[test]
+    fn a_request_whose_connection_was_not_begun_before_the_end_is_counted() {
+        let mut plan = Plan::for_url("http://h/").expect("valid");
+        (plan.connections, plan.threads) = (1, 1);
+        plan.mode = Mode::Open(plan::OpenLoop {
+            rate_start: 100.0,
+            rate_end: 100.0,
+            arrival: plan::Arrival::Constant,
+            spin: plan::Spin::Off,
+            max_connections: 3,
+        });
+        let (address, _seen) = server();
+        let mut worker = Worker::new(&WorkerOptions::default()).expect("there is a driver");
+        let shared = Rc::new(Shared::new(assignment(plan, address)));
+        PHASE.set(Some(Rc::default()));
+        let counted = worker.block_on(async {
+            let begun_ns = runtime::now_ns();
+            shared.measured_from_ns.set(begun_ns);
+            let schedule = Schedule::new(
+                shared.plan.open_loop().expect("it is one"),
+                shared.plan.stop,
+                0,
+                shared.plan.part(0),
+            );
+            // A second late: a hundred requests are due, and three connections may be open.
+            let source = Source::open(begun_ns, schedule, connections_max(&shared.plan, 0));
+            shared.source.borrow_mut().replace(source);
+            pace(&shared, begun_ns + 1_000_000_000);
+            let started = shared.tasks_left.get();
+            shared.ended.set(true);
+            PHASE.with_borrow(Clone::clone).expect("it is set").until(|_| shared.tasks_left.get() == 0).await;
+            (started, shared.recorder.borrow().counters().censored)
+        });
+        PHASE.set(None);
+        assert_eq!(counted, (3, 3), "connections started, requests counted");
     }
 }
