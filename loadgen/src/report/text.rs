@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 
 use super::Style;
 use crate::metrics::ErrorKind;
-use crate::result::{EndedBy, Figure, LoopName, PlanSummary, RunResult, SummaryUs};
+use crate::result::{EndedBy, Figure, LoopName, PlanSummary, RunResult, StageSummary, SummaryUs};
 use crate::threshold::Outcome;
 use crate::units::{
     show_bytes, show_count, show_rate, show_time_ns, show_typed_rate, show_typed_time_ns, three_digits,
@@ -15,6 +15,9 @@ use crate::units::{
 const LABEL: usize = 15;
 /// and remarks beside a value.
 const DETAIL: usize = LABEL + 15;
+
+/// How many stages of an open loop are listed.
+const STAGES_SHOWN_MAX: usize = 4;
 
 /// The report of a run.
 pub fn render(result: &RunResult, style: Style) -> String {
@@ -85,20 +88,10 @@ fn description(result: &RunResult, style: Style) -> String {
     if parallel > 1 {
         parts.push(format!("{parallel} in flight each"));
     }
-    parts.push(match (plan.mode, plan.rate, plan.rate_end) {
-        (LoopName::Open, Some(start), Some(end)) => {
-            let arrival = match plan.arrival {
-                Some(crate::plan::Arrival::Poisson) => " Poisson",
-                _ => "",
-            };
-            if start.to_bits() == end.to_bits() {
-                format!("open loop at {}/s{arrival}", show_typed_rate(start))
-            } else {
-                format!("open loop, {} to {}/s{arrival}", show_typed_rate(start), show_typed_rate(end))
-            }
-        }
-        _ => "closed loop".to_owned(),
-    });
+    match plan.mode {
+        LoopName::Open => parts.extend(open_loop(plan)),
+        LoopName::Closed => parts.push("closed loop".to_owned()),
+    }
     if !plan.keepalive {
         parts.push("a connection per request".to_owned());
     }
@@ -106,6 +99,41 @@ fn description(result: &RunResult, style: Style) -> String {
     parts.push(result.environment.driver.clone());
     parts.push(format!("seed {}", plan.seed));
     style.listed(&parts, 0)
+}
+
+/// Its rate over time, such as `open loop, 1k to 20k/s Poisson`; a part for each of several stages.
+fn open_loop(plan: &PlanSummary) -> Vec<String> {
+    let arrival = match plan.arrival {
+        Some(crate::plan::Arrival::Poisson) => " Poisson",
+        _ => "",
+    };
+    let rates = |stage: &StageSummary| {
+        let (start, end) = (show_typed_rate(stage.rate), show_typed_rate(stage.rate_end));
+        if stage.rate.to_bits() == stage.rate_end.to_bits() { start } else { format!("{start} to {end}") }
+    };
+    match &plan.stages[..] {
+        [stage] if stage.rate.to_bits() == stage.rate_end.to_bits() => {
+            vec![format!("open loop at {}/s{arrival}", rates(stage))]
+        }
+        [stage] => vec![format!("open loop, {}/s{arrival}", rates(stage))],
+        stages => {
+            let time = |stage: &StageSummary| {
+                show_typed_time_ns((stage.duration_s.unwrap_or_default() * 1e9).round() as u64)
+            };
+            let mut listed: Vec<_> = stages
+                .iter()
+                .take(STAGES_SHOWN_MAX)
+                .map(|stage| format!("then {}/s for {}", rates(stage), time(stage)))
+                .collect();
+            if stages.len() > STAGES_SHOWN_MAX {
+                listed.push(plural((stages.len() - STAGES_SHOWN_MAX) as u64, "more stage"));
+            }
+            if let Some(first) = listed.first_mut() {
+                *first = first.replacen("then", &format!("open loop{arrival}:"), 1);
+            }
+            listed
+        }
+    }
 }
 
 fn write_counts(out: &mut String, result: &RunResult, style: Style) -> fmt::Result {
@@ -484,7 +512,9 @@ mod tests {
         result.bytes_received = u64::MAX;
         result.plan.max_connections = 10_000;
         result.plan.parallel = 16;
-        result.plan.rate_end = Some(2_000_000.0);
+        let stage = StageSummary { duration_s: Some(86_400.5), rate: 1_234_567.0, rate_end: 2_345_678.5 };
+        result.plan.stages = vec![stage; 6];
+        result.plan.arrival = Some(crate::plan::Arrival::Poisson);
         result.plan.keepalive = false;
         result.phases_us.tls = result.latency_us.response.clone();
         result.tls = Some(TlsSummary {

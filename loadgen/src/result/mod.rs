@@ -26,11 +26,11 @@ pub use self::http2::Http2Summary;
 pub use self::latency::{Figure, LatenciesUs, PhasesUs, SummaryUs};
 use self::notes::Facts;
 use self::numbers::{ratio, seconds, share};
-pub use self::plan::{LoopName, PlanSummary};
+pub use self::plan::{LoopName, PlanSummary, StageSummary};
 pub use self::tls::TlsSummary;
 use crate::environment::Environment;
 use crate::metrics::{GeneratorFacts, Totals};
-use crate::plan::Plan;
+use crate::plan::{OpenLoop, Plan};
 use crate::threshold::{Observed, Outcome};
 use crate::units::rounded;
 use crate::verdict::Verdict;
@@ -159,7 +159,7 @@ impl RunResult {
         };
         let last_answer_s =
             (counters.completed > 0).then(|| seconds(counters.last_done_ns.saturating_sub(measured_from_ns)));
-        let rate_mean = plan.open_loop().map(|open| f64::midpoint(open.rate_start, open.rate_end));
+        let rate_mean = plan.open_loop().map(OpenLoop::rate_mean);
         let summary = PlanSummary::of(plan, &totals.versions);
         let (requests, errors) = (Requests::of(counters), Errors::of(counters));
         let latency_us = LatenciesUs::of(&totals, &response);
@@ -221,18 +221,12 @@ impl RunResult {
 pub(crate) mod tests {
     use super::*;
     use crate::metrics::{ErrorKind, Recorder, Sample, Unfinished, WorkerFacts};
-    use crate::plan::{Arrival, Mode, OpenLoop, Stop};
+    use crate::plan::{Mode, Stop};
 
     /// An open loop: 1,000 answered in 1 to 1,000 µs, 2 timed out, 1 reset, 1 censored.
     pub(crate) fn example() -> RunResult {
         let mut plan = Plan::for_url("http://127.0.0.1:8081/").expect("valid");
-        plan.mode = Mode::Open(OpenLoop {
-            rate_start: 1000.0,
-            rate_end: 1000.0,
-            arrival: Arrival::Constant,
-            spin: crate::plan::Spin::Auto,
-            max_connections: 50,
-        });
+        plan.mode = Mode::Open(OpenLoop::steady(1000.0, 50));
         plan.threads = 1;
         plan.seed = 42;
         plan.stop = Stop::Duration { ns: 1_000_000_000 };

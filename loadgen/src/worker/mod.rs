@@ -197,7 +197,7 @@ async fn measure(
         let source = match &plan.mode {
             Mode::Closed => Source::closed(start_ns, measured_ns, u64::MAX),
             Mode::Open(open) => {
-                let schedule = Schedule::new(&open.steady(), stop, plan.seed ^ 1, plan.part(index));
+                let schedule = Schedule::new(&open.warm_up(), stop, plan.seed ^ 1, plan.part(index));
                 Source::open(start_ns, schedule, connections_max(&plan, index))
             }
         };
@@ -502,13 +502,7 @@ mod tests {
     fn a_request_whose_connection_was_not_begun_before_the_end_is_counted() {
         let mut plan = Plan::for_url("http://h/").expect("valid");
         (plan.connections, plan.threads) = (1, 1);
-        plan.mode = Mode::Open(plan::OpenLoop {
-            rate_start: 100.0,
-            rate_end: 100.0,
-            arrival: plan::Arrival::Constant,
-            spin: plan::Spin::Off,
-            max_connections: 3,
-        });
+        plan.mode = Mode::Open(plan::OpenLoop::steady(100.0, 3));
         let (address, _seen) = server();
         let mut worker = Worker::new(&WorkerOptions::default()).expect("there is a driver");
         let shared = Rc::new(Shared::new(assignment(plan, address)));

@@ -391,17 +391,11 @@ impl Source {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Arrival, OpenLoop, Part, Spin, Stop};
+    use crate::plan::{OpenLoop, Part, Stop};
 
     /// A source with `connections` that gives a request at 0 ns and one each 1,000 ns after it.
     fn open(connections: usize, connections_max: usize) -> Source {
-        let open = OpenLoop {
-            rate_start: 1e6,
-            rate_end: 1e6,
-            arrival: Arrival::Constant,
-            spin: Spin::Off,
-            max_connections: connections_max,
-        };
+        let open = OpenLoop::steady(1e6, connections_max);
         let stop = Stop::Duration { ns: 1_000_000_000 };
         let part = Part { worker: 0, workers: 1, connections: connections.max(1) };
         let mut source = Source::open(0, Schedule::new(&open, stop, 0, part), connections_max);

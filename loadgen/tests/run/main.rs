@@ -32,6 +32,7 @@ mod http2_server;
 mod output;
 mod schedule;
 mod server;
+mod stages;
 mod start;
 mod tls;
 mod wire;
