@@ -180,6 +180,7 @@ fn a_value_that_cannot_be_used_is_named_with_its_flag() {
         (&["-R", "0"], &["--rate", "`0` would never send a request"]),
         (&["-R", "1:x"], &["--rate", "`x` is not a rate"]),
         (&["--timeout", "0s"], &["--timeout"]),
+        (&["--drain", "1x"], &["--drain", "`x` in `1x` is not a unit of time"]),
         (&["--connect-timeout", "0"], &["--connect-timeout"]),
         (&["--cpus", "1-0"], &["--cpus", "write 0-1"]),
         (&["--connect-to", "host"], &["--connect-to", "`host` has no port"]),

@@ -89,6 +89,9 @@ pub struct RunArgs {
     /// Run this long before measuring [default: 0s]
     #[arg(long, value_name = "T", value_parser = parse_time_ns, help_heading = "Load")]
     pub warmup: Option<u64>,
+    /// Then wait for what is in flight [default: 0s]
+    #[arg(long, value_name = "T", value_parser = parse_time_ns, help_heading = "Load")]
+    pub drain: Option<u64>,
     /// In flight on each (HTTP/2: streams) [default: 1]
     #[arg(short, long, value_name = "N", value_parser = parse::parallel, help_heading = "Load")]
     pub parallel: Option<usize>,

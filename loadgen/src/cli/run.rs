@@ -91,6 +91,7 @@ impl RunArgs {
         }
         plan.max_errors = self.max_errors;
         plan.warmup_ns = self.warmup.unwrap_or(plan.warmup_ns);
+        plan.drain_ns = self.drain.unwrap_or(plan.drain_ns);
         plan.parallel = self.parallel.unwrap_or(plan.parallel);
         plan.keepalive = !self.no_keepalive;
         plan.timeout_ns = self.timeout.unwrap_or(plan.timeout_ns);

@@ -70,6 +70,9 @@ pub struct Plan {
     pub max_errors: Option<MaxErrors>,
     /// How long to run before measuring.
     pub warmup_ns: u64,
+    /// How long to wait after the measured part for what is in flight, without sending anything.
+    #[serde(default)]
+    pub drain_ns: u64,
     /// Requests in flight on one connection: in HTTP/2 its streams. From 1 to [`PARALLEL_MAX`], and 1 without `keepalive`.
     pub parallel: usize,
     /// Whether a connection serves more than one request.
@@ -108,6 +111,7 @@ impl Plan {
             stop: Stop::Duration { ns: DURATION_DEFAULT_NS },
             max_errors: None,
             warmup_ns: 0,
+            drain_ns: 0,
             parallel: 1,
             keepalive: true,
             timeout_ns: TIMEOUT_DEFAULT_NS,

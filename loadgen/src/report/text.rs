@@ -139,12 +139,13 @@ fn open_loop(plan: &PlanSummary) -> Vec<String> {
 fn write_counts(out: &mut String, result: &RunResult, style: Style) -> fmt::Result {
     let requests = &result.requests;
     let elapsed = show_time_ns(result.duration_s * 1e9);
+    let completed = requests.completed - result.drain.map_or(0, |drain| drain.completed);
     writeln!(
         out,
         "{:LABEL$}{}   {}",
         "Requests/s",
         style.bold(&format!("{:<12}", show_rate(result.requests_per_second))),
-        style.wrapped(&format!("{} completed in {elapsed}", show_count(requests.completed)), DETAIL)
+        style.wrapped(&format!("{} completed in {elapsed}", show_count(completed)), DETAIL)
     )?;
     if let Some(success) = result.success {
         let shown = format!("{:<12}", show_percent(success));
@@ -160,6 +161,15 @@ fn write_counts(out: &mut String, result: &RunResult, style: Style) -> fmt::Resu
         format!("{}/s", show_bytes(result.bytes_received_per_second)),
         style.broken([&*received, &*sent].into_iter(), " ", DETAIL)
     )?;
+    if let Some(drain) = result.drain {
+        let line = format!(
+            "{} completed and {} failed in {} after the end; they are in no rate",
+            show_count(drain.completed),
+            show_count(drain.failed),
+            show_time_ns(drain.took_s * 1e9)
+        );
+        writeln!(out, "{:LABEL$}{}", "Drain", style.wrapped(&line, LABEL))?;
+    }
     if requests.failed + requests.censored > 0 {
         let line = format!(
             "{} due = {} completed + {} failed + {} unanswered at the end",

@@ -4,6 +4,7 @@
 //! Times are microseconds, rounded to the nanosecond; no field is ever NaN or infinite.
 
 mod counts;
+mod drain;
 mod ended;
 mod generator;
 mod http2;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::counts::{Errors, Requests};
 use self::counts::{error_examples, status};
+pub use self::drain::DrainSummary;
 pub use self::ended::{EndedBy, EndedEarly};
 pub use self::generator::Generator;
 pub use self::http2::Http2Summary;
@@ -29,7 +31,7 @@ use self::numbers::{ratio, seconds, share};
 pub use self::plan::{LoopName, PlanSummary, StageSummary};
 pub use self::tls::TlsSummary;
 use crate::environment::Environment;
-use crate::metrics::{GeneratorFacts, Totals};
+use crate::metrics::{AfterEnd, GeneratorFacts, Totals};
 use crate::plan::{OpenLoop, Plan};
 use crate::threshold::{Observed, Outcome};
 use crate::units::rounded;
@@ -51,7 +53,7 @@ pub struct RunResult {
     pub environment: Environment,
     /// How many.
     pub requests: Requests,
-    /// Completed requests per second.
+    /// Requests completed in the measured part, per second.
     pub requests_per_second: f64,
     /// Bytes of answers, heads included, per second.
     pub bytes_received_per_second: f64,
@@ -59,7 +61,7 @@ pub struct RunResult {
     pub bytes_received: u64,
     /// Bytes of requests, heads included.
     pub bytes_sent: u64,
-    /// How long the measured part was.
+    /// How long the measured part was, in which requests were sent.
     pub duration_s: f64,
     /// When the last complete answer came, from the start of the measured part; null if none came.
     #[serde(default)]
@@ -107,6 +109,9 @@ pub struct RunResult {
     /// Response times of answers by the class of their status, `1xx` to `5xx`; classes without answers are left out.
     #[serde(default)]
     pub latency_by_status_us: BTreeMap<String, SummaryUs>,
+    /// What came of the requests in flight at the end; null if they were not waited for.
+    #[serde(default)]
+    pub drain: Option<DrainSummary>,
     /// What happened in HTTP/2 beside the requests; null if it was not spoken.
     #[serde(default)]
     pub http2: Option<Http2Summary>,
@@ -132,6 +137,8 @@ pub struct Measured {
     pub measured_from_ns: u64,
     /// How long the measured part was.
     pub elapsed: Duration,
+    /// How long answers were waited for after that, in nanoseconds.
+    pub drained_ns: u64,
     /// What ended it early, if anything did.
     pub ended_early: Option<EndedEarly>,
     /// What the generator cost.
@@ -143,10 +150,16 @@ pub struct Measured {
 impl RunResult {
     /// Makes the result of `plan`: judges the run and checks its thresholds.
     pub fn new(plan: &Plan, measured: Measured) -> Self {
-        let Measured { totals, measured_from_ns, elapsed, ended_early, generator, environment } = measured;
+        let Measured { totals, measured_from_ns, elapsed, drained_ns, ended_early, generator, environment } =
+            measured;
         let counters = &totals.counters;
         let duration_s = elapsed.as_secs_f64();
-        let requests_per_second = ratio(counters.completed as f64, duration_s);
+        let AfterEnd { completed, failed, bytes_received } = totals.after_end;
+        // What was answered, failed and received in the measured part.
+        let completed = counters.completed - completed;
+        let ended = completed + counters.failed - failed;
+        let bytes_received = counters.bytes_received - bytes_received;
+        let requests_per_second = ratio(completed as f64, duration_s);
         let response = totals.response();
         let observed = Observed {
             response: &response,
@@ -188,7 +201,7 @@ impl RunResult {
             environment,
             requests,
             requests_per_second: rounded(requests_per_second),
-            bytes_received_per_second: rounded(ratio(counters.bytes_received as f64, duration_s)),
+            bytes_received_per_second: rounded(ratio(bytes_received as f64, duration_s)),
             bytes_received: counters.bytes_received,
             bytes_sent: counters.bytes_sent,
             duration_s: seconds(elapsed.as_nanos() as u64),
@@ -196,14 +209,14 @@ impl RunResult {
             connections_opened: counters.connects,
             connections_opened_before_start: totals.connects_before(),
             interrupted: ended_early == Some(EndedEarly::Interrupted),
-            ended_by: EndedBy::of(plan.stop, ended_early, counters.completed + counters.failed),
+            ended_by: EndedBy::of(plan.stop, ended_early, ended),
             latency_us,
             phases_us: PhasesUs::of(&totals),
             tls: plan.url.is_https.then(|| TlsSummary::of(&totals.handshakes)),
             status: status(counters),
             errors,
             error_examples: error_examples(counters),
-            generator: Generator::of(&generator, counters.completed),
+            generator: Generator::of(&generator, completed),
             verdict: Verdict::judge(&totals, &generator, rate_mean, elapsed),
             success: observed.success().map(share),
             notes,
@@ -211,6 +224,7 @@ impl RunResult {
                 .iter()
                 .map(|(class, curve)| (class.name().to_owned(), SummaryUs::of(curve)))
                 .collect(),
+            drain: (plan.drain_ns > 0).then(|| DrainSummary::of(drained_ns, totals.after_end)),
             http2: totals.versions.contains("2").then(|| Http2Summary::of(&totals.http2)),
             thresholds: plan.thresholds.iter().map(|threshold| threshold.evaluate(observed)).collect(),
         }
@@ -268,6 +282,7 @@ pub(crate) mod tests {
             totals: Totals::merge([recorder]),
             measured_from_ns: 0,
             elapsed: Duration::from_secs(1),
+            drained_ns: 0,
             ended_early: None,
             generator: GeneratorFacts {
                 workers: vec![WorkerFacts {
@@ -419,7 +434,7 @@ pub(crate) mod tests {
         let missed = crate::report::text::missed(&result, &result.thresholds[0]);
         assert_eq!(missed, "threshold missed: rps>1 (nothing was measured)");
         // NaN and infinity would become null. Only these may be: the figures of nine distributions, three of the
-        // generator's, the one of the threshold, and thirteen other fields.
-        assert_eq!(json.matches("null").count(), 9 * Figure::ALL.len() + 3 + 1 + 13, "{json}");
+        // generator's, the one of the threshold, and fourteen other fields.
+        assert_eq!(json.matches("null").count(), 9 * Figure::ALL.len() + 3 + 1 + 14, "{json}");
     }
 }

@@ -47,6 +47,9 @@ pub struct PlanSummary {
     pub max_errors: Option<String>,
     /// Warm-up time before it.
     pub warmup_s: f64,
+    /// How long answers were to be waited for after it.
+    #[serde(default)]
+    pub drain_s: f64,
     /// Timeout of a request.
     pub timeout_s: f64,
     /// Timeout of a connect.
@@ -124,6 +127,7 @@ impl PlanSummary {
             requests: plan.stop.requests(),
             max_errors: plan.max_errors.map(|max| max.to_string()),
             warmup_s: seconds(plan.warmup_ns),
+            drain_s: seconds(plan.drain_ns),
             timeout_s: seconds(plan.timeout_ns),
             connect_timeout_s: seconds(plan.connect_timeout_ns),
             bind: plan.bind.clone(),

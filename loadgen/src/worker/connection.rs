@@ -103,7 +103,7 @@ impl ConnectionTask {
         if let Some(permit) = self.permit.take() {
             Box::pin(self.connect_before_the_run(permit)).await;
         }
-        while !self.shared.ended.get() {
+        while !self.shared.sending_ended.get() {
             if self.connection.is_none() {
                 let due = match self.waiting.take() {
                     Some(due) => due,
@@ -125,10 +125,10 @@ impl ConnectionTask {
         Box::pin(self.censor()).await;
     }
 
-    /// Waits for a request; `None` at the end of the run.
+    /// Waits for a request; `None` when none may be sent any more.
     async fn draw(&mut self) -> Option<Due> {
         poll_fn(|_| {
-            if self.shared.ended.get() {
+            if self.shared.sending_ended.get() {
                 return Poll::Ready(None);
             }
             let mut source = self.shared.source.borrow_mut();
@@ -214,12 +214,12 @@ impl ConnectionTask {
         }
     }
 
-    /// Waits; true if the run ended in the meantime.
+    /// Waits; true if no request may be sent any more.
     async fn sleep_or_end(&mut self, duration: Duration) -> bool {
         let mut timer = Timer::new();
         timer.set(runtime::now_ns() + duration.as_nanos() as u64);
         poll_fn(|context| {
-            if self.shared.ended.get() {
+            if self.shared.sending_ended.get() {
                 return Poll::Ready(true);
             }
             timer.poll_elapsed(context).map(|()| false)

@@ -6,6 +6,7 @@
 mod booking;
 mod connect;
 mod connection;
+mod end;
 mod phase;
 mod shared;
 mod source;
@@ -17,12 +18,12 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 use ringtide::runtime::{self, SetupError, Spin, Statistics, Timer, Worker, WorkerOptions};
 use ringtide_driver::allocator::CountingAllocator;
 
 use self::connection::ConnectionTask;
+use self::end::end;
 pub(crate) use self::phase::Controls;
 use self::phase::{PHASE, Phase};
 pub(crate) use self::shared::Assignment;
@@ -33,9 +34,6 @@ use crate::metrics::{Moment, Recorder, WorkerFacts};
 use crate::plan::{self, Mode, Plan, Stop};
 use crate::progress::PUBLISH_INTERVAL_NS;
 use crate::schedule::Schedule;
-
-/// How long the server may still read pipelined requests after the end. This time is not part of the run.
-const LAST_READ_NS: u64 = 100_000_000;
 
 /// How opening the connections went.
 #[derive(Debug, Default)]
@@ -72,6 +70,8 @@ pub(crate) struct Outcome {
     pub statistics: Statistics,
     /// When the measured part ended, on the clock of all workers.
     pub ended_ns: u64,
+    /// How long answers were waited for after that.
+    pub drained_ns: u64,
     /// The most requests that were in flight at once.
     pub in_flight_max: usize,
     /// The peak size of the heap, shared by all workers, read when this worker was done.
@@ -127,12 +127,13 @@ fn go_through_phases(
     }
     // All connection tasks have ended and dropped their references.
     let shared = Rc::into_inner(shared).expect("only the connection tasks hold it, and they have ended");
-    let Measured { facts, ended_ns, heap_peak_bytes, meter_error } = measured;
+    let Measured { facts, ended_ns, drained_ns, heap_peak_bytes, meter_error } = measured;
     report(Report::Ended(Box::new(Outcome {
         recorder: shared.recorder.into_inner(),
         facts,
         statistics,
         ended_ns,
+        drained_ns,
         in_flight_max: shared.in_flight_max.get(),
         heap_peak_bytes,
         meter_error,
@@ -175,6 +176,7 @@ async fn connect(shared: &Rc<Shared>, phase: &Phase) {
 struct Measured {
     facts: WorkerFacts,
     ended_ns: u64,
+    drained_ns: u64,
     heap_peak_bytes: Option<usize>,
     meter_error: Option<io::Error>,
 }
@@ -242,31 +244,16 @@ async fn measure(
     let statistics_before = runtime::statistics();
     run_source(shared, source, phase, end_ns, true).await;
     let ended_ns = runtime::now_ns();
-    if shared.too_many_errors.get() {
-        report(Report::TooManyErrors);
-    }
     let after = read(meter);
     let statistics = runtime::statistics();
     let heap_peak_bytes = heap.map(CountingAllocator::peak_bytes);
 
     shared.recorder.borrow_mut().ends(measured_ns, ended_ns);
-    // Ends the requests in flight. Those that were due and found no connection are counted below.
-    shared.ended.set(true);
-    shared.source.borrow().wake_connections();
-    phase.until(|_| shared.tasks_left.get() == 0).await;
-    // Gives the server a moment to read what was sent before the connections close.
-    let patience_ns = runtime::now_ns() + LAST_READ_NS;
-    while runtime::sockets_closing() > 0 && plan.parallel > 1 && runtime::now_ns() < patience_ns {
-        runtime::sleep(Duration::from_millis(1)).await;
+    let drained_ns = end(shared, phase, ended_ns).await;
+    if shared.too_many_errors.get() {
+        report(Report::TooManyErrors);
     }
-    let mut source = shared.source.borrow_mut();
-    while let Some(due) = source.take_returned() {
-        shared.censor_undelivered(due);
-    }
-    let mut recorder = shared.recorder.borrow_mut();
-    while let Some((scheduled_ns, count)) = source.take_overdue(ended_ns) {
-        recorder.overdue(scheduled_ns, ended_ns, count);
-    }
+    let recorder = shared.recorder.borrow();
     let facts = WorkerFacts {
         wall_ns: ended_ns.saturating_sub(measured_ns),
         other_wakes: ended_ns.saturating_sub(measured_ns) / PUBLISH_INTERVAL_NS + recorder.moments(),
@@ -276,7 +263,7 @@ async fn measure(
         run_queue_wait_ns: after.run_queue_wait_ns.saturating_sub(before.run_queue_wait_ns),
         syscalls: statistics.syscalls - statistics_before.syscalls,
     };
-    Measured { facts, ended_ns, heap_peak_bytes, meter_error }
+    Measured { facts, ended_ns, drained_ns, heap_peak_bytes, meter_error }
 }
 
 fn connections_max(plan: &Plan, index: usize) -> usize {
@@ -374,6 +361,7 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
     use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
     use std::thread;
+    use std::time::Duration;
 
     use ringtide::{Address, PreparedRequest};
     use ringtide_driver::monotonic_ns;
@@ -521,6 +509,7 @@ mod tests {
             shared.source.borrow_mut().replace(source);
             pace(&shared, begun_ns + 1_000_000_000);
             let started = shared.tasks_left.get();
+            shared.sending_ended.set(true);
             shared.ended.set(true);
             PHASE.with_borrow(Clone::clone).expect("it is set").until(|_| shared.tasks_left.get() == 0).await;
             (started, shared.recorder.borrow().counters().censored)
