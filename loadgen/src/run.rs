@@ -465,6 +465,7 @@ fn result(
         workers: outcomes.iter().map(|outcome| outcome.facts).collect(),
     };
     let ended_ns = outcomes.iter().map(|outcome| outcome.ended_ns).max().unwrap_or(led.start_ns);
+    let drained_ns = outcomes.iter().map(|outcome| outcome.drained_ns).max().unwrap_or(0);
     // Each worker chooses for itself: the limit on locked memory may suffice for the rings of some only.
     let drivers: BTreeSet<_> = outcomes.iter().map(|outcome| outcome.statistics.driver).collect();
     let driver = drivers.into_iter().collect::<Vec<_>>().join(" and ");
@@ -494,6 +495,7 @@ fn result(
             started_unix_s: unix_s_of(led.start_ns),
             series,
             elapsed: Duration::from_nanos(ended_ns.saturating_sub(led.start_ns)),
+            drained_ns,
             ended_early,
             generator,
             environment: Environment::of_this_machine(&driver, features),

@@ -3,6 +3,7 @@
 //! A plan has no effects and knows no flags: `cli` checks the flags and fills it.
 
 mod http;
+mod open_loop;
 mod request;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use self::http::{
     ALPN_H2, ALPN_HTTP1, H2_HEADER_TABLE_SIZE_DEFAULT, H2_WINDOW_MAX, HttpChoice, HttpVersion,
 };
+pub use self::open_loop::{Arrival, OpenLoop, Spin, Stage};
 pub use self::request::{Header, NAMES_MAX, Request};
 use crate::threshold::Threshold;
 use crate::url::{Url, UrlError};
@@ -66,6 +68,9 @@ pub struct Plan {
     pub max_errors: Option<MaxErrors>,
     /// How long to run before measuring.
     pub warmup_ns: u64,
+    /// How long to wait after the measured part for what is in flight, without sending anything.
+    #[serde(default)]
+    pub drain_ns: u64,
     /// Requests in flight on one connection: in HTTP/2 its streams. From 1 to [`PARALLEL_MAX`], and 1 without `keepalive`.
     pub parallel: usize,
     /// Whether a connection serves more than one request.
@@ -104,6 +109,7 @@ impl Plan {
             stop: Stop::Duration { ns: DURATION_DEFAULT_NS },
             max_errors: None,
             warmup_ns: 0,
+            drain_ns: 0,
             parallel: 1,
             keepalive: true,
             timeout_ns: TIMEOUT_DEFAULT_NS,
@@ -256,57 +262,6 @@ pub enum Mode {
     Open(OpenLoop),
 }
 
-/// The schedule of an open loop.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct OpenLoop {
-    /// Requests per second in all, at the start. Finite and not negative; not 0 if `rate_end` is.
-    pub rate_start: f64,
-    /// And at the end. In between, the rate changes linearly in time. Differs only if the run stops after a time.
-    pub rate_end: f64,
-    /// How arrivals are spaced.
-    pub arrival: Arrival,
-    /// How a worker waits for the next send.
-    pub spin: Spin,
-    /// How many connections may be open while all are busy. At least `Plan::connections`.
-    pub max_connections: usize,
-}
-
-impl OpenLoop {
-    /// The same without a ramp, for a warm-up: at the starting rate, or at the final one if the ramp starts at 0.
-    #[must_use]
-    pub fn steady(&self) -> Self {
-        let rate = if self.rate_start > 0.0 { self.rate_start } else { self.rate_end };
-        Self { rate_start: rate, rate_end: rate, ..self.clone() }
-    }
-}
-
-/// How the arrivals of an open loop are spaced.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Arrival {
-    /// Evenly.
-    #[default]
-    Constant,
-    /// Independently of each other: exponential gaps.
-    Poisson,
-}
-
-/// How a worker waits for the last moments before a scheduled send.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Spin {
-    /// Spins for as long as recent wake-ups were late, and not at all if the core is shared.
-    #[default]
-    Auto,
-    /// Sleeps in the kernel all the time: saves the core, but sends as late as the wake-up comes.
-    Off,
-    /// Spins for this long.
-    For {
-        /// Not 0.
-        ns: u64,
-    },
-}
-
 /// When the measured part of a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -434,8 +389,10 @@ mod tests {
     fn a_plan_travels_as_json() {
         let mut plan = Plan::for_url("http://h:1/x").expect("valid");
         plan.mode = Mode::Open(OpenLoop {
-            rate_start: 0.5,
-            rate_end: 20_000.0,
+            stages: vec![
+                Stage { duration_ns: Some(9), rate_start: 0.5, rate_end: 20_000.0 },
+                Stage::endless(7.0),
+            ],
             arrival: Arrival::Poisson,
             spin: Spin::For { ns: 100_000 },
             max_connections: 80,
@@ -496,22 +453,5 @@ mod tests {
         ] {
             assert_eq!(max.is_reached(failed, ended), reached, "{max}: {failed} of {ended}");
         }
-    }
-
-    #[test]
-    fn a_warm_up_runs_at_the_first_rate_that_is_one() {
-        let ramp = |rate_start, rate_end| {
-            let open = OpenLoop {
-                rate_start,
-                rate_end,
-                arrival: Arrival::Constant,
-                spin: Spin::Off,
-                max_connections: 1,
-            };
-            let steady = open.steady();
-            (steady.rate_start, steady.rate_end)
-        };
-        assert_eq!(ramp(10.0, 50.0), (10.0, 10.0));
-        assert_eq!(ramp(0.0, 50.0), (50.0, 50.0));
     }
 }

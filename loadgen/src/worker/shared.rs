@@ -69,7 +69,9 @@ pub(super) struct Shared {
     pub(super) measured_from_ns: Cell<u64>,
     /// Connects during the warm-up are not recorded. Those before it are.
     pub(super) warming_up: Cell<bool>,
-    /// The run is over: no request starts, and those in flight are given up.
+    /// The measured part is over: no request starts, and none is waited for that was not sent.
+    pub(super) sending_ended: Cell<bool>,
+    /// The run is over: those in flight are given up as well.
     pub(super) ended: Cell<bool>,
     pub(super) tasks_left: Cell<usize>,
     pub(super) connects: Connects,
@@ -111,6 +113,7 @@ impl Shared {
             requests,
             measured_from_ns: Cell::new(u64::MAX),
             warming_up: Cell::new(false),
+            sending_ended: Cell::new(false),
             ended: Cell::new(false),
             tasks_left: Cell::new(0),
             connects: Connects::default(),
@@ -163,6 +166,9 @@ impl Shared {
         // The last answer to the last request ends the run. Its connection may already count as waiting, and would
         // then not wake the pacer.
         if self.in_flight.get() == 0 {
+            if self.sending_ended.get() {
+                wake_main();
+            }
             self.source.borrow_mut().wake_pacer_at_the_end();
         }
     }

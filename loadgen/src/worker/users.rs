@@ -20,7 +20,9 @@ impl ConnectionTask {
             if self.shared.ended.get() {
                 return Poll::Ready(Over::Run);
             }
-            if let Some(over) = self.fill(now_ns) {
+            if !self.shared.sending_ended.get()
+                && let Some(over) = self.fill(now_ns)
+            {
                 return Poll::Ready(over);
             }
             let Some(connection) = &mut self.connection else { return Poll::Ready(Over::Connection) };

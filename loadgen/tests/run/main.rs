@@ -25,6 +25,7 @@ macro_rules! on_both_drivers {
 mod certificates;
 mod command;
 mod counts;
+mod drain;
 mod faults;
 mod figures;
 mod files;
@@ -35,6 +36,7 @@ mod schedule;
 mod series;
 mod server;
 mod site;
+mod stages;
 mod start;
 mod tls;
 mod urls;
