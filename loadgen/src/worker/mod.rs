@@ -6,6 +6,7 @@
 mod booking;
 mod connect;
 mod connection;
+mod gathering;
 mod phase;
 mod shared;
 mod source;
@@ -23,6 +24,7 @@ use ringtide::runtime::{self, SetupError, Spin, Statistics, Timer, Worker, Worke
 use ringtide_driver::allocator::CountingAllocator;
 
 use self::connection::ConnectionTask;
+use self::gathering::{Gather, Gathering};
 pub(crate) use self::phase::Controls;
 use self::phase::{PHASE, Phase};
 pub(crate) use self::shared::Assignment;
@@ -301,6 +303,7 @@ async fn run_source(
     }
     let mut publish = Timer::new();
     publish.set(runtime::now_ns());
+    let mut gathering = shared.plan.open_loop().is_none().then(Gathering::default);
     let mut moment = Timer::new();
     if publishes && shared.plan.open_loop().is_some() {
         moment.set(runtime::now_ns() + shared.recorder.borrow().next_moment_ns());
@@ -332,6 +335,12 @@ async fn run_source(
                 // judged.
                 shared.count_errors();
             }
+            if let Some(gathering) = &mut gathering
+                && let Some(Gather { count, within_ns }) =
+                    gathering.next(shared.progress(now_ns), shared.in_flight.get())
+            {
+                runtime::gather_completions(count, within_ns);
+            }
             publish.set(now_ns + PUBLISH_INTERVAL_NS);
             let _ = publish.poll_elapsed(context);
         }
@@ -347,6 +356,7 @@ async fn run_source(
         Poll::Pending
     })
     .await;
+    runtime::gather_completions(Gather::NONE.count, Gather::NONE.within_ns);
     if publishes {
         shared.publish(runtime::now_ns());
     }

@@ -4,11 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use ringtide::runtime;
 use ringtide::runtime::sync::{OwnedSemaphorePermit, Semaphore};
 use ringtide::tls::ClientTls;
 use ringtide::{Address, PreparedRequest};
 use ringtide_driver::allocator::CountingAllocator;
 
+use super::gathering::Progress;
 use super::phase::{wake_main, with_phase};
 use super::source::Source;
 use crate::metrics::Recorder;
@@ -141,6 +143,12 @@ impl Shared {
             self.next_percentile_ns.set(now_ns + PERCENTILE_INTERVAL_NS);
         }
         self.snapshots[self.index].publish(recorder.counters(), response_p99_ns, now_ns);
+    }
+
+    /// What this worker has done so far.
+    pub(super) fn progress(&self, at_ns: u64) -> Progress {
+        let completed = self.recorder.borrow().counters().completed;
+        Progress { at_ns, completed, syscalls: runtime::statistics().syscalls }
     }
 
     /// Publishes how many requests have failed, and ends this worker's part if all workers together have reached the
