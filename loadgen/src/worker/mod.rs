@@ -8,6 +8,7 @@ mod choice;
 mod connect;
 mod connection;
 mod end;
+mod gathering;
 mod names;
 mod phase;
 mod random;
@@ -27,6 +28,7 @@ use ringtide_driver::allocator::CountingAllocator;
 
 use self::connection::ConnectionTask;
 use self::end::end;
+use self::gathering::{Gather, Gathering};
 pub(crate) use self::phase::Controls;
 use self::phase::{PHASE, Phase};
 pub(crate) use self::shared::Assignment;
@@ -304,6 +306,7 @@ async fn run_source(
     // At fixed distances from the start, so that seconds begin and end together on all workers.
     let mut publish_ns = runtime::now_ns();
     publish.set(publish_ns);
+    let mut gathering = shared.plan.open_loop().is_none().then(Gathering::default);
     let mut moment = Timer::new();
     if publishes && shared.plan.open_loop().is_some() {
         moment.set(runtime::now_ns() + shared.recorder.borrow().next_moment_ns());
@@ -335,6 +338,12 @@ async fn run_source(
                 // judged.
                 shared.count_errors();
             }
+            if let Some(gathering) = &mut gathering
+                && let Some(Gather { count, within_ns }) =
+                    gathering.next(shared.progress(now_ns), shared.in_flight.get())
+            {
+                runtime::gather_completions(count, within_ns);
+            }
             publish_ns += (now_ns.saturating_sub(publish_ns) / PUBLISH_INTERVAL_NS + 1) * PUBLISH_INTERVAL_NS;
             publish.set(publish_ns);
             let _ = publish.poll_elapsed(context);
@@ -351,6 +360,7 @@ async fn run_source(
         Poll::Pending
     })
     .await;
+    runtime::gather_completions(Gather::NONE.count, Gather::NONE.within_ns);
     if publishes {
         shared.publish(runtime::now_ns());
     }

@@ -4,11 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use ringtide::runtime;
 use ringtide::runtime::sync::{OwnedSemaphorePermit, Semaphore};
 use ringtide::tls::ClientTls;
 use ringtide::{Address, PreparedRequest};
 use ringtide_driver::allocator::CountingAllocator;
 
+use super::gathering::Progress;
 use super::names::Names;
 use super::phase::{wake_main, with_phase};
 use super::random;
@@ -195,6 +197,12 @@ impl Shared {
     pub(super) fn gauges(&self, now_ns: u64) -> Gauges {
         let waiting = if self.plan.open_loop().is_some() { self.source.borrow().due(now_ns).1 } else { 0 };
         Gauges { connections: self.open.get() as u64, in_flight: self.in_flight.get() as u64, waiting }
+    }
+
+    /// What this worker has done so far.
+    pub(super) fn progress(&self, at_ns: u64) -> Progress {
+        let completed = self.recorder.borrow().counters().completed;
+        Progress { at_ns, completed, syscalls: runtime::statistics().syscalls }
     }
 
     /// Publishes how many requests have failed, and ends this worker's part if all workers together have reached the

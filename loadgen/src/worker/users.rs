@@ -153,6 +153,10 @@ impl ConnectionTask {
     /// Does the same over HTTP/2. The frames of a turn are gathered by the connection.
     #[inline]
     fn fill_streams(&mut self, now_ns: u64) -> Option<Over> {
+        // The end of a request clears this, and so does the server when it makes room.
+        if self.is_full && !self.tickets.is_empty() {
+            return None;
+        }
         let Some(connection) = &mut self.connection else { return Some(Over::Connection) };
         // The server may allow fewer streams than are wanted.
         let places = if self.is_spent { 0 } else { connection.free_places() };
