@@ -42,7 +42,7 @@ pub(super) struct ConnectionTask {
     pub(super) timeout: Timer,
     /// Over HTTP/2: requests in the order of their sends, and when they were found in flight. It is filled when the timer
     /// fires and it is empty, so it costs nothing while all are answered in time. All in it were sent before all others.
-    pub(super) oldest: VecDeque<(RequestId, u64)>,
+    pub(super) oldest: Option<Box<VecDeque<(RequestId, u64)>>>,
     /// With it the task connects before its first request.
     permit: Option<Box<ConnectPermit>>,
     /// A request for which the task was started.
@@ -77,7 +77,7 @@ impl ConnectionTask {
             is_spent: false,
             tickets: Tickets::default(),
             timeout: Timer::new(),
-            oldest: VecDeque::new(),
+            oldest: None,
             permit,
             waiting: due,
             reconnect_wait_ms: 0,
@@ -160,7 +160,7 @@ impl ConnectionTask {
         self.sent_size = 0;
         self.is_full = false;
         self.is_spent = false;
-        self.oldest.clear();
+        self.oldest = None;
         self.free_since_ns = runtime::now_ns();
         self.connection = Some(connection);
         self.shared.open.set(self.shared.open.get() + 1);

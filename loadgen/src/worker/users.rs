@@ -264,11 +264,12 @@ impl ConnectionTask {
     #[inline(never)]
     fn end_late_streams(&mut self) {
         let now_ns = runtime::now_ns();
+        let mut oldest = self.oldest.take().unwrap_or_default();
         loop {
             let Some(connection) = &mut self.connection else { return };
-            let Some(&(id, seen_ns)) = self.oldest.front() else {
-                self.oldest.extend(connection.in_flight_sent_ns().map(|(id, _)| (id, now_ns)));
-                if self.oldest.is_empty() {
+            let Some(&(id, seen_ns)) = oldest.front() else {
+                oldest.extend(connection.in_flight_sent_ns().map(|(id, _)| (id, now_ns)));
+                if oldest.is_empty() {
                     return self.timeout.unset();
                 }
                 continue;
@@ -277,6 +278,7 @@ impl ConnectionTask {
                 let sent_ns = connection.sent_ns(id);
                 let limit_ns = sent_ns.unwrap_or(seen_ns).saturating_add(self.shared.plan.timeout_ns);
                 if limit_ns > now_ns {
+                    self.oldest = Some(oldest);
                     return self.timeout.set(limit_ns);
                 }
                 connection.cancel(id);
@@ -284,7 +286,7 @@ impl ConnectionTask {
                     self.fail_one(ticket, sent_ns, ErrorKind::Timeout);
                 }
             }
-            self.oldest.pop_front();
+            oldest.pop_front();
         }
     }
 
