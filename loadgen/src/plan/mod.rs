@@ -3,6 +3,7 @@
 //! A plan has no effects and knows no flags: `cli` checks the flags and fills it.
 
 mod http;
+mod request;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use self::http::{
     ALPN_H2, ALPN_HTTP1, H2_HEADER_TABLE_SIZE_DEFAULT, H2_WINDOW_MAX, HttpChoice, HttpVersion,
 };
+pub use self::request::{Header, NAMES_MAX, Request};
 use crate::threshold::Threshold;
 use crate::url::{Url, UrlError};
 
@@ -48,12 +50,8 @@ pub struct Plan {
     /// How to speak HTTP.
     #[serde(default)]
     pub http: HttpChoice,
-    /// The method (RFC 9110 §9).
-    pub method: String,
-    /// Further fields of the request, in order. A `Host` here replaces that of the URL.
-    pub headers: Vec<Header>,
-    /// The body; empty for none.
-    pub body: Vec<u8>,
+    /// What is sent: at least one request. All of them go to the origin of `url`.
+    pub requests: Vec<Request>,
     /// Open connections in all. At least `threads`.
     pub connections: usize,
     /// Worker threads. At least 1.
@@ -90,15 +88,15 @@ impl Plan {
     /// # Errors
     /// When the URL cannot be used.
     pub fn for_url(url: &str) -> Result<Self, UrlError> {
+        let url = Url::parse(url)?;
+        let requests = vec![Request::get(&url.target)];
         Ok(Self {
-            url: Url::parse(url)?,
+            url,
             connect: Connect::Url,
             bind: Vec::new(),
             tls: Tls::default(),
             http: HttpChoice::default(),
-            method: "GET".to_owned(),
-            headers: Vec::new(),
-            body: Vec::new(),
+            requests,
             connections: CONNECTIONS_DEFAULT,
             threads: available_cores().min(CONNECTIONS_DEFAULT),
             cpus: None,
@@ -137,6 +135,11 @@ impl Plan {
     /// Worker `worker`'s part of the run.
     pub fn part(&self, worker: usize) -> Part {
         Part { worker, workers: self.threads, connections: self.connections }
+    }
+
+    /// The names under which results are kept, each once; none if there is only the whole.
+    pub fn names(&self) -> Vec<&str> {
+        request::names(&self.requests)
     }
 
     /// The most connections that are ever open at once.
@@ -241,15 +244,6 @@ mod version {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Version, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
-}
-
-/// A field of the request (RFC 9110 §5), its name and value valid and the value without surrounding spaces.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Header {
-    /// As typed; names are case-insensitive.
-    pub name: String,
-    /// As typed.
-    pub value: String,
 }
 
 /// Who decides when a request is sent.

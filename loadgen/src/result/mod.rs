@@ -6,11 +6,13 @@
 mod counts;
 mod ended;
 mod generator;
+mod histograms;
 mod http2;
 mod latency;
 mod notes;
 mod numbers;
 mod plan;
+mod steps;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -22,15 +24,19 @@ pub use self::counts::{Errors, Requests};
 use self::counts::{error_examples, status};
 pub use self::ended::{EndedBy, EndedEarly};
 pub use self::generator::Generator;
+pub use self::histograms::{Histograms, TimesText};
 pub use self::http2::Http2Summary;
 pub use self::latency::{Figure, LatenciesUs, PhasesUs, SummaryUs};
 use self::notes::Facts;
-use self::numbers::{ratio, seconds, share};
+use self::numbers::{microseconds, ratio, seconds, share};
 pub use self::plan::{LoopName, PlanSummary};
+pub use self::steps::{Step, Steps};
 pub use self::tls::TlsSummary;
 use crate::environment::Environment;
+use crate::estimate::Curve;
 use crate::metrics::{GeneratorFacts, Totals};
 use crate::plan::Plan;
+use crate::series::Series;
 use crate::threshold::{Observed, Outcome};
 use crate::units::rounded;
 use crate::verdict::Verdict;
@@ -61,6 +67,12 @@ pub struct RunResult {
     pub bytes_sent: u64,
     /// How long the measured part was.
     pub duration_s: f64,
+    /// When the measured part began, in seconds since 1970-01-01 UTC by the wall clock,
+    #[serde(default)]
+    pub started_unix_s: f64,
+    /// and when it ended.
+    #[serde(default)]
+    pub ended_unix_s: f64,
     /// When the last complete answer came, from the start of the measured part; null if none came.
     #[serde(default)]
     pub last_answer_s: Option<f64>,
@@ -84,6 +96,9 @@ pub struct RunResult {
     /// What TLS agreed on; null without TLS.
     #[serde(default)]
     pub tls: Option<TlsSummary>,
+    /// The requests of each name; null if they have none.
+    #[serde(default)]
+    pub steps: Option<Steps>,
     /// Completed requests by status code; codes without requests are left out.
     pub status: BTreeMap<String, u64>,
     /// Failed requests by kind.
@@ -112,6 +127,12 @@ pub struct RunResult {
     pub http2: Option<Http2Summary>,
     /// How the thresholds did.
     pub thresholds: Vec<Outcome>,
+    /// All times without loss, for programs that merge or draw results.
+    #[serde(default)]
+    pub histograms: Histograms,
+    /// A point per second; null if nobody asked for it.
+    #[serde(default)]
+    pub series: Option<Series>,
 }
 
 /// What measured.
@@ -126,12 +147,18 @@ pub struct Tool {
 /// What a run has measured.
 #[derive(Debug)]
 pub struct Measured {
-    /// Its requests.
+    /// Its requests,
     pub totals: Totals,
+    /// and those of each of the plan's names, in its order.
+    pub steps: Vec<Totals>,
     /// When the measured part began, on the workers' clock.
     pub measured_from_ns: u64,
+    /// The same by the wall clock, in seconds since 1970-01-01 UTC.
+    pub started_unix_s: f64,
     /// How long the measured part was.
     pub elapsed: Duration,
+    /// A point per second, if they were collected.
+    pub series: Option<Series>,
     /// What ended it early, if anything did.
     pub ended_early: Option<EndedEarly>,
     /// What the generator cost.
@@ -143,20 +170,22 @@ pub struct Measured {
 impl RunResult {
     /// Makes the result of `plan`: judges the run and checks its thresholds.
     pub fn new(plan: &Plan, measured: Measured) -> Self {
-        let Measured { totals, measured_from_ns, elapsed, ended_early, generator, environment } = measured;
+        let Measured {
+            totals,
+            steps,
+            measured_from_ns,
+            started_unix_s,
+            elapsed,
+            series,
+            ended_early,
+            generator,
+            environment,
+        } = measured;
         let counters = &totals.counters;
         let duration_s = elapsed.as_secs_f64();
         let requests_per_second = ratio(counters.completed as f64, duration_s);
         let response = totals.response();
-        let observed = Observed {
-            response: &response,
-            scheduled: counters.scheduled(),
-            completed: counters.completed,
-            failed: counters.failed,
-            succeeded: counters.succeeded(),
-            excused: totals.excused(),
-            requests_per_second,
-        };
+        let observed = observed(&totals, &response, duration_s);
         let last_answer_s =
             (counters.completed > 0).then(|| seconds(counters.last_done_ns.saturating_sub(measured_from_ns)));
         let rate_mean = plan.open_loop().map(|open| f64::midpoint(open.rate_start, open.rate_end));
@@ -175,6 +204,7 @@ impl RunResult {
             streams_max_peer: totals.http2.streams_max_peer,
             unexpected_bytes: counters.unexpected_bytes,
             warmup_unanswered: counters.warmup_unanswered,
+            unnamed: if plan.requests.len() > 1 && steps.is_empty() { plan.requests.len() } else { 0 },
             duration_s,
             last_answer_s,
             backlog_grew: totals.backlog_grew(),
@@ -192,6 +222,8 @@ impl RunResult {
             bytes_received: counters.bytes_received,
             bytes_sent: counters.bytes_sent,
             duration_s: seconds(elapsed.as_nanos() as u64),
+            started_unix_s,
+            ended_unix_s: microseconds(started_unix_s + duration_s),
             last_answer_s,
             connections_opened: counters.connects,
             connections_opened_before_start: totals.connects_before(),
@@ -199,6 +231,10 @@ impl RunResult {
             ended_by: EndedBy::of(plan.stop, ended_early, counters.completed + counters.failed),
             latency_us,
             phases_us: PhasesUs::of(&totals),
+            steps: (!steps.is_empty()).then(|| {
+                let named = plan.names().into_iter().map(str::to_owned).zip(&steps);
+                Steps(named.map(|(name, totals)| (name, Step::of(totals))).collect())
+            }),
             tls: plan.url.is_https.then(|| TlsSummary::of(&totals.handshakes)),
             status: status(counters),
             errors,
@@ -212,8 +248,35 @@ impl RunResult {
                 .map(|(class, curve)| (class.name().to_owned(), SummaryUs::of(curve)))
                 .collect(),
             http2: totals.versions.contains("2").then(|| Http2Summary::of(&totals.http2)),
-            thresholds: plan.thresholds.iter().map(|threshold| threshold.evaluate(observed)).collect(),
+            thresholds: plan
+                .thresholds
+                .iter()
+                .map(|threshold| {
+                    let step =
+                        threshold.step().and_then(|step| plan.names().iter().position(|name| *name == step));
+                    match step.and_then(|step| steps.get(step)) {
+                        None => threshold.evaluate(observed),
+                        Some(step) => threshold.evaluate(self::observed(step, &step.response(), duration_s)),
+                    }
+                })
+                .collect(),
+            histograms: Histograms::of(&totals),
+            series,
         }
+    }
+}
+
+/// What thresholds are checked against.
+fn observed<'c>(totals: &Totals, response: &'c Curve, duration_s: f64) -> Observed<'c> {
+    let counters = &totals.counters;
+    Observed {
+        response,
+        scheduled: counters.scheduled(),
+        completed: counters.completed,
+        failed: counters.failed,
+        succeeded: counters.succeeded(),
+        excused: totals.excused(),
+        requests_per_second: ratio(counters.completed as f64, duration_s),
     }
 }
 
@@ -272,7 +335,10 @@ pub(crate) mod tests {
     pub(crate) fn measured(recorder: &Recorder) -> Measured {
         Measured {
             totals: Totals::merge([recorder]),
+            steps: Vec::new(),
             measured_from_ns: 0,
+            started_unix_s: 1_700_000_000.0,
+            series: None,
             elapsed: Duration::from_secs(1),
             ended_early: None,
             generator: GeneratorFacts {
@@ -307,7 +373,7 @@ pub(crate) mod tests {
             censored requests_per_second bytes_received_per_second duration_s connections_opened \
             connections_opened_before_start latency_us response count \
             min mean stdev p50 p75 p90 p95 p99 p99_9 p99_99 max service queue_wait schedule_lag \
-            phases_us dns connect tls first_byte transfer tls status 200 errors dns connect tls timeout \
+            phases_us dns connect tls first_byte transfer tls steps status 200 errors dns connect tls timeout \
             reset closed incomplete protocol expect generator cpu_us_per_request user_us_per_request \
             cpu_utilisation syscalls_per_request heap_bytes_per_request heap_bytes_per_connection \
             rss_peak_bytes verdict valid reasons success notes latency_by_status_us 2xx count \
@@ -425,7 +491,8 @@ pub(crate) mod tests {
         let missed = crate::report::text::missed(&result, &result.thresholds[0]);
         assert_eq!(missed, "threshold missed: rps>1 (nothing was measured)");
         // NaN and infinity would become null. Only these may be: the figures of nine distributions, three of the
-        // generator's, the one of the threshold, and thirteen other fields.
-        assert_eq!(json.matches("null").count(), 9 * Figure::ALL.len() + 3 + 1 + 13, "{json}");
+        // generator's, the one of the threshold, fourteen other fields, and the texts of ten empty distributions with the
+        // series that nobody asked for.
+        assert_eq!(json.matches("null").count(), 9 * Figure::ALL.len() + 3 + 1 + 14 + 21, "{json}");
     }
 }

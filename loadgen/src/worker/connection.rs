@@ -31,7 +31,7 @@ pub(super) struct ConnectionTask {
     pub(super) connection: Option<Connection>,
     /// Whether it speaks HTTP/2.
     pub(super) is_http2: bool,
-    /// Over HTTP/2: how many of the sent bytes are counted.
+    /// If sent bytes are counted as they leave: how many of them are counted.
     pub(super) sent_size: u64,
     /// Whether no place for a request was free when last looked.
     pub(super) is_full: bool,
@@ -163,6 +163,7 @@ impl ConnectionTask {
         self.oldest.clear();
         self.free_since_ns = runtime::now_ns();
         self.connection = Some(connection);
+        self.shared.open.set(self.shared.open.get() + 1);
     }
 
     /// Connects for a due request and sends it; false if that failed, and with it the request.
@@ -227,9 +228,16 @@ impl ConnectionTask {
         .await
     }
 
+    /// Takes the connection out, which is no longer used.
+    pub(super) fn take_connection(&mut self) -> Option<Connection> {
+        let connection = self.connection.take()?;
+        self.shared.open.set(self.shared.open.get() - 1);
+        Some(connection)
+    }
+
     /// Closes a connection that has nothing in flight.
     fn retire(&mut self) {
-        if let Some(mut connection) = self.connection.take() {
+        if let Some(mut connection) = self.take_connection() {
             if self.is_http2 {
                 self.note_http2(&connection);
             }

@@ -4,9 +4,12 @@
 //! start → warm up → measure → end. Workers share only the progress snapshots.
 
 mod booking;
+mod choice;
 mod connect;
 mod connection;
+mod names;
 mod phase;
+mod random;
 mod shared;
 mod source;
 mod tickets;
@@ -64,8 +67,10 @@ pub(crate) enum Report {
 
 /// The result of one worker.
 pub(crate) struct Outcome {
-    /// Its measurements.
+    /// Its measurements,
     pub recorder: Recorder,
+    /// and those of each name of the plan, in its order.
+    pub names: Vec<Recorder>,
     /// What it cost.
     pub facts: WorkerFacts,
     /// What its driver did.
@@ -130,6 +135,7 @@ fn go_through_phases(
     let Measured { facts, ended_ns, heap_peak_bytes, meter_error } = measured;
     report(Report::Ended(Box::new(Outcome {
         recorder: shared.recorder.into_inner(),
+        names: shared.names.into_recorders(),
         facts,
         statistics,
         ended_ns,
@@ -227,9 +233,13 @@ async fn measure(
     // Without a start the run was stopped before it.
     let begins = phase.start_ns.get().is_some() && phase.comes_to(measured_ns).await;
     shared.recorder.borrow_mut().reset();
+    shared.names.for_each(Recorder::reset);
     // If the run was stopped before the measured part, nothing is measured and no later arrival comes due.
     let source = if begins {
         shared.measured_from_ns.set(measured_ns);
+        if let Some(reporter) = &mut *shared.reporter.borrow_mut() {
+            reporter.begin(measured_ns);
+        }
         source
     } else {
         Source::waiting()
@@ -248,6 +258,7 @@ async fn measure(
     let after = read(meter);
     let statistics = runtime::statistics();
     let heap_peak_bytes = heap.map(CountingAllocator::peak_bytes);
+    let gauges = shared.gauges(ended_ns);
 
     shared.recorder.borrow_mut().ends(measured_ns, ended_ns);
     // Ends the requests in flight. Those that were due and found no connection are counted below.
@@ -264,8 +275,13 @@ async fn measure(
         shared.censor_undelivered(due);
     }
     let mut recorder = shared.recorder.borrow_mut();
+    let mut shares = shared.names.shares();
     while let Some((scheduled_ns, count)) = source.take_overdue(ended_ns) {
         recorder.overdue(scheduled_ns, ended_ns, count);
+        shared.names.overdue(&mut shares, scheduled_ns, ended_ns, count);
+    }
+    if let Some(reporter) = shared.reporter.take() {
+        reporter.end(&mut recorder, gauges, ended_ns);
     }
     let facts = WorkerFacts {
         wall_ns: ended_ns.saturating_sub(measured_ns),
@@ -300,7 +316,9 @@ async fn run_source(
         end.set(end_ns);
     }
     let mut publish = Timer::new();
-    publish.set(runtime::now_ns());
+    // At fixed distances from the start, so that seconds begin and end together on all workers.
+    let mut publish_ns = runtime::now_ns();
+    publish.set(publish_ns);
     let mut moment = Timer::new();
     if publishes && shared.plan.open_loop().is_some() {
         moment.set(runtime::now_ns() + shared.recorder.borrow().next_moment_ns());
@@ -332,7 +350,8 @@ async fn run_source(
                 // judged.
                 shared.count_errors();
             }
-            publish.set(now_ns + PUBLISH_INTERVAL_NS);
+            publish_ns += (now_ns.saturating_sub(publish_ns) / PUBLISH_INTERVAL_NS + 1) * PUBLISH_INTERVAL_NS;
+            publish.set(publish_ns);
             let _ = publish.poll_elapsed(context);
         }
         if moment.poll_elapsed(context).is_ready() {
@@ -432,8 +451,9 @@ mod tests {
             index: 0,
             addresses: vec![address],
             tls: None,
-            request: request.expect("it is sound").leak(),
+            requests: [request.expect("it is sound").leak()].into(),
             snapshots: Arc::from([Snapshot::default()]),
+            reporter: None,
             heap: None,
         };
         let (sender, reports) = channel();

@@ -48,7 +48,7 @@ impl ConnectionTask {
                 }
                 Poll::Pending if self.has_new_places() => {}
                 Poll::Pending if self.timeout.poll_elapsed(context).is_pending() => {
-                    if self.is_http2 {
+                    if self.is_http2 || self.shared.counts_sends {
                         self.count_sent();
                     }
                     return Poll::Pending;
@@ -206,7 +206,8 @@ impl ConnectionTask {
     #[inline]
     pub(super) fn start(&mut self, ticket: Ticket, now_ns: u64) -> Result<(), ErrorKind> {
         let Some(connection) = &mut self.connection else { return Err(ErrorKind::Closed) };
-        match connection.start(&self.shared.request) {
+        let request = &self.shared.requests[ticket.due.request as usize];
+        match connection.start(request) {
             Ok(id) => self.tickets.put(id.slot(), ticket),
             Err(error) => {
                 let kind = self.shared.failure(&error);

@@ -63,11 +63,11 @@ struct Request {
 
 /// The header block of the request that was sent last. Constant requests are encoded once.
 #[derive(Default)]
-struct Block {
+pub(super) struct Block {
     request: Option<PreparedRequest>,
     /// State of the encoder's table, with which it is valid.
     insert_count: u64,
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
 }
 
 /// The response that is read in place.
@@ -775,7 +775,7 @@ impl Request {
 impl Block {
     /// Makes `bytes` the header block of `request`.
     #[inline]
-    fn prepare(&mut self, request: &PreparedRequest, codec: &mut Codec) {
+    pub(super) fn prepare(&mut self, request: &PreparedRequest, codec: &mut Codec) {
         let is_known = self.request.as_ref().is_some_and(|known| known.has_head_of(request));
         if !is_known || self.insert_count != codec.encoder().insert_count() {
             self.encode(request, codec);
@@ -795,11 +795,7 @@ impl Block {
 }
 
 /// Appends the header block of `request`. Returns whether it begins with an update of the table's size.
-pub(super) fn encode_block(
-    request: &PreparedRequest,
-    encoder: &mut hpack::Encoder,
-    block: &mut Vec<u8>,
-) -> bool {
+fn encode_block(request: &PreparedRequest, encoder: &mut hpack::Encoder, block: &mut Vec<u8>) -> bool {
     encoder.begin(block);
     let has_update = !block.is_empty();
     request.for_each_field(|name, value, is_secret| {
