@@ -62,7 +62,12 @@ impl Client {
     /// # Errors
     /// As for [`request`](Self::request), and [`RequestError::Uri`] if `uri` cannot be parsed.
     pub async fn get(&self, uri: &str) -> Result<Response<Body>, Error> {
-        self.request(request_to(Method::GET, uri, ())?).await
+        let recent = &self.inner.recent;
+        let outbound = match recent.get(uri) {
+            Some(heading) => Outbound::bodiless(heading),
+            None => Outbound::new(request_to(Method::GET, uri, RequestBody::from(()))?, recent)?,
+        };
+        self.carry_out(outbound).await
     }
 
     /// Sends `POST uri` with `body`. See [`request`](Self::request).
@@ -103,14 +108,22 @@ impl Client {
     /// - [`Error::Closed`], [`Error::Network`], [`Error::Incomplete`], [`Error::Protocol`]: the peer may have acted on
     ///   the request.
     pub async fn request<B: Into<RequestBody>>(&self, request: Request<B>) -> Result<Response<Body>, Error> {
+        let (parts, body) = request.into_parts();
+        let mut body = body.into();
+        if body.is_file() {
+            // Boxed, because this future is larger than all the rest.
+            body = Box::pin(body.open()).await?;
+        }
+        self.carry_out(Outbound::new(Request::from_parts(parts, body), &self.inner.recent)?).await
+    }
+
+    async fn carry_out(&self, mut outbound: Outbound) -> Result<Response<Body>, Error> {
         assert!(
             runtime::worker_id() == self.inner.worker,
             "this Client belongs to another worker than the one that runs on this thread now; its own does not run \
              meanwhile. Create a Client for each worker, or use a ClientHandle, whose Client runs on another thread"
         );
         let options = &self.inner.options;
-        let (parts, body) = request.into_parts();
-        let mut outbound = Outbound::new(parts, body.into().open().await?, &self.inner.recent)?;
         let authority = Rc::clone(outbound.authority());
         let mut acquired = match self.inner.pool.acquire_now(&authority) {
             Some(acquired) => acquired,
@@ -135,14 +148,6 @@ impl Client {
                 // Boxed, because this future is large and rarely needed.
                 Acquired::Permit(permit) => Box::pin(self.connect(&authority, permit, may_be_early)).await?,
             };
-            if let Ride::Shared(place) = &ride
-                && !place.can_start()
-            {
-                // The peer has closed it, or allows less, since it was granted.
-                drop(ride);
-                acquired = self.acquire(&authority).await?;
-                continue;
-            }
             let mut round_trip = outbound.start(ride, options.timeouts.head)?;
             let error = match poll_fn(|context| round_trip.poll_head(context)).await {
                 // RFC 8470 §5.2: the server wants the request again, after the handshake.
@@ -172,8 +177,14 @@ impl Client {
 
     /// Waits for a connection, or for the permission to open one.
     async fn acquire(&self, authority: &Rc<Authority>) -> Result<Acquired, Error> {
-        let acquiring = pin!(async { Ok(self.inner.pool.acquire(authority).await) });
-        within(self.inner.options.timeouts.pool, || Phase::Pool, acquiring).await
+        loop {
+            let acquiring = pin!(async { Ok(self.inner.pool.acquire(authority).await) });
+            match within(self.inner.options.timeouts.pool, || Phase::Pool, acquiring).await? {
+                // The peer has closed it, or allows less, since it was granted.
+                Acquired::Place(place) if !place.can_start() => {}
+                acquired => return Ok(acquired),
+            }
+        }
     }
 
     /// Connects anew with `permit`. Without one, waits for what the pool has.

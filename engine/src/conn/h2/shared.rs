@@ -609,21 +609,16 @@ impl State {
     /// Ends a request that its task has dropped.
     fn forget(&mut self, slot: u32, timer: Option<Timer>) {
         let stream = &mut self.streams[slot as usize];
-        let mut unread = mem::take(&mut stream.unread);
         if let Some(key) = stream.key {
-            if !unread.is_empty() {
-                self.link.codec.release(key, unread.len());
+            if !stream.unread.is_empty() {
+                self.link.codec.release(key, stream.unread.len());
             }
             if self.link.codec.is_open(key) {
                 self.link.drop_queued(key);
                 self.link.codec.reset(key, ErrorCode::CANCEL);
             }
         }
-        if unread.capacity() > KEPT_SIZE_MAX {
-            unread = Vec::new();
-        }
-        unread.clear();
-        self.streams[slot as usize] = Stream { unread, ..Stream::default() };
+        stream.clear();
         self.free.push(slot);
         if let Some(mut timer) = timer {
             timer.unset();
@@ -637,6 +632,17 @@ impl State {
 }
 
 impl Stream {
+    /// Makes it that of no request. It keeps memory for a small body.
+    fn clear(&mut self) {
+        if self.unread.capacity() > KEPT_SIZE_MAX {
+            self.unread = Vec::new();
+        }
+        self.unread.clear();
+        (self.key, self.head, self.content_length, self.received_size) = (None, None, None, 0);
+        (self.has_begun, self.has_head, self.received) = (false, false, false);
+        (self.reset, self.reader, self.writer) = (None, None, None);
+    }
+
     /// Takes what has arrived of the body and was not read.
     fn take_unread(&mut self) -> Piece {
         if self.unread.capacity() > KEPT_SIZE_MAX {
