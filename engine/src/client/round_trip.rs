@@ -100,7 +100,7 @@ impl RoundTrip {
             Carrier::Shared(exchange) => exchange.poll_head(context),
         };
         match polled {
-            Poll::Pending => self.timer().poll_elapsed(context).map(|()| Err(Error::Timeout(Phase::Head))),
+            Poll::Pending => self.poll_limit(context).map(|()| Err(Error::Timeout(Phase::Head))),
             ready @ Poll::Ready(_) => ready,
         }
     }
@@ -112,6 +112,15 @@ impl RoundTrip {
             Carrier::Unique(pooled, _) => &mut pooled.timer,
             Carrier::Shared(exchange) => exchange.timer(),
         }
+    }
+
+    /// Ready when the time that the [timer](Self::timer) limits is over.
+    pub(super) fn poll_limit(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let polled = self.timer().poll_elapsed(context);
+        if let (Poll::Ready(()), Carrier::Shared(exchange)) = (polled, &self.carrier) {
+            exchange.doubt();
+        }
+        polled
     }
 
     /// Polls for the next piece of the response's body. `None` is its end, after which the caller calls

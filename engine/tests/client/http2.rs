@@ -726,6 +726,39 @@ fn a_peer_that_does_not_answer_ping_is_given_up() {
 }
 
 #[test]
+fn a_peer_that_a_request_waits_for_in_vain_must_answer_ping() {
+    let peer = Peer::serve(async |number, stream| {
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        if number > 0 {
+            while let Some(Ok(got)) = connection.accept().await {
+                tokio::task::spawn_local(echo(number, got));
+            }
+            return;
+        }
+        let (_request, mut sender) = connection.accept().await.unwrap().unwrap();
+        let _body = sender.send_response(Response::new(()), false).unwrap();
+        let _unanswered = connection.accept().await.unwrap().unwrap();
+        // It is there, and says nothing more.
+        tokio::time::sleep(Duration::from_mins(1)).await;
+    });
+    run(async {
+        let timeouts = Timeouts::default().head(Duration::from_secs(2)).body_idle(None);
+        let options = one_connection().timeouts(timeouts);
+        let client = Client::new(options.ping_interval(None).ping_timeout(Duration::from_millis(50)));
+        let waiting = client.get(&peer.url("/")).await.unwrap();
+        let error = client.get(&peer.url("/")).await.unwrap_err();
+        assert!(matches!(error, Error::Timeout(Phase::Head)), "{error}");
+        let error = read(Ok(waiting)).await.unwrap_err();
+        assert!(
+            matches!(&error, Error::Network(error) if error.kind() == std::io::ErrorKind::TimedOut),
+            "{error}"
+        );
+        assert_eq!(read(client.get(&peer.url("/next")).await).await.unwrap(), (200, "/next".into()));
+    });
+    assert_eq!(peer.accepted(), 2);
+}
+
+#[test]
 fn a_response_before_the_end_of_the_upload_ends_it() {
     let server = OwnServer::start(ServiceOptions::default());
     run(async {

@@ -317,6 +317,19 @@ impl Exchange {
         self.timer.as_mut().expect("only `drop` takes it")
     }
 
+    /// Notes that the response takes longer than its task waits. If the peer does not answer a PING either, the connection ends:
+    /// otherwise the next requests would time out on it, one by one.
+    #[cold]
+    pub(crate) fn doubt(&self) {
+        let state = &mut *self.connection.state.borrow_mut();
+        if state.end.is_none() && state.closing == Closing::No && state.asked_ns.is_none() {
+            state.ask();
+            // It then gets its time.
+            state.timer.set(0);
+            self.connection.wake_task();
+        }
+    }
+
     /// Ready when the head of the response has arrived.
     pub(crate) fn poll_head(&self, context: &Context<'_>) -> Poll<Result<(), Error>> {
         let state = &mut *self.connection.state.borrow_mut();
@@ -555,12 +568,12 @@ impl State {
 
     /// Asks a silent peer whether it is there, and ends the connection if it does not answer.
     fn keep_alive(&mut self, context: &mut Context<'_>, wakes: &mut Vec<Waker>) {
-        let Some(interval) = self.keep_alive.interval else { return };
         while self.timer.poll_elapsed(context).is_ready() {
             let now_ns = self.link.turn_time_ns();
-            let (since_ns, limit) = match self.asked_ns {
-                Some(asked_ns) => (asked_ns, self.keep_alive.timeout),
-                None => (self.received_ns, interval),
+            let (since_ns, limit) = match (self.asked_ns, self.keep_alive.interval) {
+                (Some(asked_ns), _) => (asked_ns, self.keep_alive.timeout),
+                (None, Some(interval)) => (self.received_ns, interval),
+                (None, None) => return self.timer.unset(),
             };
             let due_ns = since_ns.saturating_add(u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX));
             if now_ns < due_ns {
@@ -568,10 +581,15 @@ impl State {
             } else if self.asked_ns.is_some() {
                 return self.end(End::Silent, wakes);
             } else {
-                self.link.codec.ping(ALIVE_PING);
-                self.asked_ns = Some(now_ns);
+                self.ask();
             }
         }
+    }
+
+    /// Asks the peer whether it is there.
+    fn ask(&mut self) {
+        self.link.codec.ping(ALIVE_PING);
+        self.asked_ns = Some(self.link.turn_time_ns());
     }
 
     #[inline]
