@@ -91,7 +91,8 @@ impl Client {
     ///
     /// # Cancel safety
     /// Dropping the future cancels the request. A request that waits in the queue leaves it. A connection on which
-    /// anything was sent is closed; the peer may still have acted on the request.
+    /// anything was sent is closed; the peer may still have acted on the request. A connection that is being opened and may
+    /// become one over HTTP/2 is still opened, for the requests that wait for it; over HTTP/2, only the stream ends.
     ///
     /// # Panics
     /// Panics outside a worker's [`block_on`](runtime::Worker::block_on), and on a worker other than the one on which
@@ -145,6 +146,12 @@ impl Client {
             let ride = match acquired {
                 Acquired::Idle(pooled, permit) => Ride::Unique(pooled, permit),
                 Acquired::Place(place) => Ride::Shared(place),
+                Acquired::Permit(permit) if permit.is_awaited() => {
+                    // Others wait for the connection, even if this request is dropped.
+                    let (client, authority) = (self.clone(), Rc::clone(&authority));
+                    let connecting = async move { client.connect(&authority, permit, may_be_early).await };
+                    runtime::spawn(connecting).await.expect("it does not panic, and nothing aborts it")?
+                }
                 // Boxed, because this future is large and rarely needed.
                 Acquired::Permit(permit) => Box::pin(self.connect(&authority, permit, may_be_early)).await?,
             };

@@ -431,6 +431,28 @@ fn a_timeout_ends_its_request_only() {
 
 /// More requests than the peer takes on one connection.
 #[test]
+fn the_connection_of_a_request_that_is_dropped_serves_those_that_wait_for_it() {
+    let peer = Peer::start(h2::server::Builder::new(), echo);
+    run(async {
+        let client = Client::new(http2());
+        let url = peer.url("/");
+        let (mut dropped, mut waiting) = (Box::pin(client.get(&url)), Box::pin(client.get(&url)));
+        poll_fn(|context| {
+            assert!(dropped.as_mut().poll(context).is_pending());
+            assert!(waiting.as_mut().poll(context).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        while peer.accepted() == 0 {
+            runtime::sleep(Duration::from_millis(1)).await;
+        }
+        drop(dropped);
+        assert_eq!(read(waiting.await).await.unwrap(), (200, "/".into()));
+    });
+    assert_eq!(peer.accepted(), 1);
+}
+
+#[test]
 fn the_limit_of_the_peer_opens_further_connections_or_makes_requests_wait() {
     let mut builder = h2::server::Builder::new();
     builder.max_concurrent_streams(5);
