@@ -810,6 +810,7 @@ fn encode_block(request: &PreparedRequest, encoder: &mut hpack::Encoder, block: 
 pub(super) fn kind_of(request: &PreparedRequest) -> h2::RequestKind {
     match request.kind() {
         RequestKind::Head => h2::RequestKind::Head,
+        RequestKind::Connect => h2::RequestKind::Connect,
         _ => h2::RequestKind::Other,
     }
 }
