@@ -31,7 +31,7 @@ use self::numbers::{microseconds, ratio, seconds, share};
 pub use self::plan::{LoopName, PlanSummary};
 pub use self::tls::TlsSummary;
 use crate::environment::Environment;
-use crate::metrics::{GeneratorFacts, Totals};
+use crate::metrics::{GeneratorFacts, StatusClass, Totals};
 use crate::plan::Plan;
 use crate::series::Series;
 use crate::threshold::{Observed, Outcome};
@@ -246,6 +246,14 @@ impl RunResult {
             histograms: Histograms::of(&totals),
             series,
         }
+    }
+}
+
+impl RunResult {
+    /// Completed requests with a status of this class, `1xx` to `5xx`. Codes from 600 are of the last.
+    pub fn of_class(&self, class: &str) -> u64 {
+        let is_of = |code: &str| code.parse().is_ok_and(|code| StatusClass::of(code).name() == class);
+        self.status.iter().filter(|(code, _)| is_of(code)).map(|(_, count)| count).sum()
     }
 }
 

@@ -27,6 +27,7 @@ mod command;
 mod counts;
 mod faults;
 mod figures;
+mod files;
 mod http2;
 mod http2_server;
 mod output;
