@@ -34,6 +34,10 @@ Add a success threshold to every percentile: failing can be fast, too.
 --max-errors counts what `errors` counts. It judges a share once 100 requests
 have ended.
 
+CSV has a line of names and one of figures, times in microseconds. All files are
+opened before the first request; they are written even if one of them fails. In
+the log of --hdr, requests without a response have the tag `censored`.
+
 The verdict says whether the figures are the server's. If not, the generator
 was the bottleneck.
 
@@ -195,7 +199,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "TLS")]
     pub keylog: Option<PathBuf>,
 
-    /// Exit with 3 unless this holds; repeatable, see below
+    /// Exit with 3 unless this holds; repeatable
     #[arg(long = "threshold", value_name = "COND", help_heading = "Result")]
     pub thresholds: Vec<Threshold>,
     /// Exit with 4 unless the verdict is "valid"
@@ -205,8 +209,29 @@ pub struct RunArgs {
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Result")]
     pub output: Option<PathBuf>,
     /// Report format [default: text]
-    #[arg(long, value_enum, value_name = "text|json", hide_possible_values = true, help_heading = "Result")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "text|json|csv",
+        hide_possible_values = true,
+        help_heading = "Result"
+    )]
     pub format: Option<Format>,
+    /// Write a JSON line per second here
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Result")]
+    pub timeseries: Option<PathBuf>,
+    /// HdrHistogram log (V2) of each second
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Result")]
+    pub hdr: Option<PathBuf>,
+    /// Markdown for the page of a CI job
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Result")]
+    pub summary: Option<PathBuf>,
+    /// The thresholds as JUnit XML
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Result")]
+    pub junit: Option<PathBuf>,
+    /// The figures as OpenMetrics text
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Result")]
+    pub openmetrics: Option<PathBuf>,
     /// Show progress as plain lines on standard error
     #[arg(long, help_heading = "Result")]
     pub no_tui: bool,

@@ -81,6 +81,23 @@ pub fn ended_early(result: &RunResult) -> Option<String> {
 }
 
 fn description(result: &RunResult, style: Style) -> String {
+    style.listed(&plan_parts(result), 0)
+}
+
+/// What was run, in a line.
+pub(super) fn plan_line(result: &RunResult) -> String {
+    plan_parts(result).join(" · ")
+}
+
+/// `closed` or `open`.
+pub(super) fn loop_name(plan: &PlanSummary) -> &'static str {
+    match plan.mode {
+        LoopName::Closed => "closed",
+        LoopName::Open => "open",
+    }
+}
+
+fn plan_parts(result: &RunResult) -> Vec<String> {
     let PlanSummary { connections, max_connections, threads, parallel, .. } = result.plan;
     let plan = &result.plan;
     let mut parts = vec![plural(connections as u64, "connection"), plural(threads as u64, "thread")];
@@ -100,7 +117,7 @@ fn description(result: &RunResult, style: Style) -> String {
     parts.push(format!("HTTP/{}", plan.http));
     parts.push(result.environment.driver.clone());
     parts.push(format!("seed {}", plan.seed));
-    style.listed(&parts, 0)
+    parts
 }
 
 /// Its rate over time, such as `open loop, 1k to 20k/s Poisson`; a part for each of several stages.
@@ -186,7 +203,7 @@ fn write_counts(out: &mut String, result: &RunResult, style: Style) -> fmt::Resu
 }
 
 /// A share. It never shows 100 % or 0 % unless it is exactly that.
-fn show_percent(share: f64) -> String {
+pub(super) fn show_percent(share: f64) -> String {
     // Cut off, not rounded: 99.996 % is not 100 %. The division may have lost one part in 10¹².
     let hundredths = (share * 1e4 * (1.0 + 1e-12)).floor() / 100.0;
     match hundredths {
@@ -418,7 +435,7 @@ pub fn missed(result: &RunResult, outcome: &Outcome) -> String {
 }
 
 /// The figure that a threshold of `result` was checked against, with its unit; or why there is none.
-fn observed(result: &RunResult, outcome: &Outcome) -> String {
+pub(super) fn observed(result: &RunResult, outcome: &Outcome) -> String {
     let Some(observed) = outcome.observed else {
         let nothing =
             if result.requests.scheduled > 0 { "nothing was completed" } else { "nothing was measured" };
@@ -453,7 +470,7 @@ fn write_thresholds(out: &mut String, result: &RunResult, style: Style) -> fmt::
     Ok(())
 }
 
-fn plural(count: u64, noun: &str) -> String {
+pub(super) fn plural(count: u64, noun: &str) -> String {
     format!("{} {noun}{}", show_count(count), if count == 1 { "" } else { "s" })
 }
 

@@ -32,6 +32,7 @@ mod files;
 mod http2;
 mod http2_server;
 mod output;
+mod output_files;
 mod schedule;
 mod series;
 mod server;
