@@ -25,13 +25,12 @@ pub use targets::{TargetsArgs, TargetsPlan};
 use crate::error::UsageError;
 
 /// Flags that `run` will have. clap would take them for typing errors and suggest others.
-const NOT_THERE_YET: [&str; 12] = [
+const NOT_THERE_YET: [&str; 11] = [
     "--stages",
     "--http3",
     "--resolve",
     "--proxy",
     "--scenario",
-    "--expect",
     "--replay",
     "--sse",
     "--summary",

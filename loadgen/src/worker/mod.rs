@@ -8,8 +8,11 @@ mod choice;
 mod connect;
 mod connection;
 mod names;
+mod observer;
 mod phase;
 mod random;
+mod rules;
+mod seen;
 mod shared;
 mod source;
 mod tickets;
@@ -271,10 +274,10 @@ async fn measure(
         shared.censor_undelivered(due);
     }
     let mut recorder = shared.recorder.borrow_mut();
-    let mut shares = shared.names.shares();
+    let mut parts = shared.names.shares();
     while let Some((scheduled_ns, count)) = source.take_overdue(ended_ns) {
         recorder.overdue(scheduled_ns, ended_ns, count);
-        shared.names.overdue(&mut shares, scheduled_ns, ended_ns, count);
+        shared.names.overdue(&mut parts, scheduled_ns, ended_ns, count);
     }
     let facts = WorkerFacts {
         wall_ns: ended_ns.saturating_sub(measured_ns),
