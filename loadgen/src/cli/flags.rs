@@ -8,6 +8,7 @@ use super::format::Format;
 use super::parse::{self, AddressList, CpuList, NameList, RateArg, StageList};
 use ringtide::tls::Version;
 
+use crate::expect::Expect;
 use crate::input::BodySource;
 use crate::plan::{Arrival, DriverChoice, Header, MaxErrors, Spin};
 use crate::threshold::Threshold;
@@ -30,6 +31,13 @@ them, as in 'p99<10ms': a shell takes < and > for redirections.
 With several requests, NAME: in front of it is for those of one name, as in
 'login:p99<10ms'; with --urls the name is path and query.
 Add a success threshold to every percentile: failing can be fast, too.
+
+--expect has checks with commas between them; a response that fails one is an
+error. A comma within a check is written \\,
+  status=200       a code, a class (2xx), a range (200-299); one of several: 200|404
+  header:NAME      the field is there; header:NAME=TEXT, header:NAME~REGEX
+  body~REGEX       the body matches; body*=TEXT has TEXT in it; body=TEXT
+  size<10KiB       bytes of the body: <, <=, =, >=, >
 
 --max-errors counts what `errors` counts. It judges a share once 100 requests
 have ended.
@@ -133,6 +141,9 @@ pub struct RunArgs {
     /// Send these URLs: one a line, and a tab and weight
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Request")]
     pub urls: Option<PathBuf>,
+    /// Fail unlike responses: 'status=200,body~REGEX'
+    #[arg(long, value_name = "CHECKS", help_heading = "Request")]
+    pub expect: Option<Expect>,
     /// Speak HTTP/1.1, whatever the server has
     #[arg(long, help_heading = HTTP_HEADING)]
     pub http1: bool,

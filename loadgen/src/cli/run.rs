@@ -143,6 +143,7 @@ impl RunArgs {
         for request in &mut plan.requests {
             request.method = self.method.clone().unwrap_or_else(|| "GET".to_owned());
             request.headers.clone_from(&self.headers);
+            request.expect.clone_from(&self.expect);
         }
         check_headers(&plan)?;
         plan.driver = self.driver.unwrap_or_default();

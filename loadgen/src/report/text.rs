@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 use super::Style;
-use super::steps::write_steps;
+use super::steps::{time, write_steps};
 use crate::metrics::ErrorKind;
-use crate::result::{EndedBy, Figure, LoopName, PlanSummary, RunResult, StageSummary, SummaryUs};
+use crate::result::{EndedBy, Figure, LoopName, PlanSummary, RunResult, StageSummary};
 use crate::threshold::Outcome;
 use crate::units::{
     show_bytes, show_count, show_rate, show_time_ns, show_typed_rate, show_typed_time_ns, three_digits,
@@ -247,12 +247,6 @@ fn write_latencies(out: &mut String, result: &RunResult, style: Style) -> fmt::R
         writeln!(out)?;
     }
     Ok(())
-}
-
-pub(super) fn time(summary: &SummaryUs, figure: Figure) -> String {
-    let Some(time_us) = summary.figure(figure) else { return "-".to_owned() };
-    let sign = if summary.is_lower_bound(figure) { "≥ " } else { "" };
-    format!("{sign}{}", show_time_ns(time_us * 1e3))
 }
 
 /// The times of the connects, if the measured part had any, successful or not.

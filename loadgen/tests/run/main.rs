@@ -26,6 +26,7 @@ mod certificates;
 mod command;
 mod counts;
 mod drain;
+mod expect;
 mod faults;
 mod figures;
 mod files;
