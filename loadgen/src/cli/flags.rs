@@ -9,7 +9,7 @@ use super::parse::{self, AddressList, CpuList, NameList, RateArg, StageList};
 use ringtide::tls::Version;
 
 use crate::input::BodySource;
-use crate::plan::{Arrival, DriverChoice, Header, MaxErrors, Spin};
+use crate::plan::{Arrival, DriverChoice, Header, MaxErrors, Resolve, Spin};
 use crate::threshold::Threshold;
 use crate::units::{parse_positive_count, parse_positive_time_ns, parse_time_ns};
 use crate::url::parse_host_port;
@@ -28,6 +28,11 @@ them, as in 'p99<10ms': a shell takes < and > for redirections.
                    the run cut off
   rps              completed requests per second
 Add a success threshold to every percentile: failing can be fast, too.
+
+--proxy is http://, socks5:// or socks5h:// with [USER:PASSWORD@]HOST:PORT. Each
+connection asks it for a tunnel (CONNECT), also with an http:// URL. socks5://
+is told the server's address, the others its name. It takes part of the time of
+the connect.
 
 --max-errors counts what `errors` counts. It judges a share once 100 requests
 have ended.
@@ -140,6 +145,13 @@ pub struct RunArgs {
     /// Connect here instead; Host stays that of the URL
     #[arg(long, value_name = "HOST:PORT", value_parser = parse_host_port, help_heading = "Connection")]
     pub connect_to: Option<(String, u16)>,
+    /// HOST:PORT:ADDR for a name; repeatable
+    #[arg(long, value_name = "RULE", value_parser = Resolve::parse, help_heading = "Connection")]
+    pub resolve: Vec<Resolve>,
+    /// Connect through this proxy, see below
+    // Parsed later: clap would show the password in its errors.
+    #[arg(long, value_name = "URL", help_heading = "Connection")]
+    pub proxy: Option<String>,
     /// Connect to this Unix socket instead
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, help_heading = "Connection")]
     pub unix: Option<PathBuf>,

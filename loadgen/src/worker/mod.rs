@@ -11,6 +11,7 @@ mod phase;
 mod shared;
 mod source;
 mod tickets;
+mod tunnel;
 mod users;
 
 use std::future::poll_fn;
@@ -29,6 +30,7 @@ use self::phase::{PHASE, Phase};
 pub(crate) use self::shared::Assignment;
 use self::shared::{ConnectPermit, Shared};
 use self::source::Source;
+pub(crate) use self::tunnel::{Target, Tunnel};
 use crate::environment::{ThreadMeter, ThreadUsage, online_cores};
 use crate::metrics::{Moment, Recorder, WorkerFacts};
 use crate::plan::{self, Mode, Plan, Stop};
@@ -409,7 +411,7 @@ mod tests {
         Assignment {
             plan: Arc::new(plan),
             index: 0,
-            addresses: vec![address],
+            targets: vec![Target::direct(address)],
             tls: None,
             request: request.expect("it is sound").leak(),
             snapshots: Arc::from([Snapshot::default()]),

@@ -31,6 +31,7 @@ mod figures;
 mod http2;
 mod http2_server;
 mod output;
+mod proxy;
 mod schedule;
 mod server;
 mod stages;
