@@ -111,6 +111,9 @@ fn plan_parts(result: &RunResult) -> Vec<String> {
         LoopName::Open => parts.extend(open_loop(plan)),
         LoopName::Closed => parts.push("closed loop".to_owned()),
     }
+    if let Some(proxy) = &plan.proxy {
+        parts.push(format!("through {proxy}"));
+    }
     if !plan.keepalive {
         parts.push("a connection per request".to_owned());
     }

@@ -18,6 +18,7 @@ mod seen;
 mod shared;
 mod source;
 mod tickets;
+mod tunnel;
 mod users;
 
 use std::future::poll_fn;
@@ -37,6 +38,7 @@ use self::phase::{PHASE, Phase};
 pub(crate) use self::shared::Assignment;
 use self::shared::{ConnectPermit, Shared};
 use self::source::Source;
+pub(crate) use self::tunnel::{Target, Tunnel};
 use crate::environment::{ThreadMeter, ThreadUsage, online_cores};
 use crate::metrics::{Moment, Recorder, WorkerFacts};
 use crate::plan::{self, Mode, Plan, Stop};
@@ -447,7 +449,7 @@ mod tests {
         Assignment {
             plan: Arc::new(plan),
             index: 0,
-            addresses: vec![address],
+            targets: vec![Target::direct(address)],
             tls: None,
             requests: [request.expect("it is sound").leak()].into(),
             snapshots: Arc::from([Snapshot::default()]),

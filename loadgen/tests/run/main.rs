@@ -34,6 +34,7 @@ mod http2;
 mod http2_server;
 mod output;
 mod output_files;
+mod proxy;
 mod schedule;
 mod series;
 mod server;

@@ -287,7 +287,9 @@ impl ClientConnection {
     }
 
     pub(in crate::conn) fn has_peer_spoken_first(&mut self) -> bool {
-        self.received_size == 0 && self.in_flight.is_empty() && self.transport.has_unread()
+        self.received_size == 0
+            && self.in_flight.is_empty()
+            && (!self.unread().is_empty() || self.transport.has_unread())
     }
 
     pub(in crate::conn) fn has_unexpected_bytes(&mut self) -> bool {
