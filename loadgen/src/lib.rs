@@ -8,12 +8,16 @@
 
 #![forbid(unsafe_code)]
 
+pub mod ab;
 pub mod cli;
+pub mod compare;
+pub mod decide;
 pub mod environment;
 pub mod error;
 pub mod estimate;
 pub mod exit;
 pub mod fd_limit;
+pub mod find;
 pub mod input;
 pub mod metrics;
 pub mod output;
@@ -22,8 +26,10 @@ pub mod progress;
 pub mod report;
 pub mod result;
 pub mod run;
+pub mod runs;
 pub mod schedule;
 pub mod serve;
+pub mod steps;
 pub mod targets;
 pub mod threshold;
 pub mod tls;

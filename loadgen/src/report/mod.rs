@@ -1,5 +1,7 @@
 //! Results as people and programs read them.
 
+pub mod comparison;
+pub mod search;
 pub mod targets;
 pub mod text;
 
