@@ -8,6 +8,7 @@ use std::time::Duration;
 use ringtide::Address;
 use ringtide_driver::allocator::CountingAllocator;
 use ringtide_loadgen::cli::{Cli, Command, Format, Output, RunCommand, ServePlan, TargetsPlan};
+use ringtide_loadgen::environment::worker_spin;
 use ringtide_loadgen::error::Error;
 use ringtide_loadgen::exit::Exit;
 use ringtide_loadgen::fd_limit;
@@ -107,6 +108,7 @@ fn serve(plan: &ServePlan) -> Result<Exit, Error> {
         threads: plan.threads,
         cores: plan.cpus.clone().unwrap_or_default(),
         driver: plan.driver.into(),
+        spin: worker_spin(plan.spin, plan.threads),
         tls,
         burn: Duration::from_nanos(plan.burn_ns),
         seed: plan.seed,

@@ -203,7 +203,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::plan::Spin;
 
     /// With one connection per worker.
     fn part(worker: usize, workers: usize) -> Part {
@@ -211,7 +210,7 @@ mod tests {
     }
 
     fn open(rate_start: f64, rate_end: f64, arrival: Arrival) -> OpenLoop {
-        OpenLoop { rate_start, rate_end, arrival, spin: Spin::Off, max_connections: 1 }
+        OpenLoop { rate_start, rate_end, arrival, max_connections: 1 }
     }
 
     fn seconds(seconds: u64) -> Stop {

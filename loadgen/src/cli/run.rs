@@ -68,7 +68,6 @@ impl RunArgs {
                 rate_start: rate.start,
                 rate_end: rate.end,
                 arrival: self.arrival.unwrap_or_default(),
-                spin: self.spin.unwrap_or_default(),
                 max_connections: self.max_connections.unwrap_or(plan.connections),
             });
         }
@@ -88,6 +87,7 @@ impl RunArgs {
         if let Some(path) = self.unix {
             plan.connect = Connect::Unix { path };
         }
+        plan.spin = self.spin.unwrap_or_default();
         plan.bind = self.bind.map(|list| list.0).unwrap_or_default();
         plan.tls.insecure = self.insecure;
         plan.tls.cacert = self.cacert;
@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn an_open_loop_takes_its_flags() {
-        let flags = ["-R", "10:1k", "--arrival", "poisson", "--spin", "off", "--max-connections", "100"];
+        let flags = ["-R", "10:1k", "--arrival", "poisson", "--max-connections", "100"];
         let plan = plan(&flags);
         assert_eq!(
             plan.mode,
@@ -250,11 +250,17 @@ mod tests {
                 rate_start: 10.0,
                 rate_end: 1000.0,
                 arrival: Arrival::Poisson,
-                spin: Spin::Off,
                 max_connections: 100
             })
         );
         assert_eq!(plan.connections_max(), 100);
+    }
+
+    #[test]
+    fn both_kinds_of_loop_may_spin() {
+        assert_eq!(plan(&[]).spin, Spin::Auto);
+        assert_eq!(plan(&["--spin", "off"]).spin, Spin::Off);
+        assert_eq!(plan(&["-R", "10", "--spin", "50us"]).spin, Spin::For { ns: 50_000 });
     }
 
     #[test]

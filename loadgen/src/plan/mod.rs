@@ -78,6 +78,9 @@ pub struct Plan {
     pub connect_timeout_ns: u64,
     /// Which driver moves the bytes.
     pub driver: DriverChoice,
+    /// How a worker waits for answers, and for the next send of a schedule.
+    #[serde(default)]
+    pub spin: Spin,
     /// The seed of all random choices.
     pub seed: u64,
     /// What the result must meet.
@@ -111,6 +114,7 @@ impl Plan {
             timeout_ns: TIMEOUT_DEFAULT_NS,
             connect_timeout_ns: CONNECT_TIMEOUT_DEFAULT_NS,
             driver: DriverChoice::Auto,
+            spin: Spin::Auto,
             seed: 0,
             thresholds: Vec::new(),
         })
@@ -271,8 +275,6 @@ pub struct OpenLoop {
     pub rate_end: f64,
     /// How arrivals are spaced.
     pub arrival: Arrival,
-    /// How a worker waits for the next send.
-    pub spin: Spin,
     /// How many connections may be open while all are busy. At least `Plan::connections`.
     pub max_connections: usize,
 }
@@ -297,14 +299,15 @@ pub enum Arrival {
     Poisson,
 }
 
-/// How a worker waits for the last moments before a scheduled send.
+/// How a worker waits for an answer, and for the last moments before a scheduled send.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Spin {
-    /// Spins for as long as recent wake-ups were late, and not at all if the core is shared.
+    /// Spins before a send for as long as recent wake-ups were late, and for answers as long as they come soon; not at
+    /// all if the workers would leave no core to the server, or share theirs. See [`ringtide::runtime::Spin::Learnt`].
     #[default]
     Auto,
-    /// Sleeps in the kernel all the time: saves the core, but sends as late as the wake-up comes.
+    /// Sleeps in the kernel all the time: saves the core, but sends and sees answers as late as the wake-up comes.
     Off,
     /// Spins for this long.
     For {
@@ -443,12 +446,12 @@ mod tests {
             rate_start: 0.5,
             rate_end: 20_000.0,
             arrival: Arrival::Poisson,
-            spin: Spin::For { ns: 100_000 },
             max_connections: 80,
         });
         plan.connect = Connect::Unix { path: "/run/x.sock".into() };
         plan.thresholds = vec!["p99<10ms".parse().expect("valid")];
         plan.driver = DriverChoice::IoUring;
+        plan.spin = Spin::For { ns: 100_000 };
         plan.stop = Stop::Requests { count: 5, within_ns: Some(7) };
         plan.max_errors = Some(MaxErrors::Percent(0.5));
         plan.bind = vec![[127, 0, 0, 2].into()];
@@ -507,13 +510,7 @@ mod tests {
     #[test]
     fn a_warm_up_runs_at_the_first_rate_that_is_one() {
         let ramp = |rate_start, rate_end| {
-            let open = OpenLoop {
-                rate_start,
-                rate_end,
-                arrival: Arrival::Constant,
-                spin: Spin::Off,
-                max_connections: 1,
-            };
+            let open = OpenLoop { rate_start, rate_end, arrival: Arrival::Constant, max_connections: 1 };
             let steady = open.steady();
             (steady.rate_start, steady.rate_end)
         };

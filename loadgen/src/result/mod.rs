@@ -230,7 +230,6 @@ pub(crate) mod tests {
             rate_start: 1000.0,
             rate_end: 1000.0,
             arrival: Arrival::Constant,
-            spin: crate::plan::Spin::Auto,
             max_connections: 50,
         });
         plan.threads = 1;
@@ -282,6 +281,7 @@ pub(crate) mod tests {
                     system_ns: 9_000_000,
                     spin_ns: 6_000_000,
                     syscalls: 2003,
+                    wake_up_ns: 45_000,
                     ..WorkerFacts::default()
                 }],
                 heap_bytes_per_request: Some(312),

@@ -11,6 +11,7 @@ mod shared;
 mod source;
 mod tickets;
 mod users;
+mod wake_up;
 
 use std::future::poll_fn;
 use std::io;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use ringtide::runtime::{self, SetupError, Spin, Statistics, Timer, Worker, WorkerOptions};
+use ringtide::runtime::{self, SetupError, Statistics, Timer, Worker, WorkerOptions};
 use ringtide_driver::allocator::CountingAllocator;
 
 use self::connection::ConnectionTask;
@@ -28,9 +29,9 @@ use self::phase::{PHASE, Phase};
 pub(crate) use self::shared::Assignment;
 use self::shared::{ConnectPermit, Shared};
 use self::source::Source;
-use crate::environment::{ThreadMeter, ThreadUsage, online_cores};
+use crate::environment::{ThreadMeter, ThreadUsage, worker_spin};
 use crate::metrics::{Moment, Recorder, WorkerFacts};
-use crate::plan::{self, Mode, Plan, Stop};
+use crate::plan::{Mode, Plan, Stop};
 use crate::progress::PUBLISH_INTERVAL_NS;
 use crate::schedule::Schedule;
 
@@ -86,7 +87,7 @@ pub(crate) fn work(assignment: Assignment, report: impl Fn(Report)) {
     let options = WorkerOptions {
         driver: plan.driver.into(),
         core: plan.cpus.as_ref().and_then(|cpus| cpus.get(assignment.index).copied()),
-        spin: spin(plan),
+        spin: worker_spin(plan.spin, plan.threads),
     };
     let mut worker = match Worker::new(&options) {
         Ok(worker) => worker,
@@ -107,6 +108,7 @@ fn go_through_phases(
     PHASE.set(Some(Rc::clone(&phase)));
     let mut meter = ThreadMeter::of_this_thread();
     let reason = worker.fallback_reason().map(str::to_owned);
+    let wake_up_ns = worker.block_on(wake_up::cost_ns());
     report(Report::SetUp(Controls { remote: worker.handle() }, reason));
     worker.block_on(async {
         phase.until(|phase| phase.may_connect.get() || phase.stopped.get()).await;
@@ -127,7 +129,8 @@ fn go_through_phases(
     }
     // All connection tasks have ended and dropped their references.
     let shared = Rc::into_inner(shared).expect("only the connection tasks hold it, and they have ended");
-    let Measured { facts, ended_ns, heap_peak_bytes, meter_error } = measured;
+    let Measured { mut facts, ended_ns, heap_peak_bytes, meter_error } = measured;
+    facts.wake_up_ns = wake_up_ns;
     report(Report::Ended(Box::new(Outcome {
         recorder: shared.recorder.into_inner(),
         facts,
@@ -137,19 +140,6 @@ fn go_through_phases(
         heap_peak_bytes,
         meter_error,
     })));
-}
-
-/// Spinning takes a core that others may need, such as the server. So `auto` spins only if the workers leave at least
-/// one core of the machine free.
-fn spin(plan: &Plan) -> Spin {
-    // A closed loop has no deadlines to spin for; `auto` helps it with large bodies.
-    match plan.open_loop().map_or(plan::Spin::Auto, |open| open.spin) {
-        plan::Spin::For { ns } => Spin::For(ns),
-        plan::Spin::Auto if plan.threads < online_cores() && plan.threads <= runtime::available_cores() => {
-            Spin::Learnt
-        }
-        plan::Spin::Auto | plan::Spin::Off => Spin::Off,
-    }
 }
 
 /// Starts the connection tasks and waits until they have tried to open the connections that the run starts with.
@@ -275,6 +265,7 @@ async fn measure(
         spin_ns: statistics.spin_ns - statistics_before.spin_ns,
         run_queue_wait_ns: after.run_queue_wait_ns.saturating_sub(before.run_queue_wait_ns),
         syscalls: statistics.syscalls - statistics_before.syscalls,
+        wake_up_ns: 0,
     };
     Measured { facts, ended_ns, heap_peak_bytes, meter_error }
 }

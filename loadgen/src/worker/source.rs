@@ -391,7 +391,7 @@ impl Source {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Arrival, OpenLoop, Part, Spin, Stop};
+    use crate::plan::{Arrival, OpenLoop, Part, Stop};
 
     /// A source with `connections` that gives a request at 0 ns and one each 1,000 ns after it.
     fn open(connections: usize, connections_max: usize) -> Source {
@@ -399,7 +399,6 @@ mod tests {
             rate_start: 1e6,
             rate_end: 1e6,
             arrival: Arrival::Constant,
-            spin: Spin::Off,
             max_connections: connections_max,
         };
         let stop = Stop::Duration { ns: 1_000_000_000 };
