@@ -61,7 +61,8 @@ pub struct Worker {
     spin_until_ns: u64,
     bulk: BulkSpin,
     answers: AnswerSpin,
-    core_share: CoreShare,
+    /// `None` if it does not matter, or if time is virtual.
+    core_share: Option<CoreShare>,
     /// When the last turn ended, if the worker spins and that turn has brought nothing.
     quiet_since_ns: Option<u64>,
 }
@@ -93,7 +94,12 @@ impl Worker {
         Self::over(AnyDriver::Sim(sim), Spin::Off, None)
     }
 
-    fn over(driver: AnyDriver, spin: Spin, fallback_reason: Option<String>) -> Result<Self, SetupError> {
+    pub(super) fn over(
+        driver: AnyDriver,
+        spin: Spin,
+        fallback_reason: Option<String>,
+    ) -> Result<Self, SetupError> {
+        let core_share = (spin == Spin::Learnt && !driver.is_simulated()).then(CoreShare::default);
         let core = Core::new(driver, spin)?;
         let wakes = core.wakes();
         Ok(Self {
@@ -105,7 +111,7 @@ impl Worker {
             spin_until_ns: 0,
             bulk: BulkSpin::default(),
             answers: AnswerSpin::new(spin),
-            core_share: CoreShare::default(),
+            core_share,
             quiet_since_ns: None,
         })
     }
@@ -212,7 +218,7 @@ impl Worker {
         // Asked in any case, because it notes when a wait begins.
         let expected = core.sockets().expected();
         let answers = match self.answers.advise(now_ns, expected) {
-            Advice::Spin => self.spin != Spin::Learnt || !self.core_share.is_shared(now_ns),
+            Advice::Spin => !self.core_share.as_mut().is_some_and(|core| core.is_shared(now_ns)),
             Advice::Sleep => false,
             Advice::GiveUp => {
                 core.sockets().expect_nothing();

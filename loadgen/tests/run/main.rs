@@ -32,6 +32,7 @@ mod http2_server;
 mod output;
 mod schedule;
 mod server;
+mod spinning;
 mod start;
 mod tls;
 mod wire;
