@@ -38,13 +38,17 @@ impl AnswerSpin {
         Self { spin, mean_ns: 0, since_ns: None }
     }
 
-    /// The worker has nothing to do at `now_ns`, and `expected` connections are expected to receive.
+    /// The worker has nothing to do at `now_ns`, and `expected` connections are expected to receive. If the next turn
+    /// `submits` sends, a wait begins only after it: submitting takes a while.
     #[inline]
-    pub(super) fn advise(&mut self, now_ns: u64, expected: usize) -> Advice {
+    pub(super) fn advise(&mut self, now_ns: u64, expected: usize, submits: bool) -> Advice {
         let expected_max = if self.spin == Spin::Learnt { ANSWERS_EXPECTED_MAX } else { usize::MAX };
         if expected == 0 || expected > expected_max {
             self.since_ns = None;
             return Advice::Sleep;
+        }
+        if submits && self.since_ns.is_none() && self.bound_ns() > 0 {
+            return Advice::Spin;
         }
         let waited_ns = now_ns - *self.since_ns.get_or_insert(now_ns);
         if waited_ns < self.bound_ns() {
@@ -93,7 +97,7 @@ mod tests {
             let start_ns = now_ns;
             let mut spun_ns = 0;
             while now_ns < start_ns + length_ns {
-                match answers.advise(now_ns, 1) {
+                match answers.advise(now_ns, 1, false) {
                     Advice::Spin => {
                         now_ns += STEP_NS;
                         spun_ns += STEP_NS;
@@ -170,7 +174,7 @@ mod tests {
     fn nothing_expected_is_slept_for_and_not_learnt_from() {
         let mut answers = AnswerSpin::new(Spin::Learnt);
         for second in 1..1_000 {
-            assert_eq!(answers.advise(second * 1_000_000_000, 0), Advice::Sleep);
+            assert_eq!(answers.advise(second * 1_000_000_000, 0, false), Advice::Sleep);
             answers.answered(second * 1_000_000_000);
         }
         assert_eq!(answers.mean_ns, 0);
@@ -179,17 +183,31 @@ mod tests {
     #[test]
     fn many_expected_at_once_are_slept_for() {
         let mut answers = AnswerSpin::new(Spin::Learnt);
-        assert_eq!(answers.advise(1_000, ANSWERS_EXPECTED_MAX), Advice::Spin);
-        assert_eq!(answers.advise(1_000, ANSWERS_EXPECTED_MAX + 1), Advice::Sleep);
+        assert_eq!(answers.advise(1_000, ANSWERS_EXPECTED_MAX, false), Advice::Spin);
+        assert_eq!(answers.advise(1_000, ANSWERS_EXPECTED_MAX + 1, false), Advice::Sleep);
     }
 
     #[test]
     fn what_takes_too_long_is_given_up_once_and_counts_as_slow() {
         let mut answers = AnswerSpin::new(Spin::Learnt);
-        assert_eq!(answers.advise(0, 1), Advice::Spin);
-        assert_eq!(answers.advise(ANSWER_SPIN_NS_MAX, 1), Advice::Sleep, "it may still come");
-        assert_eq!(answers.advise(50_000_000, 1), Advice::GiveUp);
+        assert_eq!(answers.advise(0, 1, false), Advice::Spin);
+        assert_eq!(answers.advise(ANSWER_SPIN_NS_MAX, 1, false), Advice::Sleep, "it may still come");
+        assert_eq!(answers.advise(50_000_000, 1, false), Advice::GiveUp);
         assert_eq!(answers.mean_ns, COUNTED_NS_MAX / MEAN_WEIGHT);
+    }
+
+    #[test]
+    fn the_time_of_a_submission_is_not_spun() {
+        let mut answers = AnswerSpin::new(Spin::For(50_000));
+        assert_eq!(answers.advise(0, 1, true), Advice::Spin);
+        assert_eq!(answers.advise(80_000, 1, false), Advice::Spin);
+        assert_eq!(answers.advise(129_999, 1, false), Advice::Spin);
+        assert_eq!(answers.advise(130_000, 1, false), Advice::GiveUp);
+        // A worker that sleeps submits and waits in one call.
+        let mut answers = AnswerSpin::new(Spin::Learnt);
+        spun_ns(&mut answers, repeated(50_000_000, 100));
+        assert_eq!(answers.advise(0, 1, true), Advice::Sleep);
+        assert_eq!(answers.since_ns, Some(0));
     }
 
     #[test]
@@ -199,7 +217,7 @@ mod tests {
         assert!(spun.iter().all(|spun_ns| *spun_ns == 50_000), "{spun:?}");
         let spun = spun_ns(&mut answers, repeated(30_000, 100));
         assert!(spun.iter().all(|spun_ns| *spun_ns == 30_000), "{spun:?}");
-        assert_eq!(answers.advise(0, 1_000), Advice::Spin, "also for many");
+        assert_eq!(answers.advise(0, 1_000, false), Advice::Spin, "also for many");
     }
 
     #[test]

@@ -359,10 +359,11 @@ impl Sockets {
         }
     }
 
-    /// Returns how many sockets are expected to receive, with those whose sends the next turn submits.
+    /// Returns how many sockets are expected to receive, with those whose sends the next turn submits, and whether there
+    /// are such sends.
     #[inline]
-    pub(super) fn expected(&self) -> usize {
-        self.expected.count() as usize + self.unstamped.len()
+    pub(super) fn expected(&self) -> (usize, bool) {
+        (self.expected.count() as usize + self.unstamped.len(), !self.unstamped.is_empty())
     }
 
     /// From now on no socket is expected to receive, until it sends.

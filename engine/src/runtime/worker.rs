@@ -216,8 +216,8 @@ impl Worker {
             return false;
         }
         // Asked in any case, because it notes when a wait begins.
-        let expected = core.sockets().expected();
-        let answers = match self.answers.advise(now_ns, expected) {
+        let (expected, submits) = core.sockets().expected();
+        let answers = match self.answers.advise(now_ns, expected, submits) {
             Advice::Spin => !self.core_share.as_mut().is_some_and(|core| core.is_shared(now_ns)),
             Advice::Sleep => false,
             Advice::GiveUp => {
