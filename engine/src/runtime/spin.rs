@@ -27,7 +27,7 @@ pub enum Spin {
     /// - While a peer is expected to send: at most 200 µs a time, as long as most of the recent waits were shorter
     ///   than this, and at most 8 connections are waited for. With more, their bytes come in batches, and a wake-up is
     ///   shared by many.
-    /// - Not for a second after other threads had the core for 5 % of the time or more, where the system tells
-    ///   (Linux: `/proc/thread-self/schedstat`).
+    /// - Not for a while (100 ms, up to 1.6 s if it stays so) after the thread has waited more than an eighth of 20 ms for
+    ///   its core because others had it, where the system tells (Linux: `/proc/thread-self/schedstat`).
     Learnt,
 }
