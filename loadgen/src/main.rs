@@ -14,6 +14,7 @@ use ringtide_loadgen::cli::{
     AbPlan, Cli, Command, CompareCommand, FindPlan, Format, Output, RunCommand, ServePlan, TargetsPlan,
 };
 use ringtide_loadgen::compare::{self, Saved};
+use ringtide_loadgen::environment::worker_spin;
 use ringtide_loadgen::error::Error;
 use ringtide_loadgen::exit::Exit;
 use ringtide_loadgen::fd_limit;
@@ -200,6 +201,7 @@ fn serve(plan: &ServePlan) -> Result<Exit, Error> {
         threads: plan.threads,
         cores: plan.cpus.clone().unwrap_or_default(),
         driver: plan.driver.into(),
+        spin: worker_spin(plan.spin, plan.threads),
         tls,
         burn: Duration::from_nanos(plan.burn_ns),
         seed: plan.seed,

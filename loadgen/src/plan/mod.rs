@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use self::http::{
     ALPN_H2, ALPN_HTTP1, H2_HEADER_TABLE_SIZE_DEFAULT, H2_WINDOW_MAX, HttpChoice, HttpVersion,
 };
-pub use self::open_loop::{Arrival, OpenLoop, Spin, Stage};
+pub use self::open_loop::{Arrival, OpenLoop, Stage};
 pub use self::proxy::{Credentials, Proxy, ProxyKind, Resolve};
 pub use self::request::{Header, NAMES_MAX, Request};
 use crate::threshold::Threshold;
@@ -89,6 +89,9 @@ pub struct Plan {
     pub connect_timeout_ns: u64,
     /// Which driver moves the bytes.
     pub driver: DriverChoice,
+    /// How a worker waits for answers, and for the next send of a schedule.
+    #[serde(default)]
+    pub spin: Spin,
     /// The seed of all random choices.
     pub seed: u64,
     /// What the result must meet.
@@ -125,6 +128,7 @@ impl Plan {
             timeout_ns: TIMEOUT_DEFAULT_NS,
             connect_timeout_ns: CONNECT_TIMEOUT_DEFAULT_NS,
             driver: DriverChoice::Auto,
+            spin: Spin::Auto,
             seed: 0,
             thresholds: Vec::new(),
         })
@@ -281,6 +285,23 @@ pub enum Mode {
     Open(OpenLoop),
 }
 
+/// How a worker waits for an answer, and for the last moments before a scheduled send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Spin {
+    /// Spins before a send for as long as recent wake-ups were late, and for answers as long as they come soon; not at
+    /// all if the workers would leave no core to the server, or share theirs. See [`ringtide::runtime::Spin::Learnt`].
+    #[default]
+    Auto,
+    /// Sleeps in the kernel all the time: saves the core, but sends and sees answers as late as the wake-up comes.
+    Off,
+    /// Spins for this long.
+    For {
+        /// Not 0.
+        ns: u64,
+    },
+}
+
 /// When the measured part of a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -413,12 +434,12 @@ mod tests {
                 Stage::endless(7.0),
             ],
             arrival: Arrival::Poisson,
-            spin: Spin::For { ns: 100_000 },
             max_connections: 80,
         });
         plan.connect = Connect::Unix { path: "/run/x.sock".into() };
         plan.thresholds = vec!["p99<10ms".parse().expect("valid")];
         plan.driver = DriverChoice::IoUring;
+        plan.spin = Spin::For { ns: 100_000 };
         plan.stop = Stop::Requests { count: 5, within_ns: Some(7) };
         plan.max_errors = Some(MaxErrors::Percent(0.5));
         plan.bind = vec![[127, 0, 0, 2].into()];

@@ -698,6 +698,9 @@ impl ClientConnection {
             Poll::Pending => {
                 // Even if the peer cannot be sent to, it may have responded. The receive reports that, or the end.
                 let _ = self.poll_flush(context);
+                if self.in_flight > 0 {
+                    self.link.expect_more();
+                }
                 Poll::Pending
             }
         }
