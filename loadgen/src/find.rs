@@ -6,7 +6,7 @@
 use crate::cli::FindPlan;
 use crate::decide::{FindResult, Probe, Search, Step};
 use crate::error::Error;
-use crate::plan::{Mode, Plan, Stop};
+use crate::plan::{Mode, Plan, Stage, Stop};
 use crate::runs::Runs;
 
 /// The search ends when the highest rate is known to within this share.
@@ -43,7 +43,7 @@ fn probe_at(plan: &FindPlan, rate: f64, index: usize) -> Plan {
     probe.stop = Stop::Duration { ns: plan.duration_ns };
     probe.seed = plan.probe.seed.wrapping_add(index as u64);
     if let Mode::Open(open) = &mut probe.mode {
-        (open.rate_start, open.rate_end) = (rate, rate);
+        open.stages = vec![Stage::endless(rate)];
     }
     probe
 }

@@ -32,8 +32,7 @@ pub use targets::{TargetsArgs, TargetsPlan};
 use crate::error::UsageError;
 
 /// Flags that `run` will have. clap would take them for typing errors and suggest others.
-const NOT_THERE_YET: [&str; 12] = [
-    "--stages",
+const NOT_THERE_YET: [&str; 11] = [
     "--http3",
     "--resolve",
     "--proxy",

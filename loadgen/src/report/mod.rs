@@ -2,6 +2,7 @@
 
 pub mod comparison;
 pub mod search;
+mod steps;
 pub mod targets;
 pub mod text;
 
