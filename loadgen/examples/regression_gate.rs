@@ -11,7 +11,7 @@
 //! the server's; on a machine that builds something else meanwhile, they may all be refused.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 use std::{env, fs};
 
@@ -26,16 +26,20 @@ use ringtide_loadgen::serve::{ServeOptions, serve};
 
 /// More repeats find smaller differences; it takes at least three.
 const REPEATS: usize = 5;
+/// How long each run measures.
+const SECONDS: f64 = 2.0;
 const RATE: f64 = 500.0;
 /// Differences below this do not matter to this project.
 const MIN_EFFECT: f64 = 0.10;
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
-    // A place in the repository for a project; here, one that may be thrown away.
-    let folder =
-        env::var_os("BASELINE").map_or_else(|| env::temp_dir().join("ringtide-baseline"), PathBuf::from);
-    let seconds: f64 = env::var("SECONDS").ok().map_or(Ok(2.0), |text| text.parse())?;
+    // A project takes a folder of its repository; this one may be thrown away.
+    let folder = env::temp_dir().join("ringtide-baseline");
+    gate(&folder, SECONDS, env::args().any(|word| word == "--save"))
+}
 
+/// Measures for so many seconds each time; saves the results as the baseline, or compares them with it.
+fn gate(folder: &Path, seconds: f64, saves: bool) -> Result<ExitCode, Box<dyn Error>> {
     // The server under test. A project starts its own here.
     let server = serve(&ServeOptions { threads: 1, ..ServeOptions::default() })?;
     let url = format!("http://{}/", server.addresses()[0]);
@@ -44,15 +48,15 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     server.join();
     let results = results?;
 
-    if env::args().any(|word| word == "--save") {
-        fs::create_dir_all(&folder)?;
+    if saves {
+        fs::create_dir_all(folder)?;
         for (index, result) in results.iter().enumerate() {
             fs::write(folder.join(format!("{index}.json")), serde_json::to_string_pretty(result)?)?;
         }
         println!("saved {} results in {}", results.len(), folder.display());
         return Ok(ExitCode::SUCCESS);
     }
-    let (base, new) = (Saved::read("base", &[folder])?, Saved::of("new", results));
+    let (base, new) = (Saved::read("base", &[folder.to_owned()])?, Saved::of("new", results));
     // p99, as the loop is open.
     let rules = Rules { metric: compare::metric_of(&base), min_effect: MIN_EFFECT, seed: 1 };
     let comparison = compare::compare(base, new, rules)?;
@@ -75,4 +79,22 @@ fn measure(url: &str, seconds: f64) -> Result<Vec<RunResult>, Box<dyn Error>> {
         results.push(run.execute()?);
     }
     Ok(results)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_baseline_is_saved_and_compared_with() {
+        let folder = env::temp_dir().join(format!("ringtide-gate-{}", std::process::id()));
+        gate(&folder, 0.25, true).expect("it measures and saves");
+        assert_eq!(fs::read_dir(&folder).expect("saved").count(), REPEATS);
+        match gate(&folder, 0.25, false) {
+            // How it compares is up to the machine.
+            Ok(_) => {}
+            Err(error) => assert!(error.to_string().contains(" is valid, so the figures are not"), "{error}"),
+        }
+        fs::remove_dir_all(&folder).expect("removable");
+    }
 }
