@@ -337,7 +337,7 @@ fn the_help_puts_thresholds_in_quotes() {
             let is_threshold = before.len() < at && help[at + 1..].starts_with(|c: char| c.is_ascii_digit());
             assert!(
                 // In quotes, or further on in a list that is.
-                !is_threshold || before.ends_with(['\'', ',']),
+                !is_threshold || before.ends_with(['\'', ',', ':']),
                 "a shell would take `{sign}` for itself: {help}"
             );
         }
