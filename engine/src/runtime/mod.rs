@@ -107,8 +107,6 @@ mod run_queue;
 mod socket;
 mod socket_table;
 mod spin;
-#[cfg(test)]
-mod spin_simulated;
 pub mod sync;
 mod system;
 mod task;

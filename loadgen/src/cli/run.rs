@@ -339,6 +339,13 @@ mod tests {
     }
 
     #[test]
+    fn both_kinds_of_loop_may_spin() {
+        assert_eq!(plan(&[]).spin, Spin::Auto);
+        assert_eq!(plan(&["--spin", "off"]).spin, Spin::Off);
+        assert_eq!(plan(&["-R", "10", "--spin", "50us"]).spin, Spin::For { ns: 50_000 });
+    }
+
+    #[test]
     fn stages_decide_how_long_a_run_takes() {
         let staged = plan(&["--stages", "3s@5,2s@5:9"]);
         assert_eq!(staged.stop, Stop::Duration { ns: 5_000_000_000 });
@@ -354,13 +361,6 @@ mod tests {
             let error = command(&[&["--stages", "1s@5"], flags].concat()).expect_err(says).to_string();
             assert!(error.contains(says), "{error}");
         }
-    }
-
-    #[test]
-    fn both_kinds_of_loop_may_spin() {
-        assert_eq!(plan(&[]).spin, Spin::Auto);
-        assert_eq!(plan(&["--spin", "off"]).spin, Spin::Off);
-        assert_eq!(plan(&["-R", "10", "--spin", "50us"]).spin, Spin::For { ns: 50_000 });
     }
 
     #[test]

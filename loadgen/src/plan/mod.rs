@@ -6,6 +6,7 @@ mod http;
 mod open_loop;
 mod proxy;
 mod request;
+mod spin;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -20,6 +21,7 @@ pub use self::http::{
 pub use self::open_loop::{Arrival, OpenLoop, Stage};
 pub use self::proxy::{Credentials, Proxy, ProxyKind, Resolve};
 pub use self::request::{Header, NAMES_MAX, Request};
+pub use self::spin::Spin;
 use crate::threshold::Threshold;
 use crate::url::{Url, UrlError};
 
@@ -283,23 +285,6 @@ pub enum Mode {
     Closed,
     /// A schedule, whatever the server does.
     Open(OpenLoop),
-}
-
-/// How a worker waits for an answer, and for the last moments before a scheduled send.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Spin {
-    /// Spins before a send for as long as recent wake-ups were late, and for answers as long as they come soon; not at
-    /// all if the workers would leave no core to the server, or share theirs. See [`ringtide::runtime::Spin::Learnt`].
-    #[default]
-    Auto,
-    /// Sleeps in the kernel all the time: saves the core, but sends and sees answers as late as the wake-up comes.
-    Off,
-    /// Spins for this long.
-    For {
-        /// Not 0.
-        ns: u64,
-    },
 }
 
 /// When the measured part of a run ends.
