@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io::{self, Read as _, Seek as _};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{SysconfVar, sysconf};
@@ -40,6 +41,15 @@ impl Environment {
             driver_features,
         }
     }
+}
+
+/// The wall-clock time of a moment on the clock of all workers, in seconds since 1970-01-01 UTC, as the wall clock stands
+/// now.
+pub fn unix_s_of(monotonic_ns: u64) -> f64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let ago_ns = ringtide_driver::monotonic_ns() as i64 - monotonic_ns as i64;
+    let unix_us = since.as_micros() as i64 - ago_ns / 1_000;
+    unix_us as f64 / 1e6
 }
 
 /// The peak resident memory of this process (`VmHWM`, proc(5)), in bytes.

@@ -9,11 +9,13 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+mod encode;
 pub mod environment;
 pub mod error;
 pub mod estimate;
 pub mod exit;
 pub mod fd_limit;
+pub mod hdr;
 pub mod input;
 pub mod metrics;
 pub mod output;
@@ -23,11 +25,13 @@ pub mod report;
 pub mod result;
 pub mod run;
 pub mod schedule;
+pub mod series;
 pub mod serve;
 pub mod targets;
 pub mod threshold;
 pub mod tls;
 pub mod units;
 pub mod url;
+pub mod urls;
 pub mod verdict;
 mod worker;

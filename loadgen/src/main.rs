@@ -60,7 +60,10 @@ fn execute(command: Command) -> Result<Exit, Error> {
 fn run(plan: Plan, output: &Output) -> Result<Exit, Error> {
     fd_limit::ensure(plan.connections_max(), plan.threads)?;
     let display = Display::choose(output.quiet, output.plain_progress);
-    let run = Run::new(plan, display, Some(&ALLOCATOR), |notice| eprintln!("ringtide: {notice}"))?;
+    let mut run = Run::new(plan, display, Some(&ALLOCATOR), |notice| eprintln!("ringtide: {notice}"))?;
+    if let Format::Json = output.format {
+        run.keep_series();
+    }
     // Before the run: a report that cannot be written must not waste it.
     let sink = Sink::open(output.file.as_deref())?;
     let stopper = run.stopper();

@@ -10,20 +10,20 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use http::Method;
-use http::uri::Scheme;
+use ringtide::Address;
 use ringtide::runtime::SetupError;
 use ringtide::tls::ClientTls;
-use ringtide::{Address, PreparedRequest};
 use ringtide_driver::allocator::CountingAllocator;
 use ringtide_driver::monotonic_ns;
 
-use crate::environment::{Environment, rss_peak_bytes};
+use crate::encode;
+use crate::environment::{Environment, rss_peak_bytes, unix_s_of};
 use crate::error::{Error, UsageError};
 use crate::metrics::{GeneratorFacts, Totals};
 use crate::plan::{Connect, Plan, ProxyKind};
 use crate::progress::{Display, Progress, Snapshot};
 use crate::result::{EndedEarly, Measured, RunResult};
+use crate::series::{self, Collected, Collector, Second, Subscriber};
 use crate::tls;
 use crate::worker::{self, Assignment, Controls, Opened, Outcome, Report, Target, Tunnel};
 
@@ -41,8 +41,20 @@ pub struct Run {
     display: Display,
     heap: Option<&'static CountingAllocator>,
     notice: fn(&str),
+    keeps_series: bool,
+    subscribers: Subscribers,
     sender: Sender<Message>,
     messages: Receiver<Message>,
+}
+
+/// Who looks at each second.
+#[derive(Default)]
+struct Subscribers(Vec<Subscriber>);
+
+impl std::fmt::Debug for Subscribers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} subscribers", self.0.len())
+    }
 }
 
 /// Ends a run early, from any thread. The report covers what ran until then.
@@ -85,7 +97,29 @@ impl Run {
         }
         let tls = if plan.url.is_https { Some(tls::client(&plan)?) } else { None };
         let (sender, messages) = channel();
-        Ok(Self { plan, tls, display, heap, notice, sender, messages })
+        Ok(Self {
+            plan,
+            tls,
+            display,
+            heap,
+            notice,
+            keeps_series: false,
+            subscribers: Subscribers::default(),
+            sender,
+            messages,
+        })
+    }
+
+    /// Puts a point per second into the result ([`RunResult::series`]).
+    pub fn keep_series(&mut self) {
+        self.keeps_series = true;
+    }
+
+    /// Shows each second to `subscriber`, on a thread of its own, as soon as the second is over; see [`series`]. May be
+    /// called more than once. The result has these seconds, too.
+    pub fn subscribe(&mut self, subscriber: impl FnMut(&Second<'_>) + Send + 'static) {
+        self.subscribers.0.push(Box::new(subscriber));
+        self.keeps_series = true;
     }
 
     /// Returns the handle that ends the run early.
@@ -107,12 +141,26 @@ impl Run {
         let mut resolving = None;
         let targets = self.targets(&mut resolving)?;
         let dns_ns = resolving.map(|time| time.as_nanos() as u64);
-        // The body can be large, so only the request keeps it in memory.
-        let body = std::mem::take(&mut self.plan.body);
-        let body_size = body.len();
-        let request = prepare(&self.plan, body)?;
+        // The bodies can be large, so only the encoded requests keep them in memory.
+        let bodies: Vec<_> =
+            self.plan.requests.iter_mut().map(|request| std::mem::take(&mut request.body)).collect();
+        let body_size = bodies.iter().map(Vec::len).max().unwrap_or(0);
+        let requests = encode::requests(&self.plan, bodies)?;
         let plan = Arc::new(self.plan);
         let snapshots: Arc<[Snapshot]> = (0..plan.threads).map(|_| Snapshot::default()).collect();
+
+        let (collector, reporters) = if self.keeps_series {
+            let seconds = plan.stop.duration_ns().map(|ns| ns.div_ceil(series::INTERVAL_NS));
+            let open_loop = plan.open_loop().is_some();
+            let subscribers = self.subscribers.0;
+            let (collector, reporters) =
+                Collector::start(open_loop, seconds, Arc::clone(&snapshots), subscribers)
+                    .map_err(Error::Thread)?;
+            (Some(collector), reporters)
+        } else {
+            (None, Vec::new())
+        };
+        let mut reporters = reporters.into_iter();
 
         let mut coordinator = Coordinator::new(plan.threads, self.messages, STOP_PATIENCE);
         let mut threads = Vec::with_capacity(plan.threads);
@@ -124,8 +172,9 @@ impl Run {
                 index,
                 targets: targets.clone(),
                 tls: self.tls.clone(),
-                request: request.clone(),
+                requests: Arc::clone(&requests),
                 snapshots: Arc::clone(&snapshots),
+                reporter: reporters.next(),
                 heap: self.heap,
             };
             let started = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
@@ -151,12 +200,20 @@ impl Run {
         if let Err(Error::Unstoppable { patience }) = outcome {
             return Err(Error::Unstoppable { patience });
         }
+        // Those of workers that were not started. The collector ends when all are gone.
+        drop(reporters);
         for thread in threads {
             // The guard reports a panic.
             let _ = thread.join();
         }
         let led = outcome?;
-        let mut result = result(&plan, &led, coordinator.outcomes, coordinator.ended_early, dns_ns);
+        let collected = match collector.map(Collector::join) {
+            Some(None) => return Err(Error::WorkerPanicked),
+            Some(Some(collected)) => Some(collected),
+            None => None,
+        };
+        let mut result =
+            result(&plan, &led, coordinator.outcomes, coordinator.ended_early, dns_ns, collected);
         result.plan.body_bytes = body_size;
         Ok(result)
     }
@@ -425,6 +482,7 @@ fn result(
     outcomes: Vec<Outcome>,
     ended_early: Option<EndedEarly>,
     dns_ns: Option<u64>,
+    collected: Option<Collected>,
 ) -> RunResult {
     let in_flight_max: usize = outcomes.iter().map(|outcome| outcome.in_flight_max).sum();
     let heap_peak_bytes = outcomes.iter().filter_map(|outcome| outcome.heap_peak_bytes).max();
@@ -452,15 +510,28 @@ fn result(
     let features: BTreeSet<_> =
         outcomes.iter().flat_map(|outcome| &outcome.statistics.driver_features).collect();
     let features = features.into_iter().map(ToString::to_string).collect();
-    let mut recorders: Vec<_> = outcomes.into_iter().map(|outcome| outcome.recorder).collect();
+    let (mut recorders, names): (Vec<_>, Vec<_>) =
+        outcomes.into_iter().map(|outcome| (outcome.recorder, outcome.names)).unzip();
     if let (Some(first), Some(dns_ns)) = (recorders.first_mut(), dns_ns) {
         first.resolved(dns_ns);
     }
+    let series = collected.map(|Collected { total, series }| {
+        if let Some(first) = recorders.first_mut() {
+            first.give_back(&total);
+        }
+        series
+    });
+    let totals = Totals::merge(&recorders);
+    let step = |place: usize| Totals::merge(names.iter().filter_map(|of_worker| of_worker.get(place)));
+    let steps = (0..plan.names().len()).map(|place| step(place).as_part_of(&totals)).collect();
     RunResult::new(
         plan,
         Measured {
-            totals: Totals::merge(&recorders),
+            totals,
+            steps,
             measured_from_ns: led.start_ns,
+            started_unix_s: unix_s_of(led.start_ns),
+            series,
             elapsed: Duration::from_nanos(ended_ns.saturating_sub(led.start_ns)),
             drained_ns,
             ended_early,
@@ -468,30 +539,6 @@ fn result(
             environment: Environment::of_this_machine(&driver, features),
         },
     )
-}
-
-/// Encodes the plan's one request with the given body. It is leaked: it is sent until the program ends, and a plan
-/// has only one.
-fn prepare(plan: &Plan, body: Vec<u8>) -> Result<PreparedRequest, Error> {
-    let method =
-        Method::from_bytes(plan.method.as_bytes()).map_err(|_| Error::Method(plan.method.clone()))?;
-    let has = |name: &str| plan.headers.iter().any(|header| header.name.eq_ignore_ascii_case(name));
-    let own =
-        |name: &'static str, value: &'static str| (!has(name)).then_some((name.as_bytes(), value.as_bytes()));
-    let host = (!has("host")).then_some((&b"Host"[..], plan.url.authority.as_bytes()));
-    let agent = own("User-Agent", concat!("ringtide/", env!("CARGO_PKG_VERSION")));
-    let close = if plan.keepalive { None } else { own("Connection", "close") };
-    let given = plan
-        .headers
-        .iter()
-        // The engine adds it for the body; `input` has checked that it agrees.
-        .filter(|header| !header.name.eq_ignore_ascii_case("content-length"))
-        .map(|header| (header.name.as_bytes(), header.value.as_bytes()));
-    let fields = host.into_iter().chain(agent).chain(close).chain(given);
-    let scheme = if plan.url.is_https { Scheme::HTTPS } else { Scheme::HTTP };
-    PreparedRequest::from_parts(&method, &plan.url.target, fields, body)
-        .map(|request| request.scheme(scheme).leak())
-        .map_err(|source| Error::Request(source.to_string()))
 }
 
 #[cfg(test)]

@@ -27,6 +27,8 @@ them, as in 'p99<10ms': a shell takes < and > for redirections.
                    No error: a status such as 500, or a request that the end of
                    the run cut off
   rps              completed requests per second
+With several requests, NAME: in front of it is for those of one name, as in
+'login:p99<10ms'; with --urls the name is path and query.
 Add a success threshold to every percentile: failing can be fast, too.
 
 --proxy is http://, socks5:// or socks5h:// with [USER:PASSWORD@]HOST:PORT. Each
@@ -76,8 +78,8 @@ const HTTP_HEADING: &str = "HTTP version (default: http:// is 1.1, https:// choo
 pub struct RunArgs {
     /// What to load, sent exactly as typed.
     // In `help`, as rustdoc would take the brackets for a link.
-    #[arg(value_hint = ValueHint::Url, help = "http[s]://HOST[:PORT]/PATH, sent exactly as typed")]
-    pub url: String,
+    #[arg(value_hint = ValueHint::Url, required_unless_present = "urls", help = "http[s]://HOST[:PORT]/PATH, sent exactly as typed")]
+    pub url: Option<String>,
 
     /// Open connections, in all [default: 50]
     #[arg(short, long, value_name = "N", value_parser = parse::count, help_heading = "Load")]
@@ -129,6 +131,9 @@ pub struct RunArgs {
     /// Request body: text, @FILE, or @- (standard input)
     #[arg(short, long, value_name = "BODY", value_parser = parse::body, allow_hyphen_values = true, help_heading = "Request")]
     pub body: Option<BodySource>,
+    /// Send these URLs: one a line, and a tab and weight
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Request")]
+    pub urls: Option<PathBuf>,
     /// Speak HTTP/1.1, whatever the server has
     #[arg(long, help_heading = HTTP_HEADING)]
     pub http1: bool,

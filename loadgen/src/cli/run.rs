@@ -15,8 +15,9 @@ use crate::plan::{
     CONNECTIONS_DEFAULT, ClientCert, Connect, DURATION_DEFAULT_NS, Header, HttpVersion, Mode, OpenLoop, Plan,
     Proxy, Stage, Stop, available_cores,
 };
+use crate::urls;
 
-/// The command line, checked as far as possible without touching files or the network.
+/// The command line, checked as far as possible without touching other files or the network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunCommand {
     /// What to do. The body is still empty: `body` says where to read it.
@@ -43,13 +44,14 @@ pub struct Output {
 }
 
 impl RunArgs {
-    /// The plan, and what to do with its result.
+    /// The plan, and what to do with its result. Reads the file that names the requests, if there is one.
     ///
     /// # Errors
-    /// When a flag cannot be carried out; the message names it.
+    /// When a flag cannot be carried out; the message names it. When something in the file is not right; the message names
+    /// the line.
     pub fn plan(self) -> Result<RunCommand, UsageError> {
         check_flags(&self)?;
-        let mut plan = Plan::for_url(&self.url)?;
+        let mut plan = self.requests()?;
         check_tls(&self, plan.url.is_https)?;
         check_http(&self, plan.url.is_https)?;
         plan.connections = match (self.connections, self.requests) {
@@ -128,13 +130,16 @@ impl RunArgs {
         plan.tls.groups = self.tls_groups.map(|list| list.0).unwrap_or_default();
         plan.tls.ciphers = self.ciphers.map(|list| list.0).unwrap_or_default();
         plan.tls.keylog = self.keylog;
-        plan.method = self.method.unwrap_or(plan.method);
-        plan.headers = self.headers;
+        for request in &mut plan.requests {
+            request.method = self.method.clone().unwrap_or_else(|| "GET".to_owned());
+            request.headers.clone_from(&self.headers);
+        }
         check_headers(&plan)?;
         plan.driver = self.driver.unwrap_or_default();
         // Short enough to be typed again, and exact in every reader of JSON.
         plan.seed = self.seed.unwrap_or_else(|| u64::from(fastrand::u32(1..)));
         plan.thresholds = self.thresholds;
+        check_thresholds(&plan)?;
         let output = Output {
             file: self.output,
             format: self.format.unwrap_or_default(),
@@ -145,12 +150,44 @@ impl RunArgs {
         let body = self.body.unwrap_or_else(|| BodySource::Text(String::new()));
         Ok(RunCommand { plan, body, output })
     }
+
+    /// A plan with the URL, or with those of a file.
+    fn requests(&self) -> Result<Plan, UsageError> {
+        match (&self.url, &self.urls) {
+            (Some(_), Some(_)) => Err(UsageError::Contradiction {
+                first: "a URL".to_owned(),
+                second: "--urls".to_owned(),
+                why: "the file has all URLs; add this one to it".to_owned(),
+            }),
+            (_, Some(path)) => urls::read(path),
+            (url, None) => Ok(Plan::for_url(url.as_deref().unwrap_or_default())?),
+        }
+    }
+}
+
+/// Each threshold for a name is for one of the plan's.
+fn check_thresholds(plan: &Plan) -> Result<(), UsageError> {
+    let names = plan.names();
+    for threshold in &plan.thresholds {
+        let Some(step) = threshold.step().filter(|step| !names.contains(step)) else { continue };
+        let problem = match names.as_slice() {
+            [] => format!(
+                "in `{threshold}`, `{step}` names a request, and the requests of this run have no names; leave out `{step}:`"
+            ),
+            names => {
+                format!("in `{threshold}`, no request is named `{step}`; there are {}", names.join(", "))
+            }
+        };
+        return Err(UsageError::Value { flag: "--threshold", problem });
+    }
+    Ok(())
 }
 
 /// Checks the headers against the rest of the plan, except its body.
 fn check_headers(plan: &Plan) -> Result<(), UsageError> {
     let mut hosts = 0;
-    for header in &plan.headers {
+    // The flags give all requests the same.
+    for header in plan.requests.first().into_iter().flat_map(|request| &request.headers) {
         let asks_to_close =
             || header.value.split(',').any(|option| option.trim().eq_ignore_ascii_case("close"));
         if !plan.keepalive && header.name.eq_ignore_ascii_case("connection") && !asks_to_close() {
@@ -317,7 +354,7 @@ mod tests {
     fn no_file_is_read_for_the_plan() {
         let command = command(&["-b", "@/nonexistent/body.json"]).expect("nothing is wrong with the flags");
         assert_eq!(command.body, BodySource::File("/nonexistent/body.json".into()));
-        assert!(command.plan.body.is_empty());
+        assert!(command.plan.requests[0].body.is_empty());
     }
 
     #[test]

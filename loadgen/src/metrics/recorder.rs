@@ -461,7 +461,7 @@ impl Recorder {
 
 /// The highest 99th percentile of those `parts` that hold at least 1 % of all times: the others are too small to
 /// raise it.
-fn highest_p99_ns(parts: &[&Histogram<u64>]) -> Option<u64> {
+pub(super) fn highest_p99_ns(parts: &[&Histogram<u64>]) -> Option<u64> {
     let all: u64 = parts.iter().map(|part| part.len()).sum();
     let parts = parts.iter().filter(|part| part.len() * 100 >= all.max(1));
     parts.map(|part| part.value_at_quantile(0.99)).max()

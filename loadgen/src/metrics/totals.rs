@@ -62,6 +62,8 @@ pub struct Totals {
     pub http2: Http2,
     /// The two halves of an open loop's run.
     pub backlog: Backlog,
+    /// Whether these are a part of a run whose backlog grew.
+    part_of_growing: bool,
     /// How long each request that the end cut off had waited since it was due.
     cut_off: Histogram<u64>,
     by_status: Keyed,
@@ -94,6 +96,7 @@ impl Totals {
             versions: BTreeSet::new(),
             http2: Http2::default(),
             backlog: Backlog::default(),
+            part_of_growing: false,
             cut_off: histogram(),
             by_status: Keyed::new(StatusClass::ALL.len(), StatusClass::Successful as usize),
         };
@@ -105,10 +108,16 @@ impl Totals {
         totals
     }
 
+    /// The same as a part of `whole`, on which it depends whether the waits of unanswered requests say more.
+    #[must_use]
+    pub fn as_part_of(self, whole: &Self) -> Self {
+        Self { part_of_growing: whole.backlog_grew(), backlog: Backlog::default(), ..self }
+    }
+
     /// Whether more and more requests waited for their responses, so that the end cut off those that would have taken
     /// longest. This happens only in an open loop.
     pub fn backlog_grew(&self) -> bool {
-        self.open_loop && self.backlog.grew(self.counters.censored)
+        self.part_of_growing || (self.open_loop && self.backlog.grew(self.counters.censored))
     }
 
     /// How many of the requests that the end cut off, sent or not, say nothing against the server: they had waited no
@@ -138,8 +147,19 @@ impl Totals {
 
     /// The response times of answers, by the class of their status.
     pub fn response_by_status(&self) -> Vec<(StatusClass, Curve)> {
+        let times = self.response_times_by_status();
+        times.into_iter().map(|(class, times)| (class, Curve::exact(&times))).collect()
+    }
+
+    /// The same as histograms, in the order of the classes.
+    pub fn response_times_by_status(&self) -> Vec<(StatusClass, Histogram<u64>)> {
         let split = self.by_status.split(&self.latencies.response.exact);
-        split.into_iter().map(|(key, times)| (StatusClass::ALL[key], Curve::exact(&times))).collect()
+        split.into_iter().map(|(key, times)| (StatusClass::ALL[key], times)).collect()
+    }
+
+    /// How long each request that the end cut off had waited since it was due.
+    pub fn cut_off(&self) -> &Histogram<u64> {
+        &self.cut_off
     }
 
     /// How many connections were opened before the start.

@@ -5,6 +5,7 @@
 mod http;
 mod open_loop;
 mod proxy;
+mod request;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -18,6 +19,7 @@ pub use self::http::{
 };
 pub use self::open_loop::{Arrival, OpenLoop, Spin, Stage};
 pub use self::proxy::{Credentials, Proxy, ProxyKind, Resolve};
+pub use self::request::{Header, NAMES_MAX, Request};
 use crate::threshold::Threshold;
 use crate::url::{Url, UrlError};
 
@@ -58,12 +60,8 @@ pub struct Plan {
     /// How to speak HTTP.
     #[serde(default)]
     pub http: HttpChoice,
-    /// The method (RFC 9110 §9).
-    pub method: String,
-    /// Further fields of the request, in order. A `Host` here replaces that of the URL.
-    pub headers: Vec<Header>,
-    /// The body; empty for none.
-    pub body: Vec<u8>,
+    /// What is sent: at least one request. All of them go to the origin of `url`.
+    pub requests: Vec<Request>,
     /// Open connections in all. At least `threads`.
     pub connections: usize,
     /// Worker threads. At least 1.
@@ -103,17 +101,17 @@ impl Plan {
     /// # Errors
     /// When the URL cannot be used.
     pub fn for_url(url: &str) -> Result<Self, UrlError> {
+        let url = Url::parse(url)?;
+        let requests = vec![Request::get(&url.target)];
         Ok(Self {
-            url: Url::parse(url)?,
+            url,
             connect: Connect::Url,
             resolve: Vec::new(),
             proxy: None,
             bind: Vec::new(),
             tls: Tls::default(),
             http: HttpChoice::default(),
-            method: "GET".to_owned(),
-            headers: Vec::new(),
-            body: Vec::new(),
+            requests,
             connections: CONNECTIONS_DEFAULT,
             threads: available_cores().min(CONNECTIONS_DEFAULT),
             cpus: None,
@@ -162,6 +160,11 @@ impl Plan {
             Connect::Tcp { host, port } => Some((host, *port)),
             Connect::Url => Some((&self.url.host, self.url.port)),
         }
+    }
+
+    /// The names under which results are kept, each once; none if there is only the whole.
+    pub fn names(&self) -> Vec<&str> {
+        request::names(&self.requests)
     }
 
     /// The most connections that are ever open at once.
@@ -266,15 +269,6 @@ mod version {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Version, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
-}
-
-/// A field of the request (RFC 9110 §5), its name and value valid and the value without surrounding spaces.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Header {
-    /// As typed; names are case-insensitive.
-    pub name: String,
-    /// As typed.
-    pub value: String,
 }
 
 /// Who decides when a request is sent.

@@ -1,5 +1,6 @@
 //! Results as people and programs read them.
 
+mod steps;
 pub mod targets;
 pub mod text;
 

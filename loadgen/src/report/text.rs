@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 use super::Style;
+use super::steps::write_steps;
 use crate::metrics::ErrorKind;
 use crate::result::{EndedBy, Figure, LoopName, PlanSummary, RunResult, StageSummary, SummaryUs};
 use crate::threshold::Outcome;
@@ -40,6 +41,7 @@ fn write_report(out: &mut String, result: &RunResult, style: Style) -> fmt::Resu
         writeln!(out)?;
         write_latencies(out, result, style)?;
     }
+    write_steps(out, result, style)?;
     write_connects(out, result, style)?;
     write_handshakes(out, result, style)?;
     write_http2(out, result, style)?;
@@ -233,7 +235,7 @@ fn write_latencies(out: &mut String, result: &RunResult, style: Style) -> fmt::R
     Ok(())
 }
 
-fn time(summary: &SummaryUs, figure: Figure) -> String {
+pub(super) fn time(summary: &SummaryUs, figure: Figure) -> String {
     let Some(time_us) = summary.figure(figure) else { return "-".to_owned() };
     let sign = if summary.is_lower_bound(figure) { "≥ " } else { "" };
     format!("{sign}{}", show_time_ns(time_us * 1e3))

@@ -7,11 +7,13 @@ mod counts;
 mod drain;
 mod ended;
 mod generator;
+mod histograms;
 mod http2;
 mod latency;
 mod notes;
 mod numbers;
 mod plan;
+mod steps;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -24,15 +26,19 @@ use self::counts::{error_examples, status};
 pub use self::drain::DrainSummary;
 pub use self::ended::{EndedBy, EndedEarly};
 pub use self::generator::Generator;
+pub use self::histograms::{Histograms, TimesText};
 pub use self::http2::Http2Summary;
 pub use self::latency::{Figure, LatenciesUs, PhasesUs, SummaryUs};
 use self::notes::Facts;
-use self::numbers::{ratio, seconds, share};
+use self::numbers::{microseconds, ratio, seconds, share};
 pub use self::plan::{LoopName, PlanSummary, StageSummary};
+pub use self::steps::{Step, Steps};
 pub use self::tls::TlsSummary;
 use crate::environment::Environment;
+use crate::estimate::Curve;
 use crate::metrics::{AfterEnd, GeneratorFacts, Totals};
 use crate::plan::{OpenLoop, Plan};
+use crate::series::Series;
 use crate::threshold::{Observed, Outcome};
 use crate::units::rounded;
 use crate::verdict::Verdict;
@@ -63,6 +69,12 @@ pub struct RunResult {
     pub bytes_sent: u64,
     /// How long the measured part was, in which requests were sent.
     pub duration_s: f64,
+    /// When the measured part began, in seconds since 1970-01-01 UTC by the wall clock,
+    #[serde(default)]
+    pub started_unix_s: f64,
+    /// and when it ended.
+    #[serde(default)]
+    pub ended_unix_s: f64,
     /// When the last complete answer came, from the start of the measured part; null if none came.
     #[serde(default)]
     pub last_answer_s: Option<f64>,
@@ -86,6 +98,9 @@ pub struct RunResult {
     /// What TLS agreed on; null without TLS.
     #[serde(default)]
     pub tls: Option<TlsSummary>,
+    /// The requests of each name; null if they have none.
+    #[serde(default)]
+    pub steps: Option<Steps>,
     /// Completed requests by status code; codes without requests are left out.
     pub status: BTreeMap<String, u64>,
     /// Failed requests by kind.
@@ -117,6 +132,12 @@ pub struct RunResult {
     pub http2: Option<Http2Summary>,
     /// How the thresholds did.
     pub thresholds: Vec<Outcome>,
+    /// All times without loss, for programs that merge or draw results.
+    #[serde(default)]
+    pub histograms: Histograms,
+    /// A point per second; null if nobody asked for it.
+    #[serde(default)]
+    pub series: Option<Series>,
 }
 
 /// What measured.
@@ -131,12 +152,18 @@ pub struct Tool {
 /// What a run has measured.
 #[derive(Debug)]
 pub struct Measured {
-    /// Its requests.
+    /// Its requests,
     pub totals: Totals,
+    /// and those of each of the plan's names, in its order.
+    pub steps: Vec<Totals>,
     /// When the measured part began, on the workers' clock.
     pub measured_from_ns: u64,
+    /// The same by the wall clock, in seconds since 1970-01-01 UTC.
+    pub started_unix_s: f64,
     /// How long the measured part was.
     pub elapsed: Duration,
+    /// A point per second, if they were collected.
+    pub series: Option<Series>,
     /// How long answers were waited for after that, in nanoseconds.
     pub drained_ns: u64,
     /// What ended it early, if anything did.
@@ -150,8 +177,18 @@ pub struct Measured {
 impl RunResult {
     /// Makes the result of `plan`: judges the run and checks its thresholds.
     pub fn new(plan: &Plan, measured: Measured) -> Self {
-        let Measured { totals, measured_from_ns, elapsed, drained_ns, ended_early, generator, environment } =
-            measured;
+        let Measured {
+            totals,
+            steps,
+            measured_from_ns,
+            started_unix_s,
+            elapsed,
+            drained_ns,
+            series,
+            ended_early,
+            generator,
+            environment,
+        } = measured;
         let counters = &totals.counters;
         let duration_s = elapsed.as_secs_f64();
         let AfterEnd { completed, failed, bytes_received } = totals.after_end;
@@ -161,15 +198,7 @@ impl RunResult {
         let bytes_received = counters.bytes_received - bytes_received;
         let requests_per_second = ratio(completed as f64, duration_s);
         let response = totals.response();
-        let observed = Observed {
-            response: &response,
-            scheduled: counters.scheduled(),
-            completed: counters.completed,
-            failed: counters.failed,
-            succeeded: counters.succeeded(),
-            excused: totals.excused(),
-            requests_per_second,
-        };
+        let observed = observed(&totals, &response, duration_s);
         let last_answer_s =
             (counters.completed > 0).then(|| seconds(counters.last_done_ns.saturating_sub(measured_from_ns)));
         let rate_mean = plan.open_loop().map(OpenLoop::rate_mean);
@@ -188,6 +217,7 @@ impl RunResult {
             streams_max_peer: totals.http2.streams_max_peer,
             unexpected_bytes: counters.unexpected_bytes,
             warmup_unanswered: counters.warmup_unanswered,
+            unnamed: if plan.requests.len() > 1 && steps.is_empty() { plan.requests.len() } else { 0 },
             duration_s,
             last_answer_s,
             backlog_grew: totals.backlog_grew(),
@@ -205,6 +235,8 @@ impl RunResult {
             bytes_received: counters.bytes_received,
             bytes_sent: counters.bytes_sent,
             duration_s: seconds(elapsed.as_nanos() as u64),
+            started_unix_s,
+            ended_unix_s: microseconds(started_unix_s + duration_s),
             last_answer_s,
             connections_opened: counters.connects,
             connections_opened_before_start: totals.connects_before(),
@@ -212,6 +244,10 @@ impl RunResult {
             ended_by: EndedBy::of(plan.stop, ended_early, ended),
             latency_us,
             phases_us: PhasesUs::of(&totals),
+            steps: (!steps.is_empty()).then(|| {
+                let named = plan.names().into_iter().map(str::to_owned).zip(&steps);
+                Steps(named.map(|(name, totals)| (name, Step::of(totals))).collect())
+            }),
             tls: plan.url.is_https.then(|| TlsSummary::of(&totals.handshakes)),
             status: status(counters),
             errors,
@@ -226,8 +262,36 @@ impl RunResult {
                 .collect(),
             drain: (plan.drain_ns > 0).then(|| DrainSummary::of(drained_ns, totals.after_end)),
             http2: totals.versions.contains("2").then(|| Http2Summary::of(&totals.http2)),
-            thresholds: plan.thresholds.iter().map(|threshold| threshold.evaluate(observed)).collect(),
+            thresholds: plan
+                .thresholds
+                .iter()
+                .map(|threshold| {
+                    let step =
+                        threshold.step().and_then(|step| plan.names().iter().position(|name| *name == step));
+                    match step.and_then(|step| steps.get(step)) {
+                        None => threshold.evaluate(observed),
+                        Some(step) => threshold.evaluate(self::observed(step, &step.response(), duration_s)),
+                    }
+                })
+                .collect(),
+            histograms: Histograms::of(&totals),
+            series,
         }
+    }
+}
+
+/// What thresholds are checked against.
+fn observed<'c>(totals: &Totals, response: &'c Curve, duration_s: f64) -> Observed<'c> {
+    let counters = &totals.counters;
+    Observed {
+        response,
+        scheduled: counters.scheduled(),
+        completed: counters.completed,
+        failed: counters.failed,
+        succeeded: counters.succeeded(),
+        excused: totals.excused(),
+        // What was answered after the end does not count into the rate.
+        requests_per_second: ratio((counters.completed - totals.after_end.completed) as f64, duration_s),
     }
 }
 
@@ -280,7 +344,10 @@ pub(crate) mod tests {
     pub(crate) fn measured(recorder: &Recorder) -> Measured {
         Measured {
             totals: Totals::merge([recorder]),
+            steps: Vec::new(),
             measured_from_ns: 0,
+            started_unix_s: 1_700_000_000.0,
+            series: None,
             elapsed: Duration::from_secs(1),
             drained_ns: 0,
             ended_early: None,
@@ -316,7 +383,7 @@ pub(crate) mod tests {
             censored requests_per_second bytes_received_per_second duration_s connections_opened \
             connections_opened_before_start latency_us response count \
             min mean stdev p50 p75 p90 p95 p99 p99_9 p99_99 max service queue_wait schedule_lag \
-            phases_us dns connect tls first_byte transfer tls status 200 errors dns connect tls timeout \
+            phases_us dns connect tls first_byte transfer tls steps status 200 errors dns connect tls timeout \
             reset closed incomplete protocol expect generator cpu_us_per_request user_us_per_request \
             cpu_utilisation syscalls_per_request heap_bytes_per_request heap_bytes_per_connection \
             rss_peak_bytes verdict valid reasons success notes latency_by_status_us 2xx count \
@@ -434,7 +501,8 @@ pub(crate) mod tests {
         let missed = crate::report::text::missed(&result, &result.thresholds[0]);
         assert_eq!(missed, "threshold missed: rps>1 (nothing was measured)");
         // NaN and infinity would become null. Only these may be: the figures of nine distributions, three of the
-        // generator's, the one of the threshold, and fifteen other fields.
-        assert_eq!(json.matches("null").count(), 9 * Figure::ALL.len() + 3 + 1 + 15, "{json}");
+        // generator's, the one of the threshold, sixteen other fields, and the texts of ten empty distributions with the
+        // series that nobody asked for.
+        assert_eq!(json.matches("null").count(), 9 * Figure::ALL.len() + 3 + 1 + 16 + 21, "{json}");
     }
 }

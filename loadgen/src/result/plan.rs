@@ -6,16 +6,16 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::numbers::seconds;
-use crate::plan::{Arrival, HttpVersion, Mode, OpenLoop, Plan, Stage, Tls};
+use crate::plan::{Arrival, HttpVersion, Mode, OpenLoop, Plan, Request, Stage, Tls};
 
 /// The plan of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlanSummary {
     /// As typed.
     pub url: String,
-    /// The method.
+    /// The method; if there are several, with commas between them.
     pub method: String,
-    /// Bytes of the body of each request.
+    /// Bytes of the body of each request, the largest if they differ.
     pub body_bytes: usize,
     /// Open connections.
     pub connections: usize,
@@ -114,8 +114,8 @@ impl PlanSummary {
         let http2 = plan.may_speak_http2().then_some(());
         Self {
             url: plan.url.text.clone(),
-            method: plan.method.clone(),
-            body_bytes: plan.body.len(),
+            method: methods(&plan.requests),
+            body_bytes: plan.requests.iter().map(|request| request.body.len()).max().unwrap_or(0),
             connections: plan.connections,
             max_connections: plan.connections_max(),
             threads: plan.threads,
@@ -150,4 +150,15 @@ impl PlanSummary {
             seed: plan.seed,
         }
     }
+}
+
+/// The methods, each once.
+fn methods(requests: &[Request]) -> String {
+    let mut methods: Vec<&str> = Vec::new();
+    for Request { method, .. } in requests {
+        if !methods.contains(&method.as_str()) {
+            methods.push(method);
+        }
+    }
+    methods.join(", ")
 }

@@ -32,7 +32,7 @@ pub(super) struct ConnectionTask {
     pub(super) connection: Option<Connection>,
     /// Whether it speaks HTTP/2.
     pub(super) is_http2: bool,
-    /// Over HTTP/2: how many of the sent bytes are counted.
+    /// If sent bytes are counted as they leave: how many of them are counted.
     pub(super) sent_size: u64,
     /// Whether no place for a request was free when last looked.
     pub(super) is_full: bool,
@@ -43,7 +43,7 @@ pub(super) struct ConnectionTask {
     pub(super) timeout: Timer,
     /// Over HTTP/2: requests in the order of their sends, and when they were found in flight. It is filled when the timer
     /// fires and it is empty, so it costs nothing while all are answered in time. All in it were sent before all others.
-    pub(super) oldest: VecDeque<(RequestId, u64)>,
+    pub(super) oldest: Option<Box<VecDeque<(RequestId, u64)>>>,
     /// With it the task connects before its first request.
     permit: Option<Box<ConnectPermit>>,
     /// A request for which the task was started.
@@ -78,7 +78,7 @@ impl ConnectionTask {
             is_spent: false,
             tickets: Tickets::default(),
             timeout: Timer::new(),
-            oldest: VecDeque::new(),
+            oldest: None,
             permit,
             waiting: due,
             reconnect_wait_ms: 0,
@@ -161,9 +161,10 @@ impl ConnectionTask {
         self.sent_size = tunnel_size;
         self.is_full = false;
         self.is_spent = false;
-        self.oldest.clear();
+        self.oldest = None;
         self.free_since_ns = runtime::now_ns();
         self.connection = Some(connection);
+        self.shared.open.set(self.shared.open.get() + 1);
     }
 
     /// Connects for a due request and sends it; false if that failed, and with it the request.
@@ -228,9 +229,16 @@ impl ConnectionTask {
         .await
     }
 
+    /// Takes the connection out, which is no longer used.
+    pub(super) fn take_connection(&mut self) -> Option<Connection> {
+        let connection = self.connection.take()?;
+        self.shared.open.set(self.shared.open.get() - 1);
+        Some(connection)
+    }
+
     /// Closes a connection that has nothing in flight.
     fn retire(&mut self) {
-        if let Some(mut connection) = self.connection.take() {
+        if let Some(mut connection) = self.take_connection() {
             if self.is_http2 {
                 self.note_http2(&connection);
             }

@@ -4,10 +4,14 @@
 //! start → warm up → measure → end. Workers share only the progress snapshots.
 
 mod booking;
+mod choice;
 mod connect;
 mod connection;
 mod end;
+mod gathering;
+mod names;
 mod phase;
+mod random;
 mod shared;
 mod source;
 mod tickets;
@@ -25,6 +29,7 @@ use ringtide_driver::allocator::CountingAllocator;
 
 use self::connection::ConnectionTask;
 use self::end::end;
+use self::gathering::{Gather, Gathering};
 pub(crate) use self::phase::Controls;
 use self::phase::{PHASE, Phase};
 pub(crate) use self::shared::Assignment;
@@ -64,8 +69,10 @@ pub(crate) enum Report {
 
 /// The result of one worker.
 pub(crate) struct Outcome {
-    /// Its measurements.
+    /// Its measurements,
     pub recorder: Recorder,
+    /// and those of each name of the plan, in its order.
+    pub names: Vec<Recorder>,
     /// What it cost.
     pub facts: WorkerFacts,
     /// What its driver did.
@@ -132,6 +139,7 @@ fn go_through_phases(
     let Measured { facts, ended_ns, drained_ns, heap_peak_bytes, meter_error } = measured;
     report(Report::Ended(Box::new(Outcome {
         recorder: shared.recorder.into_inner(),
+        names: shared.names.into_recorders(),
         facts,
         statistics,
         ended_ns,
@@ -231,9 +239,13 @@ async fn measure(
     // Without a start the run was stopped before it.
     let begins = phase.start_ns.get().is_some() && phase.comes_to(measured_ns).await;
     shared.recorder.borrow_mut().reset();
+    shared.names.for_each(Recorder::reset);
     // If the run was stopped before the measured part, nothing is measured and no later arrival comes due.
     let source = if begins {
         shared.measured_from_ns.set(measured_ns);
+        if let Some(reporter) = &mut *shared.reporter.borrow_mut() {
+            reporter.begin(measured_ns);
+        }
         source
     } else {
         Source::waiting()
@@ -249,16 +261,21 @@ async fn measure(
     let after = read(meter);
     let statistics = runtime::statistics();
     let heap_peak_bytes = heap.map(CountingAllocator::peak_bytes);
+    let gauges = shared.gauges(ended_ns);
 
     shared.recorder.borrow_mut().ends(measured_ns, ended_ns);
     let drained_ns = end(shared, phase, ended_ns).await;
+    if let Some(reporter) = shared.reporter.take() {
+        reporter.end(&mut shared.recorder.borrow_mut(), gauges, ended_ns);
+    }
     if shared.too_many_errors.get() {
         report(Report::TooManyErrors);
     }
     let recorder = shared.recorder.borrow();
+    let wall_ns = ended_ns.saturating_sub(measured_ns);
     let facts = WorkerFacts {
-        wall_ns: ended_ns.saturating_sub(measured_ns),
-        other_wakes: ended_ns.saturating_sub(measured_ns) / PUBLISH_INTERVAL_NS + recorder.moments(),
+        wall_ns,
+        other_wakes: wall_ns / PUBLISH_INTERVAL_NS + wall_ns / gathering::INTERVAL_NS + recorder.moments(),
         user_ns: after.user_ns.saturating_sub(before.user_ns),
         system_ns: after.system_ns.saturating_sub(before.system_ns),
         spin_ns: statistics.spin_ns - statistics_before.spin_ns,
@@ -289,7 +306,14 @@ async fn run_source(
         end.set(end_ns);
     }
     let mut publish = Timer::new();
-    publish.set(runtime::now_ns());
+    // At fixed distances from the start, so that seconds begin and end together on all workers.
+    let mut publish_ns = runtime::now_ns();
+    publish.set(publish_ns);
+    let mut gathering = Gathering::default();
+    let mut gather = Timer::new();
+    if shared.plan.open_loop().is_none() {
+        gather.set(runtime::now_ns());
+    }
     let mut moment = Timer::new();
     if publishes && shared.plan.open_loop().is_some() {
         moment.set(runtime::now_ns() + shared.recorder.borrow().next_moment_ns());
@@ -321,8 +345,18 @@ async fn run_source(
                 // judged.
                 shared.count_errors();
             }
-            publish.set(now_ns + PUBLISH_INTERVAL_NS);
+            publish_ns += (now_ns.saturating_sub(publish_ns) / PUBLISH_INTERVAL_NS + 1) * PUBLISH_INTERVAL_NS;
+            publish.set(publish_ns);
             let _ = publish.poll_elapsed(context);
+        }
+        if gather.poll_elapsed(context).is_ready() {
+            if let Some(Gather { count, within_ns }) =
+                gathering.next(shared.progress(now_ns), shared.in_flight.get())
+            {
+                runtime::gather_completions(count, within_ns);
+            }
+            gather.set(now_ns + gathering::INTERVAL_NS);
+            let _ = gather.poll_elapsed(context);
         }
         if moment.poll_elapsed(context).is_ready() {
             let mut recorder = shared.recorder.borrow_mut();
@@ -336,6 +370,7 @@ async fn run_source(
         Poll::Pending
     })
     .await;
+    runtime::gather_completions(Gather::NONE.count, Gather::NONE.within_ns);
     if publishes {
         shared.publish(runtime::now_ns());
     }
@@ -413,8 +448,9 @@ mod tests {
             index: 0,
             targets: vec![Target::direct(address)],
             tls: None,
-            request: request.expect("it is sound").leak(),
+            requests: [request.expect("it is sound").leak()].into(),
             snapshots: Arc::from([Snapshot::default()]),
+            reporter: None,
             heap: None,
         }
     }

@@ -5,16 +5,21 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ringtide::PreparedRequest;
+use ringtide::runtime;
 use ringtide::runtime::sync::{OwnedSemaphorePermit, Semaphore};
 use ringtide::tls::ClientTls;
 use ringtide_driver::allocator::CountingAllocator;
 
+use super::gathering::Progress;
+use super::names::Names;
 use super::phase::{wake_main, with_phase};
-use super::source::Source;
+use super::random;
+use super::source::{RequestIndex, Source};
 use super::tunnel::Target;
 use crate::metrics::Recorder;
 use crate::plan::{MaxErrors, Mode, Plan, Stop};
 use crate::progress::Snapshot;
+use crate::series::{Gauges, Reporter};
 
 /// Connections that one worker opens at the same time before a run. More would overflow the accept queue of most
 /// servers, and a SYN dropped there is sent again only after a second.
@@ -33,10 +38,12 @@ pub(crate) struct Assignment {
     pub targets: Vec<Target>,
     /// The TLS that all workers share, with its sessions; `None` for plain HTTP.
     pub tls: Option<ClientTls>,
-    /// What to send.
-    pub request: PreparedRequest,
+    /// What to send, in the order of the plan.
+    pub requests: Arc<[PreparedRequest]>,
     /// Where the workers publish their progress, one entry each.
     pub snapshots: Arc<[Snapshot]>,
+    /// Where to send what each second brought, if anybody wants it.
+    pub reporter: Option<Reporter>,
     /// The allocator that counts the heap, if the program has one.
     pub heap: Option<&'static CountingAllocator>,
 }
@@ -52,8 +59,14 @@ pub(super) struct Shared {
     pub(super) tls: Option<ClientTls>,
     /// How many connects there were from one of the plan's addresses.
     pub(super) bound_connects: Cell<usize>,
-    pub(super) request: PreparedRequest,
+    pub(super) requests: Arc<[PreparedRequest]>,
+    /// Whether sent bytes are counted as they leave, for all requests together. With one request over HTTP/1.1 they are
+    /// counted for each, which is exact even if a send was cut.
+    pub(super) counts_sends: bool,
+    /// The whole,
     pub(super) recorder: RefCell<Recorder>,
+    /// and the requests of each name.
+    pub(super) names: Names,
     pub(super) source: RefCell<Source>,
     /// Only requests that were due from here on are recorded.
     pub(super) measured_from_ns: Cell<u64>,
@@ -67,6 +80,10 @@ pub(super) struct Shared {
     pub(super) connects: Connects,
     pub(super) in_flight: Cell<usize>,
     pub(super) in_flight_max: Cell<usize>,
+    /// Open connections.
+    pub(super) open: Cell<usize>,
+    /// Sends what each second brought, if anybody wants it.
+    pub(super) reporter: RefCell<Option<Reporter>>,
     /// When to compute the next percentile for the progress.
     pub(super) next_percentile_ns: Cell<u64>,
     /// As many requests have failed as the plan allows.
@@ -77,10 +94,16 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(assignment: Assignment) -> Self {
-        let Assignment { plan, index, targets, tls, request, snapshots, heap: _ } = assignment;
+        let Assignment { plan, index, targets, tls, requests, snapshots, reporter, heap: _ } = assignment;
+        let mut source = Source::waiting();
+        if requests.len() > 1 {
+            let weights: Vec<f64> = plan.requests.iter().map(|request| request.weight).collect();
+            source.mixes(&weights, random::seed_of(plan.seed, index));
+        }
         Self {
             recorder: RefCell::new(Recorder::new(plan.open_loop().is_some())),
-            source: RefCell::new(Source::waiting()),
+            names: Names::new(&plan),
+            source: RefCell::new(source),
             counts_answers: matches!(plan.max_errors, Some(MaxErrors::Percent(_))),
             plan,
             index,
@@ -89,7 +112,8 @@ impl Shared {
             tls,
             // Workers begin at different addresses.
             bound_connects: Cell::new(index),
-            request,
+            counts_sends: requests.len() > 1,
+            requests,
             measured_from_ns: Cell::new(u64::MAX),
             warming_up: Cell::new(false),
             sending_ended: Cell::new(false),
@@ -98,9 +122,22 @@ impl Shared {
             connects: Connects::default(),
             in_flight: Cell::new(0),
             in_flight_max: Cell::new(0),
+            open: Cell::new(0),
+            reporter: RefCell::new(reporter),
             next_percentile_ns: Cell::new(0),
             too_many_errors: Cell::new(false),
             panicked: Cell::new(false),
+        }
+    }
+
+    /// Records something about a request: in the whole, and under its name.
+    #[inline]
+    pub(super) fn record(&self, request: RequestIndex, record: impl Fn(&mut Recorder)) {
+        record(&mut self.recorder.borrow_mut());
+        if !self.names.is_empty()
+            && let Some(recorder) = self.names.of(request)
+        {
+            record(&mut recorder.borrow_mut());
         }
     }
 
@@ -139,15 +176,34 @@ impl Shared {
         }
     }
 
-    /// Publishes the figures for the progress display.
+    /// Publishes the figures for the progress display, and once a second what that second brought.
     pub(super) fn publish(&self, now_ns: u64) {
-        let recorder = self.recorder.borrow();
-        let is_due = now_ns >= self.next_percentile_ns.get();
+        let mut recorder = self.recorder.borrow_mut();
+        let mut reporter = self.reporter.borrow_mut();
+        if let Some(reporter) = &mut *reporter
+            && reporter.is_due(now_ns)
+        {
+            let _ = reporter.report(&mut recorder, self.gauges(now_ns), now_ns);
+        }
+        // Whoever collects the seconds knows the percentiles, too.
+        let is_due = reporter.is_none() && now_ns >= self.next_percentile_ns.get();
         let response_p99_ns = if is_due { recorder.response_p99_ns() } else { None };
         if response_p99_ns.is_some() {
             self.next_percentile_ns.set(now_ns + PERCENTILE_INTERVAL_NS);
         }
         self.snapshots[self.index].publish(recorder.counters(), response_p99_ns, now_ns);
+    }
+
+    /// What this worker has at this moment.
+    pub(super) fn gauges(&self, now_ns: u64) -> Gauges {
+        let waiting = if self.plan.open_loop().is_some() { self.source.borrow().due(now_ns).1 } else { 0 };
+        Gauges { connections: self.open.get() as u64, in_flight: self.in_flight.get() as u64, waiting }
+    }
+
+    /// What this worker has done so far.
+    pub(super) fn progress(&self, at_ns: u64) -> Progress {
+        let completed = self.recorder.borrow().counters().completed;
+        Progress { at_ns, completed, syscalls: runtime::statistics().syscalls }
     }
 
     /// Publishes how many requests have failed, and ends this worker's part if all workers together have reached the

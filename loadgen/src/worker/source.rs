@@ -8,14 +8,16 @@ use std::collections::VecDeque;
 use std::num::NonZeroU8;
 use std::task::Waker;
 
+use fastrand::Rng;
 use ringtide_driver::slots::reserve_sparingly;
 
+use super::choice::Choice;
 use crate::schedule::Schedule;
 
 /// A connection's index in the source.
 pub(super) type ConnectionNumber = usize;
 
-/// Which of the worker's requests.
+/// Which of the plan's requests.
 pub(super) type RequestIndex = u32;
 
 /// How often a request is sent at most. A server may refuse all requests, and the run must end all the same.
@@ -67,6 +69,8 @@ pub(super) struct Source {
     /// Waiting connections; the one that has waited longest comes first.
     idle: VecDeque<u32>,
     connections: Vec<ConnectionState>,
+    /// Which request is next.
+    mix: Option<Mix>,
     /// Requests that were handed back. While there are any, no connection waits.
     returned: VecDeque<Due>,
     /// Free places of connections that were woken for a request, beside the place for this one.
@@ -93,6 +97,12 @@ enum Place {
     Idle,
     /// Woken for this request.
     Assigned(Due),
+}
+
+/// Chooses among several requests.
+struct Mix {
+    choice: Choice,
+    random: Rng,
 }
 
 enum Kind {
@@ -133,10 +143,16 @@ impl Source {
             kind,
             idle: VecDeque::new(),
             connections: Vec::new(),
+            mix: None,
             returned: VecDeque::new(),
             spare: 0,
             pacer: None,
         }
+    }
+
+    /// Chooses among as many requests as there are weights, in an order that follows from the seed.
+    pub(super) fn mixes(&mut self, weights: &[f64], seed: u64) {
+        self.mix = Some(Mix { choice: Choice::new(weights), random: Rng::with_seed(seed) });
     }
 
     /// Switches to the next phase. The connections stay, and those that wait are served from it.
@@ -370,8 +386,12 @@ impl Source {
         if !self.returned.is_empty() {
             return self.take_returned();
         }
-        // There is only one request so far.
-        Some(Due::first(self.take_due(now_ns)?, 0))
+        let scheduled_ns = self.take_due(now_ns)?;
+        let request = match &mut self.mix {
+            None => 0,
+            Some(Mix { choice, random }) => choice.next(random),
+        };
+        Some(Due::first(scheduled_ns, request))
     }
 
     #[inline]
