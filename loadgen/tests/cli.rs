@@ -69,12 +69,12 @@ fn a_url_that_cannot_be_used_is_named_with_the_place() {
         ("http://", "the host after `://` is missing"),
         ("http://h:99999/", "the port `99999` is not a number from 1 to 65535"),
         ("http://[::1/", "`]`"),
-        ("http://user:pass@h/", "-H 'Authorization: Basic …'"),
         ("http://h/a b", "must be percent-encoded: %20"),
         ("", "it is empty"),
     ] {
         refused(&["run", url], &[says, &format!("`{url}`")]);
     }
+    refused(&["run", "http://user:pass@h/"], &["-H 'Authorization: Basic …'", "`http://…@h/`"]);
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn a_value_that_cannot_be_used_is_named_with_its_flag() {
         (&["-R", "1", "--spin", "on"], &["--spin", "`on` is neither auto nor off nor a time"]),
         (&["-X", "get"], &["--method", "write GET"]),
         (&["--driver", "epoll"], &["--driver", "auto, io_uring or fallback"]),
-        (&["--format", "csv"], &["--format", "text, json"]),
+        (&["--format", "xml"], &["--format", "text, json, csv"]),
         (&["--seed", "x"], &["--seed", "`x` is not a whole number"]),
         (&["-b", "@/nonexistent/body"], &["--body", "/nonexistent/body", "No such file"]),
     ] {

@@ -28,6 +28,7 @@ pub(super) fn check_flags(args: &RunArgs) -> Result<(), UsageError> {
             "a connection that serves one request has one in flight at most",
         );
     }
+    check_files(args)?;
     if let Some(rate) = &args.rate
         && args.requests.is_some()
         && args.duration.is_none()
@@ -73,6 +74,33 @@ pub(super) fn check_flags(args: &RunArgs) -> Result<(), UsageError> {
             format!("--requests (-n) {requests}"),
             format!("the last request would be due after {}", show_typed_time_ns(TYPED_TIME_MAX_NS)),
         );
+    }
+    Ok(())
+}
+
+/// Two outputs cannot have one file.
+fn check_files(args: &RunArgs) -> Result<(), UsageError> {
+    let files = [
+        ("--output (-o)", &args.output),
+        ("--timeseries", &args.timeseries),
+        ("--hdr", &args.hdr),
+        ("--summary", &args.summary),
+        ("--junit", &args.junit),
+        ("--openmetrics", &args.openmetrics),
+    ];
+    let given: Vec<_> = files.iter().filter_map(|(flag, file)| Some((flag, file.as_ref()?))).collect();
+    for (index, (flag, file)) in given.iter().enumerate() {
+        // A device such as /dev/null takes everything.
+        if let Some((other, _)) = given[..index].iter().find(|(_, other)| other == file)
+            && !file.starts_with("/dev")
+        {
+            let name = file.display();
+            return contradiction(
+                format!("{other} {name}"),
+                format!("{flag} {name}"),
+                "each writes a file of its own",
+            );
+        }
     }
     Ok(())
 }

@@ -28,6 +28,21 @@ pub struct RunCommand {
     pub output: Output,
 }
 
+/// Files that are written beside the report.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Files {
+    /// A JSON line per second.
+    pub timeseries: Option<PathBuf>,
+    /// An interval log of HdrHistogram.
+    pub hdr: Option<PathBuf>,
+    /// Markdown.
+    pub summary: Option<PathBuf>,
+    /// JUnit XML.
+    pub junit: Option<PathBuf>,
+    /// OpenMetrics.
+    pub openmetrics: Option<PathBuf>,
+}
+
 /// What to do with the result of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
@@ -35,6 +50,8 @@ pub struct Output {
     pub file: Option<PathBuf>,
     /// The format of the report.
     pub format: Format,
+    /// What else to write.
+    pub files: Files,
     /// Whether to show no progress.
     pub quiet: bool,
     /// Whether to show plain lines instead of a bar.
@@ -133,6 +150,7 @@ impl RunArgs {
         for request in &mut plan.requests {
             request.method = self.method.clone().unwrap_or_else(|| "GET".to_owned());
             request.headers.clone_from(&self.headers);
+            request.expect.clone_from(&self.expect);
         }
         check_headers(&plan)?;
         plan.driver = self.driver.unwrap_or_default();
@@ -143,6 +161,13 @@ impl RunArgs {
         let output = Output {
             file: self.output,
             format: self.format.unwrap_or_default(),
+            files: Files {
+                timeseries: self.timeseries,
+                hdr: self.hdr,
+                summary: self.summary,
+                junit: self.junit,
+                openmetrics: self.openmetrics,
+            },
             quiet: self.quiet,
             plain_progress: self.no_tui,
             require_valid: self.require_valid,

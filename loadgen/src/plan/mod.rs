@@ -153,6 +153,11 @@ impl Plan {
         Part { worker, workers: self.threads, connections: self.connections }
     }
 
+    /// The names under which results are kept, each once; none if there is only the whole.
+    pub fn names(&self) -> Vec<&str> {
+        request::names(&self.requests)
+    }
+
     /// The host and port of the server; `None` for a Unix socket.
     pub fn server(&self) -> Option<(&str, u16)> {
         match &self.connect {
@@ -160,11 +165,6 @@ impl Plan {
             Connect::Tcp { host, port } => Some((host, *port)),
             Connect::Url => Some((&self.url.host, self.url.port)),
         }
-    }
-
-    /// The names under which results are kept, each once; none if there is only the whole.
-    pub fn names(&self) -> Vec<&str> {
-        request::names(&self.requests)
     }
 
     /// The most connections that are ever open at once.

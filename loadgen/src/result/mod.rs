@@ -36,7 +36,7 @@ pub use self::steps::{Step, Steps};
 pub use self::tls::TlsSummary;
 use crate::environment::Environment;
 use crate::estimate::Curve;
-use crate::metrics::{AfterEnd, GeneratorFacts, Totals};
+use crate::metrics::{AfterEnd, GeneratorFacts, StatusClass, Totals};
 use crate::plan::{OpenLoop, Plan};
 use crate::series::Series;
 use crate::threshold::{Observed, Outcome};
@@ -277,6 +277,14 @@ impl RunResult {
             histograms: Histograms::of(&totals),
             series,
         }
+    }
+}
+
+impl RunResult {
+    /// Completed requests with a status of this class, `1xx` to `5xx`. Codes from 600 are of the last.
+    pub fn of_class(&self, class: &str) -> u64 {
+        let is_of = |code: &str| code.parse().is_ok_and(|code| StatusClass::of(code).name() == class);
+        self.status.iter().filter(|(code, _)| is_of(code)).map(|(_, count)| count).sum()
     }
 }
 

@@ -14,6 +14,8 @@ use super::gathering::Progress;
 use super::names::Names;
 use super::phase::{wake_main, with_phase};
 use super::random;
+use super::rules::AllRules;
+use super::seen::AllSeen;
 use super::source::{RequestIndex, Source};
 use super::tunnel::Target;
 use crate::metrics::Recorder;
@@ -63,6 +65,10 @@ pub(super) struct Shared {
     /// Whether sent bytes are counted as they leave, for all requests together. With one request over HTTP/1.1 they are
     /// counted for each, which is exact even if a send was cut.
     pub(super) counts_sends: bool,
+    /// What is asked of responses.
+    pub(super) rules: AllRules,
+    /// What is seen of them, by connection and slot; empty if nothing has to be.
+    pub(super) seen: RefCell<AllSeen>,
     /// The whole,
     pub(super) recorder: RefCell<Recorder>,
     /// and the requests of each name.
@@ -102,6 +108,8 @@ impl Shared {
         }
         Self {
             recorder: RefCell::new(Recorder::new(plan.open_loop().is_some())),
+            rules: AllRules::new(&plan),
+            seen: RefCell::default(),
             names: Names::new(&plan),
             source: RefCell::new(source),
             counts_answers: matches!(plan.max_errors, Some(MaxErrors::Percent(_))),
