@@ -24,7 +24,7 @@ use crate::error::{Error, ProtocolError, RequestError};
 use crate::proto::h1::{BodyLength, RequestKind};
 use crate::proto::h2::{
     self, Codec, ErrorCode, Event, FieldList, OpenError, ResponseHead, Role, StreamKey, StreamReset,
-    hpack::{self, Indexing},
+    hpack::Indexing,
 };
 use crate::stream::Stream;
 
