@@ -12,6 +12,7 @@ mod h2;
 mod piece;
 mod request;
 mod response;
+mod takeover;
 
 pub use self::client::{Connection, ConnectionOptions, HttpVersion, Response};
 pub use self::completion::{Aborted, CompletedExchange, Completion, RequestId, Timing};
@@ -22,6 +23,7 @@ pub(crate) use self::h1::{Found, Waiting, Wire};
 pub use self::piece::Piece;
 pub use self::request::PreparedRequest;
 pub use self::response::PreparedResponse;
+pub(crate) use self::takeover::Takeover;
 
 /// The server's side of HTTP/2, and the connections that the requests of a client share.
 pub(crate) mod http2 {
