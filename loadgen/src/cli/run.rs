@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use http::Method;
 use ringtide::PreparedRequest;
 
-use super::contradictions::{check_flags, check_http, check_numbers, check_tls};
+use super::contradictions::{check_flags, check_http, check_numbers, check_resolve, check_tls};
 use super::flags::RunArgs;
 use super::format::Format;
+use super::parse::{RateArg, StageList};
 use crate::error::UsageError;
 use crate::input::BodySource;
 use crate::plan::{
     CONNECTIONS_DEFAULT, ClientCert, Connect, DURATION_DEFAULT_NS, Header, HttpVersion, Mode, OpenLoop, Plan,
-    Stop, available_cores,
+    Proxy, Stage, Stop, available_cores,
 };
 use crate::urls;
 
@@ -27,6 +28,21 @@ pub struct RunCommand {
     pub output: Output,
 }
 
+/// Files that are written beside the report.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Files {
+    /// A JSON line per second.
+    pub timeseries: Option<PathBuf>,
+    /// An interval log of HdrHistogram.
+    pub hdr: Option<PathBuf>,
+    /// Markdown.
+    pub summary: Option<PathBuf>,
+    /// JUnit XML.
+    pub junit: Option<PathBuf>,
+    /// OpenMetrics.
+    pub openmetrics: Option<PathBuf>,
+}
+
 /// What to do with the result of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
@@ -34,6 +50,8 @@ pub struct Output {
     pub file: Option<PathBuf>,
     /// The format of the report.
     pub format: Format,
+    /// What else to write.
+    pub files: Files,
     /// Whether to show no progress.
     pub quiet: bool,
     /// Whether to show plain lines instead of a bar.
@@ -65,21 +83,34 @@ impl RunArgs {
         plan.threads = self.threads.unwrap_or(cores.min(plan.connections));
         check_numbers(&self, plan.connections, plan.threads)?;
         plan.cpus = self.cpus.map(|cpus| cpus.0);
-        if let Some(rate) = self.rate {
-            plan.mode = Mode::Open(OpenLoop {
-                rate_start: rate.start,
-                rate_end: rate.end,
-                arrival: self.arrival.unwrap_or_default(),
-                spin: self.spin.unwrap_or_default(),
-                max_connections: self.max_connections.unwrap_or(plan.connections),
-            });
-        }
         plan.stop = match (self.requests, self.duration) {
             (Some(count), within_ns) => Stop::Requests { count, within_ns },
             (None, duration) => Stop::Duration { ns: duration.unwrap_or(DURATION_DEFAULT_NS) },
         };
+        let stages = match (self.stages, self.rate) {
+            (Some(StageList(stages)), _) => stages,
+            (None, Some(RateArg { start, end })) => {
+                let is_ramp = start.to_bits() != end.to_bits();
+                let duration_ns = plan.stop.duration_ns().filter(|_| is_ramp);
+                vec![Stage { duration_ns, rate_start: start, rate_end: end }]
+            }
+            (None, None) => Vec::new(),
+        };
+        if !stages.is_empty() {
+            let open = OpenLoop {
+                stages,
+                arrival: self.arrival.unwrap_or_default(),
+                spin: self.spin.unwrap_or_default(),
+                max_connections: self.max_connections.unwrap_or(plan.connections),
+            };
+            if let (Stop::Duration { ns }, Some(all_ns)) = (&mut plan.stop, open.duration_ns()) {
+                *ns = all_ns;
+            }
+            plan.mode = Mode::Open(open);
+        }
         plan.max_errors = self.max_errors;
         plan.warmup_ns = self.warmup.unwrap_or(plan.warmup_ns);
+        plan.drain_ns = self.drain.unwrap_or(plan.drain_ns);
         plan.parallel = self.parallel.unwrap_or(plan.parallel);
         plan.keepalive = !self.no_keepalive;
         plan.timeout_ns = self.timeout.unwrap_or(plan.timeout_ns);
@@ -90,6 +121,13 @@ impl RunArgs {
         if let Some(path) = self.unix {
             plan.connect = Connect::Unix { path };
         }
+        plan.resolve = self.resolve;
+        plan.proxy = match self.proxy.as_deref().map(Proxy::parse) {
+            None => None,
+            Some(Ok(proxy)) => Some(proxy),
+            Some(Err(problem)) => return Err(UsageError::Value { flag: "--proxy", problem }),
+        };
+        check_resolve(&plan)?;
         plan.bind = self.bind.map(|list| list.0).unwrap_or_default();
         plan.tls.insecure = self.insecure;
         plan.tls.cacert = self.cacert;
@@ -112,6 +150,7 @@ impl RunArgs {
         for request in &mut plan.requests {
             request.method = self.method.clone().unwrap_or_else(|| "GET".to_owned());
             request.headers.clone_from(&self.headers);
+            request.expect.clone_from(&self.expect);
         }
         check_headers(&plan)?;
         plan.driver = self.driver.unwrap_or_default();
@@ -122,6 +161,13 @@ impl RunArgs {
         let output = Output {
             file: self.output,
             format: self.format.unwrap_or_default(),
+            files: Files {
+                timeseries: self.timeseries,
+                hdr: self.hdr,
+                summary: self.summary,
+                junit: self.junit,
+                openmetrics: self.openmetrics,
+            },
             quiet: self.quiet,
             plain_progress: self.no_tui,
             require_valid: self.require_valid,
@@ -284,14 +330,31 @@ mod tests {
         assert_eq!(
             plan.mode,
             Mode::Open(OpenLoop {
-                rate_start: 10.0,
-                rate_end: 1000.0,
+                stages: vec![Stage { duration_ns: Some(10_000_000_000), rate_start: 10.0, rate_end: 1000.0 }],
                 arrival: Arrival::Poisson,
                 spin: Spin::Off,
                 max_connections: 100
             })
         );
         assert_eq!(plan.connections_max(), 100);
+    }
+
+    #[test]
+    fn stages_decide_how_long_a_run_takes() {
+        let staged = plan(&["--stages", "3s@5,2s@5:9"]);
+        assert_eq!(staged.stop, Stop::Duration { ns: 5_000_000_000 });
+        assert_eq!(staged.open_loop().map(|open| open.stages.len()), Some(2));
+        // One stage is the same as a rate.
+        let ramp = plan(&["-R", "5:9", "-d", "2s", "--seed", "1"]);
+        assert_eq!(ramp, plan(&["--stages", "2s@5:9", "--seed", "1"]));
+        for (flags, says) in [
+            (&["-R", "5"][..], "--stages does not go with --rate (-R)"),
+            (&["-d", "5s"], "--stages does not go with --duration (-d): the run takes as long as its stages"),
+            (&["-n", "5"], "--stages does not go with --requests (-n)"),
+        ] {
+            let error = command(&[&["--stages", "1s@5"], flags].concat()).expect_err(says).to_string();
+            assert!(error.contains(says), "{error}");
+        }
     }
 
     #[test]

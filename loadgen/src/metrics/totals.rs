@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use hdrhistogram::Histogram;
 
 use super::backlog::Backlog;
-use super::counters::Counters;
+use super::counters::{AfterEnd, Counters};
 use super::handshakes::Handshakes;
 use super::http2::Http2;
 use super::keyed::{Keyed, StatusClass};
@@ -48,6 +48,8 @@ pub struct Totals {
     pub open_loop: bool,
     /// The sums.
     pub counters: Counters,
+    /// Those of them that were counted after the end of the measured part.
+    pub after_end: AfterEnd,
     /// Whole requests.
     pub latencies: Latencies,
     /// Parts.
@@ -76,6 +78,7 @@ impl Totals {
         let mut totals = Self {
             open_loop: false,
             counters: Counters::default(),
+            after_end: AfterEnd::default(),
             latencies: Latencies {
                 response: Times::new(),
                 service: Times::new(),
@@ -180,6 +183,7 @@ impl Totals {
 
     fn add(&mut self, part: &Recorder) {
         self.counters.add(&part.counters);
+        self.after_end.add(part.after_end());
         let Latencies { response, service, queue_wait, schedule_lag } = &mut self.latencies;
         response.add(&part.response);
         service.add(&part.service);

@@ -1,8 +1,14 @@
 //! Results as people and programs read them.
 
+pub mod csv;
+pub mod interval_log;
+pub mod junit;
+pub mod openmetrics;
 mod steps;
+pub mod summary;
 pub mod targets;
 pub mod text;
+pub mod timeseries;
 
 use std::fmt::Write as _;
 

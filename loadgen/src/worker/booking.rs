@@ -193,8 +193,8 @@ impl ConnectionTask {
             recorder.censored(request);
         })
         .await;
-        let drawn = self.shared.source.borrow_mut().leave(self.number);
-        if let Some(due) = drawn {
+        let assigned = self.shared.source.borrow_mut().leave(self.number);
+        for due in assigned.into_iter().chain(self.waiting.take()) {
             self.shared.censor_undelivered(due);
         }
     }
