@@ -147,6 +147,26 @@ pub enum UsageError {
         /// Its value as typed.
         value: String,
     },
+    /// A file could not be read.
+    #[error("{flag}: cannot read `{}`: {source}", path.display())]
+    File {
+        /// The flag that names it.
+        flag: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A line of a file is not right.
+    #[error("{}:{line}: {problem}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
     /// The file of `--body @FILE` could not be read.
     #[error("--body: cannot read {name}: {source}")]
     Body {

@@ -7,7 +7,7 @@ use std::io::{self, Read as _};
 use std::path::PathBuf;
 
 use crate::error::UsageError;
-use crate::plan::Plan;
+use crate::plan::{Plan, Request};
 
 /// Where to find the request's body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl BodySource {
     /// # Errors
     /// When the body cannot be read, or a `Content-Length` header differs from its size. Do not use the plan then.
     pub fn load(self, plan: &mut Plan) -> Result<(), UsageError> {
-        plan.body = match self {
+        let body = match self {
             Self::Text(text) => text.into_bytes(),
             Self::File(path) => fs::read(&path)
                 .map_err(|source| UsageError::Body { name: format!("`{}`", path.display()), source })?,
@@ -39,13 +39,17 @@ impl BodySource {
                 body
             }
         };
-        check_content_length(plan)
+        // A large body must not be in memory twice.
+        let Some((last, others)) = plan.requests.split_last_mut() else { return Ok(()) };
+        others.iter_mut().for_each(|request| request.body.clone_from(&body));
+        last.body = body;
+        plan.requests.iter().try_for_each(check_content_length)
     }
 }
 
-fn check_content_length(plan: &Plan) -> Result<(), UsageError> {
-    let size = plan.body.len();
-    let given = plan.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("content-length"));
+fn check_content_length(request: &Request) -> Result<(), UsageError> {
+    let size = request.body.len();
+    let given = request.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("content-length"));
     for header in given {
         if header.value != size.to_string() {
             let problem = format!(
@@ -77,9 +81,9 @@ mod tests {
     #[test]
     fn a_content_length_must_be_that_of_the_body() {
         let mut plan = plan();
-        plan.headers = vec![Header { name: "content-length".to_owned(), value: "3".to_owned() }];
+        plan.requests[0].headers = vec![Header { name: "content-length".to_owned(), value: "3".to_owned() }];
         BodySource::Text("abc".to_owned()).load(&mut plan).expect("it fits");
-        assert_eq!(plan.body, b"abc");
+        assert_eq!(plan.requests[0].body, b"abc");
         let error = BodySource::Text("abcd".to_owned()).load(&mut plan).expect_err("wrong").to_string();
         assert!(error.contains("does not match the body of 4 bytes"), "{error}");
     }

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+mod encode;
 pub mod environment;
 pub mod error;
 pub mod estimate;
@@ -31,5 +32,6 @@ pub mod threshold;
 pub mod tls;
 pub mod units;
 pub mod url;
+pub mod urls;
 pub mod verdict;
 mod worker;

@@ -10,14 +10,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use http::Method;
-use http::uri::Scheme;
+use ringtide::Address;
 use ringtide::runtime::SetupError;
 use ringtide::tls::ClientTls;
-use ringtide::{Address, PreparedRequest};
 use ringtide_driver::allocator::CountingAllocator;
 use ringtide_driver::monotonic_ns;
 
+use crate::encode;
 use crate::environment::{Environment, rss_peak_bytes, unix_s_of};
 use crate::error::{Error, UsageError};
 use crate::metrics::{GeneratorFacts, Totals};
@@ -142,10 +141,11 @@ impl Run {
         let resolving = Instant::now();
         let (addresses, resolved) = self.addresses()?;
         let dns_ns = resolved.then(|| resolving.elapsed().as_nanos() as u64);
-        // The body can be large, so only the request keeps it in memory.
-        let body = std::mem::take(&mut self.plan.body);
-        let body_size = body.len();
-        let request = prepare(&self.plan, body)?;
+        // The bodies can be large, so only the encoded requests keep them in memory.
+        let bodies: Vec<_> =
+            self.plan.requests.iter_mut().map(|request| std::mem::take(&mut request.body)).collect();
+        let body_size = bodies.iter().map(Vec::len).max().unwrap_or(0);
+        let requests = encode::requests(&self.plan, bodies)?;
         let plan = Arc::new(self.plan);
         let snapshots: Arc<[Snapshot]> = (0..plan.threads).map(|_| Snapshot::default()).collect();
 
@@ -172,7 +172,7 @@ impl Run {
                 index,
                 addresses: addresses.clone(),
                 tls: self.tls.clone(),
-                request: request.clone(),
+                requests: Arc::clone(&requests),
                 snapshots: Arc::clone(&snapshots),
                 reporter: reporters.next(),
                 heap: self.heap,
@@ -465,13 +465,15 @@ fn result(
         workers: outcomes.iter().map(|outcome| outcome.facts).collect(),
     };
     let ended_ns = outcomes.iter().map(|outcome| outcome.ended_ns).max().unwrap_or(led.start_ns);
+    let drained_ns = outcomes.iter().map(|outcome| outcome.drained_ns).max().unwrap_or(0);
     // Each worker chooses for itself: the limit on locked memory may suffice for the rings of some only.
     let drivers: BTreeSet<_> = outcomes.iter().map(|outcome| outcome.statistics.driver).collect();
     let driver = drivers.into_iter().collect::<Vec<_>>().join(" and ");
     let features: BTreeSet<_> =
         outcomes.iter().flat_map(|outcome| &outcome.statistics.driver_features).collect();
     let features = features.into_iter().map(ToString::to_string).collect();
-    let mut recorders: Vec<_> = outcomes.into_iter().map(|outcome| outcome.recorder).collect();
+    let (mut recorders, names): (Vec<_>, Vec<_>) =
+        outcomes.into_iter().map(|outcome| (outcome.recorder, outcome.names)).unzip();
     if let (Some(first), Some(dns_ns)) = (recorders.first_mut(), dns_ns) {
         first.resolved(dns_ns);
     }
@@ -481,43 +483,24 @@ fn result(
         }
         series
     });
+    let totals = Totals::merge(&recorders);
+    let step = |place: usize| Totals::merge(names.iter().filter_map(|of_worker| of_worker.get(place)));
+    let steps = (0..plan.names().len()).map(|place| step(place).as_part_of(&totals)).collect();
     RunResult::new(
         plan,
         Measured {
-            totals: Totals::merge(&recorders),
+            totals,
+            steps,
             measured_from_ns: led.start_ns,
             started_unix_s: unix_s_of(led.start_ns),
             series,
             elapsed: Duration::from_nanos(ended_ns.saturating_sub(led.start_ns)),
+            drained_ns,
             ended_early,
             generator,
             environment: Environment::of_this_machine(&driver, features),
         },
     )
-}
-
-/// Encodes the plan's one request with the given body. It is leaked: it is sent until the program ends, and a plan
-/// has only one.
-fn prepare(plan: &Plan, body: Vec<u8>) -> Result<PreparedRequest, Error> {
-    let method =
-        Method::from_bytes(plan.method.as_bytes()).map_err(|_| Error::Method(plan.method.clone()))?;
-    let has = |name: &str| plan.headers.iter().any(|header| header.name.eq_ignore_ascii_case(name));
-    let own =
-        |name: &'static str, value: &'static str| (!has(name)).then_some((name.as_bytes(), value.as_bytes()));
-    let host = (!has("host")).then_some((&b"Host"[..], plan.url.authority.as_bytes()));
-    let agent = own("User-Agent", concat!("ringtide/", env!("CARGO_PKG_VERSION")));
-    let close = if plan.keepalive { None } else { own("Connection", "close") };
-    let given = plan
-        .headers
-        .iter()
-        // The engine adds it for the body; `input` has checked that it agrees.
-        .filter(|header| !header.name.eq_ignore_ascii_case("content-length"))
-        .map(|header| (header.name.as_bytes(), header.value.as_bytes()));
-    let fields = host.into_iter().chain(agent).chain(close).chain(given);
-    let scheme = if plan.url.is_https { Scheme::HTTPS } else { Scheme::HTTP };
-    PreparedRequest::from_parts(&method, &plan.url.target, fields, body)
-        .map(|request| request.scheme(scheme).leak())
-        .map_err(|source| Error::Request(source.to_string()))
 }
 
 #[cfg(test)]

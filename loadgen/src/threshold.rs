@@ -15,6 +15,8 @@ use crate::units::{parse_rate, parse_time_ns, rounded};
 #[serde(try_from = "String", into = "String")]
 pub struct Threshold {
     expression: String,
+    /// The name of the requests that it is for; empty for all.
+    step: String,
     metric: Metric,
     comparison: Comparison,
     /// Nanoseconds, percent, a number of requests, or requests per second.
@@ -133,6 +135,11 @@ impl Threshold {
         }
     }
 
+    /// The name of the requests that it is for; `None` for all.
+    pub fn step(&self) -> Option<&str> {
+        (!self.step.is_empty()).then_some(&self.step)
+    }
+
     /// Whether it limits a response time.
     pub fn is_on_latency(&self) -> bool {
         matches!(self.metric, Metric::Quantile(_) | Metric::Mean | Metric::Min | Metric::Max)
@@ -217,10 +224,15 @@ impl FromStr for Threshold {
             }
         };
         let (name, bound) = (name.trim(), bound.trim());
+        // The name of a request may have colons, a metric has none.
+        let (step, name) = match name.rsplit_once(':') {
+            Some((step, name)) => (step.trim(), name.trim()),
+            None => ("", name),
+        };
         let metric = parse_metric(name, text)?;
         let (metric, bound) = parse_bound(metric, bound)
             .map_err(|problem| ThresholdError(format!("in `{text}`: {problem}")))?;
-        Ok(Self { expression: text.to_owned(), metric, comparison, bound })
+        Ok(Self { expression: text.to_owned(), step: step.to_owned(), metric, comparison, bound })
     }
 }
 

@@ -79,8 +79,17 @@ impl Body {
         if self.remaining.is_some_and(|remaining| remaining > size_max as u64) {
             return Err(too_large);
         }
+        let Some(first) = self.data().await? else { return Ok(Bytes::new()) };
+        if first.len() > size_max {
+            return Err(too_large);
+        }
+        if self.round_trip.is_none() {
+            // Its end is known, so nothing has to be joined.
+            return Ok(first.into_bytes());
+        }
         // The announced bytes may never arrive, so allocate memory only for bytes that have.
-        let mut bytes = Vec::new();
+        let mut bytes = first.to_vec();
+        drop(first);
         while let Some(piece) = self.data().await? {
             if bytes.len() + piece.len() > size_max {
                 return Err(too_large);

@@ -1,6 +1,7 @@
 //! The client, used on its own worker.
 
 use std::cell::{Cell, OnceCell};
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -13,6 +14,7 @@ use ringtide_driver::Address;
 
 use super::body::Body;
 use super::connect;
+use super::heading::Recent;
 use super::options::ClientOptions;
 use super::outbound::Outbound;
 use super::request_body::RequestBody;
@@ -29,17 +31,17 @@ use crate::{resolve, runtime};
 ///
 /// Clones share the client's connections. Dropping the last clone closes the idle connections. Responses that are in
 /// flight can still be read to their end.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Client {
     inner: Rc<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
     options: ClientOptions,
     /// Set by the first request over TLS, with the protocols that are offered. The default reads the system's certificates.
     tls: OnceCell<ClientTls>,
     pool: Pool,
+    recent: Recent,
     worker: WorkerId,
 }
 
@@ -51,7 +53,8 @@ impl Client {
     #[track_caller]
     pub fn new(options: ClientOptions) -> Self {
         let pool = Pool::new(options.pool, options.http_version);
-        Self { inner: Rc::new(Inner { options, tls: OnceCell::new(), pool, worker: runtime::worker_id() }) }
+        let (tls, recent) = Default::default();
+        Self { inner: Rc::new(Inner { options, tls, pool, recent, worker: runtime::worker_id() }) }
     }
 
     /// Sends `GET uri`. See [`request`](Self::request).
@@ -106,9 +109,13 @@ impl Client {
              meanwhile. Create a Client for each worker, or use a ClientHandle, whose Client runs on another thread"
         );
         let options = &self.inner.options;
-        let authority = Rc::new(Authority::of(request.uri())?);
-        let mut outbound = Outbound::new(request.map(Into::into)).await?;
-        let mut acquired = self.acquire(&authority).await?;
+        let (parts, body) = request.into_parts();
+        let mut outbound = Outbound::new(parts, body.into().open().await?, &self.inner.recent)?;
+        let authority = Rc::clone(outbound.authority());
+        let mut acquired = match self.inner.pool.acquire_now(&authority) {
+            Some(acquired) => acquired,
+            None => self.acquire(&authority).await?,
+        };
         if !outbound.is_replayable() {
             acquired = self.check(acquired, &authority).await?;
         }
@@ -269,6 +276,13 @@ impl Inner {
         let is_open = self.options.http_version == HttpVersion::Negotiated
             && config.alpn_protocols.iter().any(|protocol| protocol == b"h2");
         Ok(config.enable_early_data && !is_open)
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { options, pool, .. } = &*self.inner;
+        f.debug_struct("Client").field("options", options).field("pool", pool).finish_non_exhaustive()
     }
 }
 

@@ -25,11 +25,16 @@ use crate::error::{Error, RequestError};
 /// ```
 pub struct RequestBody(Content);
 
-pub(super) enum Content {
+enum Content {
     Bytes(Bytes),
-    /// [`StreamedBody::open`] opens it.
     File(PathBuf),
     Stream(StreamedBody),
+}
+
+/// A body that can be sent.
+pub(super) enum OpenBody {
+    Bytes(Bytes),
+    Streamed(StreamedBody),
 }
 
 impl RequestBody {
@@ -107,8 +112,19 @@ impl RequestBody {
         Self(Content::File(path.into()))
     }
 
-    pub(super) fn into_content(self) -> Content {
-        self.0
+    /// Opens the body if it is a file.
+    #[inline]
+    pub(super) async fn open(self) -> Result<OpenBody, Error> {
+        Ok(match self.0 {
+            Content::Bytes(bytes) => OpenBody::Bytes(bytes),
+            Content::Stream(body) => OpenBody::Streamed(body),
+            // Boxed, because this future is larger than all the rest.
+            Content::File(path) => match Box::pin(StreamedBody::open(path)).await? {
+                // An empty body needs no upload step. So the request is already sent whole when the response arrives.
+                body if body.announced() == Some(0) => OpenBody::Bytes(Bytes::new()),
+                body => OpenBody::Streamed(body),
+            },
+        })
     }
 }
 

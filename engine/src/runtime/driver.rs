@@ -213,6 +213,9 @@ impl Driver for AnyDriver {
     fn limit_receives(&mut self, size_max: u32) {
         each!(self, driver => driver.limit_receives(size_max));
     }
+    fn gather(&mut self, count: u32, within_ns: u64) {
+        each!(self, driver => driver.gather(count, within_ns));
+    }
     #[inline]
     fn send(&mut self, socket: Handle, buffer: SendBuffer) -> io::Result<()> {
         each!(self, driver => driver.send(socket, buffer))

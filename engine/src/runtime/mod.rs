@@ -118,7 +118,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ringtide_driver::Address;
+use ringtide_driver::{Address, Driver as _};
 
 pub(crate) use self::blocking::BlockingPool;
 pub use self::blocking::{BLOCKING_THREADS_MAX, BlockingHandle, spawn_blocking};
@@ -189,6 +189,19 @@ pub fn worker_id() -> WorkerId {
 #[track_caller]
 pub fn statistics() -> Statistics {
     self::core::current().statistics()
+}
+
+/// Lets this thread's worker wait until `count` completions are there, but for `within_ns` at most if there is one.
+///
+/// Initially, and with a `count` of 1, the first completion ends a wait. More save wake-ups where very many completions
+/// come one by one: each that came early is handled up to `within_ns` late. Timers are not. Only the io_uring driver
+/// does this, from Linux 6.12 on; the others ignore it.
+///
+/// # Panics
+/// Outside a worker's [`block_on`](Worker::block_on).
+#[track_caller]
+pub fn gather_completions(count: u32, within_ns: u64) {
+    self::core::current().io().1.gather(count, within_ns);
 }
 
 /// Returns how many sockets of this thread's worker have no owner and stay open only until their peers close them.

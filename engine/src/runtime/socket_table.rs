@@ -23,6 +23,8 @@ pub(super) struct Sockets {
     entries: Vec<(u32, Option<Resource>)>,
     /// Sockets with a send that was not submitted yet.
     unstamped: Vec<Handle>,
+    /// The number of the turn that submits them.
+    next_turn: u32,
     pub(super) unread: Unread,
     /// Sockets that wait for their peers to close them, each with the time at which the worker closes it instead. Some
     /// of them may have been closed since.
@@ -268,10 +270,11 @@ impl Sockets {
         }
     }
 
-    /// Notes that the socket has a send which the next turn submits.
+    /// Notes that the socket has a send which the next turn submits. Returns the number of that turn.
     #[inline]
-    pub(super) fn note_send(&mut self, handle: Handle) {
+    pub(super) fn note_send(&mut self, handle: Handle) -> u32 {
         self.unstamped.push(handle);
+        self.next_turn
     }
 
     /// Keeps a receiving socket without an owner open until its peer closes it, or until `deadline_ns`. If there are
@@ -315,9 +318,10 @@ impl Sockets {
         self.abandoned_count
     }
 
-    /// Returns whether a send was started but not submitted yet.
-    pub(super) fn is_unstamped(&self, handle: Handle) -> bool {
-        self.unstamped.contains(&handle)
+    /// Returns the number of the next turn. It comes again after 4 billion turns.
+    #[inline]
+    pub(super) fn next_turn(&self) -> u32 {
+        self.next_turn
     }
 
     /// Returns the time at which the next abandoned socket has to be closed.
@@ -332,6 +336,7 @@ impl Sockets {
         if self.unstamped.is_empty() {
             return;
         }
+        self.next_turn = self.next_turn.wrapping_add(1);
         let mut unstamped = std::mem::take(&mut self.unstamped);
         for handle in unstamped.drain(..) {
             if let Some(state) = self.state_mut(handle) {

@@ -154,12 +154,14 @@ where
                 }
                 self.run_ready();
                 let was_full = self.connection.is_full();
-                if has_failed(&self.connection.poll_flush(context)) {
+                let flushed = self.connection.poll_flush(context);
+                if has_failed(&flushed) {
                     return Poll::Ready(());
                 }
+                let were_blocked = flushed.is_ready() && self.stage == Stage::Ended && self.drop_blocked();
                 // Sending has made room for requests that wait, or has let handlers go on.
                 let has_room = was_full && !self.connection.is_full();
-                if !(has_room || self.handlers.has_ready()) {
+                if !(has_room || were_blocked || self.handlers.has_ready()) {
                     break;
                 }
             }
@@ -398,25 +400,38 @@ where
                 request_ns: self.service.request_timeout_ns,
                 half_close: self.ended_ns.map(|ended_ns| (ended_ns, self.service.half_close_timeout_ns)),
             };
-            let mut late = std::mem::take(&mut self.late);
+            let mut late = mem::take(&mut self.late);
             self.sweep_ns = self.connection.sweep(timeouts, &mut late);
             if !late.is_empty() {
                 // A response that says so may wait for a window.
                 self.sweep_ns = self.sweep_ns.min(now_ns.saturating_add(self.limit_ns()));
             }
-            for Late { stream, slot, status } in late.drain(..) {
-                // With the handler goes the exchange, and the failure is told with the request.
-                if let Some(slot) = slot {
-                    self.drop_handler(slot, stream);
-                }
-                match status {
-                    Some(status) => self.refuse(stream, status, "the request took too long"),
-                    None => self.connection.reset(stream, ErrorCode::CANCEL),
-                }
-            }
-            self.late = late;
+            self.end_late(late);
         }
         self.sweep_ns
+    }
+
+    /// Ends the streams whose responses wait for windows, after the peer has ended its side. Returns whether there are any.
+    fn drop_blocked(&mut self) -> bool {
+        let mut blocked = mem::take(&mut self.late);
+        self.connection.find_blocked(&mut blocked);
+        let are_some = !blocked.is_empty();
+        self.end_late(blocked);
+        are_some
+    }
+
+    fn end_late(&mut self, mut late: Vec<Late>) {
+        for Late { stream, slot, status } in late.drain(..) {
+            // With the handler goes the exchange, and the failure is told with the request.
+            if let Some(slot) = slot {
+                self.drop_handler(slot, stream);
+            }
+            match status {
+                Some(status) => self.refuse(stream, status, "the request took too long"),
+                None => self.connection.reset(stream, ErrorCode::CANCEL),
+            }
+        }
+        self.late = late;
     }
 
     /// Waits only for the responses to what has arrived.

@@ -255,6 +255,31 @@ fn many_tasks_share_one_connection_to_this_server() {
 }
 
 #[test]
+fn a_head_that_repeats_belongs_to_each_response() {
+    let server = OwnServer::start(ServiceOptions::default());
+    let urls: Vec<_> = ["/a", "/a", "/a", "/a", "/b", "/a", "/b", "/b", "/b"]
+        .into_iter()
+        .map(|target| (target, server.url(target)))
+        .collect();
+    run(async move {
+        let client = Client::new(one_connection());
+        let mut kept = Vec::new();
+        for (target, url) in &urls {
+            let mut response = client.get(url).await.unwrap();
+            assert_eq!(response.headers()["x-target"], target);
+            assert_eq!(response.headers()["content-length"], "2");
+            // What one request does with its fields is not seen by others.
+            response.headers_mut().insert("x-target", "changed".parse().unwrap());
+            kept.push(response);
+        }
+        for ((target, _), response) in urls.iter().zip(kept) {
+            assert_eq!(response.headers()["x-target"], "changed");
+            assert_eq!(read(Ok(response)).await.unwrap().1, target);
+        }
+    });
+}
+
+#[test]
 fn many_tasks_share_one_connection_to_another_server() {
     let peer = Peer::start(h2::server::Builder::new(), echo);
     run(async {

@@ -7,6 +7,7 @@ mod connection;
 mod failures;
 mod http2;
 mod http2_client;
+mod http2_ends;
 mod http2_hostile;
 mod http2_raw;
 mod lifecycle;

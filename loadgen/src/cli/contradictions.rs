@@ -32,7 +32,18 @@ pub(super) fn check_flags(args: &RunArgs) -> Result<(), UsageError> {
             "a ramp needs to know how long it takes; add --duration (-d)",
         );
     }
-    if args.rate.is_none() {
+    if args.stages.is_some() {
+        for (given, flag, why) in [
+            (args.rate.is_some(), "--rate (-R)", "each stage has its own rate"),
+            (args.duration.is_some(), "--duration (-d)", "the run takes as long as its stages"),
+            (args.requests.is_some(), "--requests (-n)", "the stages say how many requests there are"),
+        ] {
+            if given {
+                return contradiction("--stages", flag, why);
+            }
+        }
+    }
+    if args.rate.is_none() && args.stages.is_none() {
         for (given, flag, why) in [
             (args.arrival.is_some(), "--arrival", "without a rate, each response triggers the next request"),
             (args.spin.is_some(), "--spin", "without a rate, no send has a scheduled time to wait for"),
@@ -43,7 +54,7 @@ pub(super) fn check_flags(args: &RunArgs) -> Result<(), UsageError> {
             ),
         ] {
             if given {
-                return Err(UsageError::Needs { flag, missing: "--rate (-R)", why });
+                return Err(UsageError::Needs { flag, missing: "--rate (-R) or --stages", why });
             }
         }
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use super::format::Format;
-use super::parse::{self, AddressList, CpuList, NameList, RateArg};
+use super::parse::{self, AddressList, CpuList, NameList, RateArg, StageList};
 use ringtide::tls::Version;
 
 use crate::input::BodySource;
@@ -27,6 +27,8 @@ them, as in 'p99<10ms': a shell takes < and > for redirections.
                    No error: a status such as 500, or a request that the end of
                    the run cut off
   rps              completed requests per second
+With several requests, NAME: in front of it is for those of one name, as in
+'login:p99<10ms'; with --urls the name is path and query.
 Add a success threshold to every percentile: failing can be fast, too.
 
 --max-errors counts what `errors` counts. It judges a share once 100 requests
@@ -47,6 +49,8 @@ Examples:
   Ramp up in CI, and give up if 5 % of the requests fail:
     ringtide run http://127.0.0.1:8080/ -R 1k:20k -d 1m --max-errors 5% \\
       --threshold 'p99<10ms' --threshold 'success>99.9%'
+  Warm to 1,000/s, ramp to 5,000/s, then see what a spike does:
+    ringtide run http://127.0.0.1:8080/ --stages 30s@1k,1m@1k:5k,10s@20k
   Measure full TLS handshakes, one per request:
     ringtide run https://127.0.0.1:8443/ -k --no-keepalive --tls-resumption off
   Send HTTP/2 over 10 connections with 100 streams each:
@@ -73,8 +77,8 @@ const HTTP_HEADING: &str = "HTTP version (default: http:// is 1.1, https:// choo
 pub struct RunArgs {
     /// What to load, sent exactly as typed.
     // In `help`, as rustdoc would take the brackets for a link.
-    #[arg(value_hint = ValueHint::Url, help = "http[s]://HOST[:PORT]/PATH, sent exactly as typed")]
-    pub url: String,
+    #[arg(value_hint = ValueHint::Url, required_unless_present = "urls", help = "http[s]://HOST[:PORT]/PATH, sent exactly as typed")]
+    pub url: Option<String>,
 
     /// Open connections, in all [default: 50]
     #[arg(short, long, value_name = "N", value_parser = parse::count, help_heading = "Load")]
@@ -91,6 +95,9 @@ pub struct RunArgs {
     /// Run this long before measuring [default: 0s]
     #[arg(long, value_name = "T", value_parser = parse_time_ns, help_heading = "Load")]
     pub warmup: Option<u64>,
+    /// Then wait for what is in flight [default: 0s]
+    #[arg(long, value_name = "T", value_parser = parse_time_ns, help_heading = "Load")]
+    pub drain: Option<u64>,
     /// In flight on each (HTTP/2: streams) [default: 1]
     #[arg(short, long, value_name = "N", value_parser = parse::parallel, help_heading = "Load")]
     pub parallel: Option<usize>,
@@ -101,6 +108,9 @@ pub struct RunArgs {
     /// Send N requests/s in all; N:M is a ramp
     #[arg(short = 'R', long, visible_short_alias = 'q', value_name = "N[:M]", value_parser = parse::rate, help_heading = "Fixed rate (open loop)")]
     pub rate: Option<RateArg>,
+    /// One after the other: 30s@1k,1m@1k:5k,10s@20k
+    #[arg(long, value_name = "T@RATE,...", value_parser = parse::stages, help_heading = "Fixed rate (open loop)")]
+    pub stages: Option<StageList>,
     /// Spacing: constant or poisson [default: constant]
     #[arg(long, value_name = "KIND", value_parser = parse::arrival, help_heading = "Fixed rate (open loop)")]
     pub arrival: Option<Arrival>,
@@ -120,6 +130,9 @@ pub struct RunArgs {
     /// Request body: text, @FILE, or @- (standard input)
     #[arg(short, long, value_name = "BODY", value_parser = parse::body, allow_hyphen_values = true, help_heading = "Request")]
     pub body: Option<BodySource>,
+    /// Send these URLs: one a line, and a tab and weight
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Request")]
+    pub urls: Option<PathBuf>,
     /// Speak HTTP/1.1, whatever the server has
     #[arg(long, help_heading = HTTP_HEADING)]
     pub http1: bool,

@@ -25,8 +25,8 @@ pub use targets::{TargetsArgs, TargetsPlan};
 use crate::error::UsageError;
 
 /// Flags that `run` will have. clap would take them for typing errors and suggest others.
-const NOT_THERE_YET: [&str; 9] =
-    ["--stages", "--http3", "--resolve", "--proxy", "--scenario", "--expect", "--replay", "--sse", "--html"];
+const NOT_THERE_YET: [&str; 8] =
+    ["--http3", "--resolve", "--proxy", "--scenario", "--expect", "--replay", "--sse", "--html"];
 
 /// The command line.
 #[derive(Debug, Parser)]

@@ -8,14 +8,16 @@ use ringtide::PreparedRequest;
 use super::contradictions::{check_flags, check_http, check_numbers, check_tls};
 use super::flags::RunArgs;
 use super::format::Format;
+use super::parse::{RateArg, StageList};
 use crate::error::UsageError;
 use crate::input::BodySource;
 use crate::plan::{
     CONNECTIONS_DEFAULT, ClientCert, Connect, DURATION_DEFAULT_NS, Header, HttpVersion, Mode, OpenLoop, Plan,
-    Stop, available_cores,
+    Stage, Stop, available_cores,
 };
+use crate::urls;
 
-/// The command line, checked as far as possible without touching files or the network.
+/// The command line, checked as far as possible without touching other files or the network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunCommand {
     /// What to do. The body is still empty: `body` says where to read it.
@@ -59,13 +61,14 @@ pub struct Output {
 }
 
 impl RunArgs {
-    /// The plan, and what to do with its result.
+    /// The plan, and what to do with its result. Reads the file that names the requests, if there is one.
     ///
     /// # Errors
-    /// When a flag cannot be carried out; the message names it.
+    /// When a flag cannot be carried out; the message names it. When something in the file is not right; the message names
+    /// the line.
     pub fn plan(self) -> Result<RunCommand, UsageError> {
         check_flags(&self)?;
-        let mut plan = Plan::for_url(&self.url)?;
+        let mut plan = self.requests()?;
         check_tls(&self, plan.url.is_https)?;
         check_http(&self, plan.url.is_https)?;
         plan.connections = match (self.connections, self.requests) {
@@ -80,21 +83,34 @@ impl RunArgs {
         plan.threads = self.threads.unwrap_or(cores.min(plan.connections));
         check_numbers(&self, plan.connections, plan.threads)?;
         plan.cpus = self.cpus.map(|cpus| cpus.0);
-        if let Some(rate) = self.rate {
-            plan.mode = Mode::Open(OpenLoop {
-                rate_start: rate.start,
-                rate_end: rate.end,
-                arrival: self.arrival.unwrap_or_default(),
-                spin: self.spin.unwrap_or_default(),
-                max_connections: self.max_connections.unwrap_or(plan.connections),
-            });
-        }
         plan.stop = match (self.requests, self.duration) {
             (Some(count), within_ns) => Stop::Requests { count, within_ns },
             (None, duration) => Stop::Duration { ns: duration.unwrap_or(DURATION_DEFAULT_NS) },
         };
+        let stages = match (self.stages, self.rate) {
+            (Some(StageList(stages)), _) => stages,
+            (None, Some(RateArg { start, end })) => {
+                let is_ramp = start.to_bits() != end.to_bits();
+                let duration_ns = plan.stop.duration_ns().filter(|_| is_ramp);
+                vec![Stage { duration_ns, rate_start: start, rate_end: end }]
+            }
+            (None, None) => Vec::new(),
+        };
+        if !stages.is_empty() {
+            let open = OpenLoop {
+                stages,
+                arrival: self.arrival.unwrap_or_default(),
+                spin: self.spin.unwrap_or_default(),
+                max_connections: self.max_connections.unwrap_or(plan.connections),
+            };
+            if let (Stop::Duration { ns }, Some(all_ns)) = (&mut plan.stop, open.duration_ns()) {
+                *ns = all_ns;
+            }
+            plan.mode = Mode::Open(open);
+        }
         plan.max_errors = self.max_errors;
         plan.warmup_ns = self.warmup.unwrap_or(plan.warmup_ns);
+        plan.drain_ns = self.drain.unwrap_or(plan.drain_ns);
         plan.parallel = self.parallel.unwrap_or(plan.parallel);
         plan.keepalive = !self.no_keepalive;
         plan.timeout_ns = self.timeout.unwrap_or(plan.timeout_ns);
@@ -124,13 +140,16 @@ impl RunArgs {
         plan.tls.groups = self.tls_groups.map(|list| list.0).unwrap_or_default();
         plan.tls.ciphers = self.ciphers.map(|list| list.0).unwrap_or_default();
         plan.tls.keylog = self.keylog;
-        plan.method = self.method.unwrap_or(plan.method);
-        plan.headers = self.headers;
+        for request in &mut plan.requests {
+            request.method = self.method.clone().unwrap_or_else(|| "GET".to_owned());
+            request.headers.clone_from(&self.headers);
+        }
         check_headers(&plan)?;
         plan.driver = self.driver.unwrap_or_default();
         // Short enough to be typed again, and exact in every reader of JSON.
         plan.seed = self.seed.unwrap_or_else(|| u64::from(fastrand::u32(1..)));
         plan.thresholds = self.thresholds;
+        check_thresholds(&plan)?;
         let output = Output {
             file: self.output,
             format: self.format.unwrap_or_default(),
@@ -148,12 +167,44 @@ impl RunArgs {
         let body = self.body.unwrap_or_else(|| BodySource::Text(String::new()));
         Ok(RunCommand { plan, body, output })
     }
+
+    /// A plan with the URL, or with those of a file.
+    fn requests(&self) -> Result<Plan, UsageError> {
+        match (&self.url, &self.urls) {
+            (Some(_), Some(_)) => Err(UsageError::Contradiction {
+                first: "a URL".to_owned(),
+                second: "--urls".to_owned(),
+                why: "the file has all URLs; add this one to it".to_owned(),
+            }),
+            (_, Some(path)) => urls::read(path),
+            (url, None) => Ok(Plan::for_url(url.as_deref().unwrap_or_default())?),
+        }
+    }
+}
+
+/// Each threshold for a name is for one of the plan's.
+fn check_thresholds(plan: &Plan) -> Result<(), UsageError> {
+    let names = plan.names();
+    for threshold in &plan.thresholds {
+        let Some(step) = threshold.step().filter(|step| !names.contains(step)) else { continue };
+        let problem = match names.as_slice() {
+            [] => format!(
+                "in `{threshold}`, `{step}` names a request, and the requests of this run have no names; leave out `{step}:`"
+            ),
+            names => {
+                format!("in `{threshold}`, no request is named `{step}`; there are {}", names.join(", "))
+            }
+        };
+        return Err(UsageError::Value { flag: "--threshold", problem });
+    }
+    Ok(())
 }
 
 /// Checks the headers against the rest of the plan, except its body.
 fn check_headers(plan: &Plan) -> Result<(), UsageError> {
     let mut hosts = 0;
-    for header in &plan.headers {
+    // The flags give all requests the same.
+    for header in plan.requests.first().into_iter().flat_map(|request| &request.headers) {
         let asks_to_close =
             || header.value.split(',').any(|option| option.trim().eq_ignore_ascii_case("close"));
         if !plan.keepalive && header.name.eq_ignore_ascii_case("connection") && !asks_to_close() {
@@ -271,14 +322,31 @@ mod tests {
         assert_eq!(
             plan.mode,
             Mode::Open(OpenLoop {
-                rate_start: 10.0,
-                rate_end: 1000.0,
+                stages: vec![Stage { duration_ns: Some(10_000_000_000), rate_start: 10.0, rate_end: 1000.0 }],
                 arrival: Arrival::Poisson,
                 spin: Spin::Off,
                 max_connections: 100
             })
         );
         assert_eq!(plan.connections_max(), 100);
+    }
+
+    #[test]
+    fn stages_decide_how_long_a_run_takes() {
+        let staged = plan(&["--stages", "3s@5,2s@5:9"]);
+        assert_eq!(staged.stop, Stop::Duration { ns: 5_000_000_000 });
+        assert_eq!(staged.open_loop().map(|open| open.stages.len()), Some(2));
+        // One stage is the same as a rate.
+        let ramp = plan(&["-R", "5:9", "-d", "2s", "--seed", "1"]);
+        assert_eq!(ramp, plan(&["--stages", "2s@5:9", "--seed", "1"]));
+        for (flags, says) in [
+            (&["-R", "5"][..], "--stages does not go with --rate (-R)"),
+            (&["-d", "5s"], "--stages does not go with --duration (-d): the run takes as long as its stages"),
+            (&["-n", "5"], "--stages does not go with --requests (-n)"),
+        ] {
+            let error = command(&[&["--stages", "1s@5"], flags].concat()).expect_err(says).to_string();
+            assert!(error.contains(says), "{error}");
+        }
     }
 
     #[test]
@@ -303,7 +371,7 @@ mod tests {
     fn no_file_is_read_for_the_plan() {
         let command = command(&["-b", "@/nonexistent/body.json"]).expect("nothing is wrong with the flags");
         assert_eq!(command.body, BodySource::File("/nonexistent/body.json".into()));
-        assert!(command.plan.body.is_empty());
+        assert!(command.plan.requests[0].body.is_empty());
     }
 
     #[test]

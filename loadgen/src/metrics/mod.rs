@@ -16,7 +16,7 @@ mod times;
 mod totals;
 
 pub use backlog::{Backlog, Half, Moment};
-pub use counters::{Counters, STATUS_CODES};
+pub use counters::{AfterEnd, Counters, STATUS_CODES};
 pub use error_kind::ErrorKind;
 pub use generator::{GeneratorFacts, WorkerFacts};
 pub use handshakes::{Handshake, Handshakes};

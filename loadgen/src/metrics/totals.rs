@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use hdrhistogram::Histogram;
 
 use super::backlog::Backlog;
-use super::counters::Counters;
+use super::counters::{AfterEnd, Counters};
 use super::handshakes::Handshakes;
 use super::http2::Http2;
 use super::keyed::{Keyed, StatusClass};
@@ -48,6 +48,8 @@ pub struct Totals {
     pub open_loop: bool,
     /// The sums.
     pub counters: Counters,
+    /// Those of them that were counted after the end of the measured part.
+    pub after_end: AfterEnd,
     /// Whole requests.
     pub latencies: Latencies,
     /// Parts.
@@ -60,6 +62,8 @@ pub struct Totals {
     pub http2: Http2,
     /// The two halves of an open loop's run.
     pub backlog: Backlog,
+    /// Whether these are a part of a run whose backlog grew.
+    part_of_growing: bool,
     /// How long each request that the end cut off had waited since it was due.
     cut_off: Histogram<u64>,
     by_status: Keyed,
@@ -74,6 +78,7 @@ impl Totals {
         let mut totals = Self {
             open_loop: false,
             counters: Counters::default(),
+            after_end: AfterEnd::default(),
             latencies: Latencies {
                 response: Times::new(),
                 service: Times::new(),
@@ -91,6 +96,7 @@ impl Totals {
             versions: BTreeSet::new(),
             http2: Http2::default(),
             backlog: Backlog::default(),
+            part_of_growing: false,
             cut_off: histogram(),
             by_status: Keyed::new(StatusClass::ALL.len(), StatusClass::Successful as usize),
         };
@@ -102,10 +108,16 @@ impl Totals {
         totals
     }
 
+    /// The same as a part of `whole`, on which it depends whether the waits of unanswered requests say more.
+    #[must_use]
+    pub fn as_part_of(self, whole: &Self) -> Self {
+        Self { part_of_growing: whole.backlog_grew(), backlog: Backlog::default(), ..self }
+    }
+
     /// Whether more and more requests waited for their responses, so that the end cut off those that would have taken
     /// longest. This happens only in an open loop.
     pub fn backlog_grew(&self) -> bool {
-        self.open_loop && self.backlog.grew(self.counters.censored)
+        self.part_of_growing || (self.open_loop && self.backlog.grew(self.counters.censored))
     }
 
     /// How many of the requests that the end cut off, sent or not, say nothing against the server: they had waited no
@@ -171,6 +183,7 @@ impl Totals {
 
     fn add(&mut self, part: &Recorder) {
         self.counters.add(&part.counters);
+        self.after_end.add(part.after_end());
         let Latencies { response, service, queue_wait, schedule_lag } = &mut self.latencies;
         response.add(&part.response);
         service.add(&part.service);

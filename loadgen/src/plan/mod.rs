@@ -3,6 +3,8 @@
 //! A plan has no effects and knows no flags: `cli` checks the flags and fills it.
 
 mod http;
+mod open_loop;
+mod request;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -14,6 +16,8 @@ use serde::{Deserialize, Serialize};
 pub use self::http::{
     ALPN_H2, ALPN_HTTP1, H2_HEADER_TABLE_SIZE_DEFAULT, H2_WINDOW_MAX, HttpChoice, HttpVersion,
 };
+pub use self::open_loop::{Arrival, OpenLoop, Spin, Stage};
+pub use self::request::{Header, NAMES_MAX, Request};
 use crate::threshold::Threshold;
 use crate::url::{Url, UrlError};
 
@@ -48,12 +52,8 @@ pub struct Plan {
     /// How to speak HTTP.
     #[serde(default)]
     pub http: HttpChoice,
-    /// The method (RFC 9110 §9).
-    pub method: String,
-    /// Further fields of the request, in order. A `Host` here replaces that of the URL.
-    pub headers: Vec<Header>,
-    /// The body; empty for none.
-    pub body: Vec<u8>,
+    /// What is sent: at least one request. All of them go to the origin of `url`.
+    pub requests: Vec<Request>,
     /// Open connections in all. At least `threads`.
     pub connections: usize,
     /// Worker threads. At least 1.
@@ -68,6 +68,9 @@ pub struct Plan {
     pub max_errors: Option<MaxErrors>,
     /// How long to run before measuring.
     pub warmup_ns: u64,
+    /// How long to wait after the measured part for what is in flight, without sending anything.
+    #[serde(default)]
+    pub drain_ns: u64,
     /// Requests in flight on one connection: in HTTP/2 its streams. From 1 to [`PARALLEL_MAX`], and 1 without `keepalive`.
     pub parallel: usize,
     /// Whether a connection serves more than one request.
@@ -90,15 +93,15 @@ impl Plan {
     /// # Errors
     /// When the URL cannot be used.
     pub fn for_url(url: &str) -> Result<Self, UrlError> {
+        let url = Url::parse(url)?;
+        let requests = vec![Request::get(&url.target)];
         Ok(Self {
-            url: Url::parse(url)?,
+            url,
             connect: Connect::Url,
             bind: Vec::new(),
             tls: Tls::default(),
             http: HttpChoice::default(),
-            method: "GET".to_owned(),
-            headers: Vec::new(),
-            body: Vec::new(),
+            requests,
             connections: CONNECTIONS_DEFAULT,
             threads: available_cores().min(CONNECTIONS_DEFAULT),
             cpus: None,
@@ -106,6 +109,7 @@ impl Plan {
             stop: Stop::Duration { ns: DURATION_DEFAULT_NS },
             max_errors: None,
             warmup_ns: 0,
+            drain_ns: 0,
             parallel: 1,
             keepalive: true,
             timeout_ns: TIMEOUT_DEFAULT_NS,
@@ -137,6 +141,11 @@ impl Plan {
     /// Worker `worker`'s part of the run.
     pub fn part(&self, worker: usize) -> Part {
         Part { worker, workers: self.threads, connections: self.connections }
+    }
+
+    /// The names under which results are kept, each once; none if there is only the whole.
+    pub fn names(&self) -> Vec<&str> {
+        request::names(&self.requests)
     }
 
     /// The most connections that are ever open at once.
@@ -243,15 +252,6 @@ mod version {
     }
 }
 
-/// A field of the request (RFC 9110 §5), its name and value valid and the value without surrounding spaces.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Header {
-    /// As typed; names are case-insensitive.
-    pub name: String,
-    /// As typed.
-    pub value: String,
-}
-
 /// Who decides when a request is sent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -260,57 +260,6 @@ pub enum Mode {
     Closed,
     /// A schedule, whatever the server does.
     Open(OpenLoop),
-}
-
-/// The schedule of an open loop.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct OpenLoop {
-    /// Requests per second in all, at the start. Finite and not negative; not 0 if `rate_end` is.
-    pub rate_start: f64,
-    /// And at the end. In between, the rate changes linearly in time. Differs only if the run stops after a time.
-    pub rate_end: f64,
-    /// How arrivals are spaced.
-    pub arrival: Arrival,
-    /// How a worker waits for the next send.
-    pub spin: Spin,
-    /// How many connections may be open while all are busy. At least `Plan::connections`.
-    pub max_connections: usize,
-}
-
-impl OpenLoop {
-    /// The same without a ramp, for a warm-up: at the starting rate, or at the final one if the ramp starts at 0.
-    #[must_use]
-    pub fn steady(&self) -> Self {
-        let rate = if self.rate_start > 0.0 { self.rate_start } else { self.rate_end };
-        Self { rate_start: rate, rate_end: rate, ..self.clone() }
-    }
-}
-
-/// How the arrivals of an open loop are spaced.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Arrival {
-    /// Evenly.
-    #[default]
-    Constant,
-    /// Independently of each other: exponential gaps.
-    Poisson,
-}
-
-/// How a worker waits for the last moments before a scheduled send.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Spin {
-    /// Spins for as long as recent wake-ups were late, and not at all if the core is shared.
-    #[default]
-    Auto,
-    /// Sleeps in the kernel all the time: saves the core, but sends as late as the wake-up comes.
-    Off,
-    /// Spins for this long.
-    For {
-        /// Not 0.
-        ns: u64,
-    },
 }
 
 /// When the measured part of a run ends.
@@ -440,8 +389,10 @@ mod tests {
     fn a_plan_travels_as_json() {
         let mut plan = Plan::for_url("http://h:1/x").expect("valid");
         plan.mode = Mode::Open(OpenLoop {
-            rate_start: 0.5,
-            rate_end: 20_000.0,
+            stages: vec![
+                Stage { duration_ns: Some(9), rate_start: 0.5, rate_end: 20_000.0 },
+                Stage::endless(7.0),
+            ],
             arrival: Arrival::Poisson,
             spin: Spin::For { ns: 100_000 },
             max_connections: 80,
@@ -502,22 +453,5 @@ mod tests {
         ] {
             assert_eq!(max.is_reached(failed, ended), reached, "{max}: {failed} of {ended}");
         }
-    }
-
-    #[test]
-    fn a_warm_up_runs_at_the_first_rate_that_is_one() {
-        let ramp = |rate_start, rate_end| {
-            let open = OpenLoop {
-                rate_start,
-                rate_end,
-                arrival: Arrival::Constant,
-                spin: Spin::Off,
-                max_connections: 1,
-            };
-            let steady = open.steady();
-            (steady.rate_start, steady.rate_end)
-        };
-        assert_eq!(ramp(10.0, 50.0), (10.0, 10.0));
-        assert_eq!(ramp(0.0, 50.0), (50.0, 50.0));
     }
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
-use super::Style;
+use super::steps::write_steps;
+use super::{Style, time};
 use crate::metrics::ErrorKind;
-use crate::result::{EndedBy, Figure, LoopName, PlanSummary, RunResult, SummaryUs};
+use crate::result::{EndedBy, Figure, LoopName, PlanSummary, RunResult, StageSummary, SummaryUs};
 use crate::threshold::Outcome;
 use crate::units::{
     show_bytes, show_count, show_rate, show_time_ns, show_typed_rate, show_typed_time_ns, three_digits,
@@ -15,6 +16,9 @@ use crate::units::{
 const LABEL: usize = 15;
 /// and remarks beside a value.
 const DETAIL: usize = LABEL + 15;
+
+/// How many stages of an open loop are listed.
+const STAGES_SHOWN_MAX: usize = 4;
 
 /// The report of a run.
 pub fn render(result: &RunResult, style: Style) -> String {
@@ -37,6 +41,7 @@ fn write_report(out: &mut String, result: &RunResult, style: Style) -> fmt::Resu
         writeln!(out)?;
         write_latencies(out, result, style)?;
     }
+    write_steps(out, result, style)?;
     write_connects(out, result, style)?;
     write_handshakes(out, result, style)?;
     write_http2(out, result, style)?;
@@ -102,20 +107,10 @@ fn plan_parts(result: &RunResult) -> Vec<String> {
     if parallel > 1 {
         parts.push(format!("{parallel} in flight each"));
     }
-    parts.push(match (plan.mode, plan.rate, plan.rate_end) {
-        (LoopName::Open, Some(start), Some(end)) => {
-            let arrival = match plan.arrival {
-                Some(crate::plan::Arrival::Poisson) => " Poisson",
-                _ => "",
-            };
-            if start.to_bits() == end.to_bits() {
-                format!("open loop at {}/s{arrival}", show_typed_rate(start))
-            } else {
-                format!("open loop, {} to {}/s{arrival}", show_typed_rate(start), show_typed_rate(end))
-            }
-        }
-        _ => "closed loop".to_owned(),
-    });
+    match plan.mode {
+        LoopName::Open => parts.extend(open_loop(plan)),
+        LoopName::Closed => parts.push("closed loop".to_owned()),
+    }
     if !plan.keepalive {
         parts.push("a connection per request".to_owned());
     }
@@ -125,15 +120,51 @@ fn plan_parts(result: &RunResult) -> Vec<String> {
     parts
 }
 
+/// Its rate over time, such as `open loop, 1k to 20k/s Poisson`; a part for each of several stages.
+fn open_loop(plan: &PlanSummary) -> Vec<String> {
+    let arrival = match plan.arrival {
+        Some(crate::plan::Arrival::Poisson) => " Poisson",
+        _ => "",
+    };
+    let rates = |stage: &StageSummary| {
+        let (start, end) = (show_typed_rate(stage.rate), show_typed_rate(stage.rate_end));
+        if stage.rate.to_bits() == stage.rate_end.to_bits() { start } else { format!("{start} to {end}") }
+    };
+    match &plan.stages[..] {
+        [stage] if stage.rate.to_bits() == stage.rate_end.to_bits() => {
+            vec![format!("open loop at {}/s{arrival}", rates(stage))]
+        }
+        [stage] => vec![format!("open loop, {}/s{arrival}", rates(stage))],
+        stages => {
+            let time = |stage: &StageSummary| {
+                show_typed_time_ns((stage.duration_s.unwrap_or_default() * 1e9).round() as u64)
+            };
+            let mut listed: Vec<_> = stages
+                .iter()
+                .take(STAGES_SHOWN_MAX)
+                .map(|stage| format!("then {}/s for {}", rates(stage), time(stage)))
+                .collect();
+            if stages.len() > STAGES_SHOWN_MAX {
+                listed.push(plural((stages.len() - STAGES_SHOWN_MAX) as u64, "more stage"));
+            }
+            if let Some(first) = listed.first_mut() {
+                *first = first.replacen("then", &format!("open loop{arrival}:"), 1);
+            }
+            listed
+        }
+    }
+}
+
 fn write_counts(out: &mut String, result: &RunResult, style: Style) -> fmt::Result {
     let requests = &result.requests;
     let elapsed = show_time_ns(result.duration_s * 1e9);
+    let completed = requests.completed - result.drain.map_or(0, |drain| drain.completed);
     writeln!(
         out,
         "{:LABEL$}{}   {}",
         "Requests/s",
         style.bold(&format!("{:<12}", show_rate(result.requests_per_second))),
-        style.wrapped(&format!("{} completed in {elapsed}", show_count(requests.completed)), DETAIL)
+        style.wrapped(&format!("{} completed in {elapsed}", show_count(completed)), DETAIL)
     )?;
     if let Some(success) = result.success {
         let shown = format!("{:<12}", show_percent(success));
@@ -149,6 +180,15 @@ fn write_counts(out: &mut String, result: &RunResult, style: Style) -> fmt::Resu
         format!("{}/s", show_bytes(result.bytes_received_per_second)),
         style.broken([&*received, &*sent].into_iter(), " ", DETAIL)
     )?;
+    if let Some(drain) = result.drain {
+        let line = format!(
+            "{} completed and {} failed in {} after the end; they are in no rate",
+            show_count(drain.completed),
+            show_count(drain.failed),
+            show_time_ns(drain.took_s * 1e9)
+        );
+        writeln!(out, "{:LABEL$}{}", "Drain", style.wrapped(&line, LABEL))?;
+    }
     if requests.failed + requests.censored > 0 {
         let line = format!(
             "{} due = {} completed + {} failed + {} unanswered at the end",
@@ -207,12 +247,6 @@ fn write_latencies(out: &mut String, result: &RunResult, style: Style) -> fmt::R
         writeln!(out)?;
     }
     Ok(())
-}
-
-pub(super) fn time(summary: &SummaryUs, figure: Figure) -> String {
-    let Some(time_us) = summary.figure(figure) else { return "-".to_owned() };
-    let sign = if summary.is_lower_bound(figure) { "≥ " } else { "" };
-    format!("{sign}{}", show_time_ns(time_us * 1e3))
 }
 
 /// The times of the connects, if the measured part had any, successful or not.
@@ -501,7 +535,9 @@ mod tests {
         result.bytes_received = u64::MAX;
         result.plan.max_connections = 10_000;
         result.plan.parallel = 16;
-        result.plan.rate_end = Some(2_000_000.0);
+        let stage = StageSummary { duration_s: Some(86_400.5), rate: 1_234_567.0, rate_end: 2_345_678.5 };
+        result.plan.stages = vec![stage; 6];
+        result.plan.arrival = Some(crate::plan::Arrival::Poisson);
         result.plan.keepalive = false;
         result.phases_us.tls = result.latency_us.response.clone();
         result.tls = Some(TlsSummary {

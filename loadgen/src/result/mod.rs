@@ -4,6 +4,7 @@
 //! Times are microseconds, rounded to the nanosecond; no field is ever NaN or infinite.
 
 mod counts;
+mod drain;
 mod ended;
 mod generator;
 mod histograms;
@@ -12,6 +13,7 @@ mod latency;
 mod notes;
 mod numbers;
 mod plan;
+mod steps;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -21,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::counts::{Errors, Requests};
 use self::counts::{error_examples, status};
+pub use self::drain::DrainSummary;
 pub use self::ended::{EndedBy, EndedEarly};
 pub use self::generator::Generator;
 pub use self::histograms::{Histograms, TimesText};
@@ -28,11 +31,13 @@ pub use self::http2::Http2Summary;
 pub use self::latency::{Figure, LatenciesUs, PhasesUs, SummaryUs};
 use self::notes::Facts;
 use self::numbers::{microseconds, ratio, seconds, share};
-pub use self::plan::{LoopName, PlanSummary};
+pub use self::plan::{LoopName, PlanSummary, StageSummary};
+pub use self::steps::{Step, Steps};
 pub use self::tls::TlsSummary;
 use crate::environment::Environment;
-use crate::metrics::{GeneratorFacts, StatusClass, Totals};
-use crate::plan::Plan;
+use crate::estimate::Curve;
+use crate::metrics::{AfterEnd, GeneratorFacts, StatusClass, Totals};
+use crate::plan::{OpenLoop, Plan};
 use crate::series::Series;
 use crate::threshold::{Observed, Outcome};
 use crate::units::rounded;
@@ -54,7 +59,7 @@ pub struct RunResult {
     pub environment: Environment,
     /// How many.
     pub requests: Requests,
-    /// Completed requests per second.
+    /// Requests completed in the measured part, per second.
     pub requests_per_second: f64,
     /// Bytes of answers, heads included, per second.
     pub bytes_received_per_second: f64,
@@ -62,7 +67,7 @@ pub struct RunResult {
     pub bytes_received: u64,
     /// Bytes of requests, heads included.
     pub bytes_sent: u64,
-    /// How long the measured part was.
+    /// How long the measured part was, in which requests were sent.
     pub duration_s: f64,
     /// When the measured part began, in seconds since 1970-01-01 UTC by the wall clock,
     #[serde(default)]
@@ -93,6 +98,9 @@ pub struct RunResult {
     /// What TLS agreed on; null without TLS.
     #[serde(default)]
     pub tls: Option<TlsSummary>,
+    /// The requests of each name; null if they have none.
+    #[serde(default)]
+    pub steps: Option<Steps>,
     /// Completed requests by status code; codes without requests are left out.
     pub status: BTreeMap<String, u64>,
     /// Failed requests by kind.
@@ -116,6 +124,9 @@ pub struct RunResult {
     /// Response times of answers by the class of their status, `1xx` to `5xx`; classes without answers are left out.
     #[serde(default)]
     pub latency_by_status_us: BTreeMap<String, SummaryUs>,
+    /// What came of the requests in flight at the end; null if they were not waited for.
+    #[serde(default)]
+    pub drain: Option<DrainSummary>,
     /// What happened in HTTP/2 beside the requests; null if it was not spoken.
     #[serde(default)]
     pub http2: Option<Http2Summary>,
@@ -141,8 +152,10 @@ pub struct Tool {
 /// What a run has measured.
 #[derive(Debug)]
 pub struct Measured {
-    /// Its requests.
+    /// Its requests,
     pub totals: Totals,
+    /// and those of each of the plan's names, in its order.
+    pub steps: Vec<Totals>,
     /// When the measured part began, on the workers' clock.
     pub measured_from_ns: u64,
     /// The same by the wall clock, in seconds since 1970-01-01 UTC.
@@ -151,6 +164,8 @@ pub struct Measured {
     pub elapsed: Duration,
     /// A point per second, if they were collected.
     pub series: Option<Series>,
+    /// How long answers were waited for after that, in nanoseconds.
+    pub drained_ns: u64,
     /// What ended it early, if anything did.
     pub ended_early: Option<EndedEarly>,
     /// What the generator cost.
@@ -164,9 +179,11 @@ impl RunResult {
     pub fn new(plan: &Plan, measured: Measured) -> Self {
         let Measured {
             totals,
+            steps,
             measured_from_ns,
             started_unix_s,
             elapsed,
+            drained_ns,
             series,
             ended_early,
             generator,
@@ -174,20 +191,17 @@ impl RunResult {
         } = measured;
         let counters = &totals.counters;
         let duration_s = elapsed.as_secs_f64();
-        let requests_per_second = ratio(counters.completed as f64, duration_s);
+        let AfterEnd { completed, failed, bytes_received } = totals.after_end;
+        // What was answered, failed and received in the measured part.
+        let completed = counters.completed - completed;
+        let ended = completed + counters.failed - failed;
+        let bytes_received = counters.bytes_received - bytes_received;
+        let requests_per_second = ratio(completed as f64, duration_s);
         let response = totals.response();
-        let observed = Observed {
-            response: &response,
-            scheduled: counters.scheduled(),
-            completed: counters.completed,
-            failed: counters.failed,
-            succeeded: counters.succeeded(),
-            excused: totals.excused(),
-            requests_per_second,
-        };
+        let observed = observed(&totals, &response, duration_s);
         let last_answer_s =
             (counters.completed > 0).then(|| seconds(counters.last_done_ns.saturating_sub(measured_from_ns)));
-        let rate_mean = plan.open_loop().map(|open| f64::midpoint(open.rate_start, open.rate_end));
+        let rate_mean = plan.open_loop().map(OpenLoop::rate_mean);
         let summary = PlanSummary::of(plan, &totals.versions);
         let (requests, errors) = (Requests::of(counters), Errors::of(counters));
         let latency_us = LatenciesUs::of(&totals, &response);
@@ -203,6 +217,7 @@ impl RunResult {
             streams_max_peer: totals.http2.streams_max_peer,
             unexpected_bytes: counters.unexpected_bytes,
             warmup_unanswered: counters.warmup_unanswered,
+            unnamed: if plan.requests.len() > 1 && steps.is_empty() { plan.requests.len() } else { 0 },
             duration_s,
             last_answer_s,
             backlog_grew: totals.backlog_grew(),
@@ -216,7 +231,7 @@ impl RunResult {
             environment,
             requests,
             requests_per_second: rounded(requests_per_second),
-            bytes_received_per_second: rounded(ratio(counters.bytes_received as f64, duration_s)),
+            bytes_received_per_second: rounded(ratio(bytes_received as f64, duration_s)),
             bytes_received: counters.bytes_received,
             bytes_sent: counters.bytes_sent,
             duration_s: seconds(elapsed.as_nanos() as u64),
@@ -226,14 +241,18 @@ impl RunResult {
             connections_opened: counters.connects,
             connections_opened_before_start: totals.connects_before(),
             interrupted: ended_early == Some(EndedEarly::Interrupted),
-            ended_by: EndedBy::of(plan.stop, ended_early, counters.completed + counters.failed),
+            ended_by: EndedBy::of(plan.stop, ended_early, ended),
             latency_us,
             phases_us: PhasesUs::of(&totals),
+            steps: (!steps.is_empty()).then(|| {
+                let named = plan.names().into_iter().map(str::to_owned).zip(&steps);
+                Steps(named.map(|(name, totals)| (name, Step::of(totals))).collect())
+            }),
             tls: plan.url.is_https.then(|| TlsSummary::of(&totals.handshakes)),
             status: status(counters),
             errors,
             error_examples: error_examples(counters),
-            generator: Generator::of(&generator, counters.completed),
+            generator: Generator::of(&generator, completed),
             verdict: Verdict::judge(&totals, &generator, rate_mean, elapsed),
             success: observed.success().map(share),
             notes,
@@ -241,8 +260,20 @@ impl RunResult {
                 .iter()
                 .map(|(class, curve)| (class.name().to_owned(), SummaryUs::of(curve)))
                 .collect(),
+            drain: (plan.drain_ns > 0).then(|| DrainSummary::of(drained_ns, totals.after_end)),
             http2: totals.versions.contains("2").then(|| Http2Summary::of(&totals.http2)),
-            thresholds: plan.thresholds.iter().map(|threshold| threshold.evaluate(observed)).collect(),
+            thresholds: plan
+                .thresholds
+                .iter()
+                .map(|threshold| {
+                    let step =
+                        threshold.step().and_then(|step| plan.names().iter().position(|name| *name == step));
+                    match step.and_then(|step| steps.get(step)) {
+                        None => threshold.evaluate(observed),
+                        Some(step) => threshold.evaluate(self::observed(step, &step.response(), duration_s)),
+                    }
+                })
+                .collect(),
             histograms: Histograms::of(&totals),
             series,
         }
@@ -257,22 +288,31 @@ impl RunResult {
     }
 }
 
+/// What thresholds are checked against.
+fn observed<'c>(totals: &Totals, response: &'c Curve, duration_s: f64) -> Observed<'c> {
+    let counters = &totals.counters;
+    Observed {
+        response,
+        scheduled: counters.scheduled(),
+        completed: counters.completed,
+        failed: counters.failed,
+        succeeded: counters.succeeded(),
+        excused: totals.excused(),
+        // What was answered after the end does not count into the rate.
+        requests_per_second: ratio((counters.completed - totals.after_end.completed) as f64, duration_s),
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
     use crate::metrics::{ErrorKind, Recorder, Sample, Unfinished, WorkerFacts};
-    use crate::plan::{Arrival, Mode, OpenLoop, Stop};
+    use crate::plan::{Mode, Stop};
 
     /// An open loop: 1,000 answered in 1 to 1,000 µs, 2 timed out, 1 reset, 1 censored.
     pub(crate) fn example() -> RunResult {
         let mut plan = Plan::for_url("http://127.0.0.1:8081/").expect("valid");
-        plan.mode = Mode::Open(OpenLoop {
-            rate_start: 1000.0,
-            rate_end: 1000.0,
-            arrival: Arrival::Constant,
-            spin: crate::plan::Spin::Auto,
-            max_connections: 50,
-        });
+        plan.mode = Mode::Open(OpenLoop::steady(1000.0, 50));
         plan.threads = 1;
         plan.seed = 42;
         plan.stop = Stop::Duration { ns: 1_000_000_000 };
@@ -312,10 +352,12 @@ pub(crate) mod tests {
     pub(crate) fn measured(recorder: &Recorder) -> Measured {
         Measured {
             totals: Totals::merge([recorder]),
+            steps: Vec::new(),
             measured_from_ns: 0,
             started_unix_s: 1_700_000_000.0,
             series: None,
             elapsed: Duration::from_secs(1),
+            drained_ns: 0,
             ended_early: None,
             generator: GeneratorFacts {
                 workers: vec![WorkerFacts {
@@ -349,7 +391,7 @@ pub(crate) mod tests {
             censored requests_per_second bytes_received_per_second duration_s connections_opened \
             connections_opened_before_start latency_us response count \
             min mean stdev p50 p75 p90 p95 p99 p99_9 p99_99 max service queue_wait schedule_lag \
-            phases_us dns connect tls first_byte transfer tls status 200 errors dns connect tls timeout \
+            phases_us dns connect tls first_byte transfer tls steps status 200 errors dns connect tls timeout \
             reset closed incomplete protocol expect generator cpu_us_per_request user_us_per_request \
             cpu_utilisation syscalls_per_request heap_bytes_per_request heap_bytes_per_connection \
             rss_peak_bytes verdict valid reasons success notes latency_by_status_us 2xx count \
@@ -467,8 +509,8 @@ pub(crate) mod tests {
         let missed = crate::report::text::missed(&result, &result.thresholds[0]);
         assert_eq!(missed, "threshold missed: rps>1 (nothing was measured)");
         // NaN and infinity would become null. Only these may be: the figures of nine distributions, three of the
-        // generator's, the one of the threshold, thirteen other fields, and the texts of ten empty distributions with the
+        // generator's, the one of the threshold, fifteen other fields, and the texts of ten empty distributions with the
         // series that nobody asked for.
-        assert_eq!(json.matches("null").count(), 9 * Figure::ALL.len() + 3 + 1 + 13 + 21, "{json}");
+        assert_eq!(json.matches("null").count(), 9 * Figure::ALL.len() + 3 + 1 + 15 + 21, "{json}");
     }
 }

@@ -2,6 +2,7 @@
 
 use super::counts::{Errors, Requests};
 use super::plan::{LoopName, PlanSummary};
+use crate::plan::NAMES_MAX;
 use crate::threshold::Threshold;
 use crate::units::{show_count, show_time_ns};
 
@@ -32,6 +33,8 @@ pub(super) struct Facts<'a> {
     /// Connections that were closed because bytes followed a response.
     pub unexpected_bytes: u64,
     pub warmup_unanswered: u64,
+    /// How many requests of the plan have no name, if there are several.
+    pub unnamed: usize,
     pub duration_s: f64,
     pub last_answer_s: Option<f64>,
     pub backlog_grew: bool,
@@ -47,6 +50,7 @@ pub(super) fn notes(facts: &Facts<'_>) -> Vec<String> {
         silence,
         rate_not_kept,
         streams_limited,
+        names_left_out,
         lower_bounds,
         ruled_out,
         unexpected_bytes,
@@ -109,6 +113,15 @@ fn streams_limited(facts: &Facts<'_>) -> Option<String> {
             "the server allows {} streams at once on a connection, fewer than -p {wanted}; more connections (-c) would \
              have as many in flight as asked for",
             show_count(allowed.into())
+        )
+    })
+}
+
+fn names_left_out(facts: &Facts<'_>) -> Option<String> {
+    (facts.unnamed > 0).then(|| {
+        format!(
+            "the results of the {} URLs are not kept one by one: that is done for up to {NAMES_MAX}",
+            show_count(facts.unnamed as u64)
         )
     })
 }

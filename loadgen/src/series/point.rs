@@ -41,7 +41,7 @@ pub struct Point {
     pub censored: u64,
     /// Requests that ended, and of which the kernel had taken at least a byte.
     pub sent: u64,
-    /// Completed requests per second.
+    /// Completed requests per second, without those that were answered after the end (`--drain`).
     pub requests_per_second: f64,
     /// Completed requests by the class of their status.
     pub status: ByStatus,

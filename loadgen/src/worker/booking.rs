@@ -29,8 +29,9 @@ impl Shared {
             done_ns: exchange.end_ns,
             status: exchange.status.as_u16(),
         };
+        let is_due_when_sent = ticket.is_due_when_sent(self.plan.open_loop().is_none());
         let mut recorder = self.recorder.borrow_mut();
-        if ticket.is_due_when_sent(self.plan.open_loop().is_none()) {
+        if is_due_when_sent {
             recorder.completed_at_once(sample);
         } else {
             recorder.completed(sample);
@@ -38,6 +39,9 @@ impl Shared {
         recorder.sent_bytes(sent_size as u64);
         if self.counts_answers {
             self.snapshots[self.index].count(recorder.counters());
+        }
+        if !self.names.is_empty() {
+            self.names.completed(ticket.due.request, is_due_when_sent, sample);
         }
     }
 
@@ -80,15 +84,17 @@ impl ConnectionTask {
         // A timeout counts like a request that the end cuts off.
         let counts =
             if timed_out { shared.counts_unanswered(scheduled_ns) } else { shared.is_measured(scheduled_ns) };
-        let mut recorder = shared.recorder.borrow_mut();
         if counts {
             let ended_ns = runtime::now_ns();
             let request = Unfinished { scheduled_ns, ready_ns: None, sent_ns: None, ended_ns };
-            if timed_out {
-                recorder.connect_timed_out(request, kind);
-            } else {
-                recorder.failed(request, kind);
-            }
+            shared.record(due.request, |recorder| {
+                if timed_out {
+                    recorder.connect_timed_out(request, kind);
+                } else {
+                    recorder.failed(request, kind);
+                }
+            });
+            let mut recorder = shared.recorder.borrow_mut();
             match tls_kind {
                 Some(tls_kind) => recorder.tls_error_said(tls_kind, || text.clone()),
                 None => recorder.error_said(kind, || text),
@@ -96,7 +102,7 @@ impl ConnectionTask {
             drop(recorder);
             shared.count_errors();
         } else if timed_out && shared.is_measuring() {
-            recorder.unanswered_since_warmup(1);
+            shared.recorder.borrow_mut().unanswered_since_warmup(1);
         }
     }
 
@@ -119,26 +125,27 @@ impl ConnectionTask {
                 sent_ns,
                 ended_ns: runtime::now_ns(),
             };
-            let mut recorder = self.shared.recorder.borrow_mut();
             if sent_ns.is_some() {
-                recorder.sent_bytes(self.request_size() as u64);
+                self.shared.recorder.borrow_mut().sent_bytes(self.request_size() as u64);
             }
-            recorder.failed(request, kind);
-            drop(recorder);
+            self.shared.record(due.request, |recorder| recorder.failed(request, kind));
             self.shared.count_errors();
         } else if kind == ErrorKind::Timeout && self.shared.is_measuring() {
             self.shared.recorder.borrow_mut().unanswered_since_warmup(1);
         }
     }
 
-    /// How many sent bytes to count for a request. In HTTP/2, where that differs from one to the next, all bytes are
-    /// counted when they are sent.
+    /// How many sent bytes to count for a request. Where that differs from one to the next, in HTTP/2 and with several
+    /// requests, all bytes are counted when they are sent.
     #[inline]
     pub(super) fn request_size(&self) -> usize {
-        if self.is_http2 { 0 } else { self.shared.request.bytes().len() }
+        match &*self.shared.requests {
+            [request] if !self.is_http2 => request.bytes().len(),
+            _ => 0,
+        }
     }
 
-    /// Counts what was sent over HTTP/2 since the last call.
+    /// Counts what was sent since the last call.
     #[inline]
     pub(super) fn count_sent(&mut self) {
         let Some(connection) = &self.connection else { return };
@@ -186,8 +193,8 @@ impl ConnectionTask {
             recorder.censored(request);
         })
         .await;
-        let drawn = self.shared.source.borrow_mut().leave(self.number);
-        if let Some(due) = drawn {
+        let assigned = self.shared.source.borrow_mut().leave(self.number);
+        for due in assigned.into_iter().chain(self.waiting.take()) {
             self.shared.censor_undelivered(due);
         }
     }
@@ -247,7 +254,6 @@ impl ConnectionTask {
         let request_size = self.request_size();
         let closed = self.shared.plan.open_loop().is_none();
         let mut begun = begun.into_iter().peekable();
-        let mut recorder = self.shared.recorder.borrow_mut();
         self.shared.landed(self.tickets.len());
         for (index, (id, sent_ns)) in sent_ns.into_iter().enumerate() {
             // Both are in the order of the starts.
@@ -258,12 +264,14 @@ impl ConnectionTask {
             }
             if sent_ns.is_some() {
                 let cut_size = cut_size.filter(|_| index + 1 == sent_count).unwrap_or(usize::MAX);
-                recorder.sent_bytes(request_size.min(cut_size) as u64);
+                self.shared.recorder.borrow_mut().sent_bytes(request_size.min(cut_size) as u64);
             }
             let due_ns = due_ns(ticket, sent_ns, closed);
             let ready_ns = Some(ticket.ready_ns.max(due_ns));
             let request = Unfinished { scheduled_ns: due_ns, ready_ns, sent_ns, ended_ns };
-            book(&mut recorder, Place { index, has_begun }, request);
+            self.shared.record(ticket.due.request, |recorder| {
+                book(recorder, Place { index, has_begun }, request);
+            });
         }
     }
 
@@ -293,6 +301,7 @@ impl ConnectionTask {
 }
 
 /// Which of the requests in flight on a connection that ends.
+#[derive(Clone, Copy)]
 struct Place {
     /// Its position among them.
     index: usize,
@@ -317,7 +326,7 @@ impl Shared {
             let sent_ns = due.is_again().then_some(scheduled_ns);
             let request =
                 Unfinished { scheduled_ns, ready_ns: sent_ns, sent_ns, ended_ns: runtime::now_ns() };
-            self.recorder.borrow_mut().censored(request);
+            self.record(due.request, |recorder| recorder.censored(request));
         } else if self.is_measuring() {
             self.recorder.borrow_mut().unanswered_since_warmup(1);
         }

@@ -51,12 +51,12 @@ enum Step {
 }
 
 impl Shared {
-    /// Connects; `None` if the run ended in the meantime.
+    /// Connects; `None` if no request may be sent any more.
     pub(super) async fn connect_or_end(&self) -> Option<Result<Connection, ConnectFailure>> {
         let step = Cell::new(None);
         let mut connect = pin!(self.connect(&step));
         let outcome = poll_fn(|context| {
-            if self.ended.get() {
+            if self.sending_ended.get() {
                 return Poll::Ready(None);
             }
             connect.as_mut().poll(context).map(Some)

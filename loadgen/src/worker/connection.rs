@@ -31,7 +31,7 @@ pub(super) struct ConnectionTask {
     pub(super) connection: Option<Connection>,
     /// Whether it speaks HTTP/2.
     pub(super) is_http2: bool,
-    /// Over HTTP/2: how many of the sent bytes are counted.
+    /// If sent bytes are counted as they leave: how many of them are counted.
     pub(super) sent_size: u64,
     /// Whether no place for a request was free when last looked.
     pub(super) is_full: bool,
@@ -46,7 +46,7 @@ pub(super) struct ConnectionTask {
     /// With it the task connects before its first request.
     permit: Option<Box<ConnectPermit>>,
     /// A request for which the task was started.
-    waiting: Option<Due>,
+    pub(super) waiting: Option<Due>,
     reconnect_wait_ms: u32,
     /// When it last began to have a free place: when it connected, or when an answer arrived while it was full.
     pub(super) free_since_ns: u64,
@@ -103,7 +103,7 @@ impl ConnectionTask {
         if let Some(permit) = self.permit.take() {
             Box::pin(self.connect_before_the_run(permit)).await;
         }
-        while !self.shared.ended.get() {
+        while !self.shared.sending_ended.get() {
             if self.connection.is_none() {
                 let due = match self.waiting.take() {
                     Some(due) => due,
@@ -125,10 +125,10 @@ impl ConnectionTask {
         Box::pin(self.censor()).await;
     }
 
-    /// Waits for a request; `None` at the end of the run.
+    /// Waits for a request; `None` when none may be sent any more.
     async fn draw(&mut self) -> Option<Due> {
         poll_fn(|_| {
-            if self.shared.ended.get() {
+            if self.shared.sending_ended.get() {
                 return Poll::Ready(None);
             }
             let mut source = self.shared.source.borrow_mut();
@@ -215,12 +215,12 @@ impl ConnectionTask {
         }
     }
 
-    /// Waits; true if the run ended in the meantime.
+    /// Waits; true if no request may be sent any more.
     async fn sleep_or_end(&mut self, duration: Duration) -> bool {
         let mut timer = Timer::new();
         timer.set(runtime::now_ns() + duration.as_nanos() as u64);
         poll_fn(|context| {
-            if self.shared.ended.get() {
+            if self.shared.sending_ended.get() {
                 return Poll::Ready(true);
             }
             timer.poll_elapsed(context).map(|()| false)

@@ -4,9 +4,14 @@
 //! start → warm up → measure → end. Workers share only the progress snapshots.
 
 mod booking;
+mod choice;
 mod connect;
 mod connection;
+mod end;
+mod gathering;
+mod names;
 mod phase;
+mod random;
 mod shared;
 mod source;
 mod tickets;
@@ -17,12 +22,13 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 use ringtide::runtime::{self, SetupError, Spin, Statistics, Timer, Worker, WorkerOptions};
 use ringtide_driver::allocator::CountingAllocator;
 
 use self::connection::ConnectionTask;
+use self::end::end;
+use self::gathering::{Gather, Gathering};
 pub(crate) use self::phase::Controls;
 use self::phase::{PHASE, Phase};
 pub(crate) use self::shared::Assignment;
@@ -33,9 +39,6 @@ use crate::metrics::{Moment, Recorder, WorkerFacts};
 use crate::plan::{self, Mode, Plan, Stop};
 use crate::progress::PUBLISH_INTERVAL_NS;
 use crate::schedule::Schedule;
-
-/// How long the server may still read pipelined requests after the end. This time is not part of the run.
-const LAST_READ_NS: u64 = 100_000_000;
 
 /// How opening the connections went.
 #[derive(Debug, Default)]
@@ -64,14 +67,18 @@ pub(crate) enum Report {
 
 /// The result of one worker.
 pub(crate) struct Outcome {
-    /// Its measurements.
+    /// Its measurements,
     pub recorder: Recorder,
+    /// and those of each name of the plan, in its order.
+    pub names: Vec<Recorder>,
     /// What it cost.
     pub facts: WorkerFacts,
     /// What its driver did.
     pub statistics: Statistics,
     /// When the measured part ended, on the clock of all workers.
     pub ended_ns: u64,
+    /// How long answers were waited for after that.
+    pub drained_ns: u64,
     /// The most requests that were in flight at once.
     pub in_flight_max: usize,
     /// The peak size of the heap, shared by all workers, read when this worker was done.
@@ -127,12 +134,14 @@ fn go_through_phases(
     }
     // All connection tasks have ended and dropped their references.
     let shared = Rc::into_inner(shared).expect("only the connection tasks hold it, and they have ended");
-    let Measured { facts, ended_ns, heap_peak_bytes, meter_error } = measured;
+    let Measured { facts, ended_ns, drained_ns, heap_peak_bytes, meter_error } = measured;
     report(Report::Ended(Box::new(Outcome {
         recorder: shared.recorder.into_inner(),
+        names: shared.names.into_recorders(),
         facts,
         statistics,
         ended_ns,
+        drained_ns,
         in_flight_max: shared.in_flight_max.get(),
         heap_peak_bytes,
         meter_error,
@@ -175,6 +184,7 @@ async fn connect(shared: &Rc<Shared>, phase: &Phase) {
 struct Measured {
     facts: WorkerFacts,
     ended_ns: u64,
+    drained_ns: u64,
     heap_peak_bytes: Option<usize>,
     meter_error: Option<io::Error>,
 }
@@ -197,7 +207,7 @@ async fn measure(
         let source = match &plan.mode {
             Mode::Closed => Source::closed(start_ns, measured_ns, u64::MAX),
             Mode::Open(open) => {
-                let schedule = Schedule::new(&open.steady(), stop, plan.seed ^ 1, plan.part(index));
+                let schedule = Schedule::new(&open.warm_up(), stop, plan.seed ^ 1, plan.part(index));
                 Source::open(start_ns, schedule, connections_max(&plan, index))
             }
         };
@@ -227,6 +237,7 @@ async fn measure(
     // Without a start the run was stopped before it.
     let begins = phase.start_ns.get().is_some() && phase.comes_to(measured_ns).await;
     shared.recorder.borrow_mut().reset();
+    shared.names.for_each(Recorder::reset);
     // If the run was stopped before the measured part, nothing is measured and no later arrival comes due.
     let source = if begins {
         shared.measured_from_ns.set(measured_ns);
@@ -245,35 +256,20 @@ async fn measure(
     let statistics_before = runtime::statistics();
     run_source(shared, source, phase, end_ns, true).await;
     let ended_ns = runtime::now_ns();
-    if shared.too_many_errors.get() {
-        report(Report::TooManyErrors);
-    }
     let after = read(meter);
     let statistics = runtime::statistics();
     let heap_peak_bytes = heap.map(CountingAllocator::peak_bytes);
     let gauges = shared.gauges(ended_ns);
 
     shared.recorder.borrow_mut().ends(measured_ns, ended_ns);
-    // Ends the requests in flight. Those that were due and found no connection are counted below.
-    shared.ended.set(true);
-    shared.source.borrow().wake_connections();
-    phase.until(|_| shared.tasks_left.get() == 0).await;
-    // Gives the server a moment to read what was sent before the connections close.
-    let patience_ns = runtime::now_ns() + LAST_READ_NS;
-    while runtime::sockets_closing() > 0 && plan.parallel > 1 && runtime::now_ns() < patience_ns {
-        runtime::sleep(Duration::from_millis(1)).await;
-    }
-    let mut source = shared.source.borrow_mut();
-    while let Some(due) = source.take_returned() {
-        shared.censor_undelivered(due);
-    }
-    let mut recorder = shared.recorder.borrow_mut();
-    while let Some((scheduled_ns, count)) = source.take_overdue(ended_ns) {
-        recorder.overdue(scheduled_ns, ended_ns, count);
-    }
+    let drained_ns = end(shared, phase, ended_ns).await;
     if let Some(reporter) = shared.reporter.take() {
-        reporter.end(&mut recorder, gauges, ended_ns);
+        reporter.end(&mut shared.recorder.borrow_mut(), gauges, ended_ns);
     }
+    if shared.too_many_errors.get() {
+        report(Report::TooManyErrors);
+    }
+    let recorder = shared.recorder.borrow();
     let facts = WorkerFacts {
         wall_ns: ended_ns.saturating_sub(measured_ns),
         other_wakes: ended_ns.saturating_sub(measured_ns) / PUBLISH_INTERVAL_NS + recorder.moments(),
@@ -283,7 +279,7 @@ async fn measure(
         run_queue_wait_ns: after.run_queue_wait_ns.saturating_sub(before.run_queue_wait_ns),
         syscalls: statistics.syscalls - statistics_before.syscalls,
     };
-    Measured { facts, ended_ns, heap_peak_bytes, meter_error }
+    Measured { facts, ended_ns, drained_ns, heap_peak_bytes, meter_error }
 }
 
 fn connections_max(plan: &Plan, index: usize) -> usize {
@@ -310,6 +306,7 @@ async fn run_source(
     // At fixed distances from the start, so that seconds begin and end together on all workers.
     let mut publish_ns = runtime::now_ns();
     publish.set(publish_ns);
+    let mut gathering = shared.plan.open_loop().is_none().then(Gathering::default);
     let mut moment = Timer::new();
     if publishes && shared.plan.open_loop().is_some() {
         moment.set(runtime::now_ns() + shared.recorder.borrow().next_moment_ns());
@@ -341,6 +338,12 @@ async fn run_source(
                 // judged.
                 shared.count_errors();
             }
+            if let Some(gathering) = &mut gathering
+                && let Some(Gather { count, within_ns }) =
+                    gathering.next(shared.progress(now_ns), shared.in_flight.get())
+            {
+                runtime::gather_completions(count, within_ns);
+            }
             publish_ns += (now_ns.saturating_sub(publish_ns) / PUBLISH_INTERVAL_NS + 1) * PUBLISH_INTERVAL_NS;
             publish.set(publish_ns);
             let _ = publish.poll_elapsed(context);
@@ -357,6 +360,7 @@ async fn run_source(
         Poll::Pending
     })
     .await;
+    runtime::gather_completions(Gather::NONE.count, Gather::NONE.within_ns);
     if publishes {
         shared.publish(runtime::now_ns());
     }
@@ -384,6 +388,7 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
     use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
     use std::thread;
+    use std::time::Duration;
 
     use ringtide::{Address, PreparedRequest};
     use ringtide_driver::monotonic_ns;
@@ -420,6 +425,26 @@ mod tests {
         (Address::Tcp(address), seen)
     }
 
+    /// The work of the only worker of `plan`, which connects to `address`.
+    fn assignment(plan: Plan, address: Address) -> Assignment {
+        let request = PreparedRequest::from_parts(
+            &http::Method::GET,
+            "/",
+            [(&b"Host"[..], &b"h"[..])].into_iter(),
+            Vec::new(),
+        );
+        Assignment {
+            plan: Arc::new(plan),
+            index: 0,
+            addresses: vec![address],
+            tls: None,
+            requests: [request.expect("it is sound").leak()].into(),
+            snapshots: Arc::from([Snapshot::default()]),
+            reporter: None,
+            heap: None,
+        }
+    }
+
     /// Leads a worker with three connections to `address` as `run` does and injects `fault` on its thread. Returns
     /// what the worker reported, after checking that it ended and gave everything back.
     fn reports_after(
@@ -431,22 +456,7 @@ mod tests {
         let mut plan = Plan::for_url("http://h/").expect("valid");
         plan.stop = Stop::Duration { ns: 3600 * 1_000_000_000 };
         (plan.connections, plan.threads) = (3, 1);
-        let request = PreparedRequest::from_parts(
-            &http::Method::GET,
-            "/",
-            [(&b"Host"[..], &b"h"[..])].into_iter(),
-            Vec::new(),
-        );
-        let assignment = Assignment {
-            plan: Arc::new(plan),
-            index: 0,
-            addresses: vec![address],
-            tls: None,
-            request: request.expect("it is sound").leak(),
-            snapshots: Arc::from([Snapshot::default()]),
-            reporter: None,
-            heap: None,
-        };
+        let assignment = assignment(plan, address);
         let (sender, reports) = channel();
         let worker = thread::spawn(move || {
             let mut worker = Worker::new(&WorkerOptions::default()).expect("there is a driver");
@@ -501,5 +511,38 @@ mod tests {
         // More answers than requests in flight: the subtraction overflows.
         let told = reports_after(address, &seen, true, |shared| shared.in_flight.set(0));
         assert!(matches!(told[..], [Report::Opened(_)]), "it was open, and has no outcome");
+    }
+
+    /// A worker that wakes late starts connections for what has come due, and finds in the same turn that the run is over.
+    #[test]
+    fn a_request_whose_connection_was_not_begun_before_the_end_is_counted() {
+        let mut plan = Plan::for_url("http://h/").expect("valid");
+        (plan.connections, plan.threads) = (1, 1);
+        plan.mode = Mode::Open(plan::OpenLoop::steady(100.0, 3));
+        let (address, _seen) = server();
+        let mut worker = Worker::new(&WorkerOptions::default()).expect("there is a driver");
+        let shared = Rc::new(Shared::new(assignment(plan, address)));
+        PHASE.set(Some(Rc::default()));
+        let counted = worker.block_on(async {
+            let begun_ns = runtime::now_ns();
+            shared.measured_from_ns.set(begun_ns);
+            let schedule = Schedule::new(
+                shared.plan.open_loop().expect("it is one"),
+                shared.plan.stop,
+                0,
+                shared.plan.part(0),
+            );
+            // A second late: a hundred requests are due, and three connections may be open.
+            let source = Source::open(begun_ns, schedule, connections_max(&shared.plan, 0));
+            shared.source.borrow_mut().replace(source);
+            pace(&shared, begun_ns + 1_000_000_000);
+            let started = shared.tasks_left.get();
+            shared.sending_ended.set(true);
+            shared.ended.set(true);
+            PHASE.with_borrow(Clone::clone).expect("it is set").until(|_| shared.tasks_left.get() == 0).await;
+            (started, shared.recorder.borrow().counters().censored)
+        });
+        PHASE.set(None);
+        assert_eq!(counted, (3, 3), "connections started, requests counted");
     }
 }

@@ -4,13 +4,17 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use ringtide::runtime;
 use ringtide::runtime::sync::{OwnedSemaphorePermit, Semaphore};
 use ringtide::tls::ClientTls;
 use ringtide::{Address, PreparedRequest};
 use ringtide_driver::allocator::CountingAllocator;
 
+use super::gathering::Progress;
+use super::names::Names;
 use super::phase::{wake_main, with_phase};
-use super::source::Source;
+use super::random;
+use super::source::{RequestIndex, Source};
 use crate::metrics::Recorder;
 use crate::plan::{MaxErrors, Mode, Plan, Stop};
 use crate::progress::Snapshot;
@@ -33,8 +37,8 @@ pub(crate) struct Assignment {
     pub addresses: Vec<Address>,
     /// The TLS that all workers share, with its sessions; `None` for plain HTTP.
     pub tls: Option<ClientTls>,
-    /// What to send.
-    pub request: PreparedRequest,
+    /// What to send, in the order of the plan.
+    pub requests: Arc<[PreparedRequest]>,
     /// Where the workers publish their progress, one entry each.
     pub snapshots: Arc<[Snapshot]>,
     /// Where to send what each second brought, if anybody wants it.
@@ -54,14 +58,22 @@ pub(super) struct Shared {
     pub(super) tls: Option<ClientTls>,
     /// How many connects there were from one of the plan's addresses.
     pub(super) bound_connects: Cell<usize>,
-    pub(super) request: PreparedRequest,
+    pub(super) requests: Arc<[PreparedRequest]>,
+    /// Whether sent bytes are counted as they leave, for all requests together. With one request over HTTP/1.1 they are
+    /// counted for each, which is exact even if a send was cut.
+    pub(super) counts_sends: bool,
+    /// The whole,
     pub(super) recorder: RefCell<Recorder>,
+    /// and the requests of each name.
+    pub(super) names: Names,
     pub(super) source: RefCell<Source>,
     /// Only requests that were due from here on are recorded.
     pub(super) measured_from_ns: Cell<u64>,
     /// Connects during the warm-up are not recorded. Those before it are.
     pub(super) warming_up: Cell<bool>,
-    /// The run is over: no request starts, and those in flight are given up.
+    /// The measured part is over: no request starts, and none is waited for that was not sent.
+    pub(super) sending_ended: Cell<bool>,
+    /// The run is over: those in flight are given up as well.
     pub(super) ended: Cell<bool>,
     pub(super) tasks_left: Cell<usize>,
     pub(super) connects: Connects,
@@ -81,10 +93,16 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(assignment: Assignment) -> Self {
-        let Assignment { plan, index, addresses, tls, request, snapshots, reporter, heap: _ } = assignment;
+        let Assignment { plan, index, addresses, tls, requests, snapshots, reporter, heap: _ } = assignment;
+        let mut source = Source::waiting();
+        if requests.len() > 1 {
+            let weights: Vec<f64> = plan.requests.iter().map(|request| request.weight).collect();
+            source.mixes(&weights, random::seed_of(plan.seed, index));
+        }
         Self {
             recorder: RefCell::new(Recorder::new(plan.open_loop().is_some())),
-            source: RefCell::new(Source::waiting()),
+            names: Names::new(&plan),
+            source: RefCell::new(source),
             counts_answers: matches!(plan.max_errors, Some(MaxErrors::Percent(_))),
             plan,
             index,
@@ -93,9 +111,11 @@ impl Shared {
             tls,
             // Workers begin at different addresses.
             bound_connects: Cell::new(index),
-            request,
+            counts_sends: requests.len() > 1,
+            requests,
             measured_from_ns: Cell::new(u64::MAX),
             warming_up: Cell::new(false),
+            sending_ended: Cell::new(false),
             ended: Cell::new(false),
             tasks_left: Cell::new(0),
             connects: Connects::default(),
@@ -106,6 +126,17 @@ impl Shared {
             next_percentile_ns: Cell::new(0),
             too_many_errors: Cell::new(false),
             panicked: Cell::new(false),
+        }
+    }
+
+    /// Records something about a request: in the whole, and under its name.
+    #[inline]
+    pub(super) fn record(&self, request: RequestIndex, record: impl Fn(&mut Recorder)) {
+        record(&mut self.recorder.borrow_mut());
+        if !self.names.is_empty()
+            && let Some(recorder) = self.names.of(request)
+        {
+            record(&mut recorder.borrow_mut());
         }
     }
 
@@ -137,6 +168,9 @@ impl Shared {
         // The last answer to the last request ends the run. Its connection may already count as waiting, and would
         // then not wake the pacer.
         if self.in_flight.get() == 0 {
+            if self.sending_ended.get() {
+                wake_main();
+            }
             self.source.borrow_mut().wake_pacer_at_the_end();
         }
     }
@@ -163,6 +197,12 @@ impl Shared {
     pub(super) fn gauges(&self, now_ns: u64) -> Gauges {
         let waiting = if self.plan.open_loop().is_some() { self.source.borrow().due(now_ns).1 } else { 0 };
         Gauges { connections: self.open.get() as u64, in_flight: self.in_flight.get() as u64, waiting }
+    }
+
+    /// What this worker has done so far.
+    pub(super) fn progress(&self, at_ns: u64) -> Progress {
+        let completed = self.recorder.borrow().counters().completed;
+        Progress { at_ns, completed, syscalls: runtime::statistics().syscalls }
     }
 
     /// Publishes how many requests have failed, and ends this worker's part if all workers together have reached the

@@ -8,14 +8,16 @@ use std::collections::VecDeque;
 use std::num::NonZeroU8;
 use std::task::Waker;
 
+use fastrand::Rng;
 use ringtide_driver::slots::reserve_sparingly;
 
+use super::choice::Choice;
 use crate::schedule::Schedule;
 
 /// A connection's index in the source.
 pub(super) type ConnectionNumber = usize;
 
-/// Which of the worker's requests.
+/// Which of the plan's requests.
 pub(super) type RequestIndex = u32;
 
 /// How often a request is sent at most. A server may refuse all requests, and the run must end all the same.
@@ -67,6 +69,8 @@ pub(super) struct Source {
     /// Waiting connections; the one that has waited longest comes first.
     idle: VecDeque<u32>,
     connections: Vec<ConnectionState>,
+    /// Which request is next.
+    mix: Option<Mix>,
     /// Requests that were handed back. While there are any, no connection waits.
     returned: VecDeque<Due>,
     /// Free places of connections that were woken for a request, beside the place for this one.
@@ -93,6 +97,12 @@ enum Place {
     Idle,
     /// Woken for this request.
     Assigned(Due),
+}
+
+/// Chooses among several requests.
+struct Mix {
+    choice: Choice,
+    random: Rng,
 }
 
 enum Kind {
@@ -133,10 +143,16 @@ impl Source {
             kind,
             idle: VecDeque::new(),
             connections: Vec::new(),
+            mix: None,
             returned: VecDeque::new(),
             spare: 0,
             pacer: None,
         }
+    }
+
+    /// Chooses among as many requests as there are weights, in an order that follows from the seed.
+    pub(super) fn mixes(&mut self, weights: &[f64], seed: u64) {
+        self.mix = Some(Mix { choice: Choice::new(weights), random: Rng::with_seed(seed) });
     }
 
     /// Switches to the next phase. The connections stay, and those that wait are served from it.
@@ -220,6 +236,16 @@ impl Source {
     pub(super) fn hand_back(&mut self, due: Due) {
         self.returned.push_back(due);
         self.assign(0);
+    }
+
+    /// Takes back the requests that were assigned to connections and that these have not taken.
+    pub(super) fn retract(&mut self) {
+        for connection in 0..self.connections.len() {
+            if let Place::Assigned(due) = self.connections[connection].place {
+                self.become_busy(connection);
+                self.returned.push_back(due);
+            }
+        }
     }
 
     /// A request that was handed back and that nobody has taken.
@@ -360,8 +386,12 @@ impl Source {
         if !self.returned.is_empty() {
             return self.take_returned();
         }
-        // There is only one request so far.
-        Some(Due::first(self.take_due(now_ns)?, 0))
+        let scheduled_ns = self.take_due(now_ns)?;
+        let request = match &mut self.mix {
+            None => 0,
+            Some(Mix { choice, random }) => choice.next(random),
+        };
+        Some(Due::first(scheduled_ns, request))
     }
 
     #[inline]
@@ -391,17 +421,11 @@ impl Source {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Arrival, OpenLoop, Part, Spin, Stop};
+    use crate::plan::{OpenLoop, Part, Stop};
 
     /// A source with `connections` that gives a request at 0 ns and one each 1,000 ns after it.
     fn open(connections: usize, connections_max: usize) -> Source {
-        let open = OpenLoop {
-            rate_start: 1e6,
-            rate_end: 1e6,
-            arrival: Arrival::Constant,
-            spin: Spin::Off,
-            max_connections: connections_max,
-        };
+        let open = OpenLoop::steady(1e6, connections_max);
         let stop = Stop::Duration { ns: 1_000_000_000 };
         let part = Part { worker: 0, workers: 1, connections: connections.max(1) };
         let mut source = Source::open(0, Schedule::new(&open, stop, 0, part), connections_max);
@@ -485,6 +509,17 @@ mod tests {
         source.withdraw(1);
         assert!(source.all_idle(0));
         assert_eq!(source.spare, 0);
+    }
+
+    #[test]
+    fn what_was_assigned_and_not_taken_can_be_retracted() {
+        let mut source = open(2, 2);
+        while matches!(source.draw(0, 0, 1), Draw::Now(_)) {}
+        let due_ns = next_ns(&source);
+        assert!(source.assign(due_ns));
+        source.retract();
+        assert_eq!(source.take_returned(), Some(Due::first(due_ns, 0)));
+        assert_eq!((source.take_returned(), source.leave(0), source.spare), (None, None, 0));
     }
 
     #[test]

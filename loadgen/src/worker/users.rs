@@ -20,7 +20,9 @@ impl ConnectionTask {
             if self.shared.ended.get() {
                 return Poll::Ready(Over::Run);
             }
-            if let Some(over) = self.fill(now_ns) {
+            if !self.shared.sending_ended.get()
+                && let Some(over) = self.fill(now_ns)
+            {
                 return Poll::Ready(over);
             }
             let Some(connection) = &mut self.connection else { return Poll::Ready(Over::Connection) };
@@ -48,7 +50,7 @@ impl ConnectionTask {
                 }
                 Poll::Pending if self.has_new_places() => {}
                 Poll::Pending if self.timeout.poll_elapsed(context).is_pending() => {
-                    if self.is_http2 {
+                    if self.is_http2 || self.shared.counts_sends {
                         self.count_sent();
                     }
                     return Poll::Pending;
@@ -151,6 +153,10 @@ impl ConnectionTask {
     /// Does the same over HTTP/2. The frames of a turn are gathered by the connection.
     #[inline]
     fn fill_streams(&mut self, now_ns: u64) -> Option<Over> {
+        // The end of a request clears this, and so does the server when it makes room.
+        if self.is_full && !self.tickets.is_empty() {
+            return None;
+        }
         let Some(connection) = &mut self.connection else { return Some(Over::Connection) };
         // The server may allow fewer streams than are wanted.
         let places = if self.is_spent { 0 } else { connection.free_places() };
@@ -206,7 +212,8 @@ impl ConnectionTask {
     #[inline]
     pub(super) fn start(&mut self, ticket: Ticket, now_ns: u64) -> Result<(), ErrorKind> {
         let Some(connection) = &mut self.connection else { return Err(ErrorKind::Closed) };
-        match connection.start(&self.shared.request) {
+        let request = &self.shared.requests[ticket.due.request as usize];
+        match connection.start(request) {
             Ok(id) => self.tickets.put(id.slot(), ticket),
             Err(error) => {
                 let kind = self.shared.failure(&error);

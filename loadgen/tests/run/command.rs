@@ -57,6 +57,13 @@ pub(crate) fn begin(driver: &str, url: &str, flags: &[&str]) -> Running {
     begin_command(command)
 }
 
+/// Starts `ringtide run --driver DRIVER WORDS`.
+pub(crate) fn begin_bare(driver: &str, words: &[&str]) -> Running {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringtide"));
+    command.args(["run", "--driver", driver]).args(words);
+    begin_command(command)
+}
+
 /// Runs `ringtide run URL --driver DRIVER FLAGS` to its end.
 pub(crate) fn run(driver: &str, url: &str, flags: &[&str]) -> Ended {
     begin(driver, url, flags).wait()
@@ -181,6 +188,22 @@ impl Ended {
         assert!(lines.len() == 1 && lines[0].starts_with("error: "), "{self:?}");
         for piece in says {
             assert!(self.stderr.contains(piece), "it does not say `{piece}`: {self:?}");
+        }
+    }
+}
+
+impl Ended {
+    /// The same for an error of usage, behind which is where to find help.
+    #[track_caller]
+    pub(crate) fn refused_with_advice(&self, code: i32, says: &[&str]) {
+        assert_eq!((self.code, self.stdout.as_str()), (Some(code), ""), "{self:?}");
+        let lines: Vec<&str> = self.stderr.lines().collect();
+        assert!(
+            lines.len() == 3 && lines[0].starts_with("error: ") && lines[2].contains("--help"),
+            "{self:?}"
+        );
+        for piece in says {
+            assert!(lines[0].contains(piece), "it does not say `{piece}`: {self:?}");
         }
     }
 }

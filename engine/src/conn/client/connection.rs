@@ -475,6 +475,15 @@ impl Connection {
         }
     }
 
+    /// Ready when a request can be started, or when waiting does not help.
+    #[inline]
+    pub(super) fn poll_place(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        match &mut self.0 {
+            Protocol::H1(_) => Poll::Ready(Ok(())),
+            Protocol::H2(connection) => connection.poll_place(context),
+        }
+    }
+
     /// Polls for the next [piece](Self::piece) of the body; `None` at the end of the response.
     pub(super) fn poll_data(
         &mut self,

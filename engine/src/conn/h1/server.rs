@@ -13,6 +13,7 @@ use std::task::{Context, Poll, ready};
 use http::StatusCode;
 use ringtide_driver::Address;
 
+use super::head_place::{HeadPlace, range_of};
 use super::wire::{Answer, Progress, Wire};
 use crate::conn::response::{self, Ending, Persistence};
 use crate::error::{Error, ProtocolError};
@@ -88,17 +89,6 @@ enum RequestStage {
     End { reusable: bool },
     /// There are no further requests. If `lingers`, the peer may still be sending.
     Closed { lingers: bool },
-}
-
-/// Where the bytes of the current head are.
-#[derive(Default)]
-enum HeadPlace {
-    #[default]
-    Nowhere,
-    /// In the input's buffer, from this position.
-    Input(usize),
-    /// In a copy, because the input has moved on to another buffer.
-    Kept(Box<[u8]>),
 }
 
 /// A request that cannot be read.
@@ -295,7 +285,7 @@ impl ServerConnection {
         };
         let meta = head.meta();
         self.owes_continue = head.expects_continue();
-        self.head = HeadPlace::Input(position + consumed - meta.length());
+        self.head = HeadPlace::Input((position + consumed - meta.length()) as u32);
         self.meta = Some(meta);
         self.input.consume(consumed);
         self.stage = RequestStage::Body;
@@ -390,8 +380,7 @@ impl ServerConnection {
             let (consumed, event) = self.codec.decode(bytes)?;
             match event {
                 RequestEvent::Data(data) => {
-                    let start = position + (data.as_ptr().addr() - bytes.as_ptr().addr());
-                    let range = start..start + data.len();
+                    let range = range_of(data, bytes.as_ptr(), position);
                     self.body_read += data.len() as u64;
                     self.input.give(consumed);
                     self.owes_continue = false;
@@ -441,9 +430,8 @@ impl ServerConnection {
 
     /// Copies the current head before its buffer is released.
     fn keep_head(&mut self) {
-        if let (HeadPlace::Input(position), Some(meta)) = (&self.head, self.meta) {
-            let bytes = &self.input.buffer()[*position..*position + meta.length()];
-            self.head = HeadPlace::Kept(bytes.into());
+        if let Some(meta) = self.meta {
+            self.head.keep(&self.input, meta.length());
         }
     }
 
@@ -518,11 +506,7 @@ impl ServerConnection {
 
     /// Returns the head of the current request.
     pub(in crate::conn) fn request_head(&self) -> RequestHead<'_> {
-        let bytes = match &self.head {
-            HeadPlace::Input(position) => &self.input.buffer()[*position..],
-            HeadPlace::Kept(bytes) => bytes,
-            HeadPlace::Nowhere => unreachable!("a head is kept as long as its exchange"),
-        };
+        let bytes = self.head.bytes(&self.input);
         RequestHead::from_parts(bytes, self.meta.expect("an exchange is created after its head has arrived"))
     }
 

@@ -63,11 +63,11 @@ struct Request {
 
 /// The header block of the request that was sent last. Constant requests are encoded once.
 #[derive(Default)]
-struct Block {
+pub(super) struct Block {
     request: Option<PreparedRequest>,
     /// State of the encoder's table, with which it is valid.
     insert_count: u64,
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
 }
 
 /// The response that is read in place.
@@ -472,8 +472,22 @@ impl ClientConnection {
     /// Ready at the end of the current response, if there is one. Drops its body.
     pub(in crate::conn) fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         while self.current.is_some() {
-            if ready!(self.poll_data(context))?.is_none() {
-                break;
+            match ready!(self.poll_data(context)) {
+                Ok(Some(_)) => {}
+                // That nobody reads the rest of has been reset, which is nothing to the next request.
+                Ok(None) | Err(Error::Stream(_)) => break,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ready when a request can be started, or if none is in flight whose end would make room: the body of one that has its
+    /// response may still be under way.
+    pub(in crate::conn) fn poll_place(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        while self.free_places() == 0 && self.is_reusable() && self.in_flight == 0 {
+            if let Happened::Data(stream, size, _) = ready!(self.poll_happened(context))? {
+                self.link.codec.release(stream, size);
             }
         }
         Poll::Ready(Ok(()))
@@ -761,7 +775,7 @@ impl Request {
 impl Block {
     /// Makes `bytes` the header block of `request`.
     #[inline]
-    fn prepare(&mut self, request: &PreparedRequest, codec: &mut Codec) {
+    pub(super) fn prepare(&mut self, request: &PreparedRequest, codec: &mut Codec) {
         let is_known = self.request.as_ref().is_some_and(|known| known.has_head_of(request));
         if !is_known || self.insert_count != codec.encoder().insert_count() {
             self.encode(request, codec);
@@ -781,11 +795,7 @@ impl Block {
 }
 
 /// Appends the header block of `request`. Returns whether it begins with an update of the table's size.
-pub(super) fn encode_block(
-    request: &PreparedRequest,
-    encoder: &mut hpack::Encoder,
-    block: &mut Vec<u8>,
-) -> bool {
+fn encode_block(request: &PreparedRequest, encoder: &mut hpack::Encoder, block: &mut Vec<u8>) -> bool {
     encoder.begin(block);
     let has_update = !block.is_empty();
     request.for_each_field(|name, value, is_secret| {

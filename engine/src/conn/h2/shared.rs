@@ -13,9 +13,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
+use http::{Response, StatusCode, Version};
 
-use super::client::{encode_block, kind_of};
+use super::client::{Block, kind_of};
+use super::heads::{Head, Heads};
 use super::link::Link;
 use crate::conn::content::Content;
 use crate::conn::piece::Piece;
@@ -23,8 +24,7 @@ use crate::conn::request::PreparedRequest;
 use crate::error::{Error, ProtocolError, RequestError};
 use crate::proto::h1::{BodyLength, Incomplete};
 use crate::proto::h2::{
-    self, Codec, ErrorCode, Event, FieldList, HeadError, OpenError, Options, ResetCause, ResponseHead, Role,
-    StreamFault, StreamKey, StreamReset,
+    self, Codec, ErrorCode, Event, OpenError, Options, ResetCause, Role, StreamFault, StreamKey, StreamReset,
 };
 use crate::runtime::Timer;
 use crate::stream;
@@ -32,6 +32,10 @@ use crate::tls;
 
 /// Bytes of one request that wait in its stream's queue above which its body is not asked for more.
 const STREAM_QUEUED_SIZE_MAX: usize = 64 * 1024;
+
+/// A piece of a body up to this size is collected in memory that its place keeps for the next request, and copied when it is
+/// read. A larger one is read where it was collected.
+const KEPT_SIZE_MAX: usize = 1024;
 
 /// How long a connection that closes may take to send what it still has.
 const CLOSE_NS: u64 = 1_000_000_000;
@@ -72,8 +76,8 @@ struct State {
     /// Which of the streams is at an index of the codec. The codec forgets a stream before its task has read it.
     slots: Vec<u32>,
     in_use: usize,
-    /// The header block of the request that is sent.
-    block: Vec<u8>,
+    heads: Heads,
+    block: Block,
     /// Those of requests that are over, for the next ones. Setting one again is much cheaper than making it.
     timers: Vec<Timer>,
     timer: Timer,
@@ -90,7 +94,7 @@ struct State {
 #[derive(Default)]
 struct Stream {
     key: Option<StreamKey>,
-    head: Option<Head>,
+    head: Option<Rc<Head>>,
     /// Any byte of a response has arrived.
     has_begun: bool,
     has_head: bool,
@@ -103,11 +107,6 @@ struct Stream {
     reset: Option<StreamReset>,
     reader: Option<Waker>,
     writer: Option<Waker>,
-}
-
-struct Head {
-    status: StatusCode,
-    headers: HeaderMap,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,7 +146,8 @@ impl SharedConnection {
                 free: Vec::new(),
                 slots: Vec::new(),
                 in_use: 0,
-                block: Vec::new(),
+                heads: Heads::default(),
+                block: Block::default(),
                 timers: Vec::new(),
                 timer,
                 keep_alive,
@@ -235,7 +235,7 @@ impl SharedConnection {
         if state.in_use == 0 {
             state.link.tidy();
             (state.streams, state.free, state.slots) = Default::default();
-            (state.timers, state.block) = Default::default();
+            (state.timers, state.block, state.heads) = Default::default();
         }
     }
 
@@ -345,7 +345,7 @@ impl Exchange {
         *response.version_mut() = Version::HTTP_2;
         if let Some(head) = stream.head.take() {
             *response.status_mut() = head.status;
-            *response.headers_mut() = head.headers;
+            *response.headers_mut() = head.into_headers();
         }
         let size = if stream.received { Some(stream.unread.len() as u64) } else { stream.content_length };
         (response, size)
@@ -361,14 +361,14 @@ impl Exchange {
         let state = &mut *self.connection.state.borrow_mut();
         let stream = &mut state.streams[self.slot as usize];
         if !stream.unread.is_empty() {
-            let bytes = mem::take(&mut stream.unread);
+            let piece = stream.take_unread();
             if let Some(key) = stream.key {
-                state.link.codec.release(key, bytes.len());
+                state.link.codec.release(key, piece.len());
                 if state.link.codec.has_output() {
                     self.connection.wake_task();
                 }
             }
-            return Poll::Ready(Ok(Some(Piece::copy(bytes.into()))));
+            return Poll::Ready(Ok(Some(piece)));
         }
         if stream.received {
             return Poll::Ready(Ok(None));
@@ -490,11 +490,8 @@ impl State {
                     (stream.has_begun, stream.has_head) = (true, true);
                     stream.content_length = codec.response_facts().and_then(|facts| facts.content_length);
                     stream.received = ends;
-                    match headers(codec.fields()) {
-                        Ok(headers) => {
-                            let status = ResponseHead::new(codec.fields()).status();
-                            stream.head = Some(Head { status, headers });
-                        }
+                    match self.heads.arrived(codec) {
+                        Ok(head) => stream.head = Some(head),
                         Err(error) => {
                             let code = ErrorCode::PROTOCOL_ERROR;
                             let cause = ResetCause::Fault(StreamFault::Head(error));
@@ -585,11 +582,10 @@ impl State {
         if self.link.codec.opens_now_max() == 0 {
             return Err(RequestError::Busy.into());
         }
-        self.block.clear();
-        encode_block(request, self.link.codec.encoder(), &mut self.block);
+        self.block.prepare(request, &mut self.link.codec);
         let body = request.body();
         let ends = body.is_empty() && request.pending_body() == BodyLength::None;
-        let (_, opened) = self.link.open(&self.block, kind_of(request), ends);
+        let (_, opened) = self.link.open(&self.block.bytes, kind_of(request), ends);
         let key = opened.map_err(|error| match error {
             OpenError::Full => RequestError::Busy,
             OpenError::Closing => RequestError::NotReusable,
@@ -613,7 +609,7 @@ impl State {
     /// Ends a request that its task has dropped.
     fn forget(&mut self, slot: u32, timer: Option<Timer>) {
         let stream = &mut self.streams[slot as usize];
-        let unread = mem::take(&mut stream.unread);
+        let mut unread = mem::take(&mut stream.unread);
         if let Some(key) = stream.key {
             if !unread.is_empty() {
                 self.link.codec.release(key, unread.len());
@@ -623,7 +619,11 @@ impl State {
                 self.link.codec.reset(key, ErrorCode::CANCEL);
             }
         }
-        self.streams[slot as usize] = Stream::default();
+        if unread.capacity() > KEPT_SIZE_MAX {
+            unread = Vec::new();
+        }
+        unread.clear();
+        self.streams[slot as usize] = Stream { unread, ..Stream::default() };
         self.free.push(slot);
         if let Some(mut timer) = timer {
             timer.unset();
@@ -637,6 +637,16 @@ impl State {
 }
 
 impl Stream {
+    /// Takes what has arrived of the body and was not read.
+    fn take_unread(&mut self) -> Piece {
+        if self.unread.capacity() > KEPT_SIZE_MAX {
+            return Piece::copy(mem::take(&mut self.unread).into());
+        }
+        let piece = Piece::copied(&self.unread);
+        self.unread.clear();
+        piece
+    }
+
     /// Returns why nothing more comes, if nothing does.
     fn error(&self, end: Option<&End>) -> Option<Error> {
         if let Some(reset) = &self.reset {
@@ -684,18 +694,6 @@ fn copy_of(error: &io::Error) -> io::Error {
         Some(code) => io::Error::from_raw_os_error(code),
         None => io::Error::new(error.kind(), error.to_string()),
     }
-}
-
-/// Copies the fields of a head. The codec has checked them; `http` may have a stricter rule.
-fn headers(fields: &FieldList) -> Result<HeaderMap, HeadError> {
-    let mut headers = HeaderMap::with_capacity(fields.len());
-    for (name, value) in &ResponseHead::new(fields).fields() {
-        let named = HeaderName::from_bytes(name).map_err(|_| HeadError::FieldName(name.to_owned().into()))?;
-        let value =
-            HeaderValue::from_bytes(value).map_err(|_| HeadError::FieldValue(name.to_owned().into()))?;
-        headers.append(named, value);
-    }
-    Ok(headers)
 }
 
 #[inline]

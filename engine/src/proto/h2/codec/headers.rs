@@ -100,6 +100,7 @@ impl Codec {
     pub(super) fn decode_fields(&mut self, block: &[u8]) -> Result<(), Error> {
         self.repeat.is_known = false;
         self.facts = Facts::None;
+        self.fields_number += 1;
         self.fields.clear();
         self.repeat.insert_count = self.decoder.insert_count();
         self.decoder.decode(block, &mut self.fields).map_err(Error::Compression)?;

@@ -71,6 +71,8 @@ pub struct Codec {
     pub(super) decoder: hpack::Decoder,
     pub(super) encoder: hpack::Encoder,
     pub(super) fields: FieldList,
+    /// How often `fields` were decoded.
+    pub(super) fields_number: u64,
     pub(super) facts: Facts,
     pub(super) repeat: Repeat,
     pub(super) partial: Partial,
@@ -120,6 +122,7 @@ impl Codec {
             decoder: hpack::Decoder::new(options.header_table_size),
             encoder: hpack::Encoder::new(HEADER_TABLE_SIZE_INITIAL),
             fields: FieldList::new(options.header_list_size_max, options.fields_max),
+            fields_number: 0,
             facts: Facts::None,
             repeat: Repeat::default(),
             partial: Partial::default(),
@@ -177,6 +180,13 @@ impl Codec {
     #[inline]
     pub fn fields(&self) -> &FieldList {
         &self.fields
+    }
+
+    /// Returns a number of the [`fields`](Self::fields). A head with another number has been decoded anew; with the same number
+    /// it has the same fields.
+    #[inline]
+    pub fn fields_number(&self) -> u64 {
+        self.fields_number
     }
 
     /// Returns what the last [`Event::Head`] of a server said.
