@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use ringtide::Address;
 use ringtide_driver::allocator::CountingAllocator;
-use ringtide_loadgen::cli::{Cli, Command, Format, Output, RunCommand, ServePlan, TargetsPlan};
-use ringtide_loadgen::error::Error;
+use ringtide_loadgen::cli::{Cli, Command, Format, MergeArgs, Output, RunCommand, ServePlan, TargetsPlan};
+use ringtide_loadgen::error::{Error, UsageError};
 use ringtide_loadgen::exit::Exit;
 use ringtide_loadgen::fd_limit;
 use ringtide_loadgen::output::{Outputs, Sink};
 use ringtide_loadgen::plan::Plan;
 use ringtide_loadgen::progress::Display;
 use ringtide_loadgen::report;
-use ringtide_loadgen::result::RunResult;
+use ringtide_loadgen::result::{self, Part, RunResult, read_saved};
 use ringtide_loadgen::run::Run;
 use ringtide_loadgen::serve::{self, ServeOptions};
 use ringtide_loadgen::targets;
@@ -53,6 +53,7 @@ fn execute(command: Command) -> Result<Exit, Error> {
             run(plan, &output)
         }
         Command::Serve(args) => serve(&args.plan()?),
+        Command::Merge(args) => merge(&args),
         Command::Targets(args) => targets(&args.plan()),
     }
 }
@@ -73,6 +74,21 @@ fn run(plan: Plan, output: &Output) -> Result<Exit, Error> {
     }
     written?;
     Ok(Exit::of_run(&result, output.require_valid))
+}
+
+fn merge(args: &MergeArgs) -> Result<Exit, Error> {
+    let sink = Sink::open(args.output.as_deref())?;
+    let mut parts = Vec::new();
+    for path in &args.results {
+        parts.push(Part { file: path.display().to_string(), result: read_saved(path)? });
+    }
+    let merged = result::merge(&parts).map_err(|error| UsageError::NotOneTest(error.to_string()))?;
+    let format = args.format.unwrap_or_default();
+    sink.write_result(&merged, format)?;
+    if args.output.is_some() || format != Format::Text {
+        explain_exit(&merged, false);
+    }
+    Ok(Exit::of_run(&merged, false))
 }
 
 /// Says on standard error why a run fails, as nobody may be looking at its report.

@@ -31,7 +31,13 @@ fn refused(words: &[&str], says: &[&str]) {
 
 #[test]
 fn help_and_version_are_no_errors_and_fit_a_terminal() {
-    for words in [&["--help"][..], &["run", "--help"], &["serve", "--help"], &["targets", "--help"]] {
+    for words in [
+        &["--help"][..],
+        &["run", "--help"],
+        &["serve", "--help"],
+        &["targets", "--help"],
+        &["merge", "--help"],
+    ] {
         let on_columns = |columns: &str| {
             let output = ringtide().env("COLUMNS", columns).args(words).output().expect("the binary starts");
             assert_eq!(output.status.code(), Some(0));

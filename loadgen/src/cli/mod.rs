@@ -6,6 +6,7 @@
 mod contradictions;
 mod flags;
 mod format;
+mod merge;
 mod parse;
 mod run;
 mod serve;
@@ -18,6 +19,7 @@ use clap::{Parser, Subcommand};
 
 pub use flags::RunArgs;
 pub use format::Format;
+pub use merge::MergeArgs;
 pub use run::{Files, Output, RunCommand};
 pub use serve::{ServeArgs, ServePlan};
 pub use targets::{TargetsArgs, TargetsPlan};
@@ -93,6 +95,8 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Start an HTTP server to test against
     Serve(ServeArgs),
+    /// Merge results of generators that ran at the same time
+    Merge(MergeArgs),
     /// Check that the engine meets its performance targets on this machine
     Targets(TargetsArgs),
 }
@@ -103,6 +107,7 @@ impl Command {
         match self {
             Self::Run(_) => "run",
             Self::Serve(_) => "serve",
+            Self::Merge(_) => "merge",
             Self::Targets(_) => "targets",
         }
     }

@@ -6,7 +6,7 @@ use std::fmt::{self, Write as _};
 use super::steps::write_steps;
 use super::{Style, time};
 use crate::metrics::ErrorKind;
-use crate::result::{EndedBy, Figure, LoopName, PlanSummary, RunResult, StageSummary, SummaryUs};
+use crate::result::{EndedBy, Figure, LoopName, PlanSummary, RunResult, StageSummary};
 use crate::threshold::Outcome;
 use crate::units::{
     show_bytes, show_count, show_rate, show_time_ns, show_typed_rate, show_typed_time_ns, three_digits,
