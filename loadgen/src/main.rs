@@ -11,19 +11,21 @@ use ringtide::Address;
 use ringtide_driver::allocator::CountingAllocator;
 use ringtide_loadgen::ab;
 use ringtide_loadgen::cli::{
-    AbPlan, Cli, Command, CompareCommand, FindPlan, Format, Output, RunCommand, ServePlan, TargetsPlan,
+    AbPlan, Cli, Command, CompareCommand, FindPlan, Format, MergeArgs, Output, RunCommand, ServePlan,
+    TargetsPlan,
 };
 use ringtide_loadgen::compare::{self, Saved};
 use ringtide_loadgen::environment::worker_spin;
-use ringtide_loadgen::error::Error;
+use ringtide_loadgen::error::{Error, UsageError};
 use ringtide_loadgen::exit::Exit;
 use ringtide_loadgen::fd_limit;
 use ringtide_loadgen::find;
+use ringtide_loadgen::merge::{self, Part};
 use ringtide_loadgen::output::{Outputs, Sink};
 use ringtide_loadgen::plan::Plan;
 use ringtide_loadgen::progress::Display;
 use ringtide_loadgen::report::{self, Style};
-use ringtide_loadgen::result::RunResult;
+use ringtide_loadgen::result::{RunResult, read_saved};
 use ringtide_loadgen::run::Run;
 use ringtide_loadgen::runs::Runs;
 use ringtide_loadgen::runs_progress::RunsProgress;
@@ -73,6 +75,7 @@ fn execute(command: Command) -> Result<Exit, Error> {
         }
         Command::Compare(args) => compare(&args.command()?),
         Command::Serve(args) => serve(&args.plan()?),
+        Command::Merge(args) => merge(&args),
         Command::Targets(args) => targets(&args.plan()),
     }
 }
@@ -171,6 +174,21 @@ fn stoppable_runs() -> Result<Runs, Error> {
     let stopper = runs.clone();
     on_interrupt(move || stopper.stop())?;
     Ok(runs)
+}
+
+fn merge(args: &MergeArgs) -> Result<Exit, Error> {
+    let sink = Sink::open(args.output.as_deref())?;
+    let mut parts = Vec::new();
+    for path in &args.results {
+        parts.push(Part { file: path.display().to_string(), result: read_saved(path)? });
+    }
+    let merged = merge::merge(&parts).map_err(|error| UsageError::NotOneTest(error.to_string()))?;
+    let format = args.format.unwrap_or_default();
+    sink.write_result(&merged, format)?;
+    if args.output.is_some() || format != Format::Text {
+        explain_exit(&merged, false);
+    }
+    Ok(Exit::of_run(&merged, false))
 }
 
 /// Says on standard error why a run fails, as nobody may be looking at its report.

@@ -65,6 +65,21 @@ impl Sink {
             .map_err(|source| Error::Output { path, source })
     }
 
+    /// Writes the report of a run in this format.
+    ///
+    /// # Errors
+    /// As [`write_text`](Self::write_text).
+    pub fn write_result(self, result: &RunResult, format: Format) -> Result<(), Error> {
+        match format {
+            Format::Text => {
+                let style = self.style();
+                self.write_text(&report::text::render(result, style))
+            }
+            Format::Json => self.write_json(result),
+            Format::Csv => self.write_text(&report::csv::render([result])),
+        }
+    }
+
     /// Writes `value` as indented JSON.
     ///
     /// # Errors
@@ -153,14 +168,7 @@ impl Outputs {
             text(self.summary, &|| report::summary::render(result)),
             text(self.junit, &|| report::junit::render(result, self.require_valid)),
             text(self.openmetrics, &|| report::openmetrics::render(result)),
-            match self.format {
-                Format::Text => {
-                    let style = self.report.style();
-                    self.report.write_text(&report::text::render(result, style))
-                }
-                Format::Json => self.report.write_json(result),
-                Format::Csv => self.report.write_text(&report::csv::render([result])),
-            },
+            self.report.write_result(result, self.format),
         ];
         let mut first = Ok(());
         for error in outcomes.into_iter().filter_map(Result::err) {

@@ -10,6 +10,7 @@ mod find;
 mod flags;
 mod format;
 mod many;
+mod merge;
 mod parse;
 mod run;
 mod serve;
@@ -25,6 +26,7 @@ pub use compare::{CompareArgs, CompareCommand};
 pub use find::{FindArgs, FindCommand, FindPlan, Slo};
 pub use flags::RunArgs;
 pub use format::Format;
+pub use merge::MergeArgs;
 pub use run::{Files, Output, RunCommand};
 pub use serve::{ServeArgs, ServePlan};
 pub use targets::{TargetsArgs, TargetsPlan};
@@ -119,6 +121,8 @@ pub enum Command {
     Compare(CompareArgs),
     /// Start an HTTP server to test against
     Serve(ServeArgs),
+    /// Merge results of generators that ran at the same time
+    Merge(MergeArgs),
     /// Check that the engine meets its performance targets on this machine
     Targets(TargetsArgs),
 }
@@ -132,6 +136,7 @@ impl Command {
             Self::Ab(_) => "ab",
             Self::Compare(_) => "compare",
             Self::Serve(_) => "serve",
+            Self::Merge(_) => "merge",
             Self::Targets(_) => "targets",
         }
     }

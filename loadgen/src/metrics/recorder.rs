@@ -375,7 +375,8 @@ impl Recorder {
         self.course.reset();
     }
 
-    pub(super) fn after_end(&self) -> AfterEnd {
+    /// What was answered after the end.
+    pub fn after_end(&self) -> AfterEnd {
         let Counters { completed, failed, bytes_received, .. } = self.counters;
         self.at_end.map_or_else(AfterEnd::default, |at_end| AfterEnd {
             completed: completed - at_end.completed,

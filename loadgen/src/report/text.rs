@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
-use super::Style;
-use super::steps::{time, write_steps};
+use super::steps::write_steps;
+use super::{Style, time};
 use crate::metrics::ErrorKind;
 use crate::result::{EndedBy, Figure, LoopName, PlanSummary, RunResult, StageSummary};
 use crate::threshold::Outcome;

@@ -11,8 +11,9 @@ mod histograms;
 mod http2;
 mod latency;
 mod notes;
-mod numbers;
+pub(crate) mod numbers;
 mod plan;
+mod saved;
 mod steps;
 mod tls;
 
@@ -32,6 +33,7 @@ pub use self::latency::{Figure, LatenciesUs, PhasesUs, SummaryUs};
 use self::notes::Facts;
 use self::numbers::{microseconds, ratio, seconds, share};
 pub use self::plan::{LoopName, PlanSummary, StageSummary};
+pub use self::saved::read_saved;
 pub use self::steps::{Step, Steps};
 pub use self::tls::TlsSummary;
 use crate::environment::Environment;

@@ -6,6 +6,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::counts::{Errors, Requests};
+use super::histograms::Histograms;
 use super::latency::LatenciesUs;
 use crate::metrics::Totals;
 
@@ -22,6 +23,9 @@ pub struct Step {
     /// Completed requests with a status below 400.
     #[serde(default)]
     pub succeeded: u64,
+    /// All times without loss, for programs that merge or draw results.
+    #[serde(default)]
+    pub histograms: Histograms,
 }
 
 impl Step {
@@ -31,6 +35,7 @@ impl Step {
             latency_us: LatenciesUs::of(totals, &totals.response()),
             errors: Errors::of(&totals.counters),
             succeeded: totals.counters.succeeded(),
+            histograms: Histograms::of(totals),
         }
     }
 }

@@ -214,6 +214,7 @@ impl Joiner {
         let gauge = |of: fn(&Gauges) -> u64| self.parts.iter().map(|part| of(&part.gauges)).sum();
         let Counts {
             completed,
+            after_end,
             failed,
             censored,
             sent,
@@ -241,7 +242,11 @@ impl Joiner {
             failed,
             censored,
             sent,
-            requests_per_second: if duration_s > 0.0 { rounded(completed as f64 / duration_s) } else { 0.0 },
+            requests_per_second: if duration_s > 0.0 {
+                rounded((completed - after_end) as f64 / duration_s)
+            } else {
+                0.0
+            },
             status: status.into(),
             errors: kinds.map(|(kind, count)| (kind.name().to_owned(), count)).collect(),
             bytes_received,

@@ -6,7 +6,8 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::estimate::Quantile;
-use crate::metrics::{TIME_MAX_NS, Times};
+use crate::hdr::Encoder;
+use crate::metrics::{TIME_MAX_NS, Times, histogram};
 use crate::units::rounded;
 
 /// Significant digits of the histogram in a point: 16 buckets per doubling, enough for a heat map.
@@ -41,7 +42,7 @@ pub struct Point {
     pub censored: u64,
     /// Requests that ended, and of which the kernel had taken at least a byte.
     pub sent: u64,
-    /// Completed requests per second.
+    /// Completed requests per second, without those that were answered after the end (`--drain`).
     pub requests_per_second: f64,
     /// Completed requests by the class of their status.
     pub status: ByStatus,
@@ -128,6 +129,49 @@ impl ByStatus {
     }
 }
 
+impl Point {
+    /// The points of several generators, joined: counts are added, and the figures are those of `response`.
+    pub(crate) fn sum(points: &[&Self], at_s: f64, response: Times, encoder: &mut Encoder) -> Self {
+        let sum = |of: fn(&Self) -> u64| points.iter().map(|point| of(point)).sum();
+        let mut errors = BTreeMap::new();
+        for (kind, count) in points.iter().flat_map(|point| &point.errors) {
+            *errors.entry(kind.clone()).or_default() += count;
+        }
+        let mut text = |times: &Histogram<u64>| {
+            let mut few = compact();
+            few.add(times).expect("it has the same range");
+            encoder.text(&few).unwrap_or_default()
+        };
+        let (completed, censored) = (text(&response.exact), text(&response.censored));
+        Self {
+            at_s,
+            duration_s: points.iter().map(|point| point.duration_s).fold(0.0, f64::max),
+            completed: sum(|point| point.completed),
+            failed: sum(|point| point.failed),
+            censored: sum(|point| point.censored),
+            sent: sum(|point| point.sent),
+            requests_per_second: rounded(points.iter().map(|point| point.requests_per_second).sum()),
+            status: ByStatus {
+                informational: sum(|point| point.status.informational),
+                successful: sum(|point| point.status.successful),
+                redirection: sum(|point| point.status.redirection),
+                client_error: sum(|point| point.status.client_error),
+                server_error: sum(|point| point.status.server_error),
+            },
+            errors,
+            bytes_received: sum(|point| point.bytes_received),
+            bytes_sent: sum(|point| point.bytes_sent),
+            connections: sum(|point| point.connections),
+            connections_opened: sum(|point| point.connections_opened),
+            in_flight: sum(|point| point.in_flight),
+            waiting: sum(|point| point.waiting),
+            response_us: ResponseUs::of(&response, &mut histogram()),
+            histogram: completed,
+            histogram_censored: censored,
+        }
+    }
+}
+
 impl ResponseUs {
     /// The figures of `times`, without allocating if none are cut short. `all` is to be empty, and is empty afterwards.
     pub(super) fn of(times: &Times, all: &mut Histogram<u64>) -> Self {
@@ -190,7 +234,6 @@ mod tests {
 
     use super::*;
     use crate::estimate::{Censoring, Curve};
-    use crate::metrics::histogram;
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]

@@ -9,6 +9,8 @@ use crate::metrics::{Counters, ErrorKind, Interval, Recorder, StatusClass};
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
     pub(super) completed: u64,
+    /// Of these, how many were answered after the end (`--drain`).
+    pub(super) after_end: u64,
     pub(super) failed: u64,
     pub(super) censored: u64,
     pub(super) sent: u64,
@@ -102,7 +104,8 @@ impl Reporter {
         is_last: bool,
     ) {
         recorder.swap(&mut interval);
-        let counts = Counts::of(recorder.counters());
+        let after_end = recorder.after_end().completed;
+        let counts = Counts { after_end, ..Counts::of(recorder.counters()) };
         let Self { worker, start_ns, .. } = *self;
         let tick = Tick { worker, start_ns, elapsed_ns, is_last, counts, gauges, interval };
         // There is room for every interval that exists, so this does not wait.
@@ -124,6 +127,7 @@ impl Counts {
         };
         Self {
             completed: counters.completed,
+            after_end: 0,
             failed: counters.failed,
             censored: counters.censored,
             sent: counters.sent,
@@ -141,6 +145,7 @@ impl Counts {
             *to += after.saturating_sub(before);
         }
         add(&mut self.completed, before.completed, after.completed);
+        add(&mut self.after_end, before.after_end, after.after_end);
         add(&mut self.failed, before.failed, after.failed);
         add(&mut self.censored, before.censored, after.censored);
         add(&mut self.sent, before.sent, after.sent);

@@ -34,7 +34,7 @@ mod files;
 mod http2;
 mod http2_server;
 mod output;
-mod output_files;
+mod outputs;
 mod proxy;
 mod schedule;
 mod series;
