@@ -40,6 +40,7 @@ pub mod environment;
 pub mod error;
 pub mod estimate;
 pub mod exit;
+pub mod expect;
 pub mod fd_limit;
 pub mod find;
 pub mod hdr;

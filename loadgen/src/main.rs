@@ -14,11 +14,12 @@ use ringtide_loadgen::cli::{
     AbPlan, Cli, Command, CompareCommand, FindPlan, Format, Output, RunCommand, ServePlan, TargetsPlan,
 };
 use ringtide_loadgen::compare::{self, Saved};
+use ringtide_loadgen::environment::worker_spin;
 use ringtide_loadgen::error::Error;
 use ringtide_loadgen::exit::Exit;
 use ringtide_loadgen::fd_limit;
 use ringtide_loadgen::find;
-use ringtide_loadgen::output::Sink;
+use ringtide_loadgen::output::{Outputs, Sink};
 use ringtide_loadgen::plan::Plan;
 use ringtide_loadgen::progress::Display;
 use ringtide_loadgen::report::{self, Style};
@@ -80,24 +81,17 @@ fn run(plan: Plan, output: &Output) -> Result<Exit, Error> {
     fd_limit::ensure(plan.connections_max(), plan.threads)?;
     let display = Display::choose(output.quiet, output.plain_progress);
     let mut run = Run::new(plan, display, Some(&ALLOCATOR), |notice| eprintln!("ringtide: {notice}"))?;
-    if let Format::Json = output.format {
-        run.keep_series();
-    }
     // Before the run: a report that cannot be written must not waste it.
-    let sink = Sink::open(output.file.as_deref())?;
+    let outputs = Outputs::open(output)?;
+    outputs.attach(&mut run);
     let stopper = run.stopper();
     on_interrupt(move || stopper.stop())?;
     let result = run.execute()?;
-    match output.format {
-        Format::Text => {
-            let style = sink.style();
-            sink.write_text(&report::text::render(&result, style))?;
-        }
-        Format::Json => sink.write_json(&result)?,
-    }
-    if output.file.is_some() || matches!(output.format, Format::Json) {
+    let written = outputs.write(&result, |error| eprintln!("ringtide: {error}"));
+    if output.file.is_some() || output.format != Format::Text {
         explain_exit(&result, output.require_valid);
     }
+    written?;
     Ok(Exit::of_run(&result, output.require_valid))
 }
 
@@ -207,6 +201,7 @@ fn serve(plan: &ServePlan) -> Result<Exit, Error> {
         threads: plan.threads,
         cores: plan.cpus.clone().unwrap_or_default(),
         driver: plan.driver.into(),
+        spin: worker_spin(plan.spin, plan.threads),
         tls,
         burn: Duration::from_nanos(plan.burn_ns),
         seed: plan.seed,
@@ -288,7 +283,7 @@ fn targets(plan: &TargetsPlan) -> Result<Exit, Error> {
             let style = sink.style();
             sink.write_text(&measured.render(style))?;
         }
-        Format::Json => sink.write_json(&measured)?,
+        Format::Json | Format::Csv => sink.write_json(&measured)?,
     }
     Ok(if measured.all_met() { Exit::Done } else { Exit::ThresholdMissed })
 }

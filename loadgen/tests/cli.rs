@@ -71,12 +71,12 @@ fn a_url_that_cannot_be_used_is_named_with_the_place() {
         ("http://", "the host after `://` is missing"),
         ("http://h:99999/", "the port `99999` is not a number from 1 to 65535"),
         ("http://[::1/", "`]`"),
-        ("http://user:pass@h/", "-H 'Authorization: Basic …'"),
         ("http://h/a b", "must be percent-encoded: %20"),
         ("", "it is empty"),
     ] {
         refused(&["run", url], &[says, &format!("`{url}`")]);
     }
+    refused(&["run", "http://user:pass@h/"], &["-H 'Authorization: Basic …'", "`http://…@h/`"]);
 }
 
 #[test]
@@ -92,7 +92,6 @@ fn contradictory_flags_are_both_named() {
         (&["-R", "1:5", "-n", "10"], "--rate (-R) 1:5", "--requests (-n)"),
         (&["-R", "0.00000000005", "-n", "3"], "--rate (-R) 0.00000000005", "--requests (-n) 3"),
         (&["--arrival", "poisson"], "--arrival", "--rate (-R)"),
-        (&["--spin", "off"], "--spin", "--rate (-R)"),
         (&["--max-connections", "100"], "--max-connections", "--rate (-R)"),
         (&["-R", "1", "-c", "8", "--max-connections", "4"], "--max-connections 4", "--connections (-c) 8"),
         (&["--unix", "/x", "--bind", "127.0.0.1"], "--unix", "--bind"),
@@ -104,6 +103,8 @@ fn contradictory_flags_are_both_named() {
         (&["--h2-header-table-size", "0"], "--h2-header-table-size", "--http2"),
         (&["--http2", "-H", "Connection: keep-alive"], "--http2", "--header (-H) 'Connection: keep-alive'"),
         (&["--http2", "-H", "TE: gzip"], "--http2", "--header (-H) 'TE: gzip'"),
+        (&["--unix", "/x", "--proxy", "http://h:1"], "--unix", "--proxy"),
+        (&["--unix", "/x", "--resolve", "h:1:::1"], "--unix", "--resolve"),
         (&["--stages", "1s@5", "-d", "1s"], "--stages", "--duration (-d)"),
         (&["--stages", "1s@5", "-n", "5"], "--stages", "--requests (-n)"),
         (&["--stages", "1s@5", "-R", "5"], "--stages", "--rate (-R)"),
@@ -182,6 +183,15 @@ fn a_value_that_cannot_be_used_is_named_with_its_flag() {
         (&["-R", "0"], &["--rate", "`0` would never send a request"]),
         (&["-R", "1:x"], &["--rate", "`x` is not a rate"]),
         (&["--timeout", "0s"], &["--timeout"]),
+        (&["--resolve", "h:80"], &["--resolve", "`h:80` is not HOST:PORT:ADDR"]),
+        (&["--resolve", "h:80:::1"], &["--resolve", "nothing connects to h:80; the server is 127.0.0.1:1"]),
+        (&["--proxy", "h:3128"], &["--proxy: the value has no scheme; write for example http://HOST:3128"]),
+        (&["--proxy", "https://h:1"], &["--proxy: the scheme `https` is not supported; use http, socks5"]),
+        (&["--proxy", "http://u:p@h"], &["--proxy: `h` has no port"]),
+        (
+            &["--connect-to", "h:1", "--proxy", "http://p:1", "--resolve", "h:1:::1"],
+            &["--resolve: the proxy resolves h itself; use socks5:// for the proxy, or --connect-to [::1]:1"],
+        ),
         (&["--drain", "1x"], &["--drain", "`x` in `1x` is not a unit of time"]),
         (&["--connect-timeout", "0"], &["--connect-timeout"]),
         (&["--cpus", "1-0"], &["--cpus", "write 0-1"]),
@@ -200,10 +210,10 @@ fn a_value_that_cannot_be_used_is_named_with_its_flag() {
         (&["--stages", "10s@0,5s@0:0"], &["--stages", "`10s@0,5s@0:0` would never send a request"]),
         (&["--stages", "10s@1k,0s@5"], &["--stages", "`0s` is too short", "(the stage `0s@5`)"]),
         (&["-R", "5:"], &["--rate", "`5:`", "write for example 1k:20k"]),
-        (&["-R", "1", "--spin", "on"], &["--spin", "`on` is neither auto nor off nor a time"]),
+        (&["--spin", "on"], &["--spin", "`on` is neither auto nor off nor a time"]),
         (&["-X", "get"], &["--method", "write GET"]),
         (&["--driver", "epoll"], &["--driver", "auto, io_uring or fallback"]),
-        (&["--format", "csv"], &["--format", "text, json"]),
+        (&["--format", "xml"], &["--format", "text, json, csv"]),
         (&["--seed", "x"], &["--seed", "`x` is not a whole number"]),
         (&["-b", "@/nonexistent/body"], &["--body", "/nonexistent/body", "No such file"]),
     ] {

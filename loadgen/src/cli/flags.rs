@@ -8,8 +8,9 @@ use super::format::Format;
 use super::parse::{self, AddressList, CpuList, NameList, RateArg, StageList};
 use ringtide::tls::Version;
 
+use crate::expect::Expect;
 use crate::input::BodySource;
-use crate::plan::{Arrival, DriverChoice, Header, MaxErrors, Spin};
+use crate::plan::{Arrival, DriverChoice, Header, MaxErrors, Resolve, Spin};
 use crate::threshold::Threshold;
 use crate::units::{parse_positive_count, parse_positive_time_ns, parse_time_ns};
 use crate::url::parse_host_port;
@@ -31,8 +32,24 @@ With several requests, NAME: in front of it is for those of one name, as in
 'login:p99<10ms'; with --urls the name is path and query.
 Add a success threshold to every percentile: failing can be fast, too.
 
+--expect has checks with commas between them; a response that fails one is an
+error. A comma within a check is written \\,
+  status=200       a code, a class (2xx), a range (200-299); one of several: 200|404
+  header:NAME      the field is there; header:NAME=TEXT, header:NAME~REGEX
+  body~REGEX       the body matches; body*=TEXT has TEXT in it; body=TEXT
+  size<10KiB       bytes of the body: <, <=, =, >=, >
+
+--proxy is http://, socks5:// or socks5h:// with [USER:PASSWORD@]HOST:PORT. Each
+connection asks it for a tunnel (CONNECT), also with an http:// URL. socks5://
+is told the server's address, the others its name. It takes part of the time of
+the connect.
+
 --max-errors counts what `errors` counts. It judges a share once 100 requests
 have ended.
+
+CSV has a line of names and one of figures, times in microseconds. All files are
+opened before the first request; they are written even if one of them fails. In
+the log of --hdr, requests without a response have the tag `censored`.
 
 The verdict says whether the figures are the server's. If not, the generator
 was the bottleneck.
@@ -100,6 +117,9 @@ pub struct RunArgs {
     /// Open a new connection for every request
     #[arg(long, help_heading = "Load")]
     pub no_keepalive: bool,
+    /// Wait by spinning: auto, off, T [default: auto]
+    #[arg(long, value_name = "WHEN", value_parser = parse::spin, help_heading = "Load")]
+    pub spin: Option<Spin>,
 
     /// Send N requests/s in all; N:M is a ramp
     #[arg(short = 'R', long, visible_short_alias = 'q', value_name = "N[:M]", value_parser = parse::rate, help_heading = "Fixed rate (open loop)")]
@@ -110,9 +130,6 @@ pub struct RunArgs {
     /// Spacing: constant or poisson [default: constant]
     #[arg(long, value_name = "KIND", value_parser = parse::arrival, help_heading = "Fixed rate (open loop)")]
     pub arrival: Option<Arrival>,
-    /// Spin before a send: auto, off, T [default: auto]
-    #[arg(long, value_name = "WHEN", value_parser = parse::spin, help_heading = "Fixed rate (open loop)")]
-    pub spin: Option<Spin>,
     /// Open up to N while all are busy [default: as -c]
     #[arg(long, value_name = "N", value_parser = parse::count, help_heading = "Fixed rate (open loop)")]
     pub max_connections: Option<usize>,
@@ -129,6 +146,9 @@ pub struct RunArgs {
     /// Send these URLs: one a line, and a tab and weight
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Request")]
     pub urls: Option<PathBuf>,
+    /// Fail unlike responses: 'status=200,body~REGEX'
+    #[arg(long, value_name = "CHECKS", help_heading = "Request")]
+    pub expect: Option<Expect>,
     /// Speak HTTP/1.1, whatever the server has
     #[arg(long, help_heading = HTTP_HEADING)]
     pub http1: bool,
@@ -145,6 +165,13 @@ pub struct RunArgs {
     /// Connect here instead; Host stays that of the URL
     #[arg(long, value_name = "HOST:PORT", value_parser = parse_host_port, help_heading = "Connection")]
     pub connect_to: Option<(String, u16)>,
+    /// HOST:PORT:ADDR for a name; repeatable
+    #[arg(long, value_name = "RULE", value_parser = Resolve::parse, help_heading = "Connection")]
+    pub resolve: Vec<Resolve>,
+    /// Connect through this proxy, see below
+    // Parsed later: clap would show the password in its errors.
+    #[arg(long, value_name = "URL", help_heading = "Connection")]
+    pub proxy: Option<String>,
     /// Connect to this Unix socket instead
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, help_heading = "Connection")]
     pub unix: Option<PathBuf>,
@@ -195,7 +222,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "TLS")]
     pub keylog: Option<PathBuf>,
 
-    /// Exit with 3 unless this holds; repeatable, see below
+    /// Exit with 3 unless this holds; repeatable
     #[arg(long = "threshold", value_name = "COND", help_heading = "Result")]
     pub thresholds: Vec<Threshold>,
     /// Exit with 4 unless the verdict is "valid"
@@ -205,8 +232,29 @@ pub struct RunArgs {
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Result")]
     pub output: Option<PathBuf>,
     /// Report format [default: text]
-    #[arg(long, value_enum, value_name = "text|json", hide_possible_values = true, help_heading = "Result")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "text|json|csv",
+        hide_possible_values = true,
+        help_heading = "Result"
+    )]
     pub format: Option<Format>,
+    /// Write a JSON line per second here
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Result")]
+    pub timeseries: Option<PathBuf>,
+    /// HdrHistogram log (V2) of each second
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Result")]
+    pub hdr: Option<PathBuf>,
+    /// Markdown for the page of a CI job
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Result")]
+    pub summary: Option<PathBuf>,
+    /// The thresholds as JUnit XML
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Result")]
+    pub junit: Option<PathBuf>,
+    /// The figures as OpenMetrics text
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Result")]
+    pub openmetrics: Option<PathBuf>,
     /// Show progress as plain lines on standard error
     #[arg(long, help_heading = "Result")]
     pub no_tui: bool,

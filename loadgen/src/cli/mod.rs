@@ -25,26 +25,14 @@ pub use compare::{CompareArgs, CompareCommand};
 pub use find::{FindArgs, FindCommand, FindPlan, Slo};
 pub use flags::RunArgs;
 pub use format::Format;
-pub use run::{Output, RunCommand};
+pub use run::{Files, Output, RunCommand};
 pub use serve::{ServeArgs, ServePlan};
 pub use targets::{TargetsArgs, TargetsPlan};
 
 use crate::error::UsageError;
 
 /// Flags that `run` will have. clap would take them for typing errors and suggest others.
-const NOT_THERE_YET: [&str; 11] = [
-    "--http3",
-    "--resolve",
-    "--proxy",
-    "--scenario",
-    "--expect",
-    "--replay",
-    "--sse",
-    "--summary",
-    "--hdr",
-    "--timeseries",
-    "--html",
-];
+const NOT_THERE_YET: [&str; 5] = ["--http3", "--scenario", "--replay", "--sse", "--html"];
 
 /// The command line.
 #[derive(Debug, Parser)]

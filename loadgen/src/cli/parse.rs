@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use ringtide::tls::Version;
 
+use super::format::Format;
 use crate::input::BodySource;
 use crate::plan::{Arrival, DriverChoice, H2_WINDOW_MAX, Header, MaxErrors, PARALLEL_MAX, Spin, Stage};
 use crate::units::{
@@ -41,6 +42,14 @@ const ALPN_NOT_SPOKEN: [&str; 2] = ["h2c", "h3"];
 
 /// No system has more cores; this also limits how far a range expands.
 const CPU_MAX: usize = 65_535;
+
+pub(super) fn text_or_json(text: &str) -> Result<Format, String> {
+    match text {
+        "text" => Ok(Format::Text),
+        "json" => Ok(Format::Json),
+        _ => Err("write text or json".to_owned()),
+    }
+}
 
 pub(super) fn count(text: &str) -> Result<usize, String> {
     let count = parse_positive_count(text).map_err(|error| error.to_string())?;

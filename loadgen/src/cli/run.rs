@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use http::Method;
 use ringtide::PreparedRequest;
 
-use super::contradictions::{check_flags, check_http, check_numbers, check_tls};
+use super::contradictions::{check_flags, check_http, check_numbers, check_resolve, check_tls};
 use super::flags::RunArgs;
 use super::format::Format;
 use super::parse::{RateArg, StageList};
@@ -13,7 +13,7 @@ use crate::error::UsageError;
 use crate::input::BodySource;
 use crate::plan::{
     CONNECTIONS_DEFAULT, ClientCert, Connect, DURATION_DEFAULT_NS, Header, HttpVersion, Mode, OpenLoop, Plan,
-    Stage, Stop, available_cores,
+    Proxy, Stage, Stop, available_cores,
 };
 use crate::urls;
 
@@ -28,6 +28,21 @@ pub struct RunCommand {
     pub output: Output,
 }
 
+/// Files that are written beside the report.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Files {
+    /// A JSON line per second.
+    pub timeseries: Option<PathBuf>,
+    /// An interval log of HdrHistogram.
+    pub hdr: Option<PathBuf>,
+    /// Markdown.
+    pub summary: Option<PathBuf>,
+    /// JUnit XML.
+    pub junit: Option<PathBuf>,
+    /// OpenMetrics.
+    pub openmetrics: Option<PathBuf>,
+}
+
 /// What to do with the result of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
@@ -35,6 +50,8 @@ pub struct Output {
     pub file: Option<PathBuf>,
     /// The format of the report.
     pub format: Format,
+    /// What else to write.
+    pub files: Files,
     /// Whether to show no progress.
     pub quiet: bool,
     /// Whether to show plain lines instead of a bar.
@@ -83,7 +100,6 @@ impl RunArgs {
             let open = OpenLoop {
                 stages,
                 arrival: self.arrival.unwrap_or_default(),
-                spin: self.spin.unwrap_or_default(),
                 max_connections: self.max_connections.unwrap_or(plan.connections),
             };
             if let (Stop::Duration { ns }, Some(all_ns)) = (&mut plan.stop, open.duration_ns()) {
@@ -104,6 +120,14 @@ impl RunArgs {
         if let Some(path) = self.unix {
             plan.connect = Connect::Unix { path };
         }
+        plan.spin = self.spin.unwrap_or_default();
+        plan.resolve = self.resolve;
+        plan.proxy = match self.proxy.as_deref().map(Proxy::parse) {
+            None => None,
+            Some(Ok(proxy)) => Some(proxy),
+            Some(Err(problem)) => return Err(UsageError::Value { flag: "--proxy", problem }),
+        };
+        check_resolve(&plan)?;
         plan.bind = self.bind.map(|list| list.0).unwrap_or_default();
         plan.tls.insecure = self.insecure;
         plan.tls.cacert = self.cacert;
@@ -126,6 +150,7 @@ impl RunArgs {
         for request in &mut plan.requests {
             request.method = self.method.clone().unwrap_or_else(|| "GET".to_owned());
             request.headers.clone_from(&self.headers);
+            request.expect.clone_from(&self.expect);
         }
         check_headers(&plan)?;
         plan.driver = self.driver.unwrap_or_default();
@@ -136,6 +161,13 @@ impl RunArgs {
         let output = Output {
             file: self.output,
             format: self.format.unwrap_or_default(),
+            files: Files {
+                timeseries: self.timeseries,
+                hdr: self.hdr,
+                summary: self.summary,
+                junit: self.junit,
+                openmetrics: self.openmetrics,
+            },
             quiet: self.quiet,
             plain_progress: self.no_tui,
             require_valid: self.require_valid,
@@ -293,14 +325,13 @@ mod tests {
 
     #[test]
     fn an_open_loop_takes_its_flags() {
-        let flags = ["-R", "10:1k", "--arrival", "poisson", "--spin", "off", "--max-connections", "100"];
+        let flags = ["-R", "10:1k", "--arrival", "poisson", "--max-connections", "100"];
         let plan = plan(&flags);
         assert_eq!(
             plan.mode,
             Mode::Open(OpenLoop {
                 stages: vec![Stage { duration_ns: Some(10_000_000_000), rate_start: 10.0, rate_end: 1000.0 }],
                 arrival: Arrival::Poisson,
-                spin: Spin::Off,
                 max_connections: 100
             })
         );
@@ -323,6 +354,13 @@ mod tests {
             let error = command(&[&["--stages", "1s@5"], flags].concat()).expect_err(says).to_string();
             assert!(error.contains(says), "{error}");
         }
+    }
+
+    #[test]
+    fn both_kinds_of_loop_may_spin() {
+        assert_eq!(plan(&[]).spin, Spin::Auto);
+        assert_eq!(plan(&["--spin", "off"]).spin, Spin::Off);
+        assert_eq!(plan(&["-R", "10", "--spin", "50us"]).spin, Spin::For { ns: 50_000 });
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod http;
 mod open_loop;
+mod proxy;
 mod request;
 
 use std::fmt;
@@ -16,7 +17,8 @@ use serde::{Deserialize, Serialize};
 pub use self::http::{
     ALPN_H2, ALPN_HTTP1, H2_HEADER_TABLE_SIZE_DEFAULT, H2_WINDOW_MAX, HttpChoice, HttpVersion,
 };
-pub use self::open_loop::{Arrival, OpenLoop, Spin, Stage};
+pub use self::open_loop::{Arrival, OpenLoop, Stage};
+pub use self::proxy::{Credentials, Proxy, ProxyKind, Resolve};
 pub use self::request::{Header, NAMES_MAX, Request};
 use crate::threshold::Threshold;
 use crate::url::{Url, UrlError};
@@ -43,6 +45,12 @@ pub struct Plan {
     pub url: Url,
     /// Where to connect.
     pub connect: Connect,
+    /// What names stand for, instead of what the system says. Those of a name are tried in order.
+    #[serde(default)]
+    pub resolve: Vec<Resolve>,
+    /// The proxy to connect through.
+    #[serde(default)]
+    pub proxy: Option<Proxy>,
     /// The addresses to connect from, in turn; empty to leave them to the system.
     #[serde(default)]
     pub bind: Vec<IpAddr>,
@@ -81,6 +89,9 @@ pub struct Plan {
     pub connect_timeout_ns: u64,
     /// Which driver moves the bytes.
     pub driver: DriverChoice,
+    /// How a worker waits for answers, and for the next send of a schedule.
+    #[serde(default)]
+    pub spin: Spin,
     /// The seed of all random choices.
     pub seed: u64,
     /// What the result must meet.
@@ -98,6 +109,8 @@ impl Plan {
         Ok(Self {
             url,
             connect: Connect::Url,
+            resolve: Vec::new(),
+            proxy: None,
             bind: Vec::new(),
             tls: Tls::default(),
             http: HttpChoice::default(),
@@ -115,6 +128,7 @@ impl Plan {
             timeout_ns: TIMEOUT_DEFAULT_NS,
             connect_timeout_ns: CONNECT_TIMEOUT_DEFAULT_NS,
             driver: DriverChoice::Auto,
+            spin: Spin::Auto,
             seed: 0,
             thresholds: Vec::new(),
         })
@@ -146,6 +160,15 @@ impl Plan {
     /// The names under which results are kept, each once; none if there is only the whole.
     pub fn names(&self) -> Vec<&str> {
         request::names(&self.requests)
+    }
+
+    /// The host and port of the server; `None` for a Unix socket.
+    pub fn server(&self) -> Option<(&str, u16)> {
+        match &self.connect {
+            Connect::Unix { .. } => None,
+            Connect::Tcp { host, port } => Some((host, *port)),
+            Connect::Url => Some((&self.url.host, self.url.port)),
+        }
     }
 
     /// The most connections that are ever open at once.
@@ -260,6 +283,23 @@ pub enum Mode {
     Closed,
     /// A schedule, whatever the server does.
     Open(OpenLoop),
+}
+
+/// How a worker waits for an answer, and for the last moments before a scheduled send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Spin {
+    /// Spins before a send for as long as recent wake-ups were late, and for answers as long as they come soon; not at
+    /// all if the workers would leave no core to the server, or share theirs. See [`ringtide::runtime::Spin::Learnt`].
+    #[default]
+    Auto,
+    /// Sleeps in the kernel all the time: saves the core, but sends and sees answers as late as the wake-up comes.
+    Off,
+    /// Spins for this long.
+    For {
+        /// Not 0.
+        ns: u64,
+    },
 }
 
 /// When the measured part of a run ends.
@@ -394,15 +434,17 @@ mod tests {
                 Stage::endless(7.0),
             ],
             arrival: Arrival::Poisson,
-            spin: Spin::For { ns: 100_000 },
             max_connections: 80,
         });
         plan.connect = Connect::Unix { path: "/run/x.sock".into() };
         plan.thresholds = vec!["p99<10ms".parse().expect("valid")];
         plan.driver = DriverChoice::IoUring;
+        plan.spin = Spin::For { ns: 100_000 };
         plan.stop = Stop::Requests { count: 5, within_ns: Some(7) };
         plan.max_errors = Some(MaxErrors::Percent(0.5));
         plan.bind = vec![[127, 0, 0, 2].into()];
+        plan.resolve = vec![Resolve::parse("h:1:[::1]").expect("valid")];
+        plan.proxy = Some(Proxy::parse("socks5h://u:p@h:1").expect("valid"));
         plan.tls.max_version = Version::Tls12;
         plan.http = HttpChoice { version: HttpVersion::Http2, h2_window: Some(9), h2_header_table_size: 0 };
         plan.tls.cert = Some(ClientCert { cert: "/c.pem".into(), key: "/k.pem".into() });

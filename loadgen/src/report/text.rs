@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 use super::Style;
-use super::steps::write_steps;
+use super::steps::{time, write_steps};
 use crate::metrics::ErrorKind;
-use crate::result::{EndedBy, Figure, LoopName, PlanSummary, RunResult, StageSummary, SummaryUs};
+use crate::result::{EndedBy, Figure, LoopName, PlanSummary, RunResult, StageSummary};
 use crate::threshold::Outcome;
 use crate::units::{
     show_bytes, show_count, show_rate, show_time_ns, show_typed_rate, show_typed_time_ns, three_digits,
@@ -81,6 +81,23 @@ pub fn ended_early(result: &RunResult) -> Option<String> {
 }
 
 fn description(result: &RunResult, style: Style) -> String {
+    style.listed(&plan_parts(result), 0)
+}
+
+/// What was run, in a line.
+pub(super) fn plan_line(result: &RunResult) -> String {
+    plan_parts(result).join(" · ")
+}
+
+/// `closed` or `open`.
+pub(super) fn loop_name(plan: &PlanSummary) -> &'static str {
+    match plan.mode {
+        LoopName::Closed => "closed",
+        LoopName::Open => "open",
+    }
+}
+
+fn plan_parts(result: &RunResult) -> Vec<String> {
     let PlanSummary { connections, max_connections, threads, parallel, .. } = result.plan;
     let plan = &result.plan;
     let mut parts = vec![plural(connections as u64, "connection"), plural(threads as u64, "thread")];
@@ -94,13 +111,16 @@ fn description(result: &RunResult, style: Style) -> String {
         LoopName::Open => parts.extend(open_loop(plan)),
         LoopName::Closed => parts.push("closed loop".to_owned()),
     }
+    if let Some(proxy) = &plan.proxy {
+        parts.push(format!("through {proxy}"));
+    }
     if !plan.keepalive {
         parts.push("a connection per request".to_owned());
     }
     parts.push(format!("HTTP/{}", plan.http));
     parts.push(result.environment.driver.clone());
     parts.push(format!("seed {}", plan.seed));
-    style.listed(&parts, 0)
+    parts
 }
 
 /// Its rate over time, such as `open loop, 1k to 20k/s Poisson`; a part for each of several stages.
@@ -186,7 +206,7 @@ fn write_counts(out: &mut String, result: &RunResult, style: Style) -> fmt::Resu
 }
 
 /// A share. It never shows 100 % or 0 % unless it is exactly that.
-fn show_percent(share: f64) -> String {
+pub(super) fn show_percent(share: f64) -> String {
     // Cut off, not rounded: 99.996 % is not 100 %. The division may have lost one part in 10¹².
     let hundredths = (share * 1e4 * (1.0 + 1e-12)).floor() / 100.0;
     match hundredths {
@@ -230,12 +250,6 @@ fn write_latencies(out: &mut String, result: &RunResult, style: Style) -> fmt::R
         writeln!(out)?;
     }
     Ok(())
-}
-
-pub(super) fn time(summary: &SummaryUs, figure: Figure) -> String {
-    let Some(time_us) = summary.figure(figure) else { return "-".to_owned() };
-    let sign = if summary.is_lower_bound(figure) { "≥ " } else { "" };
-    format!("{sign}{}", show_time_ns(time_us * 1e3))
 }
 
 /// The times of the connects, if the measured part had any, successful or not.
@@ -354,6 +368,8 @@ fn examples(result: &RunResult, kind: ErrorKind) -> Vec<&str> {
 fn write_generator(out: &mut String, result: &RunResult, style: Style) -> fmt::Result {
     let generator = &result.generator;
     let mut parts = Vec::new();
+    let spinning = generator.spin_share;
+    let is_spinning = spinning >= 0.005;
     if let (Some(cpu_us), Some(user_us)) = (generator.cpu_us_per_request, generator.user_us_per_request) {
         parts.push(format!(
             "{} µs CPU/request ({} user + {} system)",
@@ -361,14 +377,20 @@ fn write_generator(out: &mut String, result: &RunResult, style: Style) -> fmt::R
             three_digits(user_us),
             three_digits((cpu_us - user_us).max(0.0))
         ));
+        if is_spinning && generator.cpu_utilisation > 0.0 {
+            let spun_us = cpu_us * (spinning / generator.cpu_utilisation).min(1.0);
+            parts.push(format!("{} µs of it spinning", three_digits(spun_us)));
+        }
     }
-    let spinning = generator.spin_utilisation;
-    parts.push(if spinning >= 0.005 {
+    parts.push(if is_spinning {
         let busy = (generator.cpu_utilisation - spinning).max(0.0);
         format!("{:.0} % busy and {:.0} % spinning", busy * 100.0, spinning * 100.0)
     } else {
         format!("{:.0} % busy", generator.cpu_utilisation * 100.0)
     });
+    if let Some(wakeup_us) = generator.wakeup_us {
+        parts.push(format!("{} µs to wake up", three_digits(wakeup_us)));
+    }
     if let Some(syscalls) = generator.syscalls_per_request {
         parts.push(format!("{} syscalls/request", three_digits(syscalls)));
     }
@@ -418,7 +440,7 @@ pub fn missed(result: &RunResult, outcome: &Outcome) -> String {
 }
 
 /// The figure that a threshold of `result` was checked against, with its unit; or why there is none.
-fn observed(result: &RunResult, outcome: &Outcome) -> String {
+pub(super) fn observed(result: &RunResult, outcome: &Outcome) -> String {
     let Some(observed) = outcome.observed else {
         let nothing =
             if result.requests.scheduled > 0 { "nothing was completed" } else { "nothing was measured" };
@@ -453,7 +475,7 @@ fn write_thresholds(out: &mut String, result: &RunResult, style: Style) -> fmt::
     Ok(())
 }
 
-fn plural(count: u64, noun: &str) -> String {
+pub(super) fn plural(count: u64, noun: &str) -> String {
     format!("{} {noun}{}", show_count(count), if count == 1 { "" } else { "s" })
 }
 

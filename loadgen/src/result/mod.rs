@@ -36,7 +36,7 @@ pub use self::steps::{Step, Steps};
 pub use self::tls::TlsSummary;
 use crate::environment::Environment;
 use crate::estimate::Curve;
-use crate::metrics::{AfterEnd, GeneratorFacts, Totals};
+use crate::metrics::{AfterEnd, GeneratorFacts, StatusClass, Totals};
 use crate::plan::{OpenLoop, Plan};
 use crate::series::Series;
 use crate::threshold::{Observed, Outcome};
@@ -280,6 +280,14 @@ impl RunResult {
     }
 }
 
+impl RunResult {
+    /// Completed requests with a status of this class, `1xx` to `5xx`. Codes from 600 are of the last.
+    pub fn of_class(&self, class: &str) -> u64 {
+        let is_of = |code: &str| code.parse().is_ok_and(|code| StatusClass::of(code).name() == class);
+        self.status.iter().filter(|(code, _)| is_of(code)).map(|(_, count)| count).sum()
+    }
+}
+
 /// What thresholds are checked against.
 fn observed<'c>(totals: &Totals, response: &'c Curve, duration_s: f64) -> Observed<'c> {
     let counters = &totals.counters;
@@ -358,6 +366,7 @@ pub(crate) mod tests {
                     system_ns: 9_000_000,
                     spin_ns: 6_000_000,
                     syscalls: 2003,
+                    wake_up_ns: 45_000,
                     ..WorkerFacts::default()
                 }],
                 heap_bytes_per_request: Some(312),
@@ -501,8 +510,8 @@ pub(crate) mod tests {
         let missed = crate::report::text::missed(&result, &result.thresholds[0]);
         assert_eq!(missed, "threshold missed: rps>1 (nothing was measured)");
         // NaN and infinity would become null. Only these may be: the figures of nine distributions, three of the
-        // generator's, the one of the threshold, fifteen other fields, and the texts of ten empty distributions with the
+        // generator's, the one of the threshold, sixteen other fields, and the texts of ten empty distributions with the
         // series that nobody asked for.
-        assert_eq!(json.matches("null").count(), 9 * Figure::ALL.len() + 3 + 1 + 15 + 21, "{json}");
+        assert_eq!(json.matches("null").count(), 9 * Figure::ALL.len() + 3 + 1 + 16 + 21, "{json}");
     }
 }
