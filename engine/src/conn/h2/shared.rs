@@ -502,7 +502,12 @@ impl State {
                         return Some(self.link.end_of_stream().err().map_or(End::Closed, End::Protocol));
                     }
                     Poll::Ready(Err(error)) => return Some(End::of_stream(error)),
-                    Poll::Pending => return None,
+                    Poll::Pending => {
+                        if self.in_use > 0 {
+                            self.link.expect_more();
+                        }
+                        return None;
+                    }
                 },
                 Event::Head { stream: key, ends } => {
                     let codec = &mut self.link.codec;
