@@ -83,7 +83,7 @@ pub use ringtide_driver::{Address, AddressError};
 
 pub use self::client::{Client, ClientOptions};
 pub use self::conn::{
-    Aborted, CompletedExchange, Completion, Connection, ConnectionOptions, PreparedRequest, RequestId,
-    Response, Timing,
+    Aborted, CompletedExchange, Completion, Connection, ConnectionOptions, Observe, PreparedRequest,
+    RequestId, Response, Timing,
 };
 pub use self::error::Error;

@@ -41,7 +41,9 @@ impl BodySource {
         };
         // A large body must not be in memory twice.
         let Some((last, others)) = plan.requests.split_last_mut() else { return Ok(()) };
-        others.iter_mut().for_each(|request| request.body.clone_from(&body));
+        for request in others {
+            request.body.clone_from(&body);
+        }
         last.body = body;
         plan.requests.iter().try_for_each(check_content_length)
     }

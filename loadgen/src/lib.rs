@@ -8,15 +8,21 @@
 
 #![forbid(unsafe_code)]
 
+pub mod ab;
 pub mod cli;
+pub mod compare;
+pub mod decide;
 mod encode;
 pub mod environment;
 pub mod error;
 pub mod estimate;
 pub mod exit;
+pub mod expect;
 pub mod fd_limit;
+pub mod find;
 pub mod hdr;
 pub mod input;
+pub mod merge;
 pub mod metrics;
 pub mod output;
 pub mod plan;
@@ -24,9 +30,11 @@ pub mod progress;
 pub mod report;
 pub mod result;
 pub mod run;
+pub mod runs;
 pub mod schedule;
 pub mod series;
 pub mod serve;
+pub mod steps;
 pub mod targets;
 pub mod threshold;
 pub mod tls;

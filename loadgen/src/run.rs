@@ -20,12 +20,12 @@ use crate::encode;
 use crate::environment::{Environment, rss_peak_bytes, unix_s_of};
 use crate::error::{Error, UsageError};
 use crate::metrics::{GeneratorFacts, Totals};
-use crate::plan::{Connect, Plan};
+use crate::plan::{Connect, Plan, ProxyKind};
 use crate::progress::{Display, Progress, Snapshot};
 use crate::result::{EndedEarly, Measured, RunResult};
 use crate::series::{self, Collected, Collector, Second, Subscriber};
 use crate::tls;
-use crate::worker::{self, Assignment, Controls, Opened, Outcome, Report};
+use crate::worker::{self, Assignment, Controls, Opened, Outcome, Report, Target, Tunnel};
 
 /// How long to wait for workers that have been told to end. Closing tens of thousands of connections takes seconds.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
@@ -72,7 +72,7 @@ impl Stopper {
 
 enum Message {
     Stop,
-    Resolved(io::Result<Vec<Address>>),
+    Resolved(io::Result<Vec<SocketAddr>>),
     Worker(Report),
 }
 
@@ -138,9 +138,9 @@ impl Run {
                 "INSECURE: -k accepts any certificate, so anybody on the way can read and answer the requests",
             );
         }
-        let resolving = Instant::now();
-        let (addresses, resolved) = self.addresses()?;
-        let dns_ns = resolved.then(|| resolving.elapsed().as_nanos() as u64);
+        let mut resolving = None;
+        let targets = self.targets(&mut resolving)?;
+        let dns_ns = resolving.map(|time| time.as_nanos() as u64);
         // The bodies can be large, so only the encoded requests keep them in memory.
         let bodies: Vec<_> =
             self.plan.requests.iter_mut().map(|request| std::mem::take(&mut request.body)).collect();
@@ -170,7 +170,7 @@ impl Run {
             let assignment = Assignment {
                 plan: Arc::clone(&plan),
                 index,
-                addresses: addresses.clone(),
+                targets: targets.clone(),
                 tls: self.tls.clone(),
                 requests: Arc::clone(&requests),
                 snapshots: Arc::clone(&snapshots),
@@ -218,29 +218,67 @@ impl Run {
         Ok(result)
     }
 
-    /// Where to connect, and whether a name had to be resolved. The system's resolver cannot be interrupted, so it
-    /// runs in a thread of its own, which is left behind if the user does not wait for it.
-    fn addresses(&self) -> Result<(Vec<Address>, bool), Error> {
-        let (host, port) = match &self.plan.connect {
-            Connect::Unix { path } => return Ok((vec![Address::Unix(path.clone())], false)),
-            Connect::Tcp { host, port } => (host, *port),
-            Connect::Url => (&self.plan.url.host, self.plan.url.port),
-        };
-        if let Ok(address) = host.parse::<IpAddr>() {
-            return Ok((vec![Address::Tcp(SocketAddr::new(address, port))], false));
+    /// Where to connect. Adds to `resolving` what it took to resolve names.
+    fn targets(&self, resolving: &mut Option<Duration>) -> Result<Vec<Target>, Error> {
+        if let Connect::Unix { path } = &self.plan.connect {
+            return Ok(vec![Target::direct(Address::Unix(path.clone()))]);
         }
-        let (sender, name) = (self.sender.clone(), host.clone());
+        let Some((host, port)) = self.plan.server() else { return Ok(Vec::new()) };
+        let Some(proxy) = &self.plan.proxy else {
+            let addresses = self.addresses(host, port, resolving)?;
+            return Ok(addresses.into_iter().map(|address| Target::direct(Address::Tcp(address))).collect());
+        };
+        let hosts = match proxy.kind {
+            ProxyKind::Http | ProxyKind::Socks5h => vec![host.to_owned()],
+            ProxyKind::Socks5 => {
+                let addresses = self.addresses(host, port, resolving)?;
+                addresses.iter().map(|address| address.ip().to_string()).collect()
+            }
+        };
+        let tunnels: Vec<_> = hosts.iter().map(|host| Arc::new(Tunnel::new(proxy, host, port))).collect();
+        let proxies = self.addresses(&proxy.host, proxy.port, resolving)?;
+        let through = |address: SocketAddr| {
+            let target = move |tunnel| Target { address: Address::Tcp(address), tunnel: Some(tunnel) };
+            tunnels.iter().cloned().map(target)
+        };
+        Ok(proxies.into_iter().flat_map(through).collect())
+    }
+
+    /// The addresses of `host`.
+    fn addresses(
+        &self,
+        host: &str,
+        port: u16,
+        resolving: &mut Option<Duration>,
+    ) -> Result<Vec<SocketAddr>, Error> {
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, port)]);
+        }
+        let given: Vec<_> = self.plan.resolve.iter().filter(|resolve| resolve.is_for(host, port)).collect();
+        if !given.is_empty() {
+            return Ok(given.into_iter().map(|resolve| SocketAddr::new(resolve.address, port)).collect());
+        }
+        let begun = Instant::now();
+        let found = self.look_up(host, port)?;
+        *resolving.get_or_insert_default() += begun.elapsed();
+        Ok(found)
+    }
+
+    /// Asks the system's resolver. It cannot be interrupted, so it runs in a thread of its own, which is left behind if the
+    /// user does not wait for it.
+    fn look_up(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
+        let (sender, name) = (self.sender.clone(), host.to_owned());
         let look_up = move || {
             let found = (name.as_str(), port).to_socket_addrs();
-            let _ = sender.send(Message::Resolved(found.map(|found| found.map(Address::Tcp).collect())));
+            let _ = sender.send(Message::Resolved(found.map(Iterator::collect)));
         };
         thread::Builder::new().name("look-up".to_owned()).spawn(look_up).map_err(Error::Thread)?;
-        let failed = |source| Error::Resolve { host: host.clone(), source };
+        let failed = |source| Error::Resolve { host: host.to_owned(), source };
         match self.messages.recv() {
             Ok(Message::Resolved(Ok(found))) if found.is_empty() => {
                 Err(failed(io::Error::other("the name has no address")))
             }
-            Ok(Message::Resolved(Ok(found))) => Ok((found, true)),
+            Ok(Message::Resolved(Ok(found))) => Ok(found),
             Ok(Message::Resolved(Err(source))) => Err(failed(source)),
             // No worker has been started, so there can be no other message.
             Ok(Message::Stop | Message::Worker(_)) | Err(_) => Err(Error::Interrupted),

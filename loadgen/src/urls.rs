@@ -124,7 +124,8 @@ mod tests {
 
     #[test]
     fn very_many_urls_have_results_in_common() {
-        let lines = |count| (0..count).map(|index| format!("http://h/{index}\n")).collect::<String>();
+        let lines =
+            |count| (0..count).map(|index| format!("http://h/{index}")).collect::<Vec<_>>().join("\n");
         assert_eq!(parse(&lines(NAMES_MAX)).expect("valid").names().len(), NAMES_MAX);
         let many = parse(&lines(NAMES_MAX + 1)).expect("valid");
         assert_eq!((many.requests.len(), many.names().len()), (NAMES_MAX + 1, 0));

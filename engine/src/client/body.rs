@@ -222,7 +222,7 @@ impl TimeLimit {
                 idle_deadline_ns
             }
         };
-        round_trip.timer().poll_elapsed(context).map(|()| {
+        round_trip.poll_limit(context).map(|()| {
             let total = self.total_deadline_ns.is_some_and(|total_ns| total_ns <= idle_deadline_ns);
             Error::Timeout(if total { Phase::Body } else { Phase::BodyIdle })
         })

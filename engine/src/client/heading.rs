@@ -1,6 +1,7 @@
 //! The head of a request, and whom it is for: what requests that follow each other often have in common.
 
 use std::cell::RefCell;
+use std::mem;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -30,14 +31,30 @@ pub(super) struct Recent {
 }
 
 impl Recent {
+    /// Returns the heading of `GET` for a URI and without fields, if the last request was the same.
+    #[inline]
+    pub(super) fn get(&self, uri: &str) -> Option<Rc<Heading>> {
+        let recent = self.bodiless.borrow();
+        recent.as_ref().filter(|heading| heading.is_get(uri)).map(Rc::clone)
+    }
+
     /// Returns the heading of a request without a body.
-    pub(super) fn bodiless(&self, parts: Parts) -> Result<Rc<Heading>, RequestError> {
-        if let Some(heading) = &*self.bodiless.borrow()
-            && heading.is_of(&parts)
-        {
-            return Ok(Rc::clone(heading));
+    #[inline]
+    pub(super) fn bodiless(&self, parts: &mut Parts) -> Result<Rc<Heading>, RequestError> {
+        match &*self.bodiless.borrow() {
+            Some(heading) if heading.is_of(parts) => return Ok(Rc::clone(heading)),
+            _ => {}
         }
-        let heading = self.heading(Request::from_parts(parts, Bytes::new()), PreparedRequest::new)?;
+        self.other(parts)
+    }
+
+    #[inline(never)]
+    fn other(&self, parts: &mut Parts) -> Result<Rc<Heading>, RequestError> {
+        let mut request = Request::new(Bytes::new());
+        *request.method_mut() = mem::take(&mut parts.method);
+        *request.uri_mut() = mem::take(&mut parts.uri);
+        *request.headers_mut() = mem::take(&mut parts.headers);
+        let heading = self.heading(request, PreparedRequest::new)?;
         self.bodiless.replace(Some(Rc::clone(&heading)));
         Ok(heading)
     }
@@ -67,6 +84,18 @@ impl Recent {
 }
 
 impl Heading {
+    /// Returns whether it is that of `GET uri` without fields. A URI that is written in another way is not recognized.
+    fn is_get(&self, uri: &str) -> bool {
+        let behind_scheme =
+            self.uri.scheme_str().and_then(|scheme| uri.strip_prefix(scheme)?.strip_prefix("://"));
+        let target =
+            text_of_authority(&self.uri).and_then(|authority| behind_scheme?.strip_prefix(authority));
+        self.method == Method::GET
+            && self.headers.is_empty()
+            && target
+                .is_some_and(|target| self.uri.path_and_query().is_some_and(|known| known.as_str() == target))
+    }
+
     fn is_of(&self, parts: &Parts) -> bool {
         self.method == parts.method
             && self.uri.path_and_query() == parts.uri.path_and_query()
@@ -76,11 +105,12 @@ impl Heading {
 }
 
 fn have_same_authority(one: &Uri, other: &Uri) -> bool {
-    // `Authority` ignores the case, but what is written is sent.
-    fn text(uri: &Uri) -> Option<&str> {
-        uri.authority().map(http::uri::Authority::as_str)
-    }
-    one.scheme() == other.scheme() && text(one) == text(other)
+    one.scheme() == other.scheme() && text_of_authority(one) == text_of_authority(other)
+}
+
+/// Returns the authority as it is written and sent. `http` compares it without its case.
+fn text_of_authority(uri: &Uri) -> Option<&str> {
+    uri.authority().map(http::uri::Authority::as_str)
 }
 
 #[cfg(test)]
@@ -92,7 +122,7 @@ mod tests {
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        recent.bodiless(request.body(()).unwrap().into_parts().0).unwrap()
+        recent.bodiless(&mut request.body(()).unwrap().into_parts().0).unwrap()
     }
 
     #[test]
@@ -120,11 +150,38 @@ mod tests {
     }
 
     #[test]
+    fn a_repeated_get_is_recognized_by_its_text() {
+        let recent = Recent::default();
+        for uri in ["http://h:1/a?b", "https://me@h/", "http://[::1]:8080/%20"] {
+            assert!(recent.get(uri).is_none());
+            let first = heading(&recent, "GET", uri, &[]);
+            assert!(Rc::ptr_eq(&first, &recent.get(uri).unwrap()));
+            for other in [
+                "http://h:1/a",
+                "http://h:1/a?bc",
+                "http://h:1/a?b#c",
+                "http://H:1/a?b",
+                "http://h:1",
+                "h",
+                "",
+            ] {
+                assert!(recent.get(other).is_none(), "{other}");
+            }
+        }
+        for (method, fields) in [("HEAD", &[][..]), ("GET", &[("x", "1")])] {
+            heading(&recent, method, "http://h/", fields);
+            assert!(recent.get("http://h/").is_none(), "{method} {fields:?}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_sent_is_refused_again() {
         let recent = Recent::default();
         for uri in ["/", "ftp://h/", "http://h:0/", "http://h:99999/"] {
             let parts = || Request::get(uri).body(()).unwrap().into_parts().0;
-            assert!(recent.bodiless(parts()).is_err() && recent.bodiless(parts()).is_err(), "{uri}");
+            for _ in 0..2 {
+                assert!(recent.bodiless(&mut parts()).is_err(), "{uri}");
+            }
         }
     }
 }

@@ -62,7 +62,12 @@ impl Client {
     /// # Errors
     /// As for [`request`](Self::request), and [`RequestError::Uri`] if `uri` cannot be parsed.
     pub async fn get(&self, uri: &str) -> Result<Response<Body>, Error> {
-        self.request(request_to(Method::GET, uri, ())?).await
+        let recent = &self.inner.recent;
+        let outbound = match recent.get(uri) {
+            Some(heading) => Outbound::bodiless(heading),
+            None => Outbound::new(request_to(Method::GET, uri, RequestBody::from(()))?, recent)?,
+        };
+        self.carry_out(outbound).await
     }
 
     /// Sends `POST uri` with `body`. See [`request`](Self::request).
@@ -86,7 +91,8 @@ impl Client {
     ///
     /// # Cancel safety
     /// Dropping the future cancels the request. A request that waits in the queue leaves it. A connection on which
-    /// anything was sent is closed; the peer may still have acted on the request.
+    /// anything was sent is closed; the peer may still have acted on the request. A connection that is being opened and may
+    /// become one over HTTP/2 is still opened, for the requests that wait for it; over HTTP/2, only the stream ends.
     ///
     /// # Panics
     /// Panics outside a worker's [`block_on`](runtime::Worker::block_on), and on a worker other than the one on which
@@ -103,14 +109,22 @@ impl Client {
     /// - [`Error::Closed`], [`Error::Network`], [`Error::Incomplete`], [`Error::Protocol`]: the peer may have acted on
     ///   the request.
     pub async fn request<B: Into<RequestBody>>(&self, request: Request<B>) -> Result<Response<Body>, Error> {
+        let (parts, body) = request.into_parts();
+        let mut body = body.into();
+        if body.is_file() {
+            // Boxed, because this future is larger than all the rest.
+            body = Box::pin(body.open()).await?;
+        }
+        self.carry_out(Outbound::new(Request::from_parts(parts, body), &self.inner.recent)?).await
+    }
+
+    async fn carry_out(&self, mut outbound: Outbound) -> Result<Response<Body>, Error> {
         assert!(
             runtime::worker_id() == self.inner.worker,
             "this Client belongs to another worker than the one that runs on this thread now; its own does not run \
              meanwhile. Create a Client for each worker, or use a ClientHandle, whose Client runs on another thread"
         );
         let options = &self.inner.options;
-        let (parts, body) = request.into_parts();
-        let mut outbound = Outbound::new(parts, body.into().open().await?, &self.inner.recent)?;
         let authority = Rc::clone(outbound.authority());
         let mut acquired = match self.inner.pool.acquire_now(&authority) {
             Some(acquired) => acquired,
@@ -132,17 +146,15 @@ impl Client {
             let ride = match acquired {
                 Acquired::Idle(pooled, permit) => Ride::Unique(pooled, permit),
                 Acquired::Place(place) => Ride::Shared(place),
+                Acquired::Permit(permit) if permit.is_awaited() => {
+                    // Others wait for the connection, even if this request is dropped.
+                    let (client, authority) = (self.clone(), Rc::clone(&authority));
+                    let connecting = async move { client.connect(&authority, permit, may_be_early).await };
+                    runtime::spawn(connecting).await.expect("it does not panic, and nothing aborts it")?
+                }
                 // Boxed, because this future is large and rarely needed.
                 Acquired::Permit(permit) => Box::pin(self.connect(&authority, permit, may_be_early)).await?,
             };
-            if let Ride::Shared(place) = &ride
-                && !place.can_start()
-            {
-                // The peer has closed it, or allows less, since it was granted.
-                drop(ride);
-                acquired = self.acquire(&authority).await?;
-                continue;
-            }
             let mut round_trip = outbound.start(ride, options.timeouts.head)?;
             let error = match poll_fn(|context| round_trip.poll_head(context)).await {
                 // RFC 8470 §5.2: the server wants the request again, after the handshake.
@@ -172,8 +184,14 @@ impl Client {
 
     /// Waits for a connection, or for the permission to open one.
     async fn acquire(&self, authority: &Rc<Authority>) -> Result<Acquired, Error> {
-        let acquiring = pin!(async { Ok(self.inner.pool.acquire(authority).await) });
-        within(self.inner.options.timeouts.pool, || Phase::Pool, acquiring).await
+        loop {
+            let acquiring = pin!(async { Ok(self.inner.pool.acquire(authority).await) });
+            match within(self.inner.options.timeouts.pool, || Phase::Pool, acquiring).await? {
+                // The peer has closed it, or allows less, since it was granted.
+                Acquired::Place(place) if !place.can_start() => {}
+                acquired => return Ok(acquired),
+            }
+        }
     }
 
     /// Connects anew with `permit`. Without one, waits for what the pool has.

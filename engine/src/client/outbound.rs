@@ -9,7 +9,7 @@ use http::Request;
 use http::request::Parts;
 
 use super::heading::{Heading, Recent};
-use super::request_body::{OpenBody, StreamedBody};
+use super::request_body::{Content, RequestBody, StreamedBody};
 use super::round_trip::{Ride, RoundTrip, Upload};
 use crate::conn::PreparedRequest;
 use crate::error::{Error, RequestError};
@@ -26,27 +26,42 @@ enum Body {
     Sent,
     /// A body in memory, beside the heading.
     Bytes(Bytes),
-    Streamed(StreamedBody),
+    Streamed(Box<StreamedBody>),
     /// The round trip has taken the body, or a failed attempt has started to read it.
     Gone,
 }
 
 impl Outbound {
-    /// Encodes a request, whose body was [opened](RequestBody::open).
-    pub(super) fn new(parts: Parts, body: OpenBody, recent: &Recent) -> Result<Self, RequestError> {
-        let (heading, body) = match body {
-            OpenBody::Bytes(bytes) if bytes.is_empty() => (recent.bodiless(parts)?, Body::Sent),
+    /// Returns a request without a body.
+    pub(super) fn bodiless(heading: Rc<Heading>) -> Self {
+        Self { heading, body: Body::Sent }
+    }
+
+    /// Encodes a request, whose body is no file any more.
+    #[inline]
+    pub(super) fn new(request: Request<RequestBody>, recent: &Recent) -> Result<Self, RequestError> {
+        let (mut parts, body) = request.into_parts();
+        match body.into_content() {
+            Content::Bytes(bytes) if bytes.is_empty() => Ok(Self::bodiless(recent.bodiless(&mut parts)?)),
+            content => Self::with_body(parts, content, recent),
+        }
+    }
+
+    #[inline(never)]
+    fn with_body(parts: Parts, content: Content, recent: &Recent) -> Result<Self, RequestError> {
+        let (heading, body) = match content {
             // A small body is sent in one buffer with the head. A large one is sent without a copy.
-            OpenBody::Bytes(bytes) if bytes.len() <= COALESCED_SEND_SIZE_MAX => {
+            Content::Bytes(bytes) if bytes.len() <= COALESCED_SEND_SIZE_MAX => {
                 (recent.heading(Request::from_parts(parts, bytes), PreparedRequest::new)?, Body::Sent)
             }
-            OpenBody::Bytes(bytes) => {
+            Content::Bytes(bytes) => {
                 let size = Some(bytes.len() as u64);
                 (Self::streamed(parts, size, recent)?, Body::Bytes(bytes))
             }
-            OpenBody::Streamed(body) => {
-                (Self::streamed(parts, body.announced(), recent)?, Body::Streamed(body))
+            Content::Stream(body) => {
+                (Self::streamed(parts, body.announced(), recent)?, Body::Streamed(Box::new(body)))
             }
+            Content::File(_) => unreachable!("the caller has opened it"),
         };
         Ok(Self { heading, body })
     }

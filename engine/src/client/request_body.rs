@@ -25,16 +25,10 @@ use crate::error::{Error, RequestError};
 /// ```
 pub struct RequestBody(Content);
 
-enum Content {
+pub(super) enum Content {
     Bytes(Bytes),
     File(PathBuf),
     Stream(StreamedBody),
-}
-
-/// A body that can be sent.
-pub(super) enum OpenBody {
-    Bytes(Bytes),
-    Streamed(StreamedBody),
 }
 
 impl RequestBody {
@@ -112,19 +106,25 @@ impl RequestBody {
         Self(Content::File(path.into()))
     }
 
+    /// Returns whether it must be [opened](Self::open).
+    pub(super) fn is_file(&self) -> bool {
+        matches!(self.0, Content::File(_))
+    }
+
     /// Opens the body if it is a file.
-    #[inline]
-    pub(super) async fn open(self) -> Result<OpenBody, Error> {
-        Ok(match self.0 {
-            Content::Bytes(bytes) => OpenBody::Bytes(bytes),
-            Content::Stream(body) => OpenBody::Streamed(body),
-            // Boxed, because this future is larger than all the rest.
-            Content::File(path) => match Box::pin(StreamedBody::open(path)).await? {
-                // An empty body needs no upload step. So the request is already sent whole when the response arrives.
-                body if body.announced() == Some(0) => OpenBody::Bytes(Bytes::new()),
-                body => OpenBody::Streamed(body),
-            },
-        })
+    pub(super) async fn open(self) -> Result<Self, Error> {
+        let Content::File(path) = self.0 else { return Ok(self) };
+        let body = StreamedBody::open(path).await?;
+        // An empty body needs no upload step. So the request is already sent whole when the response arrives.
+        Ok(Self(if body.announced() == Some(0) {
+            Content::Bytes(Bytes::new())
+        } else {
+            Content::Stream(body)
+        }))
+    }
+
+    pub(super) fn into_content(self) -> Content {
+        self.0
     }
 }
 

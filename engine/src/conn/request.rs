@@ -188,8 +188,17 @@ impl PreparedRequest {
 
     /// Passes the fields that HTTP/2 sends to `take`, pseudo-header fields first: the name in lower case, the value, and
     /// whether it is a secret that no table may contain (RFC 7541 §7.1.3).
-    pub(super) fn for_each_field(&self, mut take: impl FnMut(&[u8], &[u8], bool)) {
-        let head = &self.bytes()[..self.head_size as usize];
+    pub(super) fn for_each_field(&self, take: impl FnMut(&[u8], &[u8], bool)) {
+        self.for_each_field_of(&self.bytes()[..self.head_size as usize], &mut Vec::new(), take);
+    }
+
+    /// Does the same with another head of this request's scheme, as HTTP/1.1 sends it. `lower_case` is memory for names.
+    pub(super) fn for_each_field_of(
+        &self,
+        head: &[u8],
+        lower_case: &mut Vec<u8>,
+        mut take: impl FnMut(&[u8], &[u8], bool),
+    ) {
         let (line, lines) = head.split_at(memchr::memchr(b'\n', head).map_or(head.len(), |end| end + 1));
         let mut words = line.split(|byte| *byte == b' ');
         let method = words.next().unwrap_or_default();
@@ -208,12 +217,11 @@ impl PreparedRequest {
             }
             take(b":path", path.as_bytes(), false);
         }
-        let mut lower_case = Vec::new();
         for (name, value) in fields {
             if name.eq_ignore_ascii_case(b"content-length") {
                 take(b"content-length", value, false);
             } else if !name.eq_ignore_ascii_case(b"host")
-                && let Ok(Some((name, value))) = outgoing_field(name, value, &mut lower_case)
+                && let Ok(Some((name, value))) = outgoing_field(name, value, lower_case)
             {
                 take(name, value, is_secret(name, value));
             }
@@ -284,13 +292,14 @@ fn connection_has<'f>(fields: impl Iterator<Item = (&'f [u8], &'f [u8])>, option
 
 /// Returns the scheme, the authority and the path of a target; from `scheme` and `host` if it is only a path.
 fn split_target<'t>(target: &'t str, scheme: &'t str, host: &'t [u8]) -> (&'t str, &'t [u8], Cow<'t, str>) {
-    match target.split_once("://") {
+    let uri = if target.starts_with('/') { None } else { target.split_once("://") };
+    match uri {
         // RFC 9112 §3.2.2: a URI, whose authority replaces the host.
-        Some((scheme, rest)) if !target.starts_with('/') => {
+        Some((scheme, rest)) => {
             let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
             (scheme, authority.as_bytes(), rooted(path))
         }
-        _ => (scheme, host, target.into()),
+        None => (scheme, host, target.into()),
     }
 }
 

@@ -275,6 +275,11 @@ pub(crate) fn give_back(mut pooled: Box<Pooled>, permit: Permit) {
 }
 
 impl Permit {
+    /// Returns whether others wait for the connection, as it may become a shared one.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.is_awaited
+    }
+
     /// Notes that the connection is not a shared one, so that others need not wait for it.
     pub(crate) fn set_unshared(&mut self) {
         if !std::mem::take(&mut self.is_awaited) {

@@ -78,9 +78,19 @@ struct Driver<'s, H, M, F> {
     drain_ns: u64,
     /// When the peer ended its side.
     ended_ns: Option<u64>,
+    settings: Settings,
     /// The memory that an idle connection does not need was freed.
     tidied: bool,
     late: Vec<Late>,
+}
+
+/// Whether the peer has acknowledged our SETTINGS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Settings {
+    Sent,
+    /// It could have done so since this time.
+    Awaited(u64),
+    Acknowledged,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +134,7 @@ where
             sweep_ns: u64::MAX,
             drain_ns: u64::MAX,
             ended_ns: None,
+            settings: Settings::Sent,
             tidied: false,
             late: Vec::new(),
         }
@@ -345,7 +356,15 @@ where
                 self.end_input();
                 continue;
             }
-            let deadline_ns = deadline_ns.min(self.drain_ns).min(partial_ns);
+            let settings_ns = self.settings_deadline_ns(now_ns);
+            if now_ns >= settings_ns {
+                let error = self.connection.settings_timeout();
+                let kind = FailureKind::Http2 { error: &error, counters: self.connection.counters() };
+                report_http2(self.service.hook(), &self.connection, None, kind, None);
+                self.close();
+                return Poll::Ready(());
+            }
+            let deadline_ns = deadline_ns.min(self.drain_ns).min(partial_ns).min(settings_ns);
             if has_failed(&self.connection.poll_flush(context)) {
                 self.stage = Stage::Closing { deadline_ns: 0 };
                 return Poll::Ready(());
@@ -353,6 +372,24 @@ where
             if poll_deadline(&mut self.timer, deadline_ns, now_ns, context).is_pending() {
                 return Poll::Pending;
             }
+        }
+    }
+
+    /// Returns until when the peer must have acknowledged our SETTINGS (RFC 9113 §6.5.3).
+    #[inline]
+    fn settings_deadline_ns(&mut self, now_ns: u64) -> u64 {
+        if self.settings == Settings::Acknowledged || self.stage != Stage::Serving {
+            return u64::MAX;
+        }
+        self.settings = match self.settings {
+            _ if self.connection.is_settled() => Settings::Acknowledged,
+            Settings::Awaited(since_ns) if self.connection.awaits_settings() => Settings::Awaited(since_ns),
+            _ if self.connection.awaits_settings() => Settings::Awaited(now_ns),
+            _ => Settings::Sent,
+        };
+        match self.settings {
+            Settings::Awaited(since_ns) => since_ns.saturating_add(self.service.head_timeout_ns),
+            Settings::Sent | Settings::Acknowledged => u64::MAX,
         }
     }
 

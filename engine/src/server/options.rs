@@ -31,7 +31,8 @@ pub struct ServiceOptions {
     /// The time limit for receiving the head of a request. 10 s by default.
     ///
     /// For the first request it runs from the accept, for later ones from the first byte of the head. A client that has
-    /// sent only part of a head gets a 408 response.
+    /// sent only part of a head gets a 408 response. Over HTTP/2 a client also has this time to acknowledge the server's SETTINGS
+    /// (RFC 9113 §6.5.3).
     pub head_timeout: Duration,
     /// How long a connection may stay idle between requests. 75 s by default.
     pub idle_timeout: Duration,

@@ -431,6 +431,28 @@ fn a_timeout_ends_its_request_only() {
 
 /// More requests than the peer takes on one connection.
 #[test]
+fn the_connection_of_a_request_that_is_dropped_serves_those_that_wait_for_it() {
+    let peer = Peer::start(h2::server::Builder::new(), echo);
+    run(async {
+        let client = Client::new(http2());
+        let url = peer.url("/");
+        let (mut dropped, mut waiting) = (Box::pin(client.get(&url)), Box::pin(client.get(&url)));
+        poll_fn(|context| {
+            assert!(dropped.as_mut().poll(context).is_pending());
+            assert!(waiting.as_mut().poll(context).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        while peer.accepted() == 0 {
+            runtime::sleep(Duration::from_millis(1)).await;
+        }
+        drop(dropped);
+        assert_eq!(read(waiting.await).await.unwrap(), (200, "/".into()));
+    });
+    assert_eq!(peer.accepted(), 1);
+}
+
+#[test]
 fn the_limit_of_the_peer_opens_further_connections_or_makes_requests_wait() {
     let mut builder = h2::server::Builder::new();
     builder.max_concurrent_streams(5);
@@ -721,6 +743,39 @@ fn a_peer_that_does_not_answer_ping_is_given_up() {
         read(client.get(&peer.url("/")).await).await.unwrap();
         runtime::sleep(Duration::from_millis(300)).await;
         read(client.get(&peer.url("/")).await).await.unwrap();
+    });
+    assert_eq!(peer.accepted(), 2);
+}
+
+#[test]
+fn a_peer_that_a_request_waits_for_in_vain_must_answer_ping() {
+    let peer = Peer::serve(async |number, stream| {
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        if number > 0 {
+            while let Some(Ok(got)) = connection.accept().await {
+                tokio::task::spawn_local(echo(number, got));
+            }
+            return;
+        }
+        let (_request, mut sender) = connection.accept().await.unwrap().unwrap();
+        let _body = sender.send_response(Response::new(()), false).unwrap();
+        let _unanswered = connection.accept().await.unwrap().unwrap();
+        // It is there, and says nothing more.
+        tokio::time::sleep(Duration::from_mins(1)).await;
+    });
+    run(async {
+        let timeouts = Timeouts::default().head(Duration::from_secs(2)).body_idle(None);
+        let options = one_connection().timeouts(timeouts);
+        let client = Client::new(options.ping_interval(None).ping_timeout(Duration::from_millis(50)));
+        let waiting = client.get(&peer.url("/")).await.unwrap();
+        let error = client.get(&peer.url("/")).await.unwrap_err();
+        assert!(matches!(error, Error::Timeout(Phase::Head)), "{error}");
+        let error = read(Ok(waiting)).await.unwrap_err();
+        assert!(
+            matches!(&error, Error::Network(error) if error.kind() == std::io::ErrorKind::TimedOut),
+            "{error}"
+        );
+        assert_eq!(read(client.get(&peer.url("/next")).await).await.unwrap(), (200, "/next".into()));
     });
     assert_eq!(peer.accepted(), 2);
 }

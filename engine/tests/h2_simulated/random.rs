@@ -36,7 +36,7 @@ impl Random {
 }
 
 /// The largest body.
-pub(crate) const BODY_SIZE_MAX: usize = 70_000;
+pub(crate) const BODY_SIZE_MAX: usize = 250_000;
 
 /// Returns a body that hardly any other key has: a part of one large random text.
 pub(crate) fn body(key: u64, size: usize) -> Bytes {

@@ -115,7 +115,7 @@ impl World {
             sim,
             client,
             server,
-            is_observed: random.percent(60),
+            is_observed: random.percent(70),
             is_calm,
             restarts,
             connections_max: random.one_of(&[1, 1, 2, 3]),
@@ -219,7 +219,8 @@ fn size(random: &mut Random, is_narrow: bool) -> usize {
         0..=2 => return 0,
         3..=6 => 200,
         7..=8 if !is_narrow => 20_000,
-        9 if !is_narrow => BODY_SIZE_MAX as u64,
+        9 if !is_narrow && random.percent(30) => BODY_SIZE_MAX as u64,
+        9 if !is_narrow => 60_000,
         // More would be so many small steps of a window that the peer takes them for an attack (CVE-2019-9511).
         _ => 300,
     };

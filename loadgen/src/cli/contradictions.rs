@@ -1,14 +1,22 @@
 //! Which flags of `run` contradict each other, and why.
 
+use std::net::SocketAddr;
+
 use super::flags::RunArgs;
 use crate::error::UsageError;
-use crate::plan::ALPN_H2;
+use crate::plan::{ALPN_H2, Plan, ProxyKind};
 use crate::units::{TYPED_TIME_MAX_NS, show_typed_time_ns};
 
 /// Contradictions between flags as given, whatever the defaults.
 pub(super) fn check_flags(args: &RunArgs) -> Result<(), UsageError> {
     if args.unix.is_some() && args.connect_to.is_some() {
         return contradiction("--unix", "--connect-to", "a connection goes to one address");
+    }
+    if args.unix.is_some() && args.proxy.is_some() {
+        return contradiction("--unix", "--proxy", "a Unix socket is on this machine");
+    }
+    if args.unix.is_some() && !args.resolve.is_empty() {
+        return contradiction("--unix", "--resolve", "a Unix socket has no name to resolve");
     }
     if args.unix.is_some() && args.bind.is_some() {
         return contradiction("--unix", "--bind", "a Unix socket has no source address");
@@ -93,6 +101,34 @@ fn check_files(args: &RunArgs) -> Result<(), UsageError> {
                 "each writes a file of its own",
             );
         }
+    }
+    Ok(())
+}
+
+/// An address for a name that nothing connects to would change nothing.
+pub(super) fn check_resolve(plan: &Plan) -> Result<(), UsageError> {
+    let server = plan.server();
+    let proxy = plan.proxy.as_ref();
+    // Some proxies resolve the server's name themselves.
+    let own_server = server.filter(|_| proxy.is_none_or(|proxy| proxy.kind == ProxyKind::Socks5));
+    let resolved = [own_server, proxy.map(|proxy| (&*proxy.host, proxy.port))];
+    for resolve in &plan.resolve {
+        let is_for = |(host, port): (&str, u16)| resolve.is_for(host, port);
+        if resolved.into_iter().flatten().any(is_for) {
+            continue;
+        }
+        let problem = match server {
+            Some(server) if is_for(server) => format!(
+                "the proxy resolves {} itself; use socks5:// for the proxy, or --connect-to {}",
+                resolve.host,
+                SocketAddr::new(resolve.address, resolve.port)
+            ),
+            Some((host, port)) => {
+                format!("nothing connects to {}:{}; the server is {host}:{port}", resolve.host, resolve.port)
+            }
+            None => "a Unix socket has no name to resolve".to_owned(),
+        };
+        return Err(UsageError::Value { flag: "--resolve", problem });
     }
     Ok(())
 }

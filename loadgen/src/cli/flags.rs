@@ -8,8 +8,9 @@ use super::format::Format;
 use super::parse::{self, AddressList, CpuList, NameList, RateArg, StageList};
 use ringtide::tls::Version;
 
+use crate::expect::Expect;
 use crate::input::BodySource;
-use crate::plan::{Arrival, DriverChoice, Header, MaxErrors, Spin};
+use crate::plan::{Arrival, DriverChoice, Header, MaxErrors, Resolve, Spin};
 use crate::threshold::Threshold;
 use crate::units::{parse_positive_count, parse_positive_time_ns, parse_time_ns};
 use crate::url::parse_host_port;
@@ -30,6 +31,18 @@ them, as in 'p99<10ms': a shell takes < and > for redirections.
 With several requests, NAME: in front of it is for those of one name, as in
 'login:p99<10ms'; with --urls the name is path and query.
 Add a success threshold to every percentile: failing can be fast, too.
+
+--expect has checks with commas between them; a response that fails one is an
+error. A comma within a check is written \\,
+  status=200       a code, a class (2xx), a range (200-299); one of several: 200|404
+  header:NAME      the field is there; header:NAME=TEXT, header:NAME~REGEX
+  body~REGEX       the body matches; body*=TEXT has TEXT in it; body=TEXT
+  size<10KiB       bytes of the body: <, <=, =, >=, >
+
+--proxy is http://, socks5:// or socks5h:// with [USER:PASSWORD@]HOST:PORT. Each
+connection asks it for a tunnel (CONNECT), also with an http:// URL. socks5://
+is told the server's address, the others its name. It takes part of the time of
+the connect.
 
 --max-errors counts what `errors` counts. It judges a share once 100 requests
 have ended.
@@ -133,6 +146,9 @@ pub struct RunArgs {
     /// Send these URLs: one a line, and a tab and weight
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Request")]
     pub urls: Option<PathBuf>,
+    /// Fail unlike responses: 'status=200,body~REGEX'
+    #[arg(long, value_name = "CHECKS", help_heading = "Request")]
+    pub expect: Option<Expect>,
     /// Speak HTTP/1.1, whatever the server has
     #[arg(long, help_heading = HTTP_HEADING)]
     pub http1: bool,
@@ -149,6 +165,13 @@ pub struct RunArgs {
     /// Connect here instead; Host stays that of the URL
     #[arg(long, value_name = "HOST:PORT", value_parser = parse_host_port, help_heading = "Connection")]
     pub connect_to: Option<(String, u16)>,
+    /// HOST:PORT:ADDR for a name; repeatable
+    #[arg(long, value_name = "RULE", value_parser = Resolve::parse, help_heading = "Connection")]
+    pub resolve: Vec<Resolve>,
+    /// Connect through this proxy, see below
+    // Parsed later: clap would show the password in its errors.
+    #[arg(long, value_name = "URL", help_heading = "Connection")]
+    pub proxy: Option<String>,
     /// Connect to this Unix socket instead
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, help_heading = "Connection")]
     pub unix: Option<PathBuf>,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use http::Method;
 use ringtide::PreparedRequest;
 
-use super::contradictions::{check_flags, check_http, check_numbers, check_tls};
+use super::contradictions::{check_flags, check_http, check_numbers, check_resolve, check_tls};
 use super::flags::RunArgs;
 use super::format::Format;
 use super::parse::{RateArg, StageList};
@@ -13,7 +13,7 @@ use crate::error::UsageError;
 use crate::input::BodySource;
 use crate::plan::{
     CONNECTIONS_DEFAULT, ClientCert, Connect, DURATION_DEFAULT_NS, Header, HttpVersion, Mode, OpenLoop, Plan,
-    Stage, Stop, available_cores,
+    Proxy, Stage, Stop, available_cores,
 };
 use crate::urls;
 
@@ -121,6 +121,13 @@ impl RunArgs {
         if let Some(path) = self.unix {
             plan.connect = Connect::Unix { path };
         }
+        plan.resolve = self.resolve;
+        plan.proxy = match self.proxy.as_deref().map(Proxy::parse) {
+            None => None,
+            Some(Ok(proxy)) => Some(proxy),
+            Some(Err(problem)) => return Err(UsageError::Value { flag: "--proxy", problem }),
+        };
+        check_resolve(&plan)?;
         plan.bind = self.bind.map(|list| list.0).unwrap_or_default();
         plan.tls.insecure = self.insecure;
         plan.tls.cacert = self.cacert;
@@ -143,6 +150,7 @@ impl RunArgs {
         for request in &mut plan.requests {
             request.method = self.method.clone().unwrap_or_else(|| "GET".to_owned());
             request.headers.clone_from(&self.headers);
+            request.expect.clone_from(&self.expect);
         }
         check_headers(&plan)?;
         plan.driver = self.driver.unwrap_or_default();

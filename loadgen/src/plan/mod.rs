@@ -4,6 +4,7 @@
 
 mod http;
 mod open_loop;
+mod proxy;
 mod request;
 
 use std::fmt;
@@ -17,6 +18,7 @@ pub use self::http::{
     ALPN_H2, ALPN_HTTP1, H2_HEADER_TABLE_SIZE_DEFAULT, H2_WINDOW_MAX, HttpChoice, HttpVersion,
 };
 pub use self::open_loop::{Arrival, OpenLoop, Spin, Stage};
+pub use self::proxy::{Credentials, Proxy, ProxyKind, Resolve};
 pub use self::request::{Header, NAMES_MAX, Request};
 use crate::threshold::Threshold;
 use crate::url::{Url, UrlError};
@@ -43,6 +45,12 @@ pub struct Plan {
     pub url: Url,
     /// Where to connect.
     pub connect: Connect,
+    /// What names stand for, instead of what the system says. Those of a name are tried in order.
+    #[serde(default)]
+    pub resolve: Vec<Resolve>,
+    /// The proxy to connect through.
+    #[serde(default)]
+    pub proxy: Option<Proxy>,
     /// The addresses to connect from, in turn; empty to leave them to the system.
     #[serde(default)]
     pub bind: Vec<IpAddr>,
@@ -98,6 +106,8 @@ impl Plan {
         Ok(Self {
             url,
             connect: Connect::Url,
+            resolve: Vec::new(),
+            proxy: None,
             bind: Vec::new(),
             tls: Tls::default(),
             http: HttpChoice::default(),
@@ -146,6 +156,15 @@ impl Plan {
     /// The names under which results are kept, each once; none if there is only the whole.
     pub fn names(&self) -> Vec<&str> {
         request::names(&self.requests)
+    }
+
+    /// The host and port of the server; `None` for a Unix socket.
+    pub fn server(&self) -> Option<(&str, u16)> {
+        match &self.connect {
+            Connect::Unix { .. } => None,
+            Connect::Tcp { host, port } => Some((host, *port)),
+            Connect::Url => Some((&self.url.host, self.url.port)),
+        }
     }
 
     /// The most connections that are ever open at once.
@@ -403,6 +422,8 @@ mod tests {
         plan.stop = Stop::Requests { count: 5, within_ns: Some(7) };
         plan.max_errors = Some(MaxErrors::Percent(0.5));
         plan.bind = vec![[127, 0, 0, 2].into()];
+        plan.resolve = vec![Resolve::parse("h:1:[::1]").expect("valid")];
+        plan.proxy = Some(Proxy::parse("socks5h://u:p@h:1").expect("valid"));
         plan.tls.max_version = Version::Tls12;
         plan.http = HttpChoice { version: HttpVersion::Http2, h2_window: Some(9), h2_header_table_size: 0 };
         plan.tls.cert = Some(ClientCert { cert: "/c.pem".into(), key: "/k.pem".into() });

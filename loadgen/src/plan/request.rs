@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::expect::Expect;
+
 /// The most names under which results are kept. Each takes a few megabytes per worker once it is used.
 pub const NAMES_MAX: usize = 64;
 
@@ -21,6 +23,9 @@ pub struct Request {
     pub headers: Vec<Header>,
     /// The body; empty for none.
     pub body: Vec<u8>,
+    /// What its response must be; `None` if any will do.
+    #[serde(default)]
+    pub expect: Option<Expect>,
 }
 
 impl Request {
@@ -33,6 +38,7 @@ impl Request {
             target: target.to_owned(),
             headers: Vec::new(),
             body: Vec::new(),
+            expect: None,
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Results as people and programs read them.
 
+pub mod comparison;
 pub mod csv;
 pub mod interval_log;
 pub mod junit;
 pub mod openmetrics;
+pub mod search;
 mod steps;
 pub mod summary;
 pub mod targets;
@@ -12,20 +14,10 @@ pub mod timeseries;
 
 use std::fmt::Write as _;
 
-use crate::result::{Figure, SummaryUs};
-use crate::units::show_time_ns;
-
 /// The narrowest terminal that a report fits,
 pub const WIDTH_MIN: usize = 60;
 /// and the longest line that is easy to read; also where there is no terminal.
 pub const WIDTH_MAX: usize = 80;
-
-/// A time of a distribution.
-fn time(summary: &SummaryUs, figure: Figure) -> String {
-    let Some(time_us) = summary.figure(figure) else { return "-".to_owned() };
-    let sign = if summary.is_lower_bound(figure) { "≥ " } else { "" };
-    format!("{sign}{}", show_time_ns(time_us * 1e3))
-}
 
 /// The style of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

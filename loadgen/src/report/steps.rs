@@ -2,12 +2,19 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{Style, time};
-use crate::result::{Figure, RunResult};
-use crate::units::{show_count, show_rate};
+use super::Style;
+use crate::result::{Figure, RunResult, SummaryUs};
+use crate::units::{show_count, show_rate, show_time_ns};
 
 /// Columns of a figure.
 const COLUMN: usize = 11;
+
+/// A figure of a distribution, with a sign before a lower bound.
+pub(super) fn time(summary: &SummaryUs, figure: Figure) -> String {
+    let Some(time_us) = summary.figure(figure) else { return "-".to_owned() };
+    let sign = if summary.is_lower_bound(figure) { "≥ " } else { "" };
+    format!("{sign}{}", show_time_ns(time_us * 1e3))
+}
 
 /// Writes the table, if the requests have names.
 pub(super) fn write_steps(out: &mut String, result: &RunResult, style: Style) -> fmt::Result {

@@ -3,7 +3,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{text, time};
+use super::{steps, text};
 use crate::metrics::ErrorKind;
 use crate::result::{Figure, LoopName, RunResult};
 use crate::units::{show_bytes, show_count, show_rate, show_time_ns};
@@ -101,7 +101,7 @@ fn write_latencies(out: &mut String, result: &RunResult) -> fmt::Result {
     writeln!(out, "| Latency | {} |", figures.map(|(name, _)| name).join(" | "))?;
     writeln!(out, "|---|{}", "---:|".repeat(figures.len()))?;
     for (name, summary) in rows {
-        let times = figures.map(|(_, figure)| time(summary, figure));
+        let times = figures.map(|(_, figure)| steps::time(summary, figure));
         writeln!(out, "| {name} | {} |", times.join(" | "))?;
     }
     writeln!(out)

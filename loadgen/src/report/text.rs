@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
-use super::steps::write_steps;
-use super::{Style, time};
+use super::Style;
+use super::steps::{time, write_steps};
 use crate::metrics::ErrorKind;
 use crate::result::{EndedBy, Figure, LoopName, PlanSummary, RunResult, StageSummary};
 use crate::threshold::Outcome;
@@ -110,6 +110,9 @@ fn plan_parts(result: &RunResult) -> Vec<String> {
     match plan.mode {
         LoopName::Open => parts.extend(open_loop(plan)),
         LoopName::Closed => parts.push("closed loop".to_owned()),
+    }
+    if let Some(proxy) = &plan.proxy {
+        parts.push(format!("through {proxy}"));
     }
     if !plan.keepalive {
         parts.push("a connection per request".to_owned());

@@ -165,7 +165,7 @@ impl SummaryUs {
     }
 
     /// How many times a distribution has, without its figures.
-    pub(super) fn counts_of(curve: &Curve) -> Self {
+    pub(crate) fn counts_of(curve: &Curve) -> Self {
         Self { count: curve.count(), censored: curve.censored(), ..Self::default() }
     }
 

@@ -10,9 +10,8 @@ mod generator;
 mod histograms;
 mod http2;
 mod latency;
-mod merge;
 mod notes;
-mod numbers;
+pub(crate) mod numbers;
 mod plan;
 mod saved;
 mod steps;
@@ -31,7 +30,6 @@ pub use self::generator::Generator;
 pub use self::histograms::{Histograms, TimesText};
 pub use self::http2::Http2Summary;
 pub use self::latency::{Figure, LatenciesUs, PhasesUs, SummaryUs};
-pub use self::merge::{MergeError, Part, merge};
 use self::notes::Facts;
 use self::numbers::{microseconds, ratio, seconds, share};
 pub use self::plan::{LoopName, PlanSummary, StageSummary};
@@ -513,8 +511,8 @@ pub(crate) mod tests {
         let missed = crate::report::text::missed(&result, &result.thresholds[0]);
         assert_eq!(missed, "threshold missed: rps>1 (nothing was measured)");
         // NaN and infinity would become null. Only these may be: the figures of nine distributions, three of the
-        // generator's, the one of the threshold, fifteen other fields, and the texts of ten empty distributions with the
+        // generator's, the one of the threshold, sixteen other fields, and the texts of ten empty distributions with the
         // series that nobody asked for.
-        assert_eq!(json.matches("null").count(), 9 * Figure::ALL.len() + 3 + 1 + 15 + 21, "{json}");
+        assert_eq!(json.matches("null").count(), 9 * Figure::ALL.len() + 3 + 1 + 16 + 21, "{json}");
     }
 }

@@ -54,6 +54,12 @@ pub struct PlanSummary {
     pub timeout_s: f64,
     /// Timeout of a connect.
     pub connect_timeout_s: f64,
+    /// What names were to stand for, as `HOST:PORT:ADDR`.
+    #[serde(default)]
+    pub resolve: Vec<String>,
+    /// The proxy, without the user and the password; null without one.
+    #[serde(default)]
+    pub proxy: Option<String>,
     /// The addresses that connections came from; empty if the system chose.
     #[serde(default)]
     pub bind: Vec<IpAddr>,
@@ -130,6 +136,8 @@ impl PlanSummary {
             drain_s: seconds(plan.drain_ns),
             timeout_s: seconds(plan.timeout_ns),
             connect_timeout_s: seconds(plan.connect_timeout_ns),
+            resolve: plan.resolve.iter().map(ToString::to_string).collect(),
+            proxy: plan.proxy.as_ref().map(ToString::to_string),
             bind: plan.bind.clone(),
             tls: plan.url.is_https.then(|| plan.tls.clone()),
             http: match (versions.is_empty(), plan.http.version) {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use ringtide::runtime::{self, Timer};
 use ringtide::{Connection, RequestId};
 
+use super::connect::Connected;
 use super::phase::wake_main;
 use super::shared::{ConnectPermit, Shared};
 use super::source::{ConnectionNumber, Draw, Due};
@@ -42,7 +43,7 @@ pub(super) struct ConnectionTask {
     pub(super) timeout: Timer,
     /// Over HTTP/2: requests in the order of their sends, and when they were found in flight. It is filled when the timer
     /// fires and it is empty, so it costs nothing while all are answered in time. All in it were sent before all others.
-    pub(super) oldest: VecDeque<(RequestId, u64)>,
+    pub(super) oldest: Option<Box<VecDeque<(RequestId, u64)>>>,
     /// With it the task connects before its first request.
     permit: Option<Box<ConnectPermit>>,
     /// A request for which the task was started.
@@ -77,7 +78,7 @@ impl ConnectionTask {
             is_spent: false,
             tickets: Tickets::default(),
             timeout: Timer::new(),
-            oldest: VecDeque::new(),
+            oldest: None,
             permit,
             waiting: due,
             reconnect_wait_ms: 0,
@@ -144,9 +145,9 @@ impl ConnectionTask {
     async fn connect_before_the_run(&mut self, permit: Box<ConnectPermit>) {
         let connects = &permit.shared.connects;
         match self.shared.connect_or_end().await {
-            Some(Ok(connection)) => {
+            Some(Ok(connected)) => {
                 connects.connected.set(connects.connected.get() + 1);
-                self.use_connection(connection);
+                self.use_connection(connected);
             }
             Some(Err(failure)) => {
                 connects.first_error.borrow_mut().get_or_insert(failure.text);
@@ -155,12 +156,12 @@ impl ConnectionTask {
         }
     }
 
-    fn use_connection(&mut self, connection: Connection) {
+    fn use_connection(&mut self, Connected { connection, tunnel_size }: Connected) {
         self.is_http2 = connection.version() == http::Version::HTTP_2;
-        self.sent_size = 0;
+        self.sent_size = tunnel_size;
         self.is_full = false;
         self.is_spent = false;
-        self.oldest.clear();
+        self.oldest = None;
         self.free_since_ns = runtime::now_ns();
         self.connection = Some(connection);
         self.shared.open.set(self.shared.open.get() + 1);
@@ -192,9 +193,9 @@ impl ConnectionTask {
                 self.shared.censor_unstarted(due);
                 false
             }
-            Some(Ok(connection)) => {
+            Some(Ok(connected)) => {
                 self.reconnect_wait_ms = 0;
-                self.use_connection(connection);
+                self.use_connection(connected);
                 let ready_ns = runtime::now_ns().saturating_sub(late_ns).max(due.scheduled_ns);
                 if due.is_again() {
                     self.note_replayed();

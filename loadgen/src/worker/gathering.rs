@@ -5,6 +5,8 @@
 //! sends and receives of a single message. So a closed loop lets the kernel gather answers before it wakes the worker. This
 //! makes an answer seem later than it was, by 1/128 of the mean latency at most; an open loop does not do it.
 
+/// How often to decide.
+pub(super) const INTERVAL_NS: u64 = 50_000_000;
 /// With fewer requests in flight, a worker never waits for several answers.
 const IN_FLIGHT_MIN: usize = 128;
 /// The share of the requests in flight to wait for,
@@ -20,7 +22,7 @@ const WITHIN_NS_MIN: u64 = 10_000;
 /// Gathering begins when a wait brings less than this share of the answers that it would wait for.
 const COUNT_SHARE: u64 = 4;
 /// After so many intervals with gathering, one without shows whether it is still needed.
-const INTERVALS_ON: u32 = 16;
+const INTERVALS_ON: u32 = 40;
 
 /// How many answers to wait for, and how long at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,8 +82,6 @@ impl Gathering {
 mod tests {
     use super::*;
 
-    const INTERVAL_NS: u64 = 250_000_000;
-
     /// The decisions after intervals with these numbers of answers and system calls.
     fn decisions(in_flight: usize, intervals: &[(u64, u64)]) -> Vec<Option<Gather>> {
         let mut gathering = Gathering::default();
@@ -100,26 +100,26 @@ mod tests {
     fn answers_that_come_one_by_one_are_gathered() {
         // 100,000 a second of 1,000 in flight take 10 ms each.
         let gather = Gather { count: 31, within_ns: 50_000 };
-        assert_eq!(decisions(1000, &[(25_000, 25_000)]), [None, Some(gather)]);
+        assert_eq!(decisions(1000, &[(5_000, 5_000)]), [None, Some(gather)]);
         // 256 of them take 2.56 ms.
         let gather = Gather { count: 8, within_ns: 20_000 };
-        assert_eq!(decisions(256, &[(25_000, 25_000)]), [None, Some(gather)]);
+        assert_eq!(decisions(256, &[(5_000, 5_000)]), [None, Some(gather)]);
     }
 
     #[test]
     fn nothing_is_gathered_that_comes_together_or_soon() {
-        assert_eq!(decisions(1000, &[(25_000, 3_000)]), [None, None], "8 with each wait");
-        assert_eq!(decisions(127, &[(25_000, 25_000)]), [None, None], "few in flight");
-        assert_eq!(decisions(128, &[(50_000, 50_000)]), [None, None], "5 µs are too short");
+        assert_eq!(decisions(1000, &[(5_000, 600)]), [None, None], "8 with each wait");
+        assert_eq!(decisions(127, &[(5_000, 5_000)]), [None, None], "few in flight");
+        assert_eq!(decisions(128, &[(10_000, 10_000)]), [None, None], "5 µs are too short");
         assert_eq!(decisions(1000, &[(0, 10)]), [None, None], "no answer");
     }
 
     #[test]
     fn it_is_tried_without_now_and_then() {
-        let all = decisions(1000, &[(25_000, 25_000); 40]);
+        let all = decisions(1000, &[(5_000, 5_000); 90]);
         let changes: Vec<_> = (0..all.len()).filter(|at| all[*at].is_some()).collect();
-        assert_eq!(changes, [1, 17, 18, 34, 35]);
-        assert_eq!((all[17], all[18].map(|gather| gather.count)), (Some(Gather::NONE), Some(31)));
+        assert_eq!(changes, [1, 41, 42, 82, 83]);
+        assert_eq!((all[41], all[42].map(|gather| gather.count)), (Some(Gather::NONE), Some(31)));
     }
 
     #[test]

@@ -10,11 +10,15 @@ mod connection;
 mod end;
 mod gathering;
 mod names;
+mod observer;
 mod phase;
 mod random;
+mod rules;
+mod seen;
 mod shared;
 mod source;
 mod tickets;
+mod tunnel;
 mod users;
 
 use std::future::poll_fn;
@@ -34,6 +38,7 @@ use self::phase::{PHASE, Phase};
 pub(crate) use self::shared::Assignment;
 use self::shared::{ConnectPermit, Shared};
 use self::source::Source;
+pub(crate) use self::tunnel::{Target, Tunnel};
 use crate::environment::{ThreadMeter, ThreadUsage, online_cores};
 use crate::metrics::{Moment, Recorder, WorkerFacts};
 use crate::plan::{self, Mode, Plan, Stop};
@@ -270,9 +275,10 @@ async fn measure(
         report(Report::TooManyErrors);
     }
     let recorder = shared.recorder.borrow();
+    let wall_ns = ended_ns.saturating_sub(measured_ns);
     let facts = WorkerFacts {
-        wall_ns: ended_ns.saturating_sub(measured_ns),
-        other_wakes: ended_ns.saturating_sub(measured_ns) / PUBLISH_INTERVAL_NS + recorder.moments(),
+        wall_ns,
+        other_wakes: wall_ns / PUBLISH_INTERVAL_NS + wall_ns / gathering::INTERVAL_NS + recorder.moments(),
         user_ns: after.user_ns.saturating_sub(before.user_ns),
         system_ns: after.system_ns.saturating_sub(before.system_ns),
         spin_ns: statistics.spin_ns - statistics_before.spin_ns,
@@ -306,7 +312,11 @@ async fn run_source(
     // At fixed distances from the start, so that seconds begin and end together on all workers.
     let mut publish_ns = runtime::now_ns();
     publish.set(publish_ns);
-    let mut gathering = shared.plan.open_loop().is_none().then(Gathering::default);
+    let mut gathering = Gathering::default();
+    let mut gather = Timer::new();
+    if shared.plan.open_loop().is_none() {
+        gather.set(runtime::now_ns());
+    }
     let mut moment = Timer::new();
     if publishes && shared.plan.open_loop().is_some() {
         moment.set(runtime::now_ns() + shared.recorder.borrow().next_moment_ns());
@@ -338,15 +348,18 @@ async fn run_source(
                 // judged.
                 shared.count_errors();
             }
-            if let Some(gathering) = &mut gathering
-                && let Some(Gather { count, within_ns }) =
-                    gathering.next(shared.progress(now_ns), shared.in_flight.get())
-            {
-                runtime::gather_completions(count, within_ns);
-            }
             publish_ns += (now_ns.saturating_sub(publish_ns) / PUBLISH_INTERVAL_NS + 1) * PUBLISH_INTERVAL_NS;
             publish.set(publish_ns);
             let _ = publish.poll_elapsed(context);
+        }
+        if gather.poll_elapsed(context).is_ready() {
+            if let Some(Gather { count, within_ns }) =
+                gathering.next(shared.progress(now_ns), shared.in_flight.get())
+            {
+                runtime::gather_completions(count, within_ns);
+            }
+            gather.set(now_ns + gathering::INTERVAL_NS);
+            let _ = gather.poll_elapsed(context);
         }
         if moment.poll_elapsed(context).is_ready() {
             let mut recorder = shared.recorder.borrow_mut();
@@ -436,7 +449,7 @@ mod tests {
         Assignment {
             plan: Arc::new(plan),
             index: 0,
-            addresses: vec![address],
+            targets: vec![Target::direct(address)],
             tls: None,
             requests: [request.expect("it is sound").leak()].into(),
             snapshots: Arc::from([Snapshot::default()]),

@@ -4,17 +4,20 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use ringtide::PreparedRequest;
 use ringtide::runtime;
 use ringtide::runtime::sync::{OwnedSemaphorePermit, Semaphore};
 use ringtide::tls::ClientTls;
-use ringtide::{Address, PreparedRequest};
 use ringtide_driver::allocator::CountingAllocator;
 
 use super::gathering::Progress;
 use super::names::Names;
 use super::phase::{wake_main, with_phase};
 use super::random;
+use super::rules::AllRules;
+use super::seen::AllSeen;
 use super::source::{RequestIndex, Source};
+use super::tunnel::Target;
 use crate::metrics::Recorder;
 use crate::plan::{MaxErrors, Mode, Plan, Stop};
 use crate::progress::Snapshot;
@@ -33,8 +36,8 @@ pub(crate) struct Assignment {
     pub plan: Arc<Plan>,
     /// The worker's number.
     pub index: usize,
-    /// The addresses to connect to, tried in order.
-    pub addresses: Vec<Address>,
+    /// Where to connect, tried in order.
+    pub targets: Vec<Target>,
     /// The TLS that all workers share, with its sessions; `None` for plain HTTP.
     pub tls: Option<ClientTls>,
     /// What to send, in the order of the plan.
@@ -54,7 +57,7 @@ pub(super) struct Shared {
     pub(super) snapshots: Arc<[Snapshot]>,
     /// Whether each answer is published at once: a limit on the share of errors needs the number of ended requests.
     pub(super) counts_answers: bool,
-    pub(super) addresses: Vec<Address>,
+    pub(super) targets: Vec<Target>,
     pub(super) tls: Option<ClientTls>,
     /// How many connects there were from one of the plan's addresses.
     pub(super) bound_connects: Cell<usize>,
@@ -62,6 +65,10 @@ pub(super) struct Shared {
     /// Whether sent bytes are counted as they leave, for all requests together. With one request over HTTP/1.1 they are
     /// counted for each, which is exact even if a send was cut.
     pub(super) counts_sends: bool,
+    /// What is asked of responses.
+    pub(super) rules: AllRules,
+    /// What is seen of them, by connection and slot; empty if nothing has to be.
+    pub(super) seen: RefCell<AllSeen>,
     /// The whole,
     pub(super) recorder: RefCell<Recorder>,
     /// and the requests of each name.
@@ -93,7 +100,7 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(assignment: Assignment) -> Self {
-        let Assignment { plan, index, addresses, tls, requests, snapshots, reporter, heap: _ } = assignment;
+        let Assignment { plan, index, targets, tls, requests, snapshots, reporter, heap: _ } = assignment;
         let mut source = Source::waiting();
         if requests.len() > 1 {
             let weights: Vec<f64> = plan.requests.iter().map(|request| request.weight).collect();
@@ -101,13 +108,15 @@ impl Shared {
         }
         Self {
             recorder: RefCell::new(Recorder::new(plan.open_loop().is_some())),
+            rules: AllRules::new(&plan),
+            seen: RefCell::default(),
             names: Names::new(&plan),
             source: RefCell::new(source),
             counts_answers: matches!(plan.max_errors, Some(MaxErrors::Percent(_))),
             plan,
             index,
             snapshots,
-            addresses,
+            targets,
             tls,
             // Workers begin at different addresses.
             bound_connects: Cell::new(index),

@@ -387,11 +387,14 @@ impl Source {
             return self.take_returned();
         }
         let scheduled_ns = self.take_due(now_ns)?;
-        let request = match &mut self.mix {
-            None => 0,
-            Some(Mix { choice, random }) => choice.next(random),
-        };
+        let request = if self.mix.is_none() { 0 } else { self.choose() };
         Some(Due::first(scheduled_ns, request))
+    }
+
+    /// Chooses a request. Inlined, it would make drawing the only one slower.
+    #[inline(never)]
+    fn choose(&mut self) -> RequestIndex {
+        self.mix.as_mut().map_or(0, |Mix { choice, random }| choice.next(random))
     }
 
     #[inline]

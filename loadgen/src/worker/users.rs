@@ -8,6 +8,8 @@ use ringtide::runtime;
 use ringtide::{CompletedExchange, Completion, Error, RequestId};
 
 use super::connection::{ConnectionTask, Over};
+use super::observer::Observer;
+use super::seen::Seen;
 use super::source::Draw;
 use super::tickets::Ticket;
 use crate::metrics::ErrorKind;
@@ -31,7 +33,14 @@ impl ConnectionTask {
                 return Poll::Pending;
             }
             let received_before = connection.received_size();
-            let polled = connection.poll_completion(context);
+            let polled = if self.shared.rules.observes {
+                let mut seen = self.shared.seen.borrow_mut();
+                let seen = seen.of_connection(self.number);
+                let observer = &mut Observer { shared: &self.shared, tickets: &self.tickets, seen };
+                connection.poll_completion_with(context, observer)
+            } else {
+                connection.poll_completion(context)
+            };
             let received = connection.received_size() - received_before;
             if received > 0 && (self.shared.plan.warmup_ns == 0 || self.counts_received(&polled)) {
                 self.shared.recorder.borrow_mut().received_bytes(received);
@@ -236,11 +245,36 @@ impl ConnectionTask {
             let from_now_ns = exchange.end_ns.saturating_add(self.shared.plan.timeout_ns);
             self.timeout.set(self.limit_ns().unwrap_or(from_now_ns));
         }
+        if self.shared.rules.checks && !self.is_as_expected(ticket, id, &exchange) {
+            let sent_ns = exchange.timing.sent_ns;
+            return self.fail_one(ticket, Some(sent_ns), ErrorKind::Expect);
+        }
         if self.shared.is_measured(ticket.due.scheduled_ns) {
             self.shared.book_completed(ticket, &exchange, self.request_size());
         } else {
             self.count_what_came_behind();
         }
+    }
+
+    /// Whether a response is as it should be. If not, the error gets an example.
+    #[inline(never)]
+    fn is_as_expected(&self, ticket: Ticket, id: RequestId, exchange: &CompletedExchange) -> bool {
+        let Some(expect) = self.shared.rules.of(ticket.due.request).and_then(|rules| rules.expect.as_ref())
+        else {
+            return true;
+        };
+        let status = exchange.status.as_u16();
+        let nothing = Seen::default();
+        let mut seen = self.shared.seen.borrow_mut();
+        let seen = seen.of_connection(self.number).get(id.slot()).unwrap_or(&nothing);
+        let failed =
+            expect.check_status(status).or(seen.failed).or_else(|| expect.check_body(&seen.body, seen.size));
+        let Some(check) = failed else { return true };
+        if self.shared.is_measured(ticket.due.scheduled_ns) {
+            let text = || expect.failure(check, status, seen.size);
+            self.shared.recorder.borrow_mut().error_said(ErrorKind::Expect, text);
+        }
+        false
     }
 
     /// A request has failed, and its connection has not.
@@ -264,11 +298,12 @@ impl ConnectionTask {
     #[inline(never)]
     fn end_late_streams(&mut self) {
         let now_ns = runtime::now_ns();
+        let mut oldest = self.oldest.take().unwrap_or_default();
         loop {
             let Some(connection) = &mut self.connection else { return };
-            let Some(&(id, seen_ns)) = self.oldest.front() else {
-                self.oldest.extend(connection.in_flight_sent_ns().map(|(id, _)| (id, now_ns)));
-                if self.oldest.is_empty() {
+            let Some(&(id, seen_ns)) = oldest.front() else {
+                oldest.extend(connection.in_flight_sent_ns().map(|(id, _)| (id, now_ns)));
+                if oldest.is_empty() {
                     return self.timeout.unset();
                 }
                 continue;
@@ -277,6 +312,7 @@ impl ConnectionTask {
                 let sent_ns = connection.sent_ns(id);
                 let limit_ns = sent_ns.unwrap_or(seen_ns).saturating_add(self.shared.plan.timeout_ns);
                 if limit_ns > now_ns {
+                    self.oldest = Some(oldest);
                     return self.timeout.set(limit_ns);
                 }
                 connection.cancel(id);
@@ -284,7 +320,7 @@ impl ConnectionTask {
                     self.fail_one(ticket, sent_ns, ErrorKind::Timeout);
                 }
             }
-            self.oldest.pop_front();
+            oldest.pop_front();
         }
     }
 

@@ -15,6 +15,7 @@ use ringtide_driver::Address;
 
 use super::options::ConnectionOptions;
 use crate::conn::completion::{Aborted, Completion, RequestId, Timing};
+use crate::conn::observe::Observe;
 use crate::conn::piece::Piece;
 use crate::conn::request::PreparedRequest;
 use crate::conn::{h1, h2};
@@ -78,7 +79,9 @@ impl Connection {
         }
     }
 
-    /// Creates a connection over `stream`, on which nothing may have been sent yet.
+    /// Creates a connection over `stream`. It may have been used before, for example to ask a proxy for a tunnel: then
+    /// nothing may wait to be sent, and what was received and not read comes first. [`sent_size`](Self::sent_size) counts
+    /// from the beginning of the stream.
     ///
     /// The connection starts to receive now. So by the end of the worker's next turn it knows what the peer did before
     /// the first request.
@@ -119,6 +122,30 @@ impl Connection {
         }
     }
 
+    /// Starts a request that differs from `like` in its bytes, for requests that are not the same twice. `bytes` are what
+    /// HTTP/1.1 sends: a head of `head_size` bytes, then the whole body. They are copied to memory that is used again.
+    ///
+    /// `bytes` are sent as they are, over HTTP/2 with the fields encoded as it demands. So the caller makes sure that they are
+    /// one well-formed request, and that its method, its `Connection` fields and its scheme are those of `like`.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    ///
+    /// # Panics
+    /// When `head_size` is more than the size of `bytes`.
+    pub fn start_like(
+        &mut self,
+        like: &PreparedRequest,
+        bytes: &[u8],
+        head_size: usize,
+    ) -> Result<RequestId, Error> {
+        let (head, body) = bytes.split_at(head_size);
+        match &mut self.0 {
+            Protocol::H1(connection) => connection.start_like(like, bytes),
+            Protocol::H2(connection) => connection.start_like(like, head, body),
+        }
+    }
+
     /// Polls until a request has ended, and drops the body of its response.
     ///
     /// Use this in futures written by hand. A caller that stops polling loses nothing: a later call continues where the
@@ -133,6 +160,22 @@ impl Connection {
         match &mut self.0 {
             Protocol::H1(connection) => connection.poll_completion(context),
             Protocol::H2(connection) => connection.poll_completion(context),
+        }
+    }
+
+    /// Does the same as [`poll_completion`](Self::poll_completion), and shows each response to `observer` while it arrives. What
+    /// other methods have read of a response is not shown again.
+    ///
+    /// # Errors
+    /// As for [`poll_completion`](Self::poll_completion).
+    pub fn poll_completion_with(
+        &mut self,
+        context: &mut Context<'_>,
+        observer: &mut impl Observe,
+    ) -> Poll<Result<Completion, Error>> {
+        match &mut self.0 {
+            Protocol::H1(connection) => connection.poll_completion_with(context, observer),
+            Protocol::H2(connection) => connection.poll_completion_with(context, observer),
         }
     }
 

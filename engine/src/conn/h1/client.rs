@@ -16,6 +16,7 @@ use super::head_place::{HeadPlace, range_of};
 use super::pipeline::Pipeline;
 use crate::conn::client::ConnectionOptions;
 use crate::conn::completion::{Aborted, CompletedExchange, Completion, RequestId, Timing};
+use crate::conn::observe::Observe;
 use crate::conn::piece::Piece;
 use crate::conn::request::PreparedRequest;
 use crate::error::{Error, LastResponse, RequestError, is_cut};
@@ -115,13 +116,27 @@ impl ClientConnection {
 
     #[inline]
     pub(in crate::conn) fn start(&mut self, request: &PreparedRequest) -> Result<RequestId, Error> {
+        self.begin_request(request, None)
+    }
+
+    /// Starts a request like `request`, but with these bytes and no further body.
+    pub(in crate::conn) fn start_like(
+        &mut self,
+        request: &PreparedRequest,
+        bytes: &[u8],
+    ) -> Result<RequestId, Error> {
+        self.begin_request(request, Some(bytes))
+    }
+
+    #[inline]
+    fn begin_request(&mut self, request: &PreparedRequest, other: Option<&[u8]>) -> Result<RequestId, Error> {
         if self.is_full() || self.pending_body.is_some() {
             return Err(RequestError::Busy.into());
         }
         if !self.is_reusable() {
             return Err(RequestError::NotReusable.into());
         }
-        if request.pending_body() != BodyLength::None {
+        if other.is_none() && request.pending_body() != BodyLength::None {
             self.pending_body = Some(Box::new(request.pending_body()));
         }
         let slot = match &mut self.pipeline {
@@ -132,8 +147,9 @@ impl ClientConnection {
         // With nothing else in flight the caller waits for the response rather than for this send, so the send needs no
         // completion when it succeeds.
         let is_alone = self.pipeline.is_none();
-        match request.as_static() {
-            Some(bytes)
+        match (other, request.as_static()) {
+            (Some(bytes), _) => self.transport.write(|out| out.extend_from_slice(bytes)),
+            (None, Some(bytes))
                 if is_alone && self.transport.start_skip_success(bytes).map_err(Error::of_stream)? => {}
             _ => self.transport.push(request.to_buffer()),
         }
@@ -164,6 +180,33 @@ impl ClientConnection {
         let end_ns = self.transport.turn_time_ns();
         let exchange = CompletedExchange { status: meta.status(), timing, end_ns };
         Poll::Ready(Ok(Completion { id, result: Ok(exchange) }))
+    }
+
+    /// Does the same, and shows the response to `observer`.
+    pub(in crate::conn) fn poll_completion_with(
+        &mut self,
+        context: &mut Context<'_>,
+        observer: &mut impl Observe,
+    ) -> Poll<Result<Completion, Error>> {
+        let id = |connection: &Self| connection.in_flight.front().map(InFlight::id);
+        if self.stage != ResponseStage::Body {
+            ready!(self.poll_head(context))?;
+            if let Some(id) = id(self) {
+                observer.head(id, self.head().into());
+            }
+        }
+        if let Some(id) = id(self) {
+            while let Some(range) = ready!(self.poll_data(context))? {
+                observer.data(id, self.piece(range));
+            }
+            let Some(meta) = self.meta else { return Poll::Ready(Err(h1::Error::Failed.into())) };
+            let timing = self.timing();
+            self.tidy();
+            let end_ns = self.transport.turn_time_ns();
+            let exchange = CompletedExchange { status: meta.status(), timing, end_ns };
+            return Poll::Ready(Ok(Completion { id, result: Ok(exchange) }));
+        }
+        Poll::Ready(Err(h1::Error::Failed.into()))
     }
 
     pub(in crate::conn) fn in_flight_sent_ns(&self) -> impl Iterator<Item = (RequestId, Option<u64>)> {
@@ -244,7 +287,9 @@ impl ClientConnection {
     }
 
     pub(in crate::conn) fn has_peer_spoken_first(&mut self) -> bool {
-        self.received_size == 0 && self.in_flight.is_empty() && self.transport.has_unread()
+        self.received_size == 0
+            && self.in_flight.is_empty()
+            && (!self.unread().is_empty() || self.transport.has_unread())
     }
 
     pub(in crate::conn) fn has_unexpected_bytes(&mut self) -> bool {

@@ -17,6 +17,7 @@ use super::link::{Link, QUEUED_SIZE_MAX};
 use crate::conn::client::ConnectionOptions;
 use crate::conn::completion::{Aborted, CompletedExchange, Completion, RequestId, Timing};
 use crate::conn::content::Content;
+use crate::conn::observe::Observe;
 use crate::conn::piece::Piece;
 use crate::conn::request::PreparedRequest;
 use crate::error::{Error, ProtocolError, RequestError};
@@ -68,6 +69,8 @@ pub(super) struct Block {
     /// State of the encoder's table, with which it is valid.
     insert_count: u64,
     pub(super) bytes: Vec<u8>,
+    /// Memory for the names of fields.
+    names: Vec<u8>,
 }
 
 /// The response that is read in place.
@@ -112,15 +115,45 @@ impl ClientConnection {
 
     #[inline]
     pub(in crate::conn) fn start(&mut self, request: &PreparedRequest) -> Result<RequestId, Error> {
+        self.check_place()?;
+        self.block.prepare(request, &mut self.link.codec);
+        let stream = self.open(request, request.body(), request.pending_body())?;
+        Ok(id_of(stream))
+    }
+
+    /// Starts a request like `request`, but with this head and this body.
+    pub(in crate::conn) fn start_like(
+        &mut self,
+        request: &PreparedRequest,
+        head: &[u8],
+        body: &[u8],
+    ) -> Result<RequestId, Error> {
+        self.check_place()?;
+        self.block.encode_other(request, head, &mut self.link.codec);
+        let stream = self.open(request, body, BodyLength::None)?;
+        Ok(id_of(stream))
+    }
+
+    /// Whether a request may be started now.
+    #[inline]
+    fn check_place(&self) -> Result<(), RequestError> {
         // The head of the next response has no place while this one is read.
         let is_reading = self.current.as_ref().is_some_and(|current| !current.has_ended);
         if self.free_places() == 0 || self.pending_body.is_some() || is_reading {
-            let error = if self.is_reusable() { RequestError::Busy } else { RequestError::NotReusable };
-            return Err(error.into());
+            return Err(if self.is_reusable() { RequestError::Busy } else { RequestError::NotReusable });
         }
-        self.block.prepare(request, &mut self.link.codec);
-        let body = request.body();
-        let ends = body.is_empty() && request.pending_body() == BodyLength::None;
+        Ok(())
+    }
+
+    /// Opens a stream with the block that was encoded last, and sends its body or notes that it is to come.
+    #[inline]
+    fn open(
+        &mut self,
+        request: &PreparedRequest,
+        body: &[u8],
+        pending_body: BodyLength,
+    ) -> Result<StreamKey, Error> {
+        let ends = body.is_empty() && pending_body == BodyLength::None;
         let (position, opened) = self.link.open(&self.block.bytes, kind_of(request), ends);
         let stream = opened.map_err(|error| match error {
             OpenError::Full => RequestError::Busy,
@@ -132,12 +165,12 @@ impl ClientConnection {
         self.requests[stream.index()] = Request { stream: Some(stream), position, ..Request::FREE };
         self.in_flight += 1;
         self.unnoted.push_back(stream);
-        if request.pending_body() != BodyLength::None {
-            self.pending_body = Some((stream, request.pending_body()));
+        if pending_body != BodyLength::None {
+            self.pending_body = Some((stream, pending_body));
         } else if !body.is_empty() {
             self.link.send_data(stream, Content::from(body), true);
         }
-        Ok(id_of(stream))
+        Ok(stream)
     }
 
     /// Polls until a request has ended, and drops the bodies of responses.
@@ -146,6 +179,16 @@ impl ClientConnection {
     pub(in crate::conn) fn poll_completion(
         &mut self,
         context: &mut Context<'_>,
+    ) -> Poll<Result<Completion, Error>> {
+        self.poll_completion_with(context, &mut ())
+    }
+
+    /// Does the same, and shows the responses to `observer`.
+    #[inline]
+    pub(in crate::conn) fn poll_completion_with(
+        &mut self,
+        context: &mut Context<'_>,
+        observer: &mut impl Observe,
     ) -> Poll<Result<Completion, Error>> {
         if let Some(current) = self.current.take() {
             self.link.codec.release(current.stream, current.lent_size);
@@ -170,9 +213,11 @@ impl ClientConnection {
             let (stream, ends) = match event {
                 Event::Head { stream, ends } => {
                     self.note_head(stream);
+                    observer.head(id_of(stream), ResponseHead::new(self.link.codec.fields()).into());
                     (stream, ends)
                 }
                 Event::Data { stream, data, ends } => {
+                    observer.data(id_of(stream), data);
                     let size = data.len();
                     self.link.codec.release(stream, size);
                     (stream, ends)
@@ -792,6 +837,24 @@ impl Block {
         let is_constant = !has_update && self.insert_count == encoder.insert_count();
         self.request = is_constant.then(|| request.clone());
     }
+
+    /// Makes `bytes` the header block of another head, which is not expected to be sent again.
+    #[inline(never)]
+    fn encode_other(&mut self, like: &PreparedRequest, head: &[u8], codec: &mut Codec) {
+        let encoder = codec.encoder();
+        self.bytes.clear();
+        self.request = None;
+        encoder.begin(&mut self.bytes);
+        like.for_each_field_of(head, &mut self.names, |name, value, is_secret| {
+            let indexing = match name {
+                _ if is_secret => Indexing::Never,
+                // These are what differs.
+                b":path" | b"content-length" | b"cookie" => Indexing::Without,
+                _ => Indexing::Add,
+            };
+            encoder.field(name, value, indexing, &mut self.bytes);
+        });
+    }
 }
 
 /// Appends the header block of `request`. Returns whether it begins with an update of the table's size.
@@ -810,6 +873,7 @@ fn encode_block(request: &PreparedRequest, encoder: &mut hpack::Encoder, block: 
 pub(super) fn kind_of(request: &PreparedRequest) -> h2::RequestKind {
     match request.kind() {
         RequestKind::Head => h2::RequestKind::Head,
+        RequestKind::Connect => h2::RequestKind::Connect,
         _ => h2::RequestKind::Other,
     }
 }

@@ -317,6 +317,19 @@ impl Exchange {
         self.timer.as_mut().expect("only `drop` takes it")
     }
 
+    /// Notes that the response takes longer than its task waits. If the peer does not answer a PING either, the connection ends:
+    /// otherwise the next requests would time out on it, one by one.
+    #[cold]
+    pub(crate) fn doubt(&self) {
+        let state = &mut *self.connection.state.borrow_mut();
+        if state.end.is_none() && state.closing == Closing::No && state.asked_ns.is_none() {
+            state.ask();
+            // It then gets its time.
+            state.timer.set(0);
+            self.connection.wake_task();
+        }
+    }
+
     /// Ready when the head of the response has arrived.
     pub(crate) fn poll_head(&self, context: &Context<'_>) -> Poll<Result<(), Error>> {
         let state = &mut *self.connection.state.borrow_mut();
@@ -555,12 +568,12 @@ impl State {
 
     /// Asks a silent peer whether it is there, and ends the connection if it does not answer.
     fn keep_alive(&mut self, context: &mut Context<'_>, wakes: &mut Vec<Waker>) {
-        let Some(interval) = self.keep_alive.interval else { return };
         while self.timer.poll_elapsed(context).is_ready() {
             let now_ns = self.link.turn_time_ns();
-            let (since_ns, limit) = match self.asked_ns {
-                Some(asked_ns) => (asked_ns, self.keep_alive.timeout),
-                None => (self.received_ns, interval),
+            let (since_ns, limit) = match (self.asked_ns, self.keep_alive.interval) {
+                (Some(asked_ns), _) => (asked_ns, self.keep_alive.timeout),
+                (None, Some(interval)) => (self.received_ns, interval),
+                (None, None) => return self.timer.unset(),
             };
             let due_ns = since_ns.saturating_add(u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX));
             if now_ns < due_ns {
@@ -568,10 +581,15 @@ impl State {
             } else if self.asked_ns.is_some() {
                 return self.end(End::Silent, wakes);
             } else {
-                self.link.codec.ping(ALIVE_PING);
-                self.asked_ns = Some(now_ns);
+                self.ask();
             }
         }
+    }
+
+    /// Asks the peer whether it is there.
+    fn ask(&mut self) {
+        self.link.codec.ping(ALIVE_PING);
+        self.asked_ns = Some(self.link.turn_time_ns());
     }
 
     #[inline]
@@ -609,21 +627,16 @@ impl State {
     /// Ends a request that its task has dropped.
     fn forget(&mut self, slot: u32, timer: Option<Timer>) {
         let stream = &mut self.streams[slot as usize];
-        let mut unread = mem::take(&mut stream.unread);
         if let Some(key) = stream.key {
-            if !unread.is_empty() {
-                self.link.codec.release(key, unread.len());
+            if !stream.unread.is_empty() {
+                self.link.codec.release(key, stream.unread.len());
             }
             if self.link.codec.is_open(key) {
                 self.link.drop_queued(key);
                 self.link.codec.reset(key, ErrorCode::CANCEL);
             }
         }
-        if unread.capacity() > KEPT_SIZE_MAX {
-            unread = Vec::new();
-        }
-        unread.clear();
-        self.streams[slot as usize] = Stream { unread, ..Stream::default() };
+        stream.clear();
         self.free.push(slot);
         if let Some(mut timer) = timer {
             timer.unset();
@@ -637,6 +650,17 @@ impl State {
 }
 
 impl Stream {
+    /// Makes it that of no request. It keeps memory for a small body.
+    fn clear(&mut self) {
+        if self.unread.capacity() > KEPT_SIZE_MAX {
+            self.unread = Vec::new();
+        }
+        self.unread.clear();
+        (self.key, self.head, self.content_length, self.received_size) = (None, None, None, 0);
+        (self.has_begun, self.has_head, self.received) = (false, false, false);
+        (self.reset, self.reader, self.writer) = (None, None, None);
+    }
+
     /// Takes what has arrived of the body and was not read.
     fn take_unread(&mut self) -> Piece {
         if self.unread.capacity() > KEPT_SIZE_MAX {

@@ -195,6 +195,26 @@ impl Connection {
         self.state.borrow().link.codec.awaits_preface()
     }
 
+    /// Returns whether the peer has not acknowledged our SETTINGS, although it could: its preface has come, and what it sends is
+    /// read.
+    pub(crate) fn awaits_settings(&self) -> bool {
+        let link = &self.state.borrow().link;
+        let is_reading = !link.is_overfull() && !link.is_under_strain();
+        is_reading && !link.codec.awaits_preface() && !link.codec.is_acknowledged()
+    }
+
+    /// Returns whether the peer has acknowledged our SETTINGS.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.state.borrow().link.codec.is_acknowledged()
+    }
+
+    /// Ends the connection because the peer has not acknowledged our SETTINGS.
+    pub(crate) fn settings_timeout(&self) -> h2::Error {
+        let state = &mut *self.state.borrow_mut();
+        state.drain = Drain::Final;
+        state.link.codec.settings_timeout()
+    }
+
     /// Finds the streams whose data can never leave, because the peer has ended its side. To be called after a flush that was
     /// ready.
     pub(crate) fn find_blocked(&self, late: &mut Vec<Late>) {

@@ -1,6 +1,7 @@
 //! What a codec knows, how it begins, and what its parts have in common: how streams end, and which frames come too late.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 
 use super::super::error::{Error, ResetCause, StreamFault, StreamReset};
 use super::super::error_code::ErrorCode;
@@ -57,6 +58,9 @@ pub(super) struct Repeat {
     pub(super) insert_count: u64,
 }
 
+/// Bytes of fields that an idle connection keeps.
+const IDLE_FIELDS_SIZE_MAX: usize = 2 * 1024;
+
 /// Blocks up to this size are remembered.
 pub(super) const REPEAT_SIZE_MAX: usize = 512;
 
@@ -92,6 +96,8 @@ pub struct Codec {
     pub(super) next_id: u32,
     /// The last stream that the peer has opened.
     pub(super) last_peer_id: u32,
+    /// Ids below it that the peer has left out.
+    pub(super) skipped_ids: Vec<RangeInclusive<u32>>,
     /// The last stream that our GOAWAY includes.
     pub(super) own_last_id: Option<u32>,
     /// The last stream that the peer's GOAWAY includes, and its code.
@@ -136,6 +142,7 @@ impl Codec {
             returned: 0,
             next_id: 1,
             last_peer_id: 0,
+            skipped_ids: Vec::new(),
             own_last_id: None,
             peer_last: None,
             excludes: false,
@@ -219,6 +226,29 @@ impl Codec {
         self.streams.len()
     }
 
+    /// Returns whether the peer has acknowledged our SETTINGS.
+    pub fn is_acknowledged(&self) -> bool {
+        self.is_acknowledged
+    }
+
+    /// Ends the connection because the peer has not acknowledged our SETTINGS in a time that the caller sets (RFC 9113 §6.5.3).
+    pub fn settings_timeout(&mut self) -> Error {
+        let error = Error::SettingsTimeout;
+        self.fail(&error);
+        error
+    }
+
+    /// Frees the memory of a large head, for a connection that is idle.
+    pub fn tidy(&mut self) {
+        if self.fields.capacity() > IDLE_FIELDS_SIZE_MAX {
+            self.fields.clear();
+            self.fields.shrink_to(0);
+            // They were the fields of the last block.
+            self.repeat.is_known = false;
+            self.facts = Facts::None;
+        }
+    }
+
     /// Returns what the peer has announced.
     pub fn peer_settings(&self) -> &Settings {
         &self.peer
@@ -292,6 +322,7 @@ impl Codec {
             remote_ended: false,
             has_head: false,
             has_no_content: false,
+            is_connect: false,
             informational: 0,
             send_window: i64::from(self.peer.stream_window),
             receive_window: i64::from(window),

@@ -1,6 +1,6 @@
 //! The files that a run writes beside its report.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,6 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::command::{begin, float, number, report, run};
-use crate::files::Directory;
 use crate::server::{HELLO, Server};
 
 on_both_drivers!(
@@ -26,12 +25,31 @@ on_both_drivers!(
     nothing_secret_stands_in_any_of_them,
 );
 
-fn path(folder: &Directory, name: &str) -> String {
-    folder.path().join(name).display().to_string()
+/// A folder that is removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str, driver: &str) -> Self {
+        let path =
+            std::env::temp_dir().join(format!("ringtide-files-{name}-{driver}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).expect("the temporary directory can be written");
+        Self(path)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.0.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
 }
 
-fn read(folder: &Directory, name: &str) -> String {
-    std::fs::read_to_string(folder.path().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 fn lines(text: &str) -> Vec<Value> {
@@ -41,12 +59,12 @@ fn lines(text: &str) -> Vec<Value> {
 }
 
 fn lines_of_json_grow_while_the_run_goes_on(driver: &str) {
-    let folder = Directory::new();
+    let folder = Folder::new("timeseries", driver);
     let server = Server::answering(HELLO);
-    let file = path(&folder, "seconds.jsonl");
+    let file = folder.path("seconds.jsonl");
     std::fs::write(&file, "an older file\n".repeat(1_000)).expect("writable");
     let all = report(driver, &server.url(), &["-d", "2300ms", "-c", "2", "--timeseries", &file]);
-    let seconds = lines(&read(&folder, "seconds.jsonl"));
+    let seconds = lines(&folder.read("seconds.jsonl"));
     let points = all["series"]["points"].as_array().expect("points");
     assert_eq!(seconds.len(), points.len(), "{all}");
     for (second, point) in seconds.iter().zip(points) {
@@ -72,7 +90,7 @@ fn lines_of_json_grow_while_the_run_goes_on(driver: &str) {
     }
     running.signal(Signal::SIGKILL);
     running.wait();
-    let seconds = lines(&read(&folder, "seconds.jsonl"));
+    let seconds = lines(&folder.read("seconds.jsonl"));
     assert!(
         seconds.len() >= 2 && seconds.iter().all(|second| number(&second["completed"]) > 0),
         "{seconds:?}"
@@ -112,7 +130,7 @@ fn base64_of(text: &str) -> Vec<u8> {
 }
 
 fn the_interval_log_is_read_by_its_library(driver: &str) {
-    let folder = Directory::new();
+    let folder = Folder::new("hdr", driver);
     // Every connection answers 20 requests and then none.
     let server = Server::start(|peer| {
         for _ in 0..20 {
@@ -123,10 +141,10 @@ fn the_interval_log_is_read_by_its_library(driver: &str) {
         }
         peer.wait_for_end();
     });
-    let file = path(&folder, "log.hdr");
+    let file = folder.path("log.hdr");
     let flags = ["-d", "2200ms", "-c", "2", "-t", "2", "--timeout", "300ms", "--hdr", &file];
     let all = report(driver, &server.url(), &flags);
-    let log = read_log(&read(&folder, "log.hdr"));
+    let log = read_log(&folder.read("log.hdr"));
     let mut whole: [Option<Histogram<u64>>; 2] = [None, None];
     for (tag, at, long, histogram) in &log {
         assert!((at - at.round()).abs() < 0.001 && *long > 0.0, "{at} {long}");
@@ -169,9 +187,9 @@ fn csv_is_a_line_of_names_and_one_of_figures(driver: &str) {
 }
 
 fn a_summary_begins_with_the_verdict(driver: &str) {
-    let folder = Directory::new();
+    let folder = Folder::new("summary", driver);
     let server = Server::answering(HELLO);
-    let file = path(&folder, "page.md");
+    let file = folder.path("page.md");
     let ended = run(
         driver,
         &server.url(),
@@ -179,7 +197,7 @@ fn a_summary_begins_with_the_verdict(driver: &str) {
     );
     assert_eq!(ended.code, Some(3), "{ended:?}");
     assert!(ended.stdout.starts_with("GET "), "the report is where it was: {ended:?}");
-    let page = read(&folder, "page.md");
+    let page = folder.read("page.md");
     assert!(page.starts_with("## ❌ Verdict: ") && page.contains(" · 1 of 2 thresholds missed"), "{page}");
     for piece in ["<code>p99&lt;1ns</code> |", "❌ missed", "✅ held", "50 completed in", "| response |"] {
         assert!(page.contains(piece), "`{piece}` in {page}");
@@ -188,9 +206,9 @@ fn a_summary_begins_with_the_verdict(driver: &str) {
 }
 
 fn thresholds_become_test_cases(driver: &str) {
-    let folder = Directory::new();
+    let folder = Folder::new("junit", driver);
     let server = Server::answering(HELLO);
-    let file = path(&folder, "tests.xml");
+    let file = folder.path("tests.xml");
     let url = format!("{}?a=1&b=2", server.url());
     let flags = [
         "-d",
@@ -206,7 +224,7 @@ fn thresholds_become_test_cases(driver: &str) {
     ];
     let ended = run(driver, &url, &flags);
     assert_eq!(ended.code, Some(3), "{ended:?}");
-    let text = read(&folder, "tests.xml");
+    let text = folder.read("tests.xml");
     let document = roxmltree::Document::parse(&text).unwrap_or_else(|error| panic!("{error} in {text}"));
     let cases: Vec<_> = document.descendants().filter(|node| node.has_tag_name("testcase")).collect();
     let of = |name: &str| {
@@ -227,12 +245,12 @@ fn thresholds_become_test_cases(driver: &str) {
 }
 
 fn metrics_end_with_their_mark(driver: &str) {
-    let folder = Directory::new();
+    let folder = Folder::new("openmetrics", driver);
     let server = Server::answering(HELLO);
-    let file = path(&folder, "metrics.txt");
+    let file = folder.path("metrics.txt");
     let ended = run(driver, &server.url(), &["-n", "50", "--openmetrics", &file]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    let text = read(&folder, "metrics.txt");
+    let text = folder.read("metrics.txt");
     assert!(text.ends_with("\n# EOF\n"), "{text}");
     assert!(text.contains("\nringtide_requests_total{outcome=\"completed\"} 50\n"), "{text}");
     assert!(text.contains("\nringtide_responses_total{code=\"200\"} 50\n"), "{text}");
@@ -242,25 +260,25 @@ fn metrics_end_with_their_mark(driver: &str) {
 const FLAGS: [&str; 5] = ["--timeseries", "--hdr", "--summary", "--junit", "--openmetrics"];
 
 fn a_file_that_cannot_be_written_stops_the_run_before_it_begins(driver: &str) {
-    let folder = Directory::new();
+    let folder = Folder::new("refused", driver);
     let server = Server::answering(HELLO);
     for flag in FLAGS {
         run(driver, &server.url(), &["-n", "5", flag, "/nonexistent/file"])
             .refused(1, &["/nonexistent/file"]);
     }
-    let file = path(&folder, "one");
+    let file = folder.path("one");
     let ended = run(driver, &server.url(), &["-n", "5", "-o", &file, "--hdr", &file]);
     assert_eq!(ended.code, Some(2), "{ended:?}");
     let why = format!("--output (-o) {file} does not go with --hdr {file}: each writes a file of its own");
     assert!(ended.stderr.contains(&why), "{ended:?}");
     assert_eq!(server.finish().requests(), 0);
     // A run that fails changes no earlier file.
-    let old = path(&folder, "old");
+    let old = folder.path("old");
     std::fs::write(&old, "old").expect("writable");
     for flag in FLAGS {
         let ended = run(driver, "http://no-such-host.invalid/", &["-n", "5", flag, &old]);
         assert_eq!(ended.code, Some(1), "{ended:?}");
-        assert_eq!(read(&folder, "old"), "old", "{flag}");
+        assert_eq!(folder.read("old"), "old", "{flag}");
     }
 }
 
@@ -269,7 +287,7 @@ fn one_file_that_fails_takes_no_other_with_it(driver: &str) {
     if !Path::new("/dev/full").exists() {
         return crate::command::not_checked("outputs that fail: there is no /dev/full");
     }
-    let folder = Directory::new();
+    let folder = Folder::new("full", driver);
     let server = Server::answering(HELLO);
     for failing in [&FLAGS[..1], &FLAGS[1..2], &FLAGS[2..3], &FLAGS[3..4], &FLAGS[4..], &FLAGS[..2]] {
         let mut words = vec!["-n".to_owned(), "50".to_owned(), "--format".to_owned(), "json".to_owned()];
@@ -277,7 +295,7 @@ fn one_file_that_fails_takes_no_other_with_it(driver: &str) {
             let file = if failing.contains(&flag) {
                 "/dev/full".to_owned()
             } else {
-                path(&folder, &flag.replace("--", ""))
+                folder.path(&flag.replace("--", ""))
             };
             words.extend([flag.to_owned(), file]);
         }
@@ -288,15 +306,15 @@ fn one_file_that_fails_takes_no_other_with_it(driver: &str) {
         assert_eq!(number(&report["requests"]["completed"]), 50);
         for flag in FLAGS.iter().filter(|flag| !failing.contains(flag)) {
             let name = flag.replace("--", "");
-            assert!(!read(&folder, &name).is_empty(), "{flag}");
-            std::fs::remove_file(path(&folder, &name)).expect("removable");
+            assert!(!folder.read(&name).is_empty(), "{flag}");
+            std::fs::remove_file(folder.path(&name)).expect("removable");
         }
     }
     server.finish();
 }
 
 fn nothing_secret_stands_in_any_of_them(driver: &str) {
-    let folder = Directory::new();
+    let folder = Folder::new("secret", driver);
     // Some requests fail, so that there are messages.
     let server = Server::start(|peer| {
         if peer.request().is_some() {
@@ -328,14 +346,14 @@ fn nothing_secret_stands_in_any_of_them(driver: &str) {
         ]
         .map(str::to_owned)
         .into();
-        words.push(path(&folder, "report"));
+        words.push(folder.path("report"));
         for flag in FLAGS {
-            words.extend([flag.to_owned(), path(&folder, &flag.replace("--", ""))]);
+            words.extend([flag.to_owned(), folder.path(&flag.replace("--", ""))]);
         }
         let ended = run(driver, &server.url(), &words.iter().map(String::as_str).collect::<Vec<_>>());
         assert_eq!(ended.code, Some(3), "{ended:?}");
         let mut texts = vec![ended.stdout.clone(), ended.stderr.clone()];
-        for file in std::fs::read_dir(folder.path()).expect("readable") {
+        for file in std::fs::read_dir(&folder.0).expect("readable") {
             texts.push(std::fs::read_to_string(file.expect("readable").path()).expect("UTF-8"));
         }
         assert_eq!(texts.len(), 2 + 1 + FLAGS.len());

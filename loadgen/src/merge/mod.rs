@@ -4,77 +4,25 @@
 //! Rates are those of the common window, in which all were running. Counts and times are those of the whole runs.
 
 mod costs;
+mod part;
 mod plans;
 mod times;
 mod window;
 
 use std::collections::BTreeMap;
 
+pub use self::part::{MergeError, Part};
 use self::times::MergedTimes;
 use self::window::Window;
-use super::numbers::{microseconds, ratio, share};
-use super::{
+use crate::estimate::{Censoring, Curve};
+use crate::result::numbers::{microseconds, ratio, share};
+use crate::result::{
     DrainSummary, EndedBy, Errors, Http2Summary, LatenciesUs, PhasesUs, Requests, RunResult, SCHEMA, Step,
     Steps, SummaryUs, TlsSummary,
 };
-use crate::estimate::{Censoring, Curve};
 use crate::threshold::{Observed, Outcome, Threshold};
 use crate::units::rounded;
 use crate::verdict::Verdict;
-
-/// Why results cannot be merged. Each message names the file and the field.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum MergeError {
-    /// A field has a value that cannot be used.
-    #[error("{file}: {field}: {problem}")]
-    Field {
-        /// The file.
-        file: String,
-        /// The field, with dots for its place.
-        field: String,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// Two results differ where they must not.
-    #[error("{first} and {second} differ in {field}: {ours} and {theirs}; merge takes results of one test")]
-    Differ {
-        /// One file.
-        first: String,
-        /// The other.
-        second: String,
-        /// The field.
-        field: String,
-        /// Its value in the first.
-        ours: String,
-        /// And in the second.
-        theirs: String,
-    },
-    /// The runs were not at the same time.
-    #[error(
-        "{first} and {second} did not run at the same time: the first ended {gap_s} s before the second began; \
-         merge takes results of generators that ran together"
-    )]
-    Apart {
-        /// The file whose run ended first.
-        first: String,
-        /// The file whose run began last.
-        second: String,
-        /// The time between.
-        gap_s: String,
-    },
-    /// There is only one.
-    #[error("there is nothing to merge: name at least two results")]
-    TooFew,
-}
-
-/// A result, and the name of its file.
-#[derive(Clone, Debug)]
-pub struct Part {
-    /// The file.
-    pub file: String,
-    /// What is in it.
-    pub result: RunResult,
-}
 
 /// Merges results of generators that ran at the same time.
 ///
@@ -109,7 +57,7 @@ pub fn merge(parts: &[Part]) -> Result<RunResult, MergeError> {
     };
     let response = whole.response();
     let steps = steps(parts)?;
-    let thresholds = whole.thresholds(parts, &response, &steps, &window);
+    let thresholds = whole.thresholds(parts, &response, steps.as_deref(), &window);
     notes.extend(window.notes());
     for note in results().flat_map(|result| &result.notes) {
         if !notes.contains(note) {
@@ -214,7 +162,7 @@ impl Whole<'_> {
         &self,
         parts: &[Part],
         response: &Curve,
-        steps: &Option<Vec<(String, MergedStep)>>,
+        steps: Option<&[(String, MergedStep)]>,
         window: &Window<'_>,
     ) -> Vec<Outcome> {
         let mut outcomes: Vec<Outcome> = Vec::new();
@@ -224,7 +172,7 @@ impl Whole<'_> {
             }
             let Ok(threshold) = outcome.expression.parse::<Threshold>() else { continue };
             let step = threshold.step().and_then(|name| {
-                let (_, step) = steps.iter().flatten().find(|(step, _)| step == name)?;
+                let (_, step) = steps?.iter().find(|(step, _)| step == name)?;
                 Some(step)
             });
             outcomes.push(match step {
@@ -302,7 +250,7 @@ fn steps(parts: &[Part]) -> Result<Option<Vec<(String, MergedStep)>>, MergeError
 
 fn censoring<'a>(parts: impl Iterator<Item = &'a LatenciesUs>) -> Censoring {
     let mut parts = parts;
-    let grew = parts.any(|latency| latency.response.is_lower_bound(super::Figure::Min));
+    let grew = parts.any(|latency| latency.response.is_lower_bound(crate::result::Figure::Min));
     if grew { Censoring::Dependent } else { Censoring::Independent }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Part;
+use super::part::Part;
 use crate::environment::Environment;
 use crate::result::Generator;
 use crate::units::rounded;
@@ -55,6 +55,5 @@ pub(super) fn generator(parts: &[Part]) -> Generator {
         heap_bytes_per_request: most(|generator| generator.heap_bytes_per_request),
         heap_bytes_per_connection: most(|generator| generator.heap_bytes_per_connection),
         rss_peak_bytes: parts.iter().map(|part| part.result.generator.rss_peak_bytes).sum(),
-        ..parts[0].result.generator
     }
 }

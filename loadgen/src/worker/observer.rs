@@ -1,0 +1,52 @@
+//! What is seen of responses while they arrive: what checks and captures need, and nothing where they need nothing.
+
+use ringtide::message::ResponseHead;
+use ringtide::{Observe, RequestId};
+
+use super::seen::Seen;
+use super::shared::Shared;
+use super::tickets::Tickets;
+
+/// The most that is kept of a body. A larger one fails its checks and captures.
+const BODY_KEPT_SIZE_MAX: usize = 16 * 1024 * 1024;
+
+/// Looks at the responses of one connection.
+pub(super) struct Observer<'c> {
+    pub(super) shared: &'c Shared,
+    pub(super) tickets: &'c Tickets,
+    /// By the slot of the request.
+    pub(super) seen: &'c mut Vec<Seen>,
+}
+
+impl Observer<'_> {
+    fn seen(&mut self, id: RequestId) -> &mut Seen {
+        let slot = id.slot();
+        if slot >= self.seen.len() {
+            self.seen.resize_with(slot + 1, Seen::default);
+        }
+        &mut self.seen[slot]
+    }
+}
+
+impl Observe for Observer<'_> {
+    fn head(&mut self, id: RequestId, head: ResponseHead<'_>) {
+        let Some(ticket) = self.tickets.get(id.slot()) else { return };
+        let Some(rules) = self.shared.rules.of(ticket.due.request) else { return };
+        let failed = rules.expect.as_ref().and_then(|expect| expect.check_head(&head));
+        let seen = self.seen(id);
+        // A request that ended without its response may have left something.
+        seen.clear();
+        seen.failed = failed;
+    }
+
+    fn data(&mut self, id: RequestId, data: &[u8]) {
+        let Some(ticket) = self.tickets.get(id.slot()) else { return };
+        let needs_body = self.shared.rules.of(ticket.due.request).is_some_and(|rules| rules.needs_body);
+        let seen = self.seen(id);
+        seen.size += data.len() as u64;
+        if needs_body {
+            let room = BODY_KEPT_SIZE_MAX.saturating_sub(seen.body.len());
+            seen.body.extend_from_slice(&data[..data.len().min(room)]);
+        }
+    }
+}
