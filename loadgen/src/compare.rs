@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::result::{Figure, LoopName, RunResult, read_saved};
 
 /// Fields of a plan that may differ: where the server is, how long a run took, and how the generator was run.
-const MAY_DIFFER: [&str; 10] = [
+const MAY_DIFFER: [&str; 11] = [
     "url",
     "seed",
     "threads",
@@ -24,6 +24,7 @@ const MAY_DIFFER: [&str; 10] = [
     "connect_timeout_s",
     "bind",
     "max_errors",
+    "drain_s",
 ];
 
 /// Saved results of one side.
@@ -166,6 +167,12 @@ fn plan_of(result: &RunResult) -> Map<String, Value> {
         Value::Bool(plan.get("url").and_then(Value::as_str).is_some_and(|url| url.starts_with("https:")));
     plan.retain(|name, _| !MAY_DIFFER.contains(&name.as_str()));
     plan.insert("https".to_owned(), is_encrypted);
+    // A single stage takes as long as its run.
+    if let Some([Value::Object(stage)]) =
+        plan.get_mut("stages").and_then(Value::as_array_mut).map(Vec::as_mut_slice)
+    {
+        stage.remove("duration_s");
+    }
     // Which authorities are trusted, and where secrets are logged, is no work of the server's.
     if let Some(Value::Object(tls)) = plan.get_mut("tls") {
         tls.retain(|name, _| !["insecure", "cacert", "cert", "keylog"].contains(&name.as_str()));
@@ -262,6 +269,7 @@ mod tests {
         let mut elsewhere = set("new", &[1000]);
         let plan = &mut elsewhere.results[0].1.plan;
         (plan.url, plan.seed, plan.duration_s) = ("http://other:1/".to_owned(), 9, Some(3.0));
+        plan.stages[0].duration_s = Some(3.0);
         let same = compare(set("base", &[1000]), elsewhere.clone(), RULES).expect("comparable");
         assert_eq!(same.notes.len(), 1, "{:?}", same.notes);
         elsewhere.results[0].1.environment.cpu = "Another Processor".to_owned();

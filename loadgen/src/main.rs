@@ -15,6 +15,7 @@ use ringtide_loadgen::cli::{
     TargetsPlan,
 };
 use ringtide_loadgen::compare::{self, Saved};
+use ringtide_loadgen::environment::worker_spin;
 use ringtide_loadgen::error::{Error, UsageError};
 use ringtide_loadgen::exit::Exit;
 use ringtide_loadgen::fd_limit;
@@ -27,8 +28,8 @@ use ringtide_loadgen::report::{self, Style};
 use ringtide_loadgen::result::{RunResult, read_saved};
 use ringtide_loadgen::run::Run;
 use ringtide_loadgen::runs::Runs;
+use ringtide_loadgen::runs_progress::RunsProgress;
 use ringtide_loadgen::serve::{self, ServeOptions};
-use ringtide_loadgen::steps::Steps;
 use ringtide_loadgen::targets;
 use ringtide_loadgen::tls;
 use ringtide_loadgen::units::show_count;
@@ -116,16 +117,16 @@ fn ab(plan: &AbPlan, output: &Output) -> Result<Exit, Error> {
     fd_limit::ensure(plan.a.connections_max(), plan.a.threads)?;
     let sink = Sink::open(output.file.as_deref())?;
     let runs = stoppable_runs()?;
-    let mut steps = Steps::new(display(output), Duration::from_nanos(plan.duration_ns / 20));
+    let mut shown = RunsProgress::new(display(output), Duration::from_nanos(plan.duration_ns / 20));
     let compared = ab::measure(plan, &runs, |progress| {
         let excluded = match progress.excluded {
             0 => String::new(),
             excluded => format!(", {excluded} not valid"),
         };
         let text = format!("{:.0} %: {} pairs{excluded}", progress.share * 100.0, progress.pairs);
-        steps.tell(Some(progress.share), &text);
+        shown.tell(Some(progress.share), &text);
     })?;
-    drop(steps);
+    drop(shown);
     let names = [plan.a.url.text.as_str(), plan.b.url.text.as_str()];
     show(sink, output.format, &compared, |style| report::comparison::render(&compared, names, style))?;
     Ok(Exit::of_comparison(&compared, output.require_valid))
@@ -136,11 +137,11 @@ fn find(plan: &FindPlan, output: &Output) -> Result<Exit, Error> {
     let sink = Sink::open(output.file.as_deref())?;
     let runs = stoppable_runs()?;
     // A probe takes seconds, so each may have a line.
-    let mut steps = Steps::new(display(output), Duration::ZERO);
+    let mut shown = RunsProgress::new(display(output), Duration::ZERO);
     let found = find::search(plan, &runs, |probe| {
-        steps.tell(None, report::search::line(probe, Style::PLAIN).trim_start());
+        shown.tell(None, report::search::line(probe, Style::PLAIN).trim_start());
     })?;
-    drop(steps);
+    drop(shown);
     show(sink, output.format, &found, |style| report::search::render(&found, style))?;
     Ok(Exit::of_search(&found, output.require_valid))
 }
@@ -218,6 +219,7 @@ fn serve(plan: &ServePlan) -> Result<Exit, Error> {
         threads: plan.threads,
         cores: plan.cpus.clone().unwrap_or_default(),
         driver: plan.driver.into(),
+        spin: worker_spin(plan.spin, plan.threads),
         tls,
         burn: Duration::from_nanos(plan.burn_ns),
         seed: plan.seed,

@@ -1,6 +1,6 @@
 //! `ringtide ab`: its flags, and the plan that they make.
 
-use clap::{Args, ValueHint};
+use clap::{Arg, Args, ValueHint};
 
 use super::flags::RunArgs;
 use super::many;
@@ -57,7 +57,7 @@ Exit codes:
 #[derive(Clone, Debug, Args)]
 #[command(
     after_help = AFTER_HELP,
-    mut_arg("url", |arg| arg.value_name("URL_A").help("The base, as for `run`").index(1)),
+    mut_arg("url", |_| url_a()),
     mut_arg("duration", |arg| arg.help("All pairs take this long [default: 20s]")),
     mut_arg("rate", |arg| arg.value_name("N").help("Send N requests/s in all")),
     mut_arg("warmup", |arg| arg.help("Run each side so long before [default: 500ms]")),
@@ -84,6 +84,12 @@ pub struct AbArgs {
     /// The smallest difference that counts [default: 1%]
     #[arg(long, value_name = "SHARE", value_parser = parse::percent, help_heading = "Decision")]
     pub min_effect: Option<f64>,
+}
+
+/// In place of the URL of `run`, which is not needed there if a file has it.
+fn url_a() -> Arg {
+    let url = Arg::new("url").index(1).required(true).value_name("URL_A").value_hint(ValueHint::Url);
+    url.help("The base, as for `run`")
 }
 
 /// What to measure, and how to decide.
@@ -172,8 +178,8 @@ impl AbCommand {
     pub fn load(self) -> Result<(AbPlan, Output), UsageError> {
         let Self { mut plan, body, output } = self;
         body.load(&mut plan.a)?;
-        for (of_a, of_b) in plan.a.requests.iter().zip(&mut plan.b.requests) {
-            of_b.body.clone_from(&of_a.body);
+        for (b, a) in plan.b.requests.iter_mut().zip(&plan.a.requests) {
+            b.body.clone_from(&a.body);
         }
         Ok((plan, output))
     }

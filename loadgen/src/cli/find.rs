@@ -17,6 +17,9 @@ use crate::verdict::MEASURED_MIN;
 const DURATION_DEFAULT_NS: u64 = 3_000_000_000;
 /// Each probe warms up for this part of its time, if nothing else is said.
 const WARMUP_PART: u64 = 6;
+/// And waits for its last answers for up to this part, as a percentile of a few requests is open if some of them are
+/// cut off.
+const DRAIN_PART: u64 = 6;
 /// The lowest rate by default.
 const FROM_DEFAULT: f64 = 100.0;
 
@@ -49,6 +52,7 @@ Exit codes:
     after_help = AFTER_HELP,
     mut_arg("duration", |arg| arg.help("Each probe measures this long [default: 3s]")),
     mut_arg("warmup", |arg| arg.help("Before each probe [default: a sixth of -d]")),
+    mut_arg("drain", |arg| arg.help("After each, for what is in flight [default: -d / 6]")),
     mut_arg("require_valid", |arg| arg.help("Exit with 4 if the generator was the limit")),
     mut_args(many::hide_refused("find")),
 )]
@@ -83,7 +87,8 @@ fn parse_slo(text: &str) -> Result<Slo, String> {
         if piece.is_empty() {
             return Err(format!("`{text}` has an empty condition; write for example 'p99<10ms,errors<0.1%'"));
         }
-        if piece.starts_with("rps") || piece.starts_with("requests_per_second") {
+        let metric = piece.split(['<', '>']).next().unwrap_or_default().trim();
+        if matches!(metric.rsplit(':').next(), Some("rps" | "requests_per_second")) {
             return Err(format!("`{piece}` limits what is searched for; --from and --to bound the search"));
         }
         conditions.push(piece.parse::<Threshold>().map_err(|error| error.to_string())?);
@@ -144,8 +149,14 @@ impl FindArgs {
         }
         run.rate = Some(RateArg { start: lowest, end: lowest });
         run.warmup = Some(run.warmup.unwrap_or(duration_ns / WARMUP_PART));
-        let RunCommand { plan: mut probe, body, output } = run.plan()?;
-        probe.thresholds = slo.conditions;
+        run.drain = Some(run.drain.unwrap_or(duration_ns / DRAIN_PART));
+        run.thresholds = slo.conditions;
+        let RunCommand { plan: probe, body, output } = run.plan().map_err(|error| match error {
+            UsageError::Value { flag: "--threshold", problem } => {
+                UsageError::Value { flag: "--slo", problem }
+            }
+            error => error,
+        })?;
         let plan = FindPlan { probe, slo: slo.text, duration_ns, lowest, highest: to };
         Ok(FindCommand { plan, body, output })
     }
@@ -171,7 +182,9 @@ mod tests {
     use crate::cli::{Cli, Command};
 
     fn command(flags: &[&str]) -> Result<FindCommand, UsageError> {
-        let words = ["ringtide", "find", "http://h/", "--slo", "p99<10ms, errors<0.1%"].iter().chain(flags);
+        let slo = ["--slo", "p99<10ms, errors<0.1%"];
+        let slo = if flags.contains(&"--slo") { &[][..] } else { &slo };
+        let words = ["ringtide", "find", "http://h/"].iter().chain(slo).chain(flags);
         match Cli::try_parse_from(words).expect("it parses").command {
             Command::Find(args) => args.plan(),
             other => panic!("{other:?}"),
@@ -185,9 +198,15 @@ mod tests {
         assert_eq!(conditions, ["p99<10ms", "errors<0.1%"]);
         assert_eq!((plan.lowest, plan.highest, plan.duration_ns), (100.0, None, 3_000_000_000));
         assert_eq!(plan.probe.warmup_ns, 500_000_000);
-        for (text, says) in
-            [("p99<10ms,", "empty condition"), ("rps>5", "--from and --to"), ("p99", "no comparison")]
-        {
+        assert_eq!(plan.probe.drain_ns, 500_000_000);
+        let error = command(&["--slo", "x:p99<1s"]);
+        assert!(error.is_err_and(|error| error.to_string().starts_with("--slo: in `x:p99<1s`")));
+        for (text, says) in [
+            ("p99<10ms,", "empty condition"),
+            ("rps>5", "--from and --to"),
+            ("x:rps>5", "--from and --to"),
+            ("p99", "no comparison"),
+        ] {
             let error = parse_slo(text).expect_err(text);
             assert!(error.contains(says), "{text}: {error}");
         }

@@ -8,11 +8,12 @@ use super::format::Format;
 use crate::error::UsageError;
 
 /// By the names of their fields.
-const SHARED: [&str; 42] = [
+const SHARED: [&str; 43] = [
     "url",
     "connections",
     "duration",
     "warmup",
+    "drain",
     "parallel",
     "no_keepalive",
     "arrival",
@@ -58,7 +59,7 @@ const OTHERS: [&str; 10] =
     ["cpus", "driver", "seed", "url_b", "metric", "min_effect", "slo", "from", "to", "help"];
 
 fn is_shared(command: &str, id: &str) -> bool {
-    SHARED.contains(&id) || OTHERS.contains(&id) || (command == "ab" && id == "rate")
+    SHARED.contains(&id) || OTHERS.contains(&id) || matches!((command, id), ("ab", "rate") | ("find", "urls"))
 }
 
 /// Hides the flags that `command` refuses from its help.

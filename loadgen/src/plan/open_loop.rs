@@ -9,8 +9,6 @@ pub struct OpenLoop {
     pub stages: Vec<Stage>,
     /// How arrivals are spaced.
     pub arrival: Arrival,
-    /// How a worker waits for the next send.
-    pub spin: Spin,
     /// How many connections may be open while all are busy. At least `Plan::connections`.
     pub max_connections: usize,
 }
@@ -37,27 +35,10 @@ pub enum Arrival {
     Poisson,
 }
 
-/// How a worker waits for the last moments before a scheduled send.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Spin {
-    /// Spins for as long as recent wake-ups were late, and not at all if the core is shared.
-    #[default]
-    Auto,
-    /// Sleeps in the kernel all the time: saves the core, but sends as late as the wake-up comes.
-    Off,
-    /// Spins for this long.
-    For {
-        /// Not 0.
-        ns: u64,
-    },
-}
-
 impl OpenLoop {
     /// Constant arrivals at `rate` for as long as the run takes.
     pub fn steady(rate: f64, max_connections: usize) -> Self {
-        let (arrival, spin) = (Arrival::default(), Spin::default());
-        Self { stages: vec![Stage::endless(rate)], arrival, spin, max_connections }
+        Self { stages: vec![Stage::endless(rate)], arrival: Arrival::default(), max_connections }
     }
 
     /// The same at one rate, for a warm-up: the first one that is not 0.

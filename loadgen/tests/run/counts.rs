@@ -191,7 +191,8 @@ fn an_interrupt_is_counted_to_the_last_request(driver: &str) {
         let report = ended.report(130);
         agree(&report, &server.finish());
         assert_eq!(report["interrupted"], true);
-        assert!(number(&report["requests"]["completed"]) >= 90, "{report}");
+        // Of the 100 that arrived, the answers to 16 may be on their way.
+        assert!(number(&report["requests"]["completed"]) >= 84, "{report}");
     }
 }
 

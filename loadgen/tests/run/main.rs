@@ -40,6 +40,7 @@ mod schedule;
 mod series;
 mod server;
 mod site;
+mod spinning;
 mod stages;
 mod start;
 mod tls;

@@ -13,14 +13,14 @@ const BAR_LENGTH: u64 = 1_000;
 
 /// Tells how far the command is.
 #[derive(Debug)]
-pub struct Steps {
+pub struct RunsProgress {
     bar: Option<ProgressBar>,
     /// The least time between two lines; none are printed without one.
     interval: Option<Duration>,
     told: Option<Instant>,
 }
 
-impl Steps {
+impl RunsProgress {
     /// `line_interval` is that of plain lines.
     #[expect(clippy::missing_panics_doc, reason = "the template is a constant")]
     pub fn new(display: Display, line_interval: Duration) -> Self {
@@ -63,7 +63,7 @@ impl Steps {
     }
 }
 
-impl Drop for Steps {
+impl Drop for RunsProgress {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -77,9 +77,9 @@ mod tests {
 
     fn told(display: Display, interval: Duration) -> String {
         let mut out = Vec::new();
-        let mut steps = Steps::new(display, interval);
-        steps.tell_to(Some(0.5), "one", &mut out);
-        steps.tell_to(None, "two", &mut out);
+        let mut progress = RunsProgress::new(display, interval);
+        progress.tell_to(Some(0.5), "one", &mut out);
+        progress.tell_to(None, "two", &mut out);
         String::from_utf8(out).expect("UTF-8")
     }
 
