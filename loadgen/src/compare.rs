@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::decide::{Comparison, Metric, RESULTS_MIN, Rules};
 use crate::error::Error;
-use crate::result::{Figure, LoopName, RunResult, SCHEMA};
+use crate::result::{Figure, LoopName, RunResult, read_saved};
 
 /// Fields of a plan that may differ: where the server is, how long a run took, and how the generator was run.
 const MAY_DIFFER: [&str; 11] = [
@@ -45,7 +45,7 @@ impl Saved {
         let mut results = Vec::new();
         for path in paths {
             for file in files(path)? {
-                let result = read(&file)?;
+                let result = read_saved(&file)?;
                 results.push((file, result));
             }
         }
@@ -76,29 +76,6 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, Error> {
         return Err(problem(path, "the folder has no .json file".to_owned()));
     }
     Ok(files)
-}
-
-fn read(path: &Path) -> Result<RunResult, Error> {
-    let text = fs::read(path).map_err(|error| problem(path, format!("cannot be read: {error}")))?;
-    let json: Value =
-        serde_json::from_slice(&text).map_err(|error| problem(path, format!("is not JSON: {error}")))?;
-    match json.get("schema").and_then(Value::as_u64) {
-        Some(schema) if schema == u64::from(SCHEMA) => {}
-        Some(schema) => {
-            return Err(problem(
-                path,
-                format!("is a result of format {schema}; this version reads format {SCHEMA}"),
-            ));
-        }
-        None => {
-            return Err(problem(
-                path,
-                "is no result; `ringtide run --format json -o FILE` writes one".to_owned(),
-            ));
-        }
-    }
-    // From the text again, as this error tells the line.
-    serde_json::from_slice(&text).map_err(|error| problem(path, format!("is no whole result: {error}")))
 }
 
 fn problem(path: &Path, problem: String) -> Error {

@@ -193,14 +193,6 @@ pub enum UsageError {
         /// What is wrong, and what would be right.
         problem: String,
     },
-    /// A saved result cannot be used.
-    #[error("{file} {problem}")]
-    Saved {
-        /// The file.
-        file: String,
-        /// What is wrong with it.
-        problem: String,
-    },
     /// Saved results do not belong together.
     #[error("{0}")]
     NotOneTest(String),

@@ -98,6 +98,21 @@ fn run(plan: Plan, output: &Output) -> Result<Exit, Error> {
     Ok(Exit::of_run(&result, output.require_valid))
 }
 
+fn merge(args: &MergeArgs) -> Result<Exit, Error> {
+    let sink = Sink::open(args.output.as_deref())?;
+    let mut parts = Vec::new();
+    for path in &args.results {
+        parts.push(Part { file: path.display().to_string(), result: read_saved(path)? });
+    }
+    let merged = merge::merge(&parts).map_err(|error| UsageError::NotOneTest(error.to_string()))?;
+    let format = args.format.unwrap_or_default();
+    sink.write_result(&merged, format)?;
+    if args.output.is_some() || format != Format::Text {
+        explain_exit(&merged, false);
+    }
+    Ok(Exit::of_run(&merged, false))
+}
+
 fn ab(plan: &AbPlan, output: &Output) -> Result<Exit, Error> {
     fd_limit::ensure(plan.a.connections_max(), plan.a.threads)?;
     let sink = Sink::open(output.file.as_deref())?;
@@ -174,21 +189,6 @@ fn stoppable_runs() -> Result<Runs, Error> {
     let stopper = runs.clone();
     on_interrupt(move || stopper.stop())?;
     Ok(runs)
-}
-
-fn merge(args: &MergeArgs) -> Result<Exit, Error> {
-    let sink = Sink::open(args.output.as_deref())?;
-    let mut parts = Vec::new();
-    for path in &args.results {
-        parts.push(Part { file: path.display().to_string(), result: read_saved(path)? });
-    }
-    let merged = merge::merge(&parts).map_err(|error| UsageError::NotOneTest(error.to_string()))?;
-    let format = args.format.unwrap_or_default();
-    sink.write_result(&merged, format)?;
-    if args.output.is_some() || format != Format::Text {
-        explain_exit(&merged, false);
-    }
-    Ok(Exit::of_run(&merged, false))
 }
 
 /// Says on standard error why a run fails, as nobody may be looking at its report.

@@ -126,8 +126,8 @@ fn what_cannot_be_merged_is_named() {
     for (words, says) in [
         (vec![a.clone()], "name at least two results".to_owned()),
         (vec![a.clone(), b.clone()], format!("{a} and {b} differ in plan.method: \"GET\" and \"PUT\"")),
-        (vec![a.clone(), "/nonexistent.json".to_owned()], "/nonexistent.json cannot be read: ".to_owned()),
-        (vec![a.clone(), bench.file("text.json")], "text.json is not a result of".to_owned()),
+        (vec![a.clone(), "/nonexistent.json".to_owned()], "/nonexistent.json: cannot be read: ".to_owned()),
+        (vec![a.clone(), bench.file("text.json")], "text.json: is not JSON".to_owned()),
         (vec![a.clone(), bench.file("broken.json")], "missing field `sent` at line 1".to_owned()),
         (
             vec![a.clone(), bench.file("damaged.json")],
@@ -139,7 +139,6 @@ fn what_cannot_be_merged_is_named() {
         assert_eq!(refused.status.code(), Some(2), "{said}");
         assert!(said.starts_with("error: ") && said.contains(&says), "`{says}` in {said}");
         assert!(refused.stdout.is_empty());
-        assert!(said.contains("ringtide merge --help"), "{said}");
     }
     assert_eq!(merge(&[]).status.code(), Some(2));
 }

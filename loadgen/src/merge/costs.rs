@@ -51,7 +51,7 @@ pub(super) fn generator(parts: &[Part]) -> Generator {
         user_us_per_request: per_request(|generator| generator.user_us_per_request),
         cpu_utilisation: of_cores(|generator| generator.cpu_utilisation),
         spin_share: of_cores(|generator| generator.spin_share),
-        wakeup_us: mean(&|part| (part.result.generator.wakeup_us, part.result.plan.threads as f64)),
+        wakeup_us: mean(&|part| (part.result.generator.wakeup_us, 1.0)),
         syscalls_per_request: per_request(|generator| generator.syscalls_per_request),
         heap_bytes_per_request: most(|generator| generator.heap_bytes_per_request),
         heap_bytes_per_connection: most(|generator| generator.heap_bytes_per_connection),

@@ -4,7 +4,6 @@
 //! Rates are those of the common window, in which all were running. Counts and times are those of the whole runs.
 
 mod costs;
-mod error;
 mod part;
 mod plans;
 mod times;
@@ -12,8 +11,7 @@ mod window;
 
 use std::collections::BTreeMap;
 
-pub use self::error::MergeError;
-pub use self::part::Part;
+pub use self::part::{MergeError, Part};
 use self::times::MergedTimes;
 use self::window::Window;
 use crate::estimate::{Censoring, Curve};
@@ -59,7 +57,7 @@ pub fn merge(parts: &[Part]) -> Result<RunResult, MergeError> {
     };
     let response = whole.response();
     let steps = steps(parts)?;
-    let thresholds = whole.thresholds(parts, &response, &steps, &window);
+    let thresholds = whole.thresholds(parts, &response, steps.as_deref(), &window);
     notes.extend(window.notes());
     for note in results().flat_map(|result| &result.notes) {
         if !notes.contains(note) {
@@ -164,7 +162,7 @@ impl Whole<'_> {
         &self,
         parts: &[Part],
         response: &Curve,
-        steps: &Option<Vec<(String, MergedStep)>>,
+        steps: Option<&[(String, MergedStep)]>,
         window: &Window<'_>,
     ) -> Vec<Outcome> {
         let mut outcomes: Vec<Outcome> = Vec::new();
@@ -174,7 +172,7 @@ impl Whole<'_> {
             }
             let Ok(threshold) = outcome.expression.parse::<Threshold>() else { continue };
             let step = threshold.step().and_then(|name| {
-                let (_, step) = steps.iter().flatten().find(|(step, _)| step == name)?;
+                let (_, step) = steps?.iter().find(|(step, _)| step == name)?;
                 Some(step)
             });
             outcomes.push(match step {

@@ -2,8 +2,7 @@
 
 use serde_json::Value;
 
-use super::error::MergeError;
-use super::part::Part;
+use super::part::{MergeError, Part};
 use crate::result::{PlanSummary, StageSummary};
 
 /// What the generators have shares of.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
-use super::error::MergeError;
+use super::part::MergeError;
 use crate::hdr::{self, Encoder};
 use crate::metrics::{Times, histogram};
 use crate::result::{Histograms, TimesText};

@@ -1,9 +1,9 @@
 //! The time in which all generators ran, what was answered in it, and the course of all together.
 
-use super::error::MergeError;
-use super::part::Part;
+use super::part::{MergeError, Part};
 use super::times::sum_of_points;
 use crate::hdr::Encoder;
+use crate::metrics::Times;
 use crate::result::RunResult;
 use crate::result::numbers::{microseconds, ratio};
 use crate::series::{Point, Series};
@@ -152,12 +152,8 @@ pub(super) fn series(parts: &[Part], started_s: f64) -> Result<Option<Series>, M
         let censored = sum_of_points(&censored, "series.points.histogram_censored")?;
         let all: Vec<&Point> = second.iter().map(|(_, point)| *point).collect();
         let at_s = index as f64 * interval_s;
-        points.push(Point::sum(
-            &all,
-            at_s,
-            crate::metrics::Times { exact: completed, censored },
-            &mut encoder,
-        ));
+        let response = Times { exact: completed, censored };
+        points.push(Point::sum(&all, at_s, &response, &mut encoder));
     }
     Ok(Some(Series { interval_s, points }))
 }

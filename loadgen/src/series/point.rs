@@ -131,7 +131,7 @@ impl ByStatus {
 
 impl Point {
     /// The points of several generators, joined: counts are added, and the figures are those of `response`.
-    pub(crate) fn sum(points: &[&Self], at_s: f64, response: Times, encoder: &mut Encoder) -> Self {
+    pub(crate) fn sum(points: &[&Self], at_s: f64, response: &Times, encoder: &mut Encoder) -> Self {
         let sum = |of: fn(&Self) -> u64| points.iter().map(|point| of(point)).sum();
         let mut errors = BTreeMap::new();
         for (kind, count) in points.iter().flat_map(|point| &point.errors) {
@@ -165,7 +165,7 @@ impl Point {
             connections_opened: sum(|point| point.connections_opened),
             in_flight: sum(|point| point.in_flight),
             waiting: sum(|point| point.waiting),
-            response_us: ResponseUs::of(&response, &mut histogram()),
+            response_us: ResponseUs::of(response, &mut histogram()),
             histogram: completed,
             histogram_censored: censored,
         }
