@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use self::http::{
     ALPN_H2, ALPN_HTTP1, H2_HEADER_TABLE_SIZE_DEFAULT, H2_WINDOW_MAX, HttpChoice, HttpVersion,
 };
-pub use self::open_loop::{Arrival, OpenLoop, Spin, Stage};
+pub use self::open_loop::{Arrival, OpenLoop, Replayed, Spin, Stage};
 pub use self::proxy::{Credentials, Proxy, ProxyKind, Resolve};
 pub use self::request::{Header, NAMES_MAX, Request};
 use crate::threshold::Threshold;
@@ -412,6 +412,7 @@ mod tests {
                 Stage { duration_ns: Some(9), rate_start: 0.5, rate_end: 20_000.0 },
                 Stage::endless(7.0),
             ],
+            replay: vec![Replayed { due_ns: 3, request: 0 }],
             arrival: Arrival::Poisson,
             spin: Spin::For { ns: 100_000 },
             max_connections: 80,

@@ -35,6 +35,7 @@ mod http2_server;
 mod output;
 mod output_files;
 mod proxy;
+mod replay;
 mod schedule;
 mod series;
 mod server;
