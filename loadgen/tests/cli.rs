@@ -31,7 +31,9 @@ fn refused(words: &[&str], says: &[&str]) {
 
 #[test]
 fn help_and_version_are_no_errors_and_fit_a_terminal() {
-    for words in [&["--help"][..], &["run", "--help"], &["serve", "--help"], &["targets", "--help"]] {
+    let commands = ["run", "find", "ab", "compare", "serve", "targets"];
+    let of_commands = commands.map(|command| vec![command, "--help"]);
+    for words in of_commands.iter().map(Vec::as_slice).chain([&["--help"][..]]) {
         let on_columns = |columns: &str| {
             let output = ringtide().env("COLUMNS", columns).args(words).output().expect("the binary starts");
             assert_eq!(output.status.code(), Some(0));
@@ -90,7 +92,6 @@ fn contradictory_flags_are_both_named() {
         (&["-R", "1:5", "-n", "10"], "--rate (-R) 1:5", "--requests (-n)"),
         (&["-R", "0.00000000005", "-n", "3"], "--rate (-R) 0.00000000005", "--requests (-n) 3"),
         (&["--arrival", "poisson"], "--arrival", "--rate (-R)"),
-        (&["--spin", "off"], "--spin", "--rate (-R)"),
         (&["--max-connections", "100"], "--max-connections", "--rate (-R)"),
         (&["-R", "1", "-c", "8", "--max-connections", "4"], "--max-connections 4", "--connections (-c) 8"),
         (&["--unix", "/x", "--bind", "127.0.0.1"], "--unix", "--bind"),
@@ -216,7 +217,7 @@ fn a_value_that_cannot_be_used_is_named_with_its_flag() {
         (&["--stages", "10s@0,5s@0:0"], &["--stages", "`10s@0,5s@0:0` would never send a request"]),
         (&["--stages", "10s@1k,0s@5"], &["--stages", "`0s` is too short", "(the stage `0s@5`)"]),
         (&["-R", "5:"], &["--rate", "`5:`", "write for example 1k:20k"]),
-        (&["-R", "1", "--spin", "on"], &["--spin", "`on` is neither auto nor off nor a time"]),
+        (&["--spin", "on"], &["--spin", "`on` is neither auto nor off nor a time"]),
         (&["-X", "get"], &["--method", "write GET"]),
         (&["--driver", "epoll"], &["--driver", "auto, io_uring or fallback"]),
         (&["--format", "xml"], &["--format", "text, json, csv"]),
@@ -266,7 +267,51 @@ fn what_is_not_built_is_not_accepted() {
     assert!(!String::from_utf8_lossy(&output.stderr).contains("-- --foo"), "{output:?}");
     // A misspelt flag still gets a suggestion.
     refused(&["run", "http://127.0.0.1:1/", "--conections", "1"], &["--conections", "'--connections'"]);
-    refused(&["find", "http://127.0.0.1:1/"], &["find"]);
+}
+
+#[test]
+fn commands_of_many_runs_refuse_what_they_would_not_do() {
+    let ab = ["ab", "http://127.0.0.1:1/", "http://127.0.0.1:1/"];
+    let find = ["find", "http://127.0.0.1:1/", "--slo", "p99<1s"];
+    for (flags, flag) in [
+        (&["-n", "5"][..], "--requests"),
+        (&["--threshold", "p99<1s"], "--threshold"),
+        (&["--max-errors", "5"], "--max-errors"),
+    ] {
+        refused(
+            &[&ab, flags].concat(),
+            &[&format!("error: {flag} is a flag of `run`, and `ab` does not take it")],
+        );
+        refused(&[&find, flags].concat(), &[&format!("{flag} is a flag of `run`, and `find` does not")]);
+    }
+    refused(&[&find[..], &["-R", "5"]].concat(), &["--rate is a flag of `run`, and `find` does not take it"]);
+    for (flags, says) in [
+        (&["-d", "3s"][..], &["--duration (-d): 3s is too short", "take 4s"][..]),
+        (&["-R", "1:9"], &["--rate (-R) 1:9 does not go with ab"]),
+        (&["--metric", "p98"], &["--metric", "`p98` cannot be compared"]),
+        (&["--min-effect", "1"], &["--min-effect", "`1` is not a share", "for example 1%"]),
+        (&["--arrival", "poisson"], &["--arrival", "--rate (-R)"]),
+        (&["-c", "2", "-t", "4"], &["--threads (-t) 4", "--connections (-c) 2"]),
+    ] {
+        refused(&[&ab, flags].concat(), says);
+    }
+    for (flags, says) in [
+        (&["-d", "100ms"][..], &["--duration (-d): 100ms is too short"][..]),
+        (&["--from", "9", "--to", "5"], &["--from 9 does not go with --to 5"]),
+        (&["--from", "0"], &["--from", "`0` would never send a request"]),
+        (&["--to", "x"], &["--to", "`x` is not a rate"]),
+    ] {
+        refused(&[&find, flags].concat(), says);
+    }
+    for (slo, says) in
+        [("p99<10", "`10` has no unit"), ("rps>5", "--from and --to"), ("p99<1s,", "empty condition")]
+    {
+        refused(&["find", "http://127.0.0.1:1/", "--slo", slo], &["--slo", says]);
+    }
+    refused(&["ab", "http://127.0.0.1:1/"], &["URL_B"]);
+    refused(&["find", "http://127.0.0.1:1/"], &["--slo"]);
+    refused(&["compare", "a.json"], &["NEW"]);
+    refused(&["compare", "--base", "a.json"], &["--new"]);
 }
 
 #[test]
@@ -282,7 +327,7 @@ fn the_help_gates_latency_and_success_together() {
 
 #[test]
 fn the_help_says_what_a_time_without_a_unit_is() {
-    for command in ["run", "serve", "targets"] {
+    for command in ["run", "find", "ab", "serve", "targets"] {
         let help = String::from_utf8(run(&[command, "--help"]).stdout).expect("UTF-8");
         let words: Vec<&str> = help.split_whitespace().collect();
         assert!(words.join(" ").contains("without a unit, seconds."), "{help}");
@@ -298,7 +343,8 @@ fn the_help_puts_thresholds_in_quotes() {
             // The name of a metric comes before the sign, and a figure after it.
             let is_threshold = before.len() < at && help[at + 1..].starts_with(|c: char| c.is_ascii_digit());
             assert!(
-                !is_threshold || before.ends_with('\''),
+                // In quotes, or further on in a list that is.
+                !is_threshold || before.ends_with(['\'', ',', ':']),
                 "a shell would take `{sign}` for itself: {help}"
             );
         }

@@ -169,6 +169,14 @@ impl RoundTrip {
         }
     }
 
+    /// Takes the trailer fields of the response, once its body has been read. Over HTTP/1.1 they are dropped.
+    pub(super) fn take_trailers(&mut self) -> Option<Box<HeaderMap>> {
+        match &mut self.carrier {
+            Carrier::Unique(..) => None,
+            Carrier::Shared(exchange) => exchange.take_trailers(),
+        }
+    }
+
     /// Returns a number that grows whenever the upload makes progress.
     pub(super) fn upload_steps(&self) -> u64 {
         self.upload_steps

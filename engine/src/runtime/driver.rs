@@ -169,6 +169,11 @@ impl AnyDriver {
         system::io_uring_usable().map(|()| unreachable!("only Linux has it"))
     }
 
+    /// Returns whether this is the simulated driver, whose time is virtual.
+    pub(super) fn is_simulated(&self) -> bool {
+        matches!(self, Self::Sim(_))
+    }
+
     /// Calls [`Sim::reset_at_close`]. Returns false on the other drivers.
     pub(super) fn reset_at_close(&mut self, local: &Address, peer: &Address) -> bool {
         match self {

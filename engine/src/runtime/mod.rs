@@ -89,11 +89,14 @@
 //! # Ok::<(), ringtide::runtime::SetupError>(())
 //! ```
 
+mod answer_spin;
 mod blocking;
 mod bulk_spin;
 mod contained;
 mod core;
+mod core_share;
 mod driver;
+mod expected;
 mod inbox;
 mod join_set;
 mod listener;
@@ -103,6 +106,7 @@ mod readiness;
 mod run_queue;
 mod socket;
 mod socket_table;
+mod spin;
 pub mod sync;
 mod system;
 mod task;
@@ -123,6 +127,7 @@ use ringtide_driver::{Address, Driver as _};
 pub(crate) use self::blocking::BlockingPool;
 pub use self::blocking::{BLOCKING_THREADS_MAX, BlockingHandle, spawn_blocking};
 pub use self::core::{Statistics, WorkerId};
+pub use self::core_share::RunQueueMeter;
 pub(crate) use self::driver::AnyDriver;
 pub use self::driver::{DriverChoice, SetupError};
 pub use self::inbox::{WorkerEnded, WorkerHandle};
@@ -131,9 +136,9 @@ pub(crate) use self::listener::Listener;
 pub(crate) use self::queue::InlineQueue;
 pub use self::readiness::{readable, writable};
 pub(crate) use self::socket::Socket;
+pub use self::spin::Spin;
 pub use self::task::{JoinError, JoinHandle};
 pub use self::timer::Timer;
-pub use self::timer_table::Spin;
 pub use self::worker::{Worker, WorkerOptions};
 
 /// Spawns a task on the worker of this thread.

@@ -326,6 +326,12 @@ impl Socket {
         }
     }
 
+    /// Notes that the peer is still expected to send, although it has sent something since the last send to it. A worker
+    /// that may spin then goes on with it; see [`Spin`](super::Spin).
+    pub(crate) fn expect_more(&mut self) {
+        self.core.sockets().expect_more(self.handle);
+    }
+
     /// Returns [`turn_time_ns`](super::turn_time_ns).
     #[inline]
     pub(crate) fn turn_time_ns(&self) -> u64 {

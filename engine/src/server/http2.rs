@@ -9,6 +9,7 @@ use std::fmt::Display;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::mem;
+use std::num::NonZeroU64;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -78,20 +79,15 @@ struct Driver<'s, H, M, F> {
     drain_ns: u64,
     /// When the peer ended its side.
     ended_ns: Option<u64>,
-    settings: Settings,
+    /// Since when the peer could have acknowledged our SETTINGS; [`SETTLED`] once it has.
+    settings_ns: Option<NonZeroU64>,
     /// The memory that an idle connection does not need was freed.
     tidied: bool,
     late: Vec<Late>,
 }
 
-/// Whether the peer has acknowledged our SETTINGS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Settings {
-    Sent,
-    /// It could have done so since this time.
-    Awaited(u64),
-    Acknowledged,
-}
+/// The peer has acknowledged our SETTINGS.
+const SETTLED: Option<NonZeroU64> = Some(NonZeroU64::MAX);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -134,7 +130,7 @@ where
             sweep_ns: u64::MAX,
             drain_ns: u64::MAX,
             ended_ns: None,
-            settings: Settings::Sent,
+            settings_ns: None,
             tidied: false,
             late: Vec::new(),
         }
@@ -378,19 +374,18 @@ where
     /// Returns until when the peer must have acknowledged our SETTINGS (RFC 9113 §6.5.3).
     #[inline]
     fn settings_deadline_ns(&mut self, now_ns: u64) -> u64 {
-        if self.settings == Settings::Acknowledged || self.stage != Stage::Serving {
+        if self.settings_ns == SETTLED || self.stage != Stage::Serving {
             return u64::MAX;
         }
-        self.settings = match self.settings {
-            _ if self.connection.is_settled() => Settings::Acknowledged,
-            Settings::Awaited(since_ns) if self.connection.awaits_settings() => Settings::Awaited(since_ns),
-            _ if self.connection.awaits_settings() => Settings::Awaited(now_ns),
-            _ => Settings::Sent,
+        self.settings_ns = if self.connection.is_settled() {
+            SETTLED
+        } else if self.connection.awaits_settings() {
+            self.settings_ns.or(NonZeroU64::new(now_ns))
+        } else {
+            None
         };
-        match self.settings {
-            Settings::Awaited(since_ns) => since_ns.saturating_add(self.service.head_timeout_ns),
-            Settings::Sent | Settings::Acknowledged => u64::MAX,
-        }
+        self.settings_ns
+            .map_or(u64::MAX, |since_ns| since_ns.get().saturating_add(self.service.head_timeout_ns))
     }
 
     /// Returns when an idle connection has to do something, or `None` if it was idle for too long.

@@ -117,6 +117,13 @@ async fn answer(mut exchange: Exchange<'_>) -> Result<Answered, Error> {
             }
             exchange.respond(StatusCode::OK, &[], size.to_string())
         }
+        "/trailers" => {
+            let body = exchange.body(SIZE_MAX).await?.unwrap_or_default();
+            let size = body.len().to_string();
+            let mut responder = exchange.stream(StatusCode::OK, &[], None)?;
+            responder.send(body).await?;
+            responder.finish_with_trailers(&[("x-sum", &size)])
+        }
         "/early" => exchange.respond(StatusCode::FORBIDDEN, &[], "no"),
         _ => exchange.respond(StatusCode::OK, &[("x-target", &target)], target.as_str()),
     }
@@ -778,6 +785,31 @@ fn a_peer_that_a_request_waits_for_in_vain_must_answer_ping() {
         assert_eq!(read(client.get(&peer.url("/next")).await).await.unwrap(), (200, "/next".into()));
     });
     assert_eq!(peer.accepted(), 2);
+}
+
+#[test]
+fn trailers_come_after_the_body_and_as_a_frame() {
+    let server = OwnServer::start(ServiceOptions::default());
+    let url = server.url("/trailers");
+    run(async {
+        let client = Client::new(one_connection());
+        for body in ["", "body"] {
+            let mut response = client.post(&url, body).await.unwrap().into_body();
+            while response.data().await.unwrap().is_some() {}
+            assert_eq!(response.trailers().unwrap()["x-sum"], body.len().to_string());
+            let mut frames = Box::pin(client.post(&url, body).await.unwrap().into_body());
+            let mut last = None;
+            // A reader that asks for the end does not stop before them.
+            while !http_body::Body::is_end_stream(&*frames) {
+                let frame = poll_fn(|context| http_body::Body::poll_frame(frames.as_mut(), context)).await;
+                last = Some(frame.unwrap().unwrap());
+            }
+            assert_eq!(last.unwrap().into_trailers().unwrap()["x-sum"], body.len().to_string());
+        }
+        let mut response = client.get(&url.replace("trailers", "other")).await.unwrap().into_body();
+        while response.data().await.unwrap().is_some() {}
+        assert!(response.trailers().is_none());
+    });
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body::{Frame, SizeHint};
 use ringtide::client::{Body, HttpVersion, PoolOptions, RequestBody, Timeouts};
 use ringtide::runtime::{self, Timer};
@@ -99,6 +99,9 @@ async fn exchange(client: &Client, plan: &Plan) -> Result<Outcome, Error> {
     }
     assert!(is_failed || position == expected.len(), "request {}: it ends at {position}", plan.number);
     assert!(plan.is_answered(), "request {}: the response was cut", plan.number);
+    let trailer = body.trailers().and_then(|trailers| trailers.get("x-trailer")).map(HeaderValue::as_bytes);
+    let expected = plan.trailer().filter(|_| plan.method != "HEAD");
+    assert_eq!(trailer, expected.as_ref().map(String::as_bytes), "request {}", plan.number);
     Ok(Outcome::Answered)
 }
 

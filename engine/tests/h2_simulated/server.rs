@@ -222,10 +222,9 @@ async fn send(plan: &Plan, responder: &mut Responder<'_>, mut rest: Bytes) -> Re
 }
 
 fn finish(plan: &Plan, responder: Responder<'_>) -> Result<Answered, Error> {
-    if plan.has_trailers {
-        responder.finish_with_trailers(&[("x-trailer", &plan.number.to_string())])
-    } else {
-        responder.finish()
+    match plan.trailer() {
+        Some(trailer) => responder.finish_with_trailers(&[("x-trailer", &trailer)]),
+        None => responder.finish(),
     }
 }
 

@@ -82,7 +82,7 @@ pub(crate) struct Plan {
     pub(crate) pause: Duration,
     /// The sizes of the pieces in which bodies are sent.
     pub(crate) piece: usize,
-    pub(crate) has_trailers: bool,
+    has_trailers: bool,
 }
 
 impl World {
@@ -189,6 +189,14 @@ impl Plan {
     /// The status of the response.
     pub(crate) fn status(&self) -> u16 {
         if self.server == ServerWay::FailsBefore { 500 } else { 220 + (self.number % 60) as u16 }
+    }
+
+    /// The field that comes after the response's body.
+    pub(crate) fn trailer(&self) -> Option<String> {
+        let is_streamed = matches!(self.server, ServerWay::Both | ServerWay::Slow);
+        // A client that knows the length has all of the response before its trailers.
+        let is_known = self.server == ServerWay::Both && self.is_announced;
+        (self.has_trailers && is_streamed && !is_known).then(|| format!("after {}", self.number))
     }
 
     /// Returns whether a response can be complete.

@@ -17,3 +17,4 @@ mod requests;
 mod simulated;
 mod site;
 mod time_limits;
+mod upgrade;

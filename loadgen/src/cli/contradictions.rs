@@ -70,7 +70,6 @@ pub(super) fn check_flags(args: &RunArgs) -> Result<(), UsageError> {
     if args.rate.is_none() && args.stages.is_none() && args.replay.is_none() {
         for (given, flag, why) in [
             (args.arrival.is_some(), "--arrival", "without a rate, each response triggers the next request"),
-            (args.spin.is_some(), "--spin", "without a rate, no send has a scheduled time to wait for"),
             (
                 args.max_connections.is_some(),
                 "--max-connections",

@@ -122,6 +122,9 @@ pub struct RunArgs {
     /// Open a new connection for every request
     #[arg(long, help_heading = "Load")]
     pub no_keepalive: bool,
+    /// Wait by spinning: auto, off, T [default: auto]
+    #[arg(long, value_name = "WHEN", value_parser = parse::spin, help_heading = "Load")]
+    pub spin: Option<Spin>,
 
     /// Send N requests/s in all; N:M is a ramp
     #[arg(short = 'R', long, visible_short_alias = 'q', value_name = "N[:M]", value_parser = parse::rate, help_heading = "Fixed rate (open loop)")]
@@ -135,9 +138,6 @@ pub struct RunArgs {
     /// Spacing: constant or poisson [default: constant]
     #[arg(long, value_name = "KIND", value_parser = parse::arrival, help_heading = "Fixed rate (open loop)")]
     pub arrival: Option<Arrival>,
-    /// Spin before a send: auto, off, T [default: auto]
-    #[arg(long, value_name = "WHEN", value_parser = parse::spin, help_heading = "Fixed rate (open loop)")]
-    pub spin: Option<Spin>,
     /// Open up to N while all are busy [default: as -c]
     #[arg(long, value_name = "N", value_parser = parse::count, help_heading = "Fixed rate (open loop)")]
     pub max_connections: Option<usize>,

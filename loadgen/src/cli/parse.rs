@@ -111,6 +111,19 @@ pub(super) fn body(text: &str) -> Result<BodySource, String> {
     }
 }
 
+/// A rate that is not 0.
+pub(super) fn positive_rate(text: &str) -> Result<f64, String> {
+    let rate = parse_rate(text).map_err(|error| error.to_string())?;
+    if rate > 0.0 { Ok(rate) } else { Err(format!("`{text}` would never send a request")) }
+}
+
+/// A share such as `1%`, from 0 to 1.
+pub(super) fn percent(text: &str) -> Result<f64, String> {
+    let percent = text.strip_suffix('%').and_then(|percent| percent.trim().parse::<f64>().ok());
+    let share = percent.filter(|percent| (0.0..=100.0).contains(percent)).map(|percent| percent / 100.0);
+    share.ok_or_else(|| format!("`{text}` is not a share from 0% to 100%; write for example 1%"))
+}
+
 pub(super) fn seed(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("`{text}` is not a whole number from 0 to {}", u64::MAX))
 }

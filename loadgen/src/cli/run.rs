@@ -108,7 +108,6 @@ impl RunArgs {
                 stages,
                 replay: replayed,
                 arrival: self.arrival.unwrap_or_default(),
-                spin: self.spin.unwrap_or_default(),
                 max_connections: self.max_connections.unwrap_or(plan.connections),
             };
             if let (Stop::Duration { ns }, Some(all_ns)) = (&mut plan.stop, open.duration_ns()) {
@@ -129,6 +128,7 @@ impl RunArgs {
         if let Some(path) = self.unix {
             plan.connect = Connect::Unix { path };
         }
+        plan.spin = self.spin.unwrap_or_default();
         plan.resolve = self.resolve;
         plan.proxy = match self.proxy.as_deref().map(Proxy::parse) {
             None => None,
@@ -340,7 +340,7 @@ mod tests {
 
     #[test]
     fn an_open_loop_takes_its_flags() {
-        let flags = ["-R", "10:1k", "--arrival", "poisson", "--spin", "off", "--max-connections", "100"];
+        let flags = ["-R", "10:1k", "--arrival", "poisson", "--max-connections", "100"];
         let plan = plan(&flags);
         assert_eq!(
             plan.mode,
@@ -348,11 +348,17 @@ mod tests {
                 stages: vec![Stage { duration_ns: Some(10_000_000_000), rate_start: 10.0, rate_end: 1000.0 }],
                 replay: Vec::new(),
                 arrival: Arrival::Poisson,
-                spin: Spin::Off,
                 max_connections: 100
             })
         );
         assert_eq!(plan.connections_max(), 100);
+    }
+
+    #[test]
+    fn both_kinds_of_loop_may_spin() {
+        assert_eq!(plan(&[]).spin, Spin::Auto);
+        assert_eq!(plan(&["--spin", "off"]).spin, Spin::Off);
+        assert_eq!(plan(&["-R", "10", "--spin", "50us"]).spin, Spin::For { ns: 50_000 });
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod http;
 mod open_loop;
 mod proxy;
 mod request;
+mod spin;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -17,9 +18,10 @@ use serde::{Deserialize, Serialize};
 pub use self::http::{
     ALPN_H2, ALPN_HTTP1, H2_HEADER_TABLE_SIZE_DEFAULT, H2_WINDOW_MAX, HttpChoice, HttpVersion,
 };
-pub use self::open_loop::{Arrival, OpenLoop, Replayed, Spin, Stage};
+pub use self::open_loop::{Arrival, OpenLoop, Replayed, Stage};
 pub use self::proxy::{Credentials, Proxy, ProxyKind, Resolve};
 pub use self::request::{Header, NAMES_MAX, Request};
+pub use self::spin::Spin;
 use crate::threshold::Threshold;
 use crate::url::{Url, UrlError};
 
@@ -89,6 +91,9 @@ pub struct Plan {
     pub connect_timeout_ns: u64,
     /// Which driver moves the bytes.
     pub driver: DriverChoice,
+    /// How a worker waits for answers, and for the next send of a schedule.
+    #[serde(default)]
+    pub spin: Spin,
     /// The seed of all random choices.
     pub seed: u64,
     /// What the result must meet.
@@ -125,6 +130,7 @@ impl Plan {
             timeout_ns: TIMEOUT_DEFAULT_NS,
             connect_timeout_ns: CONNECT_TIMEOUT_DEFAULT_NS,
             driver: DriverChoice::Auto,
+            spin: Spin::Auto,
             seed: 0,
             thresholds: Vec::new(),
         })
@@ -414,12 +420,12 @@ mod tests {
             ],
             replay: vec![Replayed { due_ns: 3, request: 0 }],
             arrival: Arrival::Poisson,
-            spin: Spin::For { ns: 100_000 },
             max_connections: 80,
         });
         plan.connect = Connect::Unix { path: "/run/x.sock".into() };
         plan.thresholds = vec!["p99<10ms".parse().expect("valid")];
         plan.driver = DriverChoice::IoUring;
+        plan.spin = Spin::For { ns: 100_000 };
         plan.stop = Stop::Requests { count: 5, within_ns: Some(7) };
         plan.max_errors = Some(MaxErrors::Percent(0.5));
         plan.bind = vec![[127, 0, 0, 2].into()];

@@ -12,8 +12,6 @@ pub struct OpenLoop {
     pub replay: Vec<Replayed>,
     /// How arrivals are spaced.
     pub arrival: Arrival,
-    /// How a worker waits for the next send.
-    pub spin: Spin,
     /// How many connections may be open while all are busy. At least `Plan::connections`.
     pub max_connections: usize,
 }
@@ -49,27 +47,11 @@ pub enum Arrival {
     Poisson,
 }
 
-/// How a worker waits for the last moments before a scheduled send.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Spin {
-    /// Spins for as long as recent wake-ups were late, and not at all if the core is shared.
-    #[default]
-    Auto,
-    /// Sleeps in the kernel all the time: saves the core, but sends as late as the wake-up comes.
-    Off,
-    /// Spins for this long.
-    For {
-        /// Not 0.
-        ns: u64,
-    },
-}
-
 impl OpenLoop {
     /// Constant arrivals at `rate` for as long as the run takes.
     pub fn steady(rate: f64, max_connections: usize) -> Self {
-        let (arrival, spin) = (Arrival::default(), Spin::default());
-        Self { stages: vec![Stage::endless(rate)], replay: Vec::new(), arrival, spin, max_connections }
+        let arrival = Arrival::default();
+        Self { stages: vec![Stage::endless(rate)], replay: Vec::new(), arrival, max_connections }
     }
 
     /// The same at one rate, for a warm-up: the first one that is not 0.
@@ -78,8 +60,8 @@ impl OpenLoop {
         let rates = self.stages.iter().flat_map(|stage| [stage.rate_start, stage.rate_end]);
         // A replay has only the mean of a rate.
         let first = rates.into_iter().find(|rate| *rate > 0.0).unwrap_or_else(|| self.rate_mean());
-        let Self { arrival, spin, max_connections, .. } = *self;
-        Self { stages: vec![Stage::endless(first)], replay: Vec::new(), arrival, spin, max_connections }
+        let Self { arrival, max_connections, .. } = *self;
+        Self { stages: vec![Stage::endless(first)], replay: Vec::new(), arrival, max_connections }
     }
 
     /// How long all stages take; `None` if the last one has no end, and for a replay, which ends with its last answer.

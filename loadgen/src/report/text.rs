@@ -372,6 +372,8 @@ fn examples(result: &RunResult, kind: ErrorKind) -> Vec<&str> {
 fn write_generator(out: &mut String, result: &RunResult, style: Style) -> fmt::Result {
     let generator = &result.generator;
     let mut parts = Vec::new();
+    let spinning = generator.spin_share;
+    let is_spinning = spinning >= 0.005;
     if let (Some(cpu_us), Some(user_us)) = (generator.cpu_us_per_request, generator.user_us_per_request) {
         parts.push(format!(
             "{} µs CPU/request ({} user + {} system)",
@@ -379,14 +381,20 @@ fn write_generator(out: &mut String, result: &RunResult, style: Style) -> fmt::R
             three_digits(user_us),
             three_digits((cpu_us - user_us).max(0.0))
         ));
+        if is_spinning && generator.cpu_utilisation > 0.0 {
+            let spun_us = cpu_us * (spinning / generator.cpu_utilisation).min(1.0);
+            parts.push(format!("{} µs of it spinning", three_digits(spun_us)));
+        }
     }
-    let spinning = generator.spin_utilisation;
-    parts.push(if spinning >= 0.005 {
+    parts.push(if is_spinning {
         let busy = (generator.cpu_utilisation - spinning).max(0.0);
         format!("{:.0} % busy and {:.0} % spinning", busy * 100.0, spinning * 100.0)
     } else {
         format!("{:.0} % busy", generator.cpu_utilisation * 100.0)
     });
+    if let Some(wakeup_us) = generator.wakeup_us {
+        parts.push(format!("{} µs to wake up", three_digits(wakeup_us)));
+    }
     if let Some(syscalls) = generator.syscalls_per_request {
         parts.push(format!("{} syscalls/request", three_digits(syscalls)));
     }

@@ -366,6 +366,7 @@ pub(crate) mod tests {
                     system_ns: 9_000_000,
                     spin_ns: 6_000_000,
                     syscalls: 2003,
+                    wake_up_ns: 45_000,
                     ..WorkerFacts::default()
                 }],
                 heap_bytes_per_request: Some(312),

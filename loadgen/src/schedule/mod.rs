@@ -199,7 +199,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::plan::{Spin, Stage};
+    use crate::plan::Stage;
 
     /// With one connection per worker.
     fn part(worker: usize, workers: usize) -> Part {
@@ -207,7 +207,7 @@ mod tests {
     }
 
     fn open(stages: &[Stage], arrival: Arrival) -> OpenLoop {
-        OpenLoop { stages: stages.to_vec(), replay: Vec::new(), arrival, spin: Spin::Off, max_connections: 1 }
+        OpenLoop { stages: stages.to_vec(), replay: Vec::new(), arrival, max_connections: 1 }
     }
 
     fn steady(rate: f64, arrival: Arrival) -> OpenLoop {

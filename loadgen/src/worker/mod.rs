@@ -20,6 +20,7 @@ mod source;
 mod tickets;
 mod tunnel;
 mod users;
+mod wake_up;
 
 use std::future::poll_fn;
 use std::io;
@@ -27,7 +28,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
-use ringtide::runtime::{self, SetupError, Spin, Statistics, Timer, Worker, WorkerOptions};
+use ringtide::runtime::{self, SetupError, Statistics, Timer, Worker, WorkerOptions};
 use ringtide_driver::allocator::CountingAllocator;
 
 use self::connection::ConnectionTask;
@@ -39,9 +40,9 @@ pub(crate) use self::shared::Assignment;
 use self::shared::{ConnectPermit, Shared};
 use self::source::Source;
 pub(crate) use self::tunnel::{Target, Tunnel};
-use crate::environment::{ThreadMeter, ThreadUsage, online_cores};
+use crate::environment::{ThreadMeter, ThreadUsage, worker_spin};
 use crate::metrics::{Moment, Recorder, WorkerFacts};
-use crate::plan::{self, Mode, Plan, Stop};
+use crate::plan::{Mode, Plan, Stop};
 use crate::progress::PUBLISH_INTERVAL_NS;
 use crate::schedule::Schedule;
 
@@ -98,7 +99,7 @@ pub(crate) fn work(assignment: Assignment, report: impl Fn(Report)) {
     let options = WorkerOptions {
         driver: plan.driver.into(),
         core: plan.cpus.as_ref().and_then(|cpus| cpus.get(assignment.index).copied()),
-        spin: spin(plan),
+        spin: worker_spin(plan.spin, plan.threads),
     };
     let mut worker = match Worker::new(&options) {
         Ok(worker) => worker,
@@ -119,6 +120,7 @@ fn go_through_phases(
     PHASE.set(Some(Rc::clone(&phase)));
     let mut meter = ThreadMeter::of_this_thread();
     let reason = worker.fallback_reason().map(str::to_owned);
+    let wake_up_ns = worker.block_on(wake_up::cost_ns());
     report(Report::SetUp(Controls { remote: worker.handle() }, reason));
     worker.block_on(async {
         phase.until(|phase| phase.may_connect.get() || phase.stopped.get()).await;
@@ -139,7 +141,8 @@ fn go_through_phases(
     }
     // All connection tasks have ended and dropped their references.
     let shared = Rc::into_inner(shared).expect("only the connection tasks hold it, and they have ended");
-    let Measured { facts, ended_ns, drained_ns, heap_peak_bytes, meter_error } = measured;
+    let Measured { mut facts, ended_ns, drained_ns, heap_peak_bytes, meter_error } = measured;
+    facts.wake_up_ns = wake_up_ns;
     report(Report::Ended(Box::new(Outcome {
         recorder: shared.recorder.into_inner(),
         names: shared.names.into_recorders(),
@@ -151,19 +154,6 @@ fn go_through_phases(
         heap_peak_bytes,
         meter_error,
     })));
-}
-
-/// Spinning takes a core that others may need, such as the server. So `auto` spins only if the workers leave at least
-/// one core of the machine free.
-fn spin(plan: &Plan) -> Spin {
-    // A closed loop has no deadlines to spin for; `auto` helps it with large bodies.
-    match plan.open_loop().map_or(plan::Spin::Auto, |open| open.spin) {
-        plan::Spin::For { ns } => Spin::For(ns),
-        plan::Spin::Auto if plan.threads < online_cores() && plan.threads <= runtime::available_cores() => {
-            Spin::Learnt
-        }
-        plan::Spin::Auto | plan::Spin::Off => Spin::Off,
-    }
 }
 
 /// Starts the connection tasks and waits until they have tried to open the connections that the run starts with.
@@ -284,6 +274,7 @@ async fn measure(
         spin_ns: statistics.spin_ns - statistics_before.spin_ns,
         run_queue_wait_ns: after.run_queue_wait_ns.saturating_sub(before.run_queue_wait_ns),
         syscalls: statistics.syscalls - statistics_before.syscalls,
+        wake_up_ns: 0,
     };
     Measured { facts, ended_ns, drained_ns, heap_peak_bytes, meter_error }
 }
@@ -531,7 +522,7 @@ mod tests {
     fn a_request_whose_connection_was_not_begun_before_the_end_is_counted() {
         let mut plan = Plan::for_url("http://h/").expect("valid");
         (plan.connections, plan.threads) = (1, 1);
-        plan.mode = Mode::Open(plan::OpenLoop::steady(100.0, 3));
+        plan.mode = Mode::Open(crate::plan::OpenLoop::steady(100.0, 3));
         let (address, _seen) = server();
         let mut worker = Worker::new(&WorkerOptions::default()).expect("there is a driver");
         let shared = Rc::new(Shared::new(assignment(plan, address)));

@@ -25,6 +25,7 @@ macro_rules! on_both_drivers {
 mod certificates;
 mod command;
 mod counts;
+mod decide;
 mod drain;
 mod expect;
 mod faults;
@@ -40,6 +41,7 @@ mod schedule;
 mod series;
 mod server;
 mod site;
+mod spinning;
 mod stages;
 mod start;
 mod tls;

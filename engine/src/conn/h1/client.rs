@@ -578,6 +578,9 @@ impl ClientConnection {
                     // Even if the peer cannot be sent to, it may have responded. The receive reports that, or the end.
                     let _ = self.poll_outgoing(context);
                 }
+                if self.stage != ResponseStage::Between || self.in_flight.len() > 1 {
+                    self.transport.expect_more();
+                }
                 return Poll::Pending;
             };
             let received = match received {

@@ -52,8 +52,8 @@ impl Head {
     }
 }
 
-/// Copies the fields of a head. The codec has checked them; `http` may have a stricter rule.
-fn headers(fields: &FieldList) -> Result<HeaderMap, HeadError> {
+/// Copies the fields of a head or trailers. The codec has checked them; `http` may have a stricter rule.
+pub(super) fn headers(fields: &FieldList) -> Result<HeaderMap, HeadError> {
     let mut headers = HeaderMap::with_capacity(fields.len());
     for (name, value) in &ResponseHead::new(fields).fields() {
         let named = HeaderName::from_bytes(name).map_err(|_| HeadError::FieldName(name.to_owned().into()))?;

@@ -508,6 +508,11 @@ impl Link {
         self.transport
     }
 
+    /// Notes that the peer still has something to answer.
+    pub(in crate::conn) fn expect_more(&mut self) {
+        self.transport.expect_more();
+    }
+
     #[inline]
     pub(in crate::conn) fn turn_time_ns(&self) -> u64 {
         self.transport.turn_time_ns()

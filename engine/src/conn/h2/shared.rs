@@ -13,10 +13,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Response, StatusCode, Version};
+use http::{HeaderMap, Response, StatusCode, Version};
 
 use super::client::{Block, kind_of};
-use super::heads::{Head, Heads};
+use super::heads::{Head, Heads, headers};
 use super::link::Link;
 use crate::conn::content::Content;
 use crate::conn::piece::Piece;
@@ -104,6 +104,8 @@ struct Stream {
     unread: Vec<u8>,
     /// The whole response has arrived.
     received: bool,
+    /// The fields that came after the body.
+    trailers: Option<Box<HeaderMap>>,
     reset: Option<StreamReset>,
     reader: Option<Waker>,
     writer: Option<Waker>,
@@ -393,6 +395,11 @@ impl Exchange {
         Poll::Pending
     }
 
+    /// Takes the fields that came after the body, once that has been read.
+    pub(crate) fn take_trailers(&self) -> Option<Box<HeaderMap>> {
+        self.connection.state.borrow_mut().streams[self.slot as usize].trailers.take()
+    }
+
     /// Ready when another piece of the request's body may be queued. An error means that the peer does not take it.
     pub(crate) fn poll_room(&self, context: &Context<'_>) -> Poll<Result<(), Error>> {
         let state = &mut *self.connection.state.borrow_mut();
@@ -495,7 +502,12 @@ impl State {
                         return Some(self.link.end_of_stream().err().map_or(End::Closed, End::Protocol));
                     }
                     Poll::Ready(Err(error)) => return Some(End::of_stream(error)),
-                    Poll::Pending => return None,
+                    Poll::Pending => {
+                        if self.in_use > 0 {
+                            self.link.expect_more();
+                        }
+                        return None;
+                    }
                 },
                 Event::Head { stream: key, ends } => {
                     let codec = &mut self.link.codec;
@@ -532,7 +544,16 @@ impl State {
                 }
                 Event::Trailers { stream: key } => {
                     let Some(stream) = stream_mut(&mut self.streams, &self.slots, key) else { continue };
-                    stream.received = true;
+                    match headers(self.link.codec.fields()) {
+                        Ok(trailers) => {
+                            stream.received = true;
+                            stream.trailers = (!trailers.is_empty()).then(|| Box::new(trailers));
+                        }
+                        Err(error) => {
+                            let cause = ResetCause::Fault(StreamFault::Head(error));
+                            stream.reset = Some(StreamReset { code: ErrorCode::PROTOCOL_ERROR, cause });
+                        }
+                    }
                     wakes.extend(stream.reader.take());
                 }
                 Event::Informational { stream: key } => {
@@ -658,7 +679,7 @@ impl Stream {
         self.unread.clear();
         (self.key, self.head, self.content_length, self.received_size) = (None, None, None, 0);
         (self.has_begun, self.has_head, self.received) = (false, false, false);
-        (self.reset, self.reader, self.writer) = (None, None, None);
+        (self.reset, self.reader, self.writer, self.trailers) = (None, None, None, None);
     }
 
     /// Takes what has arrived of the body and was not read.

@@ -1,5 +1,7 @@
 //! Header blocks: requests, responses, trailers.
 
+use std::ops::RangeInclusive;
+
 use super::super::error::{Error, StreamFault};
 use super::super::error_code::ErrorCode;
 use super::super::frame::{END_HEADERS, END_STREAM, FrameHeader, FrameKind, PADDED, PRIORITY};
@@ -173,7 +175,7 @@ impl Codec {
     ) -> Result<Option<Event<'b>>, Error> {
         if stream_id <= self.last_peer_id || stream_id.is_multiple_of(2) {
             // RFC 9113 §5.1.1: the ids of new streams grow.
-            if self.skipped_ids.iter().any(|ids| ids.contains(&stream_id)) {
+            if self.skipped_ids.iter().flat_map(|skipped| &**skipped).any(|ids| ids.contains(&stream_id)) {
                 return Err(Error::SkippedStream { stream_id });
             }
             self.check_not_open(FrameKind::Headers, stream_id)?;
@@ -222,10 +224,18 @@ impl Codec {
     /// Notes that the peer has opened a stream.
     #[inline]
     fn note_peer_id(&mut self, stream_id: u32) {
-        if stream_id > self.last_peer_id + 2 && self.skipped_ids.len() < SKIPS_REMEMBERED_MAX {
-            self.skipped_ids.push(self.last_peer_id + 1..=stream_id - 1);
+        if stream_id > self.last_peer_id + 2 {
+            self.note_skip(self.last_peer_id + 1..=stream_id - 1);
         }
         self.last_peer_id = stream_id;
+    }
+
+    #[cold]
+    fn note_skip(&mut self, ids: RangeInclusive<u32>) {
+        let skipped = self.skipped_ids.get_or_insert_default();
+        if skipped.len() < SKIPS_REMEMBERED_MAX {
+            skipped.push(ids);
+        }
     }
 
     pub(super) fn decode_trailers<'b>(

@@ -61,6 +61,9 @@ pub(super) struct Repeat {
 /// Bytes of fields that an idle connection keeps.
 const IDLE_FIELDS_SIZE_MAX: usize = 2 * 1024;
 
+/// Ids that a peer has left out, up to [`SKIPS_REMEMBERED_MAX`] ranges of them.
+pub(super) type SkippedIds = Vec<RangeInclusive<u32>>;
+
 /// Blocks up to this size are remembered.
 pub(super) const REPEAT_SIZE_MAX: usize = 512;
 
@@ -96,8 +99,8 @@ pub struct Codec {
     pub(super) next_id: u32,
     /// The last stream that the peer has opened.
     pub(super) last_peer_id: u32,
-    /// Ids below it that the peer has left out.
-    pub(super) skipped_ids: Vec<RangeInclusive<u32>>,
+    /// Ids below it that the peer has left out. Boxed, because this is rare.
+    pub(super) skipped_ids: Option<Box<SkippedIds>>,
     /// The last stream that our GOAWAY includes.
     pub(super) own_last_id: Option<u32>,
     /// The last stream that the peer's GOAWAY includes, and its code.
@@ -142,7 +145,7 @@ impl Codec {
             returned: 0,
             next_id: 1,
             last_peer_id: 0,
-            skipped_ids: Vec::new(),
+            skipped_ids: None,
             own_last_id: None,
             peer_last: None,
             excludes: false,
