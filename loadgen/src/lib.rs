@@ -50,6 +50,7 @@ pub mod metrics;
 pub mod output;
 pub mod plan;
 pub mod progress;
+pub mod replay;
 pub mod report;
 pub mod result;
 pub mod run;

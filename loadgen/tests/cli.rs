@@ -105,10 +105,16 @@ fn contradictory_flags_are_both_named() {
         (&["--http2", "-H", "TE: gzip"], "--http2", "--header (-H) 'TE: gzip'"),
         (&["--unix", "/x", "--proxy", "http://h:1"], "--unix", "--proxy"),
         (&["--unix", "/x", "--resolve", "h:1:::1"], "--unix", "--resolve"),
+        (&["--replay", "f", "-R", "5"], "--replay", "--rate (-R)"),
+        (&["--replay", "f", "--stages", "1s@5"], "--replay", "--stages"),
+        (&["--replay", "f", "-n", "5"], "--replay", "--requests (-n)"),
+        (&["--replay", "f", "-X", "PUT"], "--replay", "--method"),
+        (&["--replay", "f", "-b", "x"], "--replay", "--body (-b)"),
+        (&["--replay", "f", "--arrival", "poisson"], "--replay", "--arrival"),
         (&["--stages", "1s@5", "-d", "1s"], "--stages", "--duration (-d)"),
         (&["--stages", "1s@5", "-n", "5"], "--stages", "--requests (-n)"),
         (&["--stages", "1s@5", "-R", "5"], "--stages", "--rate (-R)"),
-        (&["--arrival", "poisson"], "--arrival", "--rate (-R) or --stages"),
+        (&["--arrival", "poisson"], "--arrival", "--rate (-R), --stages or --replay"),
     ] {
         let words: Vec<&str> = ["run", "http://127.0.0.1:1/"].iter().chain(flags).copied().collect();
         refused(&words, &[first, second]);
@@ -192,6 +198,7 @@ fn a_value_that_cannot_be_used_is_named_with_its_flag() {
             &["--connect-to", "h:1", "--proxy", "http://p:1", "--resolve", "h:1:::1"],
             &["--resolve: the proxy resolves h itself; use socks5:// for the proxy, or --connect-to [::1]:1"],
         ),
+        (&["--replay", "/nonexistent/log"], &["--replay: cannot read `/nonexistent/log`", "No such file"]),
         (&["--drain", "1x"], &["--drain", "`x` in `1x` is not a unit of time"]),
         (&["--connect-timeout", "0"], &["--connect-timeout"]),
         (&["--cpus", "1-0"], &["--cpus", "write 0-1"]),

@@ -51,7 +51,23 @@ pub(super) fn check_flags(args: &RunArgs) -> Result<(), UsageError> {
             }
         }
     }
-    if args.rate.is_none() && args.stages.is_none() {
+    if args.replay.is_some() {
+        const HAS_ALL: &str = "the file says when each request is due, and what it is";
+        for (given, flag) in [
+            (args.rate.is_some(), "--rate (-R)"),
+            (args.stages.is_some(), "--stages"),
+            (args.arrival.is_some(), "--arrival"),
+            (args.requests.is_some(), "--requests (-n)"),
+            (args.urls.is_some(), "--urls"),
+            (args.method.is_some(), "--method (-m)"),
+            (args.body.is_some(), "--body (-b)"),
+        ] {
+            if given {
+                return contradiction("--replay", flag, HAS_ALL);
+            }
+        }
+    }
+    if args.rate.is_none() && args.stages.is_none() && args.replay.is_none() {
         for (given, flag, why) in [
             (args.arrival.is_some(), "--arrival", "without a rate, each response triggers the next request"),
             (
@@ -61,7 +77,7 @@ pub(super) fn check_flags(args: &RunArgs) -> Result<(), UsageError> {
             ),
         ] {
             if given {
-                return Err(UsageError::Needs { flag, missing: "--rate (-R) or --stages", why });
+                return Err(UsageError::Needs { flag, missing: "--rate (-R), --stages or --replay", why });
             }
         }
     }

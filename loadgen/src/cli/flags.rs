@@ -44,6 +44,11 @@ connection asks it for a tunnel (CONNECT), also with an http:// URL. socks5://
 is told the server's address, the others its name. It takes part of the time of
 the connect.
 
+--replay reads a request a line, sorted by time:
+  {\"offset_s\":0.5,\"method\":\"GET\",\"path\":\"/x\",\"body\":\"\",\"headers\":{\"A\":\"b\"}}
+offset_s and path must be there. All go to the URL's host. The run ends with the
+last answer.
+
 --max-errors counts what `errors` counts. It judges a share once 100 requests
 have ended.
 
@@ -127,6 +132,9 @@ pub struct RunArgs {
     /// One after the other: 30s@1k,1m@1k:5k,10s@20k
     #[arg(long, value_name = "T@RATE,...", value_parser = parse::stages, help_heading = "Fixed rate (open loop)")]
     pub stages: Option<StageList>,
+    /// Send a timed log: JSON lines, see below
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Fixed rate (open loop)")]
+    pub replay: Option<PathBuf>,
     /// Spacing: constant or poisson [default: constant]
     #[arg(long, value_name = "KIND", value_parser = parse::arrival, help_heading = "Fixed rate (open loop)")]
     pub arrival: Option<Arrival>,

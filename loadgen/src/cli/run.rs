@@ -15,6 +15,7 @@ use crate::plan::{
     CONNECTIONS_DEFAULT, ClientCert, Connect, DURATION_DEFAULT_NS, Header, HttpVersion, Mode, OpenLoop, Plan,
     Proxy, Stage, Stop, available_cores,
 };
+use crate::replay::{self, Replay};
 use crate::urls;
 
 /// The command line, checked as far as possible without touching other files or the network.
@@ -69,9 +70,15 @@ impl RunArgs {
     pub fn plan(self) -> Result<RunCommand, UsageError> {
         check_flags(&self)?;
         let mut plan = self.requests()?;
+        let mut replayed = Vec::new();
+        if let Some(path) = &self.replay {
+            let Replay { requests, arrivals } = replay::read(path)?;
+            (plan.requests, replayed) = (requests, arrivals);
+        }
+        let count = if replayed.is_empty() { self.requests } else { Some(replayed.len() as u64) };
         check_tls(&self, plan.url.is_https)?;
         check_http(&self, plan.url.is_https)?;
-        plan.connections = match (self.connections, self.requests) {
+        plan.connections = match (self.connections, count) {
             (Some(connections), _) => connections,
             // More connections than requests would be useless.
             (None, Some(requests)) => {
@@ -83,7 +90,7 @@ impl RunArgs {
         plan.threads = self.threads.unwrap_or(cores.min(plan.connections));
         check_numbers(&self, plan.connections, plan.threads)?;
         plan.cpus = self.cpus.map(|cpus| cpus.0);
-        plan.stop = match (self.requests, self.duration) {
+        plan.stop = match (count, self.duration) {
             (Some(count), within_ns) => Stop::Requests { count, within_ns },
             (None, duration) => Stop::Duration { ns: duration.unwrap_or(DURATION_DEFAULT_NS) },
         };
@@ -96,9 +103,10 @@ impl RunArgs {
             }
             (None, None) => Vec::new(),
         };
-        if !stages.is_empty() {
+        if !stages.is_empty() || !replayed.is_empty() {
             let open = OpenLoop {
                 stages,
+                replay: replayed,
                 arrival: self.arrival.unwrap_or_default(),
                 max_connections: self.max_connections.unwrap_or(plan.connections),
             };
@@ -148,8 +156,15 @@ impl RunArgs {
         plan.tls.ciphers = self.ciphers.map(|list| list.0).unwrap_or_default();
         plan.tls.keylog = self.keylog;
         for request in &mut plan.requests {
-            request.method = self.method.clone().unwrap_or_else(|| "GET".to_owned());
-            request.headers.clone_from(&self.headers);
+            if self.replay.is_none() {
+                request.method = self.method.clone().unwrap_or_else(|| "GET".to_owned());
+            }
+            // A replayed request has fields of its own, which replace those of the flags.
+            let own = std::mem::take(&mut request.headers);
+            let is_replaced = |name: &str| own.iter().any(|header| header.name.eq_ignore_ascii_case(name));
+            let others = self.headers.iter().filter(|header| !is_replaced(&header.name)).cloned();
+            request.headers = others.collect();
+            request.headers.extend(own);
             request.expect.clone_from(&self.expect);
         }
         check_headers(&plan)?;
@@ -331,6 +346,7 @@ mod tests {
             plan.mode,
             Mode::Open(OpenLoop {
                 stages: vec![Stage { duration_ns: Some(10_000_000_000), rate_start: 10.0, rate_end: 1000.0 }],
+                replay: Vec::new(),
                 arrival: Arrival::Poisson,
                 max_connections: 100
             })

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use self::http::{
     ALPN_H2, ALPN_HTTP1, H2_HEADER_TABLE_SIZE_DEFAULT, H2_WINDOW_MAX, HttpChoice, HttpVersion,
 };
-pub use self::open_loop::{Arrival, OpenLoop, Stage};
+pub use self::open_loop::{Arrival, OpenLoop, Replayed, Stage};
 pub use self::proxy::{Credentials, Proxy, ProxyKind, Resolve};
 pub use self::request::{Header, NAMES_MAX, Request};
 pub use self::spin::Spin;
@@ -418,6 +418,7 @@ mod tests {
                 Stage { duration_ns: Some(9), rate_start: 0.5, rate_end: 20_000.0 },
                 Stage::endless(7.0),
             ],
+            replay: vec![Replayed { due_ns: 3, request: 0 }],
             arrival: Arrival::Poisson,
             max_connections: 80,
         });

@@ -5,12 +5,24 @@ use serde::{Deserialize, Serialize};
 /// The schedule of an open loop.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OpenLoop {
-    /// The rate over time. Not empty, and not 0 throughout. The run ends with the last stage if not before.
+    /// The rate over time. Not empty, and not 0 throughout, without a replay. The run ends with the last stage if not before.
     pub stages: Vec<Stage>,
+    /// Instead of stages: requests with their times, in the order of these.
+    #[serde(default)]
+    pub replay: Vec<Replayed>,
     /// How arrivals are spaced.
     pub arrival: Arrival,
     /// How many connections may be open while all are busy. At least `Plan::connections`.
     pub max_connections: usize,
+}
+
+/// A request of a replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replayed {
+    /// When it is due, from the start of the measured part.
+    pub due_ns: u64,
+    /// Which of the plan's requests.
+    pub request: u32,
 }
 
 /// A part of an open loop, at a constant rate or on a ramp.
@@ -38,24 +50,35 @@ pub enum Arrival {
 impl OpenLoop {
     /// Constant arrivals at `rate` for as long as the run takes.
     pub fn steady(rate: f64, max_connections: usize) -> Self {
-        Self { stages: vec![Stage::endless(rate)], arrival: Arrival::default(), max_connections }
+        let arrival = Arrival::default();
+        Self { stages: vec![Stage::endless(rate)], replay: Vec::new(), arrival, max_connections }
     }
 
     /// The same at one rate, for a warm-up: the first one that is not 0.
     #[must_use]
     pub fn warm_up(&self) -> Self {
         let rates = self.stages.iter().flat_map(|stage| [stage.rate_start, stage.rate_end]);
-        let first = rates.into_iter().find(|rate| *rate > 0.0).unwrap_or_default();
-        Self { stages: vec![Stage::endless(first)], ..self.clone() }
+        // A replay has only the mean of a rate.
+        let first = rates.into_iter().find(|rate| *rate > 0.0).unwrap_or_else(|| self.rate_mean());
+        let Self { arrival, max_connections, .. } = *self;
+        Self { stages: vec![Stage::endless(first)], replay: Vec::new(), arrival, max_connections }
     }
 
-    /// How long all stages take; `None` if the last one has no end.
+    /// How long all stages take; `None` if the last one has no end, and for a replay, which ends with its last answer.
     pub fn duration_ns(&self) -> Option<u64> {
+        if !self.replay.is_empty() {
+            return None;
+        }
         self.stages.iter().map(|stage| stage.duration_ns).sum()
     }
 
     /// The mean rate.
     pub fn rate_mean(&self) -> f64 {
+        if let Some(last) = self.replay.last() {
+            // All at once are as many as in a second.
+            let duration_s = if last.due_ns > 0 { last.due_ns as f64 / 1e9 } else { 1.0 };
+            return self.replay.len() as f64 / duration_s;
+        }
         match self.duration_ns() {
             Some(ns) => self.stages.iter().filter_map(Stage::requests).sum::<f64>() * 1e9 / ns as f64,
             // What came before takes no part of a time without end.
@@ -99,6 +122,21 @@ mod tests {
         ] {
             assert_eq!(open(stages).warm_up(), open(&[(None, rate, rate)]));
         }
+    }
+
+    #[test]
+    fn a_replay_is_warmed_up_for_at_its_mean_rate() {
+        let replay = |times: &[u64]| {
+            let arrival = |due_ns: &u64| Replayed { due_ns: *due_ns, request: 0 };
+            OpenLoop {
+                stages: Vec::new(),
+                replay: times.iter().map(arrival).collect(),
+                ..OpenLoop::steady(1.0, 1)
+            }
+        };
+        assert_eq!(replay(&[0, 0, 500_000_000]).warm_up(), OpenLoop::steady(6.0, 1));
+        assert_eq!(replay(&[0, 0]).warm_up(), OpenLoop::steady(2.0, 1));
+        assert_eq!(replay(&[5]).duration_ns(), None);
     }
 
     #[test]

@@ -125,6 +125,10 @@ fn plan_parts(result: &RunResult) -> Vec<String> {
 
 /// Its rate over time, such as `open loop, 1k to 20k/s Poisson`; a part for each of several stages.
 fn open_loop(plan: &PlanSummary) -> Vec<String> {
+    if let Some(replay) = plan.replay {
+        let due = show_typed_time_ns((replay.duration_s * 1e9).round() as u64);
+        return vec![format!("open loop: replay of {} over {due}", plural(replay.requests, "request"))];
+    }
     let arrival = match plan.arrival {
         Some(crate::plan::Arrival::Poisson) => " Poisson",
         _ => "",

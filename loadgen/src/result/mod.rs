@@ -32,7 +32,7 @@ pub use self::http2::Http2Summary;
 pub use self::latency::{Figure, LatenciesUs, PhasesUs, SummaryUs};
 use self::notes::Facts;
 use self::numbers::{microseconds, ratio, seconds, share};
-pub use self::plan::{LoopName, PlanSummary, StageSummary};
+pub use self::plan::{LoopName, PlanSummary, ReplaySummary, StageSummary};
 pub use self::saved::read_saved;
 pub use self::steps::{Step, Steps};
 pub use self::tls::TlsSummary;
@@ -512,8 +512,8 @@ pub(crate) mod tests {
         let missed = crate::report::text::missed(&result, &result.thresholds[0]);
         assert_eq!(missed, "threshold missed: rps>1 (nothing was measured)");
         // NaN and infinity would become null. Only these may be: the figures of nine distributions, three of the
-        // generator's, the one of the threshold, sixteen other fields, and the texts of ten empty distributions with the
+        // generator's, the one of the threshold, seventeen other fields, and the texts of ten empty distributions with the
         // series that nobody asked for.
-        assert_eq!(json.matches("null").count(), 9 * Figure::ALL.len() + 3 + 1 + 16 + 21, "{json}");
+        assert_eq!(json.matches("null").count(), 9 * Figure::ALL.len() + 3 + 1 + 17 + 21, "{json}");
     }
 }

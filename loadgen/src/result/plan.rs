@@ -36,6 +36,9 @@ pub struct PlanSummary {
     /// The rate over time, a stage after the other; empty in a closed loop.
     #[serde(default)]
     pub stages: Vec<StageSummary>,
+    /// What was replayed instead; null without a replay.
+    #[serde(default)]
+    pub replay: Option<ReplaySummary>,
     /// How they were spaced; null in a closed loop.
     pub arrival: Option<Arrival>,
     /// The limit on the measured time; null if only a number of requests limited the run.
@@ -79,6 +82,17 @@ pub struct PlanSummary {
     pub seed: u64,
 }
 
+/// Requests with times of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReplaySummary {
+    /// How many there were.
+    pub requests: u64,
+    /// How many of them were different.
+    pub distinct: u64,
+    /// When the last one was due.
+    pub duration_s: f64,
+}
+
 /// A stage of an open loop.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StageSummary {
@@ -111,6 +125,12 @@ impl PlanSummary {
             rate_end: stage.rate_end,
         };
         let stages: Vec<_> = open.iter().flat_map(|open| &open.stages).map(stage).collect();
+        let replayed = open.map(|open| &open.replay[..]).unwrap_or_default();
+        let replay = replayed.last().map(|last| ReplaySummary {
+            requests: replayed.len() as u64,
+            distinct: plan.requests.len() as u64,
+            duration_s: seconds(last.due_ns),
+        });
         let http2 = plan.may_speak_http2().then_some(());
         Self {
             url: plan.url.text.clone(),
@@ -128,7 +148,8 @@ impl PlanSummary {
             rate: stages.first().map(|stage| stage.rate),
             rate_end: stages.last().map(|stage| stage.rate_end),
             stages,
-            arrival: open.map(|OpenLoop { arrival, .. }| *arrival),
+            replay,
+            arrival: open.filter(|_| replay.is_none()).map(|OpenLoop { arrival, .. }| *arrival),
             duration_s: plan.stop.duration_ns().map(seconds),
             requests: plan.stop.requests(),
             max_errors: plan.max_errors.map(|max| max.to_string()),

@@ -4,10 +4,12 @@
 
 mod rate;
 
+use std::sync::Arc;
+
 use fastrand::Rng;
 
 use self::rate::Rate;
-use crate::plan::{Arrival, OpenLoop, Part, Stop};
+use crate::plan::{Arrival, OpenLoop, Part, Replayed, Stage, Stop};
 
 /// The arrivals that one worker has to send, in order.
 ///
@@ -36,6 +38,8 @@ enum Process {
     /// The integral of the total rate at this worker's last arrival. Summing loses less than one arrival in 10¹⁴, far
     /// below the randomness of the process.
     Poisson { integral: f64, step: f64, random: Rng },
+    /// This worker's arrivals of a replay, and how many of them have come next.
+    Replay { own: Arc<[Replayed]>, position: usize },
 }
 
 /// Unsent arrivals are counted in batches of this part of the remaining ones, so that counting takes no time.
@@ -49,10 +53,18 @@ impl Schedule {
     pub fn new(open: &OpenLoop, stop: Stop, seed: u64, part: Part) -> Self {
         let Part { worker, workers, connections } = part;
         assert!(worker < workers && workers <= connections, "{part:?}");
-        let rate = Rate::new(&open.stages);
+        let is_replay = !open.replay.is_empty();
+        let rate =
+            if is_replay { Rate::new(&[Stage::endless(open.rate_mean())]) } else { Rate::new(&open.stages) };
         let duration_ns = open.duration_ns().into_iter().chain(stop.duration_ns()).min();
         let integral_end = duration_ns.map_or(f64::INFINITY, |ns| rate.integral_end(ns));
         let process = match open.arrival {
+            _ if is_replay => {
+                let is_own = |(index, _): &(usize, _)| index % connections % workers == worker;
+                let own = open.replay.iter().enumerate().filter(is_own);
+                let own = own.map(|(_, arrival)| *arrival).collect();
+                Process::Replay { own, position: 0 }
+            }
             Arrival::Constant => Process::Grid { index: worker as u64, part },
             Arrival::Poisson => {
                 let mut seeds = Rng::with_seed(seed);
@@ -77,6 +89,15 @@ impl Schedule {
     #[inline]
     pub fn peek_ns(&self) -> Option<u64> {
         self.next_ns
+    }
+
+    /// Which of the plan's requests it is, in a replay.
+    #[inline]
+    pub fn peek_request(&self) -> Option<u32> {
+        match &self.process {
+            Process::Replay { own, position } => Some(own.get(position.checked_sub(1)?)?.request),
+            Process::Grid { .. } | Process::Poisson { .. } => None,
+        }
     }
 
     /// Takes arrivals before `end_ns` that nobody will send: the time of one in their middle, and how many they are.
@@ -106,6 +127,7 @@ impl Schedule {
                     *integral += *step * count as f64;
                 }
             }
+            Process::Replay { .. } => {}
         }
         self.left -= count;
         self.advance();
@@ -146,6 +168,13 @@ impl Schedule {
                 *integral -= (1.0 - random.f64()).ln() * *step;
                 *integral
             }
+            Process::Replay { own, position } => {
+                let next_ns = own.get(*position).map(|arrival| arrival.due_ns);
+                *position += 1;
+                self.next_ns = next_ns.filter(|due_ns| *due_ns < self.duration_ns);
+                self.left -= u64::from(self.next_ns.is_some());
+                return;
+            }
         };
         self.next_ns = (integral < self.integral_end)
             // Rounding must not move an arrival out of the run.
@@ -178,7 +207,7 @@ mod tests {
     }
 
     fn open(stages: &[Stage], arrival: Arrival) -> OpenLoop {
-        OpenLoop { stages: stages.to_vec(), arrival, max_connections: 1 }
+        OpenLoop { stages: stages.to_vec(), replay: Vec::new(), arrival, max_connections: 1 }
     }
 
     fn steady(rate: f64, arrival: Arrival) -> OpenLoop {
@@ -479,6 +508,41 @@ mod tests {
             assert!((counted - expected).abs() < 5.0 * expected.sqrt(), "{counted} from {from_s} s");
         }
         assert!(within(2.0, 3.0) < 1.0);
+    }
+
+    #[test]
+    fn a_replay_is_dealt_out_whole_and_in_order() {
+        let arrival = |index: u32| Replayed { due_ns: u64::from(index / 3) * 1000, request: index };
+        for (count, workers, connections) in [(1, 1, 1), (1, 4, 4), (10, 3, 3), (100, 2, 5), (101, 3, 7)] {
+            let replay =
+                OpenLoop { replay: (0..count).map(arrival).collect(), ..open(&[], Arrival::Constant) };
+            let stop = |within_ns| Stop::Requests { count: count.into(), within_ns };
+            let taken = |stop| {
+                let mut all = Vec::new();
+                for worker in 0..workers {
+                    let mut schedule = Schedule::new(&replay, stop, 1, Part { worker, workers, connections });
+                    let mut last_ns = 0;
+                    while let (Some(request), Some(due_ns)) = (schedule.peek_request(), schedule.peek_ns()) {
+                        assert!(due_ns >= last_ns);
+                        last_ns = due_ns;
+                        all.push((due_ns, request));
+                        assert_eq!(schedule.next(), Some(due_ns));
+                    }
+                    assert!(schedule.is_complete() || stop.duration_ns().is_some());
+                }
+                all.sort_unstable();
+                all
+            };
+            let whole: Vec<_> = (0..count).map(|index| (arrival(index).due_ns, index)).collect();
+            assert_eq!(taken(stop(None)), whole);
+            // Some come due only at the end or after it.
+            if count > 9 {
+                assert_eq!(taken(stop(Some(3000))), whole[..9]);
+                let schedule =
+                    Schedule::new(&replay, stop(None), 1, Part { worker: 0, workers: 1, connections: 1 });
+                assert_eq!((schedule.overdue(1000), schedule.overdue(u64::MAX)), (6, count.into()));
+            }
+        }
     }
 
     #[test]

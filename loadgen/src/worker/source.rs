@@ -386,15 +386,23 @@ impl Source {
         if !self.returned.is_empty() {
             return self.take_returned();
         }
-        let scheduled_ns = self.take_due(now_ns)?;
-        let request = if self.mix.is_none() { 0 } else { self.choose() };
-        Some(Due::first(scheduled_ns, request))
+        if self.mix.is_some() {
+            return self.take_one_of_several(now_ns);
+        }
+        Some(Due::first(self.take_due(now_ns)?, 0))
     }
 
-    /// Chooses a request. Inlined, it would make drawing the only one slower.
+    /// Chooses a request, unless the schedule names it. Inlined, it would make drawing the only one slower.
     #[inline(never)]
-    fn choose(&mut self) -> RequestIndex {
-        self.mix.as_mut().map_or(0, |Mix { choice, random }| choice.next(random))
+    fn take_one_of_several(&mut self, now_ns: u64) -> Option<Due> {
+        let named = match &self.kind {
+            Kind::Open { schedule, .. } => schedule.peek_request(),
+            Kind::Waiting | Kind::Closed { .. } => None,
+        };
+        let scheduled_ns = self.take_due(now_ns)?;
+        let choose = |Mix { choice, random }: &mut Mix| choice.next(random);
+        let request = named.or_else(|| self.mix.as_mut().map(choose)).unwrap_or(0);
+        Some(Due::first(scheduled_ns, request))
     }
 
     #[inline]

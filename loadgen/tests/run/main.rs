@@ -36,6 +36,7 @@ mod http2_server;
 mod output;
 mod outputs;
 mod proxy;
+mod replay;
 mod schedule;
 mod series;
 mod server;
