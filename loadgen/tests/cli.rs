@@ -271,7 +271,7 @@ fn the_help_puts_thresholds_in_quotes() {
             // The name of a metric comes before the sign, and a figure after it.
             let is_threshold = before.len() < at && help[at + 1..].starts_with(|c: char| c.is_ascii_digit());
             assert!(
-                !is_threshold || before.ends_with('\''),
+                !is_threshold || before.ends_with(['\'', ':']),
                 "a shell would take `{sign}` for itself: {help}"
             );
         }

@@ -25,12 +25,11 @@ pub use targets::{TargetsArgs, TargetsPlan};
 use crate::error::UsageError;
 
 /// Flags that `run` will have. clap would take them for typing errors and suggest others.
-const NOT_THERE_YET: [&str; 11] = [
+const NOT_THERE_YET: [&str; 10] = [
     "--stages",
     "--http3",
     "--resolve",
     "--proxy",
-    "--scenario",
     "--replay",
     "--sse",
     "--summary",

@@ -14,6 +14,7 @@ use crate::plan::{
     CONNECTIONS_DEFAULT, ClientCert, Connect, DURATION_DEFAULT_NS, Header, HttpVersion, Mode, OpenLoop, Plan,
     Stop, available_cores,
 };
+use crate::scenario;
 use crate::urls;
 
 /// The command line, checked as far as possible without touching other files or the network.
@@ -109,7 +110,8 @@ impl RunArgs {
         plan.tls.groups = self.tls_groups.map(|list| list.0).unwrap_or_default();
         plan.tls.ciphers = self.ciphers.map(|list| list.0).unwrap_or_default();
         plan.tls.keylog = self.keylog;
-        for request in &mut plan.requests {
+        let flags_make_it = plan.scenario.is_none();
+        for request in plan.requests.iter_mut().filter(|_| flags_make_it) {
             request.method = self.method.clone().unwrap_or_else(|| "GET".to_owned());
             request.headers.clone_from(&self.headers);
             request.expect.clone_from(&self.expect);
@@ -133,6 +135,23 @@ impl RunArgs {
 
     /// A plan with the URL, or with those of a file.
     fn requests(&self) -> Result<Plan, UsageError> {
+        if let Some(path) = &self.scenario {
+            for (given, second) in [
+                (self.urls.is_some(), "--urls"),
+                (self.method.is_some(), "--method (-m, -X)"),
+                (self.body.is_some(), "--body (-b)"),
+                (self.expect.is_some(), "--expect"),
+            ] {
+                if given {
+                    return Err(UsageError::Contradiction {
+                        first: "--scenario".to_owned(),
+                        second: second.to_owned(),
+                        why: "the file says what is sent; write it there, for each step".to_owned(),
+                    });
+                }
+            }
+            return scenario::read(path, self.url.as_deref(), &self.headers);
+        }
         match (&self.url, &self.urls) {
             (Some(_), Some(_)) => Err(UsageError::Contradiction {
                 first: "a URL".to_owned(),

@@ -4,6 +4,7 @@
 
 mod http;
 mod request;
+mod scenario;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -16,6 +17,9 @@ pub use self::http::{
     ALPN_H2, ALPN_HTTP1, H2_HEADER_TABLE_SIZE_DEFAULT, H2_WINDOW_MAX, HttpChoice, HttpVersion,
 };
 pub use self::request::{Header, NAMES_MAX, Request};
+pub use self::scenario::{
+    Capture, CaptureFrom, Generator, RowOrder, Scenario, Step, Table, TextPart, UserKind,
+};
 use crate::threshold::Threshold;
 use crate::url::{Url, UrlError};
 
@@ -52,6 +56,9 @@ pub struct Plan {
     pub http: HttpChoice,
     /// What is sent: at least one request. All of them go to the origin of `url`.
     pub requests: Vec<Request>,
+    /// The users who walk through them; `None` if each request is chosen by its weight alone. What is sent is in its steps then.
+    #[serde(default)]
+    pub scenario: Option<Scenario>,
     /// Open connections in all. At least `threads`.
     pub connections: usize,
     /// Worker threads. At least 1.
@@ -97,6 +104,7 @@ impl Plan {
             tls: Tls::default(),
             http: HttpChoice::default(),
             requests,
+            scenario: None,
             connections: CONNECTIONS_DEFAULT,
             threads: available_cores().min(CONNECTIONS_DEFAULT),
             cpus: None,

@@ -7,9 +7,11 @@ mod booking;
 mod choice;
 mod connect;
 mod connection;
+mod cookies;
 mod names;
 mod observer;
 mod phase;
+mod queue;
 mod random;
 mod rules;
 mod seen;
@@ -17,6 +19,7 @@ mod shared;
 mod source;
 mod tickets;
 mod users;
+mod walkers;
 
 use std::future::poll_fn;
 use std::io;
@@ -80,6 +83,8 @@ pub(crate) struct Outcome {
     pub statistics: Statistics,
     /// When the measured part ended, on the clock of all workers.
     pub ended_ns: u64,
+    /// Whether no user of the scenario could go on.
+    pub out_of_users: bool,
     /// The most requests that were in flight at once.
     pub in_flight_max: usize,
     /// The peak size of the heap, shared by all workers, read when this worker was done.
@@ -135,10 +140,11 @@ fn go_through_phases(
     }
     // All connection tasks have ended and dropped their references.
     let shared = Rc::into_inner(shared).expect("only the connection tasks hold it, and they have ended");
-    let Measured { facts, ended_ns, heap_peak_bytes, meter_error } = measured;
+    let Measured { facts, ended_ns, heap_peak_bytes, meter_error, .. } = measured;
     report(Report::Ended(Box::new(Outcome {
         recorder: shared.recorder.into_inner(),
         names: shared.names.into_recorders(),
+        out_of_users: measured.out_of_users,
         facts,
         statistics,
         ended_ns,
@@ -186,6 +192,7 @@ struct Measured {
     ended_ns: u64,
     heap_peak_bytes: Option<usize>,
     meter_error: Option<io::Error>,
+    out_of_users: bool,
 }
 
 async fn measure(
@@ -252,6 +259,7 @@ async fn measure(
     let statistics_before = runtime::statistics();
     run_source(shared, source, phase, end_ns, true).await;
     let ended_ns = runtime::now_ns();
+    let out_of_users = shared.source.borrow().is_out_of_users();
     if shared.too_many_errors.get() {
         report(Report::TooManyErrors);
     }
@@ -288,7 +296,7 @@ async fn measure(
         run_queue_wait_ns: after.run_queue_wait_ns.saturating_sub(before.run_queue_wait_ns),
         syscalls: statistics.syscalls - statistics_before.syscalls,
     };
-    Measured { facts, ended_ns, heap_peak_bytes, meter_error }
+    Measured { facts, ended_ns, heap_peak_bytes, meter_error, out_of_users }
 }
 
 fn connections_max(plan: &Plan, index: usize) -> usize {
@@ -445,6 +453,7 @@ mod tests {
             addresses: vec![address],
             tls: None,
             requests: [request.expect("it is sound").leak()].into(),
+            templates: None,
             snapshots: Arc::from([Snapshot::default()]),
             heap: None,
         };

@@ -32,6 +32,7 @@ mod files;
 mod http2;
 mod http2_server;
 mod output;
+mod scenario;
 mod schedule;
 mod server;
 mod site;
