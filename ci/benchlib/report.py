@@ -28,6 +28,10 @@ TITLES = {
     "arrival_p90_us": ("p90", 1, "{:.1f}"),
     "arrival_p99_us": ("p99", 1, "{:.1f}"),
     "arrival_max_us": ("max", 1, "{:.1f}"),
+    "difference": ("difference, %", 100, "{:+.2f}"),
+    "detectable": ("would be found, %", 100, "{:.2f}"),
+    "pairs": ("valid pairs", 1, "{:.0f}"),
+    "excluded": ("pairs not valid", 1, "{:.0f}"),
 }
 
 

@@ -77,10 +77,10 @@ def hyper(core):
     return Server("hyper", [example("hyper_server")], core)
 
 
-def ringtide(core, certificates=None):
-    """`ringtide serve`, with TLS if it gets certificates."""
+def ringtide(core, certificates=None, flags=()):
+    """`ringtide serve` with further flags, and with TLS if it gets certificates."""
     port = free_port()
-    command = [program("ringtide"), "serve", "--addr", f"127.0.0.1:{port}", "--threads", "1"]
+    command = [program("ringtide"), "serve", "--addr", f"127.0.0.1:{port}", "--threads", "1", *flags]
     if certificates is None:
         return Server("ringtide serve", command, core, port)
     command += ["--tls", "--cert", certificates.chain, "--key", certificates.key]

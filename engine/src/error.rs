@@ -111,6 +111,11 @@ pub enum RequestError {
     /// The body that the caller supplied returned an error. The head and the earlier parts of the body may have been
     /// sent and acted on. The connection has been closed.
     Body(Box<dyn std::error::Error + Send + Sync>),
+    /// The request cannot be answered with a switch to another protocol. Nothing was sent.
+    Upgrade {
+        /// Why not.
+        reason: &'static str,
+    },
     /// The body has more or fewer bytes than its announced length. The head and the earlier pieces may have been sent
     /// and acted on. If a piece is too long, nothing of that piece was sent.
     ///
@@ -281,6 +286,9 @@ impl fmt::Display for RequestError {
             Self::Uri { uri, reason } => write!(f, "'{uri}': {reason}"),
             Self::Tls(error) => error.fmt(f),
             Self::Body(error) => write!(f, "the request's body failed: {error}"),
+            Self::Upgrade { reason } => {
+                write!(f, "the connection cannot switch to another protocol: {reason}")
+            }
             Self::BodyLength { announced, given } => {
                 write!(f, "the body was announced as {announced} bytes and gave {given}")
             }
@@ -324,7 +332,11 @@ impl std::error::Error for RequestError {
             Self::Head(error) => error.source(),
             Self::Body(error) => error.source(),
             Self::Tls(error) => error.source(),
-            Self::Busy | Self::NotReusable | Self::Uri { .. } | Self::BodyLength { .. } => None,
+            Self::Busy
+            | Self::NotReusable
+            | Self::Uri { .. }
+            | Self::Upgrade { .. }
+            | Self::BodyLength { .. } => None,
         }
     }
 }

@@ -77,6 +77,18 @@ pub const PIPELINED_MAX: usize = 1_024;
 /// completion is often nearer than a wake-up, which costs both this worker and the peer that has to wake it.
 pub const PARK_SPIN_NS: u64 = 2_000;
 
+/// The longest time that a worker spins for bytes that it [expects](crate::runtime::Spin), if it learns. Beyond it, a
+/// wake-up adds little to what the peer takes.
+pub const ANSWER_SPIN_NS_MAX: u64 = 200_000;
+
+/// The most connections for which a learning worker spins at a time. With more, their bytes come in batches: one wake-up
+/// serves several, and spinning would only make the batches smaller.
+pub const ANSWERS_EXPECTED_MAX: usize = 8;
+
+/// The longest time between two looks at the driver that counts as spinning. If more has passed, something else had the
+/// core.
+pub const SPIN_LOOK_NS_MAX: u64 = 10_000;
+
 /// Time that a worker may spin for the next piece of a large transfer before it waits in the kernel.
 pub const BULK_SPIN_NS: u64 = 50_000;
 

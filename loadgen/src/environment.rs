@@ -3,11 +3,15 @@
 //! Everything here only reads. A fact that the system does not tell is `unknown` or 0, never invented.
 
 use std::fs;
-use std::io::{self, Read as _, Seek as _};
+use std::io;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{SysconfVar, sysconf};
+use ringtide::runtime::{self, RunQueueMeter};
 use serde::{Deserialize, Serialize};
+
+use crate::plan::{self, available_cores};
 
 /// Where a result was measured.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,11 +39,20 @@ impl Environment {
                 .ok()
                 .and_then(|text| field(&text, "model name").map(str::to_owned))
                 .unwrap_or_else(unknown),
-            cores: crate::plan::available_cores(),
+            cores: available_cores(),
             driver: driver.to_owned(),
             driver_features,
         }
     }
+}
+
+/// The wall-clock time of a moment on the clock of all workers, in seconds since 1970-01-01 UTC, as the wall clock stands
+/// now.
+pub fn unix_s_of(monotonic_ns: u64) -> f64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let ago_ns = ringtide_driver::monotonic_ns() as i64 - monotonic_ns as i64;
+    let unix_us = since.as_micros() as i64 - ago_ns / 1_000;
+    unix_us as f64 / 1e6
 }
 
 /// The peak resident memory of this process (`VmHWM`, proc(5)), in bytes.
@@ -48,6 +61,18 @@ pub fn rss_peak_bytes() -> u64 {
         .ok()
         .and_then(|text| field(&text, "VmHWM")?.strip_suffix("kB")?.trim().parse::<u64>().ok())
         .map_or(0, |kibibytes| kibibytes * 1024)
+}
+
+/// What `threads` workers do if the plan says `spin`.
+///
+/// Spinning takes a core that others may need, such as the other side. So `auto` spins only if each worker can have a core
+/// and they leave at least one core of the machine free.
+pub fn worker_spin(spin: plan::Spin, threads: usize) -> runtime::Spin {
+    match spin {
+        plan::Spin::For { ns } => runtime::Spin::For(ns),
+        plan::Spin::Auto if threads < online_cores() && threads <= available_cores() => runtime::Spin::Learnt,
+        plan::Spin::Auto | plan::Spin::Off => runtime::Spin::Off,
+    }
 }
 
 /// Online cores of the machine, whether or not this process may run on them; 1 if the system does not tell.
@@ -67,40 +92,31 @@ pub struct ThreadUsage {
     pub run_queue_wait_ns: u64,
 }
 
-/// Reads what one thread, the one that made it, has used. Its file stays open, so a reading costs few calls.
+/// Reads what one thread, the one that made it, has used.
 #[derive(Debug)]
 pub struct ThreadMeter {
-    schedstat: Option<fs::File>,
+    run_queue: RunQueueMeter,
 }
 
 impl ThreadMeter {
     /// A meter of the calling thread. Read from another thread, it would mix the figures of both.
     pub fn of_this_thread() -> Self {
-        Self { schedstat: fs::File::open("/proc/thread-self/schedstat").ok() }
+        Self { run_queue: RunQueueMeter::of_this_thread() }
     }
 
     /// What the thread has used so far.
     ///
     /// # Errors
     /// When the system does not give the thread's CPU time.
-    pub fn read(&mut self) -> io::Result<ThreadUsage> {
+    pub fn read(&self) -> io::Result<ThreadUsage> {
         let cpu = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?;
         let cpu_ns = cpu.tv_sec() as u64 * 1_000_000_000 + cpu.tv_nsec() as u64;
         let system_ns = split_of_this_thread(cpu_ns)?;
         Ok(ThreadUsage {
             user_ns: cpu_ns - system_ns,
             system_ns,
-            run_queue_wait_ns: self.run_queue_wait_ns().unwrap_or(0),
+            run_queue_wait_ns: self.run_queue.waited_ns().unwrap_or(0),
         })
-    }
-
-    /// The second number of schedstat (Documentation/scheduler/sched-stats.rst): nanoseconds spent waiting on a run queue.
-    fn run_queue_wait_ns(&mut self) -> Option<u64> {
-        let file = self.schedstat.as_mut()?;
-        let mut bytes = [0; 96];
-        file.rewind().ok()?;
-        let size = file.read(&mut bytes).ok()?;
-        std::str::from_utf8(&bytes[..size]).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
     }
 }
 
@@ -151,7 +167,7 @@ mod tests {
 
     #[test]
     fn work_shows_in_the_threads_own_usage_and_not_in_anothers() {
-        let mut meter = ThreadMeter::of_this_thread();
+        let meter = ThreadMeter::of_this_thread();
         let before = meter.read().expect("readable");
         std::thread::spawn(|| burn_cpu_ns(50_000_000)).join().expect("no panic");
         let idle = meter.read().expect("readable");

@@ -69,6 +69,24 @@ pub enum Error {
     /// The request cannot be encoded.
     #[error("{0}")]
     Request(String),
+    /// A saved result cannot be used.
+    #[error("{}: {problem}", path.display())]
+    SavedResult {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// None of a side's results is valid.
+    #[error("no result of {side} is valid, so the figures are not the server's; {}: {reason}", path.display())]
+    NothingValid {
+        /// `base` or `new`.
+        side: &'static str,
+        /// One of its files.
+        path: PathBuf,
+        /// Why it is not valid.
+        reason: String,
+    },
     /// The report could not be written.
     #[error("cannot write {}: {source}", path.display())]
     Output {
@@ -110,6 +128,14 @@ pub enum UsageError {
     NotThereYet {
         /// The flag.
         flag: &'static str,
+    },
+    /// A flag of `run` that this command does not take.
+    #[error("{flag} is a flag of `run`, and `{command}` does not take it")]
+    NotOfCommand {
+        /// The flag.
+        flag: String,
+        /// The command.
+        command: &'static str,
     },
     /// Two flags contradict each other.
     #[error("{first} does not go with {second}: {why}")]

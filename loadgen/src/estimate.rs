@@ -54,7 +54,7 @@ impl Quantile {
     }
 
     /// Whether `left` of `of` is at most the share above this quantile.
-    fn is_reached(self, left: u64, of: u64) -> bool {
+    pub(crate) fn is_reached(self, left: u64, of: u64) -> bool {
         u128::from(left) * u128::from(self.whole) <= u128::from(self.whole - self.part) * u128::from(of)
     }
 

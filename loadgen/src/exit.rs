@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use crate::decide::{Comparison, FindResult, LimitName, Verdict};
 use crate::error::Error;
 use crate::result::{EndedBy, RunResult};
 
@@ -40,10 +41,38 @@ impl Exit {
     }
 }
 
+impl Exit {
+    /// How a comparison ended. `require_valid`: an interval is needed.
+    pub fn of_comparison(comparison: &Comparison, require_valid: bool) -> Self {
+        if comparison.interrupted {
+            Self::Interrupted
+        } else if require_valid && comparison.power.is_none() {
+            Self::NotValid
+        } else if comparison.verdict == Verdict::Slower {
+            Self::ThresholdMissed
+        } else {
+            Self::Done
+        }
+    }
+
+    /// How a search ended. If even the lowest rate could not be judged, nothing is known of the objective.
+    pub fn of_search(found: &FindResult, require_valid: bool) -> Self {
+        if found.interrupted {
+            Self::Interrupted
+        } else if found.limited_by == LimitName::Generator && (require_valid || found.rate <= 0.0) {
+            Self::NotValid
+        } else if found.rate > 0.0 {
+            Self::Done
+        } else {
+            Self::ThresholdMissed
+        }
+    }
+}
+
 impl From<&Error> for Exit {
     fn from(error: &Error) -> Self {
         match error {
-            Error::Usage(_) | Error::Method(_) | Error::Request(_) => Self::Usage,
+            Error::Usage(_) | Error::Method(_) | Error::Request(_) | Error::SavedResult { .. } => Self::Usage,
             Error::Interrupted => Self::Interrupted,
             _ => Self::CouldNotRun,
         }

@@ -1,26 +1,37 @@
 //! The `ringtide` command: reads the flags, calls the library, and ends with the exit code that scripts depend on.
 
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
+use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
 use ringtide::Address;
 use ringtide_driver::allocator::CountingAllocator;
-use ringtide_loadgen::cli::{Cli, Command, Format, Output, RunCommand, ServePlan, TargetsPlan};
+use ringtide_loadgen::ab;
+use ringtide_loadgen::cli::{
+    AbPlan, Cli, Command, CompareCommand, FindPlan, Format, Output, RunCommand, ServePlan, TargetsPlan,
+};
+use ringtide_loadgen::compare::{self, Saved};
+use ringtide_loadgen::environment::worker_spin;
 use ringtide_loadgen::error::Error;
 use ringtide_loadgen::exit::Exit;
 use ringtide_loadgen::fd_limit;
-use ringtide_loadgen::output::Sink;
+use ringtide_loadgen::find;
+use ringtide_loadgen::output::{Outputs, Sink};
 use ringtide_loadgen::plan::Plan;
 use ringtide_loadgen::progress::Display;
-use ringtide_loadgen::report;
+use ringtide_loadgen::report::{self, Style};
 use ringtide_loadgen::result::RunResult;
 use ringtide_loadgen::run::Run;
+use ringtide_loadgen::runs::Runs;
+use ringtide_loadgen::runs_progress::RunsProgress;
 use ringtide_loadgen::serve::{self, ServeOptions};
 use ringtide_loadgen::targets;
 use ringtide_loadgen::tls;
 use ringtide_loadgen::units::show_count;
+use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -31,7 +42,7 @@ static ALLOCATOR: CountingAllocator = CountingAllocator::new();
 fn main() -> ExitCode {
     let (name, outcome) = match Cli::read() {
         Ok(Cli { command }) => (command.name(), execute(command)),
-        Err(error) => ("run", Err(error.into())),
+        Err((name, error)) => (name, Err(error.into())),
     };
     match outcome {
         Ok(exit) => exit.into(),
@@ -52,6 +63,15 @@ fn execute(command: Command) -> Result<Exit, Error> {
             body.load(&mut plan)?;
             run(plan, &output)
         }
+        Command::Find(args) => {
+            let (plan, output) = args.plan()?.load()?;
+            find(&plan, &output)
+        }
+        Command::Ab(args) => {
+            let (plan, output) = args.plan()?.load()?;
+            ab(&plan, &output)
+        }
+        Command::Compare(args) => compare(&args.command()?),
         Command::Serve(args) => serve(&args.plan()?),
         Command::Targets(args) => targets(&args.plan()),
     }
@@ -60,23 +80,97 @@ fn execute(command: Command) -> Result<Exit, Error> {
 fn run(plan: Plan, output: &Output) -> Result<Exit, Error> {
     fd_limit::ensure(plan.connections_max(), plan.threads)?;
     let display = Display::choose(output.quiet, output.plain_progress);
-    let run = Run::new(plan, display, Some(&ALLOCATOR), |notice| eprintln!("ringtide: {notice}"))?;
+    let mut run = Run::new(plan, display, Some(&ALLOCATOR), |notice| eprintln!("ringtide: {notice}"))?;
     // Before the run: a report that cannot be written must not waste it.
-    let sink = Sink::open(output.file.as_deref())?;
+    let outputs = Outputs::open(output)?;
+    outputs.attach(&mut run);
     let stopper = run.stopper();
     on_interrupt(move || stopper.stop())?;
     let result = run.execute()?;
-    match output.format {
-        Format::Text => {
-            let style = sink.style();
-            sink.write_text(&report::text::render(&result, style))?;
-        }
-        Format::Json => sink.write_json(&result)?,
-    }
-    if output.file.is_some() || matches!(output.format, Format::Json) {
+    let written = outputs.write(&result, |error| eprintln!("ringtide: {error}"));
+    if output.file.is_some() || output.format != Format::Text {
         explain_exit(&result, output.require_valid);
     }
+    written?;
     Ok(Exit::of_run(&result, output.require_valid))
+}
+
+fn ab(plan: &AbPlan, output: &Output) -> Result<Exit, Error> {
+    fd_limit::ensure(plan.a.connections_max(), plan.a.threads)?;
+    let sink = Sink::open(output.file.as_deref())?;
+    let runs = stoppable_runs()?;
+    let mut shown = RunsProgress::new(display(output), Duration::from_nanos(plan.duration_ns / 20));
+    let compared = ab::measure(plan, &runs, |progress| {
+        let excluded = match progress.excluded {
+            0 => String::new(),
+            excluded => format!(", {excluded} not valid"),
+        };
+        let text = format!("{:.0} %: {} pairs{excluded}", progress.share * 100.0, progress.pairs);
+        shown.tell(Some(progress.share), &text);
+    })?;
+    drop(shown);
+    let names = [plan.a.url.text.as_str(), plan.b.url.text.as_str()];
+    show(sink, output.format, &compared, |style| report::comparison::render(&compared, names, style))?;
+    Ok(Exit::of_comparison(&compared, output.require_valid))
+}
+
+fn find(plan: &FindPlan, output: &Output) -> Result<Exit, Error> {
+    fd_limit::ensure(plan.probe.connections_max(), plan.probe.threads)?;
+    let sink = Sink::open(output.file.as_deref())?;
+    let runs = stoppable_runs()?;
+    // A probe takes seconds, so each may have a line.
+    let mut shown = RunsProgress::new(display(output), Duration::ZERO);
+    let found = find::search(plan, &runs, |probe| {
+        shown.tell(None, report::search::line(probe, Style::PLAIN).trim_start());
+    })?;
+    drop(shown);
+    show(sink, output.format, &found, |style| report::search::render(&found, style))?;
+    Ok(Exit::of_search(&found, output.require_valid))
+}
+
+fn compare(command: &CompareCommand) -> Result<Exit, Error> {
+    let (base, new) = (Saved::read("base", &command.base)?, Saved::read("new", &command.new)?);
+    let names = [&command.base, &command.new].map(|paths| {
+        let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+        names.join(", ")
+    });
+    let rules = command.rules(compare::metric_of(&base));
+    let compared = compare::compare(base, new, rules)?;
+    let sink = Sink::open(command.output.as_deref())?;
+    let names = [names[0].as_str(), names[1].as_str()];
+    show(sink, command.format, &compared, |style| report::comparison::render(&compared, names, style))?;
+    Ok(Exit::of_comparison(&compared, false))
+}
+
+fn show(
+    sink: Sink,
+    format: Format,
+    value: &impl Serialize,
+    render: impl FnOnce(Style) -> String,
+) -> Result<(), Error> {
+    if format == Format::Json {
+        sink.write_json(value)
+    } else {
+        let style = sink.style();
+        sink.write_text(&render(style))
+    }
+}
+
+fn display(output: &Output) -> Display {
+    Display::choose(output.quiet, output.plain_progress)
+}
+
+/// Runs that an interrupt ends. Each notice is shown once.
+fn stoppable_runs() -> Result<Runs, Error> {
+    static SHOWN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let runs = Runs::new(|notice| {
+        if SHOWN.lock().is_ok_and(|mut shown| shown.insert(notice.to_owned())) {
+            eprintln!("ringtide: {notice}");
+        }
+    });
+    let stopper = runs.clone();
+    on_interrupt(move || stopper.stop())?;
+    Ok(runs)
 }
 
 /// Says on standard error why a run fails, as nobody may be looking at its report.
@@ -107,6 +201,7 @@ fn serve(plan: &ServePlan) -> Result<Exit, Error> {
         threads: plan.threads,
         cores: plan.cpus.clone().unwrap_or_default(),
         driver: plan.driver.into(),
+        spin: worker_spin(plan.spin, plan.threads),
         tls,
         burn: Duration::from_nanos(plan.burn_ns),
         seed: plan.seed,
@@ -188,7 +283,7 @@ fn targets(plan: &TargetsPlan) -> Result<Exit, Error> {
             let style = sink.style();
             sink.write_text(&measured.render(style))?;
         }
-        Format::Json => sink.write_json(&measured)?,
+        Format::Json | Format::Csv => sink.write_json(&measured)?,
     }
     Ok(if measured.all_met() { Exit::Done } else { Exit::ThresholdMissed })
 }

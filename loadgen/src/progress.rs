@@ -57,11 +57,16 @@ impl Snapshot {
         self.at_ns.store(now_ns, Relaxed);
         self.client_errors.store(sum(&counters.status[400..500]), Relaxed);
         self.server_errors.store(sum(&counters.status[500..]), Relaxed);
+        self.publish_p99(response_p99_ns);
+        self.last_done_ns.store(counters.last_done_ns, Relaxed);
+        self.count(counters);
+    }
+
+    /// Publishes a percentile that somebody else than the worker knows.
+    pub fn publish_p99(&self, response_p99_ns: Option<u64>) {
         if let Some(response_p99_ns) = response_p99_ns {
             self.response_p99_ns.store(response_p99_ns, Relaxed);
         }
-        self.last_done_ns.store(counters.last_done_ns, Relaxed);
-        self.count(counters);
     }
 
     /// Publishes only how many requests have ended.

@@ -17,15 +17,16 @@ use ringtide_driver::allocator::CountingAllocator;
 use ringtide_driver::monotonic_ns;
 
 use crate::encode;
-use crate::environment::{Environment, rss_peak_bytes};
+use crate::environment::{Environment, rss_peak_bytes, unix_s_of};
 use crate::error::{Error, UsageError};
 use crate::metrics::{GeneratorFacts, Totals};
-use crate::plan::{Connect, Plan};
+use crate::plan::{Connect, Plan, ProxyKind};
 use crate::progress::{Display, Progress, Snapshot};
 use crate::result::{EndedEarly, Measured, RunResult};
+use crate::series::{self, Collected, Collector, Second, Subscriber};
 use crate::template::Templates;
 use crate::tls;
-use crate::worker::{self, Assignment, Controls, Opened, Outcome, Report};
+use crate::worker::{self, Assignment, Controls, Opened, Outcome, Report, Target, Tunnel};
 
 /// How long to wait for workers that have been told to end. Closing tens of thousands of connections takes seconds.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
@@ -41,8 +42,20 @@ pub struct Run {
     display: Display,
     heap: Option<&'static CountingAllocator>,
     notice: fn(&str),
+    keeps_series: bool,
+    subscribers: Subscribers,
     sender: Sender<Message>,
     messages: Receiver<Message>,
+}
+
+/// Who looks at each second.
+#[derive(Default)]
+struct Subscribers(Vec<Subscriber>);
+
+impl std::fmt::Debug for Subscribers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} subscribers", self.0.len())
+    }
 }
 
 /// Ends a run early, from any thread. The report covers what ran until then.
@@ -60,7 +73,7 @@ impl Stopper {
 
 enum Message {
     Stop,
-    Resolved(io::Result<Vec<Address>>),
+    Resolved(io::Result<Vec<SocketAddr>>),
     Worker(Report),
 }
 
@@ -85,7 +98,29 @@ impl Run {
         }
         let tls = if plan.url.is_https { Some(tls::client(&plan)?) } else { None };
         let (sender, messages) = channel();
-        Ok(Self { plan, tls, display, heap, notice, sender, messages })
+        Ok(Self {
+            plan,
+            tls,
+            display,
+            heap,
+            notice,
+            keeps_series: false,
+            subscribers: Subscribers::default(),
+            sender,
+            messages,
+        })
+    }
+
+    /// Puts a point per second into the result ([`RunResult::series`]).
+    pub fn keep_series(&mut self) {
+        self.keeps_series = true;
+    }
+
+    /// Shows each second to `subscriber`, on a thread of its own, as soon as the second is over; see [`series`]. May be
+    /// called more than once. The result has these seconds, too.
+    pub fn subscribe(&mut self, subscriber: impl FnMut(&Second<'_>) + Send + 'static) {
+        self.subscribers.0.push(Box::new(subscriber));
+        self.keeps_series = true;
     }
 
     /// Returns the handle that ends the run early.
@@ -104,9 +139,9 @@ impl Run {
                 "INSECURE: -k accepts any certificate, so anybody on the way can read and answer the requests",
             );
         }
-        let resolving = Instant::now();
-        let (addresses, resolved) = self.addresses()?;
-        let dns_ns = resolved.then(|| resolving.elapsed().as_nanos() as u64);
+        let mut resolving = None;
+        let targets = self.targets(&mut resolving)?;
+        let dns_ns = resolving.map(|time| time.as_nanos() as u64);
         // The bodies can be large, so only the encoded requests keep them in memory.
         let bodies: Vec<_> =
             self.plan.requests.iter_mut().map(|request| std::mem::take(&mut request.body)).collect();
@@ -116,6 +151,19 @@ impl Run {
         let plan = Arc::new(self.plan);
         let snapshots: Arc<[Snapshot]> = (0..plan.threads).map(|_| Snapshot::default()).collect();
 
+        let (collector, reporters) = if self.keeps_series {
+            let seconds = plan.stop.duration_ns().map(|ns| ns.div_ceil(series::INTERVAL_NS));
+            let open_loop = plan.open_loop().is_some();
+            let subscribers = self.subscribers.0;
+            let (collector, reporters) =
+                Collector::start(open_loop, seconds, Arc::clone(&snapshots), subscribers)
+                    .map_err(Error::Thread)?;
+            (Some(collector), reporters)
+        } else {
+            (None, Vec::new())
+        };
+        let mut reporters = reporters.into_iter();
+
         let mut coordinator = Coordinator::new(plan.threads, self.messages, STOP_PATIENCE);
         let mut threads = Vec::with_capacity(plan.threads);
         let mut not_started = None;
@@ -124,11 +172,12 @@ impl Run {
             let assignment = Assignment {
                 plan: Arc::clone(&plan),
                 index,
-                addresses: addresses.clone(),
+                targets: targets.clone(),
                 tls: self.tls.clone(),
                 requests: Arc::clone(&requests),
                 templates: templates.clone(),
                 snapshots: Arc::clone(&snapshots),
+                reporter: reporters.next(),
                 heap: self.heap,
             };
             let started = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
@@ -154,39 +203,85 @@ impl Run {
         if let Err(Error::Unstoppable { patience }) = outcome {
             return Err(Error::Unstoppable { patience });
         }
+        // Those of workers that were not started. The collector ends when all are gone.
+        drop(reporters);
         for thread in threads {
             // The guard reports a panic.
             let _ = thread.join();
         }
         let led = outcome?;
-        let mut result = result(&plan, &led, coordinator.outcomes, coordinator.ended_early, dns_ns);
+        let collected = match collector.map(Collector::join) {
+            Some(None) => return Err(Error::WorkerPanicked),
+            Some(Some(collected)) => Some(collected),
+            None => None,
+        };
+        let mut result =
+            result(&plan, &led, coordinator.outcomes, coordinator.ended_early, dns_ns, collected);
         result.plan.body_bytes = body_size;
         Ok(result)
     }
 
-    /// Where to connect, and whether a name had to be resolved. The system's resolver cannot be interrupted, so it
-    /// runs in a thread of its own, which is left behind if the user does not wait for it.
-    fn addresses(&self) -> Result<(Vec<Address>, bool), Error> {
-        let (host, port) = match &self.plan.connect {
-            Connect::Unix { path } => return Ok((vec![Address::Unix(path.clone())], false)),
-            Connect::Tcp { host, port } => (host, *port),
-            Connect::Url => (&self.plan.url.host, self.plan.url.port),
-        };
-        if let Ok(address) = host.parse::<IpAddr>() {
-            return Ok((vec![Address::Tcp(SocketAddr::new(address, port))], false));
+    /// Where to connect. Adds to `resolving` what it took to resolve names.
+    fn targets(&self, resolving: &mut Option<Duration>) -> Result<Vec<Target>, Error> {
+        if let Connect::Unix { path } = &self.plan.connect {
+            return Ok(vec![Target::direct(Address::Unix(path.clone()))]);
         }
-        let (sender, name) = (self.sender.clone(), host.clone());
+        let Some((host, port)) = self.plan.server() else { return Ok(Vec::new()) };
+        let Some(proxy) = &self.plan.proxy else {
+            let addresses = self.addresses(host, port, resolving)?;
+            return Ok(addresses.into_iter().map(|address| Target::direct(Address::Tcp(address))).collect());
+        };
+        let hosts = match proxy.kind {
+            ProxyKind::Http | ProxyKind::Socks5h => vec![host.to_owned()],
+            ProxyKind::Socks5 => {
+                let addresses = self.addresses(host, port, resolving)?;
+                addresses.iter().map(|address| address.ip().to_string()).collect()
+            }
+        };
+        let tunnels: Vec<_> = hosts.iter().map(|host| Arc::new(Tunnel::new(proxy, host, port))).collect();
+        let proxies = self.addresses(&proxy.host, proxy.port, resolving)?;
+        let through = |address: SocketAddr| {
+            let target = move |tunnel| Target { address: Address::Tcp(address), tunnel: Some(tunnel) };
+            tunnels.iter().cloned().map(target)
+        };
+        Ok(proxies.into_iter().flat_map(through).collect())
+    }
+
+    /// The addresses of `host`.
+    fn addresses(
+        &self,
+        host: &str,
+        port: u16,
+        resolving: &mut Option<Duration>,
+    ) -> Result<Vec<SocketAddr>, Error> {
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, port)]);
+        }
+        let given: Vec<_> = self.plan.resolve.iter().filter(|resolve| resolve.is_for(host, port)).collect();
+        if !given.is_empty() {
+            return Ok(given.into_iter().map(|resolve| SocketAddr::new(resolve.address, port)).collect());
+        }
+        let begun = Instant::now();
+        let found = self.look_up(host, port)?;
+        *resolving.get_or_insert_default() += begun.elapsed();
+        Ok(found)
+    }
+
+    /// Asks the system's resolver. It cannot be interrupted, so it runs in a thread of its own, which is left behind if the
+    /// user does not wait for it.
+    fn look_up(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
+        let (sender, name) = (self.sender.clone(), host.to_owned());
         let look_up = move || {
             let found = (name.as_str(), port).to_socket_addrs();
-            let _ = sender.send(Message::Resolved(found.map(|found| found.map(Address::Tcp).collect())));
+            let _ = sender.send(Message::Resolved(found.map(Iterator::collect)));
         };
         thread::Builder::new().name("look-up".to_owned()).spawn(look_up).map_err(Error::Thread)?;
-        let failed = |source| Error::Resolve { host: host.clone(), source };
+        let failed = |source| Error::Resolve { host: host.to_owned(), source };
         match self.messages.recv() {
             Ok(Message::Resolved(Ok(found))) if found.is_empty() => {
                 Err(failed(io::Error::other("the name has no address")))
             }
-            Ok(Message::Resolved(Ok(found))) => Ok((found, true)),
+            Ok(Message::Resolved(Ok(found))) => Ok(found),
             Ok(Message::Resolved(Err(source))) => Err(failed(source)),
             // No worker has been started, so there can be no other message.
             Ok(Message::Stop | Message::Worker(_)) | Err(_) => Err(Error::Interrupted),
@@ -390,6 +485,7 @@ fn result(
     outcomes: Vec<Outcome>,
     ended_early: Option<EndedEarly>,
     dns_ns: Option<u64>,
+    collected: Option<Collected>,
 ) -> RunResult {
     let out_of_data = !outcomes.is_empty() && outcomes.iter().all(|outcome| outcome.out_of_users);
     let ended_early = ended_early.or(out_of_data.then_some(EndedEarly::OutOfData));
@@ -412,6 +508,7 @@ fn result(
         workers: outcomes.iter().map(|outcome| outcome.facts).collect(),
     };
     let ended_ns = outcomes.iter().map(|outcome| outcome.ended_ns).max().unwrap_or(led.start_ns);
+    let drained_ns = outcomes.iter().map(|outcome| outcome.drained_ns).max().unwrap_or(0);
     // Each worker chooses for itself: the limit on locked memory may suffice for the rings of some only.
     let drivers: BTreeSet<_> = outcomes.iter().map(|outcome| outcome.statistics.driver).collect();
     let driver = drivers.into_iter().collect::<Vec<_>>().join(" and ");
@@ -423,6 +520,12 @@ fn result(
     if let (Some(first), Some(dns_ns)) = (recorders.first_mut(), dns_ns) {
         first.resolved(dns_ns);
     }
+    let series = collected.map(|Collected { total, series }| {
+        if let Some(first) = recorders.first_mut() {
+            first.give_back(&total);
+        }
+        series
+    });
     let totals = Totals::merge(&recorders);
     let step = |place: usize| Totals::merge(names.iter().filter_map(|of_worker| of_worker.get(place)));
     let steps = (0..plan.names().len()).map(|place| step(place).as_part_of(&totals)).collect();
@@ -432,7 +535,10 @@ fn result(
             totals,
             steps,
             measured_from_ns: led.start_ns,
+            started_unix_s: unix_s_of(led.start_ns),
+            series,
             elapsed: Duration::from_nanos(ended_ns.saturating_sub(led.start_ns)),
+            drained_ns,
             ended_early,
             generator,
             environment: Environment::of_this_machine(&driver, features),

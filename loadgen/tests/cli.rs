@@ -31,7 +31,9 @@ fn refused(words: &[&str], says: &[&str]) {
 
 #[test]
 fn help_and_version_are_no_errors_and_fit_a_terminal() {
-    for words in [&["--help"][..], &["run", "--help"], &["serve", "--help"], &["targets", "--help"]] {
+    let commands = ["run", "find", "ab", "compare", "serve", "targets"];
+    let of_commands = commands.map(|command| vec![command, "--help"]);
+    for words in of_commands.iter().map(Vec::as_slice).chain([&["--help"][..]]) {
         let on_columns = |columns: &str| {
             let output = ringtide().env("COLUMNS", columns).args(words).output().expect("the binary starts");
             assert_eq!(output.status.code(), Some(0));
@@ -69,12 +71,12 @@ fn a_url_that_cannot_be_used_is_named_with_the_place() {
         ("http://", "the host after `://` is missing"),
         ("http://h:99999/", "the port `99999` is not a number from 1 to 65535"),
         ("http://[::1/", "`]`"),
-        ("http://user:pass@h/", "-H 'Authorization: Basic …'"),
         ("http://h/a b", "must be percent-encoded: %20"),
         ("", "it is empty"),
     ] {
         refused(&["run", url], &[says, &format!("`{url}`")]);
     }
+    refused(&["run", "http://user:pass@h/"], &["-H 'Authorization: Basic …'", "`http://…@h/`"]);
 }
 
 #[test]
@@ -90,7 +92,6 @@ fn contradictory_flags_are_both_named() {
         (&["-R", "1:5", "-n", "10"], "--rate (-R) 1:5", "--requests (-n)"),
         (&["-R", "0.00000000005", "-n", "3"], "--rate (-R) 0.00000000005", "--requests (-n) 3"),
         (&["--arrival", "poisson"], "--arrival", "--rate (-R)"),
-        (&["--spin", "off"], "--spin", "--rate (-R)"),
         (&["--max-connections", "100"], "--max-connections", "--rate (-R)"),
         (&["-R", "1", "-c", "8", "--max-connections", "4"], "--max-connections 4", "--connections (-c) 8"),
         (&["--unix", "/x", "--bind", "127.0.0.1"], "--unix", "--bind"),
@@ -102,6 +103,12 @@ fn contradictory_flags_are_both_named() {
         (&["--h2-header-table-size", "0"], "--h2-header-table-size", "--http2"),
         (&["--http2", "-H", "Connection: keep-alive"], "--http2", "--header (-H) 'Connection: keep-alive'"),
         (&["--http2", "-H", "TE: gzip"], "--http2", "--header (-H) 'TE: gzip'"),
+        (&["--unix", "/x", "--proxy", "http://h:1"], "--unix", "--proxy"),
+        (&["--unix", "/x", "--resolve", "h:1:::1"], "--unix", "--resolve"),
+        (&["--stages", "1s@5", "-d", "1s"], "--stages", "--duration (-d)"),
+        (&["--stages", "1s@5", "-n", "5"], "--stages", "--requests (-n)"),
+        (&["--stages", "1s@5", "-R", "5"], "--stages", "--rate (-R)"),
+        (&["--arrival", "poisson"], "--arrival", "--rate (-R) or --stages"),
     ] {
         let words: Vec<&str> = ["run", "http://127.0.0.1:1/"].iter().chain(flags).copied().collect();
         refused(&words, &[first, second]);
@@ -176,6 +183,16 @@ fn a_value_that_cannot_be_used_is_named_with_its_flag() {
         (&["-R", "0"], &["--rate", "`0` would never send a request"]),
         (&["-R", "1:x"], &["--rate", "`x` is not a rate"]),
         (&["--timeout", "0s"], &["--timeout"]),
+        (&["--resolve", "h:80"], &["--resolve", "`h:80` is not HOST:PORT:ADDR"]),
+        (&["--resolve", "h:80:::1"], &["--resolve", "nothing connects to h:80; the server is 127.0.0.1:1"]),
+        (&["--proxy", "h:3128"], &["--proxy: the value has no scheme; write for example http://HOST:3128"]),
+        (&["--proxy", "https://h:1"], &["--proxy: the scheme `https` is not supported; use http, socks5"]),
+        (&["--proxy", "http://u:p@h"], &["--proxy: `h` has no port"]),
+        (
+            &["--connect-to", "h:1", "--proxy", "http://p:1", "--resolve", "h:1:::1"],
+            &["--resolve: the proxy resolves h itself; use socks5:// for the proxy, or --connect-to [::1]:1"],
+        ),
+        (&["--drain", "1x"], &["--drain", "`x` in `1x` is not a unit of time"]),
         (&["--connect-timeout", "0"], &["--connect-timeout"]),
         (&["--cpus", "1-0"], &["--cpus", "write 0-1"]),
         (&["--connect-to", "host"], &["--connect-to", "`host` has no port"]),
@@ -188,11 +205,15 @@ fn a_value_that_cannot_be_used_is_named_with_its_flag() {
         ),
         (&["-H", "Accept"], &["--header", "`Accept` has no `:`"]),
         (&["-H", "Host: a b"], &["--header (-H): `a b` is not a valid Host"]),
+        (&["--stages", ""], &["--stages", "the value is empty; write for example 30s@1k,1m@1k:5k"]),
+        (&["--stages", "10s@1k,1k"], &["--stages", "`1k` in `10s@1k,1k` is not T@RATE"]),
+        (&["--stages", "10s@0,5s@0:0"], &["--stages", "`10s@0,5s@0:0` would never send a request"]),
+        (&["--stages", "10s@1k,0s@5"], &["--stages", "`0s` is too short", "(the stage `0s@5`)"]),
         (&["-R", "5:"], &["--rate", "`5:`", "write for example 1k:20k"]),
-        (&["-R", "1", "--spin", "on"], &["--spin", "`on` is neither auto nor off nor a time"]),
+        (&["--spin", "on"], &["--spin", "`on` is neither auto nor off nor a time"]),
         (&["-X", "get"], &["--method", "write GET"]),
         (&["--driver", "epoll"], &["--driver", "auto, io_uring or fallback"]),
-        (&["--format", "csv"], &["--format", "text, json"]),
+        (&["--format", "xml"], &["--format", "text, json, csv"]),
         (&["--seed", "x"], &["--seed", "`x` is not a whole number"]),
         (&["-b", "@/nonexistent/body"], &["--body", "/nonexistent/body", "No such file"]),
     ] {
@@ -227,7 +248,7 @@ fn a_value_that_cannot_be_used_is_named_with_its_flag() {
 
 #[test]
 fn what_is_not_built_is_not_accepted() {
-    for words in [&["--resolve", "h:1:127.0.0.1"][..], &["--http3"], &["--sse"], &["--stages=1s@1"]] {
+    for words in [&["--http3"][..], &["--sse"], &["--sse=x"]] {
         let words = [&["run", "http://127.0.0.1:1/"], words].concat();
         let flag = words[2].split('=').next().expect("one piece at least");
         refused(&words, &[&format!("error: {flag} is not supported yet\n")]);
@@ -239,7 +260,51 @@ fn what_is_not_built_is_not_accepted() {
     assert!(!String::from_utf8_lossy(&output.stderr).contains("-- --foo"), "{output:?}");
     // A misspelt flag still gets a suggestion.
     refused(&["run", "http://127.0.0.1:1/", "--conections", "1"], &["--conections", "'--connections'"]);
-    refused(&["find", "http://127.0.0.1:1/"], &["find"]);
+}
+
+#[test]
+fn commands_of_many_runs_refuse_what_they_would_not_do() {
+    let ab = ["ab", "http://127.0.0.1:1/", "http://127.0.0.1:1/"];
+    let find = ["find", "http://127.0.0.1:1/", "--slo", "p99<1s"];
+    for (flags, flag) in [
+        (&["-n", "5"][..], "--requests"),
+        (&["--threshold", "p99<1s"], "--threshold"),
+        (&["--max-errors", "5"], "--max-errors"),
+    ] {
+        refused(
+            &[&ab, flags].concat(),
+            &[&format!("error: {flag} is a flag of `run`, and `ab` does not take it")],
+        );
+        refused(&[&find, flags].concat(), &[&format!("{flag} is a flag of `run`, and `find` does not")]);
+    }
+    refused(&[&find[..], &["-R", "5"]].concat(), &["--rate is a flag of `run`, and `find` does not take it"]);
+    for (flags, says) in [
+        (&["-d", "3s"][..], &["--duration (-d): 3s is too short", "take 4s"][..]),
+        (&["-R", "1:9"], &["--rate (-R) 1:9 does not go with ab"]),
+        (&["--metric", "p98"], &["--metric", "`p98` cannot be compared"]),
+        (&["--min-effect", "1"], &["--min-effect", "`1` is not a share", "for example 1%"]),
+        (&["--arrival", "poisson"], &["--arrival", "--rate (-R)"]),
+        (&["-c", "2", "-t", "4"], &["--threads (-t) 4", "--connections (-c) 2"]),
+    ] {
+        refused(&[&ab, flags].concat(), says);
+    }
+    for (flags, says) in [
+        (&["-d", "100ms"][..], &["--duration (-d): 100ms is too short"][..]),
+        (&["--from", "9", "--to", "5"], &["--from 9 does not go with --to 5"]),
+        (&["--from", "0"], &["--from", "`0` would never send a request"]),
+        (&["--to", "x"], &["--to", "`x` is not a rate"]),
+    ] {
+        refused(&[&find, flags].concat(), says);
+    }
+    for (slo, says) in
+        [("p99<10", "`10` has no unit"), ("rps>5", "--from and --to"), ("p99<1s,", "empty condition")]
+    {
+        refused(&["find", "http://127.0.0.1:1/", "--slo", slo], &["--slo", says]);
+    }
+    refused(&["ab", "http://127.0.0.1:1/"], &["URL_B"]);
+    refused(&["find", "http://127.0.0.1:1/"], &["--slo"]);
+    refused(&["compare", "a.json"], &["NEW"]);
+    refused(&["compare", "--base", "a.json"], &["--new"]);
 }
 
 #[test]
@@ -255,7 +320,7 @@ fn the_help_gates_latency_and_success_together() {
 
 #[test]
 fn the_help_says_what_a_time_without_a_unit_is() {
-    for command in ["run", "serve", "targets"] {
+    for command in ["run", "find", "ab", "serve", "targets"] {
         let help = String::from_utf8(run(&[command, "--help"]).stdout).expect("UTF-8");
         let words: Vec<&str> = help.split_whitespace().collect();
         assert!(words.join(" ").contains("without a unit, seconds."), "{help}");
@@ -271,7 +336,8 @@ fn the_help_puts_thresholds_in_quotes() {
             // The name of a metric comes before the sign, and a figure after it.
             let is_threshold = before.len() < at && help[at + 1..].starts_with(|c: char| c.is_ascii_digit());
             assert!(
-                !is_threshold || before.ends_with(['\'', ':']),
+                // In quotes, or further on in a list that is.
+                !is_threshold || before.ends_with(['\'', ',', ':']),
                 "a shell would take `{sign}` for itself: {help}"
             );
         }

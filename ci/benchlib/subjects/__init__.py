@@ -1,7 +1,8 @@
 """The subjects, in the order of measuring. Each has an INTENT, which opens its summary, and a `measure(settings)`; some
-have OPEN_FILES_NEEDED."""
+have OPEN_FILES_NEEDED, or ONLY_WHEN_NAMED if they take long."""
 
 from . import (
+    ab,
     arrivals,
     client_handle,
     early_close,
@@ -21,6 +22,7 @@ from . import (
     large_bodies,
     memory,
     new_connections,
+    one_connection,
     open_loop,
     pipelining,
     server,
@@ -41,6 +43,7 @@ ALL = {
     "early-close": early_close,
     "idle-connections": idle_connections,
     "large-bodies": large_bodies,
+    "one-connection": one_connection,
     "open-loop": open_loop,
     "arrivals": arrivals,
     "server": server,
@@ -61,4 +64,7 @@ ALL = {
     "h2-server": h2_server,
     "h2-large-bodies": h2_large_bodies,
     "h2-memory": h2_memory,
+    "ab": ab,
 }
+# What a run measures if nothing is named.
+BY_DEFAULT = [name for name, module in ALL.items() if not getattr(module, "ONLY_WHEN_NAMED", False)]

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
 use super::options::Timeouts;
@@ -22,7 +23,7 @@ pub const DRAIN_SIZE_MAX: usize = 64 * 1024;
 /// The body of a response, received while the caller reads it.
 ///
 /// If the caller does not read, back-pressure stops the peer. The body implements [`http_body::Body`]; its frames are
-/// [`Piece`]s. It drops trailers.
+/// [`Piece`]s and, over HTTP/2, trailers. Those of HTTP/1.1 are dropped.
 ///
 /// At its end, the body returns its connection to the pool. Dropping the body before its end closes the connection,
 /// unless at most [`DRAIN_SIZE_MAX`] bytes are missing and have already arrived. Over HTTP/2 it resets only its stream.
@@ -36,6 +37,7 @@ pub struct Body {
     /// Bytes still missing, if known.
     remaining: Option<u64>,
     limit: TimeLimit,
+    trailers: Option<Box<HeaderMap>>,
 }
 
 impl Body {
@@ -43,12 +45,14 @@ impl Body {
     pub(super) fn new(mut round_trip: RoundTrip, remaining: Option<u64>, timeouts: &Timeouts) -> Self {
         if remaining == Some(0) {
             // The end of an empty body needs no further bytes.
+            let mut trailers = None;
             if let Poll::Ready(Ok(None)) = round_trip.poll_piece(&mut Context::from_waker(Waker::noop())) {
+                trailers = round_trip.take_trailers();
                 round_trip.finish();
             }
-            return Self { round_trip: None, remaining, limit: TimeLimit::default() };
+            return Self { round_trip: None, remaining, limit: TimeLimit::default(), trailers };
         }
-        Self { round_trip: Some(round_trip), remaining, limit: TimeLimit::new(timeouts) }
+        Self { round_trip: Some(round_trip), remaining, limit: TimeLimit::new(timeouts), trailers: None }
     }
 
     /// Returns the next piece, which is never empty, or `None` at the end of the body.
@@ -66,6 +70,12 @@ impl Body {
         poll_fn(|context| self.poll_data(context)).await
     }
 
+    /// Returns the trailer fields that came after the body, once [`data`](Self::data) has returned `None`. `None` if there are
+    /// none, and over HTTP/1.1.
+    pub fn trailers(&self) -> Option<&HeaderMap> {
+        self.trailers.as_deref()
+    }
+
     /// Reads the rest of the body into memory, up to `size_max` bytes.
     ///
     /// # Cancel safety
@@ -79,8 +89,17 @@ impl Body {
         if self.remaining.is_some_and(|remaining| remaining > size_max as u64) {
             return Err(too_large);
         }
+        let Some(first) = self.data().await? else { return Ok(Bytes::new()) };
+        if first.len() > size_max {
+            return Err(too_large);
+        }
+        if self.round_trip.is_none() {
+            // Its end is known, so nothing has to be joined.
+            return Ok(first.into_bytes());
+        }
         // The announced bytes may never arrive, so allocate memory only for bytes that have.
-        let mut bytes = Vec::new();
+        let mut bytes = first.to_vec();
+        drop(first);
         while let Some(piece) = self.data().await? {
             if bytes.len() + piece.len() > size_max {
                 return Err(too_large);
@@ -133,7 +152,8 @@ impl Body {
     }
 
     fn finish(&mut self) {
-        if let Some(round_trip) = self.round_trip.take() {
+        if let Some(mut round_trip) = self.round_trip.take() {
+            self.trailers = round_trip.take_trailers();
             round_trip.finish();
         }
     }
@@ -147,13 +167,16 @@ impl http_body::Body for Body {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Piece>, Error>>> {
-        self.get_mut()
-            .poll_data(context)
-            .map(|outcome| outcome.transpose().map(|piece| piece.map(Frame::data)))
+        let body = self.get_mut();
+        let frame = match ready!(body.poll_data(context)) {
+            Ok(None) => body.trailers.take().map(|trailers| Ok(Frame::trailers(*trailers))),
+            outcome => outcome.transpose().map(|piece| piece.map(Frame::data)),
+        };
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.round_trip.is_none()
+        self.round_trip.is_none() && self.trailers.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -213,7 +236,7 @@ impl TimeLimit {
                 idle_deadline_ns
             }
         };
-        round_trip.timer().poll_elapsed(context).map(|()| {
+        round_trip.poll_limit(context).map(|()| {
             let total = self.total_deadline_ns.is_some_and(|total_ns| total_ns <= idle_deadline_ns);
             Error::Timeout(if total { Phase::Body } else { Phase::BodyIdle })
         })

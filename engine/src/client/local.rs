@@ -1,6 +1,7 @@
 //! The client, used on its own worker.
 
 use std::cell::{Cell, OnceCell};
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -13,6 +14,7 @@ use ringtide_driver::Address;
 
 use super::body::Body;
 use super::connect;
+use super::heading::Recent;
 use super::options::ClientOptions;
 use super::outbound::Outbound;
 use super::request_body::RequestBody;
@@ -29,17 +31,17 @@ use crate::{resolve, runtime};
 ///
 /// Clones share the client's connections. Dropping the last clone closes the idle connections. Responses that are in
 /// flight can still be read to their end.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Client {
     inner: Rc<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
     options: ClientOptions,
     /// Set by the first request over TLS, with the protocols that are offered. The default reads the system's certificates.
     tls: OnceCell<ClientTls>,
     pool: Pool,
+    recent: Recent,
     worker: WorkerId,
 }
 
@@ -51,7 +53,8 @@ impl Client {
     #[track_caller]
     pub fn new(options: ClientOptions) -> Self {
         let pool = Pool::new(options.pool, options.http_version);
-        Self { inner: Rc::new(Inner { options, tls: OnceCell::new(), pool, worker: runtime::worker_id() }) }
+        let (tls, recent) = Default::default();
+        Self { inner: Rc::new(Inner { options, tls, pool, recent, worker: runtime::worker_id() }) }
     }
 
     /// Sends `GET uri`. See [`request`](Self::request).
@@ -59,7 +62,12 @@ impl Client {
     /// # Errors
     /// As for [`request`](Self::request), and [`RequestError::Uri`] if `uri` cannot be parsed.
     pub async fn get(&self, uri: &str) -> Result<Response<Body>, Error> {
-        self.request(request_to(Method::GET, uri, ())?).await
+        let recent = &self.inner.recent;
+        let outbound = match recent.get(uri) {
+            Some(heading) => Outbound::bodiless(heading),
+            None => Outbound::new(request_to(Method::GET, uri, RequestBody::from(()))?, recent)?,
+        };
+        self.carry_out(outbound).await
     }
 
     /// Sends `POST uri` with `body`. See [`request`](Self::request).
@@ -83,7 +91,8 @@ impl Client {
     ///
     /// # Cancel safety
     /// Dropping the future cancels the request. A request that waits in the queue leaves it. A connection on which
-    /// anything was sent is closed; the peer may still have acted on the request.
+    /// anything was sent is closed; the peer may still have acted on the request. A connection that is being opened and may
+    /// become one over HTTP/2 is still opened, for the requests that wait for it; over HTTP/2, only the stream ends.
     ///
     /// # Panics
     /// Panics outside a worker's [`block_on`](runtime::Worker::block_on), and on a worker other than the one on which
@@ -100,15 +109,27 @@ impl Client {
     /// - [`Error::Closed`], [`Error::Network`], [`Error::Incomplete`], [`Error::Protocol`]: the peer may have acted on
     ///   the request.
     pub async fn request<B: Into<RequestBody>>(&self, request: Request<B>) -> Result<Response<Body>, Error> {
+        let (parts, body) = request.into_parts();
+        let mut body = body.into();
+        if body.is_file() {
+            // Boxed, because this future is larger than all the rest.
+            body = Box::pin(body.open()).await?;
+        }
+        self.carry_out(Outbound::new(Request::from_parts(parts, body), &self.inner.recent)?).await
+    }
+
+    async fn carry_out(&self, mut outbound: Outbound) -> Result<Response<Body>, Error> {
         assert!(
             runtime::worker_id() == self.inner.worker,
             "this Client belongs to another worker than the one that runs on this thread now; its own does not run \
              meanwhile. Create a Client for each worker, or use a ClientHandle, whose Client runs on another thread"
         );
         let options = &self.inner.options;
-        let authority = Rc::new(Authority::of(request.uri())?);
-        let mut outbound = Outbound::new(request.map(Into::into)).await?;
-        let mut acquired = self.acquire(&authority).await?;
+        let authority = Rc::clone(outbound.authority());
+        let mut acquired = match self.inner.pool.acquire_now(&authority) {
+            Some(acquired) => acquired,
+            None => self.acquire(&authority).await?,
+        };
         if !outbound.is_replayable() {
             acquired = self.check(acquired, &authority).await?;
         }
@@ -125,17 +146,15 @@ impl Client {
             let ride = match acquired {
                 Acquired::Idle(pooled, permit) => Ride::Unique(pooled, permit),
                 Acquired::Place(place) => Ride::Shared(place),
+                Acquired::Permit(permit) if permit.is_awaited() => {
+                    // Others wait for the connection, even if this request is dropped.
+                    let (client, authority) = (self.clone(), Rc::clone(&authority));
+                    let connecting = async move { client.connect(&authority, permit, may_be_early).await };
+                    runtime::spawn(connecting).await.expect("it does not panic, and nothing aborts it")?
+                }
                 // Boxed, because this future is large and rarely needed.
                 Acquired::Permit(permit) => Box::pin(self.connect(&authority, permit, may_be_early)).await?,
             };
-            if let Ride::Shared(place) = &ride
-                && !place.can_start()
-            {
-                // The peer has closed it, or allows less, since it was granted.
-                drop(ride);
-                acquired = self.acquire(&authority).await?;
-                continue;
-            }
             let mut round_trip = outbound.start(ride, options.timeouts.head)?;
             let error = match poll_fn(|context| round_trip.poll_head(context)).await {
                 // RFC 8470 §5.2: the server wants the request again, after the handshake.
@@ -165,8 +184,14 @@ impl Client {
 
     /// Waits for a connection, or for the permission to open one.
     async fn acquire(&self, authority: &Rc<Authority>) -> Result<Acquired, Error> {
-        let acquiring = pin!(async { Ok(self.inner.pool.acquire(authority).await) });
-        within(self.inner.options.timeouts.pool, || Phase::Pool, acquiring).await
+        loop {
+            let acquiring = pin!(async { Ok(self.inner.pool.acquire(authority).await) });
+            match within(self.inner.options.timeouts.pool, || Phase::Pool, acquiring).await? {
+                // The peer has closed it, or allows less, since it was granted.
+                Acquired::Place(place) if !place.can_start() => {}
+                acquired => return Ok(acquired),
+            }
+        }
     }
 
     /// Connects anew with `permit`. Without one, waits for what the pool has.
@@ -269,6 +294,13 @@ impl Inner {
         let is_open = self.options.http_version == HttpVersion::Negotiated
             && config.alpn_protocols.iter().any(|protocol| protocol == b"h2");
         Ok(config.enable_early_data && !is_open)
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { options, pool, .. } = &*self.inner;
+        f.debug_struct("Client").field("options", options).field("pool", pool).finish_non_exhaustive()
     }
 }
 

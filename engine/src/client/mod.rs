@@ -152,6 +152,7 @@ mod connect;
 mod desk;
 mod file;
 mod handle;
+mod heading;
 mod local;
 mod options;
 mod outbound;

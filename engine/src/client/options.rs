@@ -65,7 +65,7 @@ pub struct ClientOptions {
     pub http2: h2::Options,
     /// Time without a byte from the peer after which the client asks an HTTP/2 connection's peer whether it is still there, by
     /// PING. Otherwise all requests would go to a connection that is dead without having been closed, and time out one by
-    /// one. `None` means never. The default is 30 seconds.
+    /// one. `None` means only when a response exceeds its time limit, which also asks. The default is 30 seconds.
     pub ping_interval: Option<Duration>,
     /// Time that the peer has to send something after a PING. Then the connection is closed, and its requests end with
     /// [`Error::Network`](crate::Error::Network). The default is 10 seconds.

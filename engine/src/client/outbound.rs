@@ -1,70 +1,84 @@
 //! A request that may have to be sent again.
 
 use std::mem;
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
 use http::request::Parts;
 
+use super::heading::{Heading, Recent};
 use super::request_body::{Content, RequestBody, StreamedBody};
 use super::round_trip::{Ride, RoundTrip, Upload};
 use crate::conn::PreparedRequest;
 use crate::error::{Error, RequestError};
 use crate::limits::COALESCED_SEND_SIZE_MAX;
+use crate::pool::Authority;
 
 pub(super) struct Outbound {
-    prepared: PreparedRequest,
+    heading: Rc<Heading>,
     body: Body,
-    idempotent: bool,
-    safe: bool,
 }
 
 enum Body {
-    /// There is no body, or `prepared` contains it.
+    /// There is no body, or the heading contains it.
     Sent,
-    /// A body in memory, beside `prepared`.
+    /// A body in memory, beside the heading.
     Bytes(Bytes),
-    Streamed(StreamedBody),
+    Streamed(Box<StreamedBody>),
     /// The round trip has taken the body, or a failed attempt has started to read it.
     Gone,
 }
 
 impl Outbound {
-    /// Encodes `request`, and opens its body if it is a file.
-    pub(super) async fn new(request: Request<RequestBody>) -> Result<Self, Error> {
-        let (parts, body) = request.into_parts();
-        let (idempotent, safe) = (parts.method.is_idempotent(), parts.method.is_safe());
-        let (prepared, body) = match body.into_content() {
-            // A small body is sent in one buffer with the head. A large one is sent without a copy.
-            Content::Bytes(bytes) if bytes.len() <= COALESCED_SEND_SIZE_MAX => {
-                (PreparedRequest::new(&Request::from_parts(parts, bytes))?, Body::Sent)
-            }
-            Content::Bytes(bytes) => {
-                let head = Request::from_parts(parts, ());
-                (PreparedRequest::with_streamed_body(&head, Some(bytes.len() as u64))?, Body::Bytes(bytes))
-            }
-            Content::Stream(body) => Self::streamed(parts, body)?,
-            // Boxed, because this future is larger than all the rest.
-            Content::File(path) => match Box::pin(StreamedBody::open(path)).await? {
-                // An empty body needs no upload step. So the request is already sent whole when the response arrives.
-                body if body.announced() == Some(0) => {
-                    (PreparedRequest::new(&Request::from_parts(parts, Bytes::new()))?, Body::Sent)
-                }
-                body => Self::streamed(parts, body)?,
-            },
-        };
-        Ok(Self { prepared, body, idempotent, safe })
+    /// Returns a request without a body.
+    pub(super) fn bodiless(heading: Rc<Heading>) -> Self {
+        Self { heading, body: Body::Sent }
     }
 
-    fn streamed(parts: Parts, body: StreamedBody) -> Result<(PreparedRequest, Body), RequestError> {
-        let head = Request::from_parts(parts, ());
-        Ok((PreparedRequest::with_streamed_body(&head, body.announced())?, Body::Streamed(body)))
+    /// Encodes a request, whose body is no file any more.
+    #[inline]
+    pub(super) fn new(request: Request<RequestBody>, recent: &Recent) -> Result<Self, RequestError> {
+        let (mut parts, body) = request.into_parts();
+        match body.into_content() {
+            Content::Bytes(bytes) if bytes.is_empty() => Ok(Self::bodiless(recent.bodiless(&mut parts)?)),
+            content => Self::with_body(parts, content, recent),
+        }
+    }
+
+    #[inline(never)]
+    fn with_body(parts: Parts, content: Content, recent: &Recent) -> Result<Self, RequestError> {
+        let (heading, body) = match content {
+            // A small body is sent in one buffer with the head. A large one is sent without a copy.
+            Content::Bytes(bytes) if bytes.len() <= COALESCED_SEND_SIZE_MAX => {
+                (recent.heading(Request::from_parts(parts, bytes), PreparedRequest::new)?, Body::Sent)
+            }
+            Content::Bytes(bytes) => {
+                let size = Some(bytes.len() as u64);
+                (Self::streamed(parts, size, recent)?, Body::Bytes(bytes))
+            }
+            Content::Stream(body) => {
+                (Self::streamed(parts, body.announced(), recent)?, Body::Streamed(Box::new(body)))
+            }
+            Content::File(_) => unreachable!("the caller has opened it"),
+        };
+        Ok(Self { heading, body })
+    }
+
+    fn streamed(parts: Parts, size: Option<u64>, recent: &Recent) -> Result<Rc<Heading>, RequestError> {
+        let request = Request::from_parts(parts, ());
+        recent.heading(request, |request| PreparedRequest::with_streamed_body(request, size))
+    }
+
+    /// Returns whom the request is for.
+    pub(super) fn authority(&self) -> &Rc<Authority> {
+        &self.heading.authority
     }
 
     /// Returns whether the request is idempotent and its body can be sent again.
     pub(super) fn is_replayable(&self) -> bool {
-        self.idempotent && self.is_whole()
+        self.heading.method.is_idempotent() && self.is_whole()
     }
 
     /// Returns whether the body can be sent again.
@@ -75,7 +89,7 @@ impl Outbound {
     /// Returns whether the request may be sent in a TLS handshake, where an attacker can replay it: its method
     /// is safe (RFC 8470 §4), and its body small.
     pub(super) fn may_be_early(&self) -> bool {
-        self.safe && matches!(self.body, Body::Sent)
+        self.heading.method.is_safe() && matches!(self.body, Body::Sent)
     }
 
     /// Starts the request on a connection; see [`RoundTrip::start`].
@@ -88,7 +102,7 @@ impl Outbound {
                 _ => unreachable!("a request is not restarted once its body has been read"),
             },
         };
-        RoundTrip::start(ride, &self.prepared, data, upload, head_limit)
+        RoundTrip::start(ride, &self.heading.prepared, data, upload, head_limit)
     }
 
     /// Takes back the body of a failed attempt, if no piece of it was read.

@@ -27,7 +27,6 @@ pub struct RequestBody(Content);
 
 pub(super) enum Content {
     Bytes(Bytes),
-    /// [`StreamedBody::open`] opens it.
     File(PathBuf),
     Stream(StreamedBody),
 }
@@ -105,6 +104,23 @@ impl RequestBody {
     /// ```
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self(Content::File(path.into()))
+    }
+
+    /// Returns whether it must be [opened](Self::open).
+    pub(super) fn is_file(&self) -> bool {
+        matches!(self.0, Content::File(_))
+    }
+
+    /// Opens the body if it is a file.
+    pub(super) async fn open(self) -> Result<Self, Error> {
+        let Content::File(path) = self.0 else { return Ok(self) };
+        let body = StreamedBody::open(path).await?;
+        // An empty body needs no upload step. So the request is already sent whole when the response arrives.
+        Ok(Self(if body.announced() == Some(0) {
+            Content::Bytes(Bytes::new())
+        } else {
+            Content::Stream(body)
+        }))
     }
 
     pub(super) fn into_content(self) -> Content {

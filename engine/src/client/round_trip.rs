@@ -44,7 +44,7 @@ enum Carrier {
 /// What remains to be sent of the request.
 pub(super) enum Upload {
     /// Pieces that the body has yet to produce.
-    Streamed(StreamedBody),
+    Streamed(Box<StreamedBody>),
     /// The connection has all of it.
     Given,
     /// The kernel has taken all of it.
@@ -63,6 +63,7 @@ impl RoundTrip {
         upload: Upload,
         head_limit: Option<Duration>,
     ) -> Result<Self, Error> {
+        let mut upload = upload;
         let carrier = match ride {
             Ride::Unique(mut pooled, permit) => {
                 pooled.connection.start(request)?;
@@ -76,6 +77,10 @@ impl RoundTrip {
                 let exchange = place.start(request)?;
                 if let Some(data) = data {
                     exchange.queue_data(data, true);
+                }
+                if matches!(upload, Upload::Given) {
+                    // The connection sends what it was given without being asked.
+                    upload = Upload::Sent;
                 }
                 Carrier::Shared(exchange)
             }
@@ -95,7 +100,7 @@ impl RoundTrip {
             Carrier::Shared(exchange) => exchange.poll_head(context),
         };
         match polled {
-            Poll::Pending => self.timer().poll_elapsed(context).map(|()| Err(Error::Timeout(Phase::Head))),
+            Poll::Pending => self.poll_limit(context).map(|()| Err(Error::Timeout(Phase::Head))),
             ready @ Poll::Ready(_) => ready,
         }
     }
@@ -107,6 +112,15 @@ impl RoundTrip {
             Carrier::Unique(pooled, _) => &mut pooled.timer,
             Carrier::Shared(exchange) => exchange.timer(),
         }
+    }
+
+    /// Ready when the time that the [timer](Self::timer) limits is over.
+    pub(super) fn poll_limit(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let polled = self.timer().poll_elapsed(context);
+        if let (Poll::Ready(()), Carrier::Shared(exchange)) = (polled, &self.carrier) {
+            exchange.doubt();
+        }
+        polled
     }
 
     /// Polls for the next piece of the response's body. `None` is its end, after which the caller calls
@@ -155,6 +169,14 @@ impl RoundTrip {
         }
     }
 
+    /// Takes the trailer fields of the response, once its body has been read. Over HTTP/1.1 they are dropped.
+    pub(super) fn take_trailers(&mut self) -> Option<Box<HeaderMap>> {
+        match &mut self.carrier {
+            Carrier::Unique(..) => None,
+            Carrier::Shared(exchange) => exchange.take_trailers(),
+        }
+    }
+
     /// Returns a number that grows whenever the upload makes progress.
     pub(super) fn upload_steps(&self) -> u64 {
         self.upload_steps
@@ -186,14 +208,20 @@ impl RoundTrip {
     }
 
     /// Sends what can be sent now. The task is woken when more can be sent.
+    #[inline]
     fn poll_upload(&mut self, context: &mut Context<'_>) -> Result<(), Error> {
-        loop {
-            if matches!(self.upload, Upload::Sent | Upload::Refused) {
-                return Ok(());
-            }
+        if self.is_uploading() { self.upload(context) } else { Ok(()) }
+    }
+
+    fn is_uploading(&self) -> bool {
+        !matches!(self.upload, Upload::Sent | Upload::Refused)
+    }
+
+    fn upload(&mut self, context: &mut Context<'_>) -> Result<(), Error> {
+        while self.is_uploading() {
             let has_room = match &mut self.carrier {
                 Carrier::Unique(pooled, _) => pooled.connection.poll_outgoing(context),
-                // The connection sends what it was given without being asked.
+                // As when it was given all of it at once.
                 Carrier::Shared(_) if matches!(self.upload, Upload::Given) => Poll::Ready(Ok(())),
                 Carrier::Shared(exchange) => exchange.poll_room(context),
             };
@@ -221,6 +249,7 @@ impl RoundTrip {
             }
             self.upload_steps += 1;
         }
+        Ok(())
     }
 }
 

@@ -11,9 +11,11 @@ use super::content::Content;
 use super::h1::{self, Found, ServerConnection};
 use super::h2;
 use super::response::PreparedResponse;
-use crate::error::Error;
+use super::takeover::Takeover;
+use crate::error::{Error, RequestError};
 use crate::message::{Fields, RequestHead};
 use crate::proto;
+use crate::stream::Stream;
 
 /// A request that waits for its response.
 ///
@@ -216,6 +218,68 @@ impl<'c> Exchange<'c> {
             Inner::Http1(_) => Err(self),
             Inner::Http2(exchange) => Ok(exchange.into()),
         }
+    }
+
+    /// Responds with a switch to another protocol, and gives the connection's stream to `take`.
+    ///
+    /// `status` is 101 (Switching Protocols) to a request with `Connection: upgrade`, or a status of success to CONNECT, which
+    /// handlers get with [`ServiceOptions::accept_connect`](crate::server::ServiceOptions::accept_connect). `fields` name the
+    /// protocol with `Upgrade`, and have what else the protocol asks for; this adds `Connection` and `Date`.
+    ///
+    /// `take` begins when the handler has returned and the kernel has taken the response and those before it. What the client has
+    /// sent behind its request comes first when the stream is read. With TLS, the stream goes on with it.
+    ///
+    /// The server still counts the connection under its limit, and applies no time limits but that of the shutdown: when
+    /// [`shutdown_timeout`](crate::server::ServiceOptions::shutdown_timeout) is over, it drops `take`. A panic is reported and ends
+    /// this connection only. If the handler returns an error after this, `take` never begins, and the connection closes.
+    ///
+    /// This server speaks a protocol of lines to clients that ask for it:
+    ///
+    /// ```
+    /// use ringtide::Error;
+    /// use ringtide::http::StatusCode;
+    /// use ringtide::server::{Answered, Exchange};
+    /// use ringtide::stream::Stream;
+    ///
+    /// async fn handle(exchange: Exchange<'_>) -> Result<Answered, Error> {
+    ///     if exchange.head().fields().get("upgrade") != Some(b"lines") {
+    ///         return exchange.respond(StatusCode::UPGRADE_REQUIRED, &[("Upgrade", "lines")], "this is about lines\n");
+    ///     }
+    ///     exchange.upgrade(StatusCode::SWITCHING_PROTOCOLS, &[("Upgrade", "lines")], async |stream| {
+    ///         // The client learns of an error by the end of the stream.
+    ///         let _ = count_lines(stream).await;
+    ///     })
+    /// }
+    ///
+    /// async fn count_lines(mut stream: Stream) -> std::io::Result<()> {
+    ///     let mut count = 0;
+    ///     while stream.read_line(1_000).await?.is_some() {
+    ///         count += 1;
+    ///         stream.write_all(format!("{count} lines\n").as_bytes()).await?;
+    ///     }
+    ///     stream.close().await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// Nothing was sent. If the handler returns the error, the client receives a response with status 500.
+    /// - [`RequestError::Upgrade`](crate::error::RequestError::Upgrade): the request does not ask for another protocol, its body
+    ///   has not been [read](Self::data), `status` is another one, or the connection speaks HTTP/2.
+    /// - [`RequestError::Head`](crate::error::RequestError::Head): as for [`respond`](Self::respond).
+    pub fn upgrade(
+        self,
+        status: StatusCode,
+        fields: &[(&str, &str)],
+        take: impl AsyncFnOnce(Stream) + 'static,
+    ) -> Result<Answered, Error> {
+        match self.0 {
+            Inner::Http1(exchange) => exchange.upgrade(status, fields, Takeover::new(take))?,
+            // RFC 9113 §8.6: it has no 101.
+            Inner::Http2(_) => {
+                return Err(RequestError::Upgrade { reason: "the connection speaks HTTP/2" }.into());
+            }
+        }
+        Ok(Answered(()))
     }
 
     /// Closes the connection without a response.

@@ -13,6 +13,7 @@ mod observe;
 mod piece;
 mod request;
 mod response;
+mod takeover;
 
 pub use self::client::{Connection, ConnectionOptions, HttpVersion, Response};
 pub use self::completion::{Aborted, CompletedExchange, Completion, RequestId, Timing};
@@ -24,6 +25,7 @@ pub use self::observe::Observe;
 pub use self::piece::Piece;
 pub use self::request::PreparedRequest;
 pub use self::response::PreparedResponse;
+pub(crate) use self::takeover::Takeover;
 
 /// The server's side of HTTP/2, and the connections that the requests of a client share.
 pub(crate) mod http2 {

@@ -292,13 +292,14 @@ fn connection_has<'f>(fields: impl Iterator<Item = (&'f [u8], &'f [u8])>, option
 
 /// Returns the scheme, the authority and the path of a target; from `scheme` and `host` if it is only a path.
 fn split_target<'t>(target: &'t str, scheme: &'t str, host: &'t [u8]) -> (&'t str, &'t [u8], Cow<'t, str>) {
-    match target.split_once("://") {
+    let uri = if target.starts_with('/') { None } else { target.split_once("://") };
+    match uri {
         // RFC 9112 §3.2.2: a URI, whose authority replaces the host.
-        Some((scheme, rest)) if !target.starts_with('/') => {
+        Some((scheme, rest)) => {
             let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
             (scheme, authority.as_bytes(), rooted(path))
         }
-        _ => (scheme, host, target.into()),
+        None => (scheme, host, target.into()),
     }
 }
 

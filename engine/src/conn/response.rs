@@ -137,6 +137,8 @@ pub(super) enum Persistence {
     Stated,
     /// This response is the last.
     Close,
+    /// Another protocol follows.
+    Upgrade,
 }
 
 impl Ending {
@@ -147,6 +149,7 @@ impl Ending {
             Persistence::Implied => b"\r\n",
             Persistence::Stated => b"Connection: keep-alive\r\n\r\n",
             Persistence::Close => b"Connection: close\r\n\r\n",
+            Persistence::Upgrade => b"Connection: upgrade\r\n\r\n",
         });
     }
 }

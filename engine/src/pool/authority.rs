@@ -2,6 +2,8 @@
 //! connections.
 
 use std::fmt;
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::sync::OnceLock;
 
 use http::Uri;
 use http::uri::Scheme;
@@ -14,9 +16,13 @@ const HTTP_PORT: u16 = 80;
 /// The port of `https://` (RFC 9110 §4.2.2).
 const HTTPS_PORT: u16 = 443;
 
+static HASH_KEY: OnceLock<RandomState> = OnceLock::new();
+
 /// A host, a port, and whether TLS is used. The host is in lower case, because its case does not matter (RFC 9110 §4.2.3).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Authority {
+    /// Of the rest. It needs a key, as names come from others.
+    hash: u64,
     pub(crate) host: Box<str>,
     pub(crate) port: u16,
     pub(crate) is_tls: bool,
@@ -46,7 +52,33 @@ impl Authority {
         if port == 0 {
             return Err(refused("port 0 cannot be connected to"));
         }
-        Ok(Self { host: host.to_ascii_lowercase().into(), port, is_tls })
+        let host: Box<str> = host.to_ascii_lowercase().into();
+        let hash = HASH_KEY.get_or_init(RandomState::new).hash_one((&host, port, is_tls));
+        Ok(Self { hash, host, port, is_tls })
+    }
+}
+
+impl Hash for Authority {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+/// Takes the hash of an [`Authority`] as it is.
+#[derive(Default)]
+pub(super) struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("an authority consists of its hash");
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 

@@ -18,12 +18,14 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::future::poll_fn;
+use std::hash::BuildHasherDefault;
 use std::mem;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 pub(crate) use self::authority::Authority;
+use self::authority::Hashed;
 use crate::conn::http2::{Place, SharedConnection};
 use crate::conn::{Connection, HttpVersion};
 use crate::runtime::{self, JoinHandle, Timer};
@@ -99,7 +101,7 @@ struct Shared {
     options: PoolOptions,
     version: HttpVersion,
     /// Borrowed only within a method, never while a foreign waker is called or a permit is dropped.
-    hosts: RefCell<HashMap<Rc<Authority>, Host>>,
+    hosts: RefCell<HashMap<Rc<Authority>, Host, BuildHasherDefault<Hashed>>>,
     sweeper_waker: Cell<Option<Waker>>,
 }
 
@@ -171,6 +173,13 @@ impl Pool {
         let shared = Rc::new(Shared { options, version, hosts, sweeper_waker });
         let sweeper = runtime::spawn(sweep(Rc::downgrade(&shared)));
         Self { shared, sweeper }
+    }
+
+    /// Returns a connection to `authority` or the permission to open one, if that needs no wait.
+    #[inline]
+    pub(crate) fn acquire_now(&self, authority: &Rc<Authority>) -> Option<Acquired> {
+        let mut hosts = self.shared.hosts.borrow_mut();
+        hosts.get_mut(authority).and_then(|host| self.shared.take(host, authority))
     }
 
     /// Waits for a connection to `authority`, or for the permission to open one. Cancel-safe: what was granted to a dropped
@@ -266,6 +275,11 @@ pub(crate) fn give_back(mut pooled: Box<Pooled>, permit: Permit) {
 }
 
 impl Permit {
+    /// Returns whether others wait for the connection, as it may become a shared one.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.is_awaited
+    }
+
     /// Notes that the connection is not a shared one, so that others need not wait for it.
     pub(crate) fn set_unshared(&mut self) {
         if !std::mem::take(&mut self.is_awaited) {

@@ -12,7 +12,8 @@ use super::driver::{AnyDriver, SetupError};
 use super::inbox::Inbox;
 use super::run_queue::RunQueue;
 use super::socket_table::Sockets;
-use super::timer_table::{Spin, Timers};
+use super::spin::Spin;
+use super::timer_table::Timers;
 use super::waiter::{Waiter, Wakes};
 use super::waker::{register_worker, unregister_worker};
 
@@ -60,7 +61,7 @@ pub struct Statistics {
     pub driver_features: Vec<&'static str>,
     /// The number of system calls that the driver has made.
     pub syscalls: u64,
-    /// Time spent spinning while there was nothing else to do, in nanoseconds.
+    /// Time spent spinning while there was nothing else to do, in nanoseconds. It is a part of the thread's CPU time.
     pub spin_ns: u64,
 }
 

@@ -169,6 +169,11 @@ impl AnyDriver {
         system::io_uring_usable().map(|()| unreachable!("only Linux has it"))
     }
 
+    /// Returns whether this is the simulated driver, whose time is virtual.
+    pub(super) fn is_simulated(&self) -> bool {
+        matches!(self, Self::Sim(_))
+    }
+
     /// Calls [`Sim::reset_at_close`]. Returns false on the other drivers.
     pub(super) fn reset_at_close(&mut self, local: &Address, peer: &Address) -> bool {
         match self {
@@ -212,6 +217,9 @@ impl Driver for AnyDriver {
     }
     fn limit_receives(&mut self, size_max: u32) {
         each!(self, driver => driver.limit_receives(size_max));
+    }
+    fn gather(&mut self, count: u32, within_ns: u64) {
+        each!(self, driver => driver.gather(count, within_ns));
     }
     #[inline]
     fn send(&mut self, socket: Handle, buffer: SendBuffer) -> io::Result<()> {

@@ -89,11 +89,14 @@
 //! # Ok::<(), ringtide::runtime::SetupError>(())
 //! ```
 
+mod answer_spin;
 mod blocking;
 mod bulk_spin;
 mod contained;
 mod core;
+mod core_share;
 mod driver;
+mod expected;
 mod inbox;
 mod join_set;
 mod listener;
@@ -103,6 +106,7 @@ mod readiness;
 mod run_queue;
 mod socket;
 mod socket_table;
+mod spin;
 pub mod sync;
 mod system;
 mod task;
@@ -118,11 +122,12 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ringtide_driver::Address;
+use ringtide_driver::{Address, Driver as _};
 
 pub(crate) use self::blocking::BlockingPool;
 pub use self::blocking::{BLOCKING_THREADS_MAX, BlockingHandle, spawn_blocking};
 pub use self::core::{Statistics, WorkerId};
+pub use self::core_share::RunQueueMeter;
 pub(crate) use self::driver::AnyDriver;
 pub use self::driver::{DriverChoice, SetupError};
 pub use self::inbox::{WorkerEnded, WorkerHandle};
@@ -131,9 +136,9 @@ pub(crate) use self::listener::Listener;
 pub(crate) use self::queue::InlineQueue;
 pub use self::readiness::{readable, writable};
 pub(crate) use self::socket::Socket;
+pub use self::spin::Spin;
 pub use self::task::{JoinError, JoinHandle};
 pub use self::timer::Timer;
-pub use self::timer_table::Spin;
 pub use self::worker::{Worker, WorkerOptions};
 
 /// Spawns a task on the worker of this thread.
@@ -189,6 +194,19 @@ pub fn worker_id() -> WorkerId {
 #[track_caller]
 pub fn statistics() -> Statistics {
     self::core::current().statistics()
+}
+
+/// Lets this thread's worker wait until `count` completions are there, but for `within_ns` at most if there is one.
+///
+/// Initially, and with a `count` of 1, the first completion ends a wait. More save wake-ups where very many completions
+/// come one by one: each that came early is handled up to `within_ns` late. Timers are not. Only the io_uring driver
+/// does this, from Linux 6.12 on; the others ignore it.
+///
+/// # Panics
+/// Outside a worker's [`block_on`](Worker::block_on).
+#[track_caller]
+pub fn gather_completions(count: u32, within_ns: u64) {
+    self::core::current().io().1.gather(count, within_ns);
 }
 
 /// Returns how many sockets of this thread's worker have no owner and stay open only until their peers close them.

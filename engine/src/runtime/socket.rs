@@ -27,6 +27,8 @@ const NOBODY: Handle = Handle::new(u32::MAX, 0);
 pub(crate) struct Socket {
     core: Rc<Core>,
     handle: Handle,
+    /// The turn that submits the last send, by its number.
+    sent_in_turn: Option<u32>,
 }
 
 impl Socket {
@@ -42,7 +44,7 @@ impl Socket {
             );
             handle
         };
-        Ok(Self { core, handle })
+        Ok(Self { core, handle, sent_in_turn: None })
     }
 
     /// Creates a socket from a connected descriptor.
@@ -55,12 +57,12 @@ impl Socket {
             sockets.insert(handle, Resource::Socket(SocketState::default()));
             handle
         };
-        Ok(Self { core, handle })
+        Ok(Self { core, handle, sent_in_turn: None })
     }
 
     /// Creates a socket that a listener has accepted and entered in the table.
     pub(super) fn accepted(core: Rc<Core>, handle: Handle) -> Self {
-        Self { core, handle }
+        Self { core, handle, sent_in_turn: None }
     }
 
     /// Waits for the result of the connect.
@@ -168,14 +170,14 @@ impl Socket {
     #[inline]
     pub(crate) fn send(&mut self, buffer: SendBuffer) -> io::Result<()> {
         let handle = self.handle;
-        self.with_all(|sockets, driver| {
+        self.sent_in_turn = self.with_all(|sockets, driver| {
             driver.send(handle, buffer)?;
-            sockets.note_send(handle);
             if let Some(state) = sockets.state_mut(handle) {
                 state.sending = Sending::BUSY;
             }
-            Ok(())
-        })
+            io::Result::Ok(Some(sockets.note_send(handle)))
+        })?;
+        Ok(())
     }
 
     /// Starts a send without a completion on success; see [`Driver::send_skip_success`].
@@ -185,11 +187,11 @@ impl Socket {
     #[inline]
     pub(crate) fn send_skip_success(&mut self, bytes: &'static [u8]) -> io::Result<()> {
         let handle = self.handle;
-        self.with_all(|sockets, driver| {
+        self.sent_in_turn = self.with_all(|sockets, driver| {
             driver.send_skip_success(handle, bytes)?;
-            sockets.note_send(handle);
-            Ok(())
-        })
+            io::Result::Ok(Some(sockets.note_send(handle)))
+        })?;
+        Ok(())
     }
 
     /// Returns whether a send is in flight, or has ended and [`poll_sent`](Self::poll_sent) has not returned its result
@@ -291,7 +293,7 @@ impl Socket {
 
     /// Returns whether a send was started but not yet submitted. The worker's next turn submits it.
     pub(crate) fn is_unsent(&self) -> bool {
-        self.core.sockets().is_unstamped(self.handle)
+        self.sent_in_turn == Some(self.core.sockets().next_turn())
     }
 
     /// Closes the socket after the peer has closed it, or after [`CLOSE_AFTER_PEER_NS`]. Data that arrives until then
@@ -322,6 +324,12 @@ impl Socket {
             // `mem::forget(self)` would leak the worker's core and its driver.
             self.handle = NOBODY;
         }
+    }
+
+    /// Notes that the peer is still expected to send, although it has sent something since the last send to it. A worker
+    /// that may spin then goes on with it; see [`Spin`](super::Spin).
+    pub(crate) fn expect_more(&mut self) {
+        self.core.sockets().expect_more(self.handle);
     }
 
     /// Returns [`turn_time_ns`](super::turn_time_ns).

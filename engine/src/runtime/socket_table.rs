@@ -13,6 +13,7 @@ use ringtide_driver::slots::reserve_sparingly;
 use ringtide_driver::{Completion, CutSend, Driver, Event, Handle, Lease, ReceiveEnd, SendBuffer};
 
 use super::driver::AnyDriver;
+use super::expected::{Expected, Mark};
 use super::queue::InlineQueue;
 use super::unread::{Change, Unread, charge};
 use super::waiter::{Waiter, Wakes};
@@ -20,9 +21,12 @@ use super::waiter::{Waiter, Wakes};
 /// The state of everything that a worker has open, indexed by the driver's slots.
 #[derive(Default)]
 pub(super) struct Sockets {
-    entries: Vec<(u32, Option<Resource>)>,
+    entries: Vec<Entry>,
     /// Sockets with a send that was not submitted yet.
     unstamped: Vec<Handle>,
+    /// The number of the turn that submits them.
+    next_turn: u32,
+    expected: Expected,
     pub(super) unread: Unread,
     /// Sockets that wait for their peers to close them, each with the time at which the worker closes it instead. Some
     /// of them may have been closed since.
@@ -31,8 +35,16 @@ pub(super) struct Sockets {
     abandoned_count: usize,
 }
 
+#[derive(Default)]
+struct Entry {
+    generation: u32,
+    /// For sockets. It stands here because there would be a gap otherwise.
+    expects: Mark,
+    resource: Option<Resource>,
+}
+
 // Each connection has one, and there may be tens of thousands.
-const _: () = assert!(size_of::<Resource>() <= 120);
+const _: () = assert!(size_of::<Entry>() <= 128);
 
 pub(super) enum Resource {
     Socket(SocketState),
@@ -183,14 +195,15 @@ impl Sockets {
         let slot = handle.slot() as usize;
         if slot >= self.entries.len() {
             reserve_sparingly(&mut self.entries, slot + 1);
-            self.entries.resize_with(slot + 1, || (0, None));
+            self.entries.resize_with(slot + 1, Entry::default);
         }
-        self.entries[slot] = (handle.generation(), Some(resource));
+        self.entries[slot] =
+            Entry { generation: handle.generation(), expects: Mark::default(), resource: Some(resource) };
     }
 
     #[inline]
     pub(super) fn get_mut(&mut self, handle: Handle) -> Option<&mut Resource> {
-        entry_mut(&mut self.entries, handle)
+        entry_mut(&mut self.entries, handle)?.resource.as_mut()
     }
 
     #[inline]
@@ -205,7 +218,7 @@ impl Sockets {
     #[inline]
     pub(super) fn state_and_unread(&mut self, handle: Handle) -> (&mut SocketState, &mut Unread) {
         match entry_mut(&mut self.entries, handle) {
-            Some(Resource::Socket(state)) => (state, &mut self.unread),
+            Some(Entry { resource: Some(Resource::Socket(state)), .. }) => (state, &mut self.unread),
             _ => panic!("a socket's state lasts as long as the socket"),
         }
     }
@@ -215,15 +228,12 @@ impl Sockets {
     }
 
     pub(super) fn remove(&mut self, handle: Handle) -> Option<Resource> {
-        match self.entries.get_mut(handle.slot() as usize) {
-            Some((generation, resource)) if *generation == handle.generation() => {
-                if let Some(Resource::Socket(state)) = resource {
-                    self.unread.taken(state.unread_size + state.held_size);
-                }
-                resource.take()
-            }
-            _ => None,
+        let entry = entry_mut(&mut self.entries, handle)?;
+        if let Some(Resource::Socket(state)) = &entry.resource {
+            self.unread.taken(state.unread_size + state.held_size);
+            self.expected.settle(&mut entry.expects);
         }
+        entry.resource.take()
     }
 
     /// Cancels the receives of sockets with too many unread bytes. Called right before a turn.
@@ -247,9 +257,9 @@ impl Sockets {
         match self.unread.change(driver) {
             None => {}
             Some(Change::Strain) => {
-                for (slot, (generation, resource)) in self.entries.iter_mut().enumerate() {
-                    if let Some(Resource::Socket(state)) = resource {
-                        state.pause(Handle::new(slot as u32, *generation), driver);
+                for (slot, entry) in self.entries.iter_mut().enumerate() {
+                    if let Some(Resource::Socket(state)) = &mut entry.resource {
+                        state.pause(Handle::new(slot as u32, entry.generation), driver);
                     }
                 }
             }
@@ -268,10 +278,11 @@ impl Sockets {
         }
     }
 
-    /// Notes that the socket has a send which the next turn submits.
+    /// Notes that the socket has a send which the next turn submits. Returns the number of that turn.
     #[inline]
-    pub(super) fn note_send(&mut self, handle: Handle) {
+    pub(super) fn note_send(&mut self, handle: Handle) -> u32 {
         self.unstamped.push(handle);
+        self.next_turn
     }
 
     /// Keeps a receiving socket without an owner open until its peer closes it, or until `deadline_ns`. If there are
@@ -315,9 +326,10 @@ impl Sockets {
         self.abandoned_count
     }
 
-    /// Returns whether a send was started but not submitted yet.
-    pub(super) fn is_unstamped(&self, handle: Handle) -> bool {
-        self.unstamped.contains(&handle)
+    /// Returns the number of the next turn. It comes again after 4 billion turns.
+    #[inline]
+    pub(super) fn next_turn(&self) -> u32 {
+        self.next_turn
     }
 
     /// Returns the time at which the next abandoned socket has to be closed.
@@ -326,28 +338,48 @@ impl Sockets {
         self.abandoned.front().map(|(deadline_ns, _)| *deadline_ns)
     }
 
-    /// Stores the time of submission for every send that the next turn submits.
+    /// Stores the time of submission for every send that the next turn submits. Their sockets are now expected to receive.
     #[inline]
     pub(super) fn stamp_sends(&mut self, now_ns: u64) {
         if self.unstamped.is_empty() {
             return;
         }
+        self.next_turn = self.next_turn.wrapping_add(1);
         let mut unstamped = std::mem::take(&mut self.unstamped);
         for handle in unstamped.drain(..) {
-            if let Some(state) = self.state_mut(handle) {
+            if let Some(entry) = entry_mut(&mut self.entries, handle)
+                && let Some(Resource::Socket(state)) = &mut entry.resource
+            {
                 state.sent_at_ns = now_ns;
+                self.expected.expect(&mut entry.expects);
             }
         }
         self.unstamped = unstamped;
     }
+
+    /// Notes that the socket is expected to receive more, although it has received since its last send.
+    pub(super) fn expect_more(&mut self, handle: Handle) {
+        if let Some(entry) = entry_mut(&mut self.entries, handle) {
+            self.expected.expect(&mut entry.expects);
+        }
+    }
+
+    /// Returns how many sockets are expected to receive, with those whose sends the next turn submits, and whether there
+    /// are such sends.
+    #[inline]
+    pub(super) fn expected(&self) -> (usize, bool) {
+        (self.expected.count() as usize + self.unstamped.len(), !self.unstamped.is_empty())
+    }
+
+    /// From now on no socket is expected to receive, until it sends.
+    pub(super) fn expect_nothing(&mut self) {
+        self.expected.give_up();
+    }
 }
 
 #[inline]
-fn entry_mut(entries: &mut [(u32, Option<Resource>)], handle: Handle) -> Option<&mut Resource> {
-    match entries.get_mut(handle.slot() as usize) {
-        Some((generation, resource)) if *generation == handle.generation() => resource.as_mut(),
-        _ => None,
-    }
+fn entry_mut(entries: &mut [Entry], handle: Handle) -> Option<&mut Entry> {
+    entries.get_mut(handle.slot() as usize).filter(|entry| entry.generation == handle.generation())
 }
 
 /// Closes the abandoned sockets whose peers have not closed them in time.
@@ -366,15 +398,24 @@ pub(super) fn close_abandoned(sockets: &mut Sockets, driver: &mut AnyDriver, now
     }
 }
 
-/// Stores the completions of a turn in the table and wakes the waiters. Returns whether a receive has filled its
-/// buffer.
+/// What a turn has brought.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Brought {
+    /// A receive has filled its buffer.
+    pub(super) filled: bool,
+    /// A socket that was expected to receive has done so.
+    pub(super) answered: bool,
+}
+
+/// Stores the completions of a turn in the table and wakes the waiters.
 pub(super) fn dispatch(
     sockets: &mut Sockets,
     driver: &mut AnyDriver,
     completions: impl Iterator<Item = Completion>,
     wakes: &mut Wakes,
-) -> bool {
+) -> Brought {
     let buffer_size = driver.pool().buffer_size() as usize;
+    let expected = sockets.expected.count();
     let mut filled = false;
     for Completion { handle, event } in completions {
         if let Event::Received(lease) = &event {
@@ -392,37 +433,43 @@ pub(super) fn dispatch(
             }
             continue;
         }
-        let Sockets { entries, unread, .. } = &mut *sockets;
-        match entry_mut(entries, handle) {
-            Some(Resource::Socket(state)) if state.receiving == Receiving::Abandoned => {
+        let Sockets { entries, unread, expected, .. } = &mut *sockets;
+        let Some(Entry { expects, resource: Some(resource), .. }) = entry_mut(entries, handle) else {
+            // The handle was closed meanwhile. This is its last event, or one that was under way when it was closed.
+            if let Event::Sent(_, buffer) = event {
+                wakes.drop_later(buffer);
+            }
+            continue;
+        };
+        match resource {
+            Resource::Socket(state) if state.receiving == Receiving::Abandoned => {
                 if let Event::ReceiveEnded(_) = event {
                     sockets.close_abandoned(handle, driver);
                 }
             }
-            Some(Resource::Socket(state)) => dispatch_to_socket(state, unread, driver, handle, event, wakes),
-            Some(Resource::Listener(state)) => {
+            Resource::Socket(state) => {
+                if let Event::Received(_) | Event::ReceiveEnded(_) = event {
+                    expected.settle(expects);
+                }
+                dispatch_to_socket(state, unread, driver, handle, event, wakes);
+            }
+            Resource::Listener(state) => {
                 if let Event::AcceptEnded(error) = event {
                     state.accepting = false;
                     state.error = error;
                     wakes.wake(&mut state.waiter);
                 }
             }
-            Some(Resource::Descriptor(state)) => {
+            Resource::Descriptor(state) => {
                 if let Event::Polled(outcome) = event {
                     let mut state = state.borrow_mut();
                     state.outcome = Some(outcome);
                     wakes.wake(&mut state.waiter);
                 }
             }
-            // The handle was closed meanwhile. This is its last event, or one that was under way when it was closed.
-            None => {
-                if let Event::Sent(_, buffer) = event {
-                    wakes.drop_later(buffer);
-                }
-            }
         }
     }
-    filled
+    Brought { filled, answered: sockets.expected.count() < expected }
 }
 
 #[inline]

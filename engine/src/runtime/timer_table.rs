@@ -10,6 +10,7 @@ use std::collections::BinaryHeap;
 use ringtide_driver::Handle;
 use ringtide_driver::slots::Slots;
 
+use super::spin::Spin;
 use super::waiter::{Waiter, Wakes};
 
 /// Size of the heap below which it is not searched for stale entries.
@@ -23,20 +24,6 @@ const SPIN_LEARNT_MAX_NS: u64 = 200_000;
 
 /// Initial value of a learnt spin window, before any wake-up was measured.
 const SPIN_LEARNT_START_NS: u64 = 60_000;
-
-/// Whether a worker may spin, and for how long before its precise deadlines.
-///
-/// Without spinning, a wake-up from the kernel comes tens of microseconds late.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Spin {
-    /// Never spin. The core is left to others.
-    #[default]
-    Off,
-    /// Spin for this many nanoseconds before a deadline.
-    For(u64),
-    /// Spin for as long as recent wake-ups were late, at most 200 µs.
-    Learnt,
-}
 
 /// All timers of a worker.
 pub(super) struct Timers {

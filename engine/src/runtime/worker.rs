@@ -10,18 +10,20 @@ use std::task::{Context, Poll};
 
 use ringtide_driver::{Completion, Driver, Handle};
 
+use super::answer_spin::{Advice, AnswerSpin};
 use super::bulk_spin::BulkSpin;
 use super::contained::{contained, drop_contained};
 use super::core::{Core, Statistics};
+use super::core_share::CoreShare;
 use super::driver::{AnyDriver, DriverChoice, SetupError};
 use super::inbox::{Message, WorkerHandle};
 use super::run_queue::MAIN;
 use super::socket_table;
+use super::spin::Spin;
 use super::system;
-use super::timer_table::Spin;
 use super::waiter::Wakes;
 use super::waker::task_waker;
-use crate::limits::PARK_SPIN_NS;
+use crate::limits::{PARK_SPIN_NS, SPIN_LOOK_NS_MAX};
 
 /// A deadline that has passed on every clock, so that the driver does not wait.
 const AT_ONCE: Option<u64> = Some(0);
@@ -42,9 +44,9 @@ pub struct WorkerOptions {
     pub driver: DriverChoice,
     /// The core to pin the calling thread to. `None` leaves the choice to the system.
     pub core: Option<usize>,
-    /// Whether and how long to spin. A worker that may spin does so before the deadlines of
-    /// [precise](super::Timer::precise) timers. It also spins for some microseconds after a completion, because the
-    /// next is often near; longer in large transfers, as long as their pieces come soon.
+    /// Whether and how long to spin: before the deadlines of [precise](super::Timer::precise) timers, and while a peer is
+    /// expected to send. A worker that may spin also does so for some microseconds after a completion, because the next
+    /// is often near; longer in large transfers, as long as their pieces come soon.
     pub spin: Spin,
 }
 
@@ -54,13 +56,15 @@ pub struct Worker {
     fallback_reason: Option<String>,
     completions: Vec<Completion>,
     wakes: Wakes,
-    /// Whether the worker may spin.
-    spins: bool,
+    spin: Spin,
     /// The time until which the worker spins for the next completion.
     spin_until_ns: u64,
     bulk: BulkSpin,
-    /// The time since which the worker has only been spinning.
-    spinning_since_ns: Option<u64>,
+    answers: AnswerSpin,
+    /// `None` if it does not matter, or if time is virtual.
+    core_share: Option<CoreShare>,
+    /// When the last turn ended, if the worker spins and that turn has brought nothing.
+    quiet_since_ns: Option<u64>,
 }
 
 impl Worker {
@@ -90,7 +94,12 @@ impl Worker {
         Self::over(AnyDriver::Sim(sim), Spin::Off, None)
     }
 
-    fn over(driver: AnyDriver, spin: Spin, fallback_reason: Option<String>) -> Result<Self, SetupError> {
+    pub(super) fn over(
+        driver: AnyDriver,
+        spin: Spin,
+        fallback_reason: Option<String>,
+    ) -> Result<Self, SetupError> {
+        let core_share = (spin == Spin::Learnt && !driver.is_simulated()).then(CoreShare::default);
         let core = Core::new(driver, spin)?;
         let wakes = core.wakes();
         Ok(Self {
@@ -98,10 +107,12 @@ impl Worker {
             fallback_reason,
             completions: Vec::new(),
             wakes,
-            spins: spin != Spin::Off,
+            spin,
             spin_until_ns: 0,
             bulk: BulkSpin::default(),
-            spinning_since_ns: None,
+            answers: AnswerSpin::new(spin),
+            core_share,
+            quiet_since_ns: None,
         })
     }
 
@@ -146,27 +157,11 @@ impl Worker {
             {
                 return output;
             }
-            self.run_ready_tasks(&core);
+            run_ready_tasks(&core);
             if let Err(error) = self.turn(&core) {
                 driver_broke(&core, &error);
             }
         }
-    }
-
-    /// Polls the ready tasks, and the tasks that these wake. So the work that one task causes in another leaves with
-    /// the same turn.
-    ///
-    /// Tasks that woke themselves wait until the next turn. So does everything beyond [`WOKEN_POLLS_MAX`], so that I/O
-    /// is not starved.
-    fn run_ready_tasks(&mut self, core: &Core) {
-        let queue = core.queue();
-        let count_max = queue.ready_count() + WOKEN_POLLS_MAX;
-        for _ in 0..count_max {
-            let Some(task) = queue.next_ready() else { break };
-            self.spinning_since_ns = None;
-            poll_task(core, task);
-        }
-        queue.resume_yielded();
     }
 
     /// Fires timers, reads the inbox and takes a turn of the driver. Waits if no task is ready.
@@ -186,19 +181,24 @@ impl Worker {
         core.timers().expire(now_ns, &mut self.wakes);
         self.wakes.finish();
         let busy = core.queue().is_ready();
+        if !busy && self.spins(core, now_ns) {
+            let brought = self.turn_driver(core, now_ns, AT_ONCE)?;
+            self.count_spinning(core, brought == 0);
+            std::hint::spin_loop();
+            return Ok(());
+        }
+        self.quiet_since_ns = None;
         let due_ns = if busy {
             AT_ONCE
         } else {
             let (timer_ns, close_ns) = (core.timers().next_ns(), core.io().0.next_close_ns());
             timer_ns.into_iter().chain(close_ns).min()
         };
-        let expects_more = now_ns < self.spin_until_ns;
-        self.count_spinning(core, !busy && (expects_more || core.timers().is_spinning()), now_ns);
-        let wait = due_ns.is_none_or(|due_ns| due_ns > now_ns) && !expects_more;
-        if !wait || !inbox.park() {
-            return self.turn_driver(core, now_ns, AT_ONCE);
+        let waits = due_ns.is_none_or(|due_ns| due_ns > now_ns);
+        if !waits || !inbox.park() {
+            return self.turn_driver(core, now_ns, AT_ONCE).map(drop);
         }
-        let turned = self.turn_driver(core, now_ns, due_ns);
+        let turned = self.turn_driver(core, now_ns, due_ns).map(drop);
         inbox.unpark();
         // Only a wait that its deadline ended shows how late wake-ups are.
         if let Some(due_ns) = due_ns
@@ -209,36 +209,60 @@ impl Worker {
         turned
     }
 
+    /// Returns whether to spin, when no task is ready.
     #[inline]
-    fn count_spinning(&mut self, core: &Core, spins: bool, now_ns: u64) {
-        let since_ns = std::mem::replace(&mut self.spinning_since_ns, spins.then_some(now_ns));
-        if let (true, Some(since_ns)) = (spins, since_ns) {
-            core.add_spin_ns(now_ns - since_ns);
-            self.bulk.spun(now_ns - since_ns);
+    fn spins(&mut self, core: &Core, now_ns: u64) -> bool {
+        if self.spin == Spin::Off {
+            return false;
+        }
+        // Asked in any case, because it notes when a wait begins.
+        let (expected, submits) = core.sockets().expected();
+        let answers = match self.answers.advise(now_ns, expected, submits) {
+            Advice::Spin => !self.core_share.as_mut().is_some_and(|core| core.is_shared(now_ns)),
+            Advice::Sleep => false,
+            Advice::GiveUp => {
+                core.sockets().expect_nothing();
+                false
+            }
+        };
+        answers || now_ns < self.spin_until_ns || core.timers().is_spinning()
+    }
+
+    /// Counts the time since the last turn as spinning, if that turn and the one that has just ended have brought
+    /// nothing: so the time in which a turn submits or receives is not counted.
+    #[inline]
+    fn count_spinning(&mut self, core: &Core, is_quiet: bool) {
+        let now_ns = core.turn_time_ns();
+        let since_ns = std::mem::replace(&mut self.quiet_since_ns, is_quiet.then_some(now_ns));
+        if let (true, Some(since_ns)) = (is_quiet, since_ns) {
+            let spun_ns = (now_ns - since_ns).min(SPIN_LOOK_NS_MAX);
+            core.add_spin_ns(spun_ns);
+            self.bulk.spun(spun_ns);
         }
     }
 
-    /// Submits everything that was started, stamped with `now_ns`, and waits until `deadline_ns` at most. After an
-    /// error the driver is unusable.
-    fn turn_driver(&mut self, core: &Core, now_ns: u64, deadline_ns: Option<u64>) -> io::Result<()> {
+    /// Submits everything that was started, stamped with `now_ns`, and waits until `deadline_ns` at most. Returns how
+    /// many completions came. After an error the driver is unusable.
+    fn turn_driver(&mut self, core: &Core, now_ns: u64, deadline_ns: Option<u64>) -> io::Result<usize> {
         let (mut sockets, mut driver) = core.io();
         sockets.stamp_sends(now_ns);
         sockets.hold_back(&mut driver);
         driver.turn(deadline_ns, &mut self.completions)?;
         let now_ns = driver.now_ns();
         core.set_turn_time_ns(now_ns);
-        if self.spins && !self.completions.is_empty() {
-            self.spin_until_ns = now_ns + PARK_SPIN_NS;
-        }
+        let count = self.completions.len();
         let completions = self.completions.drain(..);
-        let filled = socket_table::dispatch(&mut sockets, &mut driver, completions, &mut self.wakes);
-        if filled && self.spins {
-            self.spin_until_ns = now_ns + self.bulk.next_piece();
+        let brought = socket_table::dispatch(&mut sockets, &mut driver, completions, &mut self.wakes);
+        if self.spin != Spin::Off && count > 0 {
+            self.spin_until_ns = now_ns + if brought.filled { self.bulk.next_piece() } else { PARK_SPIN_NS };
+            if brought.answered {
+                self.answers.answered(now_ns);
+            }
         }
         socket_table::close_abandoned(&mut sockets, &mut driver, now_ns);
         drop((sockets, driver));
         self.wakes.finish();
-        Ok(())
+        Ok(count)
     }
 
     /// Drops all tasks, including those that are spawned meanwhile. A future may spawn, wake and close when it is
@@ -258,6 +282,21 @@ impl Worker {
 fn driver_broke(core: &Core, error: &io::Error) -> ! {
     let driver = core.statistics().driver;
     panic!("the {driver} driver of a ringtide worker has failed, so the worker ends: {error}");
+}
+
+/// Polls the ready tasks, and the tasks that these wake. So the work that one task causes in another leaves with the
+/// same turn.
+///
+/// Tasks that woke themselves wait until the next turn. So does everything beyond [`WOKEN_POLLS_MAX`], so that I/O is
+/// not starved.
+fn run_ready_tasks(core: &Core) {
+    let queue = core.queue();
+    let count_max = queue.ready_count() + WOKEN_POLLS_MAX;
+    for _ in 0..count_max {
+        let Some(task) = queue.next_ready() else { break };
+        poll_task(core, task);
+    }
+    queue.resume_yielded();
 }
 
 #[inline]

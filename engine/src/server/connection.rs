@@ -3,6 +3,7 @@
 //! There is one timer. It is set only when the connection has to wait, so a request with an immediate response costs a
 //! single store, for the idle timeout that follows.
 
+use std::convert::Infallible;
 use std::fmt::Display;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -18,7 +19,7 @@ use super::connections::{Lifecycle, Registration};
 use super::failure::{FailureKind, HandlerFailure, report, report_unserved};
 use super::http2;
 use super::service::{KEEP_BUFFER_NS, LINGER_NS, Service, poll_deadline};
-use crate::conn::{Answered, Exchange, Found, ServerConnection, Waiting, Wire};
+use crate::conn::{Answered, Exchange, Found, ServerConnection, Takeover, Waiting, Wire};
 use crate::error::Error;
 use crate::runtime::{Timer, turn_time_ns};
 use crate::stream::{Reader, Stream, Transport};
@@ -122,7 +123,13 @@ where
         .await;
         match next {
             Next::Found(Ok(Found::Request)) => {}
-            Next::Found(Ok(Found::End)) => break,
+            Next::Found(Ok(Found::End)) => {
+                let Some(takeover) = connection.take_takeover() else { break };
+                drop(wire);
+                // Boxed, as most connections would carry its size for nothing.
+                Box::pin(hand_over(connection, takeover, service, timer)).await;
+                return None;
+            }
             Next::Found(Ok(Found::Http2)) => {
                 drop(wire);
                 return connection.into_parts();
@@ -150,8 +157,11 @@ where
         // RFC 9110 §9.3.6: most servers do not implement CONNECT. A client that gets a 2xx response treats what follows
         // as the tunnel's data.
         if connection.head().is_some_and(|head| head.method() == "CONNECT") {
-            service.fail(&mut connection, StatusCode::NOT_IMPLEMENTED, "this server is not a proxy");
-            break;
+            if !service.accept_connect {
+                service.fail(&mut connection, StatusCode::NOT_IMPLEMENTED, "this server is not a proxy");
+                break;
+            }
+            wire.set_last();
         }
         let held_size = connection.held_size();
         let outcome = {
@@ -192,6 +202,42 @@ where
     }
     close(connection, service, timer).await;
     None
+}
+
+/// Sends what is queued, then runs the code that goes on with the connection's stream.
+async fn hand_over<H>(
+    connection: ServerConnection,
+    takeover: Takeover,
+    service: &Service<H>,
+    timer: &mut Timer,
+) {
+    let wire = connection.wire();
+    let deadline_ns = wire.turn_time_ns().saturating_add(service.stall_timeout_ns);
+    let is_sent = poll_fn(|context| match wire.poll_push(context) {
+        Poll::Ready(sent) => Poll::Ready(sent.is_ok()),
+        Poll::Pending if service.connections.lifecycle() == Lifecycle::Aborting => Poll::Ready(false),
+        Poll::Pending => poll_deadline(timer, deadline_ns, wire.turn_time_ns(), context).map(|()| false),
+    })
+    .await;
+    drop(wire);
+    let peer = connection.peer_address().ok();
+    let Some((transport, input)) = connection.into_parts().filter(|_| is_sent) else { return };
+    let mut running = pin!(takeover.run(Stream::from_parts(transport, input)));
+    let ended = poll_fn(|context| {
+        if service.connections.lifecycle() == Lifecycle::Aborting {
+            return Poll::Ready(Ok(()));
+        }
+        // Unwind-safe: after a panic the future is dropped and never polled again.
+        match catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(context))) {
+            Ok(polled) => polled.map(Ok),
+            Err(payload) => Poll::Ready(Err(payload)),
+        }
+    })
+    .await;
+    if let Err(payload) = ended {
+        let failure = HandlerFailure::<Infallible>::Panic(payload);
+        report_unserved(service.hook(), failure.kind(), peer);
+    }
 }
 
 /// Performs the TLS handshake within the time limit of a head. Returns whether it succeeded.

@@ -9,6 +9,7 @@ use std::fmt::Display;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::mem;
+use std::num::NonZeroU64;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -78,10 +79,15 @@ struct Driver<'s, H, M, F> {
     drain_ns: u64,
     /// When the peer ended its side.
     ended_ns: Option<u64>,
+    /// Since when the peer could have acknowledged our SETTINGS; [`SETTLED`] once it has.
+    settings_ns: Option<NonZeroU64>,
     /// The memory that an idle connection does not need was freed.
     tidied: bool,
     late: Vec<Late>,
 }
+
+/// The peer has acknowledged our SETTINGS.
+const SETTLED: Option<NonZeroU64> = Some(NonZeroU64::MAX);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -124,6 +130,7 @@ where
             sweep_ns: u64::MAX,
             drain_ns: u64::MAX,
             ended_ns: None,
+            settings_ns: None,
             tidied: false,
             late: Vec::new(),
         }
@@ -154,12 +161,14 @@ where
                 }
                 self.run_ready();
                 let was_full = self.connection.is_full();
-                if has_failed(&self.connection.poll_flush(context)) {
+                let flushed = self.connection.poll_flush(context);
+                if has_failed(&flushed) {
                     return Poll::Ready(());
                 }
+                let were_blocked = flushed.is_ready() && self.stage == Stage::Ended && self.drop_blocked();
                 // Sending has made room for requests that wait, or has let handlers go on.
                 let has_room = was_full && !self.connection.is_full();
-                if !(has_room || self.handlers.has_ready()) {
+                if !(has_room || were_blocked || self.handlers.has_ready()) {
                     break;
                 }
             }
@@ -343,7 +352,15 @@ where
                 self.end_input();
                 continue;
             }
-            let deadline_ns = deadline_ns.min(self.drain_ns).min(partial_ns);
+            let settings_ns = self.settings_deadline_ns(now_ns);
+            if now_ns >= settings_ns {
+                let error = self.connection.settings_timeout();
+                let kind = FailureKind::Http2 { error: &error, counters: self.connection.counters() };
+                report_http2(self.service.hook(), &self.connection, None, kind, None);
+                self.close();
+                return Poll::Ready(());
+            }
+            let deadline_ns = deadline_ns.min(self.drain_ns).min(partial_ns).min(settings_ns);
             if has_failed(&self.connection.poll_flush(context)) {
                 self.stage = Stage::Closing { deadline_ns: 0 };
                 return Poll::Ready(());
@@ -352,6 +369,23 @@ where
                 return Poll::Pending;
             }
         }
+    }
+
+    /// Returns until when the peer must have acknowledged our SETTINGS (RFC 9113 §6.5.3).
+    #[inline]
+    fn settings_deadline_ns(&mut self, now_ns: u64) -> u64 {
+        if self.settings_ns == SETTLED || self.stage != Stage::Serving {
+            return u64::MAX;
+        }
+        self.settings_ns = if self.connection.is_settled() {
+            SETTLED
+        } else if self.connection.awaits_settings() {
+            self.settings_ns.or(NonZeroU64::new(now_ns))
+        } else {
+            None
+        };
+        self.settings_ns
+            .map_or(u64::MAX, |since_ns| since_ns.get().saturating_add(self.service.head_timeout_ns))
     }
 
     /// Returns when an idle connection has to do something, or `None` if it was idle for too long.
@@ -398,25 +432,38 @@ where
                 request_ns: self.service.request_timeout_ns,
                 half_close: self.ended_ns.map(|ended_ns| (ended_ns, self.service.half_close_timeout_ns)),
             };
-            let mut late = std::mem::take(&mut self.late);
+            let mut late = mem::take(&mut self.late);
             self.sweep_ns = self.connection.sweep(timeouts, &mut late);
             if !late.is_empty() {
                 // A response that says so may wait for a window.
                 self.sweep_ns = self.sweep_ns.min(now_ns.saturating_add(self.limit_ns()));
             }
-            for Late { stream, slot, status } in late.drain(..) {
-                // With the handler goes the exchange, and the failure is told with the request.
-                if let Some(slot) = slot {
-                    self.drop_handler(slot, stream);
-                }
-                match status {
-                    Some(status) => self.refuse(stream, status, "the request took too long"),
-                    None => self.connection.reset(stream, ErrorCode::CANCEL),
-                }
-            }
-            self.late = late;
+            self.end_late(late);
         }
         self.sweep_ns
+    }
+
+    /// Ends the streams whose responses wait for windows, after the peer has ended its side. Returns whether there are any.
+    fn drop_blocked(&mut self) -> bool {
+        let mut blocked = mem::take(&mut self.late);
+        self.connection.find_blocked(&mut blocked);
+        let are_some = !blocked.is_empty();
+        self.end_late(blocked);
+        are_some
+    }
+
+    fn end_late(&mut self, mut late: Vec<Late>) {
+        for Late { stream, slot, status } in late.drain(..) {
+            // With the handler goes the exchange, and the failure is told with the request.
+            if let Some(slot) = slot {
+                self.drop_handler(slot, stream);
+            }
+            match status {
+                Some(status) => self.refuse(stream, status, "the request took too long"),
+                None => self.connection.reset(stream, ErrorCode::CANCEL),
+            }
+        }
+        self.late = late;
     }
 
     /// Waits only for the responses to what has arrived.

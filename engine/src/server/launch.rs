@@ -12,7 +12,7 @@ use ringtide_driver::Address;
 use super::accept::serve;
 use super::{ServiceOptions, Shutdown};
 use crate::conn::{Answered, Exchange};
-use crate::runtime::{self, DriverChoice, SetupError, Worker, WorkerOptions};
+use crate::runtime::{self, DriverChoice, SetupError, Spin, Worker, WorkerOptions};
 use crate::stream::Listener;
 
 /// The options of a [`Server`].
@@ -31,6 +31,10 @@ pub struct ServerOptions {
     pub cores: Vec<usize>,
     /// The driver that the workers use.
     pub driver: DriverChoice,
+    /// Whether and how long the workers spin for the next request of a client that they have just answered: the client
+    /// then has its answer sooner by a wake-up. [`Spin::Off`] by default. Give each worker a core of its own, and leave
+    /// at least one to the clients if they are on this machine.
+    pub spin: Spin,
     /// The limits and timeouts for clients.
     pub service: ServiceOptions,
 }
@@ -41,6 +45,7 @@ impl Default for ServerOptions {
             workers: runtime::available_cores(),
             cores: Vec::new(),
             driver: DriverChoice::Auto,
+            spin: Spin::Off,
             service: ServiceOptions::default(),
         }
     }
@@ -64,6 +69,12 @@ impl ServerOptions {
     #[must_use]
     pub fn driver(self, driver: DriverChoice) -> Self {
         Self { driver, ..self }
+    }
+
+    /// Sets whether and how long the workers spin.
+    #[must_use]
+    pub fn spin(self, spin: Spin) -> Self {
+        Self { spin, ..self }
     }
 
     /// Sets the limits and timeouts for clients.
@@ -191,7 +202,7 @@ impl Server {
                 worker: WorkerOptions {
                     driver: options.driver,
                     core: (!options.cores.is_empty()).then(|| options.cores[number % options.cores.len()]),
-                    ..WorkerOptions::default()
+                    spin: options.spin,
                 },
                 service: options.service.clone(),
                 shutdown: shutdown.clone(),

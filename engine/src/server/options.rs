@@ -31,7 +31,8 @@ pub struct ServiceOptions {
     /// The time limit for receiving the head of a request. 10 s by default.
     ///
     /// For the first request it runs from the accept, for later ones from the first byte of the head. A client that has
-    /// sent only part of a head gets a 408 response.
+    /// sent only part of a head gets a 408 response. Over HTTP/2 a client also has this time to acknowledge the server's SETTINGS
+    /// (RFC 9113 §6.5.3).
     pub head_timeout: Duration,
     /// How long a connection may stay idle between requests. 75 s by default.
     pub idle_timeout: Duration,
@@ -68,6 +69,9 @@ pub struct ServiceOptions {
     ///
     /// The handshake counts under `head_timeout`, and the connection under `connections_max` from the accept on.
     pub tls: Option<ServerTls>,
+    /// Whether handlers get HTTP/1.1 requests with the method CONNECT, to [upgrade](super::Exchange::upgrade) them to a tunnel. By
+    /// default such requests get a 501 response, as over HTTP/2. Any other response to them is the last of its connection.
+    pub accept_connect: bool,
     /// The failure hook, set with [`on_error`](Self::on_error()).
     pub(super) on_error: Option<FailureHook>,
 }
@@ -85,6 +89,7 @@ impl Default for ServiceOptions {
             half_close_timeout: None,
             http2: h2::Options::default().stream_window(256 * 1024).connection_window(1024 * 1024),
             tls: None,
+            accept_connect: false,
             on_error: None,
         }
     }
@@ -150,6 +155,12 @@ impl ServiceOptions {
     #[must_use]
     pub fn tls(self, tls: impl Into<Option<ServerTls>>) -> Self {
         Self { tls: tls.into(), ..self }
+    }
+
+    /// Sets whether handlers get requests with the method CONNECT.
+    #[must_use]
+    pub fn accept_connect(self, accepts: bool) -> Self {
+        Self { accept_connect: accepts, ..self }
     }
 
     /// Sets a function that the server calls for each [`Failure`]: handler errors and panics, refused requests, reached

@@ -30,6 +30,7 @@ pub(super) struct Service<H> {
     pub(super) half_close_timeout_ns: u64,
     pub(super) http2: h2::Options,
     pub(super) tls: Option<ServerTls>,
+    pub(super) accept_connect: bool,
     on_error: Option<FailureHook>,
 }
 
@@ -46,6 +47,7 @@ impl<H> Service<H> {
             half_close_timeout_ns: options.half_close_timeout.map_or(u64::MAX, nanoseconds),
             http2: options.http2,
             tls: options.tls.as_ref().map(|tls| tls.with_default_alpn(&[b"h2", b"http/1.1"])),
+            accept_connect: options.accept_connect,
             on_error: options.on_error.clone(),
         }
     }

@@ -334,6 +334,12 @@ impl Transport {
         }
     }
 
+    /// Notes that more is expected from the peer, although it has sent something since the last send to it; see
+    /// [`Spin`](runtime::Spin).
+    pub(crate) fn expect_more(&mut self) {
+        self.socket.expect_more();
+    }
+
     /// Returns [`runtime::turn_time_ns`] of the transport's worker.
     #[inline]
     pub(crate) fn turn_time_ns(&self) -> u64 {

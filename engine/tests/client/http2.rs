@@ -117,6 +117,13 @@ async fn answer(mut exchange: Exchange<'_>) -> Result<Answered, Error> {
             }
             exchange.respond(StatusCode::OK, &[], size.to_string())
         }
+        "/trailers" => {
+            let body = exchange.body(SIZE_MAX).await?.unwrap_or_default();
+            let size = body.len().to_string();
+            let mut responder = exchange.stream(StatusCode::OK, &[], None)?;
+            responder.send(body).await?;
+            responder.finish_with_trailers(&[("x-sum", &size)])
+        }
         "/early" => exchange.respond(StatusCode::FORBIDDEN, &[], "no"),
         _ => exchange.respond(StatusCode::OK, &[("x-target", &target)], target.as_str()),
     }
@@ -251,6 +258,31 @@ fn many_tasks_share_one_connection_to_this_server() {
         let response = client.get(&server.url("/head")).await.unwrap();
         assert_eq!(response.version(), Version::HTTP_2);
         assert_eq!(response.headers()["x-target"], "/head");
+    });
+}
+
+#[test]
+fn a_head_that_repeats_belongs_to_each_response() {
+    let server = OwnServer::start(ServiceOptions::default());
+    let urls: Vec<_> = ["/a", "/a", "/a", "/a", "/b", "/a", "/b", "/b", "/b"]
+        .into_iter()
+        .map(|target| (target, server.url(target)))
+        .collect();
+    run(async move {
+        let client = Client::new(one_connection());
+        let mut kept = Vec::new();
+        for (target, url) in &urls {
+            let mut response = client.get(url).await.unwrap();
+            assert_eq!(response.headers()["x-target"], target);
+            assert_eq!(response.headers()["content-length"], "2");
+            // What one request does with its fields is not seen by others.
+            response.headers_mut().insert("x-target", "changed".parse().unwrap());
+            kept.push(response);
+        }
+        for ((target, _), response) in urls.iter().zip(kept) {
+            assert_eq!(response.headers()["x-target"], "changed");
+            assert_eq!(read(Ok(response)).await.unwrap().1, target);
+        }
     });
 }
 
@@ -405,6 +437,28 @@ fn a_timeout_ends_its_request_only() {
 }
 
 /// More requests than the peer takes on one connection.
+#[test]
+fn the_connection_of_a_request_that_is_dropped_serves_those_that_wait_for_it() {
+    let peer = Peer::start(h2::server::Builder::new(), echo);
+    run(async {
+        let client = Client::new(http2());
+        let url = peer.url("/");
+        let (mut dropped, mut waiting) = (Box::pin(client.get(&url)), Box::pin(client.get(&url)));
+        poll_fn(|context| {
+            assert!(dropped.as_mut().poll(context).is_pending());
+            assert!(waiting.as_mut().poll(context).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        while peer.accepted() == 0 {
+            runtime::sleep(Duration::from_millis(1)).await;
+        }
+        drop(dropped);
+        assert_eq!(read(waiting.await).await.unwrap(), (200, "/".into()));
+    });
+    assert_eq!(peer.accepted(), 1);
+}
+
 #[test]
 fn the_limit_of_the_peer_opens_further_connections_or_makes_requests_wait() {
     let mut builder = h2::server::Builder::new();
@@ -698,6 +752,64 @@ fn a_peer_that_does_not_answer_ping_is_given_up() {
         read(client.get(&peer.url("/")).await).await.unwrap();
     });
     assert_eq!(peer.accepted(), 2);
+}
+
+#[test]
+fn a_peer_that_a_request_waits_for_in_vain_must_answer_ping() {
+    let peer = Peer::serve(async |number, stream| {
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        if number > 0 {
+            while let Some(Ok(got)) = connection.accept().await {
+                tokio::task::spawn_local(echo(number, got));
+            }
+            return;
+        }
+        let (_request, mut sender) = connection.accept().await.unwrap().unwrap();
+        let _body = sender.send_response(Response::new(()), false).unwrap();
+        let _unanswered = connection.accept().await.unwrap().unwrap();
+        // It is there, and says nothing more.
+        tokio::time::sleep(Duration::from_mins(1)).await;
+    });
+    run(async {
+        let timeouts = Timeouts::default().head(Duration::from_secs(2)).body_idle(None);
+        let options = one_connection().timeouts(timeouts);
+        let client = Client::new(options.ping_interval(None).ping_timeout(Duration::from_millis(50)));
+        let waiting = client.get(&peer.url("/")).await.unwrap();
+        let error = client.get(&peer.url("/")).await.unwrap_err();
+        assert!(matches!(error, Error::Timeout(Phase::Head)), "{error}");
+        let error = read(Ok(waiting)).await.unwrap_err();
+        assert!(
+            matches!(&error, Error::Network(error) if error.kind() == std::io::ErrorKind::TimedOut),
+            "{error}"
+        );
+        assert_eq!(read(client.get(&peer.url("/next")).await).await.unwrap(), (200, "/next".into()));
+    });
+    assert_eq!(peer.accepted(), 2);
+}
+
+#[test]
+fn trailers_come_after_the_body_and_as_a_frame() {
+    let server = OwnServer::start(ServiceOptions::default());
+    let url = server.url("/trailers");
+    run(async {
+        let client = Client::new(one_connection());
+        for body in ["", "body"] {
+            let mut response = client.post(&url, body).await.unwrap().into_body();
+            while response.data().await.unwrap().is_some() {}
+            assert_eq!(response.trailers().unwrap()["x-sum"], body.len().to_string());
+            let mut frames = Box::pin(client.post(&url, body).await.unwrap().into_body());
+            let mut last = None;
+            // A reader that asks for the end does not stop before them.
+            while !http_body::Body::is_end_stream(&*frames) {
+                let frame = poll_fn(|context| http_body::Body::poll_frame(frames.as_mut(), context)).await;
+                last = Some(frame.unwrap().unwrap());
+            }
+            assert_eq!(last.unwrap().into_trailers().unwrap()["x-sum"], body.len().to_string());
+        }
+        let mut response = client.get(&url.replace("trailers", "other")).await.unwrap().into_body();
+        while response.data().await.unwrap().is_some() {}
+        assert!(response.trailers().is_none());
+    });
 }
 
 #[test]

@@ -142,6 +142,29 @@ fn responses_without_content() {
 }
 
 #[test]
+fn the_length_of_a_response_to_connect_means_nothing() {
+    let connect: &[(&str, &str)] = &[(":method", "CONNECT"), (":authority", "a:1")];
+    let ok: &[(&str, &str)] = &[(":status", "200"), ("content-length", "5")];
+    let mut client = Tested::client();
+    for fields in [connect, GET, connect, GET, connect, GET] {
+        client.open(fields, false);
+    }
+    // The same block twice for both kinds of requests.
+    for [id, other_id] in [[1, 3], [5, 7]] {
+        client.feed(&headers(id, 0, ok));
+        assert_eq!(client.codec.response_facts().unwrap().content_length, None);
+        assert_eq!(fault(&client.feed(&data(id, 0, b"much more than five bytes"))), None);
+        client.feed(&headers(other_id, 0, ok));
+        assert_eq!(client.codec.response_facts().unwrap().content_length, Some(5));
+        assert_eq!(fault(&client.feed(&data(other_id, 0, b"more"))), None);
+        assert_eq!(fault(&client.feed(&data(other_id, 0, b" than"))), Some(&StreamFault::ContentLength));
+    }
+    // Other responses to CONNECT have a body.
+    client.feed(&headers(9, 0, &[(":status", "403"), ("content-length", "5")]));
+    assert_eq!(fault(&client.feed(&data(9, 0, b"more than five"))), Some(&StreamFault::ContentLength));
+}
+
+#[test]
 fn interim_responses_come_before_the_final_one_and_are_limited() {
     let early: &[(&str, &str)] = &[(":status", "103"), ("link", "x")];
     let mut client = Tested::client();

@@ -1,6 +1,6 @@
 //! Each rule of RFC 9113 that a peer can break, and the scope of the error: the connection, one stream, or none.
 
-use ringtide::proto::h2::{ErrorCode, Options, ResetCause, Role};
+use ringtide::proto::h2::{Error, ErrorCode, Options, ResetCause, Role};
 
 use super::support::*;
 
@@ -303,6 +303,7 @@ fn frames_that_are_wrong_at_a_server() {
                 Stream(11, malformed),
             ),
             ("a malformed request", headers(13, 0, &GET[1..]), Stream(13, malformed)),
+            ("a stream that is closed", headers(5, 0, GET), CLOSED),
             (
                 "a request that depends on itself",
                 frame(HEADERS, END_HEADERS | WITH_PRIORITY, 7, &[&[0, 0, 0, 7, 0], &block(GET)[..]].concat()),
@@ -316,6 +317,19 @@ fn frames_that_are_wrong_at_a_server() {
             ),
         ],
     );
+}
+
+#[test]
+fn a_stream_that_was_left_out_cannot_begin_later() {
+    for ids in [&[19, 15][..], &[19, 13], &[19, 21, 101, 23], &[19, 21, 101, 99]] {
+        let mut server = server();
+        let (late, begun) = ids.split_last().unwrap();
+        for id in begun {
+            assert!(matches!(server.feed(&headers(*id, 0, GET))[..], [Seen::Head { .. }]), "{ids:?}");
+        }
+        let seen = server.feed(&headers(*late, 0, GET));
+        assert_eq!(seen, [Seen::Failed(Error::SkippedStream { stream_id: *late })], "{ids:?}");
+    }
 }
 
 #[test]

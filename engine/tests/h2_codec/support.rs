@@ -152,7 +152,11 @@ impl Tested {
 
     /// Opens a stream at a client.
     pub(crate) fn open(&mut self, fields: &[(&str, &str)], ends: bool) -> StreamKey {
-        let kind = if fields[0].1 == "HEAD" { RequestKind::Head } else { RequestKind::Other };
+        let kind = match fields[0].1 {
+            "HEAD" => RequestKind::Head,
+            "CONNECT" => RequestKind::Connect,
+            _ => RequestKind::Other,
+        };
         let key = self.codec.open(&block(fields), kind, ends, &mut Vec::new()).unwrap();
         self.keys.push(key);
         key

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use http::Request;
 use ringtide::conn::HttpVersion;
 use ringtide::error::{Error, RequestError};
+use ringtide::proto::h2::Options;
 use ringtide::runtime::{self, Worker, WorkerOptions};
+use ringtide::server::ServiceOptions;
 use ringtide::stream::Stream;
 use ringtide::{Address, Connection, ConnectionOptions, PreparedRequest};
 
@@ -53,6 +55,29 @@ fn the_late_reset_of_a_request_that_has_its_response_is_nothing_to_the_next() {
         drop(response);
         let response = connection.send(&prepared("GET", "/", Bytes::new())).await.unwrap();
         assert_eq!(response.status(), 200);
+    });
+}
+
+#[test]
+fn the_next_request_waits_until_the_body_of_the_last_one_gives_its_stream_free() {
+    let http2 = Options::default().streams_max(1);
+    let running = Running::with(ServiceOptions::default().http2(http2));
+    on_worker(running.address(), async |mut connection| {
+        for _ in 0..20 {
+            let mut response = connection.send(&prepared("POST", "/early", large())).await.unwrap();
+            assert_eq!(response.status(), 403);
+            response.discard().await.unwrap();
+        }
+        assert_eq!(connection.send(&prepared("GET", "/", Bytes::new())).await.unwrap().status(), 200);
+    });
+}
+
+#[test]
+fn a_reset_of_a_response_that_nobody_reads_is_nothing_to_the_next_request() {
+    let running = Running::start();
+    on_worker(running.address(), async |mut connection| {
+        drop(connection.send(&prepared("GET", "/begin-and-panic", Bytes::new())).await.unwrap());
+        assert_eq!(connection.send(&prepared("GET", "/", Bytes::new())).await.unwrap().status(), 200);
     });
 }
 

@@ -1,14 +1,22 @@
 //! Which flags of `run` contradict each other, and why.
 
+use std::net::SocketAddr;
+
 use super::flags::RunArgs;
 use crate::error::UsageError;
-use crate::plan::ALPN_H2;
+use crate::plan::{ALPN_H2, Plan, ProxyKind};
 use crate::units::{TYPED_TIME_MAX_NS, show_typed_time_ns};
 
 /// Contradictions between flags as given, whatever the defaults.
 pub(super) fn check_flags(args: &RunArgs) -> Result<(), UsageError> {
     if args.unix.is_some() && args.connect_to.is_some() {
         return contradiction("--unix", "--connect-to", "a connection goes to one address");
+    }
+    if args.unix.is_some() && args.proxy.is_some() {
+        return contradiction("--unix", "--proxy", "a Unix socket is on this machine");
+    }
+    if args.unix.is_some() && !args.resolve.is_empty() {
+        return contradiction("--unix", "--resolve", "a Unix socket has no name to resolve");
     }
     if args.unix.is_some() && args.bind.is_some() {
         return contradiction("--unix", "--bind", "a Unix socket has no source address");
@@ -20,6 +28,7 @@ pub(super) fn check_flags(args: &RunArgs) -> Result<(), UsageError> {
             "a connection that serves one request has one in flight at most",
         );
     }
+    check_files(args)?;
     if let Some(rate) = &args.rate
         && args.requests.is_some()
         && args.duration.is_none()
@@ -31,10 +40,20 @@ pub(super) fn check_flags(args: &RunArgs) -> Result<(), UsageError> {
             "a ramp needs to know how long it takes; add --duration (-d)",
         );
     }
-    if args.rate.is_none() {
+    if args.stages.is_some() {
+        for (given, flag, why) in [
+            (args.rate.is_some(), "--rate (-R)", "each stage has its own rate"),
+            (args.duration.is_some(), "--duration (-d)", "the run takes as long as its stages"),
+            (args.requests.is_some(), "--requests (-n)", "the stages say how many requests there are"),
+        ] {
+            if given {
+                return contradiction("--stages", flag, why);
+            }
+        }
+    }
+    if args.rate.is_none() && args.stages.is_none() {
         for (given, flag, why) in [
             (args.arrival.is_some(), "--arrival", "without a rate, each response triggers the next request"),
-            (args.spin.is_some(), "--spin", "without a rate, no send has a scheduled time to wait for"),
             (
                 args.max_connections.is_some(),
                 "--max-connections",
@@ -42,7 +61,7 @@ pub(super) fn check_flags(args: &RunArgs) -> Result<(), UsageError> {
             ),
         ] {
             if given {
-                return Err(UsageError::Needs { flag, missing: "--rate (-R)", why });
+                return Err(UsageError::Needs { flag, missing: "--rate (-R) or --stages", why });
             }
         }
     }
@@ -54,6 +73,61 @@ pub(super) fn check_flags(args: &RunArgs) -> Result<(), UsageError> {
             format!("--requests (-n) {requests}"),
             format!("the last request would be due after {}", show_typed_time_ns(TYPED_TIME_MAX_NS)),
         );
+    }
+    Ok(())
+}
+
+/// Two outputs cannot have one file.
+fn check_files(args: &RunArgs) -> Result<(), UsageError> {
+    let files = [
+        ("--output (-o)", &args.output),
+        ("--timeseries", &args.timeseries),
+        ("--hdr", &args.hdr),
+        ("--summary", &args.summary),
+        ("--junit", &args.junit),
+        ("--openmetrics", &args.openmetrics),
+    ];
+    let given: Vec<_> = files.iter().filter_map(|(flag, file)| Some((flag, file.as_ref()?))).collect();
+    for (index, (flag, file)) in given.iter().enumerate() {
+        // A device such as /dev/null takes everything.
+        if let Some((other, _)) = given[..index].iter().find(|(_, other)| other == file)
+            && !file.starts_with("/dev")
+        {
+            let name = file.display();
+            return contradiction(
+                format!("{other} {name}"),
+                format!("{flag} {name}"),
+                "each writes a file of its own",
+            );
+        }
+    }
+    Ok(())
+}
+
+/// An address for a name that nothing connects to would change nothing.
+pub(super) fn check_resolve(plan: &Plan) -> Result<(), UsageError> {
+    let server = plan.server();
+    let proxy = plan.proxy.as_ref();
+    // Some proxies resolve the server's name themselves.
+    let own_server = server.filter(|_| proxy.is_none_or(|proxy| proxy.kind == ProxyKind::Socks5));
+    let resolved = [own_server, proxy.map(|proxy| (&*proxy.host, proxy.port))];
+    for resolve in &plan.resolve {
+        let is_for = |(host, port): (&str, u16)| resolve.is_for(host, port);
+        if resolved.into_iter().flatten().any(is_for) {
+            continue;
+        }
+        let problem = match server {
+            Some(server) if is_for(server) => format!(
+                "the proxy resolves {} itself; use socks5:// for the proxy, or --connect-to {}",
+                resolve.host,
+                SocketAddr::new(resolve.address, resolve.port)
+            ),
+            Some((host, port)) => {
+                format!("nothing connects to {}:{}; the server is {host}:{port}", resolve.host, resolve.port)
+            }
+            None => "a Unix socket has no name to resolve".to_owned(),
+        };
+        return Err(UsageError::Value { flag: "--resolve", problem });
     }
     Ok(())
 }

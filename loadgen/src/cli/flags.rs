@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use super::format::Format;
-use super::parse::{self, AddressList, CpuList, NameList, RateArg};
+use super::parse::{self, AddressList, CpuList, NameList, RateArg, StageList};
 use ringtide::tls::Version;
 
 use crate::expect::Expect;
 use crate::input::BodySource;
-use crate::plan::{Arrival, DriverChoice, Header, MaxErrors, Spin};
+use crate::plan::{Arrival, DriverChoice, Header, MaxErrors, Resolve, Spin};
 use crate::threshold::Threshold;
 use crate::units::{parse_positive_count, parse_positive_time_ns, parse_time_ns};
 use crate::url::parse_host_port;
@@ -39,8 +39,17 @@ error. A comma within a check is written \\,
   body~REGEX       the body matches; body*=TEXT has TEXT in it; body=TEXT
   size=12          bytes of the body; also 'size<10KiB' and 'size>=1'
 
+--proxy is http://, socks5:// or socks5h:// with [USER:PASSWORD@]HOST:PORT. Each
+connection asks it for a tunnel (CONNECT), also with an http:// URL. socks5://
+is told the server's address, the others its name. It takes part of the time of
+the connect.
+
 --max-errors counts what `errors` counts. It judges a share once 100 requests
 have ended.
+
+CSV has a line of names and one of figures, times in microseconds. All files are
+opened before the first request; they are written even if one of them fails. In
+the log of --hdr, requests without a response have the tag `censored`.
 
 The verdict says whether the figures are the server's. If not, the generator
 was the bottleneck.
@@ -53,6 +62,8 @@ Examples:
   Ramp up in CI, and give up if 5 % of the requests fail:
     ringtide run http://127.0.0.1:8080/ -R 1k:20k -d 1m --max-errors 5% \\
       --threshold 'p99<10ms' --threshold 'success>99.9%'
+  Warm to 1,000/s, ramp to 5,000/s, then see what a spike does:
+    ringtide run http://127.0.0.1:8080/ --stages 30s@1k,1m@1k:5k,10s@20k
   Measure full TLS handshakes, one per request:
     ringtide run https://127.0.0.1:8443/ -k --no-keepalive --tls-resumption off
   Send HTTP/2 over 10 connections with 100 streams each:
@@ -97,22 +108,28 @@ pub struct RunArgs {
     /// Run this long before measuring [default: 0s]
     #[arg(long, value_name = "T", value_parser = parse_time_ns, help_heading = "Load")]
     pub warmup: Option<u64>,
+    /// Then wait for what is in flight [default: 0s]
+    #[arg(long, value_name = "T", value_parser = parse_time_ns, help_heading = "Load")]
+    pub drain: Option<u64>,
     /// In flight on each (HTTP/2: streams) [default: 1]
     #[arg(short, long, value_name = "N", value_parser = parse::parallel, help_heading = "Load")]
     pub parallel: Option<usize>,
     /// Open a new connection for every request
     #[arg(long, help_heading = "Load")]
     pub no_keepalive: bool,
+    /// Wait by spinning: auto, off, T [default: auto]
+    #[arg(long, value_name = "WHEN", value_parser = parse::spin, help_heading = "Load")]
+    pub spin: Option<Spin>,
 
     /// Send N requests/s in all; N:M is a ramp
     #[arg(short = 'R', long, visible_short_alias = 'q', value_name = "N[:M]", value_parser = parse::rate, help_heading = "Fixed rate (open loop)")]
     pub rate: Option<RateArg>,
+    /// One after the other: 30s@1k,1m@1k:5k,10s@20k
+    #[arg(long, value_name = "T@RATE,...", value_parser = parse::stages, help_heading = "Fixed rate (open loop)")]
+    pub stages: Option<StageList>,
     /// Spacing: constant or poisson [default: constant]
     #[arg(long, value_name = "KIND", value_parser = parse::arrival, help_heading = "Fixed rate (open loop)")]
     pub arrival: Option<Arrival>,
-    /// Spin before a send: auto, off, T [default: auto]
-    #[arg(long, value_name = "WHEN", value_parser = parse::spin, help_heading = "Fixed rate (open loop)")]
-    pub spin: Option<Spin>,
     /// Open up to N while all are busy [default: as -c]
     #[arg(long, value_name = "N", value_parser = parse::count, help_heading = "Fixed rate (open loop)")]
     pub max_connections: Option<usize>,
@@ -151,6 +168,13 @@ pub struct RunArgs {
     /// Connect here instead; Host stays that of the URL
     #[arg(long, value_name = "HOST:PORT", value_parser = parse_host_port, help_heading = "Connection")]
     pub connect_to: Option<(String, u16)>,
+    /// HOST:PORT:ADDR for a name; repeatable
+    #[arg(long, value_name = "RULE", value_parser = Resolve::parse, help_heading = "Connection")]
+    pub resolve: Vec<Resolve>,
+    /// Connect through this proxy, see below
+    // Parsed later: clap would show the password in its errors.
+    #[arg(long, value_name = "URL", help_heading = "Connection")]
+    pub proxy: Option<String>,
     /// Connect to this Unix socket instead
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, help_heading = "Connection")]
     pub unix: Option<PathBuf>,
@@ -201,7 +225,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "TLS")]
     pub keylog: Option<PathBuf>,
 
-    /// Exit with 3 unless this holds; repeatable, see below
+    /// Exit with 3 unless this holds; repeatable
     #[arg(long = "threshold", value_name = "COND", help_heading = "Result")]
     pub thresholds: Vec<Threshold>,
     /// Exit with 4 unless the verdict is "valid"
@@ -211,8 +235,29 @@ pub struct RunArgs {
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Result")]
     pub output: Option<PathBuf>,
     /// Report format [default: text]
-    #[arg(long, value_enum, value_name = "text|json", hide_possible_values = true, help_heading = "Result")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "text|json|csv",
+        hide_possible_values = true,
+        help_heading = "Result"
+    )]
     pub format: Option<Format>,
+    /// Write a JSON line per second here
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Result")]
+    pub timeseries: Option<PathBuf>,
+    /// HdrHistogram log (V2) of each second
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Result")]
+    pub hdr: Option<PathBuf>,
+    /// Markdown for the page of a CI job
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Result")]
+    pub summary: Option<PathBuf>,
+    /// The thresholds as JUnit XML
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Result")]
+    pub junit: Option<PathBuf>,
+    /// The figures as OpenMetrics text
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Result")]
+    pub openmetrics: Option<PathBuf>,
     /// Show progress as plain lines on standard error
     #[arg(long, help_heading = "Result")]
     pub no_tui: bool,

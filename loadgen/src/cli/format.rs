@@ -10,4 +10,6 @@ pub enum Format {
     Text,
     /// For programs.
     Json,
+    /// For tables: a line of names and a line of figures.
+    Csv,
 }

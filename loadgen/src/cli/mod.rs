@@ -3,9 +3,13 @@
 //!
 //! A flag is added only when the program does what it says.
 
+mod ab;
+mod compare;
 mod contradictions;
+mod find;
 mod flags;
 mod format;
+mod many;
 mod parse;
 mod run;
 mod serve;
@@ -14,29 +18,21 @@ mod targets;
 use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+pub use ab::{AbArgs, AbCommand, AbPlan, SLICE_MEASURED_MIN_NS};
+pub use compare::{CompareArgs, CompareCommand};
+pub use find::{FindArgs, FindCommand, FindPlan, Slo};
 pub use flags::RunArgs;
 pub use format::Format;
-pub use run::{Output, RunCommand};
+pub use run::{Files, Output, RunCommand};
 pub use serve::{ServeArgs, ServePlan};
 pub use targets::{TargetsArgs, TargetsPlan};
 
 use crate::error::UsageError;
 
 /// Flags that `run` will have. clap would take them for typing errors and suggest others.
-const NOT_THERE_YET: [&str; 10] = [
-    "--stages",
-    "--http3",
-    "--resolve",
-    "--proxy",
-    "--replay",
-    "--sse",
-    "--summary",
-    "--hdr",
-    "--timeseries",
-    "--html",
-];
+const NOT_THERE_YET: [&str; 4] = ["--http3", "--replay", "--sse", "--html"];
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -49,6 +45,9 @@ const NOT_THERE_YET: [&str; 10] = [
   ringtide run http://127.0.0.1:8080/ -c 64 -d 10s
   ringtide run http://127.0.0.1:8080/ -R 1k --threshold 'p99<10ms' \\
     --threshold 'success>99.9%'
+  ringtide find http://127.0.0.1:8080/ --slo 'p99<10ms,success>99.9%'
+  ringtide ab http://127.0.0.1:8081/ http://127.0.0.1:8082/ -d 1m
+  ringtide compare base.json new.json
   ringtide targets
 
 `ringtide COMMAND --help` lists the flags of a command.",
@@ -64,24 +63,35 @@ impl Cli {
     /// Parses the command line. Ends the process itself for `--help` and `--version` (0), and for most errors (2).
     ///
     /// # Errors
-    /// When a flag of `run` is not supported yet, or a value is negative. For these, clap's own advice would be wrong.
-    pub fn read() -> Result<Self, UsageError> {
+    /// When a flag of `run` is not supported yet or not by this command, or a value is negative. For these, clap's own
+    /// advice would be wrong. The name is that of the command.
+    pub fn read() -> Result<Self, (&'static str, UsageError)> {
         let words: Vec<OsString> = std::env::args_os().collect();
-        Self::try_parse_from(&words).map_err(|error| {
+        let read = Self::command()
+            .try_get_matches_from(&words)
+            .and_then(|matches| Self::from_arg_matches(&matches).map(|cli| (matches, cli)));
+        let (matches, cli) = read.map_err(|error| {
             let unknown = (error.kind() == ErrorKind::UnknownArgument)
                 .then(|| error.get(ContextKind::InvalidArg))
                 .flatten();
             let Some(ContextValue::String(typed)) = unknown else { error.exit() };
             if let Some(flag) = NOT_THERE_YET.into_iter().find(|flag| flag == typed) {
-                return UsageError::NotThereYet { flag };
+                return ("run", UsageError::NotThereYet { flag });
             }
-            negative_value(typed, &words).unwrap_or_else(|| {
-                // Of a misspelt flag, clap says how to pass it as a value; none of the commands takes such values.
-                let mut error = error;
-                error.remove(ContextKind::Suggested);
-                error.exit()
-            })
-        })
+            if let Some(error) = negative_value(typed, &words) {
+                return ("run", error);
+            }
+            // Of a misspelt flag, clap says how to pass it as a value; none of the commands takes such values.
+            let mut error = error;
+            error.remove(ContextKind::Suggested);
+            error.exit()
+        })?;
+        let name = cli.command.name();
+        if let (Command::Ab(_) | Command::Find(_), Some((_, matches))) = (&cli.command, matches.subcommand())
+        {
+            many::refuse(name, matches).map_err(|error| (name, error))?;
+        }
+        Ok(cli)
     }
 }
 
@@ -101,6 +111,12 @@ fn negative_value(typed: &str, words: &[OsString]) -> Option<UsageError> {
 pub enum Command {
     /// Run one load test
     Run(Box<RunArgs>),
+    /// Find the highest rate that holds an objective
+    Find(Box<FindArgs>),
+    /// Decide whether URL_B is slower than URL_A
+    Ab(Box<AbArgs>),
+    /// Compare saved results
+    Compare(CompareArgs),
     /// Start an HTTP server to test against
     Serve(ServeArgs),
     /// Check that the engine meets its performance targets on this machine
@@ -112,6 +128,9 @@ impl Command {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Run(_) => "run",
+            Self::Find(_) => "find",
+            Self::Ab(_) => "ab",
+            Self::Compare(_) => "compare",
             Self::Serve(_) => "serve",
             Self::Targets(_) => "targets",
         }

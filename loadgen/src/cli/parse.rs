@@ -4,9 +4,13 @@ use std::net::IpAddr;
 
 use ringtide::tls::Version;
 
+use super::format::Format;
 use crate::input::BodySource;
-use crate::plan::{Arrival, DriverChoice, H2_WINDOW_MAX, Header, MaxErrors, PARALLEL_MAX, Spin};
-use crate::units::{parse_positive_count, parse_positive_time_ns, parse_rate, parse_size, show_count};
+use crate::plan::{Arrival, DriverChoice, H2_WINDOW_MAX, Header, MaxErrors, PARALLEL_MAX, Spin, Stage};
+use crate::units::{
+    TYPED_TIME_MAX_NS, parse_positive_count, parse_positive_time_ns, parse_rate, parse_size, show_count,
+    show_typed_time_ns,
+};
 
 /// A rate, and the rate at the end of a ramp (the same without one).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -16,6 +20,10 @@ pub struct RateArg {
     /// Per second, at the end.
     pub end: f64,
 }
+
+/// The stages of an open loop, in order. Not empty, and not at 0 throughout.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StageList(pub Vec<Stage>);
 
 /// Listed cores, in the order typed, without duplicates.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +42,14 @@ const ALPN_NOT_SPOKEN: [&str; 2] = ["h2c", "h3"];
 
 /// No system has more cores; this also limits how far a range expands.
 const CPU_MAX: usize = 65_535;
+
+pub(super) fn text_or_json(text: &str) -> Result<Format, String> {
+    match text {
+        "text" => Ok(Format::Text),
+        "json" => Ok(Format::Json),
+        _ => Err("write text or json".to_owned()),
+    }
+}
 
 pub(super) fn count(text: &str) -> Result<usize, String> {
     let count = parse_positive_count(text).map_err(|error| error.to_string())?;
@@ -95,21 +111,67 @@ pub(super) fn body(text: &str) -> Result<BodySource, String> {
     }
 }
 
+/// A rate that is not 0.
+pub(super) fn positive_rate(text: &str) -> Result<f64, String> {
+    let rate = parse_rate(text).map_err(|error| error.to_string())?;
+    if rate > 0.0 { Ok(rate) } else { Err(format!("`{text}` would never send a request")) }
+}
+
+/// A share such as `1%`, from 0 to 1.
+pub(super) fn percent(text: &str) -> Result<f64, String> {
+    let percent = text.strip_suffix('%').and_then(|percent| percent.trim().parse::<f64>().ok());
+    let share = percent.filter(|percent| (0.0..=100.0).contains(percent)).map(|percent| percent / 100.0);
+    share.ok_or_else(|| format!("`{text}` is not a share from 0% to 100%; write for example 1%"))
+}
+
 pub(super) fn seed(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("`{text}` is not a whole number from 0 to {}", u64::MAX))
 }
 
 pub(super) fn rate(text: &str) -> Result<RateArg, String> {
+    let rate = rates(text)?;
+    if rate.start + rate.end <= 0.0 {
+        return Err(format!("`{text}` would never send a request"));
+    }
+    Ok(rate)
+}
+
+/// One rate, or two for a ramp.
+fn rates(text: &str) -> Result<RateArg, String> {
     let one = |text: &str| parse_rate(text).map_err(|error| error.to_string());
     let (start, end) = text.split_once(':').unwrap_or((text, text));
     if text.len() > 1 && (start.is_empty() || end.is_empty()) {
         return Err(format!("a ramp needs two rates, but `{text}` has one; write for example 1k:20k"));
     }
-    let (start, end) = (one(start)?, one(end)?);
-    if start + end <= 0.0 {
+    Ok(RateArg { start: one(start)?, end: one(end)? })
+}
+
+pub(super) fn stages(text: &str) -> Result<StageList, String> {
+    const EXAMPLE: &str = "write for example 30s@1k,1m@1k:5k";
+    if text.is_empty() {
+        return Err(format!("the value is empty; {EXAMPLE}"));
+    }
+    let stage = |piece: &str| {
+        let Some((time, rate)) = piece.trim().split_once('@') else {
+            return Err(format!("`{piece}` in `{text}` is not T@RATE; {EXAMPLE}"));
+        };
+        let within = |problem: String| format!("{problem} (the stage `{piece}`)");
+        let duration_ns = parse_positive_time_ns(time).map_err(|error| within(error.to_string()))?;
+        let RateArg { start, end } = rates(rate).map_err(within)?;
+        Ok(Stage { duration_ns: Some(duration_ns), rate_start: start, rate_end: end })
+    };
+    let stages = text.split(',').map(stage).collect::<Result<Vec<_>, _>>()?;
+    let all_ns = stages.iter().filter_map(|stage| stage.duration_ns).fold(0, u64::saturating_add);
+    if all_ns > TYPED_TIME_MAX_NS {
+        return Err(format!(
+            "all stages together take too long: the limit is {} (100 years)",
+            show_typed_time_ns(TYPED_TIME_MAX_NS)
+        ));
+    }
+    if stages.iter().all(|stage| stage.mean() <= 0.0) {
         return Err(format!("`{text}` would never send a request"));
     }
-    Ok(RateArg { start, end })
+    Ok(StageList(stages))
 }
 
 pub(super) fn spin(text: &str) -> Result<Spin, String> {
@@ -278,6 +340,36 @@ mod tests {
         assert_eq!(rate("0:1k"), Ok(RateArg { start: 0.0, end: 1000.0 }));
         for text in ["0", "0:0", "1:", ":1", "1:2:3"] {
             assert!(rate(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn stages_are_times_at_rates() {
+        let stage = |seconds: u64, rate_start, rate_end| Stage {
+            duration_ns: Some(seconds * 1_000_000_000),
+            rate_start,
+            rate_end,
+        };
+        let expected =
+            vec![stage(30, 1e3, 1e3), stage(60, 1e3, 5e3), stage(10, 2e4, 2e4), stage(5, 0.0, 0.0)];
+        assert_eq!(stages("30s@1k,1m@1k:5k, 10s@20k,5@0"), Ok(StageList(expected)));
+        for (text, says) in [
+            ("", "the value is empty; write for example 30s@1k,1m@1k:5k"),
+            ("1k", "`1k` in `1k` is not T@RATE; write"),
+            ("10s@1k,", "`` in `10s@1k,` is not T@RATE"),
+            ("10s@", "the stage `10s@`"),
+            ("@1k", "the stage `@1k`"),
+            ("0s@1k", "must be more than 0 (the stage `0s@1k`)"),
+            (
+                "10s@1k:",
+                "a ramp needs two rates, but `1k:` has one; write for example 1k:20k (the stage `10s@1k:`)",
+            ),
+            ("10s@-5", "the stage `10s@-5`"),
+            ("10s@0,1m@0:0", "`10s@0,1m@0:0` would never send a request"),
+            ("600000h@1,600000h@1", "all stages together take too long"),
+        ] {
+            let error = stages(text).expect_err(text);
+            assert!(error.contains(says), "{text}: {error}");
         }
     }
 

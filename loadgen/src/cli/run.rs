@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use http::Method;
 use ringtide::PreparedRequest;
 
-use super::contradictions::{check_flags, check_http, check_numbers, check_tls};
+use super::contradictions::{check_flags, check_http, check_numbers, check_resolve, check_tls};
 use super::flags::RunArgs;
 use super::format::Format;
+use super::parse::{RateArg, StageList};
 use crate::error::UsageError;
 use crate::input::BodySource;
 use crate::plan::{
     CONNECTIONS_DEFAULT, ClientCert, Connect, DURATION_DEFAULT_NS, Header, HttpVersion, Mode, OpenLoop, Plan,
-    Stop, available_cores,
+    Proxy, Stage, Stop, available_cores,
 };
 use crate::scenario;
 use crate::urls;
@@ -28,6 +29,21 @@ pub struct RunCommand {
     pub output: Output,
 }
 
+/// Files that are written beside the report.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Files {
+    /// A JSON line per second.
+    pub timeseries: Option<PathBuf>,
+    /// An interval log of HdrHistogram.
+    pub hdr: Option<PathBuf>,
+    /// Markdown.
+    pub summary: Option<PathBuf>,
+    /// JUnit XML.
+    pub junit: Option<PathBuf>,
+    /// OpenMetrics.
+    pub openmetrics: Option<PathBuf>,
+}
+
 /// What to do with the result of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
@@ -35,6 +51,8 @@ pub struct Output {
     pub file: Option<PathBuf>,
     /// The format of the report.
     pub format: Format,
+    /// What else to write.
+    pub files: Files,
     /// Whether to show no progress.
     pub quiet: bool,
     /// Whether to show plain lines instead of a bar.
@@ -66,21 +84,33 @@ impl RunArgs {
         plan.threads = self.threads.unwrap_or(cores.min(plan.connections));
         check_numbers(&self, plan.connections, plan.threads)?;
         plan.cpus = self.cpus.map(|cpus| cpus.0);
-        if let Some(rate) = self.rate {
-            plan.mode = Mode::Open(OpenLoop {
-                rate_start: rate.start,
-                rate_end: rate.end,
-                arrival: self.arrival.unwrap_or_default(),
-                spin: self.spin.unwrap_or_default(),
-                max_connections: self.max_connections.unwrap_or(plan.connections),
-            });
-        }
         plan.stop = match (self.requests, self.duration) {
             (Some(count), within_ns) => Stop::Requests { count, within_ns },
             (None, duration) => Stop::Duration { ns: duration.unwrap_or(DURATION_DEFAULT_NS) },
         };
+        let stages = match (self.stages, self.rate) {
+            (Some(StageList(stages)), _) => stages,
+            (None, Some(RateArg { start, end })) => {
+                let is_ramp = start.to_bits() != end.to_bits();
+                let duration_ns = plan.stop.duration_ns().filter(|_| is_ramp);
+                vec![Stage { duration_ns, rate_start: start, rate_end: end }]
+            }
+            (None, None) => Vec::new(),
+        };
+        if !stages.is_empty() {
+            let open = OpenLoop {
+                stages,
+                arrival: self.arrival.unwrap_or_default(),
+                max_connections: self.max_connections.unwrap_or(plan.connections),
+            };
+            if let (Stop::Duration { ns }, Some(all_ns)) = (&mut plan.stop, open.duration_ns()) {
+                *ns = all_ns;
+            }
+            plan.mode = Mode::Open(open);
+        }
         plan.max_errors = self.max_errors;
         plan.warmup_ns = self.warmup.unwrap_or(plan.warmup_ns);
+        plan.drain_ns = self.drain.unwrap_or(plan.drain_ns);
         plan.parallel = self.parallel.unwrap_or(plan.parallel);
         plan.keepalive = !self.no_keepalive;
         plan.timeout_ns = self.timeout.unwrap_or(plan.timeout_ns);
@@ -91,6 +121,14 @@ impl RunArgs {
         if let Some(path) = self.unix {
             plan.connect = Connect::Unix { path };
         }
+        plan.spin = self.spin.unwrap_or_default();
+        plan.resolve = self.resolve;
+        plan.proxy = match self.proxy.as_deref().map(Proxy::parse) {
+            None => None,
+            Some(Ok(proxy)) => Some(proxy),
+            Some(Err(problem)) => return Err(UsageError::Value { flag: "--proxy", problem }),
+        };
+        check_resolve(&plan)?;
         plan.bind = self.bind.map(|list| list.0).unwrap_or_default();
         plan.tls.insecure = self.insecure;
         plan.tls.cacert = self.cacert;
@@ -125,6 +163,13 @@ impl RunArgs {
         let output = Output {
             file: self.output,
             format: self.format.unwrap_or_default(),
+            files: Files {
+                timeseries: self.timeseries,
+                hdr: self.hdr,
+                summary: self.summary,
+                junit: self.junit,
+                openmetrics: self.openmetrics,
+            },
             quiet: self.quiet,
             plain_progress: self.no_tui,
             require_valid: self.require_valid,
@@ -299,19 +344,42 @@ mod tests {
 
     #[test]
     fn an_open_loop_takes_its_flags() {
-        let flags = ["-R", "10:1k", "--arrival", "poisson", "--spin", "off", "--max-connections", "100"];
+        let flags = ["-R", "10:1k", "--arrival", "poisson", "--max-connections", "100"];
         let plan = plan(&flags);
         assert_eq!(
             plan.mode,
             Mode::Open(OpenLoop {
-                rate_start: 10.0,
-                rate_end: 1000.0,
+                stages: vec![Stage { duration_ns: Some(10_000_000_000), rate_start: 10.0, rate_end: 1000.0 }],
                 arrival: Arrival::Poisson,
-                spin: Spin::Off,
                 max_connections: 100
             })
         );
         assert_eq!(plan.connections_max(), 100);
+    }
+
+    #[test]
+    fn both_kinds_of_loop_may_spin() {
+        assert_eq!(plan(&[]).spin, Spin::Auto);
+        assert_eq!(plan(&["--spin", "off"]).spin, Spin::Off);
+        assert_eq!(plan(&["-R", "10", "--spin", "50us"]).spin, Spin::For { ns: 50_000 });
+    }
+
+    #[test]
+    fn stages_decide_how_long_a_run_takes() {
+        let staged = plan(&["--stages", "3s@5,2s@5:9"]);
+        assert_eq!(staged.stop, Stop::Duration { ns: 5_000_000_000 });
+        assert_eq!(staged.open_loop().map(|open| open.stages.len()), Some(2));
+        // One stage is the same as a rate.
+        let ramp = plan(&["-R", "5:9", "-d", "2s", "--seed", "1"]);
+        assert_eq!(ramp, plan(&["--stages", "2s@5:9", "--seed", "1"]));
+        for (flags, says) in [
+            (&["-R", "5"][..], "--stages does not go with --rate (-R)"),
+            (&["-d", "5s"], "--stages does not go with --duration (-d): the run takes as long as its stages"),
+            (&["-n", "5"], "--stages does not go with --requests (-n)"),
+        ] {
+            let error = command(&[&["--stages", "1s@5"], flags].concat()).expect_err(says).to_string();
+            assert!(error.contains(says), "{error}");
+        }
     }
 
     #[test]

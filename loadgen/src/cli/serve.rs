@@ -8,7 +8,7 @@ use ringtide_driver::Address;
 use super::contradictions::check_cert;
 use super::parse::{self, CpuList};
 use crate::error::UsageError;
-use crate::plan::{ClientCert, DriverChoice, available_cores};
+use crate::plan::{ClientCert, DriverChoice, Spin, available_cores};
 use crate::units::parse_positive_time_ns;
 
 /// What `serve --help` says after the flags.
@@ -33,6 +33,10 @@ Times: 50us, 2ms, 1s (ns, us, ms, s, m, h); without a unit, seconds.
 
 It speaks HTTP/1.1 and HTTP/2 on the same port: with --tls as the client and it
 agree (ALPN), else as the client begins.
+
+With --spin auto, a thread waits for the next request without sleeping, as long
+as requests come within 200 us, where the threads leave a core of the machine
+free. It then answers sooner by a wake-up, and uses its whole core.
 
 With --tls alone, the certificate is a new one for localhost, signed by itself:
 clients accept it with -k.
@@ -68,6 +72,9 @@ pub struct ServeArgs {
     /// Keep the core busy this long for each request
     #[arg(long, value_name = "T", value_parser = parse_positive_time_ns)]
     pub burn: Option<u64>,
+    /// Wait by spinning: auto, off, T [default: off]
+    #[arg(long, value_name = "WHEN", value_parser = parse::spin)]
+    pub spin: Option<Spin>,
     /// I/O driver: auto, io_uring, fallback [default: auto]
     // In `help`, as clippy would have marks around the name.
     #[arg(long, value_name = "DRIVER", value_parser = parse::driver, help = "I/O driver: auto, io_uring, fallback [default: auto]")]
@@ -93,8 +100,10 @@ pub struct ServePlan {
     pub tls: bool,
     /// and with which certificate; `None` for a self-signed one.
     pub cert: Option<ClientCert>,
-    /// How long to spin for each request. 0: not at all.
+    /// How long to keep the core busy for each request. 0: not at all.
     pub burn_ns: u64,
+    /// How a worker waits for the next request of a client that was just answered.
+    pub spin: Spin,
     /// Which driver moves the bytes.
     pub driver: DriverChoice,
     /// The seed of the choices of `/flaky`.
@@ -131,6 +140,7 @@ impl ServeArgs {
             tls: self.tls,
             cert: self.cert.zip(self.key).map(|(cert, key)| ClientCert { cert, key }),
             burn_ns: self.burn.unwrap_or(0),
+            spin: self.spin.unwrap_or(Spin::Off),
             driver: self.driver.unwrap_or_default(),
             seed: self.seed,
             until_stdin_closes: self.until_stdin_closes,

@@ -38,7 +38,7 @@ pub struct TargetsArgs {
     #[arg(long, value_name = "DRIVER", value_parser = parse::driver, help = "I/O driver: auto, io_uring, fallback [default: auto]")]
     pub driver: Option<DriverChoice>,
     /// Format of the table [default: text]
-    #[arg(long, value_enum, value_name = "text|json", hide_possible_values = true)]
+    #[arg(long, value_name = "text|json", value_parser = parse::text_or_json)]
     pub format: Option<Format>,
     /// Show no progress
     #[arg(long)]

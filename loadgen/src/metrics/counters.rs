@@ -48,6 +48,25 @@ pub struct Counters {
     pub ports_ran_out: u64,
 }
 
+/// What was counted while answers were waited for after the end of the measured part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AfterEnd {
+    /// Requests with a complete answer.
+    pub completed: u64,
+    /// Requests that failed.
+    pub failed: u64,
+    /// Bytes that arrived.
+    pub bytes_received: u64,
+}
+
+impl AfterEnd {
+    pub(super) fn add(&mut self, other: Self) {
+        self.completed += other.completed;
+        self.failed += other.failed;
+        self.bytes_received += other.bytes_received;
+    }
+}
+
 impl Default for Counters {
     fn default() -> Self {
         Self {

@@ -9,7 +9,7 @@ pub struct WorkerFacts {
     pub user_ns: u64,
     /// CPU time in the kernel.
     pub system_ns: u64,
-    /// The part of `user_ns` spent spinning before scheduled sends, and so available for work.
+    /// The part of the CPU time spent spinning, before scheduled sends and for answers, and so available for work.
     pub spin_ns: u64,
     /// Time spent ready to run, waiting for the core.
     pub run_queue_wait_ns: u64,
@@ -17,6 +17,8 @@ pub struct WorkerFacts {
     pub other_wakes: u64,
     /// Calls into the kernel.
     pub syscalls: u64,
+    /// By how much it woke up late from short sleeps before the run, at the median.
+    pub wake_up_ns: u64,
 }
 
 impl WorkerFacts {
@@ -62,8 +64,14 @@ impl GeneratorFacts {
     }
 
     /// The part of [`utilisation`](Self::utilisation) that was spinning.
-    pub fn spin_utilisation(&self) -> f64 {
+    pub fn spin_share(&self) -> f64 {
         share(self.workers.iter().map(|worker| worker.spin_ns).sum(), self.wall_ns())
+    }
+
+    /// What one wake-up costs: the mean over the workers.
+    pub fn wake_up_ns(&self) -> Option<u64> {
+        let count = self.workers.len() as u64;
+        (count > 0).then(|| self.workers.iter().map(|worker| worker.wake_up_ns).sum::<u64>() / count)
     }
 
     fn wall_ns(&self) -> u64 {
@@ -86,7 +94,7 @@ mod tests {
         assert!((worker.busy_share() - 0.3).abs() < 1e-12);
         let facts = GeneratorFacts { workers: vec![worker, worker], ..GeneratorFacts::default() };
         assert!((facts.utilisation() - 0.8).abs() < 1e-12);
-        assert!((facts.spin_utilisation() - 0.5).abs() < 1e-12);
+        assert!((facts.spin_share() - 0.5).abs() < 1e-12);
         assert!(WorkerFacts::default().busy_share().abs() < 1e-12);
     }
 }

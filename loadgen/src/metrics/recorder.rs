@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use hdrhistogram::Histogram;
 
 use super::backlog::{Backlog, Course, Half, Moment};
-use super::counters::{Counters, STATUS_CODES};
+use super::counters::{AfterEnd, Counters, STATUS_CODES};
 use super::error_kind::ErrorKind;
 use super::handshakes::{Handshake, Handshakes};
 use super::http2::Http2;
@@ -95,6 +95,8 @@ pub struct Recorder {
     course: Course,
     /// The state at half-time, which is known only at the end.
     half: Moment,
+    /// What had been counted when the measured part ended; `None` before that.
+    at_end: Option<AfterEnd>,
     /// Requests from the second half that the end cut off, and requests from both halves for which no connection was
     /// free.
     late_unanswered: u64,
@@ -126,6 +128,7 @@ impl Recorder {
             by_status: Keyed::new(StatusClass::ALL.len(), StatusClass::Successful as usize),
             course: Course::new(),
             half: Moment::default(),
+            at_end: None,
             late_unanswered: 0,
             overdue: 0,
         }
@@ -220,8 +223,11 @@ impl Recorder {
         self.course.told()
     }
 
-    /// The measured part, which began at `from_ns`, ends now. What is recorded after this was cut off by the end.
+    /// The measured part, which began at `from_ns`, ends now. What is recorded after this was answered while the end waited
+    /// for it, or was cut off.
     pub fn ends(&mut self, from_ns: u64, now_ns: u64) {
+        let Counters { completed, failed, bytes_received, .. } = self.counters;
+        self.at_end = Some(AfterEnd { completed, failed, bytes_received });
         self.half = self.course.nearest(u64::midpoint(from_ns, now_ns));
     }
 
@@ -369,6 +375,15 @@ impl Recorder {
         self.course.reset();
     }
 
+    pub(super) fn after_end(&self) -> AfterEnd {
+        let Counters { completed, failed, bytes_received, .. } = self.counters;
+        self.at_end.map_or_else(AfterEnd::default, |at_end| AfterEnd {
+            completed: completed - at_end.completed,
+            failed: failed - at_end.failed,
+            bytes_received: bytes_received - at_end.bytes_received,
+        })
+    }
+
     pub(super) fn backlog(&self) -> Backlog {
         let Moment { due, ended, waiting, .. } = self.half;
         Backlog {
@@ -446,7 +461,7 @@ impl Recorder {
 
 /// The highest 99th percentile of those `parts` that hold at least 1 % of all times: the others are too small to
 /// raise it.
-fn highest_p99_ns(parts: &[&Histogram<u64>]) -> Option<u64> {
+pub(super) fn highest_p99_ns(parts: &[&Histogram<u64>]) -> Option<u64> {
     let all: u64 = parts.iter().map(|part| part.len()).sum();
     let parts = parts.iter().filter(|part| part.len() * 100 >= all.max(1));
     parts.map(|part| part.value_at_quantile(0.99)).max()

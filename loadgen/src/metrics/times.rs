@@ -52,12 +52,14 @@ impl Times {
         Curve::new(&self.exact, &self.censored, censoring)
     }
 
-    pub(super) fn add(&mut self, other: &Self) {
+    /// Adds all of `other`.
+    pub fn add(&mut self, other: &Self) {
         add(&mut self.exact, &other.exact);
         add(&mut self.censored, &other.censored);
     }
 
-    pub(super) fn reset(&mut self) {
+    /// Empties both.
+    pub fn reset(&mut self) {
         reset(&mut self.exact);
         reset(&mut self.censored);
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use hdrhistogram::Histogram;
 
 use super::backlog::Backlog;
-use super::counters::Counters;
+use super::counters::{AfterEnd, Counters};
 use super::handshakes::Handshakes;
 use super::http2::Http2;
 use super::keyed::{Keyed, StatusClass};
@@ -48,6 +48,8 @@ pub struct Totals {
     pub open_loop: bool,
     /// The sums.
     pub counters: Counters,
+    /// Those of them that were counted after the end of the measured part.
+    pub after_end: AfterEnd,
     /// Whole requests.
     pub latencies: Latencies,
     /// Parts.
@@ -76,6 +78,7 @@ impl Totals {
         let mut totals = Self {
             open_loop: false,
             counters: Counters::default(),
+            after_end: AfterEnd::default(),
             latencies: Latencies {
                 response: Times::new(),
                 service: Times::new(),
@@ -144,8 +147,19 @@ impl Totals {
 
     /// The response times of answers, by the class of their status.
     pub fn response_by_status(&self) -> Vec<(StatusClass, Curve)> {
+        let times = self.response_times_by_status();
+        times.into_iter().map(|(class, times)| (class, Curve::exact(&times))).collect()
+    }
+
+    /// The same as histograms, in the order of the classes.
+    pub fn response_times_by_status(&self) -> Vec<(StatusClass, Histogram<u64>)> {
         let split = self.by_status.split(&self.latencies.response.exact);
-        split.into_iter().map(|(key, times)| (StatusClass::ALL[key], Curve::exact(&times))).collect()
+        split.into_iter().map(|(key, times)| (StatusClass::ALL[key], times)).collect()
+    }
+
+    /// How long each request that the end cut off had waited since it was due.
+    pub fn cut_off(&self) -> &Histogram<u64> {
+        &self.cut_off
     }
 
     /// How many connections were opened before the start.
@@ -169,6 +183,7 @@ impl Totals {
 
     fn add(&mut self, part: &Recorder) {
         self.counters.add(&part.counters);
+        self.after_end.add(part.after_end());
         let Latencies { response, service, queue_wait, schedule_lag } = &mut self.latencies;
         response.add(&part.response);
         service.add(&part.service);

@@ -3,8 +3,11 @@
 //! A plan has no effects and knows no flags: `cli` checks the flags and fills it.
 
 mod http;
+mod open_loop;
+mod proxy;
 mod request;
 mod scenario;
+mod spin;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -16,10 +19,13 @@ use serde::{Deserialize, Serialize};
 pub use self::http::{
     ALPN_H2, ALPN_HTTP1, H2_HEADER_TABLE_SIZE_DEFAULT, H2_WINDOW_MAX, HttpChoice, HttpVersion,
 };
+pub use self::open_loop::{Arrival, OpenLoop, Stage};
+pub use self::proxy::{Credentials, Proxy, ProxyKind, Resolve};
 pub use self::request::{Header, NAMES_MAX, Request};
 pub use self::scenario::{
     Capture, CaptureFrom, Generator, RowOrder, Scenario, Step, Table, TextPart, UserKind,
 };
+pub use self::spin::Spin;
 use crate::threshold::Threshold;
 use crate::url::{Url, UrlError};
 
@@ -45,6 +51,12 @@ pub struct Plan {
     pub url: Url,
     /// Where to connect.
     pub connect: Connect,
+    /// What names stand for, instead of what the system says. Those of a name are tried in order.
+    #[serde(default)]
+    pub resolve: Vec<Resolve>,
+    /// The proxy to connect through.
+    #[serde(default)]
+    pub proxy: Option<Proxy>,
     /// The addresses to connect from, in turn; empty to leave them to the system.
     #[serde(default)]
     pub bind: Vec<IpAddr>,
@@ -73,6 +85,9 @@ pub struct Plan {
     pub max_errors: Option<MaxErrors>,
     /// How long to run before measuring.
     pub warmup_ns: u64,
+    /// How long to wait after the measured part for what is in flight, without sending anything.
+    #[serde(default)]
+    pub drain_ns: u64,
     /// Requests in flight on one connection: in HTTP/2 its streams. From 1 to [`PARALLEL_MAX`], and 1 without `keepalive`.
     pub parallel: usize,
     /// Whether a connection serves more than one request.
@@ -83,6 +98,9 @@ pub struct Plan {
     pub connect_timeout_ns: u64,
     /// Which driver moves the bytes.
     pub driver: DriverChoice,
+    /// How a worker waits for answers, and for the next send of a schedule.
+    #[serde(default)]
+    pub spin: Spin,
     /// The seed of all random choices.
     pub seed: u64,
     /// What the result must meet.
@@ -100,6 +118,8 @@ impl Plan {
         Ok(Self {
             url,
             connect: Connect::Url,
+            resolve: Vec::new(),
+            proxy: None,
             bind: Vec::new(),
             tls: Tls::default(),
             http: HttpChoice::default(),
@@ -112,11 +132,13 @@ impl Plan {
             stop: Stop::Duration { ns: DURATION_DEFAULT_NS },
             max_errors: None,
             warmup_ns: 0,
+            drain_ns: 0,
             parallel: 1,
             keepalive: true,
             timeout_ns: TIMEOUT_DEFAULT_NS,
             connect_timeout_ns: CONNECT_TIMEOUT_DEFAULT_NS,
             driver: DriverChoice::Auto,
+            spin: Spin::Auto,
             seed: 0,
             thresholds: Vec::new(),
         })
@@ -148,6 +170,15 @@ impl Plan {
     /// The names under which results are kept, each once; none if there is only the whole.
     pub fn names(&self) -> Vec<&str> {
         request::names(&self.requests)
+    }
+
+    /// The host and port of the server; `None` for a Unix socket.
+    pub fn server(&self) -> Option<(&str, u16)> {
+        match &self.connect {
+            Connect::Unix { .. } => None,
+            Connect::Tcp { host, port } => Some((host, *port)),
+            Connect::Url => Some((&self.url.host, self.url.port)),
+        }
     }
 
     /// The most connections that are ever open at once.
@@ -262,57 +293,6 @@ pub enum Mode {
     Closed,
     /// A schedule, whatever the server does.
     Open(OpenLoop),
-}
-
-/// The schedule of an open loop.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct OpenLoop {
-    /// Requests per second in all, at the start. Finite and not negative; not 0 if `rate_end` is.
-    pub rate_start: f64,
-    /// And at the end. In between, the rate changes linearly in time. Differs only if the run stops after a time.
-    pub rate_end: f64,
-    /// How arrivals are spaced.
-    pub arrival: Arrival,
-    /// How a worker waits for the next send.
-    pub spin: Spin,
-    /// How many connections may be open while all are busy. At least `Plan::connections`.
-    pub max_connections: usize,
-}
-
-impl OpenLoop {
-    /// The same without a ramp, for a warm-up: at the starting rate, or at the final one if the ramp starts at 0.
-    #[must_use]
-    pub fn steady(&self) -> Self {
-        let rate = if self.rate_start > 0.0 { self.rate_start } else { self.rate_end };
-        Self { rate_start: rate, rate_end: rate, ..self.clone() }
-    }
-}
-
-/// How the arrivals of an open loop are spaced.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Arrival {
-    /// Evenly.
-    #[default]
-    Constant,
-    /// Independently of each other: exponential gaps.
-    Poisson,
-}
-
-/// How a worker waits for the last moments before a scheduled send.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Spin {
-    /// Spins for as long as recent wake-ups were late, and not at all if the core is shared.
-    #[default]
-    Auto,
-    /// Sleeps in the kernel all the time: saves the core, but sends as late as the wake-up comes.
-    Off,
-    /// Spins for this long.
-    For {
-        /// Not 0.
-        ns: u64,
-    },
 }
 
 /// When the measured part of a run ends.
@@ -442,18 +422,22 @@ mod tests {
     fn a_plan_travels_as_json() {
         let mut plan = Plan::for_url("http://h:1/x").expect("valid");
         plan.mode = Mode::Open(OpenLoop {
-            rate_start: 0.5,
-            rate_end: 20_000.0,
+            stages: vec![
+                Stage { duration_ns: Some(9), rate_start: 0.5, rate_end: 20_000.0 },
+                Stage::endless(7.0),
+            ],
             arrival: Arrival::Poisson,
-            spin: Spin::For { ns: 100_000 },
             max_connections: 80,
         });
         plan.connect = Connect::Unix { path: "/run/x.sock".into() };
         plan.thresholds = vec!["p99<10ms".parse().expect("valid")];
         plan.driver = DriverChoice::IoUring;
+        plan.spin = Spin::For { ns: 100_000 };
         plan.stop = Stop::Requests { count: 5, within_ns: Some(7) };
         plan.max_errors = Some(MaxErrors::Percent(0.5));
         plan.bind = vec![[127, 0, 0, 2].into()];
+        plan.resolve = vec![Resolve::parse("h:1:[::1]").expect("valid")];
+        plan.proxy = Some(Proxy::parse("socks5h://u:p@h:1").expect("valid"));
         plan.tls.max_version = Version::Tls12;
         plan.http = HttpChoice { version: HttpVersion::Http2, h2_window: Some(9), h2_header_table_size: 0 };
         plan.tls.cert = Some(ClientCert { cert: "/c.pem".into(), key: "/k.pem".into() });
@@ -504,22 +488,5 @@ mod tests {
         ] {
             assert_eq!(max.is_reached(failed, ended), reached, "{max}: {failed} of {ended}");
         }
-    }
-
-    #[test]
-    fn a_warm_up_runs_at_the_first_rate_that_is_one() {
-        let ramp = |rate_start, rate_end| {
-            let open = OpenLoop {
-                rate_start,
-                rate_end,
-                arrival: Arrival::Constant,
-                spin: Spin::Off,
-                max_connections: 1,
-            };
-            let steady = open.steady();
-            (steady.rate_start, steady.rate_end)
-        };
-        assert_eq!(ramp(10.0, 50.0), (10.0, 10.0));
-        assert_eq!(ramp(0.0, 50.0), (50.0, 50.0));
     }
 }

@@ -1,8 +1,16 @@
 //! Results as people and programs read them.
 
+pub mod comparison;
+pub mod csv;
+pub mod interval_log;
+pub mod junit;
+pub mod openmetrics;
+pub mod search;
 mod steps;
+pub mod summary;
 pub mod targets;
 pub mod text;
+pub mod timeseries;
 
 use std::fmt::Write as _;
 

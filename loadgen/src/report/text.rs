@@ -6,7 +6,7 @@ use std::fmt::{self, Write as _};
 use super::Style;
 use super::steps::{time, write_steps};
 use crate::metrics::ErrorKind;
-use crate::result::{EndedBy, Figure, LoopName, PlanSummary, RunResult};
+use crate::result::{EndedBy, Figure, LoopName, PlanSummary, RunResult, StageSummary};
 use crate::threshold::Outcome;
 use crate::units::{
     show_bytes, show_count, show_rate, show_time_ns, show_typed_rate, show_typed_time_ns, three_digits,
@@ -16,6 +16,9 @@ use crate::units::{
 const LABEL: usize = 15;
 /// and remarks beside a value.
 const DETAIL: usize = LABEL + 15;
+
+/// How many stages of an open loop are listed.
+const STAGES_SHOWN_MAX: usize = 4;
 
 /// The report of a run.
 pub fn render(result: &RunResult, style: Style) -> String {
@@ -81,6 +84,23 @@ pub fn ended_early(result: &RunResult) -> Option<String> {
 }
 
 fn description(result: &RunResult, style: Style) -> String {
+    style.listed(&plan_parts(result), 0)
+}
+
+/// What was run, in a line.
+pub(super) fn plan_line(result: &RunResult) -> String {
+    plan_parts(result).join(" · ")
+}
+
+/// `closed` or `open`.
+pub(super) fn loop_name(plan: &PlanSummary) -> &'static str {
+    match plan.mode {
+        LoopName::Closed => "closed",
+        LoopName::Open => "open",
+    }
+}
+
+fn plan_parts(result: &RunResult) -> Vec<String> {
     let PlanSummary { connections, max_connections, threads, parallel, .. } = result.plan;
     let plan = &result.plan;
     let mut parts = vec![plural(connections as u64, "connection"), plural(threads as u64, "thread")];
@@ -90,38 +110,67 @@ fn description(result: &RunResult, style: Style) -> String {
     if parallel > 1 {
         parts.push(format!("{parallel} in flight each"));
     }
-    parts.push(match (plan.mode, plan.rate, plan.rate_end) {
-        (LoopName::Open, Some(start), Some(end)) => {
-            let arrival = match plan.arrival {
-                Some(crate::plan::Arrival::Poisson) => " Poisson",
-                _ => "",
-            };
-            if start.to_bits() == end.to_bits() {
-                format!("open loop at {}/s{arrival}", show_typed_rate(start))
-            } else {
-                format!("open loop, {} to {}/s{arrival}", show_typed_rate(start), show_typed_rate(end))
-            }
-        }
-        _ => "closed loop".to_owned(),
-    });
+    match plan.mode {
+        LoopName::Open => parts.extend(open_loop(plan)),
+        LoopName::Closed => parts.push("closed loop".to_owned()),
+    }
+    if let Some(proxy) = &plan.proxy {
+        parts.push(format!("through {proxy}"));
+    }
     if !plan.keepalive {
         parts.push("a connection per request".to_owned());
     }
     parts.push(format!("HTTP/{}", plan.http));
     parts.push(result.environment.driver.clone());
     parts.push(format!("seed {}", plan.seed));
-    style.listed(&parts, 0)
+    parts
+}
+
+/// Its rate over time, such as `open loop, 1k to 20k/s Poisson`; a part for each of several stages.
+fn open_loop(plan: &PlanSummary) -> Vec<String> {
+    let arrival = match plan.arrival {
+        Some(crate::plan::Arrival::Poisson) => " Poisson",
+        _ => "",
+    };
+    let rates = |stage: &StageSummary| {
+        let (start, end) = (show_typed_rate(stage.rate), show_typed_rate(stage.rate_end));
+        if stage.rate.to_bits() == stage.rate_end.to_bits() { start } else { format!("{start} to {end}") }
+    };
+    match &plan.stages[..] {
+        [stage] if stage.rate.to_bits() == stage.rate_end.to_bits() => {
+            vec![format!("open loop at {}/s{arrival}", rates(stage))]
+        }
+        [stage] => vec![format!("open loop, {}/s{arrival}", rates(stage))],
+        stages => {
+            let time = |stage: &StageSummary| {
+                show_typed_time_ns((stage.duration_s.unwrap_or_default() * 1e9).round() as u64)
+            };
+            let mut listed: Vec<_> = stages
+                .iter()
+                .take(STAGES_SHOWN_MAX)
+                .map(|stage| format!("then {}/s for {}", rates(stage), time(stage)))
+                .collect();
+            if stages.len() > STAGES_SHOWN_MAX {
+                listed.push(plural((stages.len() - STAGES_SHOWN_MAX) as u64, "more stage"));
+            }
+            if let Some(first) = listed.first_mut() {
+                *first = first.replacen("then", &format!("open loop{arrival}:"), 1);
+            }
+            listed
+        }
+    }
 }
 
 fn write_counts(out: &mut String, result: &RunResult, style: Style) -> fmt::Result {
     let requests = &result.requests;
     let elapsed = show_time_ns(result.duration_s * 1e9);
+    let completed = requests.completed - result.drain.map_or(0, |drain| drain.completed);
     writeln!(
         out,
         "{:LABEL$}{}   {}",
         "Requests/s",
         style.bold(&format!("{:<12}", show_rate(result.requests_per_second))),
-        style.wrapped(&format!("{} completed in {elapsed}", show_count(requests.completed)), DETAIL)
+        style.wrapped(&format!("{} completed in {elapsed}", show_count(completed)), DETAIL)
     )?;
     if let Some(success) = result.success {
         let shown = format!("{:<12}", show_percent(success));
@@ -137,6 +186,15 @@ fn write_counts(out: &mut String, result: &RunResult, style: Style) -> fmt::Resu
         format!("{}/s", show_bytes(result.bytes_received_per_second)),
         style.broken([&*received, &*sent].into_iter(), " ", DETAIL)
     )?;
+    if let Some(drain) = result.drain {
+        let line = format!(
+            "{} completed and {} failed in {} after the end; they are in no rate",
+            show_count(drain.completed),
+            show_count(drain.failed),
+            show_time_ns(drain.took_s * 1e9)
+        );
+        writeln!(out, "{:LABEL$}{}", "Drain", style.wrapped(&line, LABEL))?;
+    }
     if requests.failed + requests.censored > 0 {
         let line = format!(
             "{} due = {} completed + {} failed + {} unanswered at the end",
@@ -151,7 +209,7 @@ fn write_counts(out: &mut String, result: &RunResult, style: Style) -> fmt::Resu
 }
 
 /// A share. It never shows 100 % or 0 % unless it is exactly that.
-fn show_percent(share: f64) -> String {
+pub(super) fn show_percent(share: f64) -> String {
     // Cut off, not rounded: 99.996 % is not 100 %. The division may have lost one part in 10¹².
     let hundredths = (share * 1e4 * (1.0 + 1e-12)).floor() / 100.0;
     match hundredths {
@@ -313,6 +371,8 @@ fn examples(result: &RunResult, kind: ErrorKind) -> Vec<&str> {
 fn write_generator(out: &mut String, result: &RunResult, style: Style) -> fmt::Result {
     let generator = &result.generator;
     let mut parts = Vec::new();
+    let spinning = generator.spin_share;
+    let is_spinning = spinning >= 0.005;
     if let (Some(cpu_us), Some(user_us)) = (generator.cpu_us_per_request, generator.user_us_per_request) {
         parts.push(format!(
             "{} µs CPU/request ({} user + {} system)",
@@ -320,14 +380,20 @@ fn write_generator(out: &mut String, result: &RunResult, style: Style) -> fmt::R
             three_digits(user_us),
             three_digits((cpu_us - user_us).max(0.0))
         ));
+        if is_spinning && generator.cpu_utilisation > 0.0 {
+            let spun_us = cpu_us * (spinning / generator.cpu_utilisation).min(1.0);
+            parts.push(format!("{} µs of it spinning", three_digits(spun_us)));
+        }
     }
-    let spinning = generator.spin_utilisation;
-    parts.push(if spinning >= 0.005 {
+    parts.push(if is_spinning {
         let busy = (generator.cpu_utilisation - spinning).max(0.0);
         format!("{:.0} % busy and {:.0} % spinning", busy * 100.0, spinning * 100.0)
     } else {
         format!("{:.0} % busy", generator.cpu_utilisation * 100.0)
     });
+    if let Some(wakeup_us) = generator.wakeup_us {
+        parts.push(format!("{} µs to wake up", three_digits(wakeup_us)));
+    }
     if let Some(syscalls) = generator.syscalls_per_request {
         parts.push(format!("{} syscalls/request", three_digits(syscalls)));
     }
@@ -377,7 +443,7 @@ pub fn missed(result: &RunResult, outcome: &Outcome) -> String {
 }
 
 /// The figure that a threshold of `result` was checked against, with its unit; or why there is none.
-fn observed(result: &RunResult, outcome: &Outcome) -> String {
+pub(super) fn observed(result: &RunResult, outcome: &Outcome) -> String {
     let Some(observed) = outcome.observed else {
         let nothing =
             if result.requests.scheduled > 0 { "nothing was completed" } else { "nothing was measured" };
@@ -412,7 +478,7 @@ fn write_thresholds(out: &mut String, result: &RunResult, style: Style) -> fmt::
     Ok(())
 }
 
-fn plural(count: u64, noun: &str) -> String {
+pub(super) fn plural(count: u64, noun: &str) -> String {
     format!("{} {noun}{}", show_count(count), if count == 1 { "" } else { "s" })
 }
 
@@ -483,7 +549,9 @@ mod tests {
         result.bytes_received = u64::MAX;
         result.plan.max_connections = 10_000;
         result.plan.parallel = 16;
-        result.plan.rate_end = Some(2_000_000.0);
+        let stage = StageSummary { duration_s: Some(86_400.5), rate: 1_234_567.0, rate_end: 2_345_678.5 };
+        result.plan.stages = vec![stage; 6];
+        result.plan.arrival = Some(crate::plan::Arrival::Poisson);
         result.plan.keepalive = false;
         result.phases_us.tls = result.latency_us.response.clone();
         result.tls = Some(TlsSummary {

@@ -4,8 +4,10 @@
 //! Times are microseconds, rounded to the nanosecond; no field is ever NaN or infinite.
 
 mod counts;
+mod drain;
 mod ended;
 mod generator;
+mod histograms;
 mod http2;
 mod latency;
 mod notes;
@@ -21,19 +23,22 @@ use serde::{Deserialize, Serialize};
 
 pub use self::counts::{Errors, Requests};
 use self::counts::{error_examples, status};
+pub use self::drain::DrainSummary;
 pub use self::ended::{EndedBy, EndedEarly};
 pub use self::generator::Generator;
+pub use self::histograms::{Histograms, TimesText};
 pub use self::http2::Http2Summary;
 pub use self::latency::{Figure, LatenciesUs, PhasesUs, SummaryUs};
 use self::notes::Facts;
-use self::numbers::{ratio, seconds, share};
-pub use self::plan::{LoopName, PlanSummary};
+use self::numbers::{microseconds, ratio, seconds, share};
+pub use self::plan::{LoopName, PlanSummary, StageSummary};
 pub use self::steps::{Step, Steps};
 pub use self::tls::TlsSummary;
 use crate::environment::Environment;
 use crate::estimate::Curve;
-use crate::metrics::{GeneratorFacts, Totals};
-use crate::plan::Plan;
+use crate::metrics::{AfterEnd, GeneratorFacts, StatusClass, Totals};
+use crate::plan::{OpenLoop, Plan};
+use crate::series::Series;
 use crate::threshold::{Observed, Outcome};
 use crate::units::rounded;
 use crate::verdict::Verdict;
@@ -54,7 +59,7 @@ pub struct RunResult {
     pub environment: Environment,
     /// How many.
     pub requests: Requests,
-    /// Completed requests per second.
+    /// Requests completed in the measured part, per second.
     pub requests_per_second: f64,
     /// Bytes of answers, heads included, per second.
     pub bytes_received_per_second: f64,
@@ -62,8 +67,14 @@ pub struct RunResult {
     pub bytes_received: u64,
     /// Bytes of requests, heads included.
     pub bytes_sent: u64,
-    /// How long the measured part was.
+    /// How long the measured part was, in which requests were sent.
     pub duration_s: f64,
+    /// When the measured part began, in seconds since 1970-01-01 UTC by the wall clock,
+    #[serde(default)]
+    pub started_unix_s: f64,
+    /// and when it ended.
+    #[serde(default)]
+    pub ended_unix_s: f64,
     /// When the last complete answer came, from the start of the measured part; null if none came.
     #[serde(default)]
     pub last_answer_s: Option<f64>,
@@ -113,11 +124,20 @@ pub struct RunResult {
     /// Response times of answers by the class of their status, `1xx` to `5xx`; classes without answers are left out.
     #[serde(default)]
     pub latency_by_status_us: BTreeMap<String, SummaryUs>,
+    /// What came of the requests in flight at the end; null if they were not waited for.
+    #[serde(default)]
+    pub drain: Option<DrainSummary>,
     /// What happened in HTTP/2 beside the requests; null if it was not spoken.
     #[serde(default)]
     pub http2: Option<Http2Summary>,
     /// How the thresholds did.
     pub thresholds: Vec<Outcome>,
+    /// All times without loss, for programs that merge or draw results.
+    #[serde(default)]
+    pub histograms: Histograms,
+    /// A point per second; null if nobody asked for it.
+    #[serde(default)]
+    pub series: Option<Series>,
 }
 
 /// What measured.
@@ -138,8 +158,14 @@ pub struct Measured {
     pub steps: Vec<Totals>,
     /// When the measured part began, on the workers' clock.
     pub measured_from_ns: u64,
+    /// The same by the wall clock, in seconds since 1970-01-01 UTC.
+    pub started_unix_s: f64,
     /// How long the measured part was.
     pub elapsed: Duration,
+    /// A point per second, if they were collected.
+    pub series: Option<Series>,
+    /// How long answers were waited for after that, in nanoseconds.
+    pub drained_ns: u64,
     /// What ended it early, if anything did.
     pub ended_early: Option<EndedEarly>,
     /// What the generator cost.
@@ -151,16 +177,31 @@ pub struct Measured {
 impl RunResult {
     /// Makes the result of `plan`: judges the run and checks its thresholds.
     pub fn new(plan: &Plan, measured: Measured) -> Self {
-        let Measured { totals, steps, measured_from_ns, elapsed, ended_early, generator, environment } =
-            measured;
+        let Measured {
+            totals,
+            steps,
+            measured_from_ns,
+            started_unix_s,
+            elapsed,
+            drained_ns,
+            series,
+            ended_early,
+            generator,
+            environment,
+        } = measured;
         let counters = &totals.counters;
         let duration_s = elapsed.as_secs_f64();
-        let requests_per_second = ratio(counters.completed as f64, duration_s);
+        let AfterEnd { completed, failed, bytes_received } = totals.after_end;
+        // What was answered, failed and received in the measured part.
+        let completed = counters.completed - completed;
+        let ended = completed + counters.failed - failed;
+        let bytes_received = counters.bytes_received - bytes_received;
+        let requests_per_second = ratio(completed as f64, duration_s);
         let response = totals.response();
         let observed = observed(&totals, &response, duration_s);
         let last_answer_s =
             (counters.completed > 0).then(|| seconds(counters.last_done_ns.saturating_sub(measured_from_ns)));
-        let rate_mean = plan.open_loop().map(|open| f64::midpoint(open.rate_start, open.rate_end));
+        let rate_mean = plan.open_loop().map(OpenLoop::rate_mean);
         let summary = PlanSummary::of(plan, &totals.versions);
         let (requests, errors) = (Requests::of(counters), Errors::of(counters));
         let latency_us = LatenciesUs::of(&totals, &response);
@@ -190,15 +231,17 @@ impl RunResult {
             environment,
             requests,
             requests_per_second: rounded(requests_per_second),
-            bytes_received_per_second: rounded(ratio(counters.bytes_received as f64, duration_s)),
+            bytes_received_per_second: rounded(ratio(bytes_received as f64, duration_s)),
             bytes_received: counters.bytes_received,
             bytes_sent: counters.bytes_sent,
             duration_s: seconds(elapsed.as_nanos() as u64),
+            started_unix_s,
+            ended_unix_s: microseconds(started_unix_s + duration_s),
             last_answer_s,
             connections_opened: counters.connects,
             connections_opened_before_start: totals.connects_before(),
             interrupted: ended_early == Some(EndedEarly::Interrupted),
-            ended_by: EndedBy::of(plan.stop, ended_early, counters.completed + counters.failed),
+            ended_by: EndedBy::of(plan.stop, ended_early, ended),
             latency_us,
             phases_us: PhasesUs::of(&totals),
             steps: (!steps.is_empty()).then(|| {
@@ -209,7 +252,7 @@ impl RunResult {
             status: status(counters),
             errors,
             error_examples: error_examples(counters),
-            generator: Generator::of(&generator, counters.completed),
+            generator: Generator::of(&generator, completed),
             verdict: Verdict::judge(&totals, &generator, rate_mean, elapsed),
             success: observed.success().map(share),
             notes,
@@ -217,6 +260,7 @@ impl RunResult {
                 .iter()
                 .map(|(class, curve)| (class.name().to_owned(), SummaryUs::of(curve)))
                 .collect(),
+            drain: (plan.drain_ns > 0).then(|| DrainSummary::of(drained_ns, totals.after_end)),
             http2: totals.versions.contains("2").then(|| Http2Summary::of(&totals.http2)),
             thresholds: plan
                 .thresholds
@@ -230,7 +274,17 @@ impl RunResult {
                     }
                 })
                 .collect(),
+            histograms: Histograms::of(&totals),
+            series,
         }
+    }
+}
+
+impl RunResult {
+    /// Completed requests with a status of this class, `1xx` to `5xx`. Codes from 600 are of the last.
+    pub fn of_class(&self, class: &str) -> u64 {
+        let is_of = |code: &str| code.parse().is_ok_and(|code| StatusClass::of(code).name() == class);
+        self.status.iter().filter(|(code, _)| is_of(code)).map(|(_, count)| count).sum()
     }
 }
 
@@ -244,7 +298,8 @@ fn observed<'c>(totals: &Totals, response: &'c Curve, duration_s: f64) -> Observ
         failed: counters.failed,
         succeeded: counters.succeeded(),
         excused: totals.excused(),
-        requests_per_second: ratio(counters.completed as f64, duration_s),
+        // What was answered after the end does not count into the rate.
+        requests_per_second: ratio((counters.completed - totals.after_end.completed) as f64, duration_s),
     }
 }
 
@@ -252,18 +307,12 @@ fn observed<'c>(totals: &Totals, response: &'c Curve, duration_s: f64) -> Observ
 pub(crate) mod tests {
     use super::*;
     use crate::metrics::{ErrorKind, Recorder, Sample, Unfinished, WorkerFacts};
-    use crate::plan::{Arrival, Mode, OpenLoop, Stop};
+    use crate::plan::{Mode, Stop};
 
     /// An open loop: 1,000 answered in 1 to 1,000 µs, 2 timed out, 1 reset, 1 censored.
     pub(crate) fn example() -> RunResult {
         let mut plan = Plan::for_url("http://127.0.0.1:8081/").expect("valid");
-        plan.mode = Mode::Open(OpenLoop {
-            rate_start: 1000.0,
-            rate_end: 1000.0,
-            arrival: Arrival::Constant,
-            spin: crate::plan::Spin::Auto,
-            max_connections: 50,
-        });
+        plan.mode = Mode::Open(OpenLoop::steady(1000.0, 50));
         plan.threads = 1;
         plan.seed = 42;
         plan.stop = Stop::Duration { ns: 1_000_000_000 };
@@ -305,7 +354,10 @@ pub(crate) mod tests {
             totals: Totals::merge([recorder]),
             steps: Vec::new(),
             measured_from_ns: 0,
+            started_unix_s: 1_700_000_000.0,
+            series: None,
             elapsed: Duration::from_secs(1),
+            drained_ns: 0,
             ended_early: None,
             generator: GeneratorFacts {
                 workers: vec![WorkerFacts {
@@ -314,6 +366,7 @@ pub(crate) mod tests {
                     system_ns: 9_000_000,
                     spin_ns: 6_000_000,
                     syscalls: 2003,
+                    wake_up_ns: 45_000,
                     ..WorkerFacts::default()
                 }],
                 heap_bytes_per_request: Some(312),
@@ -457,7 +510,8 @@ pub(crate) mod tests {
         let missed = crate::report::text::missed(&result, &result.thresholds[0]);
         assert_eq!(missed, "threshold missed: rps>1 (nothing was measured)");
         // NaN and infinity would become null. Only these may be: the figures of nine distributions, three of the
-        // generator's, the one of the threshold, and fourteen other fields.
-        assert_eq!(json.matches("null").count(), 9 * Figure::ALL.len() + 3 + 1 + 14, "{json}");
+        // generator's, the one of the threshold, sixteen other fields, and the texts of ten empty distributions with the
+        // series that nobody asked for.
+        assert_eq!(json.matches("null").count(), 9 * Figure::ALL.len() + 3 + 1 + 16 + 21, "{json}");
     }
 }

@@ -19,3 +19,8 @@ pub(super) fn ratio(value: f64, by: f64) -> f64 {
 pub(super) fn share(value: f64) -> f64 {
     (value * 1e9).round() / 1e9
 }
+
+/// Seconds with six decimals.
+pub(super) fn microseconds(seconds: f64) -> f64 {
+    (seconds * 1e6).round() / 1e6
+}

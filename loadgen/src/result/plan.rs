@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::numbers::seconds;
-use crate::plan::{Arrival, HttpVersion, Mode, OpenLoop, Plan, Request, Tls};
+use crate::plan::{Arrival, HttpVersion, Mode, OpenLoop, Plan, Request, Stage, Tls};
 
 /// The plan of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +33,9 @@ pub struct PlanSummary {
     pub rate: Option<f64>,
     /// And at the end.
     pub rate_end: Option<f64>,
+    /// The rate over time, a stage after the other; empty in a closed loop.
+    #[serde(default)]
+    pub stages: Vec<StageSummary>,
     /// How they were spaced; null in a closed loop.
     pub arrival: Option<Arrival>,
     /// The limit on the measured time; null if only a number of requests limited the run.
@@ -44,10 +47,19 @@ pub struct PlanSummary {
     pub max_errors: Option<String>,
     /// Warm-up time before it.
     pub warmup_s: f64,
+    /// How long answers were to be waited for after it.
+    #[serde(default)]
+    pub drain_s: f64,
     /// Timeout of a request.
     pub timeout_s: f64,
     /// Timeout of a connect.
     pub connect_timeout_s: f64,
+    /// What names were to stand for, as `HOST:PORT:ADDR`.
+    #[serde(default)]
+    pub resolve: Vec<String>,
+    /// The proxy, without the user and the password; null without one.
+    #[serde(default)]
+    pub proxy: Option<String>,
     /// The addresses that connections came from; empty if the system chose.
     #[serde(default)]
     pub bind: Vec<IpAddr>,
@@ -67,6 +79,17 @@ pub struct PlanSummary {
     pub seed: u64,
 }
 
+/// A stage of an open loop.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StageSummary {
+    /// How long it takes; null if it goes on until a number of requests is reached.
+    pub duration_s: Option<f64>,
+    /// Requests per second at its start.
+    pub rate: f64,
+    /// And at its end.
+    pub rate_end: f64,
+}
+
 /// Who decided when a request is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -81,6 +104,13 @@ impl PlanSummary {
     /// `versions` are those that were spoken.
     pub(super) fn of(plan: &Plan, versions: &BTreeSet<&'static str>) -> Self {
         let open = plan.open_loop();
+        let limit_ns = plan.stop.duration_ns();
+        let stage = |stage: &Stage| StageSummary {
+            duration_s: stage.duration_ns.or(limit_ns).map(seconds),
+            rate: stage.rate_start,
+            rate_end: stage.rate_end,
+        };
+        let stages: Vec<_> = open.iter().flat_map(|open| &open.stages).map(stage).collect();
         let http2 = plan.may_speak_http2().then_some(());
         Self {
             url: plan.url.text.clone(),
@@ -95,15 +125,19 @@ impl PlanSummary {
                 Mode::Closed => LoopName::Closed,
                 Mode::Open(_) => LoopName::Open,
             },
-            rate: open.map(|open| open.rate_start),
-            rate_end: open.map(|open| open.rate_end),
+            rate: stages.first().map(|stage| stage.rate),
+            rate_end: stages.last().map(|stage| stage.rate_end),
+            stages,
             arrival: open.map(|OpenLoop { arrival, .. }| *arrival),
             duration_s: plan.stop.duration_ns().map(seconds),
             requests: plan.stop.requests(),
             max_errors: plan.max_errors.map(|max| max.to_string()),
             warmup_s: seconds(plan.warmup_ns),
+            drain_s: seconds(plan.drain_ns),
             timeout_s: seconds(plan.timeout_ns),
             connect_timeout_s: seconds(plan.connect_timeout_ns),
+            resolve: plan.resolve.iter().map(ToString::to_string).collect(),
+            proxy: plan.proxy.as_ref().map(ToString::to_string),
             bind: plan.bind.clone(),
             tls: plan.url.is_https.then(|| plan.tls.clone()),
             http: match (versions.is_empty(), plan.http.version) {

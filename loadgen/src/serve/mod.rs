@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringtide::Address;
-use ringtide::runtime::{DriverChoice, available_cores};
+use ringtide::runtime::{DriverChoice, Spin, available_cores};
 use ringtide::server::{Failure, Server, ServerOptions, ServiceOptions, Shutdown};
 use ringtide::tls::ServerTls;
 
@@ -51,9 +51,11 @@ pub struct ServeOptions {
     pub cores: Vec<usize>,
     /// The driver.
     pub driver: DriverChoice,
+    /// Whether and how long the workers spin. [`Spin::Off`] by default.
+    pub spin: Spin,
     /// TLS; `None`, the default, for plain HTTP.
     pub tls: Option<ServerTls>,
-    /// How long to spin for each request. 0 by default.
+    /// How long to keep the core busy for each request. 0 by default.
     pub burn: Duration,
     /// The seed of the choices of `/flaky`.
     pub seed: u64,
@@ -66,6 +68,7 @@ impl Default for ServeOptions {
             threads: available_cores(),
             cores: Vec::new(),
             driver: DriverChoice::Auto,
+            spin: Spin::Off,
             tls: None,
             burn: Duration::ZERO,
             seed: 0,
@@ -104,6 +107,7 @@ pub fn serve(options: &ServeOptions) -> Result<ServeHandle, ServeError> {
         .workers(threads)
         .cores(options.cores.clone())
         .driver(options.driver)
+        .spin(options.spin)
         .service(service);
     let make = {
         let (counters, burn, seed) = (counters.clone(), options.burn, options.seed);

@@ -195,8 +195,8 @@ impl ConnectionTask {
             recorder.censored(request);
         })
         .await;
-        let drawn = self.shared.source.borrow_mut().leave(self.number);
-        if let Some(due) = drawn {
+        let assigned = self.shared.source.borrow_mut().leave(self.number);
+        for due in assigned.into_iter().chain(self.waiting.take()) {
             self.shared.censor_undelivered(due);
         }
     }
@@ -241,7 +241,7 @@ impl ConnectionTask {
         let ended_ns = runtime::now_ns();
         self.free_since_ns = ended_ns;
         let mut begun = Vec::new();
-        let Aborted { sent_ns, cut_size } = match self.connection.take() {
+        let Aborted { sent_ns, cut_size } = match self.take_connection() {
             Some(connection) => {
                 if self.is_http2 {
                     self.note_http2(&connection);

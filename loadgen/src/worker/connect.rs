@@ -1,4 +1,4 @@
-//! Connects: each address in turn, with its TLS handshake and its time limit, and what is recorded of it. Which request
+//! Connects: each address in turn, with the tunnel through a proxy, its TLS handshake and its time limit, and what is recorded of it. Which request
 //! needs the connection is not its matter.
 
 use std::cell::Cell;
@@ -17,9 +17,17 @@ use ringtide::tls::{self, ClientTls, cipher_suite_name, version_name};
 use ringtide::{Address, Connection, ConnectionOptions};
 
 use super::shared::Shared;
+use super::tunnel::Target;
 use crate::metrics::{ErrorKind, Handshake};
 use crate::plan;
 use crate::tls::explain;
+
+/// A connection to the server.
+pub(super) struct Connected {
+    pub(super) connection: Connection,
+    /// How many of the sent bytes a proxy was sent.
+    pub(super) tunnel_size: u64,
+}
 
 /// Why no connection was made.
 pub(super) struct ConnectFailure {
@@ -47,16 +55,17 @@ impl ConnectFailure {
 #[derive(Clone, Copy)]
 enum Step {
     Connect(u64),
+    Tunnel(u64),
     Handshake(u64),
 }
 
 impl Shared {
-    /// Connects; `None` if the run ended in the meantime.
-    pub(super) async fn connect_or_end(&self) -> Option<Result<Connection, ConnectFailure>> {
+    /// Connects; `None` if no request may be sent any more.
+    pub(super) async fn connect_or_end(&self) -> Option<Result<Connected, ConnectFailure>> {
         let step = Cell::new(None);
         let mut connect = pin!(self.connect(&step));
         let outcome = poll_fn(|context| {
-            if self.ended.get() {
+            if self.sending_ended.get() {
                 return Poll::Ready(None);
             }
             connect.as_mut().poll(context).map(Some)
@@ -70,17 +79,17 @@ impl Shared {
 
     /// Tries the addresses in order, each for up to the whole connect timeout. Sets `step` to what the latest attempt
     /// is at.
-    async fn connect(&self, step: &Cell<Option<Step>>) -> Result<Connection, ConnectFailure> {
+    async fn connect(&self, step: &Cell<Option<Step>>) -> Result<Connected, ConnectFailure> {
         let plan = &self.plan;
         let mut failure = ConnectFailure::connect("there is no address to connect to".to_owned(), false);
-        for address in &self.addresses {
+        for target in &self.targets {
             let timeout = Duration::from_nanos(plan.connect_timeout_ns);
-            match runtime::timeout(timeout, self.connect_to(address, step)).await {
-                Some(Ok(stream)) => {
+            match runtime::timeout(timeout, self.connect_to(target, step)).await {
+                Some(Ok((stream, tunnel_size))) => {
                     let connection = Connection::new(stream, &self.connection_options());
                     let is_http2 = connection.version() == http::Version::HTTP_2;
                     self.recorder.borrow_mut().speaks(if is_http2 { "2" } else { "1.1" });
-                    return Ok(connection);
+                    return Ok(Connected { connection, tunnel_size });
                 }
                 Some(Err(error)) => {
                     let timed_out = failure.timed_out | error.timed_out;
@@ -89,19 +98,7 @@ impl Shared {
                 None => {
                     let at = step.get().unwrap_or(Step::Connect(runtime::now_ns()));
                     self.give_up(at);
-                    failure = match at {
-                        Step::Connect(_) => ConnectFailure::connect(
-                            format!("could not connect to {address} within {timeout:?}"),
-                            true,
-                        ),
-                        Step::Handshake(_) => ConnectFailure::tls(
-                            format!(
-                                "no end of the TLS handshake with {address} within {timeout:?} of the connect"
-                            ),
-                            Some("timeout"),
-                            true,
-                        ),
-                    };
+                    failure = timed_out(at, target, timeout);
                 }
             }
         }
@@ -123,12 +120,13 @@ impl Shared {
         ConnectionOptions::default().pipelining(plan.parallel > 1).version(version).http2(http2)
     }
 
-    /// Connects to one address, and starts TLS there if the plan has it.
+    /// Connects to one address, and starts TLS there if the plan has it. Returns also how many bytes a proxy was sent.
     async fn connect_to(
         &self,
-        address: &Address,
+        target: &Target,
         step: &Cell<Option<Step>>,
-    ) -> Result<Stream, ConnectFailure> {
+    ) -> Result<(Stream, u64), ConnectFailure> {
+        let address = &target.address;
         let begun_ns = runtime::now_ns();
         step.set(Some(Step::Connect(begun_ns)));
         let source = self.next_source(address)?;
@@ -136,7 +134,7 @@ impl Shared {
             None => Stream::connect(address).await,
             Some(source) => Stream::connect_from(address, source).await,
         };
-        let stream = match connected {
+        let mut stream = match connected {
             Ok(stream) => stream,
             Err(error) => {
                 self.note_shortage(&error);
@@ -146,19 +144,26 @@ impl Shared {
                     self.give_up(Step::Connect(begun_ns));
                 }
                 let from = source.map(|source| format!(" from {source}")).unwrap_or_default();
-                let text = format!("could not connect to {address}{from}: {error}");
+                let text = format!("could not connect to {target}{from}: {error}");
                 return Err(ConnectFailure::connect(text, timed_out));
             }
         };
+        let mut tunnel_size = 0;
+        if let Some(tunnel) = &target.tunnel {
+            step.set(Some(Step::Tunnel(begun_ns)));
+            let opened = Box::pin(tunnel.open(&mut stream, address)).await;
+            tunnel_size = opened.map_err(|text| ConnectFailure::connect(text, false))?;
+        }
         if !self.warming_up.get() {
             let time_ns = runtime::turn_time_ns().saturating_sub(begun_ns);
             self.recorder.borrow_mut().connected(time_ns);
         }
-        match &self.tls {
-            None => Ok(stream),
+        let stream = match &self.tls {
+            None => stream,
             // Its state is large, and a plain connect does not need room for it.
-            Some(tls) => Box::pin(self.shake_hands(stream, address, tls, step)).await,
-        }
+            Some(tls) => Box::pin(self.shake_hands(stream, target, tls, step)).await?,
+        };
+        Ok((stream, tunnel_size))
     }
 
     /// The address to connect to `address` from; `None` if the system chooses it.
@@ -180,7 +185,7 @@ impl Shared {
     async fn shake_hands(
         &self,
         stream: Stream,
-        address: &Address,
+        target: &Target,
         tls: &ClientTls,
         step: &Cell<Option<Step>>,
     ) -> Result<Stream, ConnectFailure> {
@@ -193,7 +198,7 @@ impl Shared {
                         ConnectFailure::tls(explain(error, &self.plan.tls), Some(error.kind()), false)
                     }
                     None => ConnectFailure::tls(
-                        format!("the TLS handshake with {address} failed: {error}"),
+                        format!("the TLS handshake with {} failed: {error}", target.server()),
                         None,
                         false,
                     ),
@@ -223,7 +228,9 @@ impl Shared {
         let now_ns = runtime::now_ns();
         let mut recorder = self.recorder.borrow_mut();
         match step {
-            Step::Connect(begun_ns) => recorder.connect_cut_short(now_ns.saturating_sub(begun_ns)),
+            Step::Connect(begun_ns) | Step::Tunnel(begun_ns) => {
+                recorder.connect_cut_short(now_ns.saturating_sub(begun_ns));
+            }
             Step::Handshake(begun_ns) => recorder.handshake_cut_short(now_ns.saturating_sub(begun_ns)),
         }
     }
@@ -235,6 +242,24 @@ impl Shared {
             io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse => recorder.ports_ran_out(),
             _ if error.raw_os_error().is_some_and(is_descriptor_shortage) => recorder.descriptors_ran_out(),
             _ => {}
+        }
+    }
+}
+
+/// What to say of an attempt that was at this step when its time was over.
+fn timed_out(at: Step, target: &Target, timeout: Duration) -> ConnectFailure {
+    match at {
+        Step::Connect(_) => {
+            ConnectFailure::connect(format!("could not connect to {target} within {timeout:?}"), true)
+        }
+        Step::Tunnel(_) => {
+            let server = target.server();
+            ConnectFailure::connect(format!("{target} opened no tunnel to {server} within {timeout:?}"), true)
+        }
+        Step::Handshake(_) => {
+            let server = target.server();
+            let text = format!("no end of the TLS handshake with {server} within {timeout:?} of the connect");
+            ConnectFailure::tls(text, Some("timeout"), true)
         }
     }
 }

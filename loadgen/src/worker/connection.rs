@@ -12,6 +12,7 @@ use std::time::Duration;
 use ringtide::runtime::{self, Timer};
 use ringtide::{Connection, RequestId};
 
+use super::connect::Connected;
 use super::phase::wake_main;
 use super::shared::{ConnectPermit, Shared};
 use super::source::{ConnectionNumber, Draw, Due};
@@ -42,11 +43,11 @@ pub(super) struct ConnectionTask {
     pub(super) timeout: Timer,
     /// Over HTTP/2: requests in the order of their sends, and when they were found in flight. It is filled when the timer
     /// fires and it is empty, so it costs nothing while all are answered in time. All in it were sent before all others.
-    pub(super) oldest: VecDeque<(RequestId, u64)>,
+    pub(super) oldest: Option<Box<VecDeque<(RequestId, u64)>>>,
     /// With it the task connects before its first request.
     permit: Option<Box<ConnectPermit>>,
     /// A request for which the task was started.
-    waiting: Option<Due>,
+    pub(super) waiting: Option<Due>,
     reconnect_wait_ms: u32,
     /// When it last began to have a free place: when it connected, or when an answer arrived while it was full.
     pub(super) free_since_ns: u64,
@@ -77,7 +78,7 @@ impl ConnectionTask {
             is_spent: false,
             tickets: Tickets::default(),
             timeout: Timer::new(),
-            oldest: VecDeque::new(),
+            oldest: None,
             permit,
             waiting: due,
             reconnect_wait_ms: 0,
@@ -103,7 +104,7 @@ impl ConnectionTask {
         if let Some(permit) = self.permit.take() {
             Box::pin(self.connect_before_the_run(permit)).await;
         }
-        while !self.shared.ended.get() {
+        while !self.shared.sending_ended.get() {
             if self.connection.is_none() {
                 let due = match self.waiting.take() {
                     Some(due) => due,
@@ -125,10 +126,10 @@ impl ConnectionTask {
         Box::pin(self.censor()).await;
     }
 
-    /// Waits for a request; `None` at the end of the run.
+    /// Waits for a request; `None` when none may be sent any more.
     async fn draw(&mut self) -> Option<Due> {
         poll_fn(|_| {
-            if self.shared.ended.get() {
+            if self.shared.sending_ended.get() {
                 return Poll::Ready(None);
             }
             let mut source = self.shared.source.borrow_mut();
@@ -144,9 +145,9 @@ impl ConnectionTask {
     async fn connect_before_the_run(&mut self, permit: Box<ConnectPermit>) {
         let connects = &permit.shared.connects;
         match self.shared.connect_or_end().await {
-            Some(Ok(connection)) => {
+            Some(Ok(connected)) => {
                 connects.connected.set(connects.connected.get() + 1);
-                self.use_connection(connection);
+                self.use_connection(connected);
             }
             Some(Err(failure)) => {
                 connects.first_error.borrow_mut().get_or_insert(failure.text);
@@ -155,14 +156,15 @@ impl ConnectionTask {
         }
     }
 
-    fn use_connection(&mut self, connection: Connection) {
+    fn use_connection(&mut self, Connected { connection, tunnel_size }: Connected) {
         self.is_http2 = connection.version() == http::Version::HTTP_2;
-        self.sent_size = 0;
+        self.sent_size = tunnel_size;
         self.is_full = false;
         self.is_spent = false;
-        self.oldest.clear();
+        self.oldest = None;
         self.free_since_ns = runtime::now_ns();
         self.connection = Some(connection);
+        self.shared.open.set(self.shared.open.get() + 1);
     }
 
     /// Connects for a due request and sends it; false if that failed, and with it the request.
@@ -191,9 +193,9 @@ impl ConnectionTask {
                 self.shared.censor_unstarted(due);
                 false
             }
-            Some(Ok(connection)) => {
+            Some(Ok(connected)) => {
                 self.reconnect_wait_ms = 0;
-                self.use_connection(connection);
+                self.use_connection(connected);
                 let ready_ns = runtime::now_ns().saturating_sub(late_ns).max(due.scheduled_ns);
                 if due.is_again() {
                     self.note_replayed();
@@ -214,12 +216,12 @@ impl ConnectionTask {
         }
     }
 
-    /// Waits; true if the run ended in the meantime.
+    /// Waits; true if no request may be sent any more.
     async fn sleep_or_end(&mut self, duration: Duration) -> bool {
         let mut timer = Timer::new();
         timer.set(runtime::now_ns() + duration.as_nanos() as u64);
         poll_fn(|context| {
-            if self.shared.ended.get() {
+            if self.shared.sending_ended.get() {
                 return Poll::Ready(true);
             }
             timer.poll_elapsed(context).map(|()| false)
@@ -227,9 +229,16 @@ impl ConnectionTask {
         .await
     }
 
+    /// Takes the connection out, which is no longer used.
+    pub(super) fn take_connection(&mut self) -> Option<Connection> {
+        let connection = self.connection.take()?;
+        self.shared.open.set(self.shared.open.get() - 1);
+        Some(connection)
+    }
+
     /// Closes a connection that has nothing in flight.
     fn retire(&mut self) {
-        if let Some(mut connection) = self.connection.take() {
+        if let Some(mut connection) = self.take_connection() {
             if self.is_http2 {
                 self.note_http2(&connection);
             }

@@ -8,6 +8,8 @@ mod choice;
 mod connect;
 mod connection;
 mod cookies;
+mod end;
+mod gathering;
 mod names;
 mod observer;
 mod phase;
@@ -18,7 +20,9 @@ mod seen;
 mod shared;
 mod source;
 mod tickets;
+mod tunnel;
 mod users;
+mod wake_up;
 mod walkers;
 
 use std::future::poll_fn;
@@ -26,25 +30,24 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
-use ringtide::runtime::{self, SetupError, Spin, Statistics, Timer, Worker, WorkerOptions};
+use ringtide::runtime::{self, SetupError, Statistics, Timer, Worker, WorkerOptions};
 use ringtide_driver::allocator::CountingAllocator;
 
 use self::connection::ConnectionTask;
+use self::end::end;
+use self::gathering::{Gather, Gathering};
 pub(crate) use self::phase::Controls;
 use self::phase::{PHASE, Phase};
 pub(crate) use self::shared::Assignment;
 use self::shared::{ConnectPermit, Shared};
 use self::source::Source;
-use crate::environment::{ThreadMeter, ThreadUsage, online_cores};
+pub(crate) use self::tunnel::{Target, Tunnel};
+use crate::environment::{ThreadMeter, ThreadUsage, worker_spin};
 use crate::metrics::{Moment, Recorder, WorkerFacts};
-use crate::plan::{self, Mode, Plan, Stop};
+use crate::plan::{Mode, Plan, Stop};
 use crate::progress::PUBLISH_INTERVAL_NS;
 use crate::schedule::Schedule;
-
-/// How long the server may still read pipelined requests after the end. This time is not part of the run.
-const LAST_READ_NS: u64 = 100_000_000;
 
 /// How opening the connections went.
 #[derive(Debug, Default)]
@@ -85,6 +88,8 @@ pub(crate) struct Outcome {
     pub ended_ns: u64,
     /// Whether no user of the scenario could go on.
     pub out_of_users: bool,
+    /// How long answers were waited for after that.
+    pub drained_ns: u64,
     /// The most requests that were in flight at once.
     pub in_flight_max: usize,
     /// The peak size of the heap, shared by all workers, read when this worker was done.
@@ -99,7 +104,7 @@ pub(crate) fn work(assignment: Assignment, report: impl Fn(Report)) {
     let options = WorkerOptions {
         driver: plan.driver.into(),
         core: plan.cpus.as_ref().and_then(|cpus| cpus.get(assignment.index).copied()),
-        spin: spin(plan),
+        spin: worker_spin(plan.spin, plan.threads),
     };
     let mut worker = match Worker::new(&options) {
         Ok(worker) => worker,
@@ -120,6 +125,7 @@ fn go_through_phases(
     PHASE.set(Some(Rc::clone(&phase)));
     let mut meter = ThreadMeter::of_this_thread();
     let reason = worker.fallback_reason().map(str::to_owned);
+    let wake_up_ns = worker.block_on(wake_up::cost_ns());
     report(Report::SetUp(Controls { remote: worker.handle() }, reason));
     worker.block_on(async {
         phase.until(|phase| phase.may_connect.get() || phase.stopped.get()).await;
@@ -140,7 +146,8 @@ fn go_through_phases(
     }
     // All connection tasks have ended and dropped their references.
     let shared = Rc::into_inner(shared).expect("only the connection tasks hold it, and they have ended");
-    let Measured { facts, ended_ns, heap_peak_bytes, meter_error, .. } = measured;
+    let Measured { mut facts, ended_ns, drained_ns, heap_peak_bytes, meter_error, .. } = measured;
+    facts.wake_up_ns = wake_up_ns;
     report(Report::Ended(Box::new(Outcome {
         recorder: shared.recorder.into_inner(),
         names: shared.names.into_recorders(),
@@ -148,23 +155,11 @@ fn go_through_phases(
         facts,
         statistics,
         ended_ns,
+        drained_ns,
         in_flight_max: shared.in_flight_max.get(),
         heap_peak_bytes,
         meter_error,
     })));
-}
-
-/// Spinning takes a core that others may need, such as the server. So `auto` spins only if the workers leave at least
-/// one core of the machine free.
-fn spin(plan: &Plan) -> Spin {
-    // A closed loop has no deadlines to spin for; `auto` helps it with large bodies.
-    match plan.open_loop().map_or(plan::Spin::Auto, |open| open.spin) {
-        plan::Spin::For { ns } => Spin::For(ns),
-        plan::Spin::Auto if plan.threads < online_cores() && plan.threads <= runtime::available_cores() => {
-            Spin::Learnt
-        }
-        plan::Spin::Auto | plan::Spin::Off => Spin::Off,
-    }
 }
 
 /// Starts the connection tasks and waits until they have tried to open the connections that the run starts with.
@@ -190,6 +185,7 @@ async fn connect(shared: &Rc<Shared>, phase: &Phase) {
 struct Measured {
     facts: WorkerFacts,
     ended_ns: u64,
+    drained_ns: u64,
     heap_peak_bytes: Option<usize>,
     meter_error: Option<io::Error>,
     out_of_users: bool,
@@ -213,7 +209,7 @@ async fn measure(
         let source = match &plan.mode {
             Mode::Closed => Source::closed(start_ns, measured_ns, u64::MAX),
             Mode::Open(open) => {
-                let schedule = Schedule::new(&open.steady(), stop, plan.seed ^ 1, plan.part(index));
+                let schedule = Schedule::new(&open.warm_up(), stop, plan.seed ^ 1, plan.part(index));
                 Source::open(start_ns, schedule, connections_max(&plan, index))
             }
         };
@@ -247,6 +243,9 @@ async fn measure(
     // If the run was stopped before the measured part, nothing is measured and no later arrival comes due.
     let source = if begins {
         shared.measured_from_ns.set(measured_ns);
+        if let Some(reporter) = &mut *shared.reporter.borrow_mut() {
+            reporter.begin(measured_ns);
+        }
         source
     } else {
         Source::waiting()
@@ -260,43 +259,32 @@ async fn measure(
     run_source(shared, source, phase, end_ns, true).await;
     let ended_ns = runtime::now_ns();
     let out_of_users = shared.source.borrow().is_out_of_users();
-    if shared.too_many_errors.get() {
-        report(Report::TooManyErrors);
-    }
     let after = read(meter);
     let statistics = runtime::statistics();
     let heap_peak_bytes = heap.map(CountingAllocator::peak_bytes);
+    let gauges = shared.gauges(ended_ns);
 
     shared.recorder.borrow_mut().ends(measured_ns, ended_ns);
-    // Ends the requests in flight. Those that were due and found no connection are counted below.
-    shared.ended.set(true);
-    shared.source.borrow().wake_connections();
-    phase.until(|_| shared.tasks_left.get() == 0).await;
-    // Gives the server a moment to read what was sent before the connections close.
-    let patience_ns = runtime::now_ns() + LAST_READ_NS;
-    while runtime::sockets_closing() > 0 && plan.parallel > 1 && runtime::now_ns() < patience_ns {
-        runtime::sleep(Duration::from_millis(1)).await;
+    let drained_ns = end(shared, phase, ended_ns).await;
+    if let Some(reporter) = shared.reporter.take() {
+        reporter.end(&mut shared.recorder.borrow_mut(), gauges, ended_ns);
     }
-    let mut source = shared.source.borrow_mut();
-    while let Some(due) = source.take_returned() {
-        shared.censor_undelivered(due);
+    if shared.too_many_errors.get() {
+        report(Report::TooManyErrors);
     }
-    let mut recorder = shared.recorder.borrow_mut();
-    let mut parts = shared.names.shares();
-    while let Some((scheduled_ns, count)) = source.take_overdue(ended_ns) {
-        recorder.overdue(scheduled_ns, ended_ns, count);
-        shared.names.overdue(&mut parts, scheduled_ns, ended_ns, count);
-    }
+    let recorder = shared.recorder.borrow();
+    let wall_ns = ended_ns.saturating_sub(measured_ns);
     let facts = WorkerFacts {
-        wall_ns: ended_ns.saturating_sub(measured_ns),
-        other_wakes: ended_ns.saturating_sub(measured_ns) / PUBLISH_INTERVAL_NS + recorder.moments(),
+        wall_ns,
+        other_wakes: wall_ns / PUBLISH_INTERVAL_NS + wall_ns / gathering::INTERVAL_NS + recorder.moments(),
         user_ns: after.user_ns.saturating_sub(before.user_ns),
         system_ns: after.system_ns.saturating_sub(before.system_ns),
         spin_ns: statistics.spin_ns - statistics_before.spin_ns,
         run_queue_wait_ns: after.run_queue_wait_ns.saturating_sub(before.run_queue_wait_ns),
         syscalls: statistics.syscalls - statistics_before.syscalls,
+        wake_up_ns: 0,
     };
-    Measured { facts, ended_ns, heap_peak_bytes, meter_error, out_of_users }
+    Measured { facts, ended_ns, drained_ns, heap_peak_bytes, meter_error, out_of_users }
 }
 
 fn connections_max(plan: &Plan, index: usize) -> usize {
@@ -320,7 +308,14 @@ async fn run_source(
         end.set(end_ns);
     }
     let mut publish = Timer::new();
-    publish.set(runtime::now_ns());
+    // At fixed distances from the start, so that seconds begin and end together on all workers.
+    let mut publish_ns = runtime::now_ns();
+    publish.set(publish_ns);
+    let mut gathering = Gathering::default();
+    let mut gather = Timer::new();
+    if shared.plan.open_loop().is_none() {
+        gather.set(runtime::now_ns());
+    }
     let mut moment = Timer::new();
     if publishes && shared.plan.open_loop().is_some() {
         moment.set(runtime::now_ns() + shared.recorder.borrow().next_moment_ns());
@@ -352,8 +347,18 @@ async fn run_source(
                 // judged.
                 shared.count_errors();
             }
-            publish.set(now_ns + PUBLISH_INTERVAL_NS);
+            publish_ns += (now_ns.saturating_sub(publish_ns) / PUBLISH_INTERVAL_NS + 1) * PUBLISH_INTERVAL_NS;
+            publish.set(publish_ns);
             let _ = publish.poll_elapsed(context);
+        }
+        if gather.poll_elapsed(context).is_ready() {
+            if let Some(Gather { count, within_ns }) =
+                gathering.next(shared.progress(now_ns), shared.in_flight.get())
+            {
+                runtime::gather_completions(count, within_ns);
+            }
+            gather.set(now_ns + gathering::INTERVAL_NS);
+            let _ = gather.poll_elapsed(context);
         }
         if moment.poll_elapsed(context).is_ready() {
             let mut recorder = shared.recorder.borrow_mut();
@@ -367,6 +372,7 @@ async fn run_source(
         Poll::Pending
     })
     .await;
+    runtime::gather_completions(Gather::NONE.count, Gather::NONE.within_ns);
     if publishes {
         shared.publish(runtime::now_ns());
     }
@@ -394,6 +400,7 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
     use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
     use std::thread;
+    use std::time::Duration;
 
     use ringtide::{Address, PreparedRequest};
     use ringtide_driver::monotonic_ns;
@@ -430,6 +437,27 @@ mod tests {
         (Address::Tcp(address), seen)
     }
 
+    /// The work of the only worker of `plan`, which connects to `address`.
+    fn assignment(plan: Plan, address: Address) -> Assignment {
+        let request = PreparedRequest::from_parts(
+            &http::Method::GET,
+            "/",
+            [(&b"Host"[..], &b"h"[..])].into_iter(),
+            Vec::new(),
+        );
+        Assignment {
+            plan: Arc::new(plan),
+            index: 0,
+            targets: vec![Target::direct(address)],
+            tls: None,
+            requests: [request.expect("it is sound").leak()].into(),
+            templates: None,
+            snapshots: Arc::from([Snapshot::default()]),
+            reporter: None,
+            heap: None,
+        }
+    }
+
     /// Leads a worker with three connections to `address` as `run` does and injects `fault` on its thread. Returns
     /// what the worker reported, after checking that it ended and gave everything back.
     fn reports_after(
@@ -441,22 +469,7 @@ mod tests {
         let mut plan = Plan::for_url("http://h/").expect("valid");
         plan.stop = Stop::Duration { ns: 3600 * 1_000_000_000 };
         (plan.connections, plan.threads) = (3, 1);
-        let request = PreparedRequest::from_parts(
-            &http::Method::GET,
-            "/",
-            [(&b"Host"[..], &b"h"[..])].into_iter(),
-            Vec::new(),
-        );
-        let assignment = Assignment {
-            plan: Arc::new(plan),
-            index: 0,
-            addresses: vec![address],
-            tls: None,
-            requests: [request.expect("it is sound").leak()].into(),
-            templates: None,
-            snapshots: Arc::from([Snapshot::default()]),
-            heap: None,
-        };
+        let assignment = assignment(plan, address);
         let (sender, reports) = channel();
         let worker = thread::spawn(move || {
             let mut worker = Worker::new(&WorkerOptions::default()).expect("there is a driver");
@@ -511,5 +524,38 @@ mod tests {
         // More answers than requests in flight: the subtraction overflows.
         let told = reports_after(address, &seen, true, |shared| shared.in_flight.set(0));
         assert!(matches!(told[..], [Report::Opened(_)]), "it was open, and has no outcome");
+    }
+
+    /// A worker that wakes late starts connections for what has come due, and finds in the same turn that the run is over.
+    #[test]
+    fn a_request_whose_connection_was_not_begun_before_the_end_is_counted() {
+        let mut plan = Plan::for_url("http://h/").expect("valid");
+        (plan.connections, plan.threads) = (1, 1);
+        plan.mode = Mode::Open(crate::plan::OpenLoop::steady(100.0, 3));
+        let (address, _seen) = server();
+        let mut worker = Worker::new(&WorkerOptions::default()).expect("there is a driver");
+        let shared = Rc::new(Shared::new(assignment(plan, address)));
+        PHASE.set(Some(Rc::default()));
+        let counted = worker.block_on(async {
+            let begun_ns = runtime::now_ns();
+            shared.measured_from_ns.set(begun_ns);
+            let schedule = Schedule::new(
+                shared.plan.open_loop().expect("it is one"),
+                shared.plan.stop,
+                0,
+                shared.plan.part(0),
+            );
+            // A second late: a hundred requests are due, and three connections may be open.
+            let source = Source::open(begun_ns, schedule, connections_max(&shared.plan, 0));
+            shared.source.borrow_mut().replace(source);
+            pace(&shared, begun_ns + 1_000_000_000);
+            let started = shared.tasks_left.get();
+            shared.sending_ended.set(true);
+            shared.ended.set(true);
+            PHASE.with_borrow(Clone::clone).expect("it is set").until(|_| shared.tasks_left.get() == 0).await;
+            (started, shared.recorder.borrow().counters().censored)
+        });
+        PHASE.set(None);
+        assert_eq!(counted, (3, 3), "connections started, requests counted");
     }
 }

@@ -4,11 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use ringtide::PreparedRequest;
+use ringtide::runtime;
 use ringtide::runtime::sync::{OwnedSemaphorePermit, Semaphore};
 use ringtide::tls::ClientTls;
-use ringtide::{Address, PreparedRequest};
 use ringtide_driver::allocator::CountingAllocator;
 
+use super::gathering::Progress;
 use super::names::Names;
 use super::phase::{wake_main, with_phase};
 use super::queue::Queue;
@@ -16,10 +18,12 @@ use super::random;
 use super::rules::AllRules;
 use super::seen::AllSeen;
 use super::source::{RequestIndex, Source};
+use super::tunnel::Target;
 use super::walkers::Walkers;
 use crate::metrics::Recorder;
 use crate::plan::{MaxErrors, Mode, Plan, Stop};
 use crate::progress::Snapshot;
+use crate::series::{Gauges, Reporter};
 use crate::template::Templates;
 
 /// Connections that one worker opens at the same time before a run. More would overflow the accept queue of most
@@ -35,8 +39,8 @@ pub(crate) struct Assignment {
     pub plan: Arc<Plan>,
     /// The worker's number.
     pub index: usize,
-    /// The addresses to connect to, tried in order.
-    pub addresses: Vec<Address>,
+    /// Where to connect, tried in order.
+    pub targets: Vec<Target>,
     /// The TLS that all workers share, with its sessions; `None` for plain HTTP.
     pub tls: Option<ClientTls>,
     /// What to send, in the order of the plan.
@@ -45,6 +49,8 @@ pub(crate) struct Assignment {
     pub templates: Option<Arc<Templates>>,
     /// Where the workers publish their progress, one entry each.
     pub snapshots: Arc<[Snapshot]>,
+    /// Where to send what each second brought, if anybody wants it.
+    pub reporter: Option<Reporter>,
     /// The allocator that counts the heap, if the program has one.
     pub heap: Option<&'static CountingAllocator>,
 }
@@ -56,7 +62,7 @@ pub(super) struct Shared {
     pub(super) snapshots: Arc<[Snapshot]>,
     /// Whether each answer is published at once: a limit on the share of errors needs the number of ended requests.
     pub(super) counts_answers: bool,
-    pub(super) addresses: Vec<Address>,
+    pub(super) targets: Vec<Target>,
     pub(super) tls: Option<ClientTls>,
     /// How many connects there were from one of the plan's addresses.
     pub(super) bound_connects: Cell<usize>,
@@ -79,12 +85,18 @@ pub(super) struct Shared {
     pub(super) measured_from_ns: Cell<u64>,
     /// Connects during the warm-up are not recorded. Those before it are.
     pub(super) warming_up: Cell<bool>,
-    /// The run is over: no request starts, and those in flight are given up.
+    /// The measured part is over: no request starts, and none is waited for that was not sent.
+    pub(super) sending_ended: Cell<bool>,
+    /// The run is over: those in flight are given up as well.
     pub(super) ended: Cell<bool>,
     pub(super) tasks_left: Cell<usize>,
     pub(super) connects: Connects,
     pub(super) in_flight: Cell<usize>,
     pub(super) in_flight_max: Cell<usize>,
+    /// Open connections.
+    pub(super) open: Cell<usize>,
+    /// Sends what each second brought, if anybody wants it.
+    pub(super) reporter: RefCell<Option<Reporter>>,
     /// When to compute the next percentile for the progress.
     pub(super) next_percentile_ns: Cell<u64>,
     /// As many requests have failed as the plan allows.
@@ -95,7 +107,8 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(assignment: Assignment) -> Self {
-        let Assignment { plan, index, addresses, tls, requests, templates, snapshots, heap: _ } = assignment;
+        let Assignment { plan, index, targets, tls, requests, templates, snapshots, reporter, heap: _ } =
+            assignment;
         let mut source = Source::waiting();
         if requests.len() > 1 {
             let weights: Vec<f64> = plan.requests.iter().map(|request| request.weight).collect();
@@ -121,7 +134,7 @@ impl Shared {
             plan,
             index,
             snapshots,
-            addresses,
+            targets,
             tls,
             // Workers begin at different addresses.
             bound_connects: Cell::new(index),
@@ -129,11 +142,14 @@ impl Shared {
             requests,
             measured_from_ns: Cell::new(u64::MAX),
             warming_up: Cell::new(false),
+            sending_ended: Cell::new(false),
             ended: Cell::new(false),
             tasks_left: Cell::new(0),
             connects: Connects::default(),
             in_flight: Cell::new(0),
             in_flight_max: Cell::new(0),
+            open: Cell::new(0),
+            reporter: RefCell::new(reporter),
             next_percentile_ns: Cell::new(0),
             too_many_errors: Cell::new(false),
             panicked: Cell::new(false),
@@ -212,19 +228,41 @@ impl Shared {
         // The last answer to the last request ends the run. Its connection may already count as waiting, and would
         // then not wake the pacer.
         if self.in_flight.get() == 0 {
+            if self.sending_ended.get() {
+                wake_main();
+            }
             self.source.borrow_mut().wake_pacer_at_the_end();
         }
     }
 
-    /// Publishes the figures for the progress display.
+    /// Publishes the figures for the progress display, and once a second what that second brought.
     pub(super) fn publish(&self, now_ns: u64) {
-        let recorder = self.recorder.borrow();
-        let is_due = now_ns >= self.next_percentile_ns.get();
+        let mut recorder = self.recorder.borrow_mut();
+        let mut reporter = self.reporter.borrow_mut();
+        if let Some(reporter) = &mut *reporter
+            && reporter.is_due(now_ns)
+        {
+            let _ = reporter.report(&mut recorder, self.gauges(now_ns), now_ns);
+        }
+        // Whoever collects the seconds knows the percentiles, too.
+        let is_due = reporter.is_none() && now_ns >= self.next_percentile_ns.get();
         let response_p99_ns = if is_due { recorder.response_p99_ns() } else { None };
         if response_p99_ns.is_some() {
             self.next_percentile_ns.set(now_ns + PERCENTILE_INTERVAL_NS);
         }
         self.snapshots[self.index].publish(recorder.counters(), response_p99_ns, now_ns);
+    }
+
+    /// What this worker has at this moment.
+    pub(super) fn gauges(&self, now_ns: u64) -> Gauges {
+        let waiting = if self.plan.open_loop().is_some() { self.source.borrow().due(now_ns).1 } else { 0 };
+        Gauges { connections: self.open.get() as u64, in_flight: self.in_flight.get() as u64, waiting }
+    }
+
+    /// What this worker has done so far.
+    pub(super) fn progress(&self, at_ns: u64) -> Progress {
+        let completed = self.recorder.borrow().counters().completed;
+        Progress { at_ns, completed, syscalls: runtime::statistics().syscalls }
     }
 
     /// Publishes how many requests have failed, and ends this worker's part if all workers together have reached the

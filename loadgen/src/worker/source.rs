@@ -269,6 +269,16 @@ impl Source {
         self.assign(0);
     }
 
+    /// Takes back the requests that were assigned to connections and that these have not taken.
+    pub(super) fn retract(&mut self) {
+        for connection in 0..self.connections.len() {
+            if let Place::Assigned(due) = self.connections[connection].place {
+                self.become_busy(connection);
+                self.returned.push_back(due);
+            }
+        }
+    }
+
     /// A request that was handed back and that nobody has taken.
     pub(super) fn take_returned(&mut self) -> Option<Due> {
         self.returned.pop_front()
@@ -467,17 +477,11 @@ impl Source {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Arrival, OpenLoop, Part, Spin, Stop};
+    use crate::plan::{OpenLoop, Part, Stop};
 
     /// A source with `connections` that gives a request at 0 ns and one each 1,000 ns after it.
     fn open(connections: usize, connections_max: usize) -> Source {
-        let open = OpenLoop {
-            rate_start: 1e6,
-            rate_end: 1e6,
-            arrival: Arrival::Constant,
-            spin: Spin::Off,
-            max_connections: connections_max,
-        };
+        let open = OpenLoop::steady(1e6, connections_max);
         let stop = Stop::Duration { ns: 1_000_000_000 };
         let part = Part { worker: 0, workers: 1, connections: connections.max(1) };
         let mut source = Source::open(0, Schedule::new(&open, stop, 0, part), connections_max);
@@ -561,6 +565,17 @@ mod tests {
         source.withdraw(1);
         assert!(source.all_idle(0));
         assert_eq!(source.spare, 0);
+    }
+
+    #[test]
+    fn what_was_assigned_and_not_taken_can_be_retracted() {
+        let mut source = open(2, 2);
+        while matches!(source.draw(0, 0, 1), Draw::Now(_)) {}
+        let due_ns = next_ns(&source);
+        assert!(source.assign(due_ns));
+        source.retract();
+        assert_eq!(source.take_returned(), Some(Due::first(due_ns, 0)));
+        assert_eq!((source.take_returned(), source.leave(0), source.spare), (None, None, 0));
     }
 
     #[test]

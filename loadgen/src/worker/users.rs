@@ -22,7 +22,9 @@ impl ConnectionTask {
             if self.shared.ended.get() {
                 return Poll::Ready(Over::Run);
             }
-            if let Some(over) = self.fill(now_ns) {
+            if !self.shared.sending_ended.get()
+                && let Some(over) = self.fill(now_ns)
+            {
                 return Poll::Ready(over);
             }
             let Some(connection) = &mut self.connection else { return Poll::Ready(Over::Connection) };
@@ -160,6 +162,10 @@ impl ConnectionTask {
     /// Does the same over HTTP/2. The frames of a turn are gathered by the connection.
     #[inline]
     fn fill_streams(&mut self, now_ns: u64) -> Option<Over> {
+        // The end of a request clears this, and so does the server when it makes room.
+        if self.is_full && !self.tickets.is_empty() {
+            return None;
+        }
         let Some(connection) = &mut self.connection else { return Some(Over::Connection) };
         // The server may allow fewer streams than are wanted.
         let places = if self.is_spent { 0 } else { connection.free_places() };
@@ -306,11 +312,12 @@ impl ConnectionTask {
     #[inline(never)]
     fn end_late_streams(&mut self) {
         let now_ns = runtime::now_ns();
+        let mut oldest = self.oldest.take().unwrap_or_default();
         loop {
             let Some(connection) = &mut self.connection else { return };
-            let Some(&(id, seen_ns)) = self.oldest.front() else {
-                self.oldest.extend(connection.in_flight_sent_ns().map(|(id, _)| (id, now_ns)));
-                if self.oldest.is_empty() {
+            let Some(&(id, seen_ns)) = oldest.front() else {
+                oldest.extend(connection.in_flight_sent_ns().map(|(id, _)| (id, now_ns)));
+                if oldest.is_empty() {
                     return self.timeout.unset();
                 }
                 continue;
@@ -319,6 +326,7 @@ impl ConnectionTask {
                 let sent_ns = connection.sent_ns(id);
                 let limit_ns = sent_ns.unwrap_or(seen_ns).saturating_add(self.shared.plan.timeout_ns);
                 if limit_ns > now_ns {
+                    self.oldest = Some(oldest);
                     return self.timeout.set(limit_ns);
                 }
                 connection.cancel(id);
@@ -326,7 +334,7 @@ impl ConnectionTask {
                     self.fail_one(ticket, sent_ns, ErrorKind::Timeout);
                 }
             }
-            self.oldest.pop_front();
+            oldest.pop_front();
         }
     }
 

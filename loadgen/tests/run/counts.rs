@@ -191,7 +191,8 @@ fn an_interrupt_is_counted_to_the_last_request(driver: &str) {
         let report = ended.report(130);
         agree(&report, &server.finish());
         assert_eq!(report["interrupted"], true);
-        assert!(number(&report["requests"]["completed"]) >= 90, "{report}");
+        // Of the 100 that arrived, the answers to 16 may be on their way.
+        assert!(number(&report["requests"]["completed"]) >= 84, "{report}");
     }
 }
 
@@ -406,8 +407,8 @@ fn more_connections_are_opened_when_all_are_busy(driver: &str) {
     let report = report(driver, &server.url(), &flags);
     let tally = server.finish();
     agree(&report, &tally);
-    // 50, if the machine is not too busy for the last.
-    assert!((40..=50).contains(&number(&report["requests"]["scheduled"])), "{report}");
+    // However late a busy machine is, what came due counts.
+    assert_eq!(number(&report["requests"]["scheduled"]), 50, "{report}");
     // 100 requests per second of 50 ms each: five at a time.
     let connections = tally.connections.load(SeqCst);
     assert!((5..=20).contains(&connections), "{connections}");

@@ -69,7 +69,7 @@ fn serving(identity: Identity) -> ServerTlsOptions {
 }
 
 /// A site that the client can trust.
-fn good_site(authority: &Authority) -> Site {
+pub(crate) fn good_site(authority: &Authority) -> Site {
     Site::start(&serving(authority.issue(&["127.0.0.1"], |_| {})))
 }
 

@@ -72,10 +72,24 @@ pub struct IoUring {
     wake: Arc<OwnedFd>,
     features: Vec<&'static str>,
     multishot_accept: bool,
+    /// Whether a wait can have a least number of completions and a time for that.
+    gathers: bool,
+    gather: Gather,
     syscalls: u64,
     receive_limit: ReceiveLimit,
     /// Set while the driver is being dropped, so that the driver does not poll its eventfd again.
     tearing_down: bool,
+}
+
+/// How many completions a wait is to bring, and how long it may go on for that.
+#[derive(Clone, Copy)]
+struct Gather {
+    count: usize,
+    within_us: u32,
+}
+
+impl Gather {
+    const NONE: Self = Self { count: 1, within_us: 0 };
 }
 
 impl IoUring {
@@ -128,6 +142,7 @@ impl IoUring {
     fn with_ring(pool: BufferPool, built: setup::Built) -> Result<Self, Unusable> {
         pool.claim();
         let setup::Built { ring, features, multishot_accept } = built;
+        let gathers = ring.params().is_feature_min_timeout();
         let buffers = BufferRing::register(&ring.submitter(), &pool)
             .map_err(|error| setup::explain_registration(&error))?;
         let wake = Self::wake_descriptor().map_err(|error| Unusable::failed("eventfd", &error))?;
@@ -143,6 +158,8 @@ impl IoUring {
             wake: Arc::new(wake),
             features,
             multishot_accept,
+            gathers,
+            gather: Gather::NONE,
             syscalls: 0,
             receive_limit: ReceiveLimit::None,
             tearing_down: false,
@@ -270,6 +287,13 @@ impl Driver for IoUring {
         if matches!(self.receive_limit, ReceiveLimit::Total(_)) && !self.features.contains(&RECEIVE_LIMIT) {
             self.features.push(RECEIVE_LIMIT);
         }
+    }
+
+    fn gather(&mut self, count: u32, within_ns: u64) {
+        // The kernel takes microseconds.
+        let within_us = u32::try_from(within_ns / 1_000).unwrap_or(u32::MAX);
+        let wanted = Gather { count: count.max(1) as usize, within_us };
+        self.gather = if self.gathers && within_us > 0 { wanted } else { Gather::NONE };
     }
 
     fn cancel(&mut self, handle: Handle) {

@@ -7,10 +7,10 @@ use std::ptr;
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{opcode, squeue};
 
-use super::IoUring;
 use super::send_entry::{SEND_FLAGS, skip_success};
 use super::slot::InFlight;
 use super::user_data::{Kind, pack};
+use super::{Gather, IoUring};
 use crate::contract::{Driver, Handle};
 
 impl IoUring {
@@ -67,7 +67,18 @@ impl IoUring {
                 let left_ns = deadline_ns - now_ns;
                 let timeout =
                     Timespec::new().sec(left_ns / 1_000_000_000).nsec((left_ns % 1_000_000_000) as u32);
-                submitter.submit_with_args(1, &SubmitArgs::new().timespec(&timeout))
+                // The kernel would gather beyond the deadline.
+                let gather = if left_ns > u64::from(self.gather.within_us) * 1_000 {
+                    self.gather
+                } else {
+                    Gather::NONE
+                };
+                let arguments = SubmitArgs::new().timespec(&timeout).min_wait_usec(gather.within_us);
+                submitter.submit_with_args(gather.count, &arguments)
+            }
+            _ if wait && self.gather.count > 1 => {
+                let arguments = SubmitArgs::new().min_wait_usec(self.gather.within_us);
+                submitter.submit_with_args(self.gather.count, &arguments)
             }
             _ if wait => submitter.submit_and_wait(1),
             // Deferred work runs only inside an enter with IORING_ENTER_GETEVENTS. `submit_and_wait` sets this flag if

@@ -79,7 +79,9 @@ impl Connection {
         }
     }
 
-    /// Creates a connection over `stream`, on which nothing may have been sent yet.
+    /// Creates a connection over `stream`. It may have been used before, for example to ask a proxy for a tunnel: then
+    /// nothing may wait to be sent, and what was received and not read comes first. [`sent_size`](Self::sent_size) counts
+    /// from the beginning of the stream.
     ///
     /// The connection starts to receive now. So by the end of the worker's next turn it knows what the peer did before
     /// the first request.
@@ -513,6 +515,15 @@ impl Connection {
         match &mut self.0 {
             Protocol::H1(connection) => connection.poll_end(context),
             Protocol::H2(connection) => connection.poll_end(context),
+        }
+    }
+
+    /// Ready when a request can be started, or when waiting does not help.
+    #[inline]
+    pub(super) fn poll_place(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        match &mut self.0 {
+            Protocol::H1(_) => Poll::Ready(Ok(())),
+            Protocol::H2(connection) => connection.poll_place(context),
         }
     }
 

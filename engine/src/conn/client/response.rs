@@ -23,7 +23,8 @@ pub struct Response<'c> {
 impl Connection {
     /// Sends `request` and waits for the head of its response.
     ///
-    /// If the previous response has not been read to its end, this first reads and drops the rest.
+    /// If the previous response has not been read to its end, this first reads and drops the rest. Over HTTP/2 it also waits
+    /// until the peer has taken the previous request's body, or has refused it, if it takes no other request before.
     ///
     /// # Cancel safety
     /// Not cancel-safe: the peer responds to a request that has started. After a dropped future, the connection has
@@ -34,7 +35,11 @@ impl Connection {
     /// [`RequestError::NotReusable`](crate::error::RequestError::NotReusable) leave everything unchanged. After any other
     /// error the caller must drop the connection.
     pub async fn send(&mut self, request: &PreparedRequest) -> Result<Response<'_>, Error> {
-        poll_fn(|context| self.poll_end(context)).await?;
+        poll_fn(|context| {
+            ready!(self.poll_end(context))?;
+            self.poll_place(context)
+        })
+        .await?;
         self.start(request)?;
         self.response().await
     }

@@ -287,7 +287,9 @@ impl ClientConnection {
     }
 
     pub(in crate::conn) fn has_peer_spoken_first(&mut self) -> bool {
-        self.received_size == 0 && self.in_flight.is_empty() && self.transport.has_unread()
+        self.received_size == 0
+            && self.in_flight.is_empty()
+            && (!self.unread().is_empty() || self.transport.has_unread())
     }
 
     pub(in crate::conn) fn has_unexpected_bytes(&mut self) -> bool {
@@ -575,6 +577,9 @@ impl ClientConnection {
                 if self.transport.has_queued() || (self.pipeline.is_some() && self.transport.is_sending()) {
                     // Even if the peer cannot be sent to, it may have responded. The receive reports that, or the end.
                     let _ = self.poll_outgoing(context);
+                }
+                if self.stage != ResponseStage::Between || self.in_flight.len() > 1 {
+                    self.transport.expect_more();
                 }
                 return Poll::Pending;
             };

@@ -11,7 +11,8 @@ use ringtide_driver::Address;
 use super::server::ServerConnection;
 use super::wire::Answer;
 use crate::conn::content::Content;
-use crate::conn::response::{self, PreparedResponse};
+use crate::conn::response::{self, Persistence, PreparedResponse};
+use crate::conn::takeover::Takeover;
 use crate::error::{Error, RequestError};
 use crate::proto::h1::{self, BodyLength, ChunkHeader, RequestHead, Version};
 use crate::proto::h2::FieldList;
@@ -95,6 +96,25 @@ impl<'c> Exchange<'c> {
         let ending = connection.begin_answer(length != BodyLength::UntilClose, true);
         encode(connection, status, fields, length, ending)?;
         Ok(Responder { connection, left: length, has_body })
+    }
+
+    pub(in crate::conn) fn upgrade(
+        self,
+        status: StatusCode,
+        fields: &[(&str, &str)],
+        takeover: Takeover,
+    ) -> Result<(), Error> {
+        let connection = self.connection;
+        if let Some(reason) = connection.upgrade_refusal(status) {
+            return Err(RequestError::Upgrade { reason }.into());
+        }
+        let is_tunnel = status != StatusCode::SWITCHING_PROTOCOLS;
+        let persistence = if is_tunnel { Persistence::Implied } else { Persistence::Upgrade };
+        let ending = connection.ending(persistence);
+        // RFC 9110 §9.3.6, §15.2.2: what follows is no content.
+        encode(connection, status, fields, BodyLength::None, ending)?;
+        connection.hand_over(takeover);
+        Ok(())
     }
 
     pub(in crate::conn) fn disconnect(self) {

@@ -13,8 +13,10 @@ use std::task::{Context, Poll, ready};
 use http::StatusCode;
 use ringtide_driver::Address;
 
+use super::head_place::{HeadPlace, range_of};
 use super::wire::{Answer, Progress, Wire};
 use crate::conn::response::{self, Ending, Persistence};
+use crate::conn::takeover::Takeover;
 use crate::error::{Error, ProtocolError};
 use crate::proto::h1::{
     self, BodyLength, Limits, RequestEvent, RequestHead, RequestMeta, ServerCodec, Version,
@@ -76,6 +78,8 @@ pub struct ServerConnection {
     trailers: Option<Box<FieldList>>,
     /// The first bytes may be the preface of HTTP/2.
     expects_preface: bool,
+    /// What goes on with the stream.
+    takeover: Option<Takeover>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,17 +92,6 @@ enum RequestStage {
     End { reusable: bool },
     /// There are no further requests. If `lingers`, the peer may still be sending.
     Closed { lingers: bool },
-}
-
-/// Where the bytes of the current head are.
-#[derive(Default)]
-enum HeadPlace {
-    #[default]
-    Nowhere,
-    /// In the input's buffer, from this position.
-    Input(usize),
-    /// In a copy, because the input has moved on to another buffer.
-    Kept(Box<[u8]>),
 }
 
 /// A request that cannot be read.
@@ -148,6 +141,7 @@ impl ServerConnection {
             shut_down: false,
             trailers: None,
             expects_preface: false,
+            takeover: None,
         }
     }
 
@@ -158,7 +152,9 @@ impl ServerConnection {
 
     /// Returns what carries the connection, and the bytes that were not consumed. `None` if an exchange has it.
     pub(crate) fn into_parts(self) -> Option<(Transport, Reader)> {
-        let Self { wire, input, .. } = self;
+        let Self { wire, mut input, .. } = self;
+        input.consume_given();
+        wire.hold(0);
         Rc::into_inner(wire).map(|wire| (wire.into_transport(), input))
     }
 
@@ -176,11 +172,21 @@ impl ServerConnection {
     /// If the peer may still be sending, this closes the sending half first. It then reads and drops up to
     /// [`DISCARD_SIZE_MAX`] bytes until the peer ends the stream, and closes the rest.
     ///
+    /// If a handler has [upgraded](crate::server::Exchange::upgrade) the connection, this runs what it has given for the new
+    /// protocol instead.
+    ///
     /// There is no time limit. To close at once, drop the future, or drop the connection instead.
     ///
     /// # Errors
     /// The connection failed before everything was sent.
     pub async fn close(mut self) -> io::Result<()> {
+        if let Some(takeover) = self.take_takeover() {
+            poll_fn(|context| self.wire.poll_push(context)).await?;
+            if let Some((transport, input)) = self.into_parts() {
+                takeover.run(Stream::from_parts(transport, input)).await;
+            }
+            return Ok(());
+        }
         poll_fn(|context| self.poll_close(context)).await
     }
 
@@ -295,7 +301,7 @@ impl ServerConnection {
         };
         let meta = head.meta();
         self.owes_continue = head.expects_continue();
-        self.head = HeadPlace::Input(position + consumed - meta.length());
+        self.head = HeadPlace::Input((position + consumed - meta.length()) as u32);
         self.meta = Some(meta);
         self.input.consume(consumed);
         self.stage = RequestStage::Body;
@@ -390,8 +396,7 @@ impl ServerConnection {
             let (consumed, event) = self.codec.decode(bytes)?;
             match event {
                 RequestEvent::Data(data) => {
-                    let start = position + (data.as_ptr().addr() - bytes.as_ptr().addr());
-                    let range = start..start + data.len();
+                    let range = range_of(data, bytes.as_ptr(), position);
                     self.body_read += data.len() as u64;
                     self.input.give(consumed);
                     self.owes_continue = false;
@@ -441,9 +446,8 @@ impl ServerConnection {
 
     /// Copies the current head before its buffer is released.
     fn keep_head(&mut self) {
-        if let (HeadPlace::Input(position), Some(meta)) = (&self.head, self.meta) {
-            let bytes = &self.input.buffer()[*position..*position + meta.length()];
-            self.head = HeadPlace::Kept(bytes.into());
+        if let Some(meta) = self.meta {
+            self.head.keep(&self.input, meta.length());
         }
     }
 
@@ -518,11 +522,7 @@ impl ServerConnection {
 
     /// Returns the head of the current request.
     pub(in crate::conn) fn request_head(&self) -> RequestHead<'_> {
-        let bytes = match &self.head {
-            HeadPlace::Input(position) => &self.input.buffer()[*position..],
-            HeadPlace::Kept(bytes) => bytes,
-            HeadPlace::Nowhere => unreachable!("a head is kept as long as its exchange"),
-        };
+        let bytes = self.head.bytes(&self.input);
         RequestHead::from_parts(bytes, self.meta.expect("an exchange is created after its head has arrived"))
     }
 
@@ -592,8 +592,35 @@ impl ServerConnection {
         }
     }
 
-    fn ending(&self, persistence: Persistence) -> Ending {
+    pub(in crate::conn) fn ending(&self, persistence: Persistence) -> Ending {
         Ending { now_ns: self.wire.turn_time_ns(), persistence }
+    }
+
+    /// Returns why the current request cannot be answered with a switch to another protocol, if it cannot.
+    pub(in crate::conn) fn upgrade_refusal(&self, status: StatusCode) -> Option<&'static str> {
+        let head = self.request_head();
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            if !head.requests_upgrade() {
+                return Some("the request does not ask for it");
+            }
+        } else if head.method() != "CONNECT" || !status.is_success() {
+            return Some("the status has to be 101, or to CONNECT one of success");
+        }
+        // RFC 9110 §7.8: it comes before the other protocol.
+        (!matches!(self.stage, RequestStage::End { .. })).then_some("the request's body has not been read")
+    }
+
+    /// Takes no further requests. `takeover` gets the stream when the response has been sent.
+    pub(in crate::conn) fn hand_over(&mut self, takeover: Takeover) {
+        self.stage = RequestStage::Closed { lingers: false };
+        self.takeover = Some(takeover);
+        self.wire.note(|progress| progress.answer = Answer::Whole);
+    }
+
+    /// Takes what goes on with the stream.
+    #[inline]
+    pub(crate) fn take_takeover(&mut self) -> Option<Takeover> {
+        self.takeover.take()
     }
 
     /// Closes the connection without a response.

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
+use std::mem;
 use std::ops::Range;
 use std::task::{Context, Poll, ready};
 
@@ -24,7 +25,7 @@ use crate::error::{Error, ProtocolError, RequestError};
 use crate::proto::h1::{BodyLength, RequestKind};
 use crate::proto::h2::{
     self, Codec, ErrorCode, Event, FieldList, OpenError, ResponseHead, Role, StreamKey, StreamReset,
-    hpack::{self, Indexing},
+    hpack::Indexing,
 };
 use crate::stream::Stream;
 
@@ -64,13 +65,21 @@ struct Request {
 
 /// The header block of the request that was sent last. Constant requests are encoded once.
 #[derive(Default)]
-struct Block {
+pub(super) struct Block {
     request: Option<PreparedRequest>,
     /// State of the encoder's table, with which it is valid.
     insert_count: u64,
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
     /// Memory for the names of fields.
     names: Vec<u8>,
+    paths: Paths,
+}
+
+/// Tells paths that come again from those that come once, which would displace all else in the peer's table.
+#[derive(Default)]
+struct Paths {
+    /// Hashes of recent ones.
+    hashes: [u32; 16],
 }
 
 /// The response that is read in place.
@@ -517,8 +526,22 @@ impl ClientConnection {
     /// Ready at the end of the current response, if there is one. Drops its body.
     pub(in crate::conn) fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         while self.current.is_some() {
-            if ready!(self.poll_data(context))?.is_none() {
-                break;
+            match ready!(self.poll_data(context)) {
+                Ok(Some(_)) => {}
+                // That nobody reads the rest of has been reset, which is nothing to the next request.
+                Ok(None) | Err(Error::Stream(_)) => break,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ready when a request can be started, or if none is in flight whose end would make room: the body of one that has its
+    /// response may still be under way.
+    pub(in crate::conn) fn poll_place(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        while self.free_places() == 0 && self.is_reusable() && self.in_flight == 0 {
+            if let Happened::Data(stream, size, _) = ready!(self.poll_happened(context))? {
+                self.link.codec.release(stream, size);
             }
         }
         Poll::Ready(Ok(()))
@@ -684,6 +707,9 @@ impl ClientConnection {
             Poll::Pending => {
                 // Even if the peer cannot be sent to, it may have responded. The receive reports that, or the end.
                 let _ = self.poll_flush(context);
+                if self.in_flight > 0 {
+                    self.link.expect_more();
+                }
                 Poll::Pending
             }
         }
@@ -806,7 +832,7 @@ impl Request {
 impl Block {
     /// Makes `bytes` the header block of `request`.
     #[inline]
-    fn prepare(&mut self, request: &PreparedRequest, codec: &mut Codec) {
+    pub(super) fn prepare(&mut self, request: &PreparedRequest, codec: &mut Codec) {
         let is_known = self.request.as_ref().is_some_and(|known| known.has_head_of(request));
         if !is_known || self.insert_count != codec.encoder().insert_count() {
             self.encode(request, codec);
@@ -818,9 +844,21 @@ impl Block {
         let encoder = codec.encoder();
         self.bytes.clear();
         self.insert_count = encoder.insert_count();
-        let has_update = encode_block(request, encoder, &mut self.bytes);
+        encoder.begin(&mut self.bytes);
         // A block with an update of the table's size is sent once.
-        let is_constant = !has_update && self.insert_count == encoder.insert_count();
+        let mut is_constant = self.bytes.is_empty();
+        request.for_each_field(|name, value, is_secret| {
+            let indexing = match name {
+                _ if is_secret => Indexing::Never,
+                b":path" if !self.paths.has_come_before(value) => {
+                    is_constant = false;
+                    Indexing::Without
+                }
+                _ => Indexing::Add,
+            };
+            encoder.field(name, value, indexing, &mut self.bytes);
+        });
+        is_constant &= self.insert_count == encoder.insert_count();
         self.request = is_constant.then(|| request.clone());
     }
 
@@ -843,19 +881,19 @@ impl Block {
     }
 }
 
-/// Appends the header block of `request`. Returns whether it begins with an update of the table's size.
-pub(super) fn encode_block(
-    request: &PreparedRequest,
-    encoder: &mut hpack::Encoder,
-    block: &mut Vec<u8>,
-) -> bool {
-    encoder.begin(block);
-    let has_update = !block.is_empty();
-    request.for_each_field(|name, value, is_secret| {
-        let indexing = if is_secret { Indexing::Never } else { Indexing::Add };
-        encoder.field(name, value, indexing, block);
-    });
-    has_update
+impl Paths {
+    /// Returns whether `path` is probably among the last that were asked for.
+    fn has_come_before(&mut self, path: &[u8]) -> bool {
+        let mut hash = path.len() as u64;
+        for chunk in path.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            hash = (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            hash ^= hash >> 32;
+        }
+        let known = &mut self.hashes[hash as usize % 16];
+        mem::replace(known, hash as u32) == hash as u32
+    }
 }
 
 /// Returns what a request says about its response.
@@ -863,6 +901,7 @@ pub(super) fn encode_block(
 pub(super) fn kind_of(request: &PreparedRequest) -> h2::RequestKind {
     match request.kind() {
         RequestKind::Head => h2::RequestKind::Head,
+        RequestKind::Connect => h2::RequestKind::Connect,
         _ => h2::RequestKind::Other,
     }
 }
@@ -883,5 +922,33 @@ impl fmt::Debug for ClientConnection {
             .field("in_flight", &self.in_flight)
             .field("reusable", &self.is_reusable())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::h2::Options;
+
+    /// The size of the block of `GET path`.
+    fn block_size(block: &mut Block, codec: &mut Codec, path: &str) -> usize {
+        let fields = [(&b"host"[..], &b"localhost:8080"[..])];
+        let request = PreparedRequest::from_parts(&http::Method::GET, path, fields.into_iter(), b"").unwrap();
+        block.prepare(&request, codec);
+        block.bytes.len()
+    }
+
+    #[test]
+    fn only_paths_that_come_again_enter_the_table() {
+        let (mut block, mut codec) = (Block::default(), Codec::new(Role::Client, &Options::default()));
+        let mut size_of = |path: &str| block_size(&mut block, &mut codec, path);
+        assert!(size_of("/constant/path") > 20);
+        assert!(size_of("/constant/path") > 10);
+        assert_eq!([size_of("/constant/path"), size_of("/constant/path")], [4, 4]);
+        for number in 0..1000 {
+            assert!(size_of(&format!("/unique/{number}")) > 6, "{number}");
+        }
+        assert_eq!(size_of("/constant/path"), 4, "it is still there");
+        assert_eq!(codec.encoder().insert_count(), 2, "the authority and the path");
     }
 }

@@ -433,6 +433,7 @@ impl Link {
     /// Frees memory that an idle connection does not need. Returns false while a send is in flight.
     pub(in crate::conn) fn tidy(&mut self) -> bool {
         self.transport.free_sent_memory();
+        self.codec.tidy();
         if self.turn.is_empty() {
             (self.bodies, self.turn) = Default::default();
         }
@@ -505,6 +506,11 @@ impl Link {
 
     pub(in crate::conn) fn into_transport(self) -> Transport {
         self.transport
+    }
+
+    /// Notes that the peer still has something to answer.
+    pub(in crate::conn) fn expect_more(&mut self) {
+        self.transport.expect_more();
     }
 
     #[inline]

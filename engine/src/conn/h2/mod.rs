@@ -3,6 +3,7 @@
 mod answers;
 mod client;
 mod exchange;
+mod heads;
 mod link;
 mod server;
 mod shared;

@@ -13,9 +13,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
+use http::{HeaderMap, Response, StatusCode, Version};
 
-use super::client::{encode_block, kind_of};
+use super::client::{Block, kind_of};
+use super::heads::{Head, Heads, headers};
 use super::link::Link;
 use crate::conn::content::Content;
 use crate::conn::piece::Piece;
@@ -23,8 +24,7 @@ use crate::conn::request::PreparedRequest;
 use crate::error::{Error, ProtocolError, RequestError};
 use crate::proto::h1::{BodyLength, Incomplete};
 use crate::proto::h2::{
-    self, Codec, ErrorCode, Event, FieldList, HeadError, OpenError, Options, ResetCause, ResponseHead, Role,
-    StreamFault, StreamKey, StreamReset,
+    self, Codec, ErrorCode, Event, OpenError, Options, ResetCause, Role, StreamFault, StreamKey, StreamReset,
 };
 use crate::runtime::Timer;
 use crate::stream;
@@ -32,6 +32,10 @@ use crate::tls;
 
 /// Bytes of one request that wait in its stream's queue above which its body is not asked for more.
 const STREAM_QUEUED_SIZE_MAX: usize = 64 * 1024;
+
+/// A piece of a body up to this size is collected in memory that its place keeps for the next request, and copied when it is
+/// read. A larger one is read where it was collected.
+const KEPT_SIZE_MAX: usize = 1024;
 
 /// How long a connection that closes may take to send what it still has.
 const CLOSE_NS: u64 = 1_000_000_000;
@@ -72,8 +76,8 @@ struct State {
     /// Which of the streams is at an index of the codec. The codec forgets a stream before its task has read it.
     slots: Vec<u32>,
     in_use: usize,
-    /// The header block of the request that is sent.
-    block: Vec<u8>,
+    heads: Heads,
+    block: Block,
     /// Those of requests that are over, for the next ones. Setting one again is much cheaper than making it.
     timers: Vec<Timer>,
     timer: Timer,
@@ -90,7 +94,7 @@ struct State {
 #[derive(Default)]
 struct Stream {
     key: Option<StreamKey>,
-    head: Option<Head>,
+    head: Option<Rc<Head>>,
     /// Any byte of a response has arrived.
     has_begun: bool,
     has_head: bool,
@@ -100,14 +104,11 @@ struct Stream {
     unread: Vec<u8>,
     /// The whole response has arrived.
     received: bool,
+    /// The fields that came after the body.
+    trailers: Option<Box<HeaderMap>>,
     reset: Option<StreamReset>,
     reader: Option<Waker>,
     writer: Option<Waker>,
-}
-
-struct Head {
-    status: StatusCode,
-    headers: HeaderMap,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,7 +148,8 @@ impl SharedConnection {
                 free: Vec::new(),
                 slots: Vec::new(),
                 in_use: 0,
-                block: Vec::new(),
+                heads: Heads::default(),
+                block: Block::default(),
                 timers: Vec::new(),
                 timer,
                 keep_alive,
@@ -235,7 +237,7 @@ impl SharedConnection {
         if state.in_use == 0 {
             state.link.tidy();
             (state.streams, state.free, state.slots) = Default::default();
-            (state.timers, state.block) = Default::default();
+            (state.timers, state.block, state.heads) = Default::default();
         }
     }
 
@@ -317,6 +319,19 @@ impl Exchange {
         self.timer.as_mut().expect("only `drop` takes it")
     }
 
+    /// Notes that the response takes longer than its task waits. If the peer does not answer a PING either, the connection ends:
+    /// otherwise the next requests would time out on it, one by one.
+    #[cold]
+    pub(crate) fn doubt(&self) {
+        let state = &mut *self.connection.state.borrow_mut();
+        if state.end.is_none() && state.closing == Closing::No && state.asked_ns.is_none() {
+            state.ask();
+            // It then gets its time.
+            state.timer.set(0);
+            self.connection.wake_task();
+        }
+    }
+
     /// Ready when the head of the response has arrived.
     pub(crate) fn poll_head(&self, context: &Context<'_>) -> Poll<Result<(), Error>> {
         let state = &mut *self.connection.state.borrow_mut();
@@ -345,7 +360,7 @@ impl Exchange {
         *response.version_mut() = Version::HTTP_2;
         if let Some(head) = stream.head.take() {
             *response.status_mut() = head.status;
-            *response.headers_mut() = head.headers;
+            *response.headers_mut() = head.into_headers();
         }
         let size = if stream.received { Some(stream.unread.len() as u64) } else { stream.content_length };
         (response, size)
@@ -361,14 +376,14 @@ impl Exchange {
         let state = &mut *self.connection.state.borrow_mut();
         let stream = &mut state.streams[self.slot as usize];
         if !stream.unread.is_empty() {
-            let bytes = mem::take(&mut stream.unread);
+            let piece = stream.take_unread();
             if let Some(key) = stream.key {
-                state.link.codec.release(key, bytes.len());
+                state.link.codec.release(key, piece.len());
                 if state.link.codec.has_output() {
                     self.connection.wake_task();
                 }
             }
-            return Poll::Ready(Ok(Some(Piece::copy(bytes.into()))));
+            return Poll::Ready(Ok(Some(piece)));
         }
         if stream.received {
             return Poll::Ready(Ok(None));
@@ -378,6 +393,11 @@ impl Exchange {
         }
         wait_at(&mut stream.reader, context);
         Poll::Pending
+    }
+
+    /// Takes the fields that came after the body, once that has been read.
+    pub(crate) fn take_trailers(&self) -> Option<Box<HeaderMap>> {
+        self.connection.state.borrow_mut().streams[self.slot as usize].trailers.take()
     }
 
     /// Ready when another piece of the request's body may be queued. An error means that the peer does not take it.
@@ -482,7 +502,12 @@ impl State {
                         return Some(self.link.end_of_stream().err().map_or(End::Closed, End::Protocol));
                     }
                     Poll::Ready(Err(error)) => return Some(End::of_stream(error)),
-                    Poll::Pending => return None,
+                    Poll::Pending => {
+                        if self.in_use > 0 {
+                            self.link.expect_more();
+                        }
+                        return None;
+                    }
                 },
                 Event::Head { stream: key, ends } => {
                     let codec = &mut self.link.codec;
@@ -490,11 +515,8 @@ impl State {
                     (stream.has_begun, stream.has_head) = (true, true);
                     stream.content_length = codec.response_facts().and_then(|facts| facts.content_length);
                     stream.received = ends;
-                    match headers(codec.fields()) {
-                        Ok(headers) => {
-                            let status = ResponseHead::new(codec.fields()).status();
-                            stream.head = Some(Head { status, headers });
-                        }
+                    match self.heads.arrived(codec) {
+                        Ok(head) => stream.head = Some(head),
                         Err(error) => {
                             let code = ErrorCode::PROTOCOL_ERROR;
                             let cause = ResetCause::Fault(StreamFault::Head(error));
@@ -522,7 +544,16 @@ impl State {
                 }
                 Event::Trailers { stream: key } => {
                     let Some(stream) = stream_mut(&mut self.streams, &self.slots, key) else { continue };
-                    stream.received = true;
+                    match headers(self.link.codec.fields()) {
+                        Ok(trailers) => {
+                            stream.received = true;
+                            stream.trailers = (!trailers.is_empty()).then(|| Box::new(trailers));
+                        }
+                        Err(error) => {
+                            let cause = ResetCause::Fault(StreamFault::Head(error));
+                            stream.reset = Some(StreamReset { code: ErrorCode::PROTOCOL_ERROR, cause });
+                        }
+                    }
                     wakes.extend(stream.reader.take());
                 }
                 Event::Informational { stream: key } => {
@@ -558,12 +589,12 @@ impl State {
 
     /// Asks a silent peer whether it is there, and ends the connection if it does not answer.
     fn keep_alive(&mut self, context: &mut Context<'_>, wakes: &mut Vec<Waker>) {
-        let Some(interval) = self.keep_alive.interval else { return };
         while self.timer.poll_elapsed(context).is_ready() {
             let now_ns = self.link.turn_time_ns();
-            let (since_ns, limit) = match self.asked_ns {
-                Some(asked_ns) => (asked_ns, self.keep_alive.timeout),
-                None => (self.received_ns, interval),
+            let (since_ns, limit) = match (self.asked_ns, self.keep_alive.interval) {
+                (Some(asked_ns), _) => (asked_ns, self.keep_alive.timeout),
+                (None, Some(interval)) => (self.received_ns, interval),
+                (None, None) => return self.timer.unset(),
             };
             let due_ns = since_ns.saturating_add(u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX));
             if now_ns < due_ns {
@@ -571,10 +602,15 @@ impl State {
             } else if self.asked_ns.is_some() {
                 return self.end(End::Silent, wakes);
             } else {
-                self.link.codec.ping(ALIVE_PING);
-                self.asked_ns = Some(now_ns);
+                self.ask();
             }
         }
+    }
+
+    /// Asks the peer whether it is there.
+    fn ask(&mut self) {
+        self.link.codec.ping(ALIVE_PING);
+        self.asked_ns = Some(self.link.turn_time_ns());
     }
 
     #[inline]
@@ -585,11 +621,10 @@ impl State {
         if self.link.codec.opens_now_max() == 0 {
             return Err(RequestError::Busy.into());
         }
-        self.block.clear();
-        encode_block(request, self.link.codec.encoder(), &mut self.block);
+        self.block.prepare(request, &mut self.link.codec);
         let body = request.body();
         let ends = body.is_empty() && request.pending_body() == BodyLength::None;
-        let (_, opened) = self.link.open(&self.block, kind_of(request), ends);
+        let (_, opened) = self.link.open(&self.block.bytes, kind_of(request), ends);
         let key = opened.map_err(|error| match error {
             OpenError::Full => RequestError::Busy,
             OpenError::Closing => RequestError::NotReusable,
@@ -613,17 +648,16 @@ impl State {
     /// Ends a request that its task has dropped.
     fn forget(&mut self, slot: u32, timer: Option<Timer>) {
         let stream = &mut self.streams[slot as usize];
-        let unread = mem::take(&mut stream.unread);
         if let Some(key) = stream.key {
-            if !unread.is_empty() {
-                self.link.codec.release(key, unread.len());
+            if !stream.unread.is_empty() {
+                self.link.codec.release(key, stream.unread.len());
             }
             if self.link.codec.is_open(key) {
                 self.link.drop_queued(key);
                 self.link.codec.reset(key, ErrorCode::CANCEL);
             }
         }
-        self.streams[slot as usize] = Stream::default();
+        stream.clear();
         self.free.push(slot);
         if let Some(mut timer) = timer {
             timer.unset();
@@ -637,6 +671,27 @@ impl State {
 }
 
 impl Stream {
+    /// Makes it that of no request. It keeps memory for a small body.
+    fn clear(&mut self) {
+        if self.unread.capacity() > KEPT_SIZE_MAX {
+            self.unread = Vec::new();
+        }
+        self.unread.clear();
+        (self.key, self.head, self.content_length, self.received_size) = (None, None, None, 0);
+        (self.has_begun, self.has_head, self.received) = (false, false, false);
+        (self.reset, self.reader, self.writer, self.trailers) = (None, None, None, None);
+    }
+
+    /// Takes what has arrived of the body and was not read.
+    fn take_unread(&mut self) -> Piece {
+        if self.unread.capacity() > KEPT_SIZE_MAX {
+            return Piece::copy(mem::take(&mut self.unread).into());
+        }
+        let piece = Piece::copied(&self.unread);
+        self.unread.clear();
+        piece
+    }
+
     /// Returns why nothing more comes, if nothing does.
     fn error(&self, end: Option<&End>) -> Option<Error> {
         if let Some(reset) = &self.reset {
@@ -684,18 +739,6 @@ fn copy_of(error: &io::Error) -> io::Error {
         Some(code) => io::Error::from_raw_os_error(code),
         None => io::Error::new(error.kind(), error.to_string()),
     }
-}
-
-/// Copies the fields of a head. The codec has checked them; `http` may have a stricter rule.
-fn headers(fields: &FieldList) -> Result<HeaderMap, HeadError> {
-    let mut headers = HeaderMap::with_capacity(fields.len());
-    for (name, value) in &ResponseHead::new(fields).fields() {
-        let named = HeaderName::from_bytes(name).map_err(|_| HeadError::FieldName(name.to_owned().into()))?;
-        let value =
-            HeaderValue::from_bytes(value).map_err(|_| HeadError::FieldValue(name.to_owned().into()))?;
-        headers.append(named, value);
-    }
-    Ok(headers)
 }
 
 #[inline]

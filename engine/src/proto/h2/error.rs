@@ -43,6 +43,13 @@ pub enum Error {
         /// The stream that it names.
         stream_id: u32,
     },
+    /// HEADERS on a stream that the peer has left out when it opened a later one.
+    SkippedStream {
+        /// The stream.
+        stream_id: u32,
+    },
+    /// The peer has not acknowledged our SETTINGS in time.
+    SettingsTimeout,
     /// A frame has more padding than payload.
     Padding,
     /// A header block was interrupted by another frame, or continued without having begun.
@@ -88,6 +95,7 @@ impl Error {
             Self::Preface
             | Self::StreamId { .. }
             | Self::IdleStream { .. }
+            | Self::SkippedStream { .. }
             | Self::Padding
             | Self::Continuation(_)
             | Self::WindowIncrementZero
@@ -100,6 +108,7 @@ impl Error {
                     ErrorCode::PROTOCOL_ERROR
                 }
             }
+            Self::SettingsTimeout => ErrorCode::SETTINGS_TIMEOUT,
             Self::FrameSize { .. } => ErrorCode::FRAME_SIZE_ERROR,
             Self::ClosedStream { .. } => ErrorCode::STREAM_CLOSED,
             Self::HeaderBlockTooLarge | Self::Flood(_) => ErrorCode::ENHANCE_YOUR_CALM,
@@ -121,6 +130,10 @@ impl fmt::Display for Error {
             Self::ClosedStream { kind, stream_id } => {
                 write!(f, "a {kind} on stream {stream_id}, which has ended")
             }
+            Self::SkippedStream { stream_id } => {
+                write!(f, "a HEADERS on stream {stream_id}, after a later stream has begun")
+            }
+            Self::SettingsTimeout => f.write_str("SETTINGS were not acknowledged in time"),
             Self::Padding => f.write_str("a frame with more padding than payload"),
             Self::Continuation(kind) => write!(f, "a {kind} where a header block does not allow it"),
             Self::HeaderBlockTooLarge => f.write_str("a header block that is too large"),

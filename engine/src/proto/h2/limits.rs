@@ -34,6 +34,9 @@ pub const INFORMATIONAL_COUNT_MAX: u8 = 64;
 /// Streams that this side has reset, and whose late frames it therefore ignores (RFC 9113 §5.1).
 pub const RESETS_REMEMBERED_MAX: usize = 1_024;
 
+/// How often a peer's stream ids may leave others out that this side remembers, to know them if they come late (RFC 9113 §5.1.1).
+pub const SKIPS_REMEMBERED_MAX: usize = 16;
+
 /// Streams that end by a reset which the peer has sent or provoked: so many at once,
 pub const RESETS_BURST: u32 = 1_000;
 /// and then so many a second (CVE-2023-44487, CVE-2025-8671).

@@ -27,7 +27,7 @@ impl StreamKey {
 
 /// What the codec knows of a stream.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "four facts that do not depend on each other")]
+#[expect(clippy::struct_excessive_bools, reason = "five facts that do not depend on each other")]
 pub(super) struct Stream {
     /// 0 if the place is free.
     pub(super) id: u32,
@@ -39,6 +39,8 @@ pub(super) struct Stream {
     pub(super) has_head: bool,
     /// The peer's message has no content whatever its head says: a response to HEAD.
     pub(super) has_no_content: bool,
+    /// The request is CONNECT.
+    pub(super) is_connect: bool,
     /// Interim responses so far.
     pub(super) informational: u8,
     /// Bytes that may be sent. Below zero if the peer has made its windows smaller.

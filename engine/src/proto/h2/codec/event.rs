@@ -18,6 +18,8 @@ pub enum Role {
 pub enum RequestKind {
     /// HEAD: the response has no content.
     Head,
+    /// CONNECT: after a 2xx the stream carries bytes of another protocol.
+    Connect,
     /// Any other method.
     Other,
 }

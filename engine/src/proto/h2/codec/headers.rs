@@ -1,10 +1,14 @@
 //! Header blocks: requests, responses, trailers.
 
+use std::ops::RangeInclusive;
+
 use super::super::error::{Error, StreamFault};
 use super::super::error_code::ErrorCode;
 use super::super::frame::{END_HEADERS, END_STREAM, FrameHeader, FrameKind, PADDED, PRIORITY};
 use super::super::head::{RequestFacts, ResponseFacts, check_request, check_response, check_trailers};
-use super::super::limits::{CONTINUATIONS_MAX, HEADER_BLOCK_SIZE_MAX, INFORMATIONAL_COUNT_MAX};
+use super::super::limits::{
+    CONTINUATIONS_MAX, HEADER_BLOCK_SIZE_MAX, INFORMATIONAL_COUNT_MAX, SKIPS_REMEMBERED_MAX,
+};
 use super::super::streams::{LENGTH_MAX, LENGTH_UNKNOWN, Stream, StreamKey};
 use super::event::{Event, Role};
 use super::state::{Codec, Facts, REPEAT_SIZE_MAX};
@@ -100,6 +104,7 @@ impl Codec {
     pub(super) fn decode_fields(&mut self, block: &[u8]) -> Result<(), Error> {
         self.repeat.is_known = false;
         self.facts = Facts::None;
+        self.fields_number += 1;
         self.fields.clear();
         self.repeat.insert_count = self.decoder.insert_count();
         self.decoder.decode(block, &mut self.fields).map_err(Error::Compression)?;
@@ -129,12 +134,18 @@ impl Codec {
         if self.fields.is_too_large() {
             return self.fault(stream, StreamFault::HeadTooLarge).map(Some);
         }
-        let facts = match check_response(&self.fields) {
+        let mut facts = match check_response(&self.fields) {
             Ok(facts) => facts,
             Err(error) => return self.fault(stream, StreamFault::Head(error)).map(Some),
         };
+        let is_connect = self.streams.get(stream).is_some_and(|open| open.is_connect);
+        if is_connect && (200..300).contains(&facts.status) {
+            // RFC 9110 §9.3.6: it says nothing here. To another request the same block says more, so it is not remembered.
+            facts.content_length = None;
+        } else {
+            self.remember(block);
+        }
         self.facts = Facts::Response(facts);
-        self.remember(block);
         let Some(open) = self.streams.get_mut(stream) else { return Ok(None) };
         if facts.status < 200 {
             open.informational += 1;
@@ -163,11 +174,15 @@ impl Codec {
         block: &[u8],
     ) -> Result<Option<Event<'b>>, Error> {
         if stream_id <= self.last_peer_id || stream_id.is_multiple_of(2) {
+            // RFC 9113 §5.1.1: the ids of new streams grow.
+            if self.skipped_ids.iter().flat_map(|skipped| &**skipped).any(|ids| ids.contains(&stream_id)) {
+                return Err(Error::SkippedStream { stream_id });
+            }
             self.check_not_open(FrameKind::Headers, stream_id)?;
             self.note_idle_frame()?;
             return Ok(None);
         }
-        self.last_peer_id = stream_id;
+        self.note_peer_id(stream_id);
         if self.own_last_id.is_some_and(|last_id| stream_id > last_id) {
             // RFC 9113 §6.8: GOAWAY has told the peer that this stream is ignored.
             self.remember_reset(stream_id);
@@ -198,12 +213,29 @@ impl Codec {
     /// Opens the stream of a request that is sound.
     #[inline]
     pub(super) fn begin_request(&mut self, stream_id: u32, ends: bool, facts: RequestFacts) -> StreamKey {
-        self.last_peer_id = stream_id;
+        self.note_peer_id(stream_id);
         let mut stream = self.stream(stream_id);
         (stream.has_head, stream.remote_ended) = (true, ends);
         stream.content_left = facts.content_length.map_or(LENGTH_UNKNOWN, |length| length.min(LENGTH_MAX));
         self.calm.useful_frame();
         self.streams.insert(stream)
+    }
+
+    /// Notes that the peer has opened a stream.
+    #[inline]
+    fn note_peer_id(&mut self, stream_id: u32) {
+        if stream_id > self.last_peer_id + 2 {
+            self.note_skip(self.last_peer_id + 1..=stream_id - 1);
+        }
+        self.last_peer_id = stream_id;
+    }
+
+    #[cold]
+    fn note_skip(&mut self, ids: RangeInclusive<u32>) {
+        let skipped = self.skipped_ids.get_or_insert_default();
+        if skipped.len() < SKIPS_REMEMBERED_MAX {
+            skipped.push(ids);
+        }
     }
 
     pub(super) fn decode_trailers<'b>(

@@ -42,6 +42,7 @@ impl Codec {
         let mut stream = self.stream(id);
         stream.local_ended = ends;
         stream.has_no_content = kind == RequestKind::Head;
+        stream.is_connect = kind == RequestKind::Connect;
         frame::push_block(out, block, ends, id, self.peer.frame_size_max);
         self.calm.useful_frame();
         Ok(self.streams.insert(stream))

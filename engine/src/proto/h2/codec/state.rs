@@ -1,6 +1,7 @@
 //! What a codec knows, how it begins, and what its parts have in common: how streams end, and which frames come too late.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 
 use super::super::error::{Error, ResetCause, StreamFault, StreamReset};
 use super::super::error_code::ErrorCode;
@@ -57,6 +58,12 @@ pub(super) struct Repeat {
     pub(super) insert_count: u64,
 }
 
+/// Bytes of fields that an idle connection keeps.
+const IDLE_FIELDS_SIZE_MAX: usize = 2 * 1024;
+
+/// Ids that a peer has left out, up to [`SKIPS_REMEMBERED_MAX`] ranges of them.
+pub(super) type SkippedIds = Vec<RangeInclusive<u32>>;
+
 /// Blocks up to this size are remembered.
 pub(super) const REPEAT_SIZE_MAX: usize = 512;
 
@@ -71,6 +78,8 @@ pub struct Codec {
     pub(super) decoder: hpack::Decoder,
     pub(super) encoder: hpack::Encoder,
     pub(super) fields: FieldList,
+    /// How often `fields` were decoded.
+    pub(super) fields_number: u64,
     pub(super) facts: Facts,
     pub(super) repeat: Repeat,
     pub(super) partial: Partial,
@@ -90,6 +99,8 @@ pub struct Codec {
     pub(super) next_id: u32,
     /// The last stream that the peer has opened.
     pub(super) last_peer_id: u32,
+    /// Ids below it that the peer has left out. Boxed, because this is rare.
+    pub(super) skipped_ids: Option<Box<SkippedIds>>,
     /// The last stream that our GOAWAY includes.
     pub(super) own_last_id: Option<u32>,
     /// The last stream that the peer's GOAWAY includes, and its code.
@@ -120,6 +131,7 @@ impl Codec {
             decoder: hpack::Decoder::new(options.header_table_size),
             encoder: hpack::Encoder::new(HEADER_TABLE_SIZE_INITIAL),
             fields: FieldList::new(options.header_list_size_max, options.fields_max),
+            fields_number: 0,
             facts: Facts::None,
             repeat: Repeat::default(),
             partial: Partial::default(),
@@ -133,6 +145,7 @@ impl Codec {
             returned: 0,
             next_id: 1,
             last_peer_id: 0,
+            skipped_ids: None,
             own_last_id: None,
             peer_last: None,
             excludes: false,
@@ -179,6 +192,13 @@ impl Codec {
         &self.fields
     }
 
+    /// Returns a number of the [`fields`](Self::fields). A head with another number has been decoded anew; with the same number
+    /// it has the same fields.
+    #[inline]
+    pub fn fields_number(&self) -> u64 {
+        self.fields_number
+    }
+
     /// Returns what the last [`Event::Head`] of a server said.
     #[inline]
     pub fn request_facts(&self) -> Option<RequestFacts> {
@@ -207,6 +227,29 @@ impl Codec {
     #[inline]
     pub fn streams(&self) -> usize {
         self.streams.len()
+    }
+
+    /// Returns whether the peer has acknowledged our SETTINGS.
+    pub fn is_acknowledged(&self) -> bool {
+        self.is_acknowledged
+    }
+
+    /// Ends the connection because the peer has not acknowledged our SETTINGS in a time that the caller sets (RFC 9113 §6.5.3).
+    pub fn settings_timeout(&mut self) -> Error {
+        let error = Error::SettingsTimeout;
+        self.fail(&error);
+        error
+    }
+
+    /// Frees the memory of a large head, for a connection that is idle.
+    pub fn tidy(&mut self) {
+        if self.fields.capacity() > IDLE_FIELDS_SIZE_MAX {
+            self.fields.clear();
+            self.fields.shrink_to(0);
+            // They were the fields of the last block.
+            self.repeat.is_known = false;
+            self.facts = Facts::None;
+        }
     }
 
     /// Returns what the peer has announced.
@@ -282,6 +325,7 @@ impl Codec {
             remote_ended: false,
             has_head: false,
             has_no_content: false,
+            is_connect: false,
             informational: 0,
             send_window: i64::from(self.peer.stream_window),
             receive_window: i64::from(window),

@@ -73,6 +73,9 @@ impl Codec {
             (Role::Client, Facts::Response(facts)) => {
                 let stream = self.streams.find(stream_id)?;
                 let open = self.streams.get_mut(stream)?;
+                if open.is_connect {
+                    return None;
+                }
                 let content = content_of(open, facts);
                 let is_whole = !ends || content == 0 || content == LENGTH_UNKNOWN;
                 if open.has_head || facts.status < 200 || !is_whole {

@@ -3,6 +3,9 @@
 /// What each field of a list costs beside its bytes (RFC 9113 §6.5.2).
 const FIELD_OVERHEAD: usize = 32;
 
+/// Memory above this size is freed when the list is cleared: few heads are larger than a part of it.
+const KEPT_SIZE_MAX: usize = 16 * 1024;
+
 /// The decoded fields of a header block, in order. It is meant to be reused: clearing keeps its memory.
 ///
 /// In a valid head the pseudo-header fields come first.
@@ -30,12 +33,28 @@ impl FieldList {
         Self { bytes: Vec::new(), ends: Vec::new(), count_max, size_max, is_too_large: false }
     }
 
-    /// Removes all fields, and keeps their memory for the next ones.
+    /// Removes all fields, and keeps their memory for the next ones, up to 16 KiB.
     #[inline]
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
         self.is_too_large = false;
+        if self.bytes.capacity() > KEPT_SIZE_MAX {
+            self.shrink_to(KEPT_SIZE_MAX);
+        }
+    }
+
+    /// Returns how many bytes of names and values the list has memory for.
+    #[inline]
+    pub(in crate::proto::h2) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Frees memory that the fields do not need, down to about `size` bytes.
+    #[cold]
+    pub(in crate::proto::h2) fn shrink_to(&mut self, size: usize) {
+        self.bytes.shrink_to(size);
+        self.ends.shrink_to(size / FIELD_OVERHEAD);
     }
 
     /// Takes over all fields of another list, whatever this one admits. Its memory is used again.
@@ -177,3 +196,26 @@ impl<'l> Iterator for FieldsIter<'l> {
 }
 
 impl ExactSizeIterator for FieldsIter<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_does_not_keep_the_memory_of_a_huge_head() {
+        let mut list = FieldList::new(u32::MAX, u32::MAX);
+        for _ in 0..2_000 {
+            list.push(b"name", b"value");
+        }
+        list.push(b"name", &vec![b'x'; 100_000]);
+        assert!(list.capacity() > 100_000 && list.ends.capacity() >= 2_001);
+        list.clear();
+        assert!(list.capacity() <= KEPT_SIZE_MAX, "{} bytes", list.capacity());
+        assert!(list.ends.capacity() * FIELD_OVERHEAD <= KEPT_SIZE_MAX, "{} fields", list.ends.capacity());
+        // That of an ordinary one is kept.
+        list.push(b"name", &[b'x'; 3_000]);
+        let kept = list.capacity();
+        list.clear();
+        assert_eq!(list.capacity(), kept);
+    }
+}

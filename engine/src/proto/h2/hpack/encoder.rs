@@ -78,7 +78,9 @@ impl Encoder {
             return;
         }
         let hash = hash_of(name, value);
-        let in_dynamic = self.find(hash, name, value);
+        // The index of a name is smaller in the static table.
+        let needs_name = in_static == Found::Nothing;
+        let in_dynamic = self.find(hash, name, value, needs_name);
         let name_index = match (in_static, in_dynamic) {
             (_, Found::Field(index)) if indexing != Indexing::Never => {
                 integer::encode(index, 7, 0x80, out);
@@ -125,11 +127,12 @@ impl Encoder {
         }
     }
 
-    /// Finds a field in the dynamic table, the newest entry first.
-    fn find(&self, hash: u64, name: &[u8], value: &[u8]) -> Found {
+    /// Finds a field in the dynamic table, the newest entry first, or only its name if that is of use.
+    fn find(&self, hash: u64, name: &[u8], value: &[u8], mut needs_name: bool) -> Found {
         let mut found = Found::Nothing;
         for (age, &other) in self.hashes.iter().rev().enumerate() {
-            if other >> 32 != hash >> 32 {
+            // A table may be full of fields of the same name.
+            if other != hash && !(needs_name && other >> 32 == hash >> 32) {
                 continue;
             }
             let Some((entry, name_size)) = self.table.get(age) else { break };
@@ -140,8 +143,9 @@ impl Encoder {
             if other == hash && &entry[name_size..] == value {
                 return Found::Field(index);
             }
-            if found == Found::Nothing {
+            if needs_name {
                 found = Found::Name(index);
+                needs_name = false;
             }
         }
         found

@@ -2,15 +2,18 @@
 //!
 //! Nothing here waits or reads a clock; times are nanoseconds since the start of the measured part.
 
+mod rate;
+
 use fastrand::Rng;
 
+use self::rate::Rate;
 use crate::plan::{Arrival, OpenLoop, Part, Stop};
 
 /// The arrivals that one worker has to send, in order.
 ///
 /// Constant arrivals form one even grid over all workers. They are dealt out to the connections in turn, and each
-/// worker takes those of its own connections ([`Part`]). Arrival k is due when the integral of the rate reaches k, so
-/// a ramp is even with respect to its own rate. Poisson arrivals are independent seeded processes, one per worker, at
+/// worker takes those of its own connections ([`Part`]). Arrival k is due when the integral of the rate over all stages
+/// reaches k, so a ramp is even with respect to its own rate, and no stage begins its count anew. Poisson arrivals are independent seeded processes, one per worker, at
 /// a rate proportional to its connections.
 ///
 /// Arrival k is computed from k, not from arrival k − 1, so nothing drifts, however long the run.
@@ -35,36 +38,6 @@ enum Process {
     Poisson { integral: f64, step: f64, random: Rng },
 }
 
-/// A rate in requests per second that changes linearly in time.
-#[derive(Clone, Copy, Debug)]
-struct Rate {
-    start: f64,
-    /// The change per second.
-    slope: f64,
-}
-
-impl Rate {
-    /// The time at which the integral of the rate is `integral`: the root of `start·t + slope·t²/2 = integral`, in the
-    /// form that does not cancel for small slopes.
-    fn time_ns(self, integral: f64) -> f64 {
-        if integral <= 0.0 {
-            return 0.0;
-        }
-        if self.slope == 0.0 {
-            // Multiplied first: whole nanoseconds come out exactly.
-            return integral * 1e9 / self.start;
-        }
-        let root = (self.start * self.start + 2.0 * self.slope * integral).max(0.0).sqrt();
-        2.0 * integral * 1e9 / (self.start + root)
-    }
-
-    /// The integral from the start to `time_ns`.
-    fn integral(self, time_ns: u64) -> f64 {
-        let seconds = time_ns as f64 / 1e9;
-        self.start.mul_add(seconds, self.slope * seconds * seconds / 2.0)
-    }
-}
-
 /// Unsent arrivals are counted in batches of this part of the remaining ones, so that counting takes no time.
 const OVERDUE_PARTS: f64 = 8_192.0;
 
@@ -72,19 +45,13 @@ impl Schedule {
     /// The arrivals of one worker.
     ///
     /// # Panics
-    /// When the worker does not exist, there are fewer connections than workers, both rates are 0, or they differ and
-    /// the run has no duration.
+    /// When the worker does not exist, there are fewer connections than workers, or all rates are 0.
     pub fn new(open: &OpenLoop, stop: Stop, seed: u64, part: Part) -> Self {
         let Part { worker, workers, connections } = part;
         assert!(worker < workers && workers <= connections, "{part:?}");
-        let (start, end) = (open.rate_start, open.rate_end);
-        assert!(start >= 0.0 && end >= 0.0 && start + end > 0.0, "a rate from {start} to {end}");
-        let (duration_ns, integral_end, slope) = if let Some(ns) = stop.duration_ns() {
-            (ns, f64::midpoint(start, end) * ns as f64 / 1e9, (end - start) * 1e9 / ns as f64)
-        } else {
-            assert!(start.to_bits() == end.to_bits(), "a ramp has a duration");
-            (u64::MAX, f64::INFINITY, 0.0)
-        };
+        let rate = Rate::new(&open.stages);
+        let duration_ns = open.duration_ns().into_iter().chain(stop.duration_ns()).min();
+        let integral_end = duration_ns.map_or(f64::INFINITY, |ns| rate.integral_end(ns));
         let process = match open.arrival {
             Arrival::Constant => Process::Grid { index: worker as u64, part },
             Arrival::Poisson => {
@@ -95,10 +62,10 @@ impl Schedule {
             }
         };
         let mut schedule = Self {
-            rate: Rate { start, slope },
+            rate,
             integral_end,
             left: part.requests_of(stop),
-            duration_ns,
+            duration_ns: duration_ns.unwrap_or(u64::MAX),
             process,
             next_ns: None,
         };
@@ -203,15 +170,27 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::plan::Spin;
+    use crate::plan::Stage;
 
     /// With one connection per worker.
     fn part(worker: usize, workers: usize) -> Part {
         Part { worker, workers, connections: workers }
     }
 
-    fn open(rate_start: f64, rate_end: f64, arrival: Arrival) -> OpenLoop {
-        OpenLoop { rate_start, rate_end, arrival, spin: Spin::Off, max_connections: 1 }
+    fn open(stages: &[Stage], arrival: Arrival) -> OpenLoop {
+        OpenLoop { stages: stages.to_vec(), arrival, max_connections: 1 }
+    }
+
+    fn steady(rate: f64, arrival: Arrival) -> OpenLoop {
+        open(&[Stage::endless(rate)], arrival)
+    }
+
+    fn stage(duration_ms: u64, rate_start: f64, rate_end: f64) -> Stage {
+        Stage { duration_ns: Some(duration_ms * 1_000_000), rate_start, rate_end }
+    }
+
+    fn ramp(seconds: u64, start: f64, end: f64, arrival: Arrival) -> OpenLoop {
+        open(&[stage(seconds * 1000, start, end)], arrival)
     }
 
     fn seconds(seconds: u64) -> Stop {
@@ -240,7 +219,7 @@ mod tests {
             rate in 1_u64..50_000, duration_ms in 1_u64..2_000, workers in 1_usize..9, more in 0_usize..9,
         ) {
             let stop = Stop::Duration { ns: duration_ms * 1_000_000 };
-            let open = open(rate as f64, rate as f64, Arrival::Constant);
+            let open = steady(rate as f64, Arrival::Constant);
             let connections = workers + more;
             let arrivals_of = |worker| Schedule::new(&open, stop, 1, Part { worker, workers, connections });
             for worker in 0..workers {
@@ -266,7 +245,7 @@ mod tests {
         ) {
             prop_assume!(start + end > 0.1);
             let ns = duration_ms * 1_000_000;
-            let arrivals = all(&open(start, end, Arrival::Constant), Stop::Duration { ns }, 1, workers);
+            let arrivals = all(&open(&[stage(duration_ms, start, end)], Arrival::Constant), Stop::Duration { ns }, 1, workers);
             let integral = f64::midpoint(start, end) * ns as f64 / 1e9;
             prop_assert_eq!(arrivals.len(), integral.ceil() as usize);
             for (k, &due_ns) in arrivals.iter().enumerate() {
@@ -282,7 +261,7 @@ mod tests {
         fn each_worker_goes_forward(rate in 0.01_f64..5_000.0, end in 0.01_f64..5_000.0, seed: u64, workers in 1_usize..5, poisson: bool) {
             let arrival = if poisson { Arrival::Poisson } else { Arrival::Constant };
             for worker in 0..workers {
-                let mut schedule = Schedule::new(&open(rate, end, arrival), seconds(1), seed, part(worker, workers));
+                let mut schedule = Schedule::new(&ramp(1, rate, end, arrival), seconds(1), seed, part(worker, workers));
                 let mut last = 0;
                 while let Some(peeked) = schedule.peek_ns() {
                     prop_assert_eq!(schedule.next(), Some(peeked));
@@ -310,7 +289,7 @@ mod tests {
                 let (mut count, mut sum_s, mut calls) = (0_u64, 0.0, 0);
                 for worker in 0..2 {
                     let part = Part { worker, workers: 2, connections: 3 };
-                    let mut schedule = Schedule::new(&open(start, end, arrival), stop, 1, part);
+                    let mut schedule = Schedule::new(&ramp(100, start, end, arrival), stop, 1, part);
                     let (mut last_ns, before, overdue) = (0, count, schedule.overdue(99_999_999_999));
                     while let Some((due_ns, own)) = schedule.next_overdue(99_999_999_999) {
                         assert!(due_ns >= last_ns, "{due_ns} after {last_ns}");
@@ -342,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_rate_below_one_and_below_the_workers_is_kept() {
-        let slow = open(0.5, 0.5, Arrival::Constant);
+        let slow = steady(0.5, Arrival::Constant);
         assert_eq!(all(&slow, seconds(10), 1, 4), [0, 2, 4, 6, 8].map(|s| s * 1_000_000_000));
         assert_eq!(Schedule::new(&slow, seconds(10), 1, part(3, 4)).peek_ns(), Some(6_000_000_000));
         assert_eq!(Schedule::new(&slow, seconds(4), 1, part(3, 4)).peek_ns(), None);
@@ -353,7 +332,7 @@ mod tests {
         // Arrival k of worker 1 of 3, read after a day at 100,003/s (a rate that does not divide a second).
         let rate = 100_003_u64;
         let mut schedule =
-            Schedule::new(&open(rate as f64, rate as f64, Arrival::Constant), seconds(90_000), 1, part(1, 3));
+            Schedule::new(&steady(rate as f64, Arrival::Constant), seconds(90_000), 1, part(1, 3));
         let k = 86_400 * rate / 3 * 3 + 1;
         schedule.process = Process::Grid { index: k, part: part(1, 3) };
         schedule.advance();
@@ -364,12 +343,11 @@ mod tests {
     #[test]
     fn a_count_stops_at_the_count() {
         for arrival in [Arrival::Constant, Arrival::Poisson] {
-            let arrivals =
-                all(&open(1000.0, 1000.0, arrival), Stop::Requests { count: 10, within_ns: None }, 3, 4);
+            let arrivals = all(&steady(1000.0, arrival), Stop::Requests { count: 10, within_ns: None }, 3, 4);
             assert_eq!(arrivals.len(), 10);
         }
         let grid =
-            all(&open(1000.0, 1000.0, Arrival::Constant), Stop::Requests { count: 5, within_ns: None }, 3, 2);
+            all(&steady(1000.0, Arrival::Constant), Stop::Requests { count: 5, within_ns: None }, 3, 2);
         assert_eq!(grid, [0, 1, 2, 3, 4].map(|ms| ms * 1_000_000));
     }
 
@@ -378,7 +356,7 @@ mod tests {
         for arrival in [Arrival::Constant, Arrival::Poisson] {
             let schedule = |count, ns| {
                 let stop = Stop::Requests { count, within_ns: Some(ns) };
-                let mut schedule = Schedule::new(&open(1000.0, 1000.0, arrival), stop, 3, part(0, 1));
+                let mut schedule = Schedule::new(&steady(1000.0, arrival), stop, 3, part(0, 1));
                 assert!(!schedule.is_complete());
                 (schedule.by_ref().count(), schedule.is_complete())
             };
@@ -388,12 +366,12 @@ mod tests {
         }
         // A ramp takes its time, of which the count may leave a part.
         let stop = Stop::Requests { count: 5, within_ns: Some(10_000_000_000) };
-        assert_eq!(all(&open(0.0, 2.0, Arrival::Constant), stop, 3, 1).len(), 5);
+        assert_eq!(all(&ramp(10, 0.0, 2.0, Arrival::Constant), stop, 3, 1).len(), 5);
     }
 
     #[test]
     fn poisson_follows_its_seed() {
-        let poisson = open(1000.0, 2000.0, Arrival::Poisson);
+        let poisson = ramp(1, 1000.0, 2000.0, Arrival::Poisson);
         assert_eq!(all(&poisson, seconds(1), 7, 3), all(&poisson, seconds(1), 7, 3));
         assert_ne!(all(&poisson, seconds(1), 7, 3), all(&poisson, seconds(1), 8, 3));
         let first = |worker| Schedule::new(&poisson, seconds(1), 7, part(worker, 2)).next();
@@ -403,7 +381,7 @@ mod tests {
     #[test]
     fn poisson_gaps_have_the_mean_and_the_variance_of_the_process() {
         // 200,000 gaps of the sum of 4 workers at 2,000/s: mean 500 µs, standard deviation the same.
-        let arrivals = all(&open(2000.0, 2000.0, Arrival::Poisson), seconds(100), 42, 4);
+        let arrivals = all(&steady(2000.0, Arrival::Poisson), seconds(100), 42, 4);
         let gaps: Vec<f64> = arrivals.windows(2).map(|pair| (pair[1] - pair[0]) as f64).collect();
         let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
         let variance = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
@@ -421,10 +399,95 @@ mod tests {
     #[test]
     fn a_poisson_ramp_has_its_arrivals_where_the_rate_is() {
         // From 0 to 20,000/s in 10 s: a quarter of them in the first half.
-        let arrivals = all(&open(0.0, 20_000.0, Arrival::Poisson), seconds(10), 5, 3);
+        let arrivals = all(&ramp(10, 0.0, 20_000.0, Arrival::Poisson), seconds(10), 5, 3);
         let early = arrivals.iter().filter(|&&due_ns| due_ns < 5_000_000_000).count();
         let share = early as f64 / arrivals.len() as f64;
         assert!((share - 0.25).abs() < 0.01, "share {share}");
         assert!((arrivals.len() as f64 / 100_000.0 - 1.0).abs() < 0.02);
+    }
+
+    #[test]
+    fn stages_follow_each_other_and_a_rate_of_0_is_a_pause() {
+        let stages =
+            [stage(1000, 10.0, 10.0), stage(1000, 0.0, 0.0), stage(500, 4.0, 4.0), stage(700, 0.0, 0.0)];
+        let arrivals = all(&open(&stages, Arrival::Constant), seconds(9), 1, 3);
+        let expected = (0..10).map(|k| k * 100).chain([2000, 2250]).map(|ms| ms * 1_000_000);
+        assert_eq!(arrivals, expected.collect::<Vec<u64>>());
+        // Nor does one arrival come at the end of a stage that rounding has made a little longer.
+        let stages =
+            [stage(300, 0.1, 0.3), stage(2900, 0.6, 0.6), stage(1000, 0.1, 0.3), stage(5000, 0.0, 0.0)];
+        let requests: f64 = stages.iter().filter_map(Stage::requests).sum();
+        assert!((requests - 2.0).abs() < 1e-9, "{requests}");
+        let end = [&stages[..], &[stage(1000, 1.0, 1.0)]].concat();
+        assert_eq!(all(&open(&end, Arrival::Constant), seconds(60), 1, 1)[2..], [9_200_000_000]);
+    }
+
+    /// Stages that together have an arrival, with fractions in their rates and times.
+    fn some_stages() -> impl Strategy<Value = Vec<Stage>> {
+        let rate = || prop_oneof![1 => Just(0.0), 2 => 0.0_f64..50.0, 2 => 0.0_f64..20_000.0];
+        let one = (1_u64..2_000, rate(), rate(), any::<bool>())
+            .prop_map(|(ms, start, end, flat)| stage(ms, start, if flat { start } else { end }));
+        prop::collection::vec(one, 1..7).prop_filter("they have a request", |stages| {
+            stages.iter().filter_map(Stage::requests).sum::<f64>() > 1.0
+        })
+    }
+
+    proptest! {
+        #![proptest_config(few_cases())]
+
+        #[test]
+        fn until_any_time_stages_have_as_many_arrivals_as_their_integral(
+            stages in some_stages(), workers in 1_usize..5, at in 0.0_f64..1.0,
+        ) {
+            let open = open(&stages, Arrival::Constant);
+            let all_ns = open.duration_ns().expect("each has an end");
+            let arrivals = all(&open, Stop::Duration { ns: all_ns }, 1, workers);
+            let all: f64 = stages.iter().filter_map(Stage::requests).sum();
+            prop_assert!((arrivals.len() as f64 - all).abs() <= 1.0 + 1e-6, "{} of {}", arrivals.len(), all);
+            prop_assert!(arrivals.last().is_none_or(|due_ns| *due_ns < all_ns));
+            // Summed in small steps, unlike the schedule's own closed form.
+            let until_ns = (all_ns as f64 * at) as u64;
+            let (mut begun_ns, mut integral) = (0, 0.0);
+            for stage in &stages {
+                let ns = stage.duration_ns.expect("it has an end");
+                let steps = 1000;
+                for step in 0..steps {
+                    let middle = (f64::from(step) + 0.5) / f64::from(steps);
+                    let from = begun_ns as f64 + ns as f64 * f64::from(step) / f64::from(steps);
+                    let part = ((until_ns as f64 - from) / (ns as f64 / f64::from(steps))).clamp(0.0, 1.0);
+                    let rate = stage.rate_start + (stage.rate_end - stage.rate_start) * middle;
+                    integral += rate * ns as f64 / 1e9 / f64::from(steps) * part;
+                }
+                begun_ns += ns;
+            }
+            let count = arrivals.iter().filter(|due_ns| **due_ns < until_ns).count() as f64;
+            // One that is due just then, and what a step is off.
+            prop_assert!((count - integral).abs() <= 1.1, "{} of {} until {}", count, integral, until_ns);
+        }
+    }
+
+    #[test]
+    fn poisson_stages_have_their_arrivals_where_the_rate_is() {
+        let stages = [stage(2000, 5000.0, 5000.0), stage(1000, 0.0, 0.0), stage(2000, 0.0, 20_000.0)];
+        let arrivals = all(&open(&stages, Arrival::Poisson), seconds(5), 7, 3);
+        let within = |from_s: f64, to_s: f64| {
+            arrivals.iter().filter(|due| (from_s * 1e9..to_s * 1e9).contains(&(**due as f64))).count() as f64
+        };
+        // Within five standard deviations.
+        for (from_s, to_s, expected) in [(0.0, 2.0, 10_000.0), (3.0, 4.0, 5000.0), (4.0, 5.0, 15_000.0_f64)] {
+            let counted = within(from_s, to_s);
+            assert!((counted - expected).abs() < 5.0 * expected.sqrt(), "{counted} from {from_s} s");
+        }
+        assert!(within(2.0, 3.0) < 1.0);
+    }
+
+    #[test]
+    fn overdue_arrivals_of_stages_are_counted() {
+        let stages = [stage(10_000, 1e6, 1e6), stage(5000, 0.0, 0.0), stage(5000, 1e7, 1e7)];
+        let mut schedule = Schedule::new(&open(&stages, Arrival::Constant), seconds(100), 1, part(0, 1));
+        assert_eq!(schedule.overdue(12_000_000_000), 10_000_000);
+        assert_eq!(schedule.overdue(60_000_000_000), 60_000_000);
+        assert_eq!(schedule.by_ref().take_while(|due_ns| *due_ns < 500).count(), 1);
+        assert_eq!(schedule.overdue(16_000_000_000), 19_999_999);
     }
 }
