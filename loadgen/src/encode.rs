@@ -15,6 +15,10 @@ use crate::plan::{Plan, Request};
 /// # Errors
 /// When a method is none, or a request cannot be encoded.
 pub(crate) fn requests(plan: &Plan, bodies: Vec<Vec<u8>>) -> Result<Arc<[PreparedRequest]>, Error> {
+    if plan.scenario.is_some() {
+        // Its requests are rendered for each send.
+        return Ok([].into());
+    }
     plan.requests.iter().zip(bodies).map(|(request, body)| encode(plan, request, body)).collect()
 }
 

@@ -24,6 +24,7 @@ use crate::plan::{Connect, Plan, ProxyKind};
 use crate::progress::{Display, Progress, Snapshot};
 use crate::result::{EndedEarly, Measured, RunResult};
 use crate::series::{self, Collected, Collector, Second, Subscriber};
+use crate::template::Templates;
 use crate::tls;
 use crate::worker::{self, Assignment, Controls, Opened, Outcome, Report, Target, Tunnel};
 
@@ -146,6 +147,7 @@ impl Run {
             self.plan.requests.iter_mut().map(|request| std::mem::take(&mut request.body)).collect();
         let body_size = bodies.iter().map(Vec::len).max().unwrap_or(0);
         let requests = encode::requests(&self.plan, bodies)?;
+        let templates = Templates::compile(&self.plan)?.map(Arc::new);
         let plan = Arc::new(self.plan);
         let snapshots: Arc<[Snapshot]> = (0..plan.threads).map(|_| Snapshot::default()).collect();
 
@@ -173,6 +175,7 @@ impl Run {
                 targets: targets.clone(),
                 tls: self.tls.clone(),
                 requests: Arc::clone(&requests),
+                templates: templates.clone(),
                 snapshots: Arc::clone(&snapshots),
                 reporter: reporters.next(),
                 heap: self.heap,
@@ -484,6 +487,8 @@ fn result(
     dns_ns: Option<u64>,
     collected: Option<Collected>,
 ) -> RunResult {
+    let out_of_data = !outcomes.is_empty() && outcomes.iter().all(|outcome| outcome.out_of_users);
+    let ended_early = ended_early.or(out_of_data.then_some(EndedEarly::OutOfData));
     let in_flight_max: usize = outcomes.iter().map(|outcome| outcome.in_flight_max).sum();
     let heap_peak_bytes = outcomes.iter().filter_map(|outcome| outcome.heap_peak_bytes).max();
     let per = |bytes: usize, count: usize| (bytes / count.max(1)) as u64;

@@ -96,6 +96,21 @@ fn every_path_answers() {
 }
 
 #[test]
+fn what_scenarios_need_is_there() {
+    let running = Running::start(&one_thread());
+    assert_eq!(running.get("/id"), (201, b"{\"id\":1}\n".to_vec()));
+    let id = running.ask(&request("POST", "/id", "Content-Length: 0\r\n"));
+    assert!(text(&id).contains("\r\nLocation: /id?2\r\n") && id.ends_with(b"{\"id\":2}\n"), "{id:?}");
+    let cookie = running.ask(&request("GET", "/cookie/sid/a-1", ""));
+    assert!(text(&cookie).contains("\r\nSet-Cookie: sid=a-1; Path=/; HttpOnly\r\n"), "{cookie:?}");
+    for (path, location) in [("/redirect/2", "/redirect/1"), ("/redirect/1", "/")] {
+        let redirect = running.ask(&request("GET", path, ""));
+        assert!(text(&redirect).starts_with("HTTP/1.1 302 "), "{redirect:?}");
+        assert!(text(&redirect).contains(&format!("\r\nLocation: {location}\r\n")), "{redirect:?}");
+    }
+}
+
+#[test]
 fn bytes_are_as_many_as_asked_for() {
     let running = Running::start(&one_thread());
     for size in [0, 1, 16 * 1024, 16 * 1024 + 1, 1 << 20, (1 << 20) + 1, 10_000_000] {

@@ -34,10 +34,10 @@ Add a success threshold to every percentile: failing can be fast, too.
 
 --expect has checks with commas between them; a response that fails one is an
 error. A comma within a check is written \\,
-  status=200       a code, a class (2xx), a range (200-299); one of several: 200|404
+  status=200       a code, a class (2xx) or a range (200-299); 200|404 is either
   header:NAME      the field is there; header:NAME=TEXT, header:NAME~REGEX
   body~REGEX       the body matches; body*=TEXT has TEXT in it; body=TEXT
-  size<10KiB       bytes of the body: <, <=, =, >=, >
+  size=12          bytes of the body; also 'size<10KiB' and 'size>=1'
 
 --proxy is http://, socks5:// or socks5h:// with [USER:PASSWORD@]HOST:PORT. Each
 connection asks it for a tunnel (CONNECT), also with an http:// URL. socks5://
@@ -95,7 +95,7 @@ const HTTP_HEADING: &str = "HTTP version (default: http:// is 1.1, https:// choo
 pub struct RunArgs {
     /// What to load, sent exactly as typed.
     // In `help`, as rustdoc would take the brackets for a link.
-    #[arg(value_hint = ValueHint::Url, required_unless_present = "urls", help = "http[s]://HOST[:PORT]/PATH, sent exactly as typed")]
+    #[arg(value_hint = ValueHint::Url, required_unless_present_any = ["urls", "scenario"], help = "http[s]://HOST[:PORT]/PATH, sent exactly as typed")]
     pub url: Option<String>,
 
     /// Open connections, in all [default: 50]
@@ -154,6 +154,9 @@ pub struct RunArgs {
     /// Send these URLs: one a line, and a tab and weight
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Request")]
     pub urls: Option<PathBuf>,
+    /// Users who walk through requests (TOML)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Request")]
+    pub scenario: Option<PathBuf>,
     /// Fail unlike responses: 'status=200,body~REGEX'
     #[arg(long, value_name = "CHECKS", help_heading = "Request")]
     pub expect: Option<Expect>,

@@ -34,7 +34,7 @@ pub use targets::{TargetsArgs, TargetsPlan};
 use crate::error::UsageError;
 
 /// Flags that `run` will have. clap would take them for typing errors and suggest others.
-const NOT_THERE_YET: [&str; 4] = ["--http3", "--scenario", "--sse", "--html"];
+const NOT_THERE_YET: [&str; 3] = ["--http3", "--sse", "--html"];
 
 /// The command line.
 #[derive(Debug, Parser)]

@@ -16,6 +16,7 @@ use crate::plan::{
     Proxy, Stage, Stop, available_cores,
 };
 use crate::replay::{self, Replay};
+use crate::scenario;
 use crate::urls;
 
 /// The command line, checked as far as possible without touching other files or the network.
@@ -155,7 +156,8 @@ impl RunArgs {
         plan.tls.groups = self.tls_groups.map(|list| list.0).unwrap_or_default();
         plan.tls.ciphers = self.ciphers.map(|list| list.0).unwrap_or_default();
         plan.tls.keylog = self.keylog;
-        for request in &mut plan.requests {
+        let flags_make_it = plan.scenario.is_none();
+        for request in plan.requests.iter_mut().filter(|_| flags_make_it) {
             if self.replay.is_none() {
                 request.method = self.method.clone().unwrap_or_else(|| "GET".to_owned());
             }
@@ -193,6 +195,23 @@ impl RunArgs {
 
     /// A plan with the URL, or with those of a file.
     fn requests(&self) -> Result<Plan, UsageError> {
+        if let Some(path) = &self.scenario {
+            for (given, second) in [
+                (self.urls.is_some(), "--urls"),
+                (self.method.is_some(), "--method (-m, -X)"),
+                (self.body.is_some(), "--body (-b)"),
+                (self.expect.is_some(), "--expect"),
+            ] {
+                if given {
+                    return Err(UsageError::Contradiction {
+                        first: "--scenario".to_owned(),
+                        second: second.to_owned(),
+                        why: "the file says what is sent; write it there, for each step".to_owned(),
+                    });
+                }
+            }
+            return scenario::read(path, self.url.as_deref(), &self.headers);
+        }
         match (&self.url, &self.urls) {
             (Some(_), Some(_)) => Err(UsageError::Contradiction {
                 first: "a URL".to_owned(),

@@ -20,6 +20,9 @@ const AFTER_HELP: &str = "Paths:
   /status/CODE   a response with that status
   /echo          the body of the request
   /headers       the headers of the request
+  /id            a new number as JSON, and in Location; status 201
+  /cookie/N/V    like /, and sets the cookie N to V
+  /redirect/N    N redirects, then /
   /flaky?p=0.1   like /, but one request in ten fails: status 500, connection
                  closed, or no response
 

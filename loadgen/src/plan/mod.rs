@@ -6,6 +6,7 @@ mod http;
 mod open_loop;
 mod proxy;
 mod request;
+mod scenario;
 mod spin;
 
 use std::fmt;
@@ -21,6 +22,9 @@ pub use self::http::{
 pub use self::open_loop::{Arrival, OpenLoop, Replayed, Stage};
 pub use self::proxy::{Credentials, Proxy, ProxyKind, Resolve};
 pub use self::request::{Header, NAMES_MAX, Request};
+pub use self::scenario::{
+    Capture, CaptureFrom, Generator, RowOrder, Scenario, Step, Table, TextPart, UserKind,
+};
 pub use self::spin::Spin;
 use crate::threshold::Threshold;
 use crate::url::{Url, UrlError};
@@ -64,6 +68,9 @@ pub struct Plan {
     pub http: HttpChoice,
     /// What is sent: at least one request. All of them go to the origin of `url`.
     pub requests: Vec<Request>,
+    /// The users who walk through them; `None` if each request is chosen by its weight alone. What is sent is in its steps then.
+    #[serde(default)]
+    pub scenario: Option<Scenario>,
     /// Open connections in all. At least `threads`.
     pub connections: usize,
     /// Worker threads. At least 1.
@@ -117,6 +124,7 @@ impl Plan {
             tls: Tls::default(),
             http: HttpChoice::default(),
             requests,
+            scenario: None,
             connections: CONNECTIONS_DEFAULT,
             threads: available_cores().min(CONNECTIONS_DEFAULT),
             cpus: None,

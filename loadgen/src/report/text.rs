@@ -76,6 +76,9 @@ pub fn ended_early(result: &RunResult) -> Option<String> {
             show_count(ended),
             plural(wanted, "request")
         )),
+        (EndedBy::Data, _) => {
+            Some("Ended when each row of data had been used (order = \"unique\").".to_owned())
+        }
         (EndedBy::Duration | EndedBy::Requests, _) => None,
     }
 }

@@ -17,6 +17,8 @@ pub enum EndedBy {
     MaxErrors,
     /// The user.
     Interrupt,
+    /// The rows of a table that are given out only once had run out.
+    Data,
 }
 
 /// What ended a run early.
@@ -26,6 +28,8 @@ pub enum EndedEarly {
     Interrupted,
     /// The number of failed requests.
     MaxErrors,
+    /// The lack of further rows.
+    OutOfData,
 }
 
 impl EndedBy {
@@ -33,6 +37,7 @@ impl EndedBy {
         match (early, stop) {
             (Some(EndedEarly::Interrupted), _) => Self::Interrupt,
             (Some(EndedEarly::MaxErrors), _) => Self::MaxErrors,
+            (Some(EndedEarly::OutOfData), _) => Self::Data,
             (None, Stop::Requests { count, within_ns }) if within_ns.is_none() || ended >= count => {
                 Self::Requests
             }

@@ -1,6 +1,6 @@
 //! What the embedded server answers.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -48,11 +48,19 @@ pub(super) struct Site {
     counters: Arc<Counters>,
     burn: Duration,
     random: RefCell<fastrand::Rng>,
+    /// The next id.
+    ids: Cell<u64>,
 }
 
 impl Site {
     pub(super) fn new(blocks: Blocks, counters: Arc<Counters>, burn: Duration, seed: u64) -> Self {
-        Self { blocks, counters, burn, random: RefCell::new(fastrand::Rng::with_seed(seed)) }
+        Self {
+            blocks,
+            counters,
+            burn,
+            random: RefCell::new(fastrand::Rng::with_seed(seed)),
+            ids: Cell::new(1),
+        }
     }
 
     pub(super) fn into_handler(self) -> impl AsyncFn(Exchange<'_>) -> Result<Answered, Error> {
@@ -77,6 +85,12 @@ impl Site {
             Ok(Target::Status(status)) => status_only(exchange, status)?,
             Ok(Target::Echo) => echo(exchange).await?,
             Ok(Target::Headers) => headers(exchange)?,
+            Ok(Target::Cookie(pair)) => {
+                let pair = pair.replacen('/', "=", 1);
+                cookie(exchange, &pair)?
+            }
+            Ok(Target::Id) => self.id(exchange)?,
+            Ok(Target::Redirect(count)) => redirect(exchange, count)?,
             Ok(Target::Stream(count)) => stream(exchange, count).await?,
             Ok(Target::Flaky(share)) => match self.fate(share) {
                 Fate::Fine => exchange.respond_with(&self.blocks.hello),
@@ -92,6 +106,15 @@ impl Site {
         };
         self.counters.count_answered();
         Ok(answered)
+    }
+
+    /// A number that no other request to this worker gets, as JSON and as the last part of a location.
+    fn id(&self, exchange: Exchange<'_>) -> Result<Answered, Error> {
+        let id = self.ids.get();
+        self.ids.set(id + 1);
+        let location = format!("/id?{id}");
+        let fields = [("Content-Type", "application/json"), ("Location", &location)];
+        exchange.respond(StatusCode::CREATED, &fields, format!("{{\"id\":{id}}}\n"))
     }
 
     /// What becomes of a request of which such a share fails.
@@ -139,6 +162,22 @@ fn status_only(exchange: Exchange<'_>, status: StatusCode) -> Result<Answered, E
         }
         _ => exchange.respond(status, &TEXT, format!("{status}\n")),
     }
+}
+
+/// Gives the client a cookie, such as `sid=1`.
+fn cookie(exchange: Exchange<'_>, pair: &str) -> Result<Answered, Error> {
+    let cookie = format!("{pair}; Path=/; HttpOnly");
+    let fields = [("Content-Type", "text/plain; charset=utf-8"), ("Set-Cookie", &cookie)];
+    exchange.respond(StatusCode::OK, &fields, PIECE)
+}
+
+/// Leads to another redirect, and after so many to `/`.
+fn redirect(exchange: Exchange<'_>, count: u32) -> Result<Answered, Error> {
+    let location = match count {
+        0 | 1 => "/".to_owned(),
+        _ => format!("/redirect/{}", count - 1),
+    };
+    exchange.respond(StatusCode::FOUND, &[("Location", &*location)], Bytes::new())
 }
 
 /// The request's body back, while it comes.

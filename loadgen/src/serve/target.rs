@@ -7,7 +7,7 @@ use http::StatusCode;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Target {
+pub(super) enum Target<'t> {
     /// `/`
     Hello,
     /// `/bytes/N`
@@ -24,6 +24,12 @@ pub(super) enum Target {
     Stream(u64),
     /// `/flaky?p=`
     Flaky(f64),
+    /// `/cookie/NAME/VALUE`
+    Cookie(&'t str),
+    /// `/id`
+    Id,
+    /// `/redirect/N`
+    Redirect(u32),
 }
 
 /// Why a target is not valid.
@@ -35,7 +41,7 @@ pub(super) enum TargetError<'t> {
     Invalid { part: &'t str, wanted: &'static str },
 }
 
-impl<'t> Target {
+impl<'t> Target<'t> {
     /// Understands `target`, in origin-form or absolute-form.
     pub(super) fn parse(target: &'t [u8]) -> Result<Self, TargetError<'t>> {
         if target == b"/" {
@@ -64,6 +70,13 @@ impl<'t> Target {
                 status.map(Self::Status).ok_or(TargetError::Invalid { part: code, wanted })
             }
             ("flaky", None) => share(query).map(Self::Flaky),
+            ("id", None) => Ok(Self::Id),
+            ("cookie", Some(pair)) => cookie(pair).map(Self::Cookie),
+            ("redirect", Some(count)) => {
+                let wanted = "a number of redirects";
+                let count = number(count, wanted)?.try_into();
+                count.map(Self::Redirect).map_err(|_| TargetError::Invalid { part: below_root, wanted })
+            }
             _ => Err(TargetError::NotFound(path)),
         }
     }
@@ -79,6 +92,18 @@ fn share(query: &str) -> Result<f64, TargetError<'_>> {
         .ok()
         .filter(|share| (0.0..=1.0).contains(share))
         .ok_or(TargetError::Invalid { part: value, wanted })
+}
+
+/// `NAME/VALUE`, of characters that need no care in a field.
+fn cookie(pair: &str) -> Result<&str, TargetError<'_>> {
+    let is_plain = |text: &str| {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
+    let wanted = "NAME/VALUE of letters, digits, -, _ and .";
+    match pair.split_once('/') {
+        Some((name, value)) if is_plain(name) && is_plain(value) => Ok(pair),
+        _ => Err(TargetError::Invalid { part: pair, wanted }),
+    }
 }
 
 fn number<'t>(digits: &'t str, wanted: &'static str) -> Result<u64, TargetError<'t>> {
@@ -114,8 +139,8 @@ impl fmt::Display for TargetError<'_> {
         match self {
             Self::NotFound(path) => write!(
                 f,
-                "nothing is at '{path}': there are /, /bytes/N, /delay/MS, /status/CODE, /echo, /headers, /stream/N and \
-                 /flaky?p=SHARE"
+                "nothing is at '{path}': there are /, /bytes/N, /cookie/NAME/VALUE, /delay/MS, /echo, /flaky?p=SHARE, /headers, /id, \
+                 /redirect/N, /status/CODE and /stream/N"
             ),
             Self::Invalid { part, wanted } => write!(f, "'{part}' is not {wanted}"),
         }
@@ -128,7 +153,7 @@ mod tests {
 
     #[test]
     fn every_path_is_understood() {
-        let cases: [(&str, Target); 12] = [
+        let cases: [(&str, Target<'_>); 15] = [
             ("/", Target::Hello),
             ("/?x=1", Target::Hello),
             ("http://127.0.0.1:80", Target::Hello),
@@ -141,6 +166,9 @@ mod tests {
             ("/status/204", Target::Status(StatusCode::NO_CONTENT)),
             ("/flaky?p=0.25", Target::Flaky(0.25)),
             ("/flaky?a=b&p=1", Target::Flaky(1.0)),
+            ("/cookie/sid/a-1", Target::Cookie("sid/a-1")),
+            ("/id?x", Target::Id),
+            ("/redirect/2", Target::Redirect(2)),
         ];
         for (target, expected) in cases {
             assert_eq!(Target::parse(target.as_bytes()), Ok(expected), "{target}");
@@ -156,6 +184,9 @@ mod tests {
             ("/delay/soon", "'soon' is not a number of milliseconds"),
             ("/status/100", "'100' is not the code of a final status, from 200 to 999"),
             ("/status/1000", "'1000' is not the code of a final status, from 200 to 999"),
+            ("/cookie/sid", "'sid' is not NAME/VALUE of letters, digits, -, _ and ."),
+            ("/cookie/sid/a;b", "'sid/a;b' is not NAME/VALUE of letters, digits, -, _ and ."),
+            ("/redirect/x", "'x' is not a number of redirects"),
             ("/flaky", "'' is not p=, a share from 0 to 1"),
             ("/flaky?p=1.5", "'1.5' is not p=, a share from 0 to 1"),
             ("/flaky?p=NaN", "'NaN' is not p=, a share from 0 to 1"),

@@ -41,7 +41,7 @@ impl Shared {
             self.snapshots[self.index].count(recorder.counters());
         }
         if !self.names.is_empty() {
-            self.names.completed(ticket.due.request, is_due_when_sent, sample);
+            self.names.completed(self.request_of(ticket.due.request), is_due_when_sent, sample);
         }
     }
 
@@ -104,6 +104,7 @@ impl ConnectionTask {
         } else if timed_out && shared.is_measuring() {
             shared.recorder.borrow_mut().unanswered_since_warmup(1);
         }
+        shared.user_fails(due.request);
     }
 
     /// Books a request that the connection did not take. What is in flight on it fails next.
@@ -133,6 +134,7 @@ impl ConnectionTask {
         } else if kind == ErrorKind::Timeout && self.shared.is_measuring() {
             self.shared.recorder.borrow_mut().unanswered_since_warmup(1);
         }
+        self.shared.user_fails(due.request);
     }
 
     /// How many sent bytes to count for a request. Where that differs from one to the next, in HTTP/2 and with several
@@ -260,6 +262,7 @@ impl ConnectionTask {
             let has_begun = begun.next_if_eq(&id).is_some();
             let Some(ticket) = self.tickets.take(id.slot()) else { continue };
             if !counts(&self.shared, ticket.due.scheduled_ns) {
+                self.shared.user_fails(ticket.due.request);
                 continue;
             }
             if sent_ns.is_some() {
@@ -272,6 +275,7 @@ impl ConnectionTask {
             self.shared.record(ticket.due.request, |recorder| {
                 book(recorder, Place { index, has_begun }, request);
             });
+            self.shared.user_fails(ticket.due.request);
         }
     }
 

@@ -7,11 +7,13 @@ mod booking;
 mod choice;
 mod connect;
 mod connection;
+mod cookies;
 mod end;
 mod gathering;
 mod names;
 mod observer;
 mod phase;
+mod queue;
 mod random;
 mod rules;
 mod seen;
@@ -21,6 +23,7 @@ mod tickets;
 mod tunnel;
 mod users;
 mod wake_up;
+mod walkers;
 
 use std::future::poll_fn;
 use std::io;
@@ -83,6 +86,8 @@ pub(crate) struct Outcome {
     pub statistics: Statistics,
     /// When the measured part ended, on the clock of all workers.
     pub ended_ns: u64,
+    /// Whether no user of the scenario could go on.
+    pub out_of_users: bool,
     /// How long answers were waited for after that.
     pub drained_ns: u64,
     /// The most requests that were in flight at once.
@@ -141,11 +146,12 @@ fn go_through_phases(
     }
     // All connection tasks have ended and dropped their references.
     let shared = Rc::into_inner(shared).expect("only the connection tasks hold it, and they have ended");
-    let Measured { mut facts, ended_ns, drained_ns, heap_peak_bytes, meter_error } = measured;
+    let Measured { mut facts, ended_ns, drained_ns, heap_peak_bytes, meter_error, .. } = measured;
     facts.wake_up_ns = wake_up_ns;
     report(Report::Ended(Box::new(Outcome {
         recorder: shared.recorder.into_inner(),
         names: shared.names.into_recorders(),
+        out_of_users: measured.out_of_users,
         facts,
         statistics,
         ended_ns,
@@ -182,6 +188,7 @@ struct Measured {
     drained_ns: u64,
     heap_peak_bytes: Option<usize>,
     meter_error: Option<io::Error>,
+    out_of_users: bool,
 }
 
 async fn measure(
@@ -251,6 +258,7 @@ async fn measure(
     let statistics_before = runtime::statistics();
     run_source(shared, source, phase, end_ns, true).await;
     let ended_ns = runtime::now_ns();
+    let out_of_users = shared.source.borrow().is_out_of_users();
     let after = read(meter);
     let statistics = runtime::statistics();
     let heap_peak_bytes = heap.map(CountingAllocator::peak_bytes);
@@ -276,7 +284,7 @@ async fn measure(
         syscalls: statistics.syscalls - statistics_before.syscalls,
         wake_up_ns: 0,
     };
-    Measured { facts, ended_ns, drained_ns, heap_peak_bytes, meter_error }
+    Measured { facts, ended_ns, drained_ns, heap_peak_bytes, meter_error, out_of_users }
 }
 
 fn connections_max(plan: &Plan, index: usize) -> usize {
@@ -443,6 +451,7 @@ mod tests {
             targets: vec![Target::direct(address)],
             tls: None,
             requests: [request.expect("it is sound").leak()].into(),
+            templates: None,
             snapshots: Arc::from([Snapshot::default()]),
             reporter: None,
             heap: None,

@@ -31,8 +31,12 @@ impl Observer<'_> {
 impl Observe for Observer<'_> {
     fn head(&mut self, id: RequestId, head: ResponseHead<'_>) {
         let Some(ticket) = self.tickets.get(id.slot()) else { return };
-        let Some(rules) = self.shared.rules.of(ticket.due.request) else { return };
-        let failed = rules.expect.as_ref().and_then(|expect| expect.check_head(&head));
+        if let Some(walkers) = &self.shared.walkers {
+            walkers.borrow_mut().see_head(ticket.due.request, &head);
+        }
+        let rules = self.shared.judged_by(ticket.due.request).and_then(|step| self.shared.rules.of(step));
+        let expect = rules.and_then(|rules| rules.expect.as_ref());
+        let failed = expect.and_then(|expect| expect.check_head(&head));
         let seen = self.seen(id);
         // A request that ended without its response may have left something.
         seen.clear();
@@ -41,7 +45,8 @@ impl Observe for Observer<'_> {
 
     fn data(&mut self, id: RequestId, data: &[u8]) {
         let Some(ticket) = self.tickets.get(id.slot()) else { return };
-        let needs_body = self.shared.rules.of(ticket.due.request).is_some_and(|rules| rules.needs_body);
+        let rules = self.shared.judged_by(ticket.due.request).and_then(|step| self.shared.rules.of(step));
+        let needs_body = rules.is_some_and(|rules| rules.needs_body);
         let seen = self.seen(id);
         seen.size += data.len() as u64;
         if needs_body {

@@ -1,7 +1,7 @@
 //! What is asked of the responses to each request of a plan.
 
 use crate::expect::Expect;
-use crate::plan::Plan;
+use crate::plan::{CaptureFrom, Plan, Scenario};
 
 /// What is asked of a response.
 #[derive(Default)]
@@ -25,13 +25,16 @@ impl AllRules {
         let expects = || plan.requests.iter().filter_map(|request| request.expect.as_ref());
         Self {
             observes: expects()
-                .any(|expect| expect.needs_head() || expect.needs_body() || expect.needs_size()),
-            checks: expects().next().is_some(),
+                .any(|expect| expect.needs_head() || expect.needs_body() || expect.needs_size())
+                || plan.scenario.as_ref().is_some_and(looks_at_responses),
+            checks: plan.scenario.is_some() || expects().next().is_some(),
             of_each: plan
                 .requests
                 .iter()
-                .map(|request| Rules {
-                    needs_body: request.expect.as_ref().is_some_and(Expect::needs_body),
+                .enumerate()
+                .map(|(index, request)| Rules {
+                    needs_body: request.expect.as_ref().is_some_and(Expect::needs_body)
+                        || plan.scenario.as_ref().is_some_and(|scenario| captures_from_body(scenario, index)),
                     expect: request.expect.clone(),
                 })
                 .collect(),
@@ -41,4 +44,15 @@ impl AllRules {
     pub(super) fn of(&self, request: u32) -> Option<&Rules> {
         self.of_each.get(request as usize)
     }
+}
+
+/// Whether what a scenario's users do depends on more of a response than its end.
+fn looks_at_responses(scenario: &Scenario) -> bool {
+    scenario.cookies || scenario.steps.iter().any(|step| step.redirects > 0 || !step.captures.is_empty())
+}
+
+/// Whether a step takes something from the bodies of its responses.
+fn captures_from_body(scenario: &Scenario, step: usize) -> bool {
+    let captures = scenario.steps.get(step).into_iter().flat_map(|step| &step.captures);
+    captures.into_iter().any(|capture| !matches!(capture.from, CaptureFrom::Header(_)))
 }

@@ -13,15 +13,18 @@ use ringtide_driver::allocator::CountingAllocator;
 use super::gathering::Progress;
 use super::names::Names;
 use super::phase::{wake_main, with_phase};
+use super::queue::Queue;
 use super::random;
 use super::rules::AllRules;
 use super::seen::AllSeen;
 use super::source::{RequestIndex, Source};
 use super::tunnel::Target;
+use super::walkers::Walkers;
 use crate::metrics::Recorder;
 use crate::plan::{MaxErrors, Mode, Plan, Stop};
 use crate::progress::Snapshot;
 use crate::series::{Gauges, Reporter};
+use crate::template::Templates;
 
 /// Connections that one worker opens at the same time before a run. More would overflow the accept queue of most
 /// servers, and a SYN dropped there is sent again only after a second.
@@ -42,6 +45,8 @@ pub(crate) struct Assignment {
     pub tls: Option<ClientTls>,
     /// What to send, in the order of the plan.
     pub requests: Arc<[PreparedRequest]>,
+    /// The requests of a scenario; `None` without one.
+    pub templates: Option<Arc<Templates>>,
     /// Where the workers publish their progress, one entry each.
     pub snapshots: Arc<[Snapshot]>,
     /// Where to send what each second brought, if anybody wants it.
@@ -65,6 +70,8 @@ pub(super) struct Shared {
     /// Whether sent bytes are counted as they leave, for all requests together. With one request over HTTP/1.1 they are
     /// counted for each, which is exact even if a send was cut.
     pub(super) counts_sends: bool,
+    /// The users of a scenario.
+    pub(super) walkers: Option<RefCell<Walkers>>,
     /// What is asked of responses.
     pub(super) rules: AllRules,
     /// What is seen of them, by connection and slot; empty if nothing has to be.
@@ -100,14 +107,25 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(assignment: Assignment) -> Self {
-        let Assignment { plan, index, targets, tls, requests, snapshots, reporter, heap: _ } = assignment;
+        let Assignment { plan, index, targets, tls, requests, templates, snapshots, reporter, heap: _ } =
+            assignment;
         let mut source = Source::waiting();
         if requests.len() > 1 {
             let weights: Vec<f64> = plan.requests.iter().map(|request| request.weight).collect();
             source.mixes(&weights, random::seed_of(plan.seed, index));
         }
+        let scenario = plan.scenario.as_ref().zip(templates);
+        let walkers = scenario.map(|(scenario, templates)| {
+            let users_max = match &plan.mode {
+                Mode::Closed => plan.part(index).connections_of(plan.connections) * plan.parallel,
+                Mode::Open(_) => u32::MAX as usize,
+            };
+            source.walks(Queue::new(users_max as u32, Walkers::walks_max(scenario, index, plan.threads)));
+            Walkers::new(&plan, scenario, templates, index)
+        });
         Self {
             recorder: RefCell::new(Recorder::new(plan.open_loop().is_some())),
+            walkers: walkers.map(RefCell::new),
             rules: AllRules::new(&plan),
             seen: RefCell::default(),
             names: Names::new(&plan),
@@ -120,7 +138,7 @@ impl Shared {
             tls,
             // Workers begin at different addresses.
             bound_connects: Cell::new(index),
-            counts_sends: requests.len() > 1,
+            counts_sends: requests.len() != 1,
             requests,
             measured_from_ns: Cell::new(u64::MAX),
             warming_up: Cell::new(false),
@@ -143,9 +161,42 @@ impl Shared {
     pub(super) fn record(&self, request: RequestIndex, record: impl Fn(&mut Recorder)) {
         record(&mut self.recorder.borrow_mut());
         if !self.names.is_empty()
-            && let Some(recorder) = self.names.of(request)
+            && let Some(recorder) = self.names.of(self.request_of(request))
         {
             record(&mut recorder.borrow_mut());
+        }
+    }
+
+    /// The request of the plan that was drawn.
+    pub(super) fn request_of(&self, drawn: RequestIndex) -> u32 {
+        match &self.walkers {
+            None => drawn,
+            Some(walkers) => walkers.borrow_mut().request_of(drawn),
+        }
+    }
+
+    /// The request whose rules the response to a drawn one must follow; `None` if there are no rules for it.
+    pub(super) fn judged_by(&self, drawn: RequestIndex) -> Option<u32> {
+        match &self.walkers {
+            None => Some(drawn),
+            Some(walkers) => walkers.borrow_mut().judged_by(drawn),
+        }
+    }
+
+    /// In a scenario: the user goes on after a response that came at `now_ns`.
+    #[inline]
+    pub(super) fn user_goes_on(&self, drawn: RequestIndex, now_ns: u64) {
+        if let Some(walkers) = &self.walkers {
+            let next = walkers.borrow_mut().advance(drawn, now_ns);
+            self.source.borrow_mut().put_user(drawn, next);
+        }
+    }
+
+    /// In a scenario: the user of a request that has failed gives up.
+    pub(super) fn user_fails(&self, drawn: RequestIndex) {
+        if let Some(walkers) = &self.walkers {
+            let next = walkers.borrow_mut().fail(drawn);
+            self.source.borrow_mut().put_user(drawn, next);
         }
     }
 

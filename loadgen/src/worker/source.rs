@@ -12,6 +12,7 @@ use fastrand::Rng;
 use ringtide_driver::slots::reserve_sparingly;
 
 use super::choice::Choice;
+use super::queue::{Next, Queue};
 use crate::schedule::Schedule;
 
 /// A connection's index in the source.
@@ -69,8 +70,8 @@ pub(super) struct Source {
     /// Waiting connections; the one that has waited longest comes first.
     idle: VecDeque<u32>,
     connections: Vec<ConnectionState>,
-    /// Which request is next.
-    mix: Option<Mix>,
+    /// Which request is next; `None` if there is only one.
+    chooser: Option<Chooser>,
     /// Requests that were handed back. While there are any, no connection waits.
     returned: VecDeque<Due>,
     /// Free places of connections that were woken for a request, beside the place for this one.
@@ -100,9 +101,11 @@ enum Place {
 }
 
 /// Chooses among several requests.
-struct Mix {
-    choice: Choice,
-    random: Rng,
+enum Chooser {
+    /// By weight.
+    Mix { choice: Choice, random: Rng },
+    /// By what the users of a scenario do next. A request stands for its user.
+    Users(Queue),
 }
 
 enum Kind {
@@ -143,7 +146,7 @@ impl Source {
             kind,
             idle: VecDeque::new(),
             connections: Vec::new(),
-            mix: None,
+            chooser: None,
             returned: VecDeque::new(),
             spare: 0,
             pacer: None,
@@ -152,7 +155,35 @@ impl Source {
 
     /// Chooses among as many requests as there are weights, in an order that follows from the seed.
     pub(super) fn mixes(&mut self, weights: &[f64], seed: u64) {
-        self.mix = Some(Mix { choice: Choice::new(weights), random: Rng::with_seed(seed) });
+        self.chooser = Some(Chooser::Mix { choice: Choice::new(weights), random: Rng::with_seed(seed) });
+    }
+
+    /// Gives the requests of these users.
+    pub(super) fn walks(&mut self, users: Queue) {
+        self.chooser = Some(Chooser::Users(users));
+    }
+
+    /// A user has no request in flight any more.
+    pub(super) fn put_user(&mut self, user: RequestIndex, next: Next) {
+        if let Some(Chooser::Users(users)) = &mut self.chooser {
+            users.put(user, next);
+            // Whoever gives the user back may not draw again itself, and the end of thinking has to be waited for.
+            if !self.idle.is_empty() {
+                self.wake_pacer();
+            }
+        }
+    }
+
+    /// Whether no user of a scenario can go on but those with a request in flight.
+    pub(super) fn is_out_of_users(&self) -> bool {
+        self.users().is_some_and(Queue::is_spent)
+    }
+
+    fn users(&self) -> Option<&Queue> {
+        match &self.chooser {
+            Some(Chooser::Users(users)) => Some(users),
+            _ => None,
+        }
     }
 
     /// Switches to the next phase. The connections stay, and those that wait are served from it.
@@ -330,6 +361,7 @@ impl Source {
         self.returned.is_empty()
             && match &self.kind {
                 Kind::Waiting => false,
+                _ if self.is_out_of_users() => true,
                 Kind::Closed { left, .. } => *left == 0,
                 Kind::Open { schedule, .. } => schedule.peek_ns().is_none(),
             }
@@ -340,6 +372,7 @@ impl Source {
         self.returned.is_empty()
             && match &self.kind {
                 Kind::Waiting => false,
+                _ if self.is_out_of_users() => true,
                 Kind::Closed { left, .. } => *left == 0,
                 Kind::Open { schedule, .. } => schedule.is_complete(),
             }
@@ -352,6 +385,15 @@ impl Source {
 
     /// When the pacer must look again; `None` if the connections need no pacing.
     pub(super) fn next_wake_ns(&self) -> Option<u64> {
+        // The next request needs a user who is ready for it.
+        let ready_ns = match self.users() {
+            Some(users) if !users.is_ready() => users.next_ns()?,
+            _ => 0,
+        };
+        Some(self.next_due_ns()?.max(ready_ns))
+    }
+
+    fn next_due_ns(&self) -> Option<u64> {
         match &self.kind {
             Kind::Waiting => None,
             Kind::Closed { start_ns, left, .. } => (*left > 0 && !self.idle.is_empty()).then_some(*start_ns),
@@ -386,22 +428,31 @@ impl Source {
         if !self.returned.is_empty() {
             return self.take_returned();
         }
-        if self.mix.is_some() {
-            return self.take_one_of_several(now_ns);
+        if self.chooser.is_some() {
+            return self.take_chosen(now_ns);
         }
         Some(Due::first(self.take_due(now_ns)?, 0))
     }
 
-    /// Chooses a request, unless the schedule names it. Inlined, it would make drawing the only one slower.
+    /// The next due one of several, which the schedule names or the chooser. Inlined, it would make drawing the only one
+    /// slower.
     #[inline(never)]
-    fn take_one_of_several(&mut self, now_ns: u64) -> Option<Due> {
+    fn take_chosen(&mut self, now_ns: u64) -> Option<Due> {
+        if let Some(Chooser::Users(users)) = &mut self.chooser
+            && !users.has_one(now_ns)
+        {
+            return None;
+        }
         let named = match &self.kind {
             Kind::Open { schedule, .. } => schedule.peek_request(),
             Kind::Waiting | Kind::Closed { .. } => None,
         };
         let scheduled_ns = self.take_due(now_ns)?;
-        let choose = |Mix { choice, random }: &mut Mix| choice.next(random);
-        let request = named.or_else(|| self.mix.as_mut().map(choose)).unwrap_or(0);
+        let request = match (named, self.chooser.as_mut()?) {
+            (Some(request), _) => request,
+            (None, Chooser::Mix { choice, random }) => choice.next(random),
+            (None, Chooser::Users(users)) => users.take(),
+        };
         Some(Due::first(scheduled_ns, request))
     }
 

@@ -221,8 +221,15 @@ impl ConnectionTask {
     #[inline]
     pub(super) fn start(&mut self, ticket: Ticket, now_ns: u64) -> Result<(), ErrorKind> {
         let Some(connection) = &mut self.connection else { return Err(ErrorKind::Closed) };
-        let request = &self.shared.requests[ticket.due.request as usize];
-        match connection.start(request) {
+        let started = match &self.shared.walkers {
+            None => connection.start(&self.shared.requests[ticket.due.request as usize]),
+            Some(walkers) => {
+                let mut walkers = walkers.borrow_mut();
+                let (like, bytes, head_size) = walkers.render(ticket.due.request);
+                connection.start_like(like, bytes, head_size)
+            }
+        };
+        match started {
             Ok(id) => self.tickets.put(id.slot(), ticket),
             Err(error) => {
                 let kind = self.shared.failure(&error);
@@ -254,25 +261,32 @@ impl ConnectionTask {
         } else {
             self.count_what_came_behind();
         }
+        self.shared.user_goes_on(ticket.due.request, exchange.end_ns);
     }
 
     /// Whether a response is as it should be. If not, the error gets an example.
     #[inline(never)]
     fn is_as_expected(&self, ticket: Ticket, id: RequestId, exchange: &CompletedExchange) -> bool {
-        let Some(expect) = self.shared.rules.of(ticket.due.request).and_then(|rules| rules.expect.as_ref())
-        else {
-            return true;
-        };
         let status = exchange.status.as_u16();
         let nothing = Seen::default();
         let mut seen = self.shared.seen.borrow_mut();
         let seen = seen.of_connection(self.number).get(id.slot()).unwrap_or(&nothing);
-        let failed =
-            expect.check_status(status).or(seen.failed).or_else(|| expect.check_body(&seen.body, seen.size));
-        let Some(check) = failed else { return true };
+        let rules = self.shared.judged_by(ticket.due.request).and_then(|step| self.shared.rules.of(step));
+        let failure = match rules.and_then(|rules| rules.expect.as_ref()) {
+            None => None,
+            Some(expect) => expect
+                .check_status(status)
+                .or(seen.failed)
+                .or_else(|| expect.check_body(&seen.body, seen.size))
+                .map(|check| expect.failure(check, status, seen.size)),
+        };
+        let failure = failure.or_else(|| {
+            let walkers = self.shared.walkers.as_ref()?;
+            walkers.borrow_mut().capture(ticket.due.request, &seen.body).err()
+        });
+        let Some(failure) = failure else { return true };
         if self.shared.is_measured(ticket.due.scheduled_ns) {
-            let text = || expect.failure(check, status, seen.size);
-            self.shared.recorder.borrow_mut().error_said(ErrorKind::Expect, text);
+            self.shared.recorder.borrow_mut().error_said(ErrorKind::Expect, || failure);
         }
         false
     }

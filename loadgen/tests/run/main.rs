@@ -37,6 +37,7 @@ mod output;
 mod outputs;
 mod proxy;
 mod replay;
+mod scenario;
 mod schedule;
 mod series;
 mod server;
