@@ -13,7 +13,7 @@ use crate::error::UsageError;
 use crate::input::BodySource;
 use crate::plan::{
     CONNECTIONS_DEFAULT, ClientCert, Connect, DURATION_DEFAULT_NS, Header, HttpVersion, Mode, OpenLoop, Plan,
-    Proxy, Stage, Stop, available_cores,
+    Proxy, Replayed, Stage, Stop, available_cores,
 };
 use crate::replay::{self, Replay};
 use crate::scenario;
@@ -68,7 +68,7 @@ impl RunArgs {
     /// # Errors
     /// When a flag cannot be carried out; the message names it. When something in the file is not right; the message names
     /// the line.
-    pub fn plan(self) -> Result<RunCommand, UsageError> {
+    pub fn plan(mut self) -> Result<RunCommand, UsageError> {
         check_flags(&self)?;
         let mut plan = self.requests()?;
         let mut replayed = Vec::new();
@@ -90,32 +90,12 @@ impl RunArgs {
         let cores = self.cpus.as_ref().map_or_else(available_cores, |cpus| cpus.0.len());
         plan.threads = self.threads.unwrap_or(cores.min(plan.connections));
         check_numbers(&self, plan.connections, plan.threads)?;
-        plan.cpus = self.cpus.map(|cpus| cpus.0);
+        plan.cpus = self.cpus.take().map(|cpus| cpus.0);
         plan.stop = match (count, self.duration) {
             (Some(count), within_ns) => Stop::Requests { count, within_ns },
             (None, duration) => Stop::Duration { ns: duration.unwrap_or(DURATION_DEFAULT_NS) },
         };
-        let stages = match (self.stages, self.rate) {
-            (Some(StageList(stages)), _) => stages,
-            (None, Some(RateArg { start, end })) => {
-                let is_ramp = start.to_bits() != end.to_bits();
-                let duration_ns = plan.stop.duration_ns().filter(|_| is_ramp);
-                vec![Stage { duration_ns, rate_start: start, rate_end: end }]
-            }
-            (None, None) => Vec::new(),
-        };
-        if !stages.is_empty() || !replayed.is_empty() {
-            let open = OpenLoop {
-                stages,
-                replay: replayed,
-                arrival: self.arrival.unwrap_or_default(),
-                max_connections: self.max_connections.unwrap_or(plan.connections),
-            };
-            if let (Stop::Duration { ns }, Some(all_ns)) = (&mut plan.stop, open.duration_ns()) {
-                *ns = all_ns;
-            }
-            plan.mode = Mode::Open(open);
-        }
+        self.fill_schedule(&mut plan, replayed);
         plan.max_errors = self.max_errors;
         plan.warmup_ns = self.warmup.unwrap_or(plan.warmup_ns);
         plan.drain_ns = self.drain.unwrap_or(plan.drain_ns);
@@ -123,52 +103,23 @@ impl RunArgs {
         plan.keepalive = !self.no_keepalive;
         plan.timeout_ns = self.timeout.unwrap_or(plan.timeout_ns);
         plan.connect_timeout_ns = self.connect_timeout.unwrap_or(plan.connect_timeout_ns);
-        if let Some((host, port)) = self.connect_to {
+        if let Some((host, port)) = self.connect_to.take() {
             plan.connect = Connect::Tcp { host, port };
         }
-        if let Some(path) = self.unix {
+        if let Some(path) = self.unix.take() {
             plan.connect = Connect::Unix { path };
         }
         plan.spin = self.spin.unwrap_or_default();
-        plan.resolve = self.resolve;
+        plan.resolve = std::mem::take(&mut self.resolve);
         plan.proxy = match self.proxy.as_deref().map(Proxy::parse) {
             None => None,
             Some(Ok(proxy)) => Some(proxy),
             Some(Err(problem)) => return Err(UsageError::Value { flag: "--proxy", problem }),
         };
         check_resolve(&plan)?;
-        plan.bind = self.bind.map(|list| list.0).unwrap_or_default();
-        plan.tls.insecure = self.insecure;
-        plan.tls.cacert = self.cacert;
-        plan.tls.cert = self.cert.zip(self.key).map(|(cert, key)| ClientCert { cert, key });
-        plan.tls.sni = self.sni;
-        plan.http.version = match (self.http1, self.http2) {
-            (true, _) => HttpVersion::Http1,
-            (_, true) => HttpVersion::Http2,
-            _ => HttpVersion::ByAlpn,
-        };
-        plan.http.h2_window = self.h2_window;
-        plan.http.h2_header_table_size = self.h2_header_table_size.unwrap_or(plan.http.h2_header_table_size);
-        plan.tls.alpn = self.alpn.map_or_else(|| plan.http.version.alpn(), |list| list.0);
-        plan.tls.resumption = self.tls_resumption.unwrap_or(plan.tls.resumption);
-        plan.tls.min_version = self.tls_min.unwrap_or(plan.tls.min_version);
-        plan.tls.max_version = self.tls_max.unwrap_or(plan.tls.max_version);
-        plan.tls.groups = self.tls_groups.map(|list| list.0).unwrap_or_default();
-        plan.tls.ciphers = self.ciphers.map(|list| list.0).unwrap_or_default();
-        plan.tls.keylog = self.keylog;
-        let flags_make_it = plan.scenario.is_none();
-        for request in plan.requests.iter_mut().filter(|_| flags_make_it) {
-            if self.replay.is_none() {
-                request.method = self.method.clone().unwrap_or_else(|| "GET".to_owned());
-            }
-            // A replayed request has fields of its own, which replace those of the flags.
-            let own = std::mem::take(&mut request.headers);
-            let is_replaced = |name: &str| own.iter().any(|header| header.name.eq_ignore_ascii_case(name));
-            let others = self.headers.iter().filter(|header| !is_replaced(&header.name)).cloned();
-            request.headers = others.collect();
-            request.headers.extend(own);
-            request.expect.clone_from(&self.expect);
-        }
+        plan.bind = self.bind.take().map(|list| list.0).unwrap_or_default();
+        self.fill_http(&mut plan);
+        self.fill_requests(&mut plan);
         check_headers(&plan)?;
         plan.driver = self.driver.unwrap_or_default();
         // Short enough to be typed again, and exact in every reader of JSON.
@@ -191,6 +142,70 @@ impl RunArgs {
         };
         let body = self.body.unwrap_or_else(|| BodySource::Text(String::new()));
         Ok(RunCommand { plan, body, output })
+    }
+
+    /// When requests are due, if that is not up to the server.
+    fn fill_schedule(&mut self, plan: &mut Plan, replayed: Vec<Replayed>) {
+        let stages = match (self.stages.take(), self.rate.take()) {
+            (Some(StageList(stages)), _) => stages,
+            (None, Some(RateArg { start, end })) => {
+                let is_ramp = start.to_bits() != end.to_bits();
+                let duration_ns = plan.stop.duration_ns().filter(|_| is_ramp);
+                vec![Stage { duration_ns, rate_start: start, rate_end: end }]
+            }
+            (None, None) => Vec::new(),
+        };
+        if !stages.is_empty() || !replayed.is_empty() {
+            let open = OpenLoop {
+                stages,
+                replay: replayed,
+                arrival: self.arrival.unwrap_or_default(),
+                max_connections: self.max_connections.unwrap_or(plan.connections),
+            };
+            if let (Stop::Duration { ns }, Some(all_ns)) = (&mut plan.stop, open.duration_ns()) {
+                *ns = all_ns;
+            }
+            plan.mode = Mode::Open(open);
+        }
+    }
+
+    /// How HTTP and TLS are spoken.
+    fn fill_http(&mut self, plan: &mut Plan) {
+        plan.tls.insecure = self.insecure;
+        plan.tls.cacert = self.cacert.take();
+        plan.tls.cert = self.cert.take().zip(self.key.take()).map(|(cert, key)| ClientCert { cert, key });
+        plan.tls.sni = self.sni.take();
+        plan.http.version = match (self.http1, self.http2) {
+            (true, _) => HttpVersion::Http1,
+            (_, true) => HttpVersion::Http2,
+            _ => HttpVersion::ByAlpn,
+        };
+        plan.http.h2_window = self.h2_window;
+        plan.http.h2_header_table_size = self.h2_header_table_size.unwrap_or(plan.http.h2_header_table_size);
+        plan.tls.alpn = self.alpn.take().map_or_else(|| plan.http.version.alpn(), |list| list.0);
+        plan.tls.resumption = self.tls_resumption.unwrap_or(plan.tls.resumption);
+        plan.tls.min_version = self.tls_min.unwrap_or(plan.tls.min_version);
+        plan.tls.max_version = self.tls_max.unwrap_or(plan.tls.max_version);
+        plan.tls.groups = self.tls_groups.take().map(|list| list.0).unwrap_or_default();
+        plan.tls.ciphers = self.ciphers.take().map(|list| list.0).unwrap_or_default();
+        plan.tls.keylog = self.keylog.take();
+    }
+
+    /// What the flags say of each request.
+    fn fill_requests(&self, plan: &mut Plan) {
+        let flags_make_it = plan.scenario.is_none();
+        for request in plan.requests.iter_mut().filter(|_| flags_make_it) {
+            if self.replay.is_none() {
+                request.method = self.method.clone().unwrap_or_else(|| "GET".to_owned());
+            }
+            // A replayed request has fields of its own, which replace those of the flags.
+            let own = std::mem::take(&mut request.headers);
+            let is_replaced = |name: &str| own.iter().any(|header| header.name.eq_ignore_ascii_case(name));
+            let others = self.headers.iter().filter(|header| !is_replaced(&header.name)).cloned();
+            request.headers = others.collect();
+            request.headers.extend(own);
+            request.expect.clone_from(&self.expect);
+        }
     }
 
     /// A plan with the URL, or with those of a file.

@@ -38,10 +38,10 @@ fn give_up_unsent(shared: &Shared, ended_ns: u64) {
         shared.censor_undelivered(due);
     }
     let mut recorder = shared.recorder.borrow_mut();
-    let mut shares = shared.names.shares();
+    let mut parts = shared.names.shares();
     while let Some((scheduled_ns, count)) = source.take_overdue(ended_ns) {
         recorder.overdue(scheduled_ns, ended_ns, count);
-        shared.names.overdue(&mut shares, scheduled_ns, ended_ns, count);
+        shared.names.overdue(&mut parts, scheduled_ns, ended_ns, count);
     }
 }
 

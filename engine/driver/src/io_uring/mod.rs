@@ -291,9 +291,9 @@ impl Driver for IoUring {
 
     fn gather(&mut self, count: u32, within_ns: u64) {
         // The kernel takes microseconds.
-        let within_us = u32::try_from(within_ns / 1_000).unwrap_or(u32::MAX);
-        let wanted = Gather { count: count.max(1) as usize, within_us };
-        self.gather = if self.gathers && within_us > 0 { wanted } else { Gather::NONE };
+        let microseconds = u32::try_from(within_ns / 1_000).unwrap_or(u32::MAX);
+        let wanted = Gather { count: count.max(1) as usize, within_us: microseconds };
+        self.gather = if self.gathers && microseconds > 0 { wanted } else { Gather::NONE };
     }
 
     fn cancel(&mut self, handle: Handle) {
