@@ -343,10 +343,13 @@ fn a_proxy_that_refuses_is_quoted(driver: &str) {
     }
 }
 
+/// More than a proxy's answer may be.
+static TOO_LONG: [u8; 20_000] = [b'x'; 20_000];
+
 fn a_proxy_that_is_none_is_said(driver: &str) {
     for (answers, scheme, text) in [
         (&[&b"SSH-2.0-x\r\n\r\n"[..]][..], "http", "did not answer as an HTTP proxy: it sent `SSH-2.0-x"),
-        (&[&[b'x'; 20_000]], "http", "did not answer as an HTTP proxy: it sent `xxxxx"),
+        (&[&TOO_LONG], "http", "did not answer as an HTTP proxy: it sent `xxxxx"),
         (&[b"HTTP/1.1 400 Bad Request\r\n\r\n"], "socks5h", "did not answer as a SOCKS5 proxy: it sent `HT`"),
         (&[b"\x05\x07"], "socks5h", "did not answer as a SOCKS5 proxy: it sent `\\x05\\x07`"),
         (&[b"\x05\x00", b"\x05\x00\x00\x09\0\0\0\0\0\0"], "socks5h", "did not answer as a SOCKS5 proxy"),
@@ -355,7 +358,7 @@ fn a_proxy_that_is_none_is_said(driver: &str) {
     }
     for scheme in ["http", "socks5h"] {
         let closing = Proxy::scripted(|stream, _| {
-            stream.read(&mut [0; 4096])?;
+            let _ = stream.read(&mut [0; 4096])?;
             Ok(())
         });
         says(

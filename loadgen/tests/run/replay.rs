@@ -1,6 +1,7 @@
 //! `--replay`: each request of a log is sent once, as it stands there and when it says, whatever the threads.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -22,14 +23,15 @@ fn each_request_is_sent_once_as_it_stands(driver: &str) {
     let mut log = String::new();
     for index in 0..30 {
         let offset_s = f64::from(index / 3) / 100.0;
-        log.push_str(&match index % 3 {
-            0 => format!("{{\"offset_s\":{offset_s},\"path\":\"/a?{}\"}}\n", index % 2),
-            1 => format!(
-                "{{\"offset_s\":{offset_s},\"method\":\"POST\",\"path\":\"/b\",\"body\":\"x{}\",\"headers\":{{\"X-Y\":\"own\"}}}}\n\n",
-                index % 2
-            ),
-            _ => format!("{{\"offset_s\":{offset_s},\"method\":\"DELETE\",\"path\":\"/c\"}}\n"),
-        });
+        let odd = index % 2;
+        let rest = match index % 3 {
+            0 => format!(r#""path":"/a?{odd}"}}"#),
+            1 => {
+                format!(r#""method":"POST","path":"/b","body":"x{odd}","headers":{{"X-Y":"own"}}}}{}"#, "\n")
+            }
+            _ => r#""method":"DELETE","path":"/c"}"#.to_owned(),
+        };
+        writeln!(log, r#"{{"offset_s":{offset_s},{rest}"#).expect("a string takes everything");
     }
     let directory = Directory::new();
     let file = directory.write("replay.jsonl", &log);
@@ -86,8 +88,8 @@ fn each_request_is_sent_once_as_it_stands(driver: &str) {
 
 fn requests_are_sent_at_their_times(driver: &str) {
     let times_s = [0.0, 0.1, 0.1, 0.5, 0.55];
-    let log: String =
-        times_s.iter().map(|time_s| format!("{{\"offset_s\":{time_s},\"path\":\"/\"}}\n")).collect();
+    let lines = times_s.map(|time_s| format!(r#"{{"offset_s":{time_s},"path":"/"}}"#));
+    let log = lines.join("\n");
     let directory = Directory::new();
     let file = directory.write("replay.jsonl", &log);
     let arrivals = || {
