@@ -2,6 +2,7 @@
 
 pub mod comparison;
 pub mod csv;
+mod drawing;
 pub mod interval_log;
 pub mod junit;
 pub mod openmetrics;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
+use super::drawing::write_drawing;
 use super::steps::write_steps;
 use super::{Style, time};
 use crate::metrics::ErrorKind;
@@ -50,7 +51,8 @@ fn write_report(out: &mut String, result: &RunResult, style: Style) -> fmt::Resu
     write_generator(out, result, style)?;
     write_verdict(out, result, style)?;
     write_notes(out, result, style)?;
-    write_thresholds(out, result, style)
+    write_thresholds(out, result, style)?;
+    write_drawing(out, result, style)
 }
 
 /// In a sentence, what ended the run before its plan was done, if anything did.
