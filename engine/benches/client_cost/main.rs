@@ -13,14 +13,17 @@
 //! | `handle` | tasks of a tokio current-thread runtime | a ringtide worker on its own thread, through `ClientHandle` |
 //! | `client` | tasks of a ringtide worker | ringtide's `Client`, on the same thread |
 //! | `client-h2` | tasks of a ringtide worker | the same over HTTP/2, without TLS, over one connection |
+//! | `h2-distinct`, `client-h2-distinct` | as without `-distinct` | the same, with a query that differs in each request |
 //!
-//! Each client uses its defaults, parses the URL for each request, checks the status and reads the whole body. The
-//! program prints one line of JSON at the end. It ends early if a request fails.
+//! Each client uses its defaults, gets the URL as text for each request, checks the status and reads the whole body.
+//! Ringtide's recognizes a URL that it has just sent, and does not parse it again. The program prints one line of JSON at
+//! the end. It ends early if a request fails.
 
 mod on_h2;
 mod on_ringtide;
 mod on_tokio;
 
+use std::borrow::Cow;
 use std::env;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -31,6 +34,16 @@ struct Plan {
     url: String,
     tasks: usize,
     end: Instant,
+    /// Whether no two requests have the same URL.
+    distinct: bool,
+}
+
+impl Plan {
+    /// The URL of a task's request number `count`.
+    fn url_of(&self, task: usize, count: u64) -> Cow<'_, str> {
+        let url = &self.url;
+        if self.distinct { format!("{url}?{task}.{count}").into() } else { url.into() }
+    }
 }
 
 /// Runs a plan. Returns how many requests were completed.
@@ -39,7 +52,9 @@ type Run = fn(&Plan) -> u64;
 fn main() -> ExitCode {
     let arguments: Vec<_> = env::args().skip(1).collect();
     let Some((run, plan, duration)) = parse(&arguments) else {
-        eprintln!("usage: client_cost reqwest|h2|handle|client|client-h2 URL TASKS MILLISECONDS");
+        eprintln!(
+            "usage: client_cost reqwest|h2[-distinct]|handle|client|client-h2[-distinct] URL TASKS MILLISECONDS"
+        );
         return ExitCode::from(2);
     };
     let requests = run(&plan);
@@ -50,7 +65,11 @@ fn main() -> ExitCode {
 
 fn parse(arguments: &[String]) -> Option<(Run, Plan, Duration)> {
     let [client, url, tasks, milliseconds] = arguments else { return None };
-    let run: Run = match client.as_str() {
+    let (client, distinct) = match client.strip_suffix("-distinct") {
+        Some(client @ ("h2" | "client-h2")) => (client, true),
+        _ => (client.as_str(), false),
+    };
+    let run: Run = match client {
         "reqwest" => on_tokio::reqwest,
         "h2" => on_h2::h2,
         "handle" => on_tokio::handle,
@@ -59,6 +78,7 @@ fn parse(arguments: &[String]) -> Option<(Run, Plan, Duration)> {
         _ => return None,
     };
     let duration = Duration::from_millis(milliseconds.parse().ok()?);
-    let plan = Plan { url: url.clone(), tasks: tasks.parse().ok()?, end: Instant::now() + duration };
+    let plan =
+        Plan { url: url.clone(), tasks: tasks.parse().ok()?, end: Instant::now() + duration, distinct };
     Some((run, plan, duration))
 }

@@ -20,7 +20,7 @@ pub(crate) fn h2(plan: &Plan) -> u64 {
         let (sender, connection) = h2::client::handshake(stream).await.expect("the server speaks HTTP/2");
         tokio::spawn(connection);
         let tasks: Vec<_> =
-            (0..plan.tasks).map(|_| tokio::spawn(repeat(plan.clone(), sender.clone()))).collect();
+            (0..plan.tasks).map(|task| tokio::spawn(repeat(plan.clone(), task, sender.clone()))).collect();
         let mut sum = 0;
         for task in tasks {
             sum += task.await.expect("the task does not panic");
@@ -29,10 +29,10 @@ pub(crate) fn h2(plan: &Plan) -> u64 {
     })
 }
 
-async fn repeat(plan: Plan, sender: SendRequest<Bytes>) -> u64 {
+async fn repeat(plan: Plan, task: usize, sender: SendRequest<Bytes>) -> u64 {
     let mut count = 0;
     while Instant::now() < plan.end {
-        fetch(&plan.url, sender.clone()).await.expect("the request succeeds");
+        fetch(&plan.url_of(task, count), sender.clone()).await.expect("the request succeeds");
         count += 1;
     }
     count

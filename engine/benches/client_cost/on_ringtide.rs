@@ -25,12 +25,13 @@ fn repeat(plan: &Plan, version: HttpVersion) -> u64 {
     worker.block_on(async {
         let client = Client::new(ClientOptions::default().http_version(version));
         let tasks: Vec<_> = (0..plan.tasks)
-            .map(|_| {
+            .map(|task| {
                 let (plan, client) = (plan.clone(), client.clone());
                 runtime::spawn(async move {
                     let mut count = 0;
                     while Instant::now() < plan.end {
-                        let response = client.get(&plan.url).await.expect("the request succeeds");
+                        let response =
+                            client.get(&plan.url_of(task, count)).await.expect("the request succeeds");
                         assert_eq!(response.status(), 200);
                         response.into_body().bytes(BODY_SIZE_MAX).await.expect("the body is received");
                         count += 1;
