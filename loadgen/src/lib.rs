@@ -62,6 +62,8 @@ pub mod series;
 pub mod serve;
 pub mod targets;
 mod template;
+#[cfg(test)]
+mod testing;
 pub mod threshold;
 pub mod tls;
 pub mod units;

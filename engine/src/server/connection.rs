@@ -49,46 +49,50 @@ impl<H> Service<H> {
 }
 
 /// Serves one connection to its end. `accepted_ns` is the time of the accept.
-pub(super) async fn serve_connection<H, E>(
+#[expect(clippy::manual_async_fn, reason = "an async fn would have room for its arguments twice")]
+pub(super) fn serve_connection<H, E>(
     mut stream: Stream,
     accepted_ns: u64,
     registration: Registration,
     service: Rc<Service<H>>,
-) where
+) -> impl Future<Output = ()>
+where
     H: AsyncFn(Exchange<'_>) -> Result<Answered, E>,
     E: Display + 'static,
 {
-    let mut timer = Timer::new();
-    poll_fn(|context| {
-        registration.set_waker(context.waker());
-        Poll::Ready(())
-    })
-    .await;
-    if let Some(tls) = &service.tls
-        && !handshake(&mut stream, tls, accepted_ns, &service, &mut timer).await
-    {
-        return;
+    async move {
+        let mut timer = Timer::new();
+        poll_fn(|context| {
+            registration.set_waker(context.waker());
+            Poll::Ready(())
+        })
+        .await;
+        if let Some(tls) = &service.tls
+            && !handshake(&mut stream, tls, accepted_ns, &service, &mut timer).await
+        {
+            return;
+        }
+        let speaks = match stream.tls() {
+            Some(tls) if tls.alpn() == Some(b"h2") => Speaks::Http2,
+            // RFC 9113 §3.2: HTTP/2 over TLS is agreed on by ALPN alone.
+            Some(_) => Speaks::Http1,
+            None => Speaks::Either,
+        };
+        let (transport, input) = if speaks == Speaks::Http2 {
+            stream.into_parts()
+        } else {
+            let mut connection = ServerConnection::new(stream, service.limits);
+            if speaks == Speaks::Either {
+                connection.expect_preface();
+            }
+            match serve_http1(connection, accepted_ns, &service, &mut timer).await {
+                Some(parts) => parts,
+                None => return,
+            }
+        };
+        // Boxed, as most connections would carry its size for nothing.
+        Box::pin(http2::serve(transport, input, &service, timer, accepted_ns)).await;
     }
-    let speaks = match stream.tls() {
-        Some(tls) if tls.alpn() == Some(b"h2") => Speaks::Http2,
-        // RFC 9113 §3.2: HTTP/2 over TLS is agreed on by ALPN alone.
-        Some(_) => Speaks::Http1,
-        None => Speaks::Either,
-    };
-    let (transport, input) = if speaks == Speaks::Http2 {
-        stream.into_parts()
-    } else {
-        let mut connection = ServerConnection::new(stream, service.limits);
-        if speaks == Speaks::Either {
-            connection.expect_preface();
-        }
-        match serve_http1(connection, accepted_ns, &service, &mut timer).await {
-            Some(parts) => parts,
-            None => return,
-        }
-    };
-    // Boxed, as most connections would carry its size for nothing.
-    Box::pin(http2::serve(transport, input, &service, timer, accepted_ns)).await;
 }
 
 /// Which versions of HTTP a connection may speak.
@@ -101,107 +105,111 @@ enum Speaks {
 }
 
 /// Serves a connection of HTTP/1.1 to its end. Returns its parts if the client begins to speak HTTP/2 instead.
-async fn serve_http1<H, E>(
+#[expect(clippy::manual_async_fn, reason = "an async fn would have room for its arguments twice")]
+fn serve_http1<H, E>(
     mut connection: ServerConnection,
     accepted_ns: u64,
     service: &Service<H>,
     timer: &mut Timer,
-) -> Option<(Transport, Reader)>
+) -> impl Future<Output = Option<(Transport, Reader)>>
 where
     H: AsyncFn(Exchange<'_>) -> Result<Answered, E>,
     E: Display + 'static,
 {
-    let wire = connection.wire();
-    let mut is_first = true;
-    loop {
-        let since_ns = if is_first { accepted_ns } else { wire.turn_time_ns() };
-        let mut patience = Patience::new(is_first, since_ns);
-        let next = poll_fn(|context| match connection.poll_request(context) {
-            Poll::Ready(found) => Poll::Ready(Next::Found(found)),
-            Poll::Pending => patience.check(connection.waiting(), &wire, service, timer, context),
-        })
-        .await;
-        match next {
-            Next::Found(Ok(Found::Request)) => {}
-            Next::Found(Ok(Found::End)) => {
-                let Some(takeover) = connection.take_takeover() else { break };
-                drop(wire);
-                // Boxed, as most connections would carry its size for nothing.
-                Box::pin(hand_over(connection, takeover, service, timer)).await;
-                return None;
+    async move {
+        let wire = connection.wire();
+        let mut is_first = true;
+        loop {
+            let since_ns = if is_first { accepted_ns } else { wire.turn_time_ns() };
+            let mut patience = Patience::new(is_first, since_ns);
+            let next = poll_fn(|context| match connection.poll_request(context) {
+                Poll::Ready(found) => Poll::Ready(Next::Found(found)),
+                Poll::Pending => patience.check(connection.waiting(), &wire, service, timer, context),
+            })
+            .await;
+            match next {
+                Next::Found(Ok(Found::Request)) => {}
+                Next::Found(Ok(Found::End)) => {
+                    let Some(takeover) = connection.take_takeover() else { break };
+                    drop(wire);
+                    // Boxed, as most connections would carry its size for nothing.
+                    Box::pin(hand_over(connection, takeover, service, timer)).await;
+                    return None;
+                }
+                Next::Found(Ok(Found::Http2)) => {
+                    drop(wire);
+                    return connection.into_parts();
+                }
+                // Earlier responses still have to be sent, even after an error.
+                Next::Found(Err(_)) => {
+                    service.refuse(&mut connection);
+                    break;
+                }
+                Next::Gone => return None,
+                Next::HeadTooLate => {
+                    let reason = "the head of the request did not arrive in time";
+                    service.fail(&mut connection, StatusCode::REQUEST_TIMEOUT, reason);
+                    break;
+                }
+                Next::Idle => {
+                    connection.finish();
+                    break;
+                }
             }
-            Next::Found(Ok(Found::Http2)) => {
-                drop(wire);
-                return connection.into_parts();
+            is_first = false;
+            if service.connections.lifecycle() != Lifecycle::Serving {
+                wire.set_last();
             }
-            // Earlier responses still have to be sent, even after an error.
-            Next::Found(Err(_)) => {
-                service.refuse(&mut connection);
-                break;
+            // RFC 9110 §9.3.6: most servers do not implement CONNECT. A client that gets a 2xx response treats what follows
+            // as the tunnel's data.
+            if connection.head().is_some_and(|head| head.method() == "CONNECT") {
+                if !service.accept_connect {
+                    service.fail(&mut connection, StatusCode::NOT_IMPLEMENTED, "this server is not a proxy");
+                    break;
+                }
+                wire.set_last();
             }
-            Next::Gone => return None,
-            Next::HeadTooLate => {
-                let reason = "the head of the request did not arrive in time";
-                service.fail(&mut connection, StatusCode::REQUEST_TIMEOUT, reason);
-                break;
-            }
-            Next::Idle => {
-                connection.finish();
-                break;
-            }
-        }
-        is_first = false;
-        if service.connections.lifecycle() != Lifecycle::Serving {
-            wire.set_last();
-        }
-        // RFC 9110 §9.3.6: most servers do not implement CONNECT. A client that gets a 2xx response treats what follows
-        // as the tunnel's data.
-        if connection.head().is_some_and(|head| head.method() == "CONNECT") {
-            if !service.accept_connect {
-                service.fail(&mut connection, StatusCode::NOT_IMPLEMENTED, "this server is not a proxy");
-                break;
-            }
-            wire.set_last();
-        }
-        let held_size = connection.held_size();
-        let outcome = {
-            let mut supervision = Supervision::new(held_size);
-            // The code of the handler runs in the call, in each poll and in the drop. All of that happens in this future.
-            let mut handling = pin!(async {
-                let mut future = pin!((service.handler)(connection.exchange()));
-                poll_fn(|context| {
-                    wire.note(|progress| progress.waits = false);
-                    // Catches the panic here, so that the drop does not happen while the panic unwinds: a second panic would
-                    // abort the process.
-                    match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
-                        Ok(Poll::Ready(Ok(Answered { .. }))) => Poll::Ready(Outcome::Answered),
-                        Ok(Poll::Ready(Err(error))) => {
-                            Poll::Ready(Outcome::Failed(HandlerFailure::Error(error)))
+            let held_size = connection.held_size();
+            let outcome = {
+                let mut supervision = Supervision::new(held_size);
+                // The code of the handler runs in the call, in each poll and in the drop. All of that happens in this future.
+                let mut handling = pin!(async {
+                    let mut future = pin!((service.handler)(connection.exchange()));
+                    poll_fn(|context| {
+                        wire.note(|progress| progress.waits = false);
+                        // Catches the panic here, so that the drop does not happen while the panic unwinds: a second panic would
+                        // abort the process.
+                        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+                            Ok(Poll::Ready(Ok(Answered { .. }))) => Poll::Ready(Outcome::Answered),
+                            Ok(Poll::Ready(Err(error))) => {
+                                Poll::Ready(Outcome::Failed(HandlerFailure::Error(error)))
+                            }
+                            Err(payload) => Poll::Ready(Outcome::Failed(HandlerFailure::Panic(payload))),
+                            Ok(Poll::Pending) => supervision.check(&wire, service, timer, context),
                         }
-                        Err(payload) => Poll::Ready(Outcome::Failed(HandlerFailure::Panic(payload))),
-                        Ok(Poll::Pending) => supervision.check(&wire, service, timer, context),
-                    }
+                    })
+                    .await
+                });
+                poll_fn(|context| {
+                    // Unwind-safe: after a panic the future is dropped and never polled again, so no code sees the state it
+                    // was left in.
+                    catch_unwind(AssertUnwindSafe(|| handling.as_mut().poll(context))).unwrap_or_else(
+                        |payload| Poll::Ready(Outcome::Failed(HandlerFailure::Panic(payload))),
+                    )
                 })
                 .await
-            });
-            poll_fn(|context| {
-                // Unwind-safe: after a panic the future is dropped and never polled again, so no code sees the state it
-                // was left in.
-                catch_unwind(AssertUnwindSafe(|| handling.as_mut().poll(context)))
-                    .unwrap_or_else(|payload| Poll::Ready(Outcome::Failed(HandlerFailure::Panic(payload))))
-            })
-            .await
-        };
-        if let Outcome::Answered = outcome {
-            continue;
+            };
+            if let Outcome::Answered = outcome {
+                continue;
+            }
+            if settle(&mut connection, service, outcome).is_break() {
+                return None;
+            }
+            break;
         }
-        if settle(&mut connection, service, outcome).is_break() {
-            return None;
-        }
-        break;
+        close(&mut connection, service, timer).await;
+        None
     }
-    close(connection, service, timer).await;
-    None
 }
 
 /// Sends what is queued, then runs the code that goes on with the connection's stream.
@@ -303,7 +311,7 @@ fn settle<H, E: Display + 'static>(
 }
 
 /// Closes a connection so that the client can still read everything sent to it, within the time limits.
-async fn close<H>(mut connection: ServerConnection, service: &Service<H>, timer: &mut Timer) {
+async fn close<H>(connection: &mut ServerConnection, service: &Service<H>, timer: &mut Timer) {
     let wire = connection.wire();
     let mut lingers = false;
     let mut deadline_ns = wire.turn_time_ns().saturating_add(service.stall_timeout_ns);

@@ -359,13 +359,13 @@ fn a_head_that_is_too_large_gets_an_answer_without_a_body() {
 #[test]
 fn a_stream_that_waits_for_its_turn_has_not_stalled() {
     const STREAMS: usize = 32;
-    let running = Running::with(ServiceOptions::default().stall_timeout(Duration::from_millis(500)));
+    let running = Running::with(ServiceOptions::default().stall_timeout(Duration::from_millis(1500)));
     let mut raw = Raw::connect(running.address(), &[(INITIAL_WINDOW_SIZE, 100_000_000)]);
     (0..STREAMS as u32).for_each(|number| raw.send(get(2 * number + 1, "/large")));
     // A turn of all takes twice the limit.
     let mut sizes = [0; STREAMS];
     for _ in 0..2 * STREAMS {
-        std::thread::sleep(Duration::from_millis(30));
+        std::thread::sleep(Duration::from_millis(90));
         raw.send(frame(WINDOW_UPDATE, 0, 0, &(16 * 1024_u32).to_be_bytes()));
         let data = loop {
             let frame = raw.frame();

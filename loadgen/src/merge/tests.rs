@@ -8,6 +8,7 @@ use super::*;
 use crate::metrics::{ErrorKind, Recorder, Sample, Totals, Unfinished};
 use crate::plan::Plan;
 use crate::result::{Measured, tests::measured};
+use crate::testing::few_cases;
 
 fn plan() -> Plan {
     let mut plan = Plan::for_url("http://h/").expect("valid");
@@ -41,7 +42,7 @@ fn answer(recorder: &mut Recorder, time_ns: u64, status: u16) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(few_cases(24))]
 
     #[test]
     fn the_parts_make_the_whole(

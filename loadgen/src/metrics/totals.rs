@@ -227,6 +227,7 @@ mod tests {
     use crate::estimate::Quantile;
     use crate::metrics::error_kind::ErrorKind;
     use crate::metrics::{Moment, Sample, TIME_MAX_NS, Unfinished};
+    use crate::testing::few_cases;
 
     fn values(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
         histogram.iter_recorded().map(|entry| (entry.value_iterated_to(), entry.count_at_value())).collect()
@@ -493,16 +494,8 @@ mod tests {
         }
     }
 
-    /// Fewer cases than usual, as each has dozens of large histograms. The environment overrides it, for
-    /// `ci/fuzz-smoke`.
-    fn few_cases() -> ProptestConfig {
-        let usual = ProptestConfig::default();
-        let cases = if std::env::var_os("PROPTEST_CASES").is_some() { usual.cases } else { 48 };
-        ProptestConfig { cases, ..usual }
-    }
-
     proptest! {
-        #![proptest_config(few_cases())]
+        #![proptest_config(few_cases(48))]
 
         #[test]
         fn every_request_is_in_the_histograms_that_it_belongs_to(

@@ -200,6 +200,7 @@ mod tests {
 
     use super::*;
     use crate::plan::Stage;
+    use crate::testing::few_cases;
 
     /// With one connection per worker.
     fn part(worker: usize, workers: usize) -> Part {
@@ -233,15 +234,8 @@ mod tests {
         arrivals
     }
 
-    /// Fewer cases than usual, as each has thousands of arrivals. The environment overrides it, for `ci/fuzz-smoke`.
-    fn few_cases() -> ProptestConfig {
-        let usual = ProptestConfig::default();
-        let cases = if std::env::var_os("PROPTEST_CASES").is_some() { usual.cases } else { 64 };
-        ProptestConfig { cases, ..usual }
-    }
-
     proptest! {
-        #![proptest_config(few_cases())]
+        #![proptest_config(few_cases(64))]
 
         #[test]
         fn the_workers_together_are_one_even_grid(
@@ -462,7 +456,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(few_cases())]
+        #![proptest_config(few_cases(64))]
 
         #[test]
         fn until_any_time_stages_have_as_many_arrivals_as_their_integral(

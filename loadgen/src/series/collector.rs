@@ -287,6 +287,7 @@ mod tests {
 
     use super::*;
     use crate::metrics::{Recorder, Sample};
+    use crate::testing::few_cases;
 
     fn answer(recorder: &mut Recorder, time_ns: u64) {
         let times = [0, 0, 0, time_ns, time_ns];
@@ -399,7 +400,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(8))]
+        #![proptest_config(few_cases(8))]
 
         /// Whatever is handed over when, no request is lost or counted twice.
         #[test]

@@ -234,9 +234,10 @@ mod tests {
 
     use super::*;
     use crate::estimate::{Censoring, Curve};
+    use crate::testing::few_cases;
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(32))]
+        #![proptest_config(few_cases(32))]
 
         #[test]
         fn without_timeouts_the_figures_are_those_of_the_whole_result(
