@@ -3,6 +3,8 @@
 //! Every target is reached through a tunnel, plain HTTP as well: the requests on the wire, the connections, pipelining and
 //! HTTP/2 are the same with a proxy and without, and no cache answers for the server.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
@@ -86,7 +88,7 @@ impl Tunnel {
         let hello = match proxy.kind {
             ProxyKind::Http => {
                 let authorization = credentials.map_or_else(String::new, |Credentials { user, password }| {
-                    let encoded = base64(format!("{user}:{password}").as_bytes());
+                    let encoded = STANDARD.encode(format!("{user}:{password}"));
                     format!("Proxy-Authorization: Basic {encoded}\r\n")
                 });
                 let agent = concat!("ringtide/", env!("CARGO_PKG_VERSION"));
@@ -272,40 +274,9 @@ fn socks_reply(code: u8) -> String {
     }
 }
 
-/// RFC 4648 §4.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let bits =
-            chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for place in 0..4 {
-            let digit = DIGITS[(bits >> (18 - 6 * place)) as usize & 63];
-            text.push(if place <= chunk.len() { char::from(digit) } else { '=' });
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bytes_in_base_64() {
-        // RFC 4648 §10.
-        for (bytes, text) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("fooba", "Zm9vYmE="),
-        ] {
-            assert_eq!(base64(bytes.as_bytes()), text);
-        }
-        assert_eq!(base64(&[0xFF, 0xEF, 0xBE]), "/+++");
-    }
 
     #[test]
     fn a_status_line_has_three_digits() {
