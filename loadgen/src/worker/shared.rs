@@ -20,7 +20,7 @@ use super::seen::AllSeen;
 use super::source::{RequestIndex, Source};
 use super::tunnel::Target;
 use super::walkers::Walkers;
-use crate::metrics::Recorder;
+use crate::metrics::{QueueFacts, Recorder};
 use crate::plan::{MaxErrors, Mode, Plan, Stop};
 use crate::progress::Snapshot;
 use crate::series::{Gauges, Reporter};
@@ -93,8 +93,12 @@ pub(super) struct Shared {
     pub(super) connects: Connects,
     pub(super) in_flight: Cell<usize>,
     pub(super) in_flight_max: Cell<usize>,
-    /// Open connections.
+    /// Open connections,
     pub(super) open: Cell<usize>,
+    /// and the most of them at once.
+    pub(super) open_max: Cell<usize>,
+    /// What the kernel told of their queues at the end.
+    pub(super) queues: Cell<QueueFacts>,
     /// Sends what each second brought, if anybody wants it.
     pub(super) reporter: RefCell<Option<Reporter>>,
     /// When to compute the next percentile for the progress.
@@ -149,6 +153,8 @@ impl Shared {
             in_flight: Cell::new(0),
             in_flight_max: Cell::new(0),
             open: Cell::new(0),
+            open_max: Cell::new(0),
+            queues: Cell::default(),
             reporter: RefCell::new(reporter),
             next_percentile_ns: Cell::new(0),
             too_many_errors: Cell::new(false),
