@@ -145,12 +145,12 @@ fn cores_of_this_process() -> Option<Vec<usize>> {
 }
 
 /// A list such as `0-3,8` (cpuset(7), "Formats").
-fn core_list(list: &str) -> Option<Vec<usize>> {
+fn core_list(text: &str) -> Option<Vec<usize>> {
     let range = |part: &str| -> Option<RangeInclusive<usize>> {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         Some(first.parse().ok()?..=last.parse().ok()?)
     };
-    let ranges: Option<Vec<_>> = list.split(',').map(range).collect();
+    let ranges: Option<Vec<_>> = text.split(',').map(range).collect();
     Some(ranges?.into_iter().flatten().collect())
 }
 

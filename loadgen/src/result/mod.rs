@@ -233,7 +233,6 @@ impl RunResult {
             steal_share: generator.machine.steal_share,
             has_lower_bounds: !latency_us.response.lower_bounds.is_empty(),
         });
-        let by_status = totals.response_by_status();
         Self {
             schema: SCHEMA,
             tool: Tool { name: "ringtide".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
@@ -267,10 +266,7 @@ impl RunResult {
             verdict: Verdict::judge(&totals, &generator, rate_mean, elapsed),
             success: observed.success().map(share),
             notes,
-            latency_by_status_us: by_status
-                .iter()
-                .map(|(class, curve)| (class.name().to_owned(), SummaryUs::of(curve)))
-                .collect(),
+            latency_by_status_us: latency_by_status(&totals),
             drain: (plan.drain_ns > 0).then(|| DrainSummary::of(drained_ns, totals.after_end)),
             http2: totals.versions.contains("2").then(|| Http2Summary::of(&totals.http2)),
             thresholds: plan
@@ -297,6 +293,11 @@ impl RunResult {
         let is_of = |code: &str| code.parse().is_ok_and(|code| StatusClass::of(code).name() == class);
         self.status.iter().filter(|(code, _)| is_of(code)).map(|(_, count)| count).sum()
     }
+}
+
+fn latency_by_status(totals: &Totals) -> BTreeMap<String, SummaryUs> {
+    let by_status = totals.response_by_status();
+    by_status.iter().map(|(class, curve)| (class.name().to_owned(), SummaryUs::of(curve))).collect()
 }
 
 /// What thresholds are checked against.

@@ -4,10 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ringtide::PreparedRequest;
 use ringtide::runtime;
 use ringtide::runtime::sync::{OwnedSemaphorePermit, Semaphore};
 use ringtide::tls::ClientTls;
+use ringtide::{Connection, PreparedRequest};
 use ringtide_driver::allocator::CountingAllocator;
 
 use super::gathering::Progress;
@@ -32,6 +32,9 @@ const CONNECTS_AT_ONCE: usize = 128;
 
 /// How often a percentile is computed for the progress. This takes tens of microseconds, in which nothing is sent.
 const PERCENTILE_INTERVAL_NS: u64 = 1_000_000_000;
+
+/// A worker asks the kernel about the queues of so many connections at the end, as each costs two system calls.
+const QUEUES_ASKED_MAX: u64 = 256;
 
 /// What a worker needs to start.
 pub(crate) struct Assignment {
@@ -263,6 +266,26 @@ impl Shared {
     pub(super) fn gauges(&self, now_ns: u64) -> Gauges {
         let waiting = if self.plan.open_loop().is_some() { self.source.borrow().due(now_ns).1 } else { 0 };
         Gauges { connections: self.open.get() as u64, in_flight: self.in_flight.get() as u64, waiting }
+    }
+
+    /// Asks the kernel about the queues of a connection at the end of the run, unless it has been asked about enough others.
+    pub(super) fn ask_of_queues(&self, connection: &Connection) {
+        let mut all = self.queues.get();
+        if all.connections >= QUEUES_ASKED_MAX {
+            return;
+        }
+        if let Ok(queues) = connection.tcp_queues() {
+            let (used, size) = (u64::from(queues.receive_used), u64::from(queues.receive_size));
+            all.add(&QueueFacts {
+                connections: 1,
+                unsent_size: queues.unsent_size.into(),
+                sending_ns: queues.sending_ns,
+                peer_limited_ns: queues.peer_limited_ns,
+                buffer_limited_ns: queues.buffer_limited_ns,
+                receive_full: u64::from(size > 0 && used * 4 >= size * 3),
+            });
+            self.queues.set(all);
+        }
     }
 
     /// What this worker has done so far.
