@@ -7,13 +7,14 @@
 //! Invariants:
 //! - A slot knows which operations are in flight: those whose last completion has not been processed. It is freed only
 //!   when there are none.
-//! - Memory that the kernel uses stays in the slot (send buffer, address) or in the pool until then.
+//! - Memory that the kernel uses stays in the slot (send buffer, its message, address) or in the pool until then.
 //! - A skip-success send ends during its submission. It is never in flight, and nothing overtakes it.
 //! - user data = kind | generation | slot. A completion for a slot that is gone only returns its buffer.
 //!
 //! `slot` contains the rules, `submit` the way into the kernel, `reap` the way out, and `setup` creates rings.
 
 mod buffer_ring;
+mod message;
 mod reap;
 mod receive_limit;
 mod send_entry;
