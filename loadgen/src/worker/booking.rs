@@ -199,7 +199,7 @@ impl ConnectionTask {
         })
         .await;
         let assigned = self.shared.source.borrow_mut().leave(self.number);
-        for due in assigned.into_iter().chain(self.waiting.take()) {
+        for due in assigned.into_iter().chain(self.waiting.take().map(|due| *due)) {
             self.shared.censor_undelivered(due);
         }
     }

@@ -8,6 +8,7 @@ mod choice;
 mod connect;
 mod connection;
 mod cookies;
+mod deadlines;
 mod end;
 mod gathering;
 mod names;
@@ -133,6 +134,7 @@ fn go_through_phases(
     report(Report::SetUp(Controls { remote: worker.handle() }, reason));
     worker.block_on(async {
         phase.until(|phase| phase.may_connect.get() || phase.stopped.get()).await;
+        watch_deadlines(&shared);
         connect(&shared, &phase).await;
     });
     if shared.panicked.get() {
@@ -165,6 +167,18 @@ fn go_through_phases(
         heap_peak_bytes,
         meter_error,
     })));
+}
+
+/// Wakes connections whose deadlines have passed, as long as there are any.
+fn watch_deadlines(shared: &Rc<Shared>) {
+    let shared = Rc::downgrade(shared);
+    let mut timer = Timer::new();
+    runtime::spawn_detached(poll_fn(move |context| {
+        let Some(shared) = shared.upgrade() else { return Poll::Ready(()) };
+        let source = shared.source.borrow();
+        shared.deadlines.watch(&mut timer, context, |connection| source.wake_connection(connection));
+        Poll::Pending
+    }));
 }
 
 /// Starts the connection tasks and waits until they have tried to open the connections that the run starts with.

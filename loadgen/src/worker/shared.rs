@@ -10,6 +10,7 @@ use ringtide::tls::ClientTls;
 use ringtide::{Connection, PreparedRequest};
 use ringtide_driver::allocator::CountingAllocator;
 
+use super::deadlines::Deadlines;
 use super::gathering::Progress;
 use super::names::Names;
 use super::phase::{wake_main, with_phase};
@@ -84,6 +85,7 @@ pub(super) struct Shared {
     /// and the requests of each name.
     pub(super) names: Names,
     pub(super) source: RefCell<Source>,
+    pub(super) deadlines: Deadlines,
     /// Only requests that were due from here on are recorded.
     pub(super) measured_from_ns: Cell<u64>,
     /// Connects during the warm-up are not recorded. Those before it are.
@@ -137,6 +139,7 @@ impl Shared {
             seen: RefCell::default(),
             names: Names::new(&plan),
             source: RefCell::new(source),
+            deadlines: Deadlines::default(),
             counts_answers: matches!(plan.max_errors, Some(MaxErrors::Percent(_))),
             plan,
             index,
