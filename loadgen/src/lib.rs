@@ -46,6 +46,7 @@ pub mod fd_limit;
 pub mod find;
 pub mod hdr;
 pub mod input;
+pub mod machine;
 pub mod manual;
 pub mod merge;
 pub mod metrics;
