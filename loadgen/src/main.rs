@@ -11,15 +11,17 @@ use ringtide::Address;
 use ringtide_driver::allocator::CountingAllocator;
 use ringtide_loadgen::ab;
 use ringtide_loadgen::cli::{
-    AbPlan, Cli, Command, CompareCommand, FindPlan, Format, MergeArgs, Output, RunCommand, ServePlan,
-    TargetsPlan,
+    AbPlan, Cli, Command, CompareCommand, FindPlan, Format, ManArgs, MergeArgs, Output, RunCommand,
+    ServePlan, TargetsPlan,
 };
 use ringtide_loadgen::compare::{self, Saved};
+use ringtide_loadgen::completions;
 use ringtide_loadgen::environment::worker_spin;
 use ringtide_loadgen::error::{Error, UsageError};
 use ringtide_loadgen::exit::Exit;
 use ringtide_loadgen::fd_limit;
 use ringtide_loadgen::find;
+use ringtide_loadgen::manual;
 use ringtide_loadgen::merge::{self, Part};
 use ringtide_loadgen::output::{Outputs, Sink};
 use ringtide_loadgen::plan::Plan;
@@ -77,6 +79,8 @@ fn execute(command: Command) -> Result<Exit, Error> {
         Command::Serve(args) => serve(&args.plan()?),
         Command::Merge(args) => merge(&args),
         Command::Targets(args) => targets(&args.plan()),
+        Command::Completions(args) => print(&completions::script(args.shell)),
+        Command::Man(args) => man(&args),
     }
 }
 
@@ -304,6 +308,19 @@ fn targets(plan: &TargetsPlan) -> Result<Exit, Error> {
         Format::Json | Format::Csv => sink.write_json(&measured)?,
     }
     Ok(if measured.all_met() { Exit::Done } else { Exit::ThresholdMissed })
+}
+
+fn man(args: &ManArgs) -> Result<Exit, Error> {
+    if let Some(dir) = &args.dir {
+        manual::write_all(dir)?;
+        return Ok(Exit::Done);
+    }
+    print(&manual::page(args.command.as_deref())?)
+}
+
+fn print(text: &str) -> Result<Exit, Error> {
+    Sink::open(None)?.write_text(text)?;
+    Ok(Exit::Done)
 }
 
 /// Calls `stop` at the first SIGINT or SIGTERM. The second one ends the process as usual, and so does the first if

@@ -9,6 +9,7 @@ mod contradictions;
 mod find;
 mod flags;
 mod format;
+mod install;
 mod many;
 mod merge;
 mod parse;
@@ -26,6 +27,7 @@ pub use compare::{CompareArgs, CompareCommand};
 pub use find::{FindArgs, FindCommand, FindPlan, Slo};
 pub use flags::RunArgs;
 pub use format::Format;
+pub use install::{CompletionsArgs, ManArgs, Shell};
 pub use merge::MergeArgs;
 pub use run::{Files, Output, RunCommand};
 pub use serve::{ServeArgs, ServePlan};
@@ -123,8 +125,12 @@ pub enum Command {
     Serve(ServeArgs),
     /// Merge results of generators that ran at the same time
     Merge(MergeArgs),
-    /// Check that the engine meets its performance targets on this machine
+    /// Check that the engine meets its targets on this machine
     Targets(TargetsArgs),
+    /// Print completions for a shell
+    Completions(CompletionsArgs),
+    /// Print or write the man pages
+    Man(ManArgs),
 }
 
 impl Command {
@@ -138,6 +144,8 @@ impl Command {
             Self::Serve(_) => "serve",
             Self::Merge(_) => "merge",
             Self::Targets(_) => "targets",
+            Self::Completions(_) => "completions",
+            Self::Man(_) => "man",
         }
     }
 }
