@@ -256,6 +256,12 @@ fn serve(plan: &ServePlan) -> Result<Exit, Error> {
     if let Some(reason) = server.fallback_reason() {
         eprintln!("ringtide: {reason}");
     }
+    let shutdown = server.shutdown_handle();
+    // First, as whoever reads that it listens may stop it at once.
+    on_interrupt(move || {
+        shutdown.begin();
+        true
+    })?;
     let scheme = if plan.tls { "https" } else { "http" };
     for address in server.addresses() {
         match address {
@@ -275,9 +281,8 @@ fn serve(plan: &ServePlan) -> Result<Exit, Error> {
             );
         }
     }
-    let shutdown = server.shutdown_handle();
     if plan.until_stdin_closes {
-        let shutdown = shutdown.clone();
+        let shutdown = server.shutdown_handle();
         let wait = move || {
             // An error ends it as well.
             let _ = io::copy(&mut io::stdin(), &mut io::sink());
@@ -285,10 +290,6 @@ fn serve(plan: &ServePlan) -> Result<Exit, Error> {
         };
         thread::Builder::new().name("stdin".to_owned()).spawn(wait).map_err(Error::Thread)?;
     }
-    on_interrupt(move || {
-        shutdown.begin();
-        true
-    })?;
     let handshakes = server.failed_handshakes();
     let requests = server.join();
     let (received, answered) = (show_count(requests.received), show_count(requests.answered));
