@@ -65,6 +65,17 @@ fn a_closed_loop_with_a_full_core_measured_itself() {
 }
 
 #[test]
+fn a_core_of_which_a_part_is_stolen_is_full_earlier() {
+    let stolen = |busy, steal_share| {
+        let machine = MachineFacts { steal_share, ..Default::default() };
+        reasons(&closed_loop(), &GeneratorFacts { machine, ..worker(busy, 0.0) }, None)
+    };
+    assert!(stolen(0.93, Some(0.0)).is_empty() && stolen(0.93, None).is_empty());
+    let full = stolen(0.93, Some(0.04));
+    assert!(full.len() == 1 && full[0].contains("used 97 % of its core"), "{full:?}");
+}
+
+#[test]
 fn a_short_run_is_not_judged() {
     let (totals, full) = (closed_loop(), worker(0.99, 0.0));
     let judge = |ms| Verdict::judge(&totals, &full, None, Duration::from_millis(ms));
