@@ -190,6 +190,9 @@ impl ConnectionTask {
     /// Books the requests in flight, and one that was drawn but not started, as cut off by the end of the run.
     pub(super) async fn censor(&mut self) {
         self.note_unanswered_since_warmup();
+        if let Some(connection) = &self.connection {
+            self.shared.ask_of_queues(connection);
+        }
         // No limit: no new connection takes the place of these.
         self.abandon(usize::MAX, Shared::counts_unanswered, |recorder, _, request| {
             recorder.censored(request);

@@ -187,7 +187,9 @@ impl ConnectionTask {
         self.oldest = None;
         self.free_since_ns = ready_ns;
         self.connection = Some(connection);
-        self.shared.open.set(self.shared.open.get() + 1);
+        let open = self.shared.open.get() + 1;
+        self.shared.open.set(open);
+        self.shared.open_max.set(self.shared.open_max.get().max(open));
     }
 
     /// Connects for a due request and sends it; false if that failed, and with it the request.
