@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use ringtide_driver::limits::SKIP_SUCCESS_SEND_SIZE_MAX;
-use ringtide_driver::{Address, Lease, SendBuffer};
+use ringtide_driver::{Address, Lease, SendBuffer, TcpQueues};
 
 use super::send_queue::SendQueue;
 use super::tls_layer::TlsLayer;
@@ -443,6 +443,10 @@ impl Transport {
 
     pub(crate) fn peer_address(&self) -> io::Result<Address> {
         self.socket.peer_address()
+    }
+
+    pub(crate) fn tcp_queues(&self) -> io::Result<TcpQueues> {
+        self.socket.tcp_queues()
     }
 
     /// Uses the memory of a send that has ended for the next one.

@@ -47,6 +47,7 @@ use crate::contract::{
 use crate::limits::SKIP_SUCCESS_SEND_SIZE_MAX;
 use crate::net;
 use crate::slots::Slots;
+use crate::tcp_queues::{TcpQueues, tcp_queues};
 
 use self::receive_limit::{RECEIVE_LIMIT, ReceiveLimit};
 pub use self::setup::{Unusable, probe};
@@ -393,6 +394,10 @@ impl Driver for IoUring {
 
     fn peer_address(&self, handle: Handle) -> io::Result<Address> {
         Ok(Address::from_system(&SockRef::from(&self.socket(handle)?).peer_addr()?))
+    }
+
+    fn tcp_queues(&self, handle: Handle) -> io::Result<TcpQueues> {
+        tcp_queues(self.socket(handle)?)
     }
 
     fn name(&self) -> &'static str {

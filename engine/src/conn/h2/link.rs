@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use ringtide_driver::Address;
+use ringtide_driver::{Address, TcpQueues};
 
 use crate::conn::content::Content;
 use crate::conn::piece::Piece;
@@ -537,5 +537,9 @@ impl Link {
 
     pub(in crate::conn) fn peer_address(&self) -> io::Result<Address> {
         self.transport.peer_address()
+    }
+
+    pub(in crate::conn) fn tcp_queues(&self) -> io::Result<TcpQueues> {
+        self.transport.tcp_queues()
     }
 }

@@ -13,7 +13,7 @@ use std::io;
 use std::task::{Context, Poll, ready};
 
 use http::StatusCode;
-use ringtide_driver::Address;
+use ringtide_driver::{Address, TcpQueues};
 
 use super::block::{Block, kind_of};
 use super::link::Link;
@@ -393,6 +393,10 @@ impl ClientConnection {
 
     pub(in crate::conn) fn peer_address(&self) -> io::Result<Address> {
         self.link.peer_address()
+    }
+
+    pub(in crate::conn) fn tcp_queues(&self) -> io::Result<TcpQueues> {
+        self.link.tcp_queues()
     }
 
     pub(in crate::conn) fn turn_time_ns(&self) -> u64 {
