@@ -1,15 +1,14 @@
 """How often `ringtide ab` sees a difference that is not there, and how often it finds one that is."""
 
 import contextlib
-import hashlib
 import json
 import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 from .. import environment, process, servers
+from ..campaign import Campaign
 from ..errors import BenchError
 from ..session import Bar, Results, Subject
 
@@ -25,8 +24,6 @@ SECONDS = 20
 BURN_NS = 20_000
 SLOWER = 0.05
 CONNECTIONS = 64
-# Interrupted campaigns continue where they were, as long as the program is the same.
-JOURNAL = environment.ROOT / "target" / "bench-campaigns" / "ab.jsonl"
 # The length of a burst and of the pause between two, on average.
 BURST_SECONDS, PAUSE_SECONDS = 0.7, 1.5
 CASES = {
@@ -39,28 +36,21 @@ CASES = {
 
 def measure(settings):
     repeats, seconds = (1, 4) if settings.smoke else (REPEATS, SECONDS)
-    digest = hashlib.sha256(Path(environment.program("ringtide")).read_bytes()).hexdigest()[:16]
-    records = [] if settings.smoke else journal(digest)
-    done = {(record["case"], record["round"]) for record in records}
+    campaign = Campaign(settings, "ab", [environment.program("ringtide")])
     with contextlib.ExitStack() as stack:
         base = stack.enter_context(servers.ringtide(settings.server_core, flags=["--burn", f"{BURN_NS}ns"]))
         burn_ns = BURN_NS + 1_000 if settings.smoke else burn_of_the_slower(settings, base)
         slower = stack.enter_context(servers.ringtide(settings.server_core, flags=["--burn", f"{burn_ns}ns"]))
         for turn in range(repeats):
             for case, (is_slower, has_bursts) in CASES.items():
-                if (case, turn) in done:
+                if campaign.has(case, turn):
                     continue
                 other = slower if is_slower else base
                 with bursts(settings, turn) if has_bursts else contextlib.nullcontext():
                     record = compare(settings, base, other, turn, seconds)
-                record.update(subject="ab", case=case, round=turn, program=digest, burn_ns=burn_ns if is_slower else BURN_NS)
-                records.append(record)
-                if not settings.smoke:
-                    JOURNAL.parent.mkdir(parents=True, exist_ok=True)
-                    with open(JOURNAL, "a") as file:
-                        file.write(json.dumps(record, ensure_ascii=False) + "\n")
+                campaign.add(case, turn, {**record, "burn_ns": burn_ns if is_slower else BURN_NS})
                 print(f"  ab {turn + 1} of {repeats}, {case}: {record['verdict']}", file=sys.stderr, flush=True)
-    results = Results(records)
+    results = Results(campaign.records)
     bars = []
     for case, (is_slower, _) in CASES.items():
         verdicts = [record["verdict"] for record in results.counted if record["case"] == case]
@@ -71,13 +61,6 @@ def measure(settings):
             bars.append(Bar(f"false alarms in {len(verdicts)}: {case}", alarms, "≤", 0.1 * len(verdicts)))
     metrics = ["difference", "detectable", "pairs", "excluded", "server_core_share"]
     return Subject(results.records, bars, metrics), results
-
-
-def journal(digest):
-    if not JOURNAL.exists():
-        return []
-    records = map(json.loads, JOURNAL.read_text().splitlines())
-    return [record for record in records if record["program"] == digest]
 
 
 def compare(settings, base, other, seed, seconds):
