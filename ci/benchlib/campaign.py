@@ -1,35 +1,49 @@
-"""Long campaigns: every measurement is written down at once, so an interrupted campaign continues where it was."""
+"""A campaign: the same cases many times over, for a figure that is a count. It takes long, so it can be interrupted: each record
+is appended to a file at once, and the next start goes on behind the last one, as long as the program is the same."""
 
 import hashlib
 import json
+import sys
+import time
 from pathlib import Path
 
 from . import environment
 
+FOLDER = environment.ROOT / "target" / "bench-campaigns"
 
-class Campaign:
-    """The records of one subject, measured with the same programs. A smoke run keeps nothing and begins anew."""
 
-    def __init__(self, settings, subject, programs):
-        """`programs` are the paths of what is measured: another build of them begins another campaign."""
-        contents = b"".join(Path(program).read_bytes() for program in programs)
-        self.digest = hashlib.sha256(contents).hexdigest()[:16]
-        self.file = None if settings.smoke else environment.ROOT / "target" / "bench-campaigns" / f"{subject}.jsonl"
-        self.subject = subject
-        self.records = []
-        if self.file and self.file.exists():
-            records = map(json.loads, self.file.read_text().splitlines())
-            self.records = [record for record in records if record["program"] == self.digest]
+def run(settings, name, cases, measure, program="ringtide"):
+    """Calls `measure(case, turn)` for each case in each of `settings.count` turns, unless that has been done already. It returns
+    a record with at least a `verdict`. Returns all records of these turns. A smoke run neither reads nor writes the file."""
+    journal = FOLDER / f"{name}.jsonl"
+    digest = hashlib.sha256(Path(environment.program(program)).read_bytes()).hexdigest()[:16]
+    records = [] if settings.smoke else read(journal, digest, settings.count, cases)
+    done = {(record["case"], record["round"]) for record in records}
+    for turn in range(settings.count):
+        for case in cases:
+            if (case, turn) in done:
+                continue
+            record = {"subject": name, "case": case, "round": turn, "role": "counted", "program": digest,
+                      "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **measure(case, turn)}
+            records.append(record)
+            if not settings.smoke:
+                journal.parent.mkdir(parents=True, exist_ok=True)
+                with open(journal, "a") as file:
+                    file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            print(f"  {name} {turn + 1} of {settings.count}, {case}: {record['verdict']}", file=sys.stderr, flush=True)
+    return records
 
-    def has(self, case, turn):
-        """Whether this case was measured in this round."""
-        return any(record["case"] == case and record["round"] == turn for record in self.records)
 
-    def add(self, case, turn, record):
-        """Keeps the record of a case and round."""
-        record = {"subject": self.subject, "case": case, "round": turn, "program": self.digest, **record}
-        self.records.append(record)
-        if self.file:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            with open(self.file, "a") as file:
-                file.write(json.dumps(record, ensure_ascii=False) + "\n")
+def read(journal, digest, count, cases):
+    if not journal.exists():
+        return []
+    records = []
+    for line in journal.read_text().splitlines():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            # It was interrupted while it wrote this one, which is measured again.
+            continue
+        if record["program"] == digest and record["round"] < count and record["case"] in cases:
+            records.append(record)
+    return records

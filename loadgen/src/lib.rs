@@ -45,6 +45,7 @@ pub mod fd_limit;
 pub mod find;
 pub mod hdr;
 pub mod input;
+pub mod machine;
 pub mod merge;
 pub mod metrics;
 pub mod output;

@@ -47,4 +47,5 @@ mod stages;
 mod start;
 mod tls;
 mod urls;
+mod verdict;
 mod wire;
