@@ -11,19 +11,22 @@ use ringtide::Address;
 use ringtide_driver::allocator::CountingAllocator;
 use ringtide_loadgen::ab;
 use ringtide_loadgen::cli::{
-    AbPlan, Cli, Command, CompareCommand, FindPlan, Format, MergeArgs, Output, RunCommand, ServePlan,
-    TargetsPlan,
+    AbPlan, Cli, Command, CompareCommand, FindPlan, Format, ManArgs, MergeArgs, Output, ReportArgs, RunCommand,
+    ServePlan, TargetsPlan,
 };
 use ringtide_loadgen::compare::{self, Saved};
+use ringtide_loadgen::completions;
 use ringtide_loadgen::environment::worker_spin;
 use ringtide_loadgen::error::{Error, UsageError};
 use ringtide_loadgen::exit::Exit;
 use ringtide_loadgen::fd_limit;
 use ringtide_loadgen::find;
+use ringtide_loadgen::manual;
 use ringtide_loadgen::merge::{self, Part};
 use ringtide_loadgen::output::{Outputs, Sink};
 use ringtide_loadgen::plan::Plan;
 use ringtide_loadgen::progress::Display;
+use ringtide_loadgen::report::html::Named;
 use ringtide_loadgen::report::{self, Style};
 use ringtide_loadgen::result::{RunResult, read_saved};
 use ringtide_loadgen::run::Run;
@@ -76,7 +79,10 @@ fn execute(command: Command) -> Result<Exit, Error> {
         Command::Compare(args) => compare(&args.command()?),
         Command::Serve(args) => serve(&args.plan()?),
         Command::Merge(args) => merge(&args),
+        Command::Report(args) => write_page(&args),
         Command::Targets(args) => targets(&args.plan()),
+        Command::Completions(args) => print(&completions::script(args.shell)),
+        Command::Man(args) => man(&args),
     }
 }
 
@@ -111,6 +117,29 @@ fn merge(args: &MergeArgs) -> Result<Exit, Error> {
         explain_exit(&merged, false);
     }
     Ok(Exit::of_run(&merged, false))
+}
+
+fn write_page(args: &ReportArgs) -> Result<Exit, Error> {
+    args.check()?;
+    let mut results = Vec::new();
+    for path in &args.results {
+        results.push(read_saved(path)?);
+    }
+    let names = args.names();
+    let named: Vec<Named<'_>> =
+        names.iter().zip(&results).map(|(name, result)| Named { name, result }).collect();
+    let page = report::html::render(&named).map_err(|error| Error::SavedResult {
+        path: args.results[error.index].clone(),
+        problem: error.to_string(),
+    })?;
+    for (path, _) in args.results.iter().zip(&results).filter(|(_, result)| result.series.is_none()) {
+        eprintln!(
+            "ringtide: {} holds no `series`, so the page shows nothing of it over time",
+            path.display()
+        );
+    }
+    Sink::open(Some(&args.output))?.write_text(&page)?;
+    Ok(Exit::Done)
 }
 
 fn ab(plan: &AbPlan, output: &Output) -> Result<Exit, Error> {
@@ -305,6 +334,19 @@ fn targets(plan: &TargetsPlan) -> Result<Exit, Error> {
         Format::Json | Format::Csv => sink.write_json(&measured)?,
     }
     Ok(if measured.all_met() { Exit::Done } else { Exit::ThresholdMissed })
+}
+
+fn man(args: &ManArgs) -> Result<Exit, Error> {
+    if let Some(dir) = &args.dir {
+        manual::write_all(dir)?;
+        return Ok(Exit::Done);
+    }
+    print(&manual::page(args.command.as_deref())?)
+}
+
+fn print(text: &str) -> Result<Exit, Error> {
+    Sink::open(None)?.write_text(text)?;
+    Ok(Exit::Done)
 }
 
 /// Calls `stop` at the first SIGINT or SIGTERM. The second one ends the process as usual, and so does the first if

@@ -111,7 +111,7 @@ mod tests {
         assert!(idle.receive_size > 0, "{idle:?}");
 
         sender.set_nonblocking(true).expect("a socket");
-        let bytes = [0; 1 << 16];
+        let bytes = vec![0; 1 << 16];
         while sender.write(&bytes).is_ok() {}
         thread::sleep(Duration::from_millis(100));
         let full = tcp_queues(sender.as_fd()).expect("Linux tells");
@@ -123,7 +123,8 @@ mod tests {
         assert_eq!(unread.unsent_size, 0, "{unread:?}");
 
         drop(sender);
-        while receiver.read(&mut [0; 1 << 16]).is_ok_and(|count| count > 0) {}
+        let mut scratch = vec![0; 1 << 16];
+        while receiver.read(&mut scratch).is_ok_and(|count| count > 0) {}
         let read = tcp_queues(receiver.as_fd()).expect("Linux tells");
         assert!(read.receive_used < unread.receive_used, "{read:?}");
     }

@@ -3,10 +3,10 @@
 
 use std::fmt::{self, Write as _};
 
-use super::Style;
+use super::{Style, round_time};
 use crate::hdr;
 use crate::result::RunResult;
-use crate::units::{show_count, show_typed_time_ns};
+use crate::units::show_count;
 
 /// No more lines than this. If ranges of 1, 2 and 5 make more, each is a power of ten.
 const LINES_MAX: usize = 10;
@@ -52,13 +52,6 @@ fn write_line(out: &mut String, label: &str, count: u64, most: u64, all: u64) ->
     let share = count as f64 * 100.0 / all as f64;
     let share = if count > 0 && share < 0.05 { "< 0.1 %".to_owned() } else { format!("{share:.1} %") };
     writeln!(out, "  {label:<width$}{bar:<BAR$} {share:>7}  {}", show_count(count), width = LABEL - 2)
-}
-
-/// A round time, as the rest of the report writes times.
-fn round_time(ns: u64) -> String {
-    let typed = show_typed_time_ns(ns);
-    let (number, unit) = typed.split_at(typed.find(|char: char| char.is_alphabetic()).unwrap_or(typed.len()));
-    format!("{number} {}", if unit == "us" { "µs" } else { unit })
 }
 
 /// Where the ranges end: at 1, 2 and 5 times powers of ten, or at these powers alone. The first is above the shortest

@@ -3,6 +3,7 @@
 pub mod comparison;
 pub mod csv;
 mod drawing;
+pub mod html;
 pub mod interval_log;
 pub mod junit;
 pub mod openmetrics;
@@ -16,7 +17,7 @@ pub mod timeseries;
 use std::fmt::Write as _;
 
 use crate::result::{Figure, SummaryUs};
-use crate::units::show_time_ns;
+use crate::units::{show_time_ns, show_typed_time_ns};
 
 /// The narrowest terminal that a report fits,
 pub const WIDTH_MIN: usize = 60;
@@ -28,6 +29,13 @@ fn time(summary: &SummaryUs, figure: Figure) -> String {
     let Some(time_us) = summary.figure(figure) else { return "-".to_owned() };
     let sign = if summary.is_lower_bound(figure) { "≥ " } else { "" };
     format!("{sign}{}", show_time_ns(time_us * 1e3))
+}
+
+/// A round time, as the rest of a report writes times.
+fn round_time(ns: u64) -> String {
+    let typed = show_typed_time_ns(ns);
+    let (number, unit) = typed.split_at(typed.find(|char: char| char.is_alphabetic()).unwrap_or(typed.len()));
+    format!("{number} {}", if unit == "us" { "µs" } else { unit })
 }
 
 /// The style of a report.

@@ -136,7 +136,7 @@ fn plan_parts(result: &RunResult) -> Vec<String> {
 }
 
 /// Its rate over time, such as `open loop, 1k to 20k/s Poisson`; a part for each of several stages.
-fn open_loop(plan: &PlanSummary) -> Vec<String> {
+pub(super) fn open_loop(plan: &PlanSummary) -> Vec<String> {
     if let Some(replay) = plan.replay {
         let due = show_typed_time_ns((replay.duration_s * 1e9).round() as u64);
         return vec![format!("open loop: replay of {} over {due}", plural(replay.requests, "request"))];
@@ -382,7 +382,7 @@ fn write_outcomes(out: &mut String, result: &RunResult, style: Style) -> fmt::Re
 }
 
 /// The first message of the kind; for TLS, the first of each of its kinds.
-fn examples(result: &RunResult, kind: ErrorKind) -> Vec<&str> {
+pub(super) fn examples(result: &RunResult, kind: ErrorKind) -> Vec<&str> {
     let examples = &result.error_examples;
     let of_tls = examples.iter().filter(|(key, _)| kind == ErrorKind::Tls && key.starts_with("tls."));
     let of_tls: Vec<&str> = of_tls.map(|(_, text)| text.as_str()).collect();

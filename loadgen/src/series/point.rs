@@ -174,7 +174,7 @@ impl Point {
 
 impl ResponseUs {
     /// The figures of `times`, without allocating if none are cut short. `all` is to be empty, and is empty afterwards.
-    pub(super) fn of(times: &Times, all: &mut Histogram<u64>) -> Self {
+    pub(crate) fn of(times: &Times, all: &mut Histogram<u64>) -> Self {
         let Times { exact, censored } = times;
         let merged = if censored.is_empty() {
             exact
@@ -224,7 +224,7 @@ fn quantiles_ns(times: &Histogram<u64>, quantiles: [Quantile; 3]) -> [u64; 3] {
 }
 
 /// An empty histogram as those in points.
-pub(super) fn compact() -> Histogram<u64> {
+pub(crate) fn compact() -> Histogram<u64> {
     Histogram::new_with_bounds(1, TIME_MAX_NS, COMPACT_DIGITS).expect("the bounds are valid")
 }
 

@@ -35,6 +35,7 @@ mod http2;
 mod http2_server;
 mod output;
 mod outputs;
+mod page;
 mod proxy;
 mod replay;
 mod scenario;
