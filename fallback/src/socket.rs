@@ -182,18 +182,18 @@ impl StreamSocket {
     }
 }
 
-/// Calls `send` until all of `size` bytes are sent or there is no room. `send` gets the offset of the first unsent byte,
+/// Makes `call` until all of `size` bytes are sent or there is no room. `call` gets the offset of the first unsent byte,
 /// and returns how many bytes it gave to the kernel, and the result.
 #[inline]
 fn send_all(
     size: usize,
     sent: &mut usize,
     syscalls: &mut u64,
-    send: impl Fn(usize) -> (usize, io::Result<usize>),
+    call: impl Fn(usize) -> (usize, io::Result<usize>),
 ) -> io::Result<()> {
     while *sent < size {
         *syscalls += 1;
-        let (given, result) = send(*sent);
+        let (given, result) = call(*sent);
         match result {
             Ok(length) => {
                 *sent += length;
