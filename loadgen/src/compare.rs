@@ -62,6 +62,10 @@ impl Saved {
 fn files(path: &Path) -> Result<Vec<PathBuf>, Error> {
     let failed = |error: std::io::Error| problem(path, format!("cannot be read: {error}"));
     if !path.is_dir() {
+        if path.to_string_lossy().contains("://") && !path.exists() {
+            let what = "is not a saved result; to compare servers, use `ringtide ab`";
+            return Err(problem(path, what.to_owned()));
+        }
         return Ok(vec![path.to_owned()]);
     }
     let mut files = Vec::new();

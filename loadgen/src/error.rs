@@ -129,6 +129,14 @@ pub enum UsageError {
         /// The flag.
         flag: &'static str,
     },
+    /// A word that means nothing here, and what was probably meant.
+    #[error("`{typed}`: {advice}")]
+    Unknown {
+        /// The word.
+        typed: String,
+        /// What to type instead.
+        advice: String,
+    },
     /// A flag of `run` that this command does not take.
     #[error("{flag} is a flag of `run`, and `{command}` does not take it")]
     NotOfCommand {

@@ -11,8 +11,8 @@ use ringtide::Address;
 use ringtide_driver::allocator::CountingAllocator;
 use ringtide_loadgen::ab;
 use ringtide_loadgen::cli::{
-    AbPlan, Cli, Command, CompareCommand, FindPlan, Format, ManArgs, MergeArgs, Output, ReportArgs, RunCommand,
-    ServePlan, TargetsPlan,
+    AbPlan, Cli, Command, CompareCommand, FindPlan, Format, ManArgs, MergeArgs, Output, ReportArgs,
+    RunCommand, ServePlan, TargetsPlan,
 };
 use ringtide_loadgen::compare::{self, Saved};
 use ringtide_loadgen::completions;

@@ -416,3 +416,14 @@ fn too_low_a_hard_limit_on_descriptors_is_said_before_the_run() {
         }
     }
 }
+
+#[test]
+fn words_of_other_tools_are_answered_with_ours() {
+    refused(&["http://127.0.0.1:1/"], &["a command comes first; try: ringtide run http://127.0.0.1:1/"]);
+    refused(&["run", "http://127.0.0.1:1/", "--latency"], &["`--latency`: percentiles are always printed"]);
+    refused(&["run", "http://127.0.0.1:1/", "-s", "x.lua"], &["--scenario FILE"]);
+    let compared = run(&["compare", "http://127.0.0.1:1/", "http://127.0.0.1:2/"]);
+    assert_eq!(compared.status.code(), Some(2));
+    let stderr = String::from_utf8_lossy(&compared.stderr);
+    assert!(stderr.contains("to compare servers, use `ringtide ab`"), "{stderr}");
+}

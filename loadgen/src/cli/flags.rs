@@ -113,7 +113,7 @@ pub struct RunArgs {
     /// Run this long before measuring [default: 0s]
     #[arg(long, value_name = "T", value_parser = parse_time_ns, help_heading = "Load")]
     pub warmup: Option<u64>,
-    /// Then wait for what is in flight [default: 0s]
+    /// At the end, wait for responses [default: 0s]
     #[arg(long, value_name = "T", value_parser = parse_time_ns, help_heading = "Load")]
     pub drain: Option<u64>,
     /// In flight on each (HTTP/2: streams) [default: 1]
@@ -122,14 +122,14 @@ pub struct RunArgs {
     /// Open a new connection for every request
     #[arg(long, help_heading = "Load")]
     pub no_keepalive: bool,
-    /// Wait by spinning: auto, off, T [default: auto]
+    /// Spin, not sleep: auto, off or T [default: auto]
     #[arg(long, value_name = "WHEN", value_parser = parse::spin, help_heading = "Load")]
     pub spin: Option<Spin>,
 
     /// Send N requests/s in all; N:M is a ramp
     #[arg(short = 'R', long, visible_short_alias = 'q', value_name = "N[:M]", value_parser = parse::rate, help_heading = "Fixed rate (open loop)")]
     pub rate: Option<RateArg>,
-    /// One after the other: 30s@1k,1m@1k:5k,10s@20k
+    /// Rates in turn: 30s@1k,1m@1k:5k,10s@20k
     #[arg(long, value_name = "T@RATE,...", value_parser = parse::stages, help_heading = "Fixed rate (open loop)")]
     pub stages: Option<StageList>,
     /// Send a timed log: JSON lines, see below
@@ -157,7 +157,7 @@ pub struct RunArgs {
     /// Users who walk through requests (TOML)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Request")]
     pub scenario: Option<PathBuf>,
-    /// Fail unlike responses: 'status=200,body~REGEX'
+    /// Check responses: 'status=200,body~REGEX'
     #[arg(long, value_name = "CHECKS", help_heading = "Request")]
     pub expect: Option<Expect>,
     /// Speak HTTP/1.1, whatever the server has
@@ -169,14 +169,14 @@ pub struct RunArgs {
     /// HTTP/2 window of a stream, such as 1MiB
     #[arg(long, value_name = "SIZE", value_parser = parse::h2_window, help_heading = HTTP_HEADING)]
     pub h2_window: Option<u32>,
-    /// For response headers [default: 4096]
+    /// HPACK table for responses [default: 4096]
     #[arg(long, value_name = "SIZE", value_parser = parse::h2_header_table_size, help_heading = HTTP_HEADING)]
     pub h2_header_table_size: Option<u32>,
 
     /// Connect here instead; Host stays that of the URL
     #[arg(long, value_name = "HOST:PORT", value_parser = parse_host_port, help_heading = "Connection")]
     pub connect_to: Option<(String, u16)>,
-    /// HOST:PORT:ADDR for a name; repeatable
+    /// Use ADDR for a host: HOST:PORT:ADDR; repeatable
     #[arg(long, value_name = "RULE", value_parser = Resolve::parse, help_heading = "Connection")]
     pub resolve: Vec<Resolve>,
     /// Connect through this proxy, see below
@@ -189,10 +189,10 @@ pub struct RunArgs {
     /// Source addresses, used in turn
     #[arg(long, value_name = "ADDR,...", value_parser = parse::addresses, help_heading = "Connection")]
     pub bind: Option<AddressList>,
-    /// For each request, from its send [default: 30s]
+    /// Limit of a request, from its send [default: 30s]
     #[arg(long, value_name = "T", value_parser = parse_positive_time_ns, help_heading = "Connection")]
     pub timeout: Option<u64>,
-    /// For a connect, TLS included [default: 10s]
+    /// Limit of a connect with TLS [default: 10s]
     #[arg(long, value_name = "T", value_parser = parse_positive_time_ns, help_heading = "Connection")]
     pub connect_timeout: Option<u64>,
 

@@ -4,6 +4,7 @@
 //! A flag is added only when the program does what it says.
 
 mod ab;
+mod advice;
 mod compare;
 mod contradictions;
 mod find;
@@ -70,14 +71,17 @@ impl Cli {
     /// Parses the command line. Ends the process itself for `--help` and `--version` (0), and for most errors (2).
     ///
     /// # Errors
-    /// When a flag of `run` is not supported yet or not by this command, or a value is negative. For these, clap's own
-    /// advice would be wrong. The name is that of the command.
+    /// When a flag of `run` is not supported yet or not by this command, when a value is negative, or when another tool has
+    /// the flag. For these, clap's own advice would be wrong. The name is that of the command.
     pub fn read() -> Result<Self, (&'static str, UsageError)> {
         let words: Vec<OsString> = std::env::args_os().collect();
         let read = Self::command()
             .try_get_matches_from(&words)
             .and_then(|matches| Self::from_arg_matches(&matches).map(|cli| (matches, cli)));
         let (matches, cli) = read.map_err(|error| {
+            if let Some(advice) = advice::of(&error, &words) {
+                return ("run", advice);
+            }
             let unknown = (error.kind() == ErrorKind::UnknownArgument)
                 .then(|| error.get(ContextKind::InvalidArg))
                 .flatten();

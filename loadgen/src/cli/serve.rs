@@ -72,7 +72,7 @@ pub struct ServeArgs {
     /// Keep the core busy this long for each request
     #[arg(long, value_name = "T", value_parser = parse_positive_time_ns)]
     pub burn: Option<u64>,
-    /// Wait by spinning: auto, off, T [default: off]
+    /// Spin, not sleep: auto, off or T [default: off]
     #[arg(long, value_name = "WHEN", value_parser = parse::spin)]
     pub spin: Option<Spin>,
     /// I/O driver: auto, io_uring, fallback [default: auto]

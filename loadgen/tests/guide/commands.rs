@@ -48,14 +48,17 @@ pub(crate) fn of_markdown(text: &str) -> (Vec<Shown>, Vec<(String, String)>) {
     (commands, files)
 }
 
-/// The examples of a help text: lines that begin with the name of the program.
+/// The examples of a help text: indented lines that begin with the name of the program, or read from it.
 pub(crate) fn of_help(text: &str) -> Vec<Shown> {
     let examples = text.find("\nExample").map_or("", |at| &text[at..]);
     let skipped = text.len() - examples.len();
     let first = text[..skipped].lines().count();
     let lines: Vec<(usize, &str)> =
         examples.lines().enumerate().map(|(index, line)| (first + index, line)).collect();
-    let starts = |line: &str| line.starts_with(' ') && line.trim_start().starts_with("ringtide ");
+    let starts = |line: &str| {
+        let command = line.trim_start();
+        command.len() < line.len() && (command.starts_with("ringtide ") || command.contains("<(ringtide "))
+    };
     joined(&lines)
         .into_iter()
         .filter(|(_, line)| starts(line))

@@ -23,7 +23,8 @@ use pages::{GUIDE, Page};
 #[test]
 fn every_command_runs() {
     let mut pages = pages::guide();
-    pages.push(Page::read(&Path::new(GUIDE).join("../../README.md")));
+    pages
+        .extend(["../../README.md", "../README.md"].map(|readme| Page::read(&Path::new(GUIDE).join(readme))));
     pages.extend(pages::help());
     for page in &pages {
         assert!(

@@ -105,13 +105,13 @@ fn shell_command(text: &str, folder: &Path) -> Command {
     let binary = PathBuf::from(env!("CARGO_BIN_EXE_ringtide"));
     let place = binary.parent().expect("it is in a folder");
     let path = std::env::var("PATH").unwrap_or_default();
-    let mut command = Command::new("sh");
+    let mut command = Command::new("bash");
     command
         .args(["-c", text])
         .current_dir(folder)
         .env("PATH", format!("{}:{path}", place.display()))
         .env("GITHUB_STEP_SUMMARY", folder.join("step_summary.md"))
-        .env("API_TOKEN", "secret")
+        .env("HOME", folder)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

@@ -57,7 +57,7 @@ impl Servers {
         Ports { plain: port(&self.plain), tls: port(&self.tls), proxy: self.proxy_port }
     }
 
-    /// Writes what pages name without showing it: certificates, and a body.
+    /// Writes what pages name without showing it: certificates, a body, a folder of the home.
     pub(crate) fn write_files(&self, folder: &Path) {
         for (from, name) in [
             (&self.authority.path(), "ca.pem"),
@@ -66,6 +66,8 @@ impl Servers {
         ] {
             std::fs::copy(from, folder.join(name)).expect("it can be copied");
         }
+        let completions = folder.join(".local/share/bash-completion/completions");
+        std::fs::create_dir_all(completions).expect("it can be made");
         std::fs::write(folder.join("order.json"), "{\"item\": 7}\n").expect("it can be written");
     }
 

@@ -6,6 +6,7 @@
 //! - Figures are the machine's, not the page's: unless the page states another exit code than 0, an upper limit of a time in
 //!   a threshold is a minute, `rps` need only be above 1, `--require-valid` is left out, and a run with thresholds waits for
 //!   its last answers. For an exit code of 4, the run is too short for a verdict.
+//! - A program that the output is piped to is left out, unless it is `ringtide`.
 //! - `--cpus` is left out: the machine may have fewer cores.
 //! - `loadgen/guide/` is that of the source tree, and `/tmp/` is the folder of the test.
 
@@ -36,6 +37,9 @@ pub(crate) fn shortened(shown: &Shown, ports: Ports, folder: &Path) -> String {
     }
     text = text.replace("loadgen/guide/", &format!("{GUIDE}/"));
     text = text.replace("/tmp/", &format!("{}/", folder.display()));
+    text = replace(&text, r" \| [^|]*$", |found| {
+        if found[0].contains("ringtide") { found[0].to_owned() } else { String::new() }
+    });
     text = replace(&text, r" --cpus[ =]\S+", |_| String::new());
     text = capped(&text, "-R|-q|--rate", RATE_MAX);
     text = capped(&text, "--from", FROM_MAX);
