@@ -21,7 +21,7 @@ use crate::environment::{Environment, rss_peak_bytes, unix_s_of};
 use crate::error::{Error, UsageError};
 use crate::metrics::{GeneratorFacts, Totals};
 use crate::plan::{Connect, Plan, ProxyKind};
-use crate::progress::{Display, Progress, Snapshot};
+use crate::progress::{Display, Progress, Watch};
 use crate::result::{EndedEarly, Measured, RunResult};
 use crate::series::{self, Collected, Collector, Second, Subscriber};
 use crate::template::Templates;
@@ -42,6 +42,7 @@ pub struct Run {
     display: Display,
     heap: Option<&'static CountingAllocator>,
     notice: fn(&str),
+    watch: Watch,
     keeps_series: bool,
     subscribers: Subscribers,
     sender: Sender<Message>,
@@ -99,6 +100,7 @@ impl Run {
         let tls = if plan.url.is_https { Some(tls::client(&plan)?) } else { None };
         let (sender, messages) = channel();
         Ok(Self {
+            watch: Watch::new(&plan),
             plan,
             tls,
             display,
@@ -117,10 +119,19 @@ impl Run {
     }
 
     /// Shows each second to `subscriber`, on a thread of its own, as soon as the second is over; see [`series`]. May be
-    /// called more than once. The result has these seconds, too.
+    /// called more than once. The seconds are kept only with [`keep_series`](Self::keep_series).
     pub fn subscribe(&mut self, subscriber: impl FnMut(&Second<'_>) + Send + 'static) {
         self.subscribers.0.push(Box::new(subscriber));
-        self.keeps_series = true;
+    }
+
+    /// What is to be run.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Returns what shows where the run is.
+    pub fn watch(&self) -> Watch {
+        self.watch.clone()
     }
 
     /// Returns the handle that ends the run early.
@@ -149,14 +160,15 @@ impl Run {
         let requests = encode::requests(&self.plan, bodies)?;
         let templates = Templates::compile(&self.plan)?.map(Arc::new);
         let plan = Arc::new(self.plan);
-        let snapshots: Arc<[Snapshot]> = (0..plan.threads).map(|_| Snapshot::default()).collect();
+        let snapshots = Arc::clone(self.watch.snapshots());
 
-        let (collector, reporters) = if self.keeps_series {
+        let keeps_series = self.keeps_series;
+        let (collector, reporters) = if keeps_series || !self.subscribers.0.is_empty() {
             let seconds = plan.stop.duration_ns().map(|ns| ns.div_ceil(series::INTERVAL_NS));
             let open_loop = plan.open_loop().is_some();
             let subscribers = self.subscribers.0;
             let (collector, reporters) =
-                Collector::start(open_loop, seconds, Arc::clone(&snapshots), subscribers)
+                Collector::start(open_loop, seconds, keeps_series, Arc::clone(&snapshots), subscribers)
                     .map_err(Error::Thread)?;
             (Some(collector), reporters)
         } else {
@@ -164,7 +176,7 @@ impl Run {
         };
         let mut reporters = reporters.into_iter();
 
-        let mut coordinator = Coordinator::new(plan.threads, self.messages, STOP_PATIENCE);
+        let mut coordinator = Coordinator::new(plan.threads, self.messages, self.watch, STOP_PATIENCE);
         let mut threads = Vec::with_capacity(plan.threads);
         let mut not_started = None;
         for index in 0..plan.threads {
@@ -194,7 +206,7 @@ impl Run {
             }
         }
         let outcome = match not_started {
-            None => coordinator.lead(&plan, self.heap, self.display, &snapshots, self.notice),
+            None => coordinator.lead(&plan, self.heap, self.display, self.notice),
             Some(error) => {
                 coordinator.end(threads.len());
                 Err(Error::Thread(error))
@@ -218,6 +230,7 @@ impl Run {
         let mut result =
             result(&plan, &led, coordinator.outcomes, coordinator.ended_early, dns_ns, collected);
         result.plan.body_bytes = body_size;
+        result.series = result.series.filter(|_| keeps_series);
         Ok(result)
     }
 
@@ -303,6 +316,8 @@ impl Drop for EndGuard {
 /// Leads the workers and collects their reports.
 struct Coordinator {
     messages: Receiver<Message>,
+    /// What displays see.
+    watch: Watch,
     workers: usize,
     controls: Vec<Controls>,
     fallback_reason: Option<String>,
@@ -338,9 +353,10 @@ struct HeapBytes {
 }
 
 impl Coordinator {
-    fn new(workers: usize, messages: Receiver<Message>, patience: Duration) -> Self {
+    fn new(workers: usize, messages: Receiver<Message>, watch: Watch, patience: Duration) -> Self {
         Self {
             messages,
+            watch,
             workers,
             controls: Vec::new(),
             fallback_reason: None,
@@ -360,7 +376,6 @@ impl Coordinator {
         plan: &Plan,
         heap: Option<&'static CountingAllocator>,
         display: Display,
-        snapshots: &Arc<[Snapshot]>,
         notice: fn(&str),
     ) -> Result<Led, Error> {
         self.listen_until(|this| this.controls.len() == this.workers)?;
@@ -391,7 +406,8 @@ impl Coordinator {
         for controls in &self.controls {
             controls.start(start_ns);
         }
-        let progress = Progress::start(display, plan.stop, plan.warmup_ns, Arc::clone(snapshots));
+        self.watch.starts(start_ns);
+        let progress = Progress::start(display, self.watch.clone());
         // The progress display takes memory too, which belongs to no request.
         let start = live_bytes();
         let heap =
@@ -473,6 +489,7 @@ impl Coordinator {
     }
 
     fn stop_all(&mut self) {
+        self.watch.stops();
         let patience = self.patience;
         self.deadline.get_or_insert_with(|| Instant::now() + patience);
         self.controls.iter().for_each(Controls::stop);
@@ -574,7 +591,8 @@ mod tests {
         for report in reports {
             sender.send(report).expect("it is heard");
         }
-        let mut coordinator = Coordinator::new(2, messages, patience);
+        let watch = Watch::new(&Plan::for_url("http://localhost:1/").expect("valid"));
+        let mut coordinator = Coordinator::new(2, messages, watch, patience);
         let outcome = coordinator.listen_until(|this| this.gone == this.workers);
         (outcome, coordinator.ended_early)
     }

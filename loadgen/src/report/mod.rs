@@ -104,19 +104,30 @@ impl Style {
     }
 
     fn broken<'a>(self, pieces: impl Iterator<Item = &'a str>, separator: &str, indent: usize) -> String {
-        let mut lines = String::new();
-        let mut column = indent;
-        for (index, piece) in pieces.enumerate() {
-            let gap = if index == 0 { "" } else { separator };
-            let (gap_width, width) = (gap.chars().count(), piece.chars().count());
-            if index > 0 && column + gap_width + width > self.width {
-                let _ = write!(lines, "\n{:indent$}{piece}", "");
-                column = indent + width;
-            } else {
-                let _ = write!(lines, "{gap}{piece}");
-                column += gap_width + width;
-            }
-        }
-        lines
+        broken(pieces, separator, indent, self.width)
     }
+}
+
+/// `pieces` with separators between them, broken only between pieces so that no line exceeds `width`. Further lines are
+/// indented by `indent` columns; the first is assumed to start there.
+pub(crate) fn broken<'a>(
+    pieces: impl Iterator<Item = &'a str>,
+    separator: &str,
+    indent: usize,
+    width: usize,
+) -> String {
+    let mut lines = String::new();
+    let mut column = indent;
+    for (index, piece) in pieces.enumerate() {
+        let gap = if index == 0 { "" } else { separator };
+        let (gap_width, piece_width) = (gap.chars().count(), piece.chars().count());
+        if index > 0 && column + gap_width + piece_width > width {
+            let _ = write!(lines, "\n{:indent$}{piece}", "");
+            column = indent + piece_width;
+        } else {
+            let _ = write!(lines, "{gap}{piece}");
+            column += gap_width + piece_width;
+        }
+    }
+    lines
 }

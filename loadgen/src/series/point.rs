@@ -174,7 +174,7 @@ impl Point {
 
 impl ResponseUs {
     /// The figures of `times`, without allocating if none are cut short. `all` is to be empty, and is empty afterwards.
-    pub(super) fn of(times: &Times, all: &mut Histogram<u64>) -> Self {
+    pub(crate) fn of(times: &Times, all: &mut Histogram<u64>) -> Self {
         let Times { exact, censored } = times;
         let merged = if censored.is_empty() {
             exact
