@@ -45,6 +45,11 @@ def require_tools():
     return tools
 
 
+def require_tool(name):
+    if find_tool(name) is None:
+        raise BenchError(f"{name} is missing: {HOW_TO_GET[name]}")
+
+
 def require_open_files(needed):
     """Raises the soft limit of open files to what the subjects need, a count by name. Processes started later inherit it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -30,6 +30,9 @@ TITLES = {
     "arrival_max_us": ("max", 1, "{:.1f}"),
     "difference": ("difference, %", 100, "{:+.2f}"),
     "detectable": ("would be found, %", 100, "{:.2f}"),
+    "busy_share": ("busiest worker, % of its core", 100, "{:.0f}"),
+    "run_queue_share": ("waiting for its core, %", 100, "{:.1f}"),
+    "steal_share": ("stolen, %", 100, "{:.2f}"),
     "pairs": ("valid pairs", 1, "{:.0f}"),
     "excluded": ("pairs not valid", 1, "{:.0f}"),
 }
@@ -52,7 +55,7 @@ def summary(name, intent, settings, environment, subject, results):
         f"{environment['cpu']}, {environment['cores']} cores, Linux {environment['kernel']}; "
         f"commit {environment['commit'][:12]}{' with uncommitted changes' if environment['uncommitted_changes'] else ''}. "
         f"Generator on core {environment['generator_core']}, server on core {environment['server_core']}; "
-        f"interleaved rounds of {settings.duration:g} s, {settings.rounds} counted; "
+        f"{subject.how or f'interleaved rounds of {settings.duration:g} s, {settings.rounds} counted'}; "
         "medians, with minimum and maximum in brackets.",
         "",
         "| | " + " | ".join(TITLES[metric][0] for metric in subject.metrics) + " |",
@@ -65,7 +68,7 @@ def summary(name, intent, settings, environment, subject, results):
         met = "not judged" if settings.smoke else "yes" if bar.met else "**no**"
         lines.append(f"| {bar.what} | {figure(bar.measured)}{bar.unit} | {bar.relation} {bar.limit:g}{bar.unit} | {met} |")
     disturbed = sorted({record["round"] for record in results.counted if record["disturbed"]})
-    if disturbed:
+    if disturbed and subject.how is None:
         lines += ["", f"Rounds {disturbed} lost more than 1 % of their time to other guests of the host. They count, "
                       "because no repeat was left."]
     lines += ["", "A ratio is the median of the ratios within each round. raw.jsonl has every run with its command, also "

@@ -24,11 +24,13 @@ GRACE_SECONDS = 60
 class Settings:
     """The options of the command line and the resources of the machine."""
 
-    def __init__(self, tools, cores, rounds, duration, smoke):
+    def __init__(self, tools, cores, rounds, duration, count, smoke):
         self.tools = tools
         self.generator_core, self.server_core = cores
         self.rounds = rounds
         self.duration = duration
+        # How often a campaign runs each of its cases.
+        self.count = count
         self.smoke = smoke
 
 
@@ -177,9 +179,11 @@ def rate_or_cpu_bars(results, case, base, limit, other_side, unit=("request", "r
 
 
 class Subject:
-    """The outcome of one subject: its records, its bars, and the metrics for its table."""
+    """The outcome of one subject: its records, its bars, and the metrics for its table. `how` says how it was measured, if not in
+    rounds."""
 
-    def __init__(self, records, bars, metrics):
+    def __init__(self, records, bars, metrics, how=None):
         self.records = records
         self.bars = bars
         self.metrics = metrics
+        self.how = how

@@ -134,6 +134,11 @@ def read_ringtide(text):
         "failed": int(requests["failed"]) + non_success(report["status"]),
         "requests_per_second": float(report["requests_per_second"]),
         "bytes_per_second": float(report["bytes_received_per_second"]),
+        "response_mean_us": float(report["latency_us"]["response"]["mean"]),
+        "connect_mean_us": report["phases_us"]["connect"]["mean"],
+        "service_mean_us": float(report["latency_us"]["service"]["mean"]),
+        "service_p50_us": float(report["latency_us"]["service"]["p50"]),
+        "service_p99_us": float(report["latency_us"]["service"]["p99"]),
         "response_p50_us": float(report["latency_us"]["response"]["p50"]),
         "response_p99_us": float(report["latency_us"]["response"]["p99"]),
         "schedule_lag_p50_us": float(report["latency_us"]["schedule_lag"]["p50"]),
@@ -168,6 +173,7 @@ def read_oha(text):
         "failed": sum(errors.values()) + non_success(statuses),
         "requests_per_second": float(report["summary"]["requestsPerSec"]),
         "bytes_per_second": float(report["summary"]["sizePerSec"]),
+        "response_mean_us": float(report["summary"]["average"]) * 1e6,
         "response_p50_us": float(report["latencyPercentiles"]["p50"]) * 1e6,
         "response_p99_us": float(report["latencyPercentiles"]["p99"]) * 1e6,
     }
@@ -200,19 +206,26 @@ def read_wrk(text):
 
 
 def wrk_latency(text):
-    """Only a run with --latency has these."""
-    names = {"50%": "response_p50_us", "99%": "response_p99_us"}
-    found = re.findall(r"^\s+(50%|99%)\s+([\d.]+)(us|ms|s|m)$", text, re.MULTILINE)
-    return {names[name]: float(value) * {"us": 1, "ms": 1e3, "s": 1e6, "m": 6e7}[unit] for name, value, unit in found}
+    """The mean; percentiles only of a run with --latency."""
+    names = {"Latency": "response_mean_us", "50%": "response_p50_us", "99%": "response_p99_us"}
+    found = re.findall(r"^\s+(Latency|50%|99%)\s+([\d.]+)(us|ms|s|m)\b", text, re.MULTILINE)
+    return {names[name]: microseconds(value, unit) for name, value, unit in found}
+
+
+def microseconds(value, unit):
+    return float(value) * {"us": 1, "ms": 1e3, "s": 1e6, "m": 6e7}[unit]
 
 
 def read_h2load(text):
     finished = re.search(r"finished in [\d.]+\w+, ([\d.]+) req/s, ([\d.]+)([KMG]?)B/s", text)
     requests = re.search(r"(\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", text)
+    # Minimum, maximum, mean.
+    times = re.search(r"time for request:" + r"\s+([\d.]+)(us|ms|s)" * 3, text)
     done, succeeded = int(requests.group(1)), int(requests.group(2))
     return {
         "requests": done,
         "failed": done - succeeded + sum(int(requests.group(index)) for index in (4, 5)),
         "requests_per_second": float(finished.group(1)),
         "bytes_per_second": float(finished.group(2)) * 1024 ** " KMG".index(finished.group(3) or " "),
+        "response_mean_us": microseconds(times.group(5), times.group(6)),
     }

@@ -81,6 +81,14 @@ def start_run(url, *flags):
     return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=RUN_SECONDS_MAX)
 
 
+def run_page(folder, name, url, *flags, exit_code=0):
+    """A run that writes its page and its result. Returns the files of both."""
+    page, result = Path(folder) / f"{name}.html", Path(folder) / f"{name}.json"
+    done = start_run(url, "--html", page, "-o", result, *flags)
+    same(f"`{' '.join(done.args)}`: exit ({done.stderr})", done.returncode, exit_code)
+    return page, result
+
+
 def report_of(done):
     try:
         return json.loads(done.stdout)

@@ -79,7 +79,7 @@ pub mod sim {
 pub use bytes;
 pub use http;
 pub use http_body;
-pub use ringtide_driver::{Address, AddressError};
+pub use ringtide_driver::{Address, AddressError, TcpQueues};
 
 pub use self::client::{Client, ClientOptions};
 pub use self::conn::{

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use crate::proto::fields::fields_by_iteration;
 use crate::proto::h1;
 use crate::proto::h2::{self, FieldList};
 
@@ -316,18 +317,6 @@ impl<'b> Fields<'b> {
             FieldsView::H2(fields) => FieldsIter(Iter::H2(fields.iter())),
         }
     }
-
-    /// Returns the value of the first field with this name. Case does not matter.
-    pub fn get(&self, name: &str) -> Option<&'b [u8]> {
-        self.get_all(name).next()
-    }
-
-    /// Returns the values of all fields with this name. Case does not matter.
-    pub fn get_all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'b [u8]> + use<'b, 'n> {
-        self.iter()
-            .filter(move |(found, _)| found.eq_ignore_ascii_case(name.as_bytes()))
-            .map(|(_, value)| value)
-    }
 }
 
 impl<'b> From<h1::Fields<'b>> for Fields<'b> {
@@ -344,32 +333,7 @@ impl<'b> From<h2::Fields<'b>> for Fields<'b> {
     }
 }
 
-impl<'b> IntoIterator for Fields<'b> {
-    type Item = (&'b [u8], &'b [u8]);
-    type IntoIter = FieldsIter<'b>;
-
-    fn into_iter(self) -> FieldsIter<'b> {
-        self.iter()
-    }
-}
-
-impl<'b> IntoIterator for &Fields<'b> {
-    type Item = (&'b [u8], &'b [u8]);
-    type IntoIter = FieldsIter<'b>;
-
-    fn into_iter(self) -> FieldsIter<'b> {
-        self.iter()
-    }
-}
-
-impl fmt::Debug for Fields<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            FieldsView::H1(fields) => fields.fmt(f),
-            FieldsView::H2(fields) => fields.fmt(f),
-        }
-    }
-}
+fields_by_iteration!(Fields, FieldsIter);
 
 /// The iterator that [`Fields::iter`] returns.
 #[derive(Clone, Debug)]

@@ -1,9 +1,10 @@
 //! The state of one handle, and the steps that affect only that handle.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
 
 use ringtide_driver::contract::cancelled_send;
+use ringtide_driver::limits::SEND_PIECES_MAX;
 use ringtide_driver::{CutSend, SendBuffer};
 use socket2::Socket;
 
@@ -149,30 +150,63 @@ impl StreamSocket {
         Some((CutSend { sent_size: unsent.sent, error: cancelled_send() }, unsent.buffer))
     }
 
-    /// Sends `bytes` from offset `sent`. Fails with `WouldBlock` if the socket's buffer is full before the end.
+    /// Sends `buffer` from offset `sent`. Fails with `WouldBlock` if the socket's buffer is full before the end.
     #[inline]
-    fn send_bytes(&self, bytes: &[u8], sent: &mut usize, syscalls: &mut u64) -> io::Result<()> {
-        while *sent < bytes.len() {
-            let piece = &bytes[*sent..];
-            let piece = &piece[..piece.len().min(SEND_SIZE_MAX)];
-            *syscalls += 1;
-            // A library cannot expect its program to ignore SIGPIPE. socket2 sets SO_NOSIGPIPE on Apple systems but
-            // passes no flag elsewhere, and adopted sockets were created by others. So each call passes the flag.
-            match self.socket.send_with_flags(piece, libc::MSG_NOSIGNAL) {
-                Ok(length) => {
-                    *sent += length;
-                    // epoll(7): a write that takes less than it was given has used up the room, and an edge will
-                    // follow.
-                    if length < piece.len() {
-                        return Err(io::ErrorKind::WouldBlock.into());
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
+    fn send_bytes(&self, buffer: &SendBuffer, sent: &mut usize, syscalls: &mut u64) -> io::Result<()> {
+        // A library cannot expect its program to ignore SIGPIPE. socket2 sets SO_NOSIGPIPE on Apple systems but
+        // passes no flag elsewhere, and adopted sockets were created by others. So each call passes the flag.
+        match buffer.as_one() {
+            Some(bytes) => send_all(bytes.len(), sent, syscalls, |from| {
+                let given = &bytes[from..];
+                let given = &given[..given.len().min(SEND_SIZE_MAX)];
+                (given.len(), self.socket.send_with_flags(given, libc::MSG_NOSIGNAL))
+            }),
+            None => self.send_pieces(buffer, sent, syscalls),
         }
-        Ok(())
     }
+
+    /// The same for a buffer of several pieces.
+    #[cold]
+    fn send_pieces(&self, buffer: &SendBuffer, sent: &mut usize, syscalls: &mut u64) -> io::Result<()> {
+        send_all(buffer.len(), sent, syscalls, |from| {
+            let mut pieces = [IoSlice::new(&[]); SEND_PIECES_MAX];
+            let (mut count, mut given) = (0, 0);
+            for (place, piece) in pieces.iter_mut().zip(buffer.pieces_from(from)) {
+                let piece = &piece[..piece.len().min(SEND_SIZE_MAX - given)];
+                *place = IoSlice::new(piece);
+                count += 1;
+                given += piece.len();
+            }
+            (given, self.socket.send_vectored_with_flags(&pieces[..count], libc::MSG_NOSIGNAL))
+        })
+    }
+}
+
+/// Makes `call` until all of `size` bytes are sent or there is no room. `call` gets the offset of the first unsent byte,
+/// and returns how many bytes it gave to the kernel, and the result.
+#[inline]
+fn send_all(
+    size: usize,
+    sent: &mut usize,
+    syscalls: &mut u64,
+    call: impl Fn(usize) -> (usize, io::Result<usize>),
+) -> io::Result<()> {
+    while *sent < size {
+        *syscalls += 1;
+        let (given, result) = call(*sent);
+        match result {
+            Ok(length) => {
+                *sent += length;
+                // epoll(7): a write that takes less than it was given has used up the room, and an edge will follow.
+                if length < given {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 fn cut_at(sent_size: usize, result: io::Result<()>) -> Result<(), CutSend> {

@@ -1,6 +1,8 @@
 //! The requests of a plan, encoded as they are sent.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use http::Method;
 use http::uri::Scheme;
@@ -9,8 +11,12 @@ use ringtide::PreparedRequest;
 use crate::error::Error;
 use crate::plan::{Plan, Request};
 
-/// Encodes the plan's requests with the given bodies. They are leaked: a program has few plans, and they are sent until it
-/// ends.
+/// The requests that were leaked, by the hash of their scheme and bytes, which are all that makes them differ. `ab` and
+/// `find` run one plan many times, which must not leak its body each time.
+static LEAKED: LazyLock<Mutex<HashMap<u64, Vec<(Scheme, PreparedRequest)>>>> = LazyLock::new(Mutex::default);
+
+/// Encodes the plan's requests with the given bodies. They are leaked, each once: a program has few different ones, and
+/// they are sent until it ends.
 ///
 /// # Errors
 /// When a method is none, or a request cannot be encoded.
@@ -40,6 +46,43 @@ fn encode(plan: &Plan, request: &Request, body: Vec<u8>) -> Result<PreparedReque
     let fields = host.into_iter().chain(agent).chain(close).chain(given);
     let scheme = if plan.url.is_https { Scheme::HTTPS } else { Scheme::HTTP };
     PreparedRequest::from_parts(&method, &request.target, fields, body)
-        .map(|request| request.scheme(scheme).leak())
+        .map(|request| leak(request, scheme))
         .map_err(|source| Error::Request(source.to_string()))
+}
+
+/// Leaks `request`, unless the same one was leaked before.
+fn leak(request: PreparedRequest, scheme: Scheme) -> PreparedRequest {
+    let hash = BuildHasherDefault::<DefaultHasher>::new().hash_one((&scheme, request.bytes()));
+    // The map is whole at any time.
+    let mut leaked = LEAKED.lock().unwrap_or_else(PoisonError::into_inner);
+    let same = leaked.entry(hash).or_default();
+    if let Some((_, known)) =
+        same.iter().find(|(of, known)| *of == scheme && known.bytes() == request.bytes())
+    {
+        return known.clone();
+    }
+    let request = request.scheme(scheme.clone()).leak();
+    same.push((scheme, request.clone()));
+    request
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_request_is_leaked_once() {
+        let encoded = |url: &str, body: &[u8]| {
+            let plan = Plan::for_url(url).expect("valid");
+            requests(&plan, vec![body.to_vec()]).expect("it can be encoded")[0].clone()
+        };
+        let same_memory = |a: &PreparedRequest, b: &PreparedRequest| std::ptr::eq(a.bytes(), b.bytes());
+        let first = encoded("http://leaked.test/", b"body");
+        assert!(same_memory(&first, &encoded("http://leaked.test/", b"body")));
+        assert!(!same_memory(&first, &encoded("http://leaked.test/", b"other")));
+        // The bytes are the same, but HTTP/2 also sends the scheme.
+        let other = encoded("https://leaked.test/", b"body");
+        assert_eq!(first.bytes(), other.bytes());
+        assert_ne!(first.header_block(), other.header_block());
+    }
 }

@@ -120,6 +120,25 @@ impl ThreadMeter {
     }
 }
 
+/// A clock that also runs while the machine is suspended, in nanoseconds, beside CLOCK_MONOTONIC, which does not
+/// (clock_gettime(2)).
+#[cfg(target_os = "linux")]
+pub fn boot_clock_ns() -> Option<i128> {
+    clock_ns(ClockId::CLOCK_BOOTTIME)
+}
+
+/// Other systems have no such pair of clocks.
+#[cfg(not(target_os = "linux"))]
+pub fn boot_clock_ns() -> Option<i128> {
+    None
+}
+
+/// What a clock shows, in nanoseconds.
+pub fn clock_ns(clock: ClockId) -> Option<i128> {
+    let now = clock_gettime(clock).ok()?;
+    Some(i128::from(now.tv_sec()) * 1_000_000_000 + i128::from(now.tv_nsec()))
+}
+
 /// The kernel's part of `cpu_ns`. getrusage(2) gives both parts in whole microseconds, the clock their exact sum.
 #[cfg(target_os = "linux")]
 fn split_of_this_thread(cpu_ns: u64) -> io::Result<u64> {

@@ -34,6 +34,7 @@
 pub mod ab;
 pub mod cli;
 pub mod compare;
+pub mod completions;
 pub mod decide;
 mod encode;
 pub mod environment;
@@ -46,6 +47,8 @@ pub mod find;
 pub mod hdr;
 pub mod input;
 pub mod live;
+pub mod machine;
+pub mod manual;
 pub mod merge;
 pub mod metrics;
 pub mod output;

@@ -11,20 +11,23 @@ use ringtide::Address;
 use ringtide_driver::allocator::CountingAllocator;
 use ringtide_loadgen::ab;
 use ringtide_loadgen::cli::{
-    AbPlan, Cli, Command, CompareCommand, FindPlan, Format, MergeArgs, Output, RunCommand, ServePlan,
-    TargetsPlan,
+    AbPlan, Cli, Command, CompareCommand, FindPlan, Format, ManArgs, MergeArgs, Output, ReportArgs,
+    RunCommand, ServePlan, TargetsPlan,
 };
 use ringtide_loadgen::compare::{self, Saved};
+use ringtide_loadgen::completions;
 use ringtide_loadgen::environment::worker_spin;
 use ringtide_loadgen::error::{Error, UsageError};
 use ringtide_loadgen::exit::Exit;
 use ringtide_loadgen::fd_limit;
 use ringtide_loadgen::find;
 use ringtide_loadgen::live::{self, Live};
+use ringtide_loadgen::manual;
 use ringtide_loadgen::merge::{self, Part};
 use ringtide_loadgen::output::{Outputs, Sink};
 use ringtide_loadgen::plan::Plan;
 use ringtide_loadgen::progress::Display;
+use ringtide_loadgen::report::html::Named;
 use ringtide_loadgen::report::{self, Style};
 use ringtide_loadgen::result::{RunResult, read_saved};
 use ringtide_loadgen::run::Run;
@@ -77,7 +80,10 @@ fn execute(command: Command) -> Result<Exit, Error> {
         Command::Compare(args) => compare(&args.command()?),
         Command::Serve(args) => serve(&args.plan()?),
         Command::Merge(args) => merge(&args),
+        Command::Report(args) => write_page(&args),
         Command::Targets(args) => targets(&args.plan()),
+        Command::Completions(args) => print(&completions::script(args.shell)),
+        Command::Man(args) => man(&args),
     }
 }
 
@@ -117,6 +123,29 @@ fn merge(args: &MergeArgs) -> Result<Exit, Error> {
         explain_exit(&merged, false);
     }
     Ok(Exit::of_run(&merged, false))
+}
+
+fn write_page(args: &ReportArgs) -> Result<Exit, Error> {
+    args.check()?;
+    let mut results = Vec::new();
+    for path in &args.results {
+        results.push(read_saved(path)?);
+    }
+    let names = args.names();
+    let named: Vec<Named<'_>> =
+        names.iter().zip(&results).map(|(name, result)| Named { name, result }).collect();
+    let page = report::html::render(&named).map_err(|error| Error::SavedResult {
+        path: args.results[error.index].clone(),
+        problem: error.to_string(),
+    })?;
+    for (path, _) in args.results.iter().zip(&results).filter(|(_, result)| result.series.is_none()) {
+        eprintln!(
+            "ringtide: {} holds no `series`, so the page shows nothing of it over time",
+            path.display()
+        );
+    }
+    Sink::open(Some(&args.output))?.write_text(&page)?;
+    Ok(Exit::Done)
 }
 
 fn ab(plan: &AbPlan, output: &Output) -> Result<Exit, Error> {
@@ -233,6 +262,12 @@ fn serve(plan: &ServePlan) -> Result<Exit, Error> {
     if let Some(reason) = server.fallback_reason() {
         eprintln!("ringtide: {reason}");
     }
+    let shutdown = server.shutdown_handle();
+    // First, as whoever reads that it listens may stop it at once.
+    on_interrupt(move || {
+        shutdown.begin();
+        true
+    })?;
     let scheme = if plan.tls { "https" } else { "http" };
     for address in server.addresses() {
         match address {
@@ -252,9 +287,8 @@ fn serve(plan: &ServePlan) -> Result<Exit, Error> {
             );
         }
     }
-    let shutdown = server.shutdown_handle();
     if plan.until_stdin_closes {
-        let shutdown = shutdown.clone();
+        let shutdown = server.shutdown_handle();
         let wait = move || {
             // An error ends it as well.
             let _ = io::copy(&mut io::stdin(), &mut io::sink());
@@ -262,10 +296,6 @@ fn serve(plan: &ServePlan) -> Result<Exit, Error> {
         };
         thread::Builder::new().name("stdin".to_owned()).spawn(wait).map_err(Error::Thread)?;
     }
-    on_interrupt(move || {
-        shutdown.begin();
-        true
-    })?;
     let handshakes = server.failed_handshakes();
     let requests = server.join();
     let (received, answered) = (show_count(requests.received), show_count(requests.answered));
@@ -310,6 +340,19 @@ fn targets(plan: &TargetsPlan) -> Result<Exit, Error> {
         Format::Json | Format::Csv => sink.write_json(&measured)?,
     }
     Ok(if measured.all_met() { Exit::Done } else { Exit::ThresholdMissed })
+}
+
+fn man(args: &ManArgs) -> Result<Exit, Error> {
+    if let Some(dir) = &args.dir {
+        manual::write_all(dir)?;
+        return Ok(Exit::Done);
+    }
+    print(&manual::page(args.command.as_deref())?)
+}
+
+fn print(text: &str) -> Result<Exit, Error> {
+    Sink::open(None)?.write_text(text)?;
+    Ok(Exit::Done)
 }
 
 /// Calls `stop` at the first SIGINT or SIGTERM. The second one ends the process as usual, and so does the first if

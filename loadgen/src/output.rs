@@ -11,6 +11,7 @@ use terminal_size::Width;
 
 use crate::cli::{Format, Output};
 use crate::error::Error;
+use crate::report::html::Named;
 use crate::report::interval_log::IntervalLog;
 use crate::report::{self, Style, WIDTH_MAX};
 use crate::result::RunResult;
@@ -114,6 +115,7 @@ pub struct Outputs {
     summary: Option<Sink>,
     junit: Option<Sink>,
     openmetrics: Option<Sink>,
+    html: Option<Sink>,
     timeseries: Option<Stream>,
     hdr: Option<Stream>,
 }
@@ -134,6 +136,7 @@ impl Outputs {
             summary: sink(&files.summary)?,
             junit: sink(&files.junit)?,
             openmetrics: sink(&files.openmetrics)?,
+            html: sink(&files.html)?,
             timeseries: stream(&files.timeseries)?,
             hdr: stream(&files.hdr)?,
         })
@@ -141,7 +144,7 @@ impl Outputs {
 
     /// Lets `run` write the files that grow while it goes on, and collect what the report needs.
     pub fn attach(&self, run: &mut Run) {
-        if self.format == Format::Json {
+        if self.format == Format::Json || self.html.is_some() {
             run.keep_series();
         }
         if let Some(stream) = &self.timeseries {
@@ -168,6 +171,7 @@ impl Outputs {
             text(self.summary, &|| report::summary::render(result)),
             text(self.junit, &|| report::junit::render(result, self.require_valid)),
             text(self.openmetrics, &|| report::openmetrics::render(result)),
+            text(self.html, &|| page(result)),
             self.report.write_result(result, self.format),
         ];
         let mut first = Ok(());
@@ -180,6 +184,12 @@ impl Outputs {
         }
         first
     }
+}
+
+/// The page of a run that has just ended.
+fn page(result: &RunResult) -> String {
+    let page = report::html::render(&[Named { name: "", result }]);
+    page.expect("its histograms are those of this version")
 }
 
 /// A file that grows while the run goes on. Each second is in it before the next one begins, so that a run that is

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,8 @@ use ringtide_driver::monotonic_ns;
 use crate::encode;
 use crate::environment::{Environment, rss_peak_bytes, unix_s_of};
 use crate::error::{Error, UsageError};
-use crate::metrics::{GeneratorFacts, Totals};
+use crate::machine::MachineMeter;
+use crate::metrics::{GeneratorFacts, MachineFacts, Totals};
 use crate::plan::{Connect, Plan, ProxyKind};
 use crate::progress::{Display, Progress, Watch};
 use crate::result::{EndedEarly, Measured, RunResult};
@@ -319,6 +320,8 @@ struct Coordinator {
     /// What displays see.
     watch: Watch,
     workers: usize,
+    /// The cores that they are pinned to.
+    cpus: Option<Vec<usize>>,
     controls: Vec<Controls>,
     fallback_reason: Option<String>,
     /// How many workers have tried to open their first connections, and the outcome of all together.
@@ -328,6 +331,8 @@ struct Coordinator {
     setup_error: Option<SetupError>,
     /// Workers whose threads have ended.
     gone: usize,
+    /// Watches the machine during the measured part.
+    watch: Watch,
     /// Why the run was ended early.
     ended_early: Option<EndedEarly>,
     /// The deadline of workers that have been told to end, and how long they were given.
@@ -335,11 +340,24 @@ struct Coordinator {
     patience: Duration,
 }
 
+/// When the coordinator looks at the machine. Both looks take some tens of microseconds on whichever core is free, so they are
+/// made when nothing is measured: just before the measured part, and when all workers have ended it.
+enum Watch {
+    /// The measured part is not near.
+    NotYet,
+    /// The first look is due then.
+    At(Instant),
+    /// The first look is done; so many workers have ended the measured part since.
+    Begun(MachineMeter, usize),
+    Done(MachineFacts),
+}
+
 /// What the coordinator itself has measured.
 struct Led {
     start_ns: u64,
     heap: Option<HeapBytes>,
     connected: usize,
+    machine: MachineFacts,
 }
 
 /// Bytes on the heap.
@@ -358,6 +376,7 @@ impl Coordinator {
             messages,
             watch,
             workers,
+            cpus: None,
             controls: Vec::new(),
             fallback_reason: None,
             opened: 0,
@@ -365,6 +384,7 @@ impl Coordinator {
             outcomes: Vec::new(),
             setup_error: None,
             gone: 0,
+            watch: Watch::NotYet,
             ended_early: None,
             deadline: None,
             patience,
@@ -402,6 +422,11 @@ impl Coordinator {
             }
         }
         let idle = live_bytes();
+        self.cpus.clone_from(&plan.cpus);
+        self.watch = match plan.warmup_ns {
+            0 => self.first_look(),
+            warmup_ns => Watch::At(Instant::now() + Duration::from_nanos(warmup_ns)),
+        };
         let start_ns = monotonic_ns() + START_DELAY_NS;
         for controls in &self.controls {
             controls.start(start_ns);
@@ -418,7 +443,12 @@ impl Coordinator {
         for error in self.outcomes.iter().filter_map(|outcome| outcome.meter_error.as_ref()) {
             notice(&format!("cannot read the generator's own CPU time: {error}"));
         }
-        Ok(Led { start_ns: start_ns.saturating_add(plan.warmup_ns), heap, connected })
+        let machine = match self.watch {
+            Watch::Done(facts) => facts,
+            // No worker came to the end of the measured part.
+            _ => MachineFacts::default(),
+        };
+        Ok(Led { start_ns: start_ns.saturating_add(plan.warmup_ns), heap, connected, machine })
     }
 
     /// Books the workers' reports until `condition` holds. A worker that ends without an outcome ends the run for
@@ -428,7 +458,8 @@ impl Coordinator {
             if self.has_failed() && self.gone == self.workers {
                 return Err(self.setup_error.take().map_or(Error::WorkerPanicked, Error::Setup));
             }
-            match self.next_message()? {
+            let Some(message) = self.next_message()? else { continue };
+            match message {
                 Message::Stop => self.end_early(EndedEarly::Interrupted),
                 // Only taken before the workers started.
                 Message::Resolved(_) => {}
@@ -447,6 +478,7 @@ impl Coordinator {
                     self.connections.first_error = self.connections.first_error.take().or(part.first_error);
                 }
                 Message::Worker(Report::TooManyErrors) => self.end_early(EndedEarly::MaxErrors),
+                Message::Worker(Report::Measured) => self.watch_on(),
                 Message::Worker(Report::Ended(outcome)) => self.outcomes.push(*outcome),
                 Message::Worker(Report::Gone) => {
                     self.gone += 1;
@@ -459,14 +491,41 @@ impl Coordinator {
         Ok(())
     }
 
-    /// The next message; an error if workers that have been told to end send none in time.
-    fn next_message(&self) -> Result<Message, Error> {
+    /// The next message; `None` if it was time to look at the machine instead. An error if workers that have been told to
+    /// end send none in time.
+    fn next_message(&mut self) -> Result<Option<Message>, Error> {
+        if let (Watch::At(moment), None) = (&self.watch, self.deadline) {
+            let left = moment.saturating_duration_since(Instant::now());
+            return match self.messages.recv_timeout(left) {
+                Ok(message) => Ok(Some(message)),
+                Err(RecvTimeoutError::Disconnected) => Err(Error::WorkerPanicked),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.watch = self.first_look();
+                    Ok(None)
+                }
+            };
+        }
         // The run itself keeps a sender alive, so the channel stays open.
         let Some(deadline) = self.deadline else {
-            return self.messages.recv().map_err(|_| Error::WorkerPanicked);
+            return self.messages.recv().map(Some).map_err(|_| Error::WorkerPanicked);
         };
         let left = deadline.saturating_duration_since(Instant::now());
-        self.messages.recv_timeout(left).map_err(|_| Error::Unstoppable { patience: self.patience })
+        let unstoppable = |_| Error::Unstoppable { patience: self.patience };
+        self.messages.recv_timeout(left).map(Some).map_err(unstoppable)
+    }
+
+    fn first_look(&self) -> Watch {
+        Watch::Begun(MachineMeter::begin(self.cpus.as_deref()), 0)
+    }
+
+    /// A worker has ended the measured part. After the last of them comes the second look.
+    fn watch_on(&mut self) {
+        if let Watch::Begun(meter, ended) = &mut self.watch {
+            *ended += 1;
+            if *ended == self.workers {
+                self.watch = Watch::Done(meter.end());
+            }
+        }
     }
 
     /// Whether a worker has ended without an outcome. Each reports its outcome before it ends.
@@ -507,6 +566,7 @@ fn result(
     let out_of_data = !outcomes.is_empty() && outcomes.iter().all(|outcome| outcome.out_of_users);
     let ended_early = ended_early.or(out_of_data.then_some(EndedEarly::OutOfData));
     let in_flight_max: usize = outcomes.iter().map(|outcome| outcome.in_flight_max).sum();
+    let connections_open_max: usize = outcomes.iter().map(|outcome| outcome.open_max).sum();
     let heap_peak_bytes = outcomes.iter().filter_map(|outcome| outcome.heap_peak_bytes).max();
     let per = |bytes: usize, count: usize| (bytes / count.max(1)) as u64;
     let generator = GeneratorFacts {
@@ -522,6 +582,7 @@ fn result(
             .filter(|_| led.connected > 0)
             .map(|heap| per(heap.idle.saturating_sub(heap.before), led.connected)),
         rss_peak_bytes: rss_peak_bytes(),
+        machine: led.machine,
         workers: outcomes.iter().map(|outcome| outcome.facts).collect(),
     };
     let ended_ns = outcomes.iter().map(|outcome| outcome.ended_ns).max().unwrap_or(led.start_ns);
@@ -552,6 +613,7 @@ fn result(
             totals,
             steps,
             measured_from_ns: led.start_ns,
+            connections_open_max: connections_open_max as u64,
             started_unix_s: unix_s_of(led.start_ns),
             series,
             elapsed: Duration::from_nanos(ended_ns.saturating_sub(led.start_ns)),

@@ -31,7 +31,8 @@ fn refused(words: &[&str], says: &[&str]) {
 
 #[test]
 fn help_and_version_are_no_errors_and_fit_a_terminal() {
-    let commands = ["run", "find", "ab", "compare", "merge", "serve", "targets"];
+    let commands =
+        ["run", "find", "ab", "compare", "merge", "report", "serve", "targets", "completions", "man"];
     let of_commands = commands.map(|command| vec![command, "--help"]);
     for words in of_commands.iter().map(Vec::as_slice).chain([&["--help"][..]]) {
         let on_columns = |columns: &str| {

@@ -32,6 +32,7 @@ from . import (
     tls_memory,
     tls_server,
     tls_throughput,
+    verdict,
 )
 
 ALL = {
@@ -65,6 +66,7 @@ ALL = {
     "h2-large-bodies": h2_large_bodies,
     "h2-memory": h2_memory,
     "ab": ab,
+    "verdict": verdict,
 }
 # What a run measures if nothing is named.
 BY_DEFAULT = [name for name, module in ALL.items() if not getattr(module, "ONLY_WHEN_NAMED", False)]

@@ -1,15 +1,13 @@
 """How often `ringtide ab` sees a difference that is not there, and how often it finds one that is."""
 
 import contextlib
-import hashlib
 import json
 import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-from .. import environment, process, servers
+from .. import campaign, environment, process, servers
 from ..errors import BenchError
 from ..session import Bar, Results, Subject
 
@@ -20,13 +18,10 @@ is 5 % lower. They share a core, of which only one is in use at a time. A pair t
 """
 # It takes more than an hour, so it runs only when it is named.
 ONLY_WHEN_NAMED = True
-REPEATS = 50
 SECONDS = 20
 BURN_NS = 20_000
 SLOWER = 0.05
 CONNECTIONS = 64
-# Interrupted campaigns continue where they were, as long as the program is the same.
-JOURNAL = environment.ROOT / "target" / "bench-campaigns" / "ab.jsonl"
 # The length of a burst and of the pause between two, on average.
 BURST_SECONDS, PAUSE_SECONDS = 0.7, 1.5
 CASES = {
@@ -38,28 +33,19 @@ CASES = {
 
 
 def measure(settings):
-    repeats, seconds = (1, 4) if settings.smoke else (REPEATS, SECONDS)
-    digest = hashlib.sha256(Path(environment.program("ringtide")).read_bytes()).hexdigest()[:16]
-    records = [] if settings.smoke else journal(digest)
-    done = {(record["case"], record["round"]) for record in records}
+    seconds = 4 if settings.smoke else SECONDS
     with contextlib.ExitStack() as stack:
         base = stack.enter_context(servers.ringtide(settings.server_core, flags=["--burn", f"{BURN_NS}ns"]))
         burn_ns = BURN_NS + 1_000 if settings.smoke else burn_of_the_slower(settings, base)
         slower = stack.enter_context(servers.ringtide(settings.server_core, flags=["--burn", f"{burn_ns}ns"]))
-        for turn in range(repeats):
-            for case, (is_slower, has_bursts) in CASES.items():
-                if (case, turn) in done:
-                    continue
-                other = slower if is_slower else base
-                with bursts(settings, turn) if has_bursts else contextlib.nullcontext():
-                    record = compare(settings, base, other, turn, seconds)
-                record.update(subject="ab", case=case, round=turn, program=digest, burn_ns=burn_ns if is_slower else BURN_NS)
-                records.append(record)
-                if not settings.smoke:
-                    JOURNAL.parent.mkdir(parents=True, exist_ok=True)
-                    with open(JOURNAL, "a") as file:
-                        file.write(json.dumps(record, ensure_ascii=False) + "\n")
-                print(f"  ab {turn + 1} of {repeats}, {case}: {record['verdict']}", file=sys.stderr, flush=True)
+
+        def measure_one(case, turn):
+            is_slower, has_bursts = CASES[case]
+            with bursts(settings, turn) if has_bursts else contextlib.nullcontext():
+                record = compare(settings, base, slower if is_slower else base, turn, seconds)
+            return {"burn_ns": burn_ns if is_slower else BURN_NS, **record}
+
+        records = campaign.run(settings, "ab", CASES, measure_one)
     results = Results(records)
     bars = []
     for case, (is_slower, _) in CASES.items():
@@ -70,14 +56,8 @@ def measure(settings):
             alarms = len(verdicts) - verdicts.count("no difference")
             bars.append(Bar(f"false alarms in {len(verdicts)}: {case}", alarms, "≤", 0.1 * len(verdicts)))
     metrics = ["difference", "detectable", "pairs", "excluded", "server_core_share"]
-    return Subject(results.records, bars, metrics), results
-
-
-def journal(digest):
-    if not JOURNAL.exists():
-        return []
-    records = map(json.loads, JOURNAL.read_text().splitlines())
-    return [record for record in records if record["program"] == digest]
+    how = f"{settings.count} comparisons of {seconds} s of each case, in turn"
+    return Subject(results.records, bars, metrics, how), results
 
 
 def compare(settings, base, other, seed, seconds):
@@ -98,10 +78,8 @@ def compare(settings, base, other, seed, seconds):
     rate = report["metrics"].get("requests_per_second")
     steal_share = (stolen_after - stolen_before) / (all_after - all_before)
     return {
-        "role": "counted",
         "disturbed": steal_share > 0.01,
         "steal_share": round(steal_share, 5),
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "verdict": report["verdict"],
         "pairs": report["pairs"],
         "excluded": report["excluded"],

@@ -344,19 +344,65 @@ pub enum SendBuffer {
     Shared(Bytes),
     /// Bytes that only this buffer owns.
     Owned(Vec<u8>),
+    /// Bytes in several pieces, which are sent in this order without a copy that joins them. Positions in the buffer
+    /// count through all of them.
+    ///
+    /// One call of the kernel takes up to [`SEND_PIECES_MAX`](crate::limits::SEND_PIECES_MAX) pieces. The driver sends
+    /// more of them like the rest of a short send, and walks the list each time.
+    Pieces(Vec<Bytes>),
 }
 
-impl Deref for SendBuffer {
-    type Target = [u8];
-
+impl SendBuffer {
+    /// Returns the number of bytes.
     #[inline]
-    fn deref(&self) -> &[u8] {
+    pub fn len(&self) -> usize {
         match self {
-            Self::Static(bytes) => bytes,
-            Self::Shared(bytes) => bytes,
-            Self::Owned(bytes) => bytes,
+            Self::Static(bytes) => bytes.len(),
+            Self::Shared(bytes) => bytes.len(),
+            Self::Owned(bytes) => bytes.len(),
+            Self::Pieces(pieces) => size_of_all(pieces),
         }
     }
+
+    /// Returns whether there are no bytes.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the bytes, or `None` for [`Pieces`](Self::Pieces).
+    #[inline]
+    pub fn as_one(&self) -> Option<&[u8]> {
+        match self {
+            Self::Static(bytes) => Some(bytes),
+            Self::Shared(bytes) => Some(bytes),
+            Self::Owned(bytes) => Some(bytes),
+            Self::Pieces(_) => None,
+        }
+    }
+
+    /// Returns the bytes from `offset` on, piece by piece. No piece is empty.
+    pub fn pieces_from(&self, offset: usize) -> impl Iterator<Item = &[u8]> {
+        let pieces = if let Self::Pieces(pieces) = self { &pieces[..] } else { &[] };
+        let one = self.as_one().and_then(|bytes| bytes.get(offset..)).filter(|rest| !rest.is_empty());
+        one.into_iter().chain(rest_of(pieces, offset))
+    }
+}
+
+/// Out of the way of the sends of one piece, which are most.
+#[cold]
+pub(crate) fn size_of_all(pieces: &[Bytes]) -> usize {
+    pieces.iter().map(Bytes::len).sum()
+}
+
+/// Returns the bytes of `pieces` from `offset` on, without empty pieces.
+pub(crate) fn rest_of(pieces: &[Bytes], offset: usize) -> impl Iterator<Item = &[u8]> {
+    let mut left = offset;
+    pieces.iter().filter_map(move |piece| {
+        let skipped = left.min(piece.len());
+        left -= skipped;
+        (skipped < piece.len()).then_some(&piece[skipped..])
+    })
 }
 
 impl fmt::Debug for SendBuffer {
@@ -365,6 +411,7 @@ impl fmt::Debug for SendBuffer {
             Self::Static(_) => "static",
             Self::Shared(_) => "shared",
             Self::Owned(_) => "owned",
+            Self::Pieces(_) => "in pieces",
         };
         write!(f, "SendBuffer({} bytes, {kind})", self.len())
     }
@@ -518,12 +565,21 @@ mod tests {
 
     #[test]
     fn a_send_buffer_is_its_bytes() {
+        let pieces = [&b""[..], b"by", b"", b"t", b"es", b""].map(Bytes::from_static);
         for buffer in [
             SendBuffer::Static(b"bytes"),
             SendBuffer::Shared(Bytes::from_static(b"bytes")),
             SendBuffer::Owned(b"bytes".to_vec()),
+            SendBuffer::Pieces(pieces.to_vec()),
         ] {
-            assert_eq!(&buffer[..], b"bytes");
+            assert_eq!((buffer.len(), buffer.is_empty()), (5, false));
+            assert!(buffer.as_one().is_none_or(|bytes| bytes == b"bytes"));
+            for offset in 0..=6 {
+                let rest: Vec<_> = buffer.pieces_from(offset).collect();
+                assert!(rest.iter().all(|piece| !piece.is_empty()), "{rest:?}");
+                assert_eq!(rest.concat(), b"bytes"[offset.min(5)..]);
+            }
         }
+        assert!(SendBuffer::Pieces(vec![Bytes::new(); 2]).is_empty());
     }
 }

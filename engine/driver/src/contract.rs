@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use crate::address::Address;
 use crate::buffer::{BufferPool, Lease, SendBuffer};
+use crate::tcp_queues::TcpQueues;
 
 /// A key for a socket, a listener or a foreign poll of one driver.
 ///
@@ -367,6 +368,16 @@ pub trait Driver {
     /// # Errors
     /// `NotFound` for a stale handle; otherwise those of getpeername(2).
     fn peer_address(&self, handle: Handle) -> io::Result<Address>;
+
+    /// Returns what the kernel tells about the queues of a TCP socket, for reports.
+    ///
+    /// # Errors
+    /// `NotFound` for a stale handle, `Unsupported` where there is no such kernel, as in the simulation; otherwise those of
+    /// getsockopt(2).
+    fn tcp_queues(&self, handle: Handle) -> io::Result<TcpQueues> {
+        let _ = handle;
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Returns the driver's name, as `--driver` accepts it and reports print it.
     fn name(&self) -> &'static str;

@@ -34,9 +34,11 @@ pub mod limits;
 pub mod net;
 pub mod sim;
 pub mod slots;
+pub mod tcp_queues;
 
 pub use address::{Address, AddressError};
 pub use buffer::{BufferPool, Lease, SendBuffer};
 pub use contract::{
     Completion, CutSend, Driver, Event, Handle, Interest, Notifier, ReceiveEnd, monotonic_ns,
 };
+pub use tcp_queues::TcpQueues;

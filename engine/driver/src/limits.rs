@@ -32,6 +32,10 @@ pub const GENERATION_BITS: u32 = 24;
 /// [`send_skip_success`]: crate::Driver::send_skip_success
 pub const SKIP_SUCCESS_SEND_SIZE_MAX: usize = 4 * 1024;
 
+/// The most pieces of a [`SendBuffer::Pieces`](crate::SendBuffer::Pieces) that one call of the kernel takes.
+pub const SEND_PIECES_MAX: usize = 80;
+
+const _: () = assert!(SEND_PIECES_MAX <= 1024, "sendmsg(2): IOV_MAX");
 const _: () = assert!(RECEIVE_BUFFERS.is_power_of_two());
 const _: () = assert!(RECEIVE_BUFFERS_RESERVE < RECEIVE_BUFFERS);
 const _: () =

@@ -245,8 +245,10 @@ impl World {
                 let Some(stream) = self.stream(at) else { return };
                 let bytes = self.fresh_bytes(len);
                 self.buffers_alive.fetch_add(1, Ordering::Relaxed);
-                let counted = Counted(bytes.clone(), Arc::clone(&self.buffers_alive));
-                let result = self.sim.send(stream, SendBuffer::Shared(Bytes::from_owner(counted)));
+                let counted = Bytes::from_owner(Counted(bytes.clone(), Arc::clone(&self.buffers_alive)));
+                let buffer =
+                    if len.is_multiple_of(2) { SendBuffer::Shared(counted) } else { in_pieces(&counted) };
+                let result = self.sim.send(stream, buffer);
                 self.send_answered(stream, &result, &bytes, |account| account.sending = true);
             }
             Operation::SendSkipSuccess(at, len) => {
@@ -546,6 +548,14 @@ impl World {
         assert_eq!(usize::from(pool.lent()), held, "receive buffers leaked");
         assert_eq!(self.buffers_alive.load(Ordering::Relaxed), 0, "send buffers leaked");
     }
+}
+
+/// Returns `bytes` in pieces, the last ones empty.
+fn in_pieces(bytes: &Bytes) -> SendBuffer {
+    let len = bytes.len();
+    let edges = (0..=len).step_by(1 + len / 7).chain([len, len]);
+    let ends = edges.clone().skip(1);
+    SendBuffer::Pieces(edges.zip(ends).map(|(start, end)| bytes.slice(start..end)).collect())
 }
 
 fn run(setting: &Setting, operations: &[Operation]) -> World {

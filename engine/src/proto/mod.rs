@@ -54,5 +54,6 @@
 
 #![forbid(unsafe_code)]
 
+pub(crate) mod fields;
 pub mod h1;
 pub mod h2;

@@ -124,13 +124,14 @@ mod tests {
         let spun = spun_ns(&mut answers, repeated(20_000, 1_000));
         assert!(spun.iter().all(|spun_ns| *spun_ns == 20_000), "{spun:?}");
         // Those just below the bound as well.
-        let spun = spun_ns(&mut answers, repeated(190_000, 1_000));
-        assert!(spun.iter().all(|spun_ns| *spun_ns == 190_000), "{spun:?}");
+        let just_below_ns = ANSWER_SPIN_NS_MAX - 10_000;
+        let spun = spun_ns(&mut answers, repeated(just_below_ns, 1_000));
+        assert!(spun.iter().all(|spun_ns| *spun_ns == just_below_ns), "{spun:?}");
     }
 
     #[test]
     fn slow_answers_are_slept_for_after_a_few() {
-        for length_ns in [300_000, 1_000_000, 50_000_000] {
+        for length_ns in [3 * ANSWER_SPIN_NS_MAX / 2, 5 * ANSWER_SPIN_NS_MAX, 50_000_000] {
             let mut answers = AnswerSpin::new(Spin::Learnt);
             let spun = spun_ns(&mut answers, repeated(length_ns, 1_000));
             assert!(
@@ -165,7 +166,8 @@ mod tests {
     #[test]
     fn where_most_answers_are_slow_a_fast_one_now_and_then_changes_nothing() {
         let mut answers = AnswerSpin::new(Spin::Learnt);
-        let waits = (0..1_000).map(|number| if number % 10 == 9 { 20_000 } else { 1_000_000 });
+        let slow_ns = 5 * ANSWER_SPIN_NS_MAX;
+        let waits = (0..1_000).map(|number| if number % 10 == 9 { 20_000 } else { slow_ns });
         let spun = spun_ns(&mut answers, waits);
         assert!(spun[20..].iter().all(|spun_ns| *spun_ns == 0), "{spun:?}");
     }

@@ -8,7 +8,9 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::str::FromStr;
 
 use ringtide_driver::sim::Sim;
-use ringtide_driver::{Address, BufferPool, Completion, Driver, Handle, Interest, Notifier, SendBuffer};
+use ringtide_driver::{
+    Address, BufferPool, Completion, Driver, Handle, Interest, Notifier, SendBuffer, TcpQueues,
+};
 use ringtide_fallback::Fallback;
 
 use super::system;
@@ -262,6 +264,10 @@ impl Driver for AnyDriver {
     }
     fn peer_address(&self, handle: Handle) -> io::Result<Address> {
         each!(self, driver => driver.peer_address(handle))
+    }
+
+    fn tcp_queues(&self, handle: Handle) -> io::Result<TcpQueues> {
+        each!(self, driver => driver.tcp_queues(handle))
     }
     fn name(&self) -> &'static str {
         each!(self, driver => driver.name())

@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use ringtide_driver::{Address, Driver, Handle, Lease, SendBuffer};
+use ringtide_driver::{Address, Driver, Handle, Lease, SendBuffer, TcpQueues};
 
 use super::core::{self, Core};
 use super::driver::AnyDriver;
@@ -349,6 +349,10 @@ impl Socket {
 
     pub(crate) fn peer_address(&self) -> io::Result<Address> {
         self.core.driver().peer_address(self.handle)
+    }
+
+    pub(crate) fn tcp_queues(&self) -> io::Result<TcpQueues> {
+        self.core.driver().tcp_queues(self.handle)
     }
 
     #[inline]

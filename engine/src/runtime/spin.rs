@@ -24,7 +24,7 @@ pub enum Spin {
     /// Spin for as long as experience says that it helps.
     ///
     /// - Before a deadline: as long as recent wake-ups were late, at most 200 µs.
-    /// - While a peer is expected to send: at most 200 µs a time, as long as most of the recent waits were shorter
+    /// - While a peer is expected to send: at most 2 ms a time, as long as most of the recent waits were shorter
     ///   than this, and at most 8 connections are waited for. With more, their bytes come in batches, and a wake-up is
     ///   shared by many.
     /// - Not for a while (100 ms, up to 1.6 s if it stays so) after the thread has waited more than an eighth of 20 ms for

@@ -28,6 +28,12 @@ where
     JoinHandle { outcome, queue: Rc::clone(queue), task, aborted: Cell::new(false) }
 }
 
+/// Spawns a task without a handle: it needs no place for a result.
+#[track_caller]
+pub(super) fn spawn_detached<F: Future<Output = ()> + 'static>(queue: &RunQueue, future: F) {
+    queue.insert(Box::pin(Detached { future }));
+}
+
 /// Waits for the result of a task. Dropping the handle does not stop the task.
 ///
 /// # Cancel safety
@@ -119,6 +125,25 @@ enum Outcome<T> {
 }
 
 pin_project! {
+    /// A future whose result nobody waits for. It catches panics.
+    struct Detached<F> {
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Detached<F> {
+    type Output = ();
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let future = self.project().future;
+        // The panic hook has reported a panic, and the task ends with it.
+        contained(|| future.poll(context)).unwrap_or(Poll::Ready(()))
+    }
+}
+
+pin_project! {
     /// A future with the place for its result. It catches panics.
     struct Task<F: Future> {
         #[pin]
@@ -172,6 +197,31 @@ mod tests {
 
     use super::*;
     use crate::runtime::{Worker, WorkerOptions, spawn, yield_now};
+
+    #[test]
+    fn a_task_without_a_handle_is_as_large_as_its_future_and_contains_its_panic() {
+        fn sizes<F>(future: F) -> (usize, usize) {
+            (size_of_val(&Detached { future }), size_of::<F>())
+        }
+        let (task, future) = sizes(yield_now());
+        assert_eq!(task, future);
+
+        let ended = Rc::new(Cell::new(0));
+        Worker::new(&WorkerOptions::default()).unwrap().block_on(async {
+            for panics in [true, false] {
+                let ended = Rc::clone(&ended);
+                crate::runtime::spawn_detached(async move {
+                    yield_now().await;
+                    assert!(!panics, "this panic is a part of the test");
+                    ended.set(ended.get() + 1);
+                });
+            }
+            while Rc::strong_count(&ended) > 1 {
+                yield_now().await;
+            }
+        });
+        assert_eq!(ended.get(), 1);
+    }
 
     /// A new task gets the key of an ended one after 2²⁴ uses of the slot. This test sets the key by hand.
     #[test]

@@ -100,7 +100,7 @@ impl Wakes {
     /// of its own.
     #[inline]
     pub(super) fn drop_later(&mut self, buffer: SendBuffer) {
-        if let SendBuffer::Shared(_) = buffer {
+        if let SendBuffer::Shared(_) | SendBuffer::Pieces(_) = buffer {
             self.buffers.push(buffer);
         }
     }

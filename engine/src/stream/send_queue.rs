@@ -5,8 +5,9 @@
 
 use bytes::{Buf, Bytes};
 use ringtide_driver::SendBuffer;
+use ringtide_driver::limits::SEND_PIECES_MAX;
 
-use crate::limits::COALESCED_SEND_SIZE_MAX;
+use crate::limits::{BULK_SEND_SIZE_MAX, COALESCED_SEND_SIZE_MAX};
 use crate::runtime::InlineQueue;
 
 /// Size of a new buffer. A typical message fits.
@@ -14,7 +15,7 @@ const BUFFER_SIZE: usize = 512;
 
 #[derive(Debug, Default)]
 pub(super) struct SendQueue {
-    /// Sent in this order. One that is empty is alone, and kept for its memory.
+    /// Sent in this order, each of one piece. One that is empty is alone, and kept for its memory.
     buffers: InlineQueue<SendBuffer>,
     /// Position after the last byte that was taken out.
     taken: u64,
@@ -25,13 +26,23 @@ pub(super) struct SendQueue {
 impl SendQueue {
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.buffers.front().is_none_or(|buffer| buffer.is_empty())
+        self.buffers.front().is_none_or(SendBuffer::is_empty)
     }
 
     /// Returns the number of bytes in the queue.
     #[inline]
     pub(super) fn size(&self) -> usize {
-        self.buffers.iter().map(|buffer| buffer.len()).sum()
+        // One buffer is usual.
+        if self.buffers.len() > 1 {
+            self.size_of_all()
+        } else {
+            self.buffers.front().map_or(0, SendBuffer::len)
+        }
+    }
+
+    #[cold]
+    fn size_of_all(&self) -> usize {
+        self.buffers.iter().map(SendBuffer::len).sum()
     }
 
     /// Returns the position after the last byte in the queue.
@@ -90,11 +101,25 @@ impl SendQueue {
         }
         match self.buffers.back_mut() {
             Some(last) if last.len() + size <= COALESCED_SEND_SIZE_MAX => {
-                to_owned(last).extend_from_slice(&bytes);
+                to_owned(last).extend_from_slice(bytes_of(&bytes));
             }
             Some(last) if last.is_empty() => *last = bytes,
             // Without neighbours they need no copy.
             Some(_) | None => self.buffers.push_back(bytes),
+        }
+    }
+
+    /// Appends `head` and `piece`, which is not copied, whatever its size.
+    pub(super) fn push_piece(&mut self, head: &[u8], piece: Bytes) {
+        match self.buffers.back_mut() {
+            Some(SendBuffer::Owned(memory)) => memory.extend_from_slice(head),
+            _ if head.is_empty() => {}
+            _ => self.buffers.push_back(SendBuffer::Owned(head.to_vec())),
+        }
+        match self.buffers.back_mut() {
+            Some(last) if last.is_empty() => *last = SendBuffer::Shared(piece),
+            _ if piece.is_empty() => {}
+            _ => self.buffers.push_back(SendBuffer::Shared(piece)),
         }
     }
 
@@ -105,15 +130,37 @@ impl SendQueue {
         self.taken += size as u64;
     }
 
-    /// Takes out what to send next.
+    /// Takes out what to send next: a buffer; if it `gathers`, also what follows, as far as one send carries it.
     #[inline]
-    pub(super) fn take(&mut self) -> Option<SendBuffer> {
+    pub(super) fn take(&mut self, gathers: bool) -> Option<SendBuffer> {
         if self.is_empty() {
             return None;
         }
-        let buffer = self.buffers.pop_front()?;
+        let mut buffer = self.buffers.pop_front()?;
+        if gathers && !self.buffers.is_empty() {
+            buffer = self.gather(buffer);
+        }
         self.pass(buffer.len());
         Some(buffer)
+    }
+
+    /// Takes out what follows `first`.
+    #[cold]
+    fn gather(&mut self, first: SendBuffer) -> SendBuffer {
+        let mut size = first.len();
+        if size >= BULK_SEND_SIZE_MAX {
+            return first;
+        }
+        let mut pieces = Vec::with_capacity(SEND_PIECES_MAX.min(1 + self.buffers.len()));
+        pieces.push(into_bytes(first));
+        while size < BULK_SEND_SIZE_MAX
+            && pieces.len() < SEND_PIECES_MAX
+            && let Some(next) = self.buffers.pop_front()
+        {
+            size += next.len();
+            pieces.push(into_bytes(next));
+        }
+        SendBuffer::Pieces(pieces)
     }
 
     /// Takes out up to `size_max` bytes and passes them to `take`, buffer by buffer. Together they are what was taken
@@ -128,7 +175,7 @@ impl SendQueue {
                 break;
             }
             let size = buffer.len().min(left);
-            take(&buffer[..size]);
+            take(&bytes_of(buffer)[..size]);
             left -= size;
             self.taken += size as u64;
             if size < buffer.len() {
@@ -151,7 +198,7 @@ impl SendQueue {
             && let Some(mut buffer) = buffers.pop_front()
         {
             if buffer.len() > left {
-                buffer = SendBuffer::Owned(buffer[..left].to_vec());
+                buffer = SendBuffer::Owned(bytes_of(&buffer)[..left].to_vec());
             }
             left -= buffer.len();
             self.buffers.push_back(buffer);
@@ -178,12 +225,28 @@ impl SendQueue {
 fn to_owned(buffer: &mut SendBuffer) -> &mut Vec<u8> {
     if !matches!(buffer, SendBuffer::Owned(_)) {
         let mut memory = Vec::with_capacity(BUFFER_SIZE.max(2 * buffer.len()));
-        memory.extend_from_slice(buffer);
+        memory.extend_from_slice(bytes_of(buffer));
         *buffer = SendBuffer::Owned(memory);
     }
     match buffer {
         SendBuffer::Owned(memory) => memory,
-        SendBuffer::Static(_) | SendBuffer::Shared(_) => unreachable!("it was replaced above"),
+        _ => unreachable!("it was replaced above"),
+    }
+}
+
+/// Returns the bytes of a buffer of the queue.
+#[inline]
+fn bytes_of(buffer: &SendBuffer) -> &[u8] {
+    buffer.as_one().expect("a queued buffer has one piece")
+}
+
+/// Returns the bytes of a buffer of the queue without a copy.
+fn into_bytes(buffer: SendBuffer) -> Bytes {
+    match buffer {
+        SendBuffer::Static(bytes) => Bytes::from_static(bytes),
+        SendBuffer::Shared(bytes) => bytes,
+        SendBuffer::Owned(bytes) => Bytes::from(bytes),
+        SendBuffer::Pieces(_) => unreachable!("a queued buffer has one piece"),
     }
 }
 
@@ -197,6 +260,7 @@ fn cut_front(buffer: &mut SendBuffer, size: usize) {
             bytes.advance(size);
             *buffer = SendBuffer::Shared(bytes);
         }
+        SendBuffer::Pieces(_) => unreachable!("a queued buffer has one piece"),
     }
 }
 
@@ -211,7 +275,8 @@ mod tests {
         Write(usize),
         Push(usize, u8),
         Pass(usize),
-        Take,
+        PushPiece(usize, usize),
+        Take(bool),
         TakeUpTo(usize),
         Truncate(usize),
     }
@@ -226,7 +291,8 @@ mod tests {
             3 => size().prop_map(Step::Write),
             3 => (size(), 0..3_u8).prop_map(|(size, kind)| Step::Push(size, kind)),
             1 => (1..100_usize).prop_map(Step::Pass),
-            3 => Just(Step::Take),
+            2 => (0..20_usize, 1..200_usize).prop_map(|(head, piece)| Step::PushPiece(head, piece)),
+            3 => any::<bool>().prop_map(Step::Take),
             2 => (1..1000_usize).prop_map(Step::TakeUpTo),
             1 => size().prop_map(Step::Truncate),
         ];
@@ -275,11 +341,18 @@ mod tests {
                         prop_assert_eq!(queue.taken_last_from(), (taken - size) as u64);
                     }
                     Step::Pass(_) => {}
-                    Step::Take => match queue.take() {
+                    Step::PushPiece(head, piece) => {
+                        let (head, piece) = (fresh(head), fresh(piece));
+                        stream.extend_from_slice(&head);
+                        stream.extend_from_slice(&piece);
+                        queue.push_piece(&head, piece.into());
+                    }
+                    Step::Take(gathers) => match queue.take(gathers) {
                         Some(bytes) => {
                             prop_assert!(!bytes.is_empty());
                             prop_assert_eq!(queue.taken_last_from(), taken as u64);
-                            prop_assert_eq!(&stream[taken..taken + bytes.len()], &bytes[..]);
+                            let joined = bytes.pieces_from(0).collect::<Vec<_>>().concat();
+                            prop_assert_eq!(&stream[taken..taken + bytes.len()], &joined[..]);
                             taken += bytes.len();
                         }
                         None => prop_assert!(queue.is_empty()),
@@ -307,7 +380,7 @@ mod tests {
     }
 
     fn sends(queue: &mut SendQueue) -> Vec<usize> {
-        std::iter::from_fn(|| queue.take()).map(|buffer| buffer.len()).collect()
+        std::iter::from_fn(|| queue.take(false)).map(|buffer| buffer.len()).collect()
     }
 
     #[test]
@@ -327,11 +400,46 @@ mod tests {
         assert_eq!(sends(&mut queue), [COALESCED_SEND_SIZE_MAX - 2, 3]);
     }
 
+    /// Returns the sizes of the pieces of each send.
+    fn bulk_sends(queue: &mut SendQueue) -> Vec<Vec<usize>> {
+        std::iter::from_fn(|| queue.take(true))
+            .map(|buffer| buffer.pieces_from(0).map(<[u8]>::len).collect())
+            .collect()
+    }
+
+    #[test]
+    fn a_send_of_pieces_has_limits() {
+        let mut queue = SendQueue::default();
+        let (part, bulk) = (BULK_SEND_SIZE_MAX / 2, BULK_SEND_SIZE_MAX);
+        for size in [part, part, 20_000, bulk, bulk, 20_000] {
+            queue.push(SendBuffer::Shared(vec![0; size].into()));
+        }
+        assert_eq!(bulk_sends(&mut queue), [vec![part, part], vec![20_000, bulk], vec![bulk], vec![20_000]]);
+        for _ in 0..SEND_PIECES_MAX {
+            queue.push_piece(b"h", Bytes::from_static(b"piece"));
+        }
+        let counts: Vec<_> = bulk_sends(&mut queue).iter().map(Vec::len).collect();
+        assert_eq!(counts, [SEND_PIECES_MAX, SEND_PIECES_MAX]);
+    }
+
+    #[test]
+    fn pieces_are_sent_from_their_own_memory() {
+        let piece = Bytes::from(vec![7; COALESCED_SEND_SIZE_MAX]);
+        let mut queue = SendQueue::default();
+        queue.write(|out| out.extend_from_slice(b"first"));
+        queue.push_piece(b"head", piece.clone());
+        queue.push_piece(b"head", piece.clone());
+        let Some(SendBuffer::Pieces(pieces)) = queue.take(true) else { panic!("several pieces") };
+        let heads = [&pieces[0][..], &pieces[2][..]];
+        assert_eq!((heads, pieces.len()), ([&b"firsthead"[..], b"head"], 4));
+        assert!([1, 3].iter().all(|&at| pieces[at].as_ptr() == piece.as_ptr()), "a copy");
+    }
+
     #[test]
     fn a_buffer_without_neighbours_is_not_copied() {
         static ALONE: [u8; 100] = [0; 100];
         let mut queue = SendQueue::default();
         queue.push(SendBuffer::Static(&ALONE));
-        assert!(matches!(queue.take(), Some(SendBuffer::Static(_))));
+        assert!(matches!(queue.take(false), Some(SendBuffer::Static(_))));
     }
 }

@@ -7,11 +7,13 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use ringtide_driver::limits::SKIP_SUCCESS_SEND_SIZE_MAX;
-use ringtide_driver::{Address, Lease, SendBuffer};
+use ringtide_driver::{Address, Lease, SendBuffer, TcpQueues};
 
 use super::send_queue::SendQueue;
 use super::tls_layer::TlsLayer;
+use crate::limits::{BULK_SEND_SIZE_MAX, TLS_SEND_SIZE_MAX};
 use crate::runtime;
 use crate::tls::{Session, TlsFacts};
 
@@ -62,7 +64,8 @@ impl Transport {
     }
 
     /// Receives the next bytes, at least one; `None` at the end of the stream.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "a call of its own costs 60 instructions for each response")]
+    #[inline(always)]
     pub(crate) fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Lease>>> {
         match &mut self.layer {
             Layer::Plain => self.socket.poll_receive(context),
@@ -85,6 +88,27 @@ impl Transport {
     #[inline]
     pub(crate) fn push(&mut self, bytes: SendBuffer) {
         self.queue.push(bytes);
+    }
+
+    /// Appends `head` and `piece`, which is not copied. [`start_bulk`](Self::start_bulk) sends both at once. With TLS
+    /// they are copied, so that records do not end with them.
+    pub(crate) fn push_piece(&mut self, head: &[u8], piece: Bytes) {
+        match &self.layer {
+            Layer::Plain => self.queue.push_piece(head, piece),
+            Layer::Tls(_) => self.write(|out| {
+                out.extend_from_slice(head);
+                out.extend_from_slice(&piece);
+            }),
+        }
+    }
+
+    /// Returns how many bytes fill the next sends: it is of no use that more of them wait.
+    #[inline]
+    pub(crate) fn bulk_size_max(&self) -> usize {
+        match &self.layer {
+            Layer::Plain => BULK_SEND_SIZE_MAX,
+            Layer::Tls(_) => 2 * TLS_SEND_SIZE_MAX,
+        }
     }
 
     /// Returns whether bytes wait to be sent. A send in flight does not count.
@@ -132,8 +156,21 @@ impl Transport {
     /// flight; [`poll_sent`](Self::poll_sent) reports when the last one has ended.
     #[inline]
     pub(crate) fn start_next(&mut self) -> io::Result<bool> {
+        self.start(false)
+    }
+
+    /// The same with as much as one send carries: what is queued would otherwise leave buffer by buffer. A message that
+    /// may still be withdrawn must not be queued behind a large buffer then.
+    #[inline]
+    pub(crate) fn start_bulk(&mut self) -> io::Result<bool> {
+        self.start(true)
+    }
+
+    // In one place, with all that a send takes.
+    #[inline(never)]
+    fn start(&mut self, gathers: bool) -> io::Result<bool> {
         match &mut self.layer {
-            Layer::Plain => match self.queue.take() {
+            Layer::Plain => match self.queue.take(gathers) {
                 Some(bytes) => self.socket.send(bytes).map(|()| true),
                 None => Ok(false),
             },
@@ -406,6 +443,10 @@ impl Transport {
 
     pub(crate) fn peer_address(&self) -> io::Result<Address> {
         self.socket.peer_address()
+    }
+
+    pub(crate) fn tcp_queues(&self) -> io::Result<TcpQueues> {
+        self.socket.tcp_queues()
     }
 
     /// Uses the memory of a send that has ended for the next one.

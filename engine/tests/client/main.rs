@@ -9,6 +9,7 @@ mod failures;
 mod files;
 mod home;
 mod http2;
+mod like;
 mod pool;
 mod remote;
 mod server;

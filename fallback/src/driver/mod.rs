@@ -17,6 +17,7 @@ use ringtide_driver::contract::{busy_handle, stale_handle};
 use ringtide_driver::limits::SKIP_SUCCESS_SEND_SIZE_MAX;
 use ringtide_driver::net::{is_at_end, listening_socket, stream_socket};
 use ringtide_driver::slots::Slots;
+use ringtide_driver::tcp_queues::{TcpQueues, tcp_queues};
 use ringtide_driver::{
     Address, BufferPool, Completion, Driver, Event, Handle, Interest, Notifier, ReceiveEnd, SendBuffer,
     monotonic_ns,
@@ -440,6 +441,10 @@ impl Driver for Fallback {
 
     fn peer_address(&self, handle: Handle) -> io::Result<Address> {
         Ok(Address::from_system(&self.socket(handle)?.socket.peer_addr()?))
+    }
+
+    fn tcp_queues(&self, handle: Handle) -> io::Result<TcpQueues> {
+        tcp_queues(self.socket(handle)?.socket.as_fd())
     }
 
     fn name(&self) -> &'static str {

@@ -102,6 +102,7 @@ fn check_files(args: &RunArgs) -> Result<(), UsageError> {
         ("--summary", &args.summary),
         ("--junit", &args.junit),
         ("--openmetrics", &args.openmetrics),
+        ("--html", &args.html),
     ];
     let given: Vec<_> = files.iter().filter_map(|(flag, file)| Some((flag, file.as_ref()?))).collect();
     for (index, (flag, file)) in given.iter().enumerate() {

@@ -263,6 +263,9 @@ pub struct RunArgs {
     /// The thresholds as JUnit XML
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Result")]
     pub junit: Option<PathBuf>,
+    /// A page with plots, for a browser
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Result")]
+    pub html: Option<PathBuf>,
     /// The figures as OpenMetrics text
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Result")]
     pub openmetrics: Option<PathBuf>,

@@ -9,9 +9,11 @@ mod contradictions;
 mod find;
 mod flags;
 mod format;
+mod install;
 mod many;
 mod merge;
 mod parse;
+mod report;
 mod run;
 mod serve;
 mod targets;
@@ -26,7 +28,9 @@ pub use compare::{CompareArgs, CompareCommand};
 pub use find::{FindArgs, FindCommand, FindPlan, Slo};
 pub use flags::RunArgs;
 pub use format::Format;
+pub use install::{CompletionsArgs, ManArgs, Shell};
 pub use merge::MergeArgs;
+pub use report::ReportArgs;
 pub use run::{Files, Output, RunCommand};
 pub use serve::{ServeArgs, ServePlan};
 pub use targets::{TargetsArgs, TargetsPlan};
@@ -34,7 +38,7 @@ pub use targets::{TargetsArgs, TargetsPlan};
 use crate::error::UsageError;
 
 /// Flags that `run` will have. clap would take them for typing errors and suggest others.
-const NOT_THERE_YET: [&str; 3] = ["--http3", "--sse", "--html"];
+const NOT_THERE_YET: [&str; 2] = ["--http3", "--sse"];
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -50,6 +54,7 @@ const NOT_THERE_YET: [&str; 3] = ["--http3", "--sse", "--html"];
   ringtide find http://127.0.0.1:8080/ --slo 'p99<10ms,success>99.9%'
   ringtide ab http://127.0.0.1:8081/ http://127.0.0.1:8082/ -d 1m
   ringtide compare base.json new.json
+  ringtide report base.json new.json -o report.html
   ringtide targets
 
 `ringtide COMMAND --help` lists the flags of a command.",
@@ -123,8 +128,14 @@ pub enum Command {
     Serve(ServeArgs),
     /// Merge results of generators that ran at the same time
     Merge(MergeArgs),
-    /// Check that the engine meets its performance targets on this machine
+    /// Make a page with plots of saved results
+    Report(ReportArgs),
+    /// Check that the engine meets its targets on this machine
     Targets(TargetsArgs),
+    /// Print completions for a shell
+    Completions(CompletionsArgs),
+    /// Print or write the man pages
+    Man(ManArgs),
 }
 
 impl Command {
@@ -137,7 +148,10 @@ impl Command {
             Self::Compare(_) => "compare",
             Self::Serve(_) => "serve",
             Self::Merge(_) => "merge",
+            Self::Report(_) => "report",
             Self::Targets(_) => "targets",
+            Self::Completions(_) => "completions",
+            Self::Man(_) => "man",
         }
     }
 }

@@ -43,6 +43,8 @@ pub struct Files {
     pub junit: Option<PathBuf>,
     /// OpenMetrics.
     pub openmetrics: Option<PathBuf>,
+    /// A page for a browser.
+    pub html: Option<PathBuf>,
 }
 
 /// What to do with the result of a run.
@@ -135,6 +137,7 @@ impl RunArgs {
                 summary: self.summary,
                 junit: self.junit,
                 openmetrics: self.openmetrics,
+                html: self.html,
             },
             quiet: self.quiet,
             plain_progress: self.no_tui,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::threads::{Threads, Usage};
+use crate::machine::MachineMeter;
 use crate::metrics::{GeneratorFacts, Recorder, Times, Totals, WorkerFacts};
 use crate::plan::Plan;
 use crate::series::Second;
@@ -12,10 +13,13 @@ use crate::worker;
 /// Judges a run again after each second.
 pub(super) struct Judge {
     workers: usize,
+    cpus: Option<Vec<usize>>,
     rate_mean: Option<f64>,
     /// What is known of the requests: counts, response times and the generator's own delays. The rest stays empty.
     totals: Totals,
     threads: Option<Threads>,
+    /// From the first second on.
+    machine: MachineMeter,
     /// The state at the end of the first second, with which each later one is compared.
     base: Option<State>,
     elapsed_s: f64,
@@ -33,9 +37,11 @@ impl Judge {
         let open = plan.open_loop();
         Self {
             workers: plan.threads,
+            cpus: plan.cpus.clone(),
             rate_mean: open.map(crate::plan::OpenLoop::rate_mean),
             totals: Totals::merge([&Recorder::new(open.is_some())]),
             threads: None,
+            machine: MachineMeter::begin(plan.cpus.as_deref()),
             base: None,
             elapsed_s: 0.0,
         }
@@ -75,9 +81,14 @@ impl Judge {
         };
         let Some(base) = &self.base else {
             self.base = Some(now);
+            self.machine = MachineMeter::begin(self.cpus.as_deref());
             return None;
         };
-        let generator = GeneratorFacts { workers: base.facts_until(&now), ..GeneratorFacts::default() };
+        let generator = GeneratorFacts {
+            workers: base.facts_until(&now),
+            machine: self.machine.end(),
+            ..GeneratorFacts::default()
+        };
         let elapsed = Duration::from_secs_f64(self.elapsed_s);
         Some(Verdict::judge(&self.totals, &generator, self.rate_mean, elapsed))
     }

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::part::Part;
 use crate::environment::Environment;
-use crate::result::Generator;
+use crate::result::numbers::{ratio, share};
+use crate::result::{Generator, QueueSummary};
 use crate::units::rounded;
 
 /// Different texts with `and` between them; `None` without any.
@@ -44,6 +45,11 @@ pub(super) fn generator(parts: &[Part]) -> Generator {
     let of_cores = |of: fn(&Generator) -> f64| {
         mean(&|part| (Some(of(&part.result.generator)), part.result.plan.threads as f64)).unwrap_or(0.0)
     };
+    let generators = || parts.iter().map(|part| &part.result.generator);
+    // What one machine does not tell, the others may. A clock may be set forward or back.
+    let worst = |of: fn(&Generator) -> Option<f64>| {
+        generators().filter_map(of).reduce(|one, other| if other.abs() > one.abs() { other } else { one })
+    };
     let most =
         |of: fn(&Generator) -> Option<u64>| parts.iter().filter_map(|part| of(&part.result.generator)).max();
     Generator {
@@ -56,5 +62,31 @@ pub(super) fn generator(parts: &[Part]) -> Generator {
         heap_bytes_per_request: most(|generator| generator.heap_bytes_per_request),
         heap_bytes_per_connection: most(|generator| generator.heap_bytes_per_connection),
         rss_peak_bytes: parts.iter().map(|part| part.result.generator.rss_peak_bytes).sum(),
+        workers: generators().flat_map(|generator| generator.workers.iter().copied()).collect(),
+        descriptors_ran_out: generators().map(|generator| generator.descriptors_ran_out).sum(),
+        ports_ran_out: generators().map(|generator| generator.ports_ran_out).sum(),
+        steal_share: worst(|generator| generator.steal_share),
+        clock_step_us: worst(|generator| generator.clock_step_us),
+        suspended_us: worst(|generator| generator.suspended_us),
+        queues: queues(&generators().filter_map(|generator| generator.queues).collect::<Vec<_>>()),
     }
+}
+
+/// The queues of all connections: counts are added, and times are averaged over the connections.
+fn queues(parts: &[QueueSummary]) -> Option<QueueSummary> {
+    let sum = |of: &dyn Fn(&QueueSummary) -> u64| parts.iter().map(of).sum::<u64>();
+    let all_us = |part: &QueueSummary| part.sending_us * part.connections as f64;
+    let sending_us: f64 = parts.iter().map(all_us).sum();
+    let share_of = |of: fn(&QueueSummary) -> f64| {
+        share(ratio(parts.iter().map(|part| of(part) * all_us(part)).sum(), sending_us))
+    };
+    let connections = sum(&|part| part.connections);
+    (connections > 0).then(|| QueueSummary {
+        connections,
+        unsent_bytes: sum(&|part| part.unsent_bytes),
+        sending_us: rounded(sending_us / connections as f64),
+        peer_limited_share: share_of(|part| part.peer_limited_share),
+        buffer_limited_share: share_of(|part| part.buffer_limited_share),
+        receive_full: sum(&|part| part.receive_full),
+    })
 }

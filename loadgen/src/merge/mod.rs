@@ -79,6 +79,7 @@ pub fn merge(parts: &[Part]) -> Result<RunResult, MergeError> {
         last_answer_s: last_answer_s(parts, window.from_s),
         connections_opened: results().map(|result| result.connections_opened).sum(),
         connections_opened_before_start: results().map(|result| result.connections_opened_before_start).sum(),
+        connections_open_max: results().map(|result| result.connections_open_max).sum(),
         interrupted: results().any(|result| result.interrupted),
         ended_by: ended_by(parts),
         latency_us: whole.latencies(&response),

@@ -19,6 +19,51 @@ pub struct WorkerFacts {
     pub syscalls: u64,
     /// By how much it woke up late from short sleeps before the run, at the median.
     pub wake_up_ns: u64,
+    /// What the kernel told about the queues of its connections at the end.
+    pub queues: QueueFacts,
+}
+
+/// What the kernel told about the queues of connections at the end of a run. All times are sums over the connections, since
+/// each was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueFacts {
+    /// Connections that were asked about. If there are none, nothing else here means anything.
+    pub connections: u64,
+    /// Bytes that the kernel had taken and not sent yet.
+    pub unsent_size: u64,
+    /// Time in which there was something to send or to be acknowledged.
+    pub sending_ns: u64,
+    /// The part of it in which the peer's receive window was the limit.
+    pub peer_limited_ns: u64,
+    /// The part of it in which our own send buffer was the limit, while the peer had room.
+    pub buffer_limited_ns: u64,
+    /// Connections whose receive queues had little room left.
+    pub receive_full: u64,
+}
+
+impl QueueFacts {
+    /// Adds those of other connections.
+    pub fn add(&mut self, other: &Self) {
+        self.connections += other.connections;
+        self.unsent_size += other.unsent_size;
+        self.sending_ns += other.sending_ns;
+        self.peer_limited_ns += other.peer_limited_ns;
+        self.buffer_limited_ns += other.buffer_limited_ns;
+        self.receive_full += other.receive_full;
+    }
+}
+
+/// What happened to the machine that the generator ran on. `None` is what the system does not tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct MachineFacts {
+    /// The share of the time of the workers' cores that the hypervisor gave to others.
+    pub steal_share: Option<f64>,
+    /// What of it is certain: it is counted in ticks, and one of them may have begun before.
+    pub steal_share_least: Option<f64>,
+    /// By how much the wall clock was set forward, or back if negative.
+    pub clock_step_ns: Option<i64>,
+    /// How long the machine was suspended.
+    pub suspended_ns: Option<u64>,
 }
 
 impl WorkerFacts {
@@ -34,7 +79,7 @@ impl WorkerFacts {
 }
 
 /// What the generator cost.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct GeneratorFacts {
     /// Its workers.
     pub workers: Vec<WorkerFacts>,
@@ -45,9 +90,18 @@ pub struct GeneratorFacts {
     pub heap_bytes_per_connection: Option<u64>,
     /// The process's peak resident memory.
     pub rss_peak_bytes: u64,
+    /// What happened to its machine.
+    pub machine: MachineFacts,
 }
 
 impl GeneratorFacts {
+    /// The queues of all its connections.
+    pub fn queues(&self) -> QueueFacts {
+        let mut all = QueueFacts::default();
+        self.workers.iter().for_each(|worker| all.add(&worker.queues));
+        all
+    }
+
     /// CPU time of all workers, in user space.
     pub fn user_ns(&self) -> u64 {
         self.workers.iter().map(|worker| worker.user_ns).sum()

@@ -18,7 +18,7 @@ mod totals;
 pub use backlog::{Backlog, Half, Moment};
 pub use counters::{AfterEnd, Counters, STATUS_CODES};
 pub use error_kind::ErrorKind;
-pub use generator::{GeneratorFacts, WorkerFacts};
+pub use generator::{GeneratorFacts, MachineFacts, QueueFacts, WorkerFacts};
 pub use handshakes::{Handshake, Handshakes};
 pub use http2::Http2;
 pub use interval::Interval;

@@ -3,6 +3,7 @@
 pub mod comparison;
 pub mod csv;
 mod drawing;
+pub mod html;
 pub mod interval_log;
 pub mod junit;
 pub mod openmetrics;

@@ -35,6 +35,11 @@ fn write_report(out: &mut String, result: &RunResult, style: Style) -> fmt::Resu
     if let Some(why) = ended_early(result) {
         writeln!(out, "{}", style.bad(&style.wrapped(&why, 0)))?;
     }
+    let is_invalid = result.verdict.valid == Some(false);
+    if is_invalid {
+        writeln!(out)?;
+        write_verdict(out, result, style)?;
+    }
     writeln!(out)?;
     write_counts(out, result, style)?;
     // Of requests that did not complete only the wait is known, which is no latency.
@@ -49,7 +54,9 @@ fn write_report(out: &mut String, result: &RunResult, style: Style) -> fmt::Resu
     write_outcomes(out, result, style)?;
     writeln!(out)?;
     write_generator(out, result, style)?;
-    write_verdict(out, result, style)?;
+    if !is_invalid {
+        write_verdict(out, result, style)?;
+    }
     write_notes(out, result, style)?;
     write_thresholds(out, result, style)?;
     write_drawing(out, result, style)
@@ -129,7 +136,7 @@ fn plan_parts(result: &RunResult) -> Vec<String> {
 }
 
 /// Its rate over time, such as `open loop, 1k to 20k/s Poisson`; a part for each of several stages.
-fn open_loop(plan: &PlanSummary) -> Vec<String> {
+pub(super) fn open_loop(plan: &PlanSummary) -> Vec<String> {
     if let Some(replay) = plan.replay {
         let due = show_typed_time_ns((replay.duration_s * 1e9).round() as u64);
         return vec![format!("open loop: replay of {} over {due}", plural(replay.requests, "request"))];
@@ -261,11 +268,18 @@ fn write_latencies(out: &mut String, result: &RunResult, style: Style) -> fmt::R
     Ok(())
 }
 
-/// The times of the connects, if the measured part had any, successful or not.
+/// The times of the connects, if the measured part had any, successful or not; and how many connections were open if that was
+/// left to the load.
 fn write_connects(out: &mut String, result: &RunResult, style: Style) -> fmt::Result {
     let connect = &result.phases_us.connect;
-    if result.connections_opened + connect.censored == 0 {
-        return Ok(());
+    let PlanSummary { connections, max_connections, .. } = result.plan;
+    let open_max = result
+        .connections_open_max
+        .filter(|_| max_connections > connections)
+        .map(|open| format!("at most {} of {} open", show_count(open), show_count(max_connections as u64)));
+    if !shows_connects(result) {
+        let Some(open_max) = open_max else { return Ok(()) };
+        return writeln!(out, "\n{:LABEL$}{open_max}", "Connections");
     }
     let mut parts: Vec<String> = [("p50", Figure::P50), ("p99", Figure::P99), ("max", Figure::Max)]
         .map(|(name, figure)| format!("{name} {}", time(connect, figure)))
@@ -275,10 +289,15 @@ fn write_connects(out: &mut String, result: &RunResult, style: Style) -> fmt::Re
         0 => format!("{} opened", show_count(opened)),
         _ => format!("{} opened, and {} before the start", show_count(opened), show_count(before)),
     });
+    parts.extend(open_max);
     if connect.censored > 0 {
         parts.push(format!("{} timed out or cut off", show_count(connect.censored)));
     }
     writeln!(out, "\n{:LABEL$}{}", "Connects", style.listed(&parts, LABEL))
+}
+
+fn shows_connects(result: &RunResult) -> bool {
+    result.connections_opened + result.phases_us.connect.censored > 0
 }
 
 /// The times of the TLS handshakes, and what they agreed on.
@@ -289,7 +308,7 @@ fn write_handshakes(out: &mut String, result: &RunResult, style: Style) -> fmt::
         return Ok(());
     }
     // Directly below the connects, if they are shown.
-    let gap = if result.connections_opened + result.phases_us.connect.censored == 0 { "\n" } else { "" };
+    let gap = if shows_connects(result) { "" } else { "\n" };
     let mut parts: Vec<String> = [("p50", Figure::P50), ("p99", Figure::P99), ("max", Figure::Max)]
         .map(|(name, figure)| format!("{name} {}", time(times, figure)))
         .into();
@@ -363,7 +382,7 @@ fn write_outcomes(out: &mut String, result: &RunResult, style: Style) -> fmt::Re
 }
 
 /// The first message of the kind; for TLS, the first of each of its kinds.
-fn examples(result: &RunResult, kind: ErrorKind) -> Vec<&str> {
+pub(super) fn examples(result: &RunResult, kind: ErrorKind) -> Vec<&str> {
     let examples = &result.error_examples;
     let of_tls = examples.iter().filter(|(key, _)| kind == ErrorKind::Tls && key.starts_with("tls."));
     let of_tls: Vec<&str> = of_tls.map(|(_, text)| text.as_str()).collect();
@@ -397,6 +416,13 @@ fn write_generator(out: &mut String, result: &RunResult, style: Style) -> fmt::R
     } else {
         format!("{:.0} % busy", generator.cpu_utilisation * 100.0)
     });
+    let waited = generator.workers.iter().map(|worker| worker.run_queue_share).fold(0.0, f64::max);
+    if waited >= 0.005 {
+        parts.push(format!("{:.0} % waiting for a core", waited * 100.0));
+    }
+    if let Some(steal) = generator.steal_share.filter(|share| *share >= 0.005) {
+        parts.push(format!("{:.0} % stolen by the hypervisor", steal * 100.0));
+    }
     if let Some(wakeup_us) = generator.wakeup_us {
         parts.push(format!("{} µs to wake up", three_digits(wakeup_us)));
     }

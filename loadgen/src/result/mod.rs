@@ -26,7 +26,7 @@ pub use self::counts::{Errors, Requests};
 use self::counts::{error_examples, status};
 pub use self::drain::DrainSummary;
 pub use self::ended::{EndedBy, EndedEarly};
-pub use self::generator::Generator;
+pub use self::generator::{Generator, QueueSummary, WorkerSummary};
 pub use self::histograms::{Histograms, TimesText};
 pub use self::http2::Http2Summary;
 pub use self::latency::{Figure, LatenciesUs, PhasesUs, SummaryUs};
@@ -88,6 +88,10 @@ pub struct RunResult {
     /// in no figure.
     #[serde(default)]
     pub connections_opened_before_start: u64,
+    /// The most connections that were open at once in the measured part. With several threads it is the sum of what each had at
+    /// most. null in results of older versions.
+    #[serde(default)]
+    pub connections_open_max: Option<u64>,
     /// Whether the user stopped it early.
     pub interrupted: bool,
     /// What ended the measured part.
@@ -164,6 +168,8 @@ pub struct Measured {
     pub started_unix_s: f64,
     /// How long the measured part was.
     pub elapsed: Duration,
+    /// The most connections that were open at once; see [`RunResult::connections_open_max`].
+    pub connections_open_max: u64,
     /// A point per second, if they were collected.
     pub series: Option<Series>,
     /// How long answers were waited for after that, in nanoseconds.
@@ -183,6 +189,7 @@ impl RunResult {
             totals,
             steps,
             measured_from_ns,
+            connections_open_max,
             started_unix_s,
             elapsed,
             drained_ns,
@@ -223,9 +230,9 @@ impl RunResult {
             duration_s,
             last_answer_s,
             backlog_grew: totals.backlog_grew(),
+            steal_share: generator.machine.steal_share,
             has_lower_bounds: !latency_us.response.lower_bounds.is_empty(),
         });
-        let by_status = totals.response_by_status();
         Self {
             schema: SCHEMA,
             tool: Tool { name: "ringtide".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
@@ -242,6 +249,7 @@ impl RunResult {
             last_answer_s,
             connections_opened: counters.connects,
             connections_opened_before_start: totals.connects_before(),
+            connections_open_max: Some(connections_open_max),
             interrupted: ended_early == Some(EndedEarly::Interrupted),
             ended_by: EndedBy::of(plan.stop, ended_early, ended),
             latency_us,
@@ -254,14 +262,11 @@ impl RunResult {
             status: status(counters),
             errors,
             error_examples: error_examples(counters),
-            generator: Generator::of(&generator, completed),
+            generator: Generator::of(&generator, counters, completed),
             verdict: Verdict::judge(&totals, &generator, rate_mean, elapsed),
             success: observed.success().map(share),
             notes,
-            latency_by_status_us: by_status
-                .iter()
-                .map(|(class, curve)| (class.name().to_owned(), SummaryUs::of(curve)))
-                .collect(),
+            latency_by_status_us: latency_by_status(&totals),
             drain: (plan.drain_ns > 0).then(|| DrainSummary::of(drained_ns, totals.after_end)),
             http2: totals.versions.contains("2").then(|| Http2Summary::of(&totals.http2)),
             thresholds: plan
@@ -290,6 +295,11 @@ impl RunResult {
     }
 }
 
+fn latency_by_status(totals: &Totals) -> BTreeMap<String, SummaryUs> {
+    let by_status = totals.response_by_status();
+    by_status.iter().map(|(class, curve)| (class.name().to_owned(), SummaryUs::of(curve))).collect()
+}
+
 /// What thresholds are checked against.
 fn observed<'c>(totals: &Totals, response: &'c Curve, duration_s: f64) -> Observed<'c> {
     let counters = &totals.counters;
@@ -308,7 +318,7 @@ fn observed<'c>(totals: &Totals, response: &'c Curve, duration_s: f64) -> Observ
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::metrics::{ErrorKind, Recorder, Sample, Unfinished, WorkerFacts};
+    use crate::metrics::{ErrorKind, MachineFacts, Recorder, Sample, Unfinished, WorkerFacts};
     use crate::plan::{Mode, Stop};
 
     /// An open loop: 1,000 answered in 1 to 1,000 µs, 2 timed out, 1 reset, 1 censored.
@@ -356,6 +366,7 @@ pub(crate) mod tests {
             totals: Totals::merge([recorder]),
             steps: Vec::new(),
             measured_from_ns: 0,
+            connections_open_max: 50,
             started_unix_s: 1_700_000_000.0,
             series: None,
             elapsed: Duration::from_secs(1),
@@ -374,6 +385,12 @@ pub(crate) mod tests {
                 heap_bytes_per_request: Some(312),
                 heap_bytes_per_connection: Some(488),
                 rss_peak_bytes: 9_437_184,
+                machine: MachineFacts {
+                    steal_share: Some(0.0),
+                    steal_share_least: Some(0.0),
+                    clock_step_ns: Some(-120),
+                    suspended_ns: Some(0),
+                },
             },
             environment: Environment {
                 kernel: "6.12.0".to_owned(),
@@ -511,9 +528,9 @@ pub(crate) mod tests {
         assert!(json.contains("\"requests_per_second\":0.0") && json.contains("\"status\":{}"), "{json}");
         let missed = crate::report::text::missed(&result, &result.thresholds[0]);
         assert_eq!(missed, "threshold missed: rps>1 (nothing was measured)");
-        // NaN and infinity would become null. Only these may be: the figures of nine distributions, three of the
+        // NaN and infinity would become null. Only these may be: the figures of nine distributions, four of the
         // generator's, the one of the threshold, seventeen other fields, and the texts of ten empty distributions with the
         // series that nobody asked for.
-        assert_eq!(json.matches("null").count(), 9 * Figure::ALL.len() + 3 + 1 + 17 + 21, "{json}");
+        assert_eq!(json.matches("null").count(), 9 * Figure::ALL.len() + 4 + 1 + 17 + 21, "{json}");
     }
 }

@@ -5,6 +5,7 @@ use super::plan::{LoopName, PlanSummary};
 use crate::plan::NAMES_MAX;
 use crate::threshold::Threshold;
 use crate::units::{show_count, show_time_ns};
+use crate::verdict::STEAL_SHARE_MAX;
 
 /// A silence at the end of a run gets a note if it is longer than this,
 const SILENCE_MIN_S: f64 = 1.0;
@@ -13,6 +14,9 @@ const SILENCE_PART: f64 = 0.1;
 
 /// Requests not sent by the end get a note if they are more than this part of all.
 const UNSENT_PART: f64 = 0.05;
+
+/// Stolen time gets a note from this share on; from [`STEAL_SHARE_MAX`] on it is a reason of the verdict.
+const STEAL_SHARE_MIN: f64 = 0.01;
 
 /// What the notes are about.
 #[derive(Clone, Copy)]
@@ -38,6 +42,8 @@ pub(super) struct Facts<'a> {
     pub duration_s: f64,
     pub last_answer_s: Option<f64>,
     pub backlog_grew: bool,
+    /// The share of the generator's cores that the hypervisor gave to others, if it is known.
+    pub steal_share: Option<f64>,
     /// Whether a figure of the response is only a lower bound.
     pub has_lower_bounds: bool,
 }
@@ -56,6 +62,7 @@ pub(super) fn notes(facts: &Facts<'_>) -> Vec<String> {
         unexpected_bytes,
         failures_ungated,
         warmup_unanswered,
+        stolen,
     ];
     all.into_iter().filter_map(|note| note(facts)).collect()
 }
@@ -164,6 +171,14 @@ fn unexpected_bytes(facts: &Facts<'_>) -> Option<String> {
             show_count(facts.unexpected_bytes)
         )
     })
+}
+
+fn stolen(facts: &Facts<'_>) -> Option<String> {
+    let share = facts.steal_share.filter(|share| (STEAL_SHARE_MIN..STEAL_SHARE_MAX).contains(share))?;
+    Some(format!(
+        "the hypervisor gave {:.1} % of the time of the generator's cores to others: the slowest responses may be its doing",
+        share * 100.0
+    ))
 }
 
 fn failures_ungated(facts: &Facts<'_>) -> Option<String> {

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use serde_json::Value;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::{RunResult, SCHEMA};
 use crate::error::Error;
@@ -16,9 +17,10 @@ use crate::error::Error;
 pub fn read_saved(path: &Path) -> Result<RunResult, Error> {
     let problem = |problem: String| Error::SavedResult { path: path.to_owned(), problem };
     let text = fs::read(path).map_err(|error| problem(format!("cannot be read: {error}")))?;
-    let json: Value =
-        serde_json::from_slice(&text).map_err(|error| problem(format!("is not JSON: {error}")))?;
-    match json.get("schema").and_then(Value::as_u64) {
+    serde_json::from_slice::<IgnoredAny>(&text).map_err(|error| problem(format!("is not JSON: {error}")))?;
+    // Whatever is no object with such fields has none of them.
+    let head: Head = serde_json::from_slice(&text).unwrap_or_default();
+    match head.schema {
         Some(schema) if schema == u64::from(SCHEMA) => {}
         Some(schema) => {
             return Err(problem(format!(
@@ -26,9 +28,36 @@ pub fn read_saved(path: &Path) -> Result<RunResult, Error> {
             )));
         }
         None => {
-            return Err(problem("is no result; `ringtide run --format json -o FILE` writes one".to_owned()));
+            let writes = "`ringtide run --format json -o FILE` writes one";
+            return Err(problem(match head.other_kind() {
+                Some(kind) => format!("is {kind}, not the result of one run; {writes}"),
+                None => format!("is no result; {writes}"),
+            }));
         }
     }
     // From the text again, as this error tells the line.
     serde_json::from_slice(&text).map_err(|error| problem(format!("is no whole result: {error}")))
+}
+
+/// What tells a result from what else ringtide writes as JSON. The rest, which may be large, is not kept.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Head {
+    schema: Option<u64>,
+    pairs: Option<IgnoredAny>,
+    metrics: Option<IgnoredAny>,
+    probes: Option<IgnoredAny>,
+    targets: Option<IgnoredAny>,
+}
+
+impl Head {
+    fn other_kind(&self) -> Option<&'static str> {
+        if self.pairs.is_some() && self.metrics.is_some() {
+            Some("a comparison by `ringtide ab` or `ringtide compare`")
+        } else if self.probes.is_some() {
+            Some("a search by `ringtide find`")
+        } else {
+            self.targets.map(|_| "a table of `ringtide targets`")
+        }
+    }
 }

@@ -16,6 +16,7 @@ mod reporter;
 use hdrhistogram::Histogram;
 
 pub(crate) use self::collector::{Collected, Collector};
+pub(crate) use self::point::compact as compact_histogram;
 pub use self::point::{ByStatus, Point, ResponseUs, Series};
 pub(crate) use self::reporter::{Gauges, Reporter};
 use crate::metrics::Times;

@@ -224,7 +224,7 @@ fn quantiles_ns(times: &Histogram<u64>, quantiles: [Quantile; 3]) -> [u64; 3] {
 }
 
 /// An empty histogram as those in points.
-pub(super) fn compact() -> Histogram<u64> {
+pub(crate) fn compact() -> Histogram<u64> {
     Histogram::new_with_bounds(1, TIME_MAX_NS, COMPACT_DIGITS).expect("the bounds are valid")
 }
 

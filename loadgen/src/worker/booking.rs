@@ -190,13 +190,16 @@ impl ConnectionTask {
     /// Books the requests in flight, and one that was drawn but not started, as cut off by the end of the run.
     pub(super) async fn censor(&mut self) {
         self.note_unanswered_since_warmup();
+        if let Some(connection) = &self.connection {
+            self.shared.ask_of_queues(connection);
+        }
         // No limit: no new connection takes the place of these.
         self.abandon(usize::MAX, Shared::counts_unanswered, |recorder, _, request| {
             recorder.censored(request);
         })
         .await;
         let assigned = self.shared.source.borrow_mut().leave(self.number);
-        for due in assigned.into_iter().chain(self.waiting.take()) {
+        for due in assigned.into_iter().chain(self.waiting.take().map(|due| *due)) {
             self.shared.censor_undelivered(due);
         }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ringtide::conn::HttpVersion;
 use ringtide::proto::h2;
-use ringtide::runtime;
+use ringtide::runtime::{self, Timer};
 use ringtide::stream::Stream;
 use ringtide::tls::{self, ClientTls, cipher_suite_name, version_name};
 use ringtide::{Address, Connection, ConnectionOptions};
@@ -27,6 +27,8 @@ pub(super) struct Connected {
     pub(super) connection: Connection,
     /// How many of the sent bytes a proxy was sent.
     pub(super) tunnel_size: u64,
+    /// Since when a request can be sent.
+    pub(super) ready_ns: u64,
 }
 
 /// Why no connection was made.
@@ -59,50 +61,73 @@ enum Step {
     Handshake(u64),
 }
 
-impl Shared {
-    /// Connects; `None` if no request may be sent any more.
-    pub(super) async fn connect_or_end(&self) -> Option<Result<Connected, ConnectFailure>> {
-        let step = Cell::new(None);
-        let mut connect = pin!(self.connect(&step));
-        let outcome = poll_fn(|context| {
-            if self.sending_ended.get() {
-                return Poll::Ready(None);
-            }
-            connect.as_mut().poll(context).map(Some)
-        })
-        .await;
-        if let (None, Some(step), true) = (&outcome, step.get(), self.is_measuring()) {
-            self.give_up(step);
-        }
-        outcome
-    }
+/// What ended an attempt.
+enum AttemptEnd {
+    Attempt(Result<(Stream, u64), ConnectFailure>),
+    /// Its time limit.
+    Time,
+    /// The end of the run.
+    Run,
+}
 
-    /// Tries the addresses in order, each for up to the whole connect timeout. Sets `step` to what the latest attempt
-    /// is at.
-    async fn connect(&self, step: &Cell<Option<Step>>) -> Result<Connected, ConnectFailure> {
-        let plan = &self.plan;
+impl Shared {
+    /// Tries the addresses in order from `begun_ns` on, each for up to the whole connect timeout; `None` if no request may
+    /// be sent any more.
+    pub(super) async fn connect_or_end(&self, begun_ns: u64) -> Option<Result<Connected, ConnectFailure>> {
+        let step = Cell::new(Step::Connect(begun_ns));
+        let mut begun_ns = begun_ns;
+        let mut timer = Timer::new();
         let mut failure = ConnectFailure::connect("there is no address to connect to".to_owned(), false);
         for target in &self.targets {
-            let timeout = Duration::from_nanos(plan.connect_timeout_ns);
-            match runtime::timeout(timeout, self.connect_to(target, step)).await {
-                Some(Ok((stream, tunnel_size))) => {
-                    let connection = Connection::new(stream, &self.connection_options());
-                    let is_http2 = connection.version() == http::Version::HTTP_2;
-                    self.recorder.borrow_mut().speaks(if is_http2 { "2" } else { "1.1" });
-                    return Ok(Connected { connection, tunnel_size });
+            if self.sending_ended.get() {
+                return None;
+            }
+            step.set(Step::Connect(begun_ns));
+            timer.set(begun_ns.saturating_add(self.plan.connect_timeout_ns));
+            let mut attempt = pin!(self.connect_to(target, begun_ns, &step));
+            // One future for all that can end it: futures in futures would be moved into each other for each connect.
+            let end = poll_fn(|context| {
+                if self.sending_ended.get() {
+                    return Poll::Ready(AttemptEnd::Run);
                 }
-                Some(Err(error)) => {
+                match attempt.as_mut().poll(context) {
+                    Poll::Ready(outcome) => Poll::Ready(AttemptEnd::Attempt(outcome)),
+                    Poll::Pending => timer.poll_elapsed(context).map(|()| AttemptEnd::Time),
+                }
+            })
+            .await;
+            match end {
+                AttemptEnd::Attempt(Ok((stream, tunnel_size))) => {
+                    return Some(Ok(self.connected(stream, tunnel_size)));
+                }
+                AttemptEnd::Attempt(Err(error)) => {
                     let timed_out = failure.timed_out | error.timed_out;
                     failure = ConnectFailure { timed_out, ..error };
                 }
-                None => {
-                    let at = step.get().unwrap_or(Step::Connect(runtime::now_ns()));
-                    self.give_up(at);
-                    failure = timed_out(at, target, timeout);
+                AttemptEnd::Time => {
+                    self.give_up(step.get());
+                    let timeout = Duration::from_nanos(self.plan.connect_timeout_ns);
+                    failure = timed_out(step.get(), target, timeout);
+                }
+                AttemptEnd::Run => {
+                    if self.is_measuring() {
+                        self.give_up(step.get());
+                    }
+                    return None;
                 }
             }
+            begun_ns = runtime::now_ns();
         }
-        Err(failure)
+        Some(Err(failure))
+    }
+
+    fn connected(&self, stream: Stream, tunnel_size: u64) -> Connected {
+        // The time in which the last message of a TLS handshake was processed counts as connecting.
+        let ready_ns = if self.tls.is_some() { runtime::now_ns() } else { runtime::turn_time_ns() };
+        let connection = Connection::new(stream, &self.connection_options());
+        let is_http2 = connection.version() == http::Version::HTTP_2;
+        self.recorder.borrow_mut().speaks(if is_http2 { "2" } else { "1.1" });
+        Connected { connection, tunnel_size, ready_ns }
     }
 
     fn connection_options(&self) -> ConnectionOptions {
@@ -124,11 +149,10 @@ impl Shared {
     async fn connect_to(
         &self,
         target: &Target,
-        step: &Cell<Option<Step>>,
+        begun_ns: u64,
+        step: &Cell<Step>,
     ) -> Result<(Stream, u64), ConnectFailure> {
         let address = &target.address;
-        let begun_ns = runtime::now_ns();
-        step.set(Some(Step::Connect(begun_ns)));
         let source = self.next_source(address)?;
         let connected = match source {
             None => Stream::connect(address).await,
@@ -150,7 +174,7 @@ impl Shared {
         };
         let mut tunnel_size = 0;
         if let Some(tunnel) = &target.tunnel {
-            step.set(Some(Step::Tunnel(begun_ns)));
+            step.set(Step::Tunnel(begun_ns));
             let opened = Box::pin(tunnel.open(&mut stream, address)).await;
             tunnel_size = opened.map_err(|text| ConnectFailure::connect(text, false))?;
         }
@@ -187,10 +211,10 @@ impl Shared {
         stream: Stream,
         target: &Target,
         tls: &ClientTls,
-        step: &Cell<Option<Step>>,
+        step: &Cell<Step>,
     ) -> Result<Stream, ConnectFailure> {
         let begun_ns = runtime::turn_time_ns();
-        step.set(Some(Step::Handshake(begun_ns)));
+        step.set(Step::Handshake(begun_ns));
         let stream =
             stream.start_tls(&self.plan.url.host, tls).await.map_err(|error| {
                 match tls::Error::of_io(&error) {

@@ -8,6 +8,7 @@ mod choice;
 mod connect;
 mod connection;
 mod cookies;
+mod deadlines;
 mod end;
 mod gathering;
 mod names;
@@ -68,7 +69,9 @@ pub(crate) enum Report {
     Opened(Opened),
     /// As many requests have failed as the plan allows.
     TooManyErrors,
-    /// The measured part is over.
+    /// The measured part is over. Answers may still be waited for.
+    Measured,
+    /// The worker has closed its connections, and this is its outcome.
     Ended(Box<Outcome>),
     /// The thread has ended; without an outcome if it or one of its tasks panicked.
     Gone,
@@ -92,6 +95,8 @@ pub(crate) struct Outcome {
     pub drained_ns: u64,
     /// The most requests that were in flight at once.
     pub in_flight_max: usize,
+    /// The most connections that were open at once.
+    pub open_max: usize,
     /// The peak size of the heap, shared by all workers, read when this worker was done.
     pub heap_peak_bytes: Option<usize>,
     /// Why the CPU usage of its thread could not be read.
@@ -129,6 +134,7 @@ fn go_through_phases(
     report(Report::SetUp(Controls { remote: worker.handle() }, reason));
     worker.block_on(async {
         phase.until(|phase| phase.may_connect.get() || phase.stopped.get()).await;
+        watch_deadlines(&shared);
         connect(&shared, &phase).await;
     });
     if shared.panicked.get() {
@@ -157,9 +163,22 @@ fn go_through_phases(
         ended_ns,
         drained_ns,
         in_flight_max: shared.in_flight_max.get(),
+        open_max: shared.open_max.get(),
         heap_peak_bytes,
         meter_error,
     })));
+}
+
+/// Wakes connections whose deadlines have passed, as long as there are any.
+fn watch_deadlines(shared: &Rc<Shared>) {
+    let shared = Rc::downgrade(shared);
+    let mut timer = Timer::new();
+    runtime::spawn_detached(poll_fn(move |context| {
+        let Some(shared) = shared.upgrade() else { return Poll::Ready(()) };
+        let source = shared.source.borrow();
+        shared.deadlines.watch(&mut timer, context, |connection| source.wake_connection(connection));
+        Poll::Pending
+    }));
 }
 
 /// Starts the connection tasks and waits until they have tried to open the connections that the run starts with.
@@ -251,6 +270,7 @@ async fn measure(
         Source::waiting()
     };
     shared.in_flight_max.set(shared.in_flight.get());
+    shared.open_max.set(shared.open.get());
     if let (Some(heap), 0) = (heap, index) {
         heap.reset_peak();
     }
@@ -263,8 +283,10 @@ async fn measure(
     let statistics = runtime::statistics();
     let heap_peak_bytes = heap.map(CountingAllocator::peak_bytes);
     let gauges = shared.gauges(ended_ns);
+    report(Report::Measured);
 
     shared.recorder.borrow_mut().ends(measured_ns, ended_ns);
+    shared.names.for_each(|recorder| recorder.ends(measured_ns, ended_ns));
     let drained_ns = end(shared, phase, ended_ns).await;
     if let Some(reporter) = shared.reporter.take() {
         reporter.end(&mut shared.recorder.borrow_mut(), gauges, ended_ns);
@@ -283,6 +305,7 @@ async fn measure(
         run_queue_wait_ns: after.run_queue_wait_ns.saturating_sub(before.run_queue_wait_ns),
         syscalls: statistics.syscalls - statistics_before.syscalls,
         wake_up_ns: 0,
+        queues: shared.queues.take(),
     };
     Measured { facts, ended_ns, drained_ns, heap_peak_bytes, meter_error, out_of_users }
 }
@@ -528,7 +551,7 @@ mod tests {
         let (address, seen) = server();
         // More answers than requests in flight: the subtraction overflows.
         let told = reports_after(address, &seen, true, |shared| shared.in_flight.set(0));
-        assert!(matches!(told[..], [Report::Opened(_)]), "it was open, and has no outcome");
+        assert!(matches!(told[..], [Report::Opened(_), Report::Measured]), "it was open, and has no outcome");
     }
 
     /// A worker that wakes late starts connections for what has come due, and finds in the same turn that the run is over.

@@ -4,12 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ringtide::PreparedRequest;
 use ringtide::runtime;
 use ringtide::runtime::sync::{OwnedSemaphorePermit, Semaphore};
 use ringtide::tls::ClientTls;
+use ringtide::{Connection, PreparedRequest};
 use ringtide_driver::allocator::CountingAllocator;
 
+use super::deadlines::Deadlines;
 use super::gathering::Progress;
 use super::names::Names;
 use super::phase::{wake_main, with_phase};
@@ -20,7 +21,7 @@ use super::seen::AllSeen;
 use super::source::{RequestIndex, Source};
 use super::tunnel::Target;
 use super::walkers::Walkers;
-use crate::metrics::Recorder;
+use crate::metrics::{QueueFacts, Recorder};
 use crate::plan::{MaxErrors, Mode, Plan, Stop};
 use crate::progress::Snapshot;
 use crate::series::{Gauges, Reporter};
@@ -32,6 +33,9 @@ const CONNECTS_AT_ONCE: usize = 128;
 
 /// How often a percentile is computed for the progress. This takes tens of microseconds, in which nothing is sent.
 const PERCENTILE_INTERVAL_NS: u64 = 1_000_000_000;
+
+/// A worker asks the kernel about the queues of so many connections at the end, as each costs two system calls.
+const QUEUES_ASKED_MAX: u64 = 256;
 
 /// What a worker needs to start.
 pub(crate) struct Assignment {
@@ -81,6 +85,7 @@ pub(super) struct Shared {
     /// and the requests of each name.
     pub(super) names: Names,
     pub(super) source: RefCell<Source>,
+    pub(super) deadlines: Deadlines,
     /// Only requests that were due from here on are recorded.
     pub(super) measured_from_ns: Cell<u64>,
     /// Connects during the warm-up are not recorded. Those before it are.
@@ -93,8 +98,12 @@ pub(super) struct Shared {
     pub(super) connects: Connects,
     pub(super) in_flight: Cell<usize>,
     pub(super) in_flight_max: Cell<usize>,
-    /// Open connections.
+    /// Open connections,
     pub(super) open: Cell<usize>,
+    /// and the most of them at once.
+    pub(super) open_max: Cell<usize>,
+    /// What the kernel told of their queues at the end.
+    pub(super) queues: Cell<QueueFacts>,
     /// Sends what each second brought, if anybody wants it.
     pub(super) reporter: RefCell<Option<Reporter>>,
     /// When to compute the next percentile for the progress.
@@ -130,6 +139,7 @@ impl Shared {
             seen: RefCell::default(),
             names: Names::new(&plan),
             source: RefCell::new(source),
+            deadlines: Deadlines::default(),
             counts_answers: matches!(plan.max_errors, Some(MaxErrors::Percent(_))),
             plan,
             index,
@@ -149,6 +159,8 @@ impl Shared {
             in_flight: Cell::new(0),
             in_flight_max: Cell::new(0),
             open: Cell::new(0),
+            open_max: Cell::new(0),
+            queues: Cell::default(),
             reporter: RefCell::new(reporter),
             next_percentile_ns: Cell::new(0),
             too_many_errors: Cell::new(false),
@@ -278,6 +290,26 @@ impl Shared {
             in_flight: self.in_flight.get() as u64,
             waiting,
             spin_ns: runtime::statistics().spin_ns,
+        }
+    }
+
+    /// Asks the kernel about the queues of a connection at the end of the run, unless it has been asked about enough others.
+    pub(super) fn ask_of_queues(&self, connection: &Connection) {
+        let mut all = self.queues.get();
+        if all.connections >= QUEUES_ASKED_MAX {
+            return;
+        }
+        if let Ok(queues) = connection.tcp_queues() {
+            let (used, size) = (u64::from(queues.receive_used), u64::from(queues.receive_size));
+            all.add(&QueueFacts {
+                connections: 1,
+                unsent_size: queues.unsent_size.into(),
+                sending_ns: queues.sending_ns,
+                peer_limited_ns: queues.peer_limited_ns,
+                buffer_limited_ns: queues.buffer_limited_ns,
+                receive_full: u64::from(size > 0 && used * 4 >= size * 3),
+            });
+            self.queues.set(all);
         }
     }
 

@@ -203,9 +203,16 @@ impl Source {
         length - 1
     }
 
-    /// Sets the waker of a connection, used when it is assigned a request and at the end.
+    /// Sets the waker of a connection, used when it is assigned a request, at its deadline and at the end.
     pub(super) fn set_connection_waker(&mut self, connection: ConnectionNumber, waker: &Waker) {
         self.connections[connection].waker = Some(waker.clone());
+    }
+
+    /// Wakes a connection because its deadline has passed.
+    pub(super) fn wake_connection(&self, connection: ConnectionNumber) {
+        if let Some(waker) = &self.connections[connection].waker {
+            waker.wake_by_ref();
+        }
     }
 
     /// Wakes all connections at the end.

@@ -1,7 +1,5 @@
 //! The requests in flight on one connection. Each is found by the slot of its id, so completions may come in any order.
 
-use smallvec::SmallVec;
-
 use super::source::Due;
 
 /// A request that was drawn from the source.
@@ -16,6 +14,7 @@ pub(super) struct Ticket {
 
 impl Ticket {
     /// Whether it is due only when it is sent: in a closed loop, for the first time and over an open connection.
+    #[inline]
     pub(super) fn is_due_when_sent(self, closed: bool) -> bool {
         closed && self.ready_ns <= self.due.scheduled_ns && !self.due.is_again()
     }
@@ -24,54 +23,82 @@ impl Ticket {
 /// The tickets of the requests in flight. One alone needs no memory of its own.
 #[derive(Default)]
 pub(super) struct Tickets {
-    slots: SmallVec<[Option<Ticket>; 1]>,
-    count: u32,
+    /// That of slot 0.
+    first: Option<Ticket>,
+    /// Those of the other slots. Boxed, because most connections have none.
+    rest: Option<Box<Rest>>,
+}
+
+#[derive(Default)]
+struct Rest {
+    /// From slot 1 on.
+    slots: Vec<Option<Ticket>>,
+    count: usize,
 }
 
 impl Tickets {
     /// How many requests are in flight.
     #[inline]
     pub(super) fn len(&self) -> usize {
-        self.count as usize
+        usize::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.count)
     }
 
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.count == 0
+        self.len() == 0
     }
 
     /// Puts the ticket into a slot, which must be vacant.
     #[inline]
     pub(super) fn put(&mut self, slot: usize, ticket: Ticket) {
-        if slot >= self.slots.len() {
-            self.grow(slot);
-        }
-        debug_assert!(self.slots[slot].is_none(), "two requests in flight have slot {slot}");
-        self.slots[slot] = Some(ticket);
-        self.count += 1;
-    }
-
-    #[cold]
-    fn grow(&mut self, slot: usize) {
-        self.slots.resize(slot + 1, None);
+        let place = match slot.checked_sub(1) {
+            None => &mut self.first,
+            Some(index) => self.rest.get_or_insert_default().vacant(index),
+        };
+        debug_assert!(place.is_none(), "two requests in flight have slot {slot}");
+        *place = Some(ticket);
     }
 
     #[inline]
     pub(super) fn get(&self, slot: usize) -> Option<Ticket> {
-        self.slots.get(slot).copied().flatten()
+        match slot.checked_sub(1) {
+            None => self.first,
+            Some(index) => self.rest.as_ref()?.slots.get(index).copied().flatten(),
+        }
     }
 
     /// Takes the ticket out of its slot.
     #[inline]
     pub(super) fn take(&mut self, slot: usize) -> Option<Ticket> {
-        let ticket = self.slots.get_mut(slot)?.take()?;
-        self.count -= 1;
-        Some(ticket)
+        match slot.checked_sub(1) {
+            None => self.first.take(),
+            Some(index) => self.rest.as_mut()?.take(index),
+        }
     }
 
     /// All tickets, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = Ticket> {
-        self.slots.iter().copied().flatten()
+        let rest = self.rest.iter().flat_map(|rest| rest.slots.iter().copied().flatten());
+        self.first.into_iter().chain(rest)
+    }
+}
+
+impl Rest {
+    /// The place of a ticket that is about to be put there.
+    #[inline]
+    fn vacant(&mut self, index: usize) -> &mut Option<Ticket> {
+        if index >= self.slots.len() {
+            self.slots.resize(index + 1, None);
+        }
+        self.count += 1;
+        &mut self.slots[index]
+    }
+
+    #[inline]
+    fn take(&mut self, index: usize) -> Option<Ticket> {
+        let ticket = self.slots.get_mut(index)?.take()?;
+        self.count -= 1;
+        Some(ticket)
     }
 }
 
@@ -105,7 +132,7 @@ mod tests {
     fn a_ticket_alone_is_in_place() {
         let mut tickets = Tickets::default();
         tickets.put(0, ticket(1));
-        assert!(!tickets.slots.spilled());
-        assert!(size_of::<Tickets>() <= 56, "{}", size_of::<Tickets>());
+        assert!(tickets.rest.is_none());
+        assert!(size_of::<Tickets>() <= 32, "{}", size_of::<Tickets>());
     }
 }

@@ -58,7 +58,7 @@ impl ConnectionTask {
                     return Poll::Ready(Over::Failed(self.shared.failure(&error)));
                 }
                 Poll::Pending if self.has_new_places() => {}
-                Poll::Pending if self.timeout.poll_elapsed(context).is_pending() => {
+                Poll::Pending if !self.shared.deadlines.has_passed(self.number, now_ns) => {
                     if self.is_http2 || self.shared.counts_sends {
                         self.count_sent();
                     }
@@ -66,10 +66,10 @@ impl ConnectionTask {
                 }
                 Poll::Pending if self.is_http2 => self.end_late_streams(),
                 Poll::Pending => {
-                    // The timer was set when the request was drawn, but the limit counts from the send, which came
+                    // The deadline was set when the request was drawn, but the limit counts from the send, which came
                     // later.
                     match self.limit_ns() {
-                        Some(limit_ns) if limit_ns > runtime::now_ns() => self.timeout.set(limit_ns),
+                        Some(limit_ns) if limit_ns > runtime::now_ns() => self.set_deadline(limit_ns),
                         _ => return Poll::Ready(Over::Failed(ErrorKind::Timeout)),
                     }
                 }
@@ -91,6 +91,12 @@ impl ConnectionTask {
             self.free_since_ns = runtime::now_ns();
         }
         has_some
+    }
+
+    /// Has the task woken at the time limit of the request in flight that was sent first, or earlier.
+    #[inline]
+    fn set_deadline(&self, deadline_ns: u64) {
+        self.shared.deadlines.set(self.number, deadline_ns);
     }
 
     /// When the oldest request in flight times out, counted from its own send; `None` before it is sent.
@@ -239,7 +245,7 @@ impl ConnectionTask {
         }
         self.shared.sent_one();
         if self.tickets.len() == 1 {
-            self.timeout.set(now_ns.saturating_add(self.shared.plan.timeout_ns));
+            self.set_deadline(now_ns.saturating_add(self.shared.plan.timeout_ns));
         }
         Ok(())
     }
@@ -250,7 +256,7 @@ impl ConnectionTask {
         let Some(ticket) = self.take(id, exchange.end_ns) else { return };
         if !self.is_http2 && !self.tickets.is_empty() {
             let from_now_ns = exchange.end_ns.saturating_add(self.shared.plan.timeout_ns);
-            self.timeout.set(self.limit_ns().unwrap_or(from_now_ns));
+            self.set_deadline(self.limit_ns().unwrap_or(from_now_ns));
         }
         if self.shared.rules.checks && !self.is_as_expected(ticket, id, &exchange) {
             let sent_ns = exchange.timing.sent_ns;
@@ -307,7 +313,7 @@ impl ConnectionTask {
         self.fail_one(ticket, Some(ticket.ready_ns), kind);
     }
 
-    /// Ends the requests of HTTP/2 whose time is over, each by itself, and sets the timer for the next.
+    /// Ends the requests of HTTP/2 whose time is over, each by itself, and sets the deadline of the next.
     #[cold]
     #[inline(never)]
     fn end_late_streams(&mut self) {
@@ -318,7 +324,7 @@ impl ConnectionTask {
             let Some(&(id, seen_ns)) = oldest.front() else {
                 oldest.extend(connection.in_flight_sent_ns().map(|(id, _)| (id, now_ns)));
                 if oldest.is_empty() {
-                    return self.timeout.unset();
+                    return self.shared.deadlines.unset(self.number);
                 }
                 continue;
             };
@@ -327,7 +333,7 @@ impl ConnectionTask {
                 let limit_ns = sent_ns.unwrap_or(seen_ns).saturating_add(self.shared.plan.timeout_ns);
                 if limit_ns > now_ns {
                     self.oldest = Some(oldest);
-                    return self.timeout.set(limit_ns);
+                    return self.set_deadline(limit_ns);
                 }
                 connection.cancel(id);
                 if let Some(ticket) = self.take(id, now_ns) {

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -20,6 +22,7 @@ on_both_drivers!(
     redirects_are_requests_of_their_own,
     headers_of_the_flags_go_with_each_step,
     a_step_that_is_cut_off_counts_under_its_name,
+    a_drain_waits_for_a_step_and_takes_no_further_one,
     a_fault_is_named_with_its_line,
 );
 
@@ -299,6 +302,27 @@ fn a_step_that_is_cut_off_counts_under_its_name(driver: &str) {
     assert!(number(&late["steps"]["hangs"]["errors"]["timeout"]) >= 3, "{late}");
     assert!(completed(&late, "fine") > 3, "a user begins anew after a failure: {late}");
     server.finish();
+}
+
+fn a_drain_waits_for_a_step_and_takes_no_further_one(driver: &str) {
+    let (server, seen) = server(|_| {
+        thread::sleep(Duration::from_secs(1));
+        HELLO.to_vec()
+    });
+    let files = Directory::new();
+    let text = format!(
+        "url = \"{}\"\n[[step]]\nname = \"first\"\npath = \"/1\"\n[[step]]\nname = \"second\"\npath = \"/2\"\n",
+        server.url()
+    );
+    let file = files.write("scenario.toml", &text);
+    let report = run(driver, &file, &["-c", "3", "-d", "100ms", "--drain", "20s"]).report(0);
+    server.finish();
+    assert_eq!(completed(&report, "first"), 3, "{report}");
+    assert_eq!(number(&report["drain"]["completed"]), 3, "{report}");
+    assert_eq!(number(&report["requests"]["scheduled"]), 3, "{report}");
+    assert_eq!(number(&report["steps"]["second"]["requests"]["scheduled"]), 0, "{report}");
+    let paths: Vec<_> = seen.iter().map(|head| head.starts_with("GET /1 ")).collect();
+    assert_eq!(paths, [true; 3]);
 }
 
 fn a_fault_is_named_with_its_line(driver: &str) {

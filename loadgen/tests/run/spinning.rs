@@ -38,10 +38,10 @@ fn spin_share(report: &Value) -> f64 {
     float(&report["generator"]["spin_share"])
 }
 
-/// Some twenty answers: the first few are spun for, 200 µs at most.
+/// Some twenty answers: the first few are spun for, 2 ms at most.
 fn a_slow_server_is_slept_for(driver: &str) {
     let report = run(driver, after(Duration::from_millis(50)), &["-c", "1", "-d", "1s", "--spin", "auto"]);
-    assert!(spin_share(&report) < 0.01, "{report}");
+    assert!(spin_share(&report) < 0.05, "{report}");
     assert!(float(&report["generator"]["cpu_utilisation"]) < 0.2, "{report}");
 }
 

@@ -7,13 +7,14 @@
 //! Invariants:
 //! - A slot knows which operations are in flight: those whose last completion has not been processed. It is freed only
 //!   when there are none.
-//! - Memory that the kernel uses stays in the slot (send buffer, address) or in the pool until then.
+//! - Memory that the kernel uses stays in the slot (send buffer, its message, address) or in the pool until then.
 //! - A skip-success send ends during its submission. It is never in flight, and nothing overtakes it.
 //! - user data = kind | generation | slot. A completion for a slot that is gone only returns its buffer.
 //!
 //! `slot` contains the rules, `submit` the way into the kernel, `reap` the way out, and `setup` creates rings.
 
 mod buffer_ring;
+mod message;
 mod reap;
 mod receive_limit;
 mod send_entry;
@@ -46,6 +47,7 @@ use crate::contract::{
 use crate::limits::SKIP_SUCCESS_SEND_SIZE_MAX;
 use crate::net;
 use crate::slots::Slots;
+use crate::tcp_queues::{TcpQueues, tcp_queues};
 
 use self::receive_limit::{RECEIVE_LIMIT, ReceiveLimit};
 pub use self::setup::{Unusable, probe};
@@ -392,6 +394,10 @@ impl Driver for IoUring {
 
     fn peer_address(&self, handle: Handle) -> io::Result<Address> {
         Ok(Address::from_system(&SockRef::from(&self.socket(handle)?).peer_addr()?))
+    }
+
+    fn tcp_queues(&self, handle: Handle) -> io::Result<TcpQueues> {
+        tcp_queues(self.socket(handle)?)
     }
 
     fn name(&self) -> &'static str {

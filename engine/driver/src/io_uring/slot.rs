@@ -11,6 +11,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use io_uring::types::Fd;
 use socket2::SockAddr;
 
+use super::message::Message;
 use super::user_data::Kind;
 use crate::buffer::SendBuffer;
 use crate::contract::{CutSend, Event, ReceiveEnd, busy_handle, cancelled_send};
@@ -145,7 +146,7 @@ enum Sending {
     Empty,
     /// A send in the kernel. The kernel has confirmed `sent` bytes of it.
     Whole {
-        buffer: SendBuffer,
+        content: Content,
         sent: usize,
         /// The batch that contains the send, or its last continuation.
         batch: Batch,
@@ -158,6 +159,37 @@ enum Sending {
         bytes: &'static [u8],
         batch: Batch,
     },
+}
+
+/// What of a send is still to be submitted.
+pub(super) enum Unsent<'a> {
+    One(&'a [u8]),
+    /// The bytes of a message from this offset on.
+    Pieces(&'a mut Message, usize),
+}
+
+/// What the kernel sends.
+enum Content {
+    One(SendBuffer),
+    Pieces(Box<Message>),
+}
+
+impl Content {
+    #[inline]
+    fn size(&self) -> usize {
+        match self {
+            Self::One(buffer) => buffer.len(),
+            Self::Pieces(message) => message.size(),
+        }
+    }
+
+    #[inline]
+    fn into_buffer(self) -> SendBuffer {
+        match self {
+            Self::One(buffer) => buffer,
+            Self::Pieces(message) => SendBuffer::Pieces(message.into_pieces()),
+        }
+    }
 }
 
 impl Slot {
@@ -232,7 +264,11 @@ impl Slot {
     /// Records a send, which the caller then submits. No other send may be under way.
     #[inline]
     pub(super) fn start_send(&mut self, buffer: SendBuffer, batch: Batch) {
-        self.send = Sending::Whole { buffer, sent: 0, batch, cancelling: false };
+        let content = match buffer {
+            SendBuffer::Pieces(pieces) => Content::Pieces(Message::new(pieces)),
+            one => Content::One(one),
+        };
+        self.send = Sending::Whole { content, sent: 0, batch, cancelling: false };
         self.in_flight.add(Kind::Send);
     }
 
@@ -259,11 +295,14 @@ impl Slot {
 
     /// Returns the bytes of the current send that are still to be submitted.
     #[inline]
-    pub(super) fn unsent(&self) -> &[u8] {
-        match &self.send {
-            Sending::Whole { buffer, sent, .. } => &buffer[*sent..],
-            Sending::SkipSuccess { bytes, .. } => bytes,
-            Sending::Idle | Sending::Empty => &[],
+    pub(super) fn unsent(&mut self) -> Unsent<'_> {
+        match &mut self.send {
+            Sending::Whole { content: Content::One(buffer), sent, .. } => {
+                Unsent::One(&buffer.as_one().unwrap_or_default()[*sent..])
+            }
+            Sending::Whole { content: Content::Pieces(message), sent, .. } => Unsent::Pieces(message, *sent),
+            Sending::SkipSuccess { bytes, .. } => Unsent::One(bytes),
+            Sending::Idle | Sending::Empty => Unsent::One(&[]),
         }
     }
 
@@ -386,14 +425,14 @@ impl Slot {
     }
 
     fn on_send(&mut self, result: i32, current: Batch) -> Action {
-        let Sending::Whole { buffer, sent, batch, cancelling } = &mut self.send else {
+        let Sending::Whole { content, sent, batch, cancelling } = &mut self.send else {
             return Action::Nothing;
         };
         // A send that ends early, also by a cancellation, completes with the number of bytes taken, or with an error if
         // there were none.
         *sent += result.max(0) as usize;
         let error = match result {
-            _ if *sent >= buffer.len() => None,
+            _ if *sent >= content.size() => None,
             _ if *cancelling && result > 0 => Some(cancelled_send()),
             1.. => {
                 *batch = current;
@@ -404,10 +443,10 @@ impl Slot {
             _ => Some(io::Error::from_raw_os_error(-result)),
         };
         let outcome = error.map_or(Ok(()), |error| Err(CutSend { sent_size: *sent, error }));
-        let Sending::Whole { buffer, .. } = mem::replace(&mut self.send, Sending::Idle) else {
+        let Sending::Whole { content, .. } = mem::replace(&mut self.send, Sending::Idle) else {
             return Action::Nothing;
         };
-        Action::Tell(Event::Sent(outcome, buffer))
+        Action::Tell(Event::Sent(outcome, content.into_buffer()))
     }
 
     /// Handles the completion of a skip-success send that failed or was short: only then does the kernel clear
@@ -431,7 +470,7 @@ impl Slot {
             _ if result as usize >= bytes.len() => return Action::Nothing,
             _ => result as usize,
         };
-        self.send = Sending::Whole { buffer, sent, batch, cancelling: false };
+        self.send = Sending::Whole { content: Content::One(buffer), sent, batch, cancelling: false };
         self.in_flight.add(Kind::Send);
         Action::TellAndSubmit(Event::SendWaits, Kind::Send)
     }

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use socket2::SockAddr;
 
-use super::slot::{Action, Batch, Cancel, Close, Role, Slot};
+use super::slot::{Action, Batch, Cancel, Close, Role, Slot, Unsent};
 use super::user_data::Kind;
 use crate::buffer::{Lease, SendBuffer};
 use crate::contract::{Completion, CutSend, Event, Handle, ReceiveEnd};
@@ -36,7 +36,7 @@ enum Step {
     Poll,
     Receive(usize),
     Accept(usize),
-    Send(usize, usize),
+    Send(usize, usize, bool),
     SendSkipSuccess(usize, usize),
     Cancel(usize),
     CancelSend(usize),
@@ -98,7 +98,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Poll),
         5 => at().prop_map(Step::Receive),
         1 => at().prop_map(Step::Accept),
-        5 => (at(), 1..9_usize).prop_map(|(at, len)| Step::Send(at, len)),
+        5 => (at(), 1..9_usize, any::<bool>()).prop_map(|(at, len, pieces)| Step::Send(at, len, pieces)),
         5 => (at(), 1..9_usize).prop_map(|(at, len)| Step::SendSkipSuccess(at, len)),
         2 => at().prop_map(Step::Cancel),
         2 => at().prop_map(Step::CancelSend),
@@ -230,7 +230,7 @@ impl World {
                     self.submit(Kind::Accept, handle);
                 }
             }
-            Step::Send(at, len) => self.send(at, len),
+            Step::Send(at, len, pieces) => self.send(at, len, pieces),
             Step::SendSkipSuccess(at, len) => self.send_skip_success(at, len),
             Step::Cancel(at) => {
                 let Some(handle) = self.at(at) else { return };
@@ -292,7 +292,7 @@ impl World {
         bytes
     }
 
-    fn send(&mut self, at: usize, len: usize) {
+    fn send(&mut self, at: usize, len: usize, pieces: bool) {
         let Some(handle) = self.socket(at, |account| !account.accepting) else { return };
         if !self.may_send(handle) {
             return;
@@ -300,7 +300,12 @@ impl World {
         let bytes = self.fresh_bytes(handle, len);
         let gone = Arc::new(AtomicBool::new(false));
         self.streams.get_mut(&handle).expect("opened").gone = Some(Arc::clone(&gone));
-        let buffer = SendBuffer::Shared(Bytes::from_owner(Watched(bytes, gone)));
+        let bytes = Bytes::from_owner(Watched(bytes, gone));
+        let buffer = if pieces {
+            SendBuffer::Pieces((0..len).map(|at| bytes.slice(at..=at)).collect())
+        } else {
+            SendBuffer::Shared(bytes)
+        };
         self.slots.get_mut(handle).expect("open").start_send(buffer, self.batch);
         self.ledger.at(handle).sending = true;
         self.submit(Kind::Send, handle);
@@ -351,8 +356,12 @@ impl World {
 
     /// Queues an entry for the operation that the slot has recorded, like the parent.
     fn submit(&mut self, kind: Kind, handle: Handle) {
-        let slot = self.slots.get(handle).expect("a slot outlives what it books");
-        let bytes = if is_send(kind) { slot.unsent().to_vec() } else { Vec::new() };
+        let slot = self.slots.get_mut(handle).expect("a slot outlives what it books");
+        let bytes = match slot.unsent() {
+            _ if !is_send(kind) => Vec::new(),
+            Unsent::One(bytes) => bytes.to_vec(),
+            Unsent::Pieces(message, sent) => message.bytes_from(sent),
+        };
         let gone = if is_send(kind) { self.streams[&handle].gone.clone() } else { None };
         self.queue.push_back(Entry::Start(Operation { kind, handle, bytes, gone, shut: false }));
     }

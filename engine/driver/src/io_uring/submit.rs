@@ -8,7 +8,7 @@ use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{opcode, squeue};
 
 use super::send_entry::{SEND_FLAGS, skip_success};
-use super::slot::InFlight;
+use super::slot::{InFlight, Unsent};
 use super::user_data::{Kind, pack};
 use super::{Gather, IoUring};
 use crate::contract::{Driver, Handle};
@@ -188,16 +188,29 @@ impl IoUring {
 
     #[inline]
     fn push_send(&mut self, kind: Kind, handle: Handle) {
-        let Some(slot) = self.slots.get(handle) else { return };
-        let rest = slot.unsent();
+        let Some(slot) = self.slots.get_mut(handle) else { return };
+        let descriptor = slot.fd();
         // One entry sends up to 2 GiB (MAX_RW_COUNT). A longer buffer is continued like any short send.
-        let len = rest.len().min(1 << 30) as u32;
-        let send = opcode::Send::new(slot.fd(), rest.as_ptr(), len);
-        let entry =
-            if kind == Kind::SkipSuccessSend { skip_success(send) } else { send.flags(SEND_FLAGS).build() };
+        let entry = match slot.unsent() {
+            Unsent::One(rest) => {
+                let len = rest.len().min(1 << 30) as u32;
+                let send = opcode::Send::new(descriptor, rest.as_ptr(), len);
+                if kind == Kind::SkipSuccessSend {
+                    skip_success(send)
+                } else {
+                    send.flags(SEND_FLAGS).build()
+                }
+            }
+            // The part that was submitted before has completed, so nothing uses the message.
+            Unsent::Pieces(message, sent) => {
+                let header = message.describe_from(sent);
+                opcode::SendMsg::new(descriptor, header).flags(SEND_FLAGS as u32).build()
+            }
+        };
         let entry = entry.user_data(pack(kind, handle));
-        // SAFETY: the buffer of an ordinary send stays in the slot, on the heap or static, until the send has
-        // completed. The bytes of a skip-success send are static.
+        // SAFETY: the buffer of an ordinary send stays in the slot, its bytes on the heap or static, until the send has
+        // completed. So does a message, which is boxed, owns the pieces that it refers to, and is not described anew
+        // before that. The bytes of a skip-success send are static.
         unsafe { self.push(&entry) };
     }
 

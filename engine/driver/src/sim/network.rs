@@ -435,7 +435,10 @@ impl Sim {
         let Some(Send::UnderWay { buffer, taken, .. }) = &mut stream.send else {
             unreachable!("found above")
         };
-        let piece = buffer[taken_before..taken_before + len].to_vec();
+        let mut piece = Vec::with_capacity(len);
+        for part in buffer.pieces_from(taken_before) {
+            piece.extend_from_slice(&part[..part.len().min(len - piece.len())]);
+        }
         *taken += len;
         self.send_segment(handle, Segment::Data(piece));
         if len == left {

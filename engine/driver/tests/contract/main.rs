@@ -34,6 +34,11 @@ macro_rules! suite {
                     a_skip_success_send_that_is_cut_short_is_reported,
                     a_send_follows_an_empty_one, an_empty_skip_success_send_says_nothing,
                     a_skip_success_send_that_fails_leaves_the_next_send_alone;
+                pieces: pieces_arrive_in_order_as_one_send, an_empty_list_of_pieces_completes,
+                    more_pieces_than_one_call_takes_arrive, pieces_go_on_inside_a_piece_after_a_short_send,
+                    a_cancelled_send_of_pieces_tells_how_much_was_taken,
+                    a_blocked_send_of_pieces_fails_when_the_peer_closes,
+                    close_ends_a_blocked_send_of_pieces_and_drops_them_once;
                 closing: a_stale_handle_is_refused_by_every_call,
                     a_stale_handle_never_reaches_the_next_socket_in_its_slot,
                     close_ends_an_armed_receive_and_sends_the_end, the_end_leaves_before_close_returns,
@@ -74,6 +79,7 @@ mod foreign;
 mod io_uring;
 mod leases;
 mod ledger;
+mod pieces;
 mod process;
 mod pump;
 mod receiving;

@@ -322,7 +322,7 @@ pub(crate) fn a_skip_success_send_that_has_to_wait_arrives_whole<S: Subject>() {
     assert!(arrived[full..] == REQUEST);
     let (result, buffer) = pump.sent(socket);
     result.expect("there was room at last");
-    assert_eq!(buffer.as_ptr(), REQUEST.as_ptr());
+    assert_eq!(buffer.as_one().map(<[u8]>::as_ptr), Some(REQUEST.as_ptr()));
     pump.expect_nothing();
     pump.finish(&[socket]);
 }
@@ -482,7 +482,7 @@ pub(crate) fn a_skip_success_send_that_fails_leaves_the_next_send_alone<S: Subje
     for expected in expected {
         let (result, buffer) = pump.sent(client);
         assert_eq!(result.expect_err("this half is shut").kind(), ErrorKind::BrokenPipe);
-        assert_eq!(&buffer[..], expected);
+        assert_eq!(buffer.as_one(), Some(&expected[..]));
     }
     pump.finish(&[client, server]);
 }

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::StatusCode;
-use ringtide_driver::Address;
+use ringtide_driver::{Address, TcpQueues};
 
 use super::options::ConnectionOptions;
 use crate::conn::completion::{Aborted, Completion, RequestId, Timing};
@@ -450,6 +450,18 @@ impl Connection {
         match &self.0 {
             Protocol::H1(connection) => connection.peer_address(),
             Protocol::H2(connection) => connection.peer_address(),
+        }
+    }
+
+    /// Returns what the kernel tells about the queues of the connection's socket: how much is not sent, and whether the
+    /// peer's window or the own buffer was the limit. Costs two system calls.
+    ///
+    /// # Errors
+    /// Those of getsockopt(2), as for a Unix socket; `Unsupported` on systems other than Linux and in the simulation.
+    pub fn tcp_queues(&self) -> io::Result<TcpQueues> {
+        match &self.0 {
+            Protocol::H1(connection) => connection.tcp_queues(),
+            Protocol::H2(connection) => connection.tcp_queues(),
         }
     }
 

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::StatusCode;
-use ringtide_driver::{Address, SendBuffer};
+use ringtide_driver::{Address, SendBuffer, TcpQueues};
 
 use super::head_place::{HeadPlace, range_of};
 use super::pipeline::Pipeline;
@@ -313,6 +313,10 @@ impl ClientConnection {
 
     pub(in crate::conn) fn peer_address(&self) -> io::Result<Address> {
         self.transport.peer_address()
+    }
+
+    pub(in crate::conn) fn tcp_queues(&self) -> io::Result<TcpQueues> {
+        self.transport.tcp_queues()
     }
 
     pub(in crate::conn) fn has_response_begun(&self) -> bool {

@@ -12,13 +12,13 @@ use std::ops::Range;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use ringtide_driver::Address;
+use ringtide_driver::{Address, TcpQueues};
 
 use crate::conn::content::Content;
 use crate::conn::piece::Piece;
 use crate::error::is_cut;
-use crate::limits::STRAINED_RECEIVE_SIZE_MAX;
-use crate::proto::h2::{Codec, Error, Event, OpenError, RequestKind, StreamKey};
+use crate::limits::{BULK_SEND_SIZE_MAX, STRAINED_RECEIVE_SIZE_MAX};
+use crate::proto::h2::{Codec, Error, Event, FRAME_HEADER_SIZE, OpenError, RequestKind, StreamKey};
 use crate::stream::{Reader, Stream, Transport};
 
 /// Bytes that wait in the transport above which a piece of a body takes its turn in its stream's queue, even if it could leave at
@@ -29,10 +29,6 @@ pub(in crate::conn) const QUEUED_SIZE_MAX: usize = 64 * 1024;
 /// while large bodies leave, resets, windows and further requests have to be read.
 const QUEUED_ANSWERS_SIZE_MAX: usize = BULK_SEND_SIZE_MAX + QUEUED_SIZE_MAX;
 
-/// Bytes that wait in the transport above which no more data leaves the streams' queues. A send has at most about so many, and each
-/// costs a turn, in which the peer waits.
-const BULK_SEND_SIZE_MAX: usize = 256 * 1024;
-
 /// Bytes of the codec's own frames that wait in the transport above which nothing more is received. Most of them answer
 /// frames of the peer, so a peer that sends such frames and takes no answers would make them grow. Data and heads do not
 /// count: two sides that both stop reading while they send would wait for each other.
@@ -41,7 +37,8 @@ const ANSWERS_SIZE_MAX: usize = 64 * 1024;
 /// Received data up to this size is copied. A smaller piece would keep a whole receive buffer from the kernel.
 pub(super) const COPIED_PIECE_SIZE_MAX: usize = 2 * 1024;
 
-/// Content up to this size is copied when it is queued.
+/// Content up to this size is copied when it is queued, and a part of a piece when it leaves. A send refers to larger parts in
+/// their own memory.
 const COPIED_CONTENT_SIZE_MAX: usize = 4 * 1024;
 
 /// Bytes of one stream that are sent before it is another's turn. The peer may allow larger frames, but the others would wait
@@ -154,7 +151,7 @@ impl Link {
         self.take_output();
         while self.answers.before + self.answers.behind > ANSWERS_SIZE_MAX && self.are_answers_waiting() {
             ready!(self.transport.poll_sent(context))?;
-            self.transport.start_next()?;
+            self.transport.start_bulk()?;
         }
         match ready!(self.transport.poll_receive(context)) {
             Ok(Some(lease)) => {
@@ -372,14 +369,16 @@ impl Link {
                 return Poll::Ready(Ok(()));
             }
             ready!(self.transport.poll_sent(context))?;
-            self.transport.start_next()?;
+            self.transport.start_bulk()?;
         }
     }
 
     /// Moves data of the streams to the transport, a frame of each in turn.
     fn pump(&mut self, moved: &mut impl FnMut(StreamKey)) {
         let mut blocked = 0;
-        while blocked < self.turn.len() && self.transport.queued_size() < BULK_SEND_SIZE_MAX {
+        // Counted here, because the transport would have to add up its pieces for each frame.
+        let mut room = self.transport.bulk_size_max().saturating_sub(self.transport.queued_size());
+        while blocked < self.turn.len() && room > 0 {
             let Some(stream) = self.turn.pop_front() else { return };
             let body = &mut self.bodies[stream.index()];
             if body.stream != Some(stream) || !body.is_listed {
@@ -396,27 +395,45 @@ impl Link {
                 continue;
             }
             blocked = 0;
+            room = room.saturating_sub(FRAME_HEADER_SIZE + size);
             body.size -= size;
             let is_last = body.size == 0;
+            let header;
+            // What precedes the next byte: the header, until it was sent.
+            let mut head: &[u8] = &[];
             if size > 0 || body.trailers.is_none() {
                 let ends = body.ends && is_last && body.trailers.is_none();
-                let header = self.codec.send_data(stream, size as u32, ends);
-                self.transport.write(|out| out.extend_from_slice(&header));
+                header = self.codec.send_data(stream, size as u32, ends);
+                head = &header;
             }
             let mut left = size;
             while left > 0 {
                 let Some(piece) = body.pieces.front_mut() else {
-                    self.transport.write(|out| out.extend_from_slice(&body.tail[..left]));
+                    self.transport.write(|out| {
+                        out.extend_from_slice(mem::take(&mut head));
+                        out.extend_from_slice(&body.tail[..left]);
+                    });
                     body.tail.advance(left);
                     break;
                 };
                 let count = left.min(piece.len());
                 let part = piece.split_to(count);
                 left -= count;
-                self.transport.write(|out| out.extend_from_slice(&part));
+                let head = mem::take(&mut head);
+                if count <= COPIED_CONTENT_SIZE_MAX {
+                    self.transport.write(|out| {
+                        out.extend_from_slice(head);
+                        out.extend_from_slice(&part);
+                    });
+                } else {
+                    self.transport.push_piece(head, part);
+                }
                 if piece.is_empty() {
                     body.pieces.pop_front();
                 }
+            }
+            if !head.is_empty() {
+                self.transport.write(|out| out.extend_from_slice(head));
             }
             if is_last {
                 body.is_listed = false;
@@ -520,5 +537,9 @@ impl Link {
 
     pub(in crate::conn) fn peer_address(&self) -> io::Result<Address> {
         self.transport.peer_address()
+    }
+
+    pub(in crate::conn) fn tcp_queues(&self) -> io::Result<TcpQueues> {
+        self.transport.tcp_queues()
     }
 }

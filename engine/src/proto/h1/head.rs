@@ -6,6 +6,8 @@ use std::fmt;
 
 use http::StatusCode;
 
+use crate::proto::fields::{Text, fields_by_iteration};
+
 /// The HTTP versions that this codec speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Version {
@@ -374,43 +376,9 @@ impl<'b> Fields<'b> {
     pub fn iter(&self) -> FieldsIter<'b> {
         FieldsIter { lines: self.lines }
     }
-
-    /// Returns the value of the first field with this name. Case does not matter.
-    pub fn get(&self, name: &str) -> Option<&'b [u8]> {
-        self.get_all(name).next()
-    }
-
-    /// Returns the values of all fields with this name. Case does not matter.
-    pub fn get_all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'b [u8]> + use<'b, 'n> {
-        self.iter()
-            .filter(move |(found, _)| found.eq_ignore_ascii_case(name.as_bytes()))
-            .map(|(_, value)| value)
-    }
 }
 
-impl<'b> IntoIterator for Fields<'b> {
-    type Item = (&'b [u8], &'b [u8]);
-    type IntoIter = FieldsIter<'b>;
-
-    fn into_iter(self) -> FieldsIter<'b> {
-        self.iter()
-    }
-}
-
-impl<'b> IntoIterator for &Fields<'b> {
-    type Item = (&'b [u8], &'b [u8]);
-    type IntoIter = FieldsIter<'b>;
-
-    fn into_iter(self) -> FieldsIter<'b> {
-        self.iter()
-    }
-}
-
-impl fmt::Debug for Fields<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.iter().map(|(name, value)| (Text(name), Text(value)))).finish()
-    }
-}
+fields_by_iteration!(Fields, FieldsIter);
 
 /// The iterator that [`Fields::iter`] returns.
 #[derive(Clone, Debug)]
@@ -441,15 +409,6 @@ fn trim(mut bytes: &[u8]) -> &[u8] {
         bytes = rest;
     }
     bytes
-}
-
-/// Bytes that are usually text, for `Debug`.
-struct Text<'b>(&'b [u8]);
-
-impl fmt::Debug for Text<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\"", self.0.escape_ascii())
-    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::fmt;
 use http::StatusCode;
 
 use super::list::{FieldList, FieldsIter};
+use crate::proto::fields::fields_by_iteration;
 
 /// The fields of a head or a trailer section without pseudo-header fields, in order, as pairs of name and value.
 ///
@@ -33,43 +34,9 @@ impl<'l> Fields<'l> {
             }
         }
     }
-
-    /// Returns the value of the first field with this name. Case does not matter.
-    pub fn get(&self, name: &str) -> Option<&'l [u8]> {
-        self.get_all(name).next()
-    }
-
-    /// Returns the values of all fields with this name. Case does not matter.
-    pub fn get_all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'l [u8]> + use<'l, 'n> {
-        self.iter()
-            .filter(move |(found, _)| found.eq_ignore_ascii_case(name.as_bytes()))
-            .map(|(_, value)| value)
-    }
 }
 
-impl<'l> IntoIterator for Fields<'l> {
-    type Item = (&'l [u8], &'l [u8]);
-    type IntoIter = FieldsIter<'l>;
-
-    fn into_iter(self) -> FieldsIter<'l> {
-        self.iter()
-    }
-}
-
-impl<'l> IntoIterator for &Fields<'l> {
-    type Item = (&'l [u8], &'l [u8]);
-    type IntoIter = FieldsIter<'l>;
-
-    fn into_iter(self) -> FieldsIter<'l> {
-        self.iter()
-    }
-}
-
-impl fmt::Debug for Fields<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.iter().map(|(name, value)| (Text(name), Text(value)))).finish()
-    }
-}
+fields_by_iteration!(Fields, FieldsIter);
 
 /// The head of a request: a view of its fields.
 #[derive(Clone, Copy)]
@@ -204,15 +171,6 @@ fn pseudo<'l>(list: &'l FieldList, name: &[u8]) -> Option<&'l [u8]> {
         .take_while(|(found, _)| found.starts_with(b":"))
         .find(|field| field.0 == name)
         .map(|field| field.1)
-}
-
-/// Bytes that are usually text, for `Debug`.
-struct Text<'b>(&'b [u8]);
-
-impl fmt::Debug for Text<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\"", self.0.escape_ascii())
-    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::StatusCode;
-use ringtide_driver::Address;
+use ringtide_driver::{Address, TcpQueues};
 
 use super::link::{Link, QUEUED_SIZE_MAX};
 use crate::conn::client::ConnectionOptions;
@@ -412,6 +412,10 @@ impl ClientConnection {
 
     pub(in crate::conn) fn peer_address(&self) -> io::Result<Address> {
         self.link.peer_address()
+    }
+
+    pub(in crate::conn) fn tcp_queues(&self) -> io::Result<TcpQueues> {
+        self.link.tcp_queues()
     }
 
     pub(in crate::conn) fn turn_time_ns(&self) -> u64 {
