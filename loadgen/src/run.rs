@@ -22,7 +22,7 @@ use crate::error::{Error, UsageError};
 use crate::machine::MachineMeter;
 use crate::metrics::{GeneratorFacts, MachineFacts, Totals};
 use crate::plan::{Connect, Plan, ProxyKind};
-use crate::progress::{Display, Progress, Watch};
+use crate::progress::{Display, Progress, RunState};
 use crate::result::{EndedEarly, Measured, RunResult};
 use crate::series::{self, Collected, Collector, Second, Subscriber};
 use crate::template::Templates;
@@ -43,7 +43,7 @@ pub struct Run {
     display: Display,
     heap: Option<&'static CountingAllocator>,
     notice: fn(&str),
-    watch: Watch,
+    state: RunState,
     keeps_series: bool,
     subscribers: Subscribers,
     sender: Sender<Message>,
@@ -101,7 +101,7 @@ impl Run {
         let tls = if plan.url.is_https { Some(tls::client(&plan)?) } else { None };
         let (sender, messages) = channel();
         Ok(Self {
-            watch: Watch::new(&plan),
+            state: RunState::new(&plan),
             plan,
             tls,
             display,
@@ -131,8 +131,8 @@ impl Run {
     }
 
     /// Returns what shows where the run is.
-    pub fn watch(&self) -> Watch {
-        self.watch.clone()
+    pub fn state(&self) -> RunState {
+        self.state.clone()
     }
 
     /// Returns the handle that ends the run early.
@@ -161,7 +161,7 @@ impl Run {
         let requests = encode::requests(&self.plan, bodies)?;
         let templates = Templates::compile(&self.plan)?.map(Arc::new);
         let plan = Arc::new(self.plan);
-        let snapshots = Arc::clone(self.watch.snapshots());
+        let snapshots = Arc::clone(self.state.snapshots());
 
         let keeps_series = self.keeps_series;
         let (collector, reporters) = if keeps_series || !self.subscribers.0.is_empty() {
@@ -177,7 +177,7 @@ impl Run {
         };
         let mut reporters = reporters.into_iter();
 
-        let mut coordinator = Coordinator::new(plan.threads, self.messages, self.watch, STOP_PATIENCE);
+        let mut coordinator = Coordinator::new(plan.threads, self.messages, self.state, STOP_PATIENCE);
         let mut threads = Vec::with_capacity(plan.threads);
         let mut not_started = None;
         for index in 0..plan.threads {
@@ -318,7 +318,7 @@ impl Drop for EndGuard {
 struct Coordinator {
     messages: Receiver<Message>,
     /// What displays see.
-    watch: Watch,
+    state: RunState,
     workers: usize,
     /// The cores that they are pinned to.
     cpus: Option<Vec<usize>>,
@@ -371,10 +371,10 @@ struct HeapBytes {
 }
 
 impl Coordinator {
-    fn new(workers: usize, messages: Receiver<Message>, watch: Watch, patience: Duration) -> Self {
+    fn new(workers: usize, messages: Receiver<Message>, state: RunState, patience: Duration) -> Self {
         Self {
             messages,
-            watch,
+            state,
             workers,
             cpus: None,
             controls: Vec::new(),
@@ -431,8 +431,8 @@ impl Coordinator {
         for controls in &self.controls {
             controls.start(start_ns);
         }
-        self.watch.starts(start_ns);
-        let progress = Progress::start(display, self.watch.clone());
+        self.state.starts(start_ns);
+        let progress = Progress::start(display, self.state.clone());
         // The progress display takes memory too, which belongs to no request.
         let start = live_bytes();
         let heap =
@@ -548,7 +548,7 @@ impl Coordinator {
     }
 
     fn stop_all(&mut self) {
-        self.watch.stops();
+        self.state.stops();
         let patience = self.patience;
         self.deadline.get_or_insert_with(|| Instant::now() + patience);
         self.controls.iter().for_each(Controls::stop);
@@ -653,8 +653,8 @@ mod tests {
         for report in reports {
             sender.send(report).expect("it is heard");
         }
-        let watch = Watch::new(&Plan::for_url("http://localhost:1/").expect("valid"));
-        let mut coordinator = Coordinator::new(2, messages, watch, patience);
+        let state = RunState::new(&Plan::for_url("http://localhost:1/").expect("valid"));
+        let mut coordinator = Coordinator::new(2, messages, state, patience);
         let outcome = coordinator.listen_until(|this| this.gone == this.workers);
         (outcome, coordinator.ended_early)
     }

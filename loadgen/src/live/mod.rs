@@ -1,6 +1,6 @@
 //! The live view of a run: figures and drawings on a terminal, brought up to date every second, and keys.
 //!
-//! It looks at a run from outside, through [`Run::subscribe`] and [`Run::watch`]; the workers do not know whether
+//! It looks at a run from outside, through [`Run::subscribe`] and [`Run::state`]; the workers do not know whether
 //! somebody looks. A thread of the lowest priority draws, a few times a second and only what has changed. It is no part of
 //! the measurement, and no report is made of what it shows.
 
@@ -35,7 +35,7 @@ pub use self::terminal::{restore, tell};
 use self::view::View;
 use crate::environment::lower_priority_of_this_thread;
 use crate::plan::{Mode, Plan};
-use crate::progress::{Joined, Phase, Watch};
+use crate::progress::{Joined, Phase, RunState};
 use crate::report::Colour;
 use crate::run::{Run, Stopper};
 use crate::units::{show_count, show_typed_rate};
@@ -82,7 +82,7 @@ impl Live {
         });
         let eyes = Eyes {
             title: title(run.plan()),
-            watch: run.watch(),
+            watch: run.state(),
             stopper: run.stopper(),
             shared,
             figures: Figures::default(),
@@ -165,7 +165,7 @@ struct Seen {
 /// The thread that looks and draws.
 struct Eyes {
     title: [String; 2],
-    watch: Watch,
+    watch: RunState,
     stopper: Stopper,
     shared: Arc<Mutex<Figures>>,
     figures: Figures,

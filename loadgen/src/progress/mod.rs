@@ -4,8 +4,8 @@
 //! Workers publish a few numbers about four times a second, and a separate thread shows them. None of this is part of
 //! the measurement.
 
+mod run_state;
 mod snapshot;
-mod watch;
 
 use std::io::{IsTerminal as _, Write};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+pub use self::run_state::{Phase, RunState, Timetable};
 pub use self::snapshot::{Joined, Snapshot};
-pub use self::watch::{Phase, Timetable, Watch};
 use crate::plan::Stop;
 use crate::units::{show_count, show_rate, show_time_ns, show_typed_time_ns};
 
@@ -71,7 +71,7 @@ pub struct Progress {
 
 impl Progress {
     /// Shows the run that is watched, until the returned value is dropped.
-    pub fn start(display: Display, watch: Watch) -> Self {
+    pub fn start(display: Display, watch: RunState) -> Self {
         if display == Display::Silent {
             return Self { running: None, thread: None };
         }
@@ -106,7 +106,7 @@ impl Drop for Progress {
 }
 
 struct View {
-    watch: Watch,
+    watch: RunState,
     /// Each worker's snapshot as last shown: its time and its completed requests.
     shown: Vec<(u64, u64)>,
     rate: f64,
@@ -116,7 +116,7 @@ struct View {
 }
 
 impl View {
-    fn new(display: Display, watch: Watch) -> Self {
+    fn new(display: Display, watch: RunState) -> Self {
         let Timetable { warmup_ns, stop, .. } = watch.timetable();
         let bar = (display == Display::Bar).then(|| {
             let length = stop.requests().or(stop.duration_ns());
@@ -258,9 +258,9 @@ mod tests {
         Counters { completed, failed, last_done_ns: u64::from(completed > 0), ..Counters::default() }
     }
 
-    fn watch(stop: Stop, warmup_ns: u64) -> Watch {
+    fn watch(stop: Stop, warmup_ns: u64) -> RunState {
         let plan = Plan::for_url("http://127.0.0.1:1/").expect("valid");
-        let watch = Watch::new(&Plan { stop, warmup_ns, threads: 2, ..plan });
+        let watch = RunState::new(&Plan { stop, warmup_ns, threads: 2, ..plan });
         watch.starts(monotonic_ns());
         watch
     }

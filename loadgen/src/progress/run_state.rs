@@ -57,7 +57,7 @@ impl Timetable {
 
 /// Looks at a run, from any thread, before it starts and while it goes on. Looking costs its workers nothing.
 #[derive(Clone, Debug)]
-pub struct Watch {
+pub struct RunState {
     timetable: Timetable,
     snapshots: Arc<[Snapshot]>,
     /// When requests began, on the workers' clock; `u64::MAX` before that.
@@ -65,8 +65,8 @@ pub struct Watch {
     is_stopped: Arc<AtomicBool>,
 }
 
-impl Watch {
-    /// A watch over a run of `plan`, which tells it what happens.
+impl RunState {
+    /// The state of a run of `plan`, which tells it what happens.
     pub fn new(plan: &Plan) -> Self {
         Self {
             timetable: Timetable::of(plan),
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_watch_is_told_of_the_start_and_of_an_early_end() {
-        let watch = Watch::new(&Plan::for_url("http://127.0.0.1:1/").expect("valid"));
+        let watch = RunState::new(&Plan::for_url("http://127.0.0.1:1/").expect("valid"));
         assert_eq!(watch.phase(), Phase::Connecting);
         watch.starts(monotonic_ns());
         assert!(matches!(watch.clone().phase(), Phase::Measuring(_)));
