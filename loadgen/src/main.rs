@@ -131,9 +131,9 @@ fn write_page(args: &ReportArgs) -> Result<Exit, Error> {
     for path in &args.results {
         results.push(read_saved(path)?);
     }
-    let names = args.names();
+    let titles = args.names();
     let named: Vec<Named<'_>> =
-        names.iter().zip(&results).map(|(name, result)| Named { name, result }).collect();
+        titles.iter().zip(&results).map(|(name, result)| Named { name, result }).collect();
     let page = report::html::render(&named).map_err(|error| Error::SavedResult {
         path: args.results[error.index].clone(),
         problem: error.to_string(),
