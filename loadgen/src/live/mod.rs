@@ -182,7 +182,7 @@ impl Eyes {
         let Ok(mut terminal) = Terminal::new(CrosstermBackend::new(Frames::new())) else { return };
         let mut drawn = None;
         let mut next = Instant::now();
-        while runs.recv_timeout(self.wait()) == Err(RecvTimeoutError::Timeout) {
+        while runs.recv_timeout(wait()) == Err(RecvTimeoutError::Timeout) {
             let is_new = enter();
             let has_key = self.take_keys();
             if is_new || has_key || Instant::now() >= next {
@@ -194,15 +194,6 @@ impl Eyes {
                     self.draw(&mut terminal, is_new);
                 }
             }
-        }
-    }
-
-    /// Waits for a key as long as there is nothing else to do. Returns how long to wait for the end of the run then.
-    fn wait(&self) -> Duration {
-        // A process in the background must not read from its terminal (SIGTTIN).
-        match has_keys().then(|| event::poll(LOOK_INTERVAL)) {
-            Some(Ok(_)) => Duration::ZERO,
-            Some(Err(_)) | None => LOOK_INTERVAL,
         }
     }
 
@@ -285,6 +276,15 @@ impl Eyes {
             let _ = terminal.draw(|frame| screen::draw(&view, frame.area(), frame.buffer_mut()));
         });
         drop(stdout);
+    }
+}
+
+/// Waits for a key as long as there is nothing else to do. Returns how long to wait for the end of the run then.
+fn wait() -> Duration {
+    // A process in the background must not read from its terminal (SIGTTIN).
+    match has_keys().then(|| event::poll(LOOK_INTERVAL)) {
+        Some(Ok(_)) => Duration::ZERO,
+        Some(Err(_)) | None => LOOK_INTERVAL,
     }
 }
 

@@ -62,7 +62,7 @@ pub(super) fn draw(view: &View<'_>, place: Rect, buffer: &mut Buffer) {
     pen.chart(
         "requests/s",
         &[show(figures.last.rate), show(figures.all.rate)],
-        rates,
+        &rates,
         rate_scale,
         chart_rows,
     );
@@ -77,14 +77,12 @@ pub(super) fn draw(view: &View<'_>, place: Rect, buffer: &mut Buffer) {
         };
         pen.line(&row("  asked", &last, &all, &scale), Style::new());
     }
-    let least = columns.iter().map(|entry| entry.p50).filter(|us| *us > 0.0).fold(f64::INFINITY, f64::min);
-    let time_scale = Scale::of_times(least, most(|entry| entry.p99));
+    let fastest = columns.iter().map(|entry| entry.p50).filter(|us| *us > 0.0).fold(f64::INFINITY, f64::min);
+    let time_scale = Scale::of_times(fastest, most(|entry| entry.p99));
     let times = |index: usize| [figures.last, figures.all].map(|part| show_time(part.times[index]));
-    let percentiles: [(&str, fn(&Entry) -> f64); 3] =
-        [("p50", |entry| entry.p50), ("p90", |entry| entry.p90), ("p99", |entry| entry.p99)];
-    for (index, (name, of)) in percentiles.into_iter().enumerate() {
-        pen.chart(name, &times(index), wide(of), time_scale, chart_rows);
-    }
+    pen.chart("p50", &times(0), &wide(|entry| entry.p50), time_scale, chart_rows);
+    pen.chart("p90", &times(1), &wide(|entry| entry.p90), time_scale, chart_rows);
+    pen.chart("p99", &times(2), &wide(|entry| entry.p99), time_scale, chart_rows);
     if is_whole {
         let scale = match time_scale {
             Scale::Logarithmic(least, most) if columns.iter().any(|entry| entry.p99 > 0.0) => {
@@ -142,7 +140,7 @@ impl Pen<'_> {
         &mut self,
         label: &str,
         [last, all]: &[String; 2],
-        values: impl Iterator<Item = f64> + Clone,
+        values: &(impl Iterator<Item = f64> + Clone),
         scale: Scale,
         rows: usize,
     ) {

@@ -6,6 +6,7 @@ use super::figures::Figures;
 use crate::progress::{Joined, Phase, Timetable};
 
 /// What there is to show.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct View<'a> {
     /// What is run: lines, the second of which gives details.
     pub(super) title: &'a [String; 2],
