@@ -12,14 +12,16 @@ from . import environment
 FOLDER = environment.ROOT / "target" / "bench-campaigns"
 
 
-def run(settings, name, cases, measure, program="ringtide"):
-    """Calls `measure(case, turn)` for each case in each of `settings.count` turns, unless that has been done already. It returns
-    a record with at least a `verdict`. Returns all records of these turns. A smoke run neither reads nor writes the file."""
+def run(settings, name, cases, measure, program="ringtide", count=None):
+    """Calls `measure(case, turn)` for each case in each of `count` turns (`settings.count`), unless that has been done already. It
+    returns a record with at least a `verdict`. Returns all records of these turns. A smoke run neither reads nor writes the file.
+    A record whose `role` is not "counted" is kept, but measured again by the next start."""
+    count = count or settings.count
     journal = FOLDER / f"{name}.jsonl"
     digest = hashlib.sha256(Path(environment.program(program)).read_bytes()).hexdigest()[:16]
-    records = [] if settings.smoke else read(journal, digest, settings.count, cases)
-    done = {(record["case"], record["round"]) for record in records}
-    for turn in range(settings.count):
+    records = [] if settings.smoke else read(journal, digest, count, cases)
+    done = {(record["case"], record["round"]) for record in records if record["role"] == "counted"}
+    for turn in range(count):
         for case in cases:
             if (case, turn) in done:
                 continue
@@ -30,7 +32,7 @@ def run(settings, name, cases, measure, program="ringtide"):
                 journal.parent.mkdir(parents=True, exist_ok=True)
                 with open(journal, "a") as file:
                     file.write(json.dumps(record, ensure_ascii=False) + "\n")
-            print(f"  {name} {turn + 1} of {settings.count}, {case}: {record['verdict']}", file=sys.stderr, flush=True)
+            print(f"  {name} {turn + 1} of {count}, {case}: {record['verdict']}", file=sys.stderr, flush=True)
     return records
 
 

@@ -1,11 +1,17 @@
 """Runs processes pinned to a core, and reads their CPU time and memory from the kernel."""
 
+import contextlib
+import fcntl
 import os
+import pty
 import re
 import select
 import signal
+import struct
 import subprocess
 import tempfile
+import termios
+import threading
 import time
 from pathlib import Path
 
@@ -15,6 +21,8 @@ from .errors import BenchError
 # peak of the process that forked, a Python interpreter.
 SAMPLE_SECONDS = 0.1
 STOP_SECONDS = 10
+# Of the terminal that a live view is drawn in.
+TERMINAL_COLUMNS, TERMINAL_ROWS = 100, 30
 LISTEN_SECONDS = 10
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
@@ -22,29 +30,41 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 class Finished:
     """What a generator printed and used during a complete run."""
 
-    def __init__(self, stdout, usage, rss_peak_bytes, rss_bytes, seconds):
+    def __init__(self, stdout, usage, rss_peak_bytes, rss_bytes, run_queue_seconds, seconds):
         self.stdout = stdout
         self.user_seconds = usage.ru_utime
         self.system_seconds = usage.ru_stime
         self.rss_peak_bytes = rss_peak_bytes
         self.rss_bytes = rss_bytes
+        # What all its threads waited for a core together, as far as samples show.
+        self.run_queue_seconds = run_queue_seconds
         self.seconds = seconds
 
 
-def run(command, core, timeout, rss_after_seconds=None):
+def run(command, core, timeout, rss_after_seconds=None, sample_seconds=SAMPLE_SECONDS, on_sample=None,
+        terminal=False):
     """Runs a generator on one core until it ends. With `rss_after_seconds`, reads its resident memory that long after its
-    start."""
+    start. `on_sample(pid, seconds)` is called with each sample. With `terminal` it has one, and what it prints on both
+    streams comes together."""
     pinned = ["taskset", "-c", str(core), *command]
-    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+    with contextlib.ExitStack() as stack:
+        stdout, stderr = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(2))
+        streams = dict(stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
+        if terminal:
+            end = stack.enter_context(Terminal(stdout))
+            streams = dict(stdin=end, stdout=end, stderr=end, start_new_session=True)
         started = time.monotonic()
-        process = subprocess.Popen(pinned, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
-        rss_peak_bytes, rss_bytes = 0, None
-        end = select.poll()
+        process = subprocess.Popen(pinned, **streams)
+        rss_peak_bytes, rss_bytes, run_queue_seconds = 0, None, 0.0
+        ended = select.poll()
         descriptor = os.pidfd_open(process.pid)
-        end.register(descriptor, select.POLLIN)
-        while not end.poll(SAMPLE_SECONDS * 1000):
+        ended.register(descriptor, select.POLLIN)
+        while not ended.poll(sample_seconds * 1000):
             seconds = time.monotonic() - started
+            run_queue_seconds = max(run_queue_seconds, run_queue_seconds_of(process.pid))
             rss_peak_bytes = max(rss_peak_bytes, memory_of(process.pid, "VmHWM"))
+            if on_sample:
+                on_sample(process.pid, seconds)
             if rss_after_seconds is not None and rss_bytes is None and seconds >= rss_after_seconds:
                 rss_bytes = memory_of(process.pid, "VmRSS")
             if seconds > timeout:
@@ -55,6 +75,9 @@ def run(command, core, timeout, rss_after_seconds=None):
         if seconds > timeout:
             raise BenchError(f"`{' '.join(command)}` did not end within {timeout:.0f} s")
         process.returncode = os.waitstatus_to_exitcode(status)
+        if terminal:
+            # Now everything that it printed is there.
+            end.close()
         for stream in (stdout, stderr):
             stream.seek(0)
         text, errors = stdout.read().decode(errors="replace"), stderr.read().decode(errors="replace")
@@ -62,7 +85,42 @@ def run(command, core, timeout, rss_after_seconds=None):
         raise BenchError(f"`{' '.join(command)}` exited with {process.returncode}:\n{errors or text}")
     if rss_after_seconds is not None and not rss_bytes:
         raise BenchError(f"`{' '.join(command)}` ended within {rss_after_seconds:g} s, before its memory was read")
-    return Finished(text, usage, rss_peak_bytes, rss_bytes, seconds)
+    return Finished(text, usage, rss_peak_bytes, rss_bytes, run_queue_seconds, seconds)
+
+
+class Terminal:
+    """A terminal for the length of a `with` block, which gives a process's end of it. What the process prints goes to `file`."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __enter__(self):
+        self.master, slave = pty.openpty()
+        self.end = os.fdopen(slave, "r+b", buffering=0)
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", TERMINAL_ROWS, TERMINAL_COLUMNS, 0, 0))
+        self.reader = threading.Thread(target=self._read)
+        self.reader.start()
+        return self
+
+    def fileno(self):
+        return self.end.fileno()
+
+    def close(self):
+        self.end.close()
+        self.reader.join()
+
+    def __exit__(self, *_):
+        self.close()
+        os.close(self.master)
+
+    def _read(self):
+        while True:
+            try:
+                self.file.write(os.read(self.master, 64 * 1024))
+            except OSError:
+                # EIO: nobody has the other end open any more (pty(7)).
+                self.file.flush()
+                return
 
 
 def memory_of(pid, field):
@@ -73,6 +131,18 @@ def memory_of(pid, field):
         return 0
     found = re.search(rf"^{field}:\s+(\d+) kB", status, re.MULTILINE)
     return int(found.group(1)) * 1024 if found else 0
+
+
+def run_queue_seconds_of(pid):
+    """Returns how long the threads of a process have been ready to run without a core, or 0 if the process has ended."""
+    waited_ns = 0
+    for file in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        try:
+            # The second number (Documentation/scheduler/sched-stats.rst).
+            waited_ns += int(file.read_text().split()[1])
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return waited_ns / 1e9
 
 
 class Server:

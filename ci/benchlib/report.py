@@ -28,6 +28,12 @@ TITLES = {
     "arrival_p90_us": ("p90", 1, "{:.1f}"),
     "arrival_p99_us": ("p99", 1, "{:.1f}"),
     "arrival_max_us": ("max", 1, "{:.1f}"),
+    **{f"off_{name}_us": (f"{name.replace('_', '.')} off, µs", 1, "{:+,.1f}")
+       for name in ("mean", "p50", "p75", "p90", "p95", "p99", "p99_9", "max")},
+    "rss_first_bytes": ("memory after minute 1, MiB", 1 / 1024 / 1024, "{:.2f}"),
+    "rss_last_bytes": ("memory at the end, MiB", 1 / 1024 / 1024, "{:.2f}"),
+    "terminal_bytes": ("KiB to the terminal", 1 / 1024, "{:.0f}"),
+    "tries": ("tries", 1, "{:.0f}"),
     "difference": ("difference, %", 100, "{:+.2f}"),
     "detectable": ("would be found, %", 100, "{:.2f}"),
     "busy_share": ("busiest worker, % of its core", 100, "{:.0f}"),

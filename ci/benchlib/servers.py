@@ -69,6 +69,11 @@ def grid(core, rate):
     return Server("grid_server", [example("grid_server"), "--rate", str(rate)], core)
 
 
+def delay(core, *flags):
+    """A server of known delay, which records the truth and tells it at /report."""
+    return Server("delay_server", [example("delay_server"), *flags], core)
+
+
 def echo(core, peer):
     return Server(f"echo on {peer}", [example("echo"), peer, "server"], core)
 

@@ -87,7 +87,8 @@ def measure_one(settings, subject, case):
     if case.before:
         case.before(server)
     server_user, server_system = server.cpu_seconds()
-    finished = process.run(command, settings.generator_core, settings.duration + GRACE_SECONDS, case.rss_after_seconds)
+    finished = process.run(command, settings.generator_core, settings.duration + GRACE_SECONDS, case.rss_after_seconds,
+                           terminal=case.tool.terminal)
     server_user_after, server_system_after = server.cpu_seconds()
     reading = case.tool.read(finished.stdout)
     if case.after:

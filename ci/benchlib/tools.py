@@ -15,11 +15,12 @@ FAILED_SHARE_MAX = 0.001
 
 
 class Tool:
-    """A generator: `command(url)` is its command line, `read(text)` reads its report."""
+    """A generator: `command(url)` is its command line, `read(text)` reads its report. With `terminal` it runs in one."""
 
-    def __init__(self, name, command, read):
+    def __init__(self, name, command, read, terminal=False):
         self.name = name
         self.command = command
+        self.terminal = terminal
         self._read = read
 
     def read(self, text):

@@ -1,6 +1,5 @@
 //! Requests with values in them: compiled once, then rendered for each send into memory that is used again.
 
-use std::io::Write as _;
 use std::ops::Range;
 
 use http::Method;
@@ -222,10 +221,7 @@ impl Template {
                 Piece::Value(value) => out.extend_from_slice(values.value(*value)),
                 Piece::Column(table, column) => out.extend_from_slice(values.column(*table, *column)),
                 Piece::Cookies => values.cookies(path_in(&out[..target_end]), out),
-                Piece::BodySize => {
-                    // A Vec takes everything.
-                    let _ = write!(out, "{}", self.body_size(values));
-                }
+                Piece::BodySize => push_number(self.body_size(values) as u64, out),
                 Piece::Location => {}
             }
         }
@@ -276,13 +272,37 @@ fn push_encoded(value: &[u8], out: &mut Vec<u8>) {
 /// Writes a number as a value.
 pub(crate) fn set_number(value: &mut Vec<u8>, number: u64) {
     value.clear();
-    // A Vec takes everything.
-    let _ = write!(value, "{number}");
+    push_number(number, value);
+}
+
+/// Appends a number in decimal digits. The standard library's formatting takes four times as long, for each request.
+fn push_number(mut number: u64, out: &mut Vec<u8>) {
+    const DIGITS_MAX: usize = 20;
+    let mut digits = [0; DIGITS_MAX];
+    let mut first = DIGITS_MAX;
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[first..]);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_written_in_decimal_digits() {
+        let mut value = b"left over".to_vec();
+        for number in [0, 7, 10, 99, 100, 1_234_567_890, u64::MAX / 10, u64::MAX] {
+            set_number(&mut value, number);
+            assert_eq!(value, number.to_string().as_bytes());
+        }
+    }
 
     struct Fixed;
 

@@ -3,6 +3,7 @@ have OPEN_FILES_NEEDED, or ONLY_WHEN_NAMED if they take long."""
 
 from . import (
     ab,
+    accuracy,
     arrivals,
     client_handle,
     early_close,
@@ -20,11 +21,14 @@ from . import (
     heap,
     idle_connections,
     large_bodies,
+    live_view,
+    long_run,
     memory,
     new_connections,
     one_connection,
     open_loop,
     pipelining,
+    scenario,
     server,
     throughput,
     tls_handshakes,
@@ -47,6 +51,8 @@ ALL = {
     "one-connection": one_connection,
     "open-loop": open_loop,
     "arrivals": arrivals,
+    "scenario": scenario,
+    "live-view": live_view,
     "server": server,
     "client-handle": client_handle,
     "pipelining": pipelining,
@@ -67,6 +73,8 @@ ALL = {
     "h2-memory": h2_memory,
     "ab": ab,
     "verdict": verdict,
+    "accuracy": accuracy,
+    "long-run": long_run,
 }
 # What a run measures if nothing is named.
 BY_DEFAULT = [name for name, module in ALL.items() if not getattr(module, "ONLY_WHEN_NAMED", False)]

@@ -23,7 +23,7 @@ def measure(settings):
             ):
                 cases.append(Case(f"{tool.name}, {connections}", tool, server))
         results = Results(measure_cases(settings, "memory", cases))
-    bars = [Bar("ringtide's memory per connection", per_connection(results, "ringtide", many), "≤", 1024, " B")]
+    bars = [Bar("ringtide's memory per connection", per_connection(results, "ringtide", many), "≤", 768, " B")]
     return Subject(results.records, bars, ["rss_peak_bytes", "requests_per_second"]), results
 
 

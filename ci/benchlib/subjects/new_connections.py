@@ -19,5 +19,5 @@ def measure(settings):
         ]
         results = Results(measure_cases(settings, "new-connections", cases))
     ratio = results.ratio("ringtide", "wrk", "requests_per_second")
-    bars = [Bar("connections/s relative to wrk", ratio, "≥", 1.35)]
+    bars = [Bar("connections/s relative to wrk", ratio, "≥", 1.5)]
     return Subject(results.records, bars, ["requests_per_second", "cpu_us_per_request", "rss_peak_bytes"]), results

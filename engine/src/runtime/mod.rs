@@ -103,6 +103,7 @@ mod listener;
 mod parking;
 mod queue;
 mod readiness;
+mod received;
 mod run_queue;
 mod socket;
 mod socket_table;

@@ -16,7 +16,6 @@ use ringtide_driver::{Address, Driver, Handle, Lease, SendBuffer, TcpQueues};
 use super::core::{self, Core};
 use super::driver::AnyDriver;
 use super::socket_table::{Receiving, Resource, Sending, SocketState, Sockets};
-use super::unread::charge;
 use super::waiter::Waiter;
 use crate::limits::CLOSE_AFTER_PEER_NS;
 
@@ -82,11 +81,8 @@ impl Socket {
         // This repeats the code of `poll`, because requests spend most of their time here. Returning early avoids moves
         // of the lease.
         let mut sockets = self.core.sockets();
-        let (state, unread) = sockets.state_and_unread(self.handle);
-        if let Some(lease) = state.received.pop_front() {
-            let charge = charge(&lease);
-            state.unread_size -= charge;
-            unread.taken(charge);
+        let (lease, state, unread) = sockets.next_received(self.handle);
+        if let Some(lease) = lease {
             if state.receiving == Receiving::Paused && state.unread_size < unread.size_max() / 2 {
                 self.receive(state)?;
             }
@@ -113,11 +109,8 @@ impl Socket {
     /// Takes the next received bytes, without a wait for more.
     pub(crate) fn take_received(&mut self) -> Option<Lease> {
         let mut sockets = self.core.sockets();
-        let (state, unread) = sockets.state_and_unread(self.handle);
-        let lease = state.received.pop_front()?;
-        let charge = charge(&lease);
-        state.unread_size -= charge;
-        unread.taken(charge);
+        let (lease, state, unread) = sockets.next_received(self.handle);
+        let lease = lease?;
         if state.receiving == Receiving::Paused && state.unread_size < unread.size_max() / 2 {
             // If this fails, whoever waits for more sees it.
             let _ = self.receive(state);
@@ -129,7 +122,7 @@ impl Socket {
     /// the next call.
     pub(crate) fn hold(&mut self, size: u32) {
         let mut sockets = self.core.sockets();
-        let (state, unread) = sockets.state_and_unread(self.handle);
+        let (state, unread, _) = sockets.state_and_shared(self.handle);
         let before = mem::replace(&mut state.held_size, size);
         unread.taken(before);
         unread.held(size);
@@ -288,7 +281,9 @@ impl Socket {
 
     /// Returns how many received pieces are unread.
     pub(crate) fn unread_count(&self) -> usize {
-        self.with(|state| state.received.len())
+        let mut sockets = self.core.sockets();
+        let (state, _, pieces) = sockets.state_and_shared(self.handle);
+        pieces.count(&state.received)
     }
 
     /// Returns whether a send was started but not yet submitted. The worker's next turn submits it.

@@ -14,7 +14,7 @@ use ringtide_driver::{Completion, CutSend, Driver, Event, Handle, Lease, Receive
 
 use super::driver::AnyDriver;
 use super::expected::{Expected, Mark};
-use super::queue::InlineQueue;
+use super::received::{Pieces, Received};
 use super::unread::{Change, Unread, charge};
 use super::waiter::{Waiter, Wakes};
 
@@ -22,6 +22,8 @@ use super::waiter::{Waiter, Wakes};
 #[derive(Default)]
 pub(super) struct Sockets {
     entries: Vec<Entry>,
+    /// What they have received.
+    pub(super) pieces: Pieces,
     /// Sockets with a send that was not submitted yet.
     unstamped: Vec<Handle>,
     /// The number of the turn that submits them.
@@ -44,7 +46,7 @@ struct Entry {
 }
 
 // Each connection has one, and there may be tens of thousands.
-const _: () = assert!(size_of::<Entry>() <= 128);
+const _: () = assert!(size_of::<Entry>() <= 96);
 
 pub(super) enum Resource {
     Socket(SocketState),
@@ -56,7 +58,8 @@ pub(super) enum Resource {
 
 #[derive(Default)]
 pub(super) struct SocketState {
-    pub(super) received: InlineQueue<Lease>,
+    /// In `Sockets::pieces`.
+    pub(super) received: Received,
     pub(super) unread_size: u32,
     /// Bytes that the reader has taken but still holds; see `Socket::hold`.
     pub(super) held_size: u32,
@@ -197,8 +200,12 @@ impl Sockets {
             reserve_sparingly(&mut self.entries, slot + 1);
             self.entries.resize_with(slot + 1, Entry::default);
         }
-        self.entries[slot] =
+        let new =
             Entry { generation: handle.generation(), expects: Mark::default(), resource: Some(resource) };
+        let old = std::mem::replace(&mut self.entries[slot], new);
+        if let Some(Resource::Socket(mut state)) = old.resource {
+            self.pieces.clear(&mut state.received);
+        }
     }
 
     #[inline]
@@ -214,11 +221,30 @@ impl Sockets {
         }
     }
 
-    /// Returns the state of an existing socket, and the count of unread bytes that all sockets share.
+    /// Takes the next received piece of an existing socket. Returns also its state, and the count of unread bytes that all
+    /// sockets share.
     #[inline]
-    pub(super) fn state_and_unread(&mut self, handle: Handle) -> (&mut SocketState, &mut Unread) {
+    pub(super) fn next_received(&mut self, handle: Handle) -> (Option<Lease>, &mut SocketState, &mut Unread) {
+        let (state, unread, pieces) = self.state_and_shared(handle);
+        let lease = pieces.pop_front(&mut state.received);
+        if let Some(lease) = &lease {
+            let charge = charge(lease);
+            state.unread_size -= charge;
+            unread.taken(charge);
+        }
+        (lease, state, unread)
+    }
+
+    /// Returns the state of an existing socket, and what all sockets share: the count of unread bytes, and the pieces.
+    #[inline]
+    pub(super) fn state_and_shared(
+        &mut self,
+        handle: Handle,
+    ) -> (&mut SocketState, &mut Unread, &mut Pieces) {
         match entry_mut(&mut self.entries, handle) {
-            Some(Entry { resource: Some(Resource::Socket(state)), .. }) => (state, &mut self.unread),
+            Some(Entry { resource: Some(Resource::Socket(state)), .. }) => {
+                (state, &mut self.unread, &mut self.pieces)
+            }
             _ => panic!("a socket's state lasts as long as the socket"),
         }
     }
@@ -229,7 +255,8 @@ impl Sockets {
 
     pub(super) fn remove(&mut self, handle: Handle) -> Option<Resource> {
         let entry = entry_mut(&mut self.entries, handle)?;
-        if let Some(Resource::Socket(state)) = &entry.resource {
+        if let Some(Resource::Socket(state)) = &mut entry.resource {
+            self.pieces.clear(&mut state.received);
             self.unread.taken(state.unread_size + state.held_size);
             self.expected.settle(&mut entry.expects);
         }
@@ -294,8 +321,12 @@ impl Sockets {
         count_max: usize,
         driver: &mut AnyDriver,
     ) {
-        let Some(state) = self.state_mut(handle) else { return };
-        state.received = InlineQueue::default();
+        let Some(Entry { resource: Some(Resource::Socket(state)), .. }) =
+            entry_mut(&mut self.entries, handle)
+        else {
+            return;
+        };
+        self.pieces.clear(&mut state.received);
         state.receiving = Receiving::Abandoned;
         let unread_size = std::mem::take(&mut state.unread_size);
         self.unread.taken(unread_size);
@@ -433,7 +464,7 @@ pub(super) fn dispatch(
             }
             continue;
         }
-        let Sockets { entries, unread, expected, .. } = &mut *sockets;
+        let Sockets { entries, pieces, unread, expected, .. } = &mut *sockets;
         let Some(Entry { expects, resource: Some(resource), .. }) = entry_mut(entries, handle) else {
             // The handle was closed meanwhile. This is its last event, or one that was under way when it was closed.
             if let Event::Sent(_, buffer) = event {
@@ -451,7 +482,7 @@ pub(super) fn dispatch(
                 if let Event::Received(_) | Event::ReceiveEnded(_) = event {
                     expected.settle(expects);
                 }
-                dispatch_to_socket(state, unread, driver, handle, event, wakes);
+                dispatch_to_socket(state, (unread, pieces), driver, handle, event, wakes);
             }
             Resource::Listener(state) => {
                 if let Event::AcceptEnded(error) = event {
@@ -475,7 +506,7 @@ pub(super) fn dispatch(
 #[inline]
 fn dispatch_to_socket(
     state: &mut SocketState,
-    unread: &mut Unread,
+    (unread, pieces): (&mut Unread, &mut Pieces),
     driver: &mut AnyDriver,
     handle: Handle,
     event: Event,
@@ -486,7 +517,7 @@ fn dispatch_to_socket(
             let before = state.unread_size;
             state.unread_size += charge(&lease);
             unread.received(handle, before, state.unread_size);
-            state.received.push_back(lease);
+            pieces.push_back(&mut state.received, lease);
             wakes.wake(&mut state.receive_waiter);
         }
         Event::ReceiveEnded(end) => {

@@ -44,10 +44,11 @@ mod tests {
     use super::super::driver::AnyDriver;
     use super::super::worker::Worker;
     use super::Spin;
+    use crate::client::HttpVersion;
     use crate::limits::ANSWER_SPIN_NS_MAX;
     use crate::runtime;
     use crate::stream::{Listener, Stream};
-    use crate::{Connection, PreparedRequest};
+    use crate::{Address, Client, ClientOptions, Connection, ConnectionOptions, PreparedRequest};
 
     const MILLISECOND_NS: u64 = 1_000_000;
 
@@ -155,31 +156,68 @@ mod tests {
     }
 
     /// The head of the response comes at once, its body in pieces, 100 µs apart.
-    #[test]
-    fn the_rest_of_an_answer_is_expected_too() {
-        const PIECES: u64 = 20;
+    async fn answer_in_pieces(mut listener: Listener, head: &[u8], pieces: &[&[u8]]) {
+        let mut stream = listener.accept().await.unwrap();
+        stream.read(&mut [0; 1024]).await.unwrap();
+        stream.send(head.to_vec()).await.unwrap();
+        for piece in pieces {
+            runtime::sleep(Duration::from_micros(100)).await;
+            stream.send(piece.to_vec()).await.unwrap();
+        }
+        // The server itself expects nothing more.
+        stream.shutdown().await.unwrap();
+    }
+
+    const PIECES: usize = 20;
+    type Answer = (&'static [u8], [&'static [u8]; PIECES]);
+    const HTTP1: &Answer = &(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n", [b"x"; PIECES]);
+    /// SETTINGS, and the HEADERS of the first stream (`:status: 200`); DATA frames, of which the last ends the stream.
+    const HTTP2: &Answer = &{
+        let mut pieces: [&[u8]; PIECES] = [b"\0\0\x01\0\0\0\0\0\x01x"; PIECES];
+        pieces[PIECES - 1] = b"\0\0\x01\0\x01\0\0\0\x01x";
+        (b"\0\0\0\x04\0\0\0\0\0\0\0\x01\x01\x04\0\0\0\x01\x88", pieces)
+    };
+
+    /// Runs `read`, which reads the answer from the address that it gets. Most of the time must be spun.
+    fn spins_for_all_of(answer: &'static Answer, read: impl AsyncFnOnce(&Address)) {
         let exchange = async {
-            let mut listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), false).unwrap();
+            let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), false).unwrap();
             let address = listener.local_address().unwrap();
             let server = runtime::spawn(async move {
-                let mut stream = listener.accept().await.unwrap();
-                stream.read(&mut [0; 1024]).await.unwrap();
-                stream.send("HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n").await.unwrap();
-                for _ in 0..PIECES {
-                    runtime::sleep(Duration::from_micros(100)).await;
-                    stream.send("x").await.unwrap();
-                }
-                // The server itself expects nothing more.
-                stream.shutdown().await.unwrap();
+                answer_in_pieces(listener, answer.0, &answer.1).await;
             });
-            let mut connection = Connection::connect(&address).await.unwrap();
-            let request = http::Request::get("http://h/").body(Bytes::new()).unwrap();
-            let mut response = connection.send(&PreparedRequest::new(&request).unwrap()).await.unwrap();
-            while response.data().await.unwrap().is_some() {}
+            read(&address).await;
             server.await.unwrap();
         };
         let (elapsed_ns, spun_ns) = spun(Spin::Learnt, exchange);
-        assert!(elapsed_ns >= PIECES * 100_000, "{elapsed_ns} ns");
+        assert!(elapsed_ns >= PIECES as u64 * 100_000, "{elapsed_ns} ns");
         assert!(spun_ns > elapsed_ns * 3 / 4, "{spun_ns} of {elapsed_ns} ns");
+    }
+
+    #[test]
+    fn the_rest_of_an_answer_is_expected_too() {
+        for (answer, version) in [(HTTP1, HttpVersion::Http1), (HTTP2, HttpVersion::Http2)] {
+            spins_for_all_of(answer, async |address| {
+                let stream = Stream::connect(address).await.unwrap();
+                let options = ConnectionOptions::default().version(version);
+                let mut connection = Connection::new(stream, &options);
+                let request = http::Request::get("http://h/").body(Bytes::new()).unwrap();
+                let mut response = connection.send(&PreparedRequest::new(&request).unwrap()).await.unwrap();
+                let mut size = 0;
+                while let Some(data) = response.data().await.unwrap() {
+                    size += data.len();
+                }
+                assert_eq!(size, PIECES);
+            });
+        }
+    }
+
+    #[test]
+    fn the_rest_of_an_answer_on_a_shared_connection_is_expected_too() {
+        spins_for_all_of(HTTP2, async |address| {
+            let client = Client::new(ClientOptions::default().http_version(HttpVersion::Http2));
+            let response = client.get(&format!("http://{address}/")).await.unwrap();
+            assert_eq!(response.into_body().bytes(100).await.unwrap().len(), PIECES);
+        });
     }
 }

@@ -198,8 +198,8 @@ impl ConnectionTask {
             recorder.censored(request);
         })
         .await;
-        let assigned = self.shared.source.borrow_mut().leave(self.number);
-        for due in assigned.into_iter().chain(self.waiting.take().map(|due| *due)) {
+        let assigned = self.shared.source.borrow_mut().leave(self.number());
+        for due in assigned.into_iter().chain(self.take_waiting()) {
             self.shared.censor_undelivered(due);
         }
     }

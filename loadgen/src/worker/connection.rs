@@ -20,15 +20,16 @@ use super::tickets::{Ticket, Tickets};
 use crate::metrics::ErrorKind;
 
 /// After a failed connect the next one waits this long,
-const RECONNECT_WAIT_MS_MIN: u32 = 1;
+const RECONNECT_WAIT_MS_MIN: u8 = 1;
 /// and twice as long after each further failure, up to this. So a server that is down is not hammered, and one that
 /// comes back is found soon.
-const RECONNECT_WAIT_MS_MAX: u32 = 250;
+const RECONNECT_WAIT_MS_MAX: u8 = 250;
 
 /// One of a worker's connections, with its successors.
 pub(super) struct ConnectionTask {
     pub(super) shared: Rc<Shared>,
-    pub(super) number: ConnectionNumber,
+    /// A [`ConnectionNumber`], in half its size.
+    number: u32,
     pub(super) connection: Option<Connection>,
     /// Whether it speaks HTTP/2.
     pub(super) is_http2: bool,
@@ -43,13 +44,19 @@ pub(super) struct ConnectionTask {
     /// passes and it is empty, so it costs nothing while all are answered in time. All in it were sent before all others.
     #[expect(clippy::box_collection, reason = "8 bytes instead of 32 in every connection")]
     pub(super) oldest: Option<Box<VecDeque<(RequestId, u64)>>>,
-    /// With it the task connects before its first request.
-    permit: Option<Box<ConnectPermit>>,
-    /// A request for which the task was started. Boxed, as most tasks have none.
-    pub(super) waiting: Option<Box<Due>>,
-    reconnect_wait_ms: u32,
+    /// What the task begins with, if it does not wait for a request. Boxed, because it soon has done so.
+    beginning: Option<Box<Beginning>>,
+    reconnect_wait_ms: u8,
     /// When it last began to have a free place: when it connected, or when an answer arrived while it was full.
     pub(super) free_since_ns: u64,
+}
+
+/// What a task begins with.
+pub(super) enum Beginning {
+    /// It connects before the run.
+    Connect(ConnectPermit),
+    /// It connects for this request.
+    Send(Due),
 }
 
 /// Why a connection stops carrying requests.
@@ -63,14 +70,14 @@ pub(super) enum Over {
 }
 
 impl ConnectionTask {
-    /// Starts a task. It connects at once if it gets a permit for that. `due` is a request that already waits for it.
-    pub(super) fn spawn(shared: &Rc<Shared>, permit: Option<Box<ConnectPermit>>, due: Option<Due>) {
+    /// Starts a task.
+    pub(super) fn spawn(shared: &Rc<Shared>, beginning: Option<Beginning>) {
         let number = shared.source.borrow_mut().add_connection();
         shared.deadlines.add_connection();
         shared.tasks_left.set(shared.tasks_left.get() + 1);
         let task = Self {
             shared: Rc::clone(shared),
-            number,
+            number: number as u32,
             connection: None,
             is_http2: false,
             sent_size: 0,
@@ -78,8 +85,7 @@ impl ConnectionTask {
             is_spent: false,
             tickets: Tickets::default(),
             oldest: None,
-            permit,
-            waiting: due.map(Box::new),
+            beginning: beginning.map(Box::new),
             reconnect_wait_ms: 0,
             free_since_ns: 0,
         };
@@ -93,7 +99,7 @@ impl ConnectionTask {
     fn into_task(mut self) -> impl Future<Output = ()> {
         async move {
             poll_fn(|context| self.introduce(context)).await;
-            if self.permit.is_some() {
+            if self.connects_before_the_run() {
                 Box::pin(self.connect_before_the_run()).await;
             }
             while !self.shared.sending_ended.get() {
@@ -113,30 +119,53 @@ impl ConnectionTask {
         }
     }
 
+    #[inline]
+    pub(super) fn number(&self) -> ConnectionNumber {
+        self.number as ConnectionNumber
+    }
+
     /// Lets the worker know whom to wake.
     fn introduce(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        self.shared.source.borrow_mut().set_connection_waker(self.number, context.waker());
+        self.shared.source.borrow_mut().set_connection_waker(self.number(), context.waker());
         Poll::Ready(())
     }
 
     /// Waits for a request that needs a connection; `None` when none may be sent any more.
     fn poll_draw(&mut self) -> Poll<Option<Due>> {
-        if let Some(due) = self.waiting.take() {
-            return Poll::Ready(Some(*due));
+        if let Some(due) = self.take_waiting() {
+            return Poll::Ready(Some(due));
         }
         if self.shared.sending_ended.get() {
             return Poll::Ready(None);
         }
         let mut source = self.shared.source.borrow_mut();
         // Connecting for one at a time: the others come when there is a connection.
-        match source.draw(self.number, runtime::turn_time_ns(), 1) {
+        match source.draw(self.number(), runtime::turn_time_ns(), 1) {
             Draw::Now(due) | Draw::Assigned(due) => Poll::Ready(Some(due)),
             Draw::Wait => Poll::Pending,
         }
     }
 
+    fn connects_before_the_run(&self) -> bool {
+        matches!(self.beginning.as_deref(), Some(Beginning::Connect(_)))
+    }
+
+    /// Takes the request for which the task was started.
+    pub(super) fn take_waiting(&mut self) -> Option<Due> {
+        match self.beginning.as_deref() {
+            Some(Beginning::Send(due)) => {
+                let due = *due;
+                self.beginning = None;
+                Some(due)
+            }
+            Some(Beginning::Connect(_)) | None => None,
+        }
+    }
+
     async fn connect_before_the_run(&mut self) {
-        let Some(permit) = self.permit.take() else { return };
+        let Some(Beginning::Connect(permit)) = self.beginning.take().map(|beginning| *beginning) else {
+            return;
+        };
         let connects = &permit.shared.connects;
         match self.shared.connect_or_end(runtime::now_ns()).await {
             Some(Ok(connected)) => {
@@ -206,8 +235,10 @@ impl ConnectionTask {
             }
             Some(Err(failure)) => {
                 self.free_since_ns = runtime::now_ns();
-                self.reconnect_wait_ms =
-                    (self.reconnect_wait_ms * 2).clamp(RECONNECT_WAIT_MS_MIN, RECONNECT_WAIT_MS_MAX);
+                self.reconnect_wait_ms = self
+                    .reconnect_wait_ms
+                    .saturating_mul(2)
+                    .clamp(RECONNECT_WAIT_MS_MIN, RECONNECT_WAIT_MS_MAX);
                 self.fail_unconnected(due, failure);
                 false
             }
@@ -258,7 +289,7 @@ impl Drop for ConnectionTask {
         if thread::panicking() {
             // The code that panicked may still have borrowed it.
             if let Ok(mut source) = shared.source.try_borrow_mut() {
-                source.leave(self.number);
+                source.leave(self.number());
             }
             shared.fail();
         }
@@ -279,6 +310,6 @@ mod tests {
         // everything that a connection needs.
         let size = size_of_future(|task: ConnectionTask| task.into_task());
 
-        assert!(size <= 424, "{size} bytes");
+        assert!(size <= 408, "{size} bytes");
     }
 }

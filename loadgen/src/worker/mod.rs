@@ -35,7 +35,7 @@ use std::task::Poll;
 use ringtide::runtime::{self, SetupError, Statistics, Timer, Worker, WorkerOptions};
 use ringtide_driver::allocator::CountingAllocator;
 
-use self::connection::ConnectionTask;
+use self::connection::{Beginning, ConnectionTask};
 use self::end::end;
 use self::gathering::{Gather, Gathering};
 pub(crate) use self::phase::Controls;
@@ -196,7 +196,7 @@ async fn connect(shared: &Rc<Shared>, phase: &Phase) {
             phase.until(|phase| ConnectPermit::is_free(shared) || phase.stopped.get()).await;
             permit = ConnectPermit::take(shared);
         }
-        ConnectionTask::spawn(shared, permit.map(Box::new), None);
+        ConnectionTask::spawn(shared, permit.map(Beginning::Connect));
     }
     phase.until(|phase| shared.connects.tried.get() == connects || phase.stopped.get()).await;
 }
@@ -412,7 +412,7 @@ fn pace(shared: &Rc<Shared>, now_ns: u64) {
             return;
         };
         drop(source);
-        ConnectionTask::spawn(shared, None, Some(due));
+        ConnectionTask::spawn(shared, Some(Beginning::Send(due)));
     }
 }
 

@@ -27,7 +27,7 @@ impl AllRules {
             observes: expects()
                 .any(|expect| expect.needs_head() || expect.needs_body() || expect.needs_size())
                 || plan.scenario.as_ref().is_some_and(looks_at_responses),
-            checks: plan.scenario.is_some() || expects().next().is_some(),
+            checks: expects().next().is_some() || plan.scenario.as_ref().is_some_and(captures),
             of_each: plan
                 .requests
                 .iter()
@@ -46,9 +46,14 @@ impl AllRules {
     }
 }
 
+/// Whether a step takes something from its responses.
+fn captures(scenario: &Scenario) -> bool {
+    scenario.steps.iter().any(|step| !step.captures.is_empty())
+}
+
 /// Whether what a scenario's users do depends on more of a response than its end.
 fn looks_at_responses(scenario: &Scenario) -> bool {
-    scenario.cookies || scenario.steps.iter().any(|step| step.redirects > 0 || !step.captures.is_empty())
+    scenario.cookies || captures(scenario) || scenario.steps.iter().any(|step| step.redirects > 0)
 }
 
 /// Whether a step takes something from the bodies of its responses.

@@ -18,6 +18,7 @@ impl ConnectionTask {
     /// Keeps the connection busy until the connection or the run is over.
     pub(super) fn poll_requests(&mut self, context: &mut Context<'_>) -> Poll<Over> {
         let now_ns = runtime::turn_time_ns();
+        let number = self.number();
         loop {
             if self.shared.ended.get() {
                 return Poll::Ready(Over::Run);
@@ -35,7 +36,7 @@ impl ConnectionTask {
             let received_before = connection.received_size();
             let polled = if self.shared.rules.observes {
                 let mut seen = self.shared.seen.borrow_mut();
-                let seen = seen.of_connection(self.number);
+                let seen = seen.of_connection(number);
                 let observer = &mut Observer { shared: &self.shared, tickets: &self.tickets, seen };
                 connection.poll_completion_with(context, observer)
             } else {
@@ -58,7 +59,7 @@ impl ConnectionTask {
                     return Poll::Ready(Over::Failed(self.shared.failure(&error)));
                 }
                 Poll::Pending if self.has_new_places() => {}
-                Poll::Pending if !self.shared.deadlines.has_passed(self.number, now_ns) => {
+                Poll::Pending if !self.shared.deadlines.has_passed(number, now_ns) => {
                     if self.is_http2 || self.shared.counts_sends {
                         self.count_sent();
                     }
@@ -96,7 +97,7 @@ impl ConnectionTask {
     /// Has the task woken at the time limit of the request in flight that was sent first, or earlier.
     #[inline]
     fn set_deadline(&self, deadline_ns: u64) {
-        self.shared.deadlines.set(self.number, deadline_ns);
+        self.shared.deadlines.set(self.number(), deadline_ns);
     }
 
     /// When the oldest request in flight times out, counted from its own send; `None` before it is sent.
@@ -147,7 +148,7 @@ impl ConnectionTask {
                     return Some(Over::Connection);
                 }
                 // Requests in flight may still be answered.
-                self.shared.source.borrow_mut().withdraw(self.number);
+                self.shared.source.borrow_mut().withdraw(self.number());
                 return None;
             }
             let ticket = self.draw_ticket(now_ns, free)?;
@@ -200,14 +201,14 @@ impl ConnectionTask {
             return Some(Over::Connection);
         }
         self.is_full = true;
-        self.shared.source.borrow_mut().withdraw(self.number);
+        self.shared.source.borrow_mut().withdraw(self.number());
         None
     }
 
     /// Draws a request for one of `free` places.
     #[inline]
     fn draw_ticket(&self, now_ns: u64, free: usize) -> Option<Ticket> {
-        let drawn = self.shared.source.borrow_mut().draw(self.number, now_ns, free);
+        let drawn = self.shared.source.borrow_mut().draw(self.number(), now_ns, free);
         let mut ticket = match drawn {
             // A place was free before the request was due.
             Draw::Assigned(due) => Ticket { due, ready_ns: due.scheduled_ns },
@@ -276,7 +277,7 @@ impl ConnectionTask {
         let status = exchange.status.as_u16();
         let nothing = Seen::default();
         let mut seen = self.shared.seen.borrow_mut();
-        let seen = seen.of_connection(self.number).get(id.slot()).unwrap_or(&nothing);
+        let seen = seen.of_connection(self.number()).get(id.slot()).unwrap_or(&nothing);
         let rules = self.shared.judged_by(ticket.due.request).and_then(|step| self.shared.rules.of(step));
         let failure = match rules.and_then(|rules| rules.expect.as_ref()) {
             None => None,
@@ -324,7 +325,7 @@ impl ConnectionTask {
             let Some(&(id, seen_ns)) = oldest.front() else {
                 oldest.extend(connection.in_flight_sent_ns().map(|(id, _)| (id, now_ns)));
                 if oldest.is_empty() {
-                    return self.shared.deadlines.unset(self.number);
+                    return self.shared.deadlines.unset(self.number());
                 }
                 continue;
             };

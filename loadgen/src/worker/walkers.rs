@@ -128,10 +128,11 @@ impl Walkers {
 
     /// The head of the response to a user's request has arrived.
     pub(super) fn see_head(&mut self, user: u32, head: &ResponseHead<'_>) {
-        let plan = Arc::clone(&self.plan);
+        self.walker(user);
+        let plan = &*self.plan;
         let Some(scenario) = &plan.scenario else { return };
         let authority = &plan.url.authority;
-        let walker = self.walker(user);
+        let walker = &mut self.users[user as usize];
         walker.location.clear();
         walker.found = true;
         if scenario.cookies {
@@ -175,9 +176,8 @@ impl Walkers {
     /// # Errors
     /// In a sentence, what was not there. It does not repeat what was.
     pub(super) fn capture(&mut self, user: u32, body: &[u8]) -> Result<(), String> {
-        let plan = Arc::clone(&self.plan);
         let walker = &mut self.users[user as usize];
-        let step = plan.scenario.as_ref().and_then(|scenario| scenario.steps.get(walker.step as usize));
+        let step = self.plan.scenario.as_ref().and_then(|scenario| scenario.steps.get(walker.step as usize));
         let Some(step) = step.filter(|step| !step.captures.is_empty()) else { return Ok(()) };
         // The response that counts is the one at the end of the redirects.
         if !walker.location.is_empty() {
@@ -236,8 +236,7 @@ impl Walkers {
     /// A user has its response, at `now_ns`.
     #[inline]
     pub(super) fn advance(&mut self, user: u32, now_ns: u64) -> Next {
-        let plan = Arc::clone(&self.plan);
-        let Some(scenario) = &plan.scenario else { return Next::default() };
+        let Some(scenario) = &self.plan.scenario else { return Next::default() };
         let walker = &mut self.users[user as usize];
         let step = &scenario.steps[walker.step as usize];
         if !walker.location.is_empty() {
@@ -281,8 +280,7 @@ impl Walkers {
 
     /// Begins a walk. What it needs is in the memory of the last one.
     fn begin(&mut self, place: usize) {
-        let plan = Arc::clone(&self.plan);
-        let Some(scenario) = &plan.scenario else { return };
+        let Some(scenario) = &self.plan.scenario else { return };
         let walker = &mut self.users[place];
         walker.is_new = false;
         walker.kind = self.kinds.next(&mut self.random) as usize;

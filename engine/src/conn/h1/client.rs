@@ -170,7 +170,9 @@ impl ClientConnection {
             ready!(self.poll_head(context))?;
         }
         let id = self.in_flight.front().map(InFlight::id);
-        ready!(self.poll_end(context))?;
+        if !self.skip_body() {
+            ready!(self.poll_end(context))?;
+        }
         // A response that has ended had a head, and a request.
         let (Some(id), Some(meta)) = (id, self.meta) else {
             return Poll::Ready(Err(h1::Error::Failed.into()));
@@ -501,6 +503,16 @@ impl ClientConnection {
             ready!(self.poll_event(context))?;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Ends the response if all of its body is at hand, without the events that nobody looks at.
+    #[inline]
+    fn skip_body(&mut self) -> bool {
+        self.input.consume_given();
+        let Some(size) = self.codec.skip_body(self.input.bytes().len()) else { return false };
+        self.input.consume(size);
+        self.end(self.codec.is_reusable());
+        true
     }
 
     /// Polls for the next piece of the body; `None` at the end of the response.

@@ -1,6 +1,7 @@
 //! Connections that speak HTTP/2: many requests at once.
 
 mod answers;
+mod block;
 mod client;
 mod exchange;
 mod heads;

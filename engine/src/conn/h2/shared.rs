@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, Version};
 
-use super::client::{Block, kind_of};
+use super::block::{Block, kind_of};
 use super::heads::{Head, Heads, headers};
 use super::link::Link;
 use crate::conn::content::Content;

@@ -63,6 +63,21 @@ impl BodyDecoder {
         Ok((consumed, event))
     }
 
+    /// Ends the body and returns the size of its rest, if all of that is among the next `available` bytes. Chunks have to be
+    /// decoded.
+    #[inline]
+    pub(super) fn skip(&mut self, available: usize) -> Option<usize> {
+        match &mut self.kind {
+            Kind::None => Some(0),
+            Kind::Length { remaining } if *remaining <= available as u64 => {
+                let size = std::mem::take(remaining);
+                self.received += size;
+                Some(size as usize)
+            }
+            Kind::Length { .. } | Kind::Chunked(_) | Kind::UntilClose => None,
+        }
+    }
+
     /// Handles the end of the stream. It is valid where it ends the body, or if the body is complete.
     pub(super) fn end_of_stream(&mut self) -> Result<(), Error> {
         let expected = match &self.kind {
@@ -95,6 +110,21 @@ mod tests {
         assert_eq!(body.decode(b"lo, next", &limits), Ok((2, BodyEvent::Data(2))));
         assert_eq!(body.decode(b", next", &limits), Ok((0, BodyEvent::End)));
         assert_eq!(body.end_of_stream(), Ok(()));
+    }
+
+    #[test]
+    fn what_is_at_hand_of_a_counted_body_can_be_skipped() {
+        let limits = Limits::default();
+        let mut body = BodyDecoder::new(BodyLength::Length(5));
+        assert_eq!(body.skip(4), None);
+        assert_eq!(body.decode(b"he", &limits), Ok((2, BodyEvent::Data(2))));
+        assert_eq!(body.skip(9), Some(3));
+        assert_eq!((body.skip(9), body.length()), (Some(0), BodyLength::Length(5)));
+        assert_eq!(body.end_of_stream(), Ok(()));
+        assert_eq!(BodyDecoder::new(BodyLength::None).skip(0), Some(0));
+        for length in [BodyLength::Chunked, BodyLength::UntilClose] {
+            assert_eq!(BodyDecoder::new(length).skip(9), None);
+        }
     }
 
     #[test]

@@ -182,6 +182,18 @@ impl ClientCodec {
         result
     }
 
+    /// Ends the current response without its last events, if its body has a known length and all of its rest is among the
+    /// next `available` bytes. Returns how many of them that is: they are consumed.
+    #[inline]
+    pub fn skip_body(&mut self, available: usize) -> Option<usize> {
+        if self.state != State::Body {
+            return None;
+        }
+        let size = self.body.skip(available)?;
+        self.state = State::Idle;
+        Some(size)
+    }
+
     /// Tells the codec that the peer will send no more bytes. [`decode`](Self::decode) must have seen all received
     /// bytes before.
     ///
@@ -296,6 +308,22 @@ mod tests {
         );
         assert_eq!(codec.decode(&mut b"".to_owned()), Err(Error::Failed));
         assert_eq!(codec.end_of_stream(), Err(Error::Failed));
+    }
+
+    #[test]
+    fn a_response_ends_with_its_skipped_body() {
+        let mut head = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n".to_owned();
+        let mut codec = codec(RequestKind::Other);
+        assert_eq!(codec.skip_body(9), None, "the head comes first");
+        for _ in 0..2 {
+            assert!(matches!(codec.decode(&mut head), Ok((_, ResponseEvent::Head(_)))));
+            assert_eq!(codec.skip_body(4), None);
+            assert_eq!(codec.decode(&mut b"he".to_owned()).map(|(size, _)| size), Ok(2));
+            assert_eq!((codec.is_idle(), codec.skip_body(3), codec.is_idle()), (false, Some(3), true));
+            assert!(codec.is_reusable());
+            assert_eq!(codec.skip_body(3), None, "it has ended");
+            codec.begin(RequestKind::Other);
+        }
     }
 
     #[test]
