@@ -18,6 +18,8 @@ use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen};
 use signal_hook::consts::{SIGHUP, SIGQUIT, SIGTSTP};
 use signal_hook::iterator::{Handle, Signals};
 
+use crate::progress::is_dumb_terminal;
+
 /// The screen is ours. Changes only while standard output is locked.
 static IS_ENTERED: AtomicBool = AtomicBool::new(false);
 /// There is no live view, or none any more.
@@ -37,8 +39,7 @@ struct Keys {
 /// Whether this process may draw on its terminal: standard output is one that can move its cursor, and the process is in
 /// its foreground.
 pub(super) fn is_usable() -> bool {
-    let is_plain = std::env::var_os("TERM").is_none_or(|name| name.is_empty() || name == "dumb");
-    io::stdout().is_terminal() && !is_plain && is_in_foreground()
+    io::stdout().is_terminal() && !is_dumb_terminal() && is_in_foreground()
 }
 
 /// Shows a line to the user: at once, or when the live view has left the screen.

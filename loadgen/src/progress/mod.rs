@@ -47,18 +47,24 @@ pub enum Display {
 }
 
 impl Display {
-    /// Chooses: nothing or lines if the flags say so, a bar on a terminal, else a line per minute.
+    /// Chooses: nothing or lines if the flags say so; on a terminal a bar, or lines if its cursor cannot be moved; else a
+    /// line per minute.
     pub fn choose(quiet: bool, plain: bool) -> Self {
         if quiet {
             Self::Silent
         } else if plain {
             Self::Lines
         } else if std::io::stdout().is_terminal() && std::io::stderr().is_terminal() {
-            Self::Bar
+            if is_dumb_terminal() { Self::Lines } else { Self::Bar }
         } else {
             Self::SignsOfLife
         }
     }
+}
+
+/// Whether the terminal cannot move its cursor, as the environment has it (environ(7)).
+pub(crate) fn is_dumb_terminal() -> bool {
+    std::env::var_os("TERM").is_none_or(|name| name.is_empty() || name == "dumb")
 }
 
 /// A running display. Dropping it removes the bar and ends its thread.

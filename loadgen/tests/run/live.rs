@@ -40,19 +40,23 @@ fn running(driver: &str, server: &Server) -> OnTerminal {
 
 /// Whether the report is there, behind what a live view has drawn.
 fn has_report(terminal: &OnTerminal) -> bool {
-    let written = terminal.written();
-    written.rsplit_once(LEFT).map_or(&*written, |(_, after)| after).contains("Verdict  ")
+    after_the_view(&terminal.written()).contains("Verdict  ")
 }
 
 /// The run was interrupted, its report is on the screen, and the terminal is as it was.
 #[track_caller]
 fn assert_interrupted(mut terminal: OnTerminal) {
     assert_eq!(terminal.wait(), Some(130), "{}", terminal.contents());
-    terminal.wait_until("the report", has_report);
+    terminal.wait_until("the report", |this| {
+        has_report(this)
+            && after_the_view(&this.written()).contains("Interrupted: this is the report of what ran.")
+    });
     assert!(!terminal.is_taken() && terminal.has_usual_modes(), "{}", terminal.contents());
-    let written = terminal.written();
-    let (_, after) = written.rsplit_once(LEFT).expect("the screen was left");
-    assert!(after.contains("Interrupted: this is the report of what ran."), "{after}");
+}
+
+/// What was written behind what a live view has drawn.
+fn after_the_view(written: &str) -> &str {
+    written.rsplit_once(LEFT).map_or(written, |(_, after)| after)
 }
 
 fn keys_pause_help_and_end_the_run(driver: &str) {
@@ -175,8 +179,8 @@ fn without_it_there_are_plain_lines(driver: &str) {
     let url = server.url();
     let words = ["run", &url, "--driver", driver, "-d", "1500ms", "-c", "2", "-t", "1"];
     for (flags, environment, says) in [
-        (&["--no-tui"][..], &[][..], "1s of 1.5s · "),
-        (&[], &[("TERM", "dumb")], "1s of 1.5s · "),
+        (&["--no-tui"][..], &[][..], "s of 1.5s · "),
+        (&[], &[("TERM", "dumb")], "s of 1.5s · "),
         (&["--quiet"], &[], ""),
     ] {
         let mut terminal = OnTerminal::start(80, 60, &[&words[..], flags].concat(), environment);
@@ -202,6 +206,7 @@ fn colours_are_left_out_where_they_are_not_wanted(driver: &str) {
         let mut terminal = OnTerminal::start(80, 60, &words, environment);
         terminal.wait_for("timeout: ");
         assert_eq!(terminal.wait(), Some(0), "{}", terminal.contents());
+        terminal.wait_until("the report", has_report);
         let written = terminal.written();
         let (view, _) = written.rsplit_once(LEFT).expect("the screen was left");
         assert_eq!(view.contains("38;5;1"), is_coloured, "{view}");
