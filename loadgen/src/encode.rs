@@ -13,7 +13,9 @@ use crate::plan::{Plan, Request};
 
 /// The requests that were leaked, by the hash of their scheme and bytes, which are all that makes them differ. `ab` and
 /// `find` run one plan many times, which must not leak its body each time.
-static LEAKED: LazyLock<Mutex<HashMap<u64, Vec<(Scheme, PreparedRequest)>>>> = LazyLock::new(Mutex::default);
+static LEAKED: LazyLock<Mutex<Leaked>> = LazyLock::new(Mutex::default);
+
+type Leaked = HashMap<u64, Vec<(Scheme, PreparedRequest)>>;
 
 /// Encodes the plan's requests with the given bodies. They are leaked, each once: a program has few different ones, and
 /// they are sent until it ends.

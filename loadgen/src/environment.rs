@@ -156,6 +156,19 @@ fn split_of_this_thread(_cpu_ns: u64) -> io::Result<u64> {
     Ok(0)
 }
 
+/// Lets all other threads go before the calling one.
+#[cfg(target_os = "linux")]
+pub fn lower_priority_of_this_thread() {
+    /// The lowest (setpriority(2)). On Linux it is a thread's, against POSIX.
+    const NICE_MAX: i32 = 19;
+    // If this fails, it shares the core like the others.
+    let _ = rustix::process::setpriority_process(None, NICE_MAX);
+}
+
+/// Elsewhere the priority is that of the process.
+#[cfg(not(target_os = "linux"))]
+pub fn lower_priority_of_this_thread() {}
+
 /// The value of the first `name : value` line.
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|line| {

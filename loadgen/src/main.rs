@@ -21,6 +21,7 @@ use ringtide_loadgen::error::{Error, UsageError};
 use ringtide_loadgen::exit::Exit;
 use ringtide_loadgen::fd_limit;
 use ringtide_loadgen::find;
+use ringtide_loadgen::live::{self, Live};
 use ringtide_loadgen::manual;
 use ringtide_loadgen::merge::{self, Part};
 use ringtide_loadgen::output::{Outputs, Sink};
@@ -88,14 +89,19 @@ fn execute(command: Command) -> Result<Exit, Error> {
 
 fn run(plan: Plan, output: &Output) -> Result<Exit, Error> {
     fd_limit::ensure(plan.connections_max(), plan.threads)?;
-    let display = Display::choose(output.quiet, output.plain_progress);
-    let mut run = Run::new(plan, display, Some(&ALLOCATOR), |notice| eprintln!("ringtide: {notice}"))?;
+    let is_live = !output.quiet && !output.plain_progress && live::is_possible();
+    let display = if is_live { Display::Silent } else { display(output) };
+    let mut run = Run::new(plan, display, Some(&ALLOCATOR), live::tell)?;
     // Before the run: a report that cannot be written must not waste it.
     let outputs = Outputs::open(output)?;
     outputs.attach(&mut run);
     let stopper = run.stopper();
     on_interrupt(move || stopper.stop())?;
-    let result = run.execute()?;
+    let live = if is_live { Some(Live::start(&mut run).map_err(Error::Thread)?) } else { None };
+    let result = run.execute();
+    // The report comes after the view.
+    drop(live);
+    let result = result?;
     let written = outputs.write(&result, |error| eprintln!("ringtide: {error}"));
     if output.file.is_some() || output.format != Format::Text {
         explain_exit(&result, output.require_valid);
@@ -125,9 +131,9 @@ fn write_page(args: &ReportArgs) -> Result<Exit, Error> {
     for path in &args.results {
         results.push(read_saved(path)?);
     }
-    let names = args.names();
+    let titles = args.names();
     let named: Vec<Named<'_>> =
-        names.iter().zip(&results).map(|(name, result)| Named { name, result }).collect();
+        titles.iter().zip(&results).map(|(name, result)| Named { name, result }).collect();
     let page = report::html::render(&named).map_err(|error| Error::SavedResult {
         path: args.results[error.index].clone(),
         problem: error.to_string(),
@@ -358,6 +364,7 @@ fn on_interrupt(stop: impl FnOnce() -> bool + Send + 'static) -> Result<(), Erro
         let Some(first) = signals.next() else { return };
         let last = if stop() { signals.next() } else { Some(first) };
         if let Some(signal) = last {
+            live::restore();
             // The default action, as the user wants it to end.
             let _ = signal_hook::low_level::emulate_default_handler(signal);
         }

@@ -22,7 +22,7 @@ use crate::error::{Error, UsageError};
 use crate::machine::MachineMeter;
 use crate::metrics::{GeneratorFacts, MachineFacts, Totals};
 use crate::plan::{Connect, Plan, ProxyKind};
-use crate::progress::{Display, Progress, Snapshot};
+use crate::progress::{Display, Progress, RunState};
 use crate::result::{EndedEarly, Measured, RunResult};
 use crate::series::{self, Collected, Collector, Second, Subscriber};
 use crate::template::Templates;
@@ -43,6 +43,7 @@ pub struct Run {
     display: Display,
     heap: Option<&'static CountingAllocator>,
     notice: fn(&str),
+    state: RunState,
     keeps_series: bool,
     subscribers: Subscribers,
     sender: Sender<Message>,
@@ -100,6 +101,7 @@ impl Run {
         let tls = if plan.url.is_https { Some(tls::client(&plan)?) } else { None };
         let (sender, messages) = channel();
         Ok(Self {
+            state: RunState::new(&plan),
             plan,
             tls,
             display,
@@ -118,10 +120,19 @@ impl Run {
     }
 
     /// Shows each second to `subscriber`, on a thread of its own, as soon as the second is over; see [`series`]. May be
-    /// called more than once. The result has these seconds, too.
+    /// called more than once. The seconds are kept only with [`keep_series`](Self::keep_series).
     pub fn subscribe(&mut self, subscriber: impl FnMut(&Second<'_>) + Send + 'static) {
         self.subscribers.0.push(Box::new(subscriber));
-        self.keeps_series = true;
+    }
+
+    /// What is to be run.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Returns what shows where the run is.
+    pub fn state(&self) -> RunState {
+        self.state.clone()
     }
 
     /// Returns the handle that ends the run early.
@@ -150,14 +161,15 @@ impl Run {
         let requests = encode::requests(&self.plan, bodies)?;
         let templates = Templates::compile(&self.plan)?.map(Arc::new);
         let plan = Arc::new(self.plan);
-        let snapshots: Arc<[Snapshot]> = (0..plan.threads).map(|_| Snapshot::default()).collect();
+        let snapshots = Arc::clone(self.state.snapshots());
 
-        let (collector, reporters) = if self.keeps_series {
+        let keeps_series = self.keeps_series;
+        let (collector, reporters) = if keeps_series || !self.subscribers.0.is_empty() {
             let seconds = plan.stop.duration_ns().map(|ns| ns.div_ceil(series::INTERVAL_NS));
             let open_loop = plan.open_loop().is_some();
             let subscribers = self.subscribers.0;
             let (collector, reporters) =
-                Collector::start(open_loop, seconds, Arc::clone(&snapshots), subscribers)
+                Collector::start(open_loop, seconds, keeps_series, Arc::clone(&snapshots), subscribers)
                     .map_err(Error::Thread)?;
             (Some(collector), reporters)
         } else {
@@ -165,7 +177,7 @@ impl Run {
         };
         let mut reporters = reporters.into_iter();
 
-        let mut coordinator = Coordinator::new(plan.threads, self.messages, STOP_PATIENCE);
+        let mut coordinator = Coordinator::new(plan.threads, self.messages, self.state, STOP_PATIENCE);
         let mut threads = Vec::with_capacity(plan.threads);
         let mut not_started = None;
         for index in 0..plan.threads {
@@ -195,7 +207,7 @@ impl Run {
             }
         }
         let outcome = match not_started {
-            None => coordinator.lead(&plan, self.heap, self.display, &snapshots, self.notice),
+            None => coordinator.lead(&plan, self.heap, self.display, self.notice),
             Some(error) => {
                 coordinator.end(threads.len());
                 Err(Error::Thread(error))
@@ -219,6 +231,7 @@ impl Run {
         let mut result =
             result(&plan, &led, coordinator.outcomes, coordinator.ended_early, dns_ns, collected);
         result.plan.body_bytes = body_size;
+        result.series = result.series.filter(|_| keeps_series);
         Ok(result)
     }
 
@@ -304,6 +317,8 @@ impl Drop for EndGuard {
 /// Leads the workers and collects their reports.
 struct Coordinator {
     messages: Receiver<Message>,
+    /// What displays see.
+    state: RunState,
     workers: usize,
     /// The cores that they are pinned to.
     cpus: Option<Vec<usize>>,
@@ -356,9 +371,10 @@ struct HeapBytes {
 }
 
 impl Coordinator {
-    fn new(workers: usize, messages: Receiver<Message>, patience: Duration) -> Self {
+    fn new(workers: usize, messages: Receiver<Message>, state: RunState, patience: Duration) -> Self {
         Self {
             messages,
+            state,
             workers,
             cpus: None,
             controls: Vec::new(),
@@ -380,7 +396,6 @@ impl Coordinator {
         plan: &Plan,
         heap: Option<&'static CountingAllocator>,
         display: Display,
-        snapshots: &Arc<[Snapshot]>,
         notice: fn(&str),
     ) -> Result<Led, Error> {
         self.listen_until(|this| this.controls.len() == this.workers)?;
@@ -416,7 +431,8 @@ impl Coordinator {
         for controls in &self.controls {
             controls.start(start_ns);
         }
-        let progress = Progress::start(display, plan.stop, plan.warmup_ns, Arc::clone(snapshots));
+        self.state.starts(start_ns);
+        let progress = Progress::start(display, self.state.clone());
         // The progress display takes memory too, which belongs to no request.
         let start = live_bytes();
         let heap =
@@ -532,6 +548,7 @@ impl Coordinator {
     }
 
     fn stop_all(&mut self) {
+        self.state.stops();
         let patience = self.patience;
         self.deadline.get_or_insert_with(|| Instant::now() + patience);
         self.controls.iter().for_each(Controls::stop);
@@ -636,7 +653,8 @@ mod tests {
         for report in reports {
             sender.send(report).expect("it is heard");
         }
-        let mut coordinator = Coordinator::new(2, messages, patience);
+        let state = RunState::new(&Plan::for_url("http://localhost:1/").expect("valid"));
+        let mut coordinator = Coordinator::new(2, messages, state, patience);
         let outcome = coordinator.listen_until(|this| this.gone == this.workers);
         (outcome, coordinator.ended_early)
     }

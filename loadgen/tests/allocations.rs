@@ -99,7 +99,8 @@ fn file(name: &str, text: &str) -> PathBuf {
 fn a_request_allocates_nothing_and_a_connection_takes_little() {
     let server = Server::start();
     let mix = file("mix.toml", &format!("url = \"{}\"\n{SCENARIO}", server.url));
-    let list: String = (1..=10).map(|size| format!("{}/bytes/{size}\t{size}\n", server.url)).collect();
+    let lines = (1..=10).map(|size| format!("{}/bytes/{size}\t{size}", server.url));
+    let list = lines.collect::<Vec<_>>().join("\n");
     let list = file("urls", &list);
     let plans = [
         ("one request", Plan::for_url(&server.url).expect("a URL")),

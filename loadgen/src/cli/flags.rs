@@ -269,7 +269,7 @@ pub struct RunArgs {
     /// The figures as OpenMetrics text
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Result")]
     pub openmetrics: Option<PathBuf>,
-    /// Show progress as plain lines on standard error
+    /// Plain lines on stderr, not the live view
     #[arg(long, help_heading = "Result")]
     pub no_tui: bool,
     /// Show no progress at all

@@ -14,12 +14,20 @@ pub struct Interval {
     /// Only in a closed loop, where service times are response times.
     service: Histogram<u64>,
     service_one_piece: Histogram<u64>,
+    /// Of requests that were due before they were sent.
+    schedule_lag: Histogram<u64>,
 }
 
 impl Interval {
     /// An empty one. Allocates all of its memory.
     pub fn new(open_loop: bool) -> Self {
-        Self { open_loop, response: Times::new(), service: histogram(), service_one_piece: histogram() }
+        Self {
+            open_loop,
+            response: Times::new(),
+            service: histogram(),
+            service_one_piece: histogram(),
+            schedule_lag: histogram(),
+        }
     }
 
     /// Adds all of `other`.
@@ -27,6 +35,7 @@ impl Interval {
         self.response.add(&other.response);
         add(&mut self.service, &other.service);
         add(&mut self.service_one_piece, &other.service_one_piece);
+        add(&mut self.schedule_lag, &other.schedule_lag);
     }
 
     /// Empties it.
@@ -34,6 +43,7 @@ impl Interval {
         self.response.reset();
         reset(&mut self.service);
         reset(&mut self.service_one_piece);
+        reset(&mut self.schedule_lag);
     }
 
     /// Adds the response times to `times`.
@@ -41,6 +51,11 @@ impl Interval {
         times.add(&self.response);
         add(&mut times.exact, &self.service);
         add(&mut times.exact, &self.service_one_piece);
+    }
+
+    /// Adds the generator's own delays to `lag`.
+    pub fn add_lag_to(&self, lag: &mut Histogram<u64>) {
+        add(lag, &self.schedule_lag);
     }
 
     /// See [`Recorder::response_p99_ns`].
@@ -60,6 +75,7 @@ impl Recorder {
     pub fn swap(&mut self, interval: &mut Interval) {
         debug_assert_eq!(self.open_loop, interval.open_loop);
         std::mem::swap(&mut self.response, &mut interval.response);
+        std::mem::swap(&mut self.schedule_lag, &mut interval.schedule_lag);
         if !self.open_loop {
             std::mem::swap(&mut self.service.exact, &mut interval.service);
             std::mem::swap(&mut self.service_one_piece, &mut interval.service_one_piece);
@@ -71,5 +87,6 @@ impl Recorder {
         self.response.add(&interval.response);
         add(&mut self.service.exact, &interval.service);
         add(&mut self.service_one_piece, &interval.service_one_piece);
+        add(&mut self.schedule_lag, &interval.schedule_lag);
     }
 }

@@ -72,6 +72,27 @@ impl OpenLoop {
         self.stages.iter().map(|stage| stage.duration_ns).sum()
     }
 
+    /// How many requests come due from `from_ns` to `to_ns` after the start, perhaps not a whole number.
+    pub fn due_between(&self, from_ns: u64, to_ns: u64) -> f64 {
+        if self.replay.is_empty() {
+            return self.due_by(to_ns) - self.due_by(from_ns);
+        }
+        let before = |ns| self.replay.partition_point(|arrival| arrival.due_ns < ns);
+        before(to_ns) as f64 - before(from_ns) as f64
+    }
+
+    fn due_by(&self, ns: u64) -> f64 {
+        let (mut left_ns, mut due) = (ns, 0.0);
+        for stage in &self.stages {
+            let passed_ns = left_ns.min(stage.duration_ns.unwrap_or(u64::MAX));
+            let part = stage.duration_ns.map_or(0.0, |ns| passed_ns as f64 / ns as f64);
+            let rate = stage.rate_start + (stage.rate_end - stage.rate_start) * part;
+            due += f64::midpoint(stage.rate_start, rate) * passed_ns as f64 / 1e9;
+            left_ns -= passed_ns;
+        }
+        due
+    }
+
     /// The mean rate.
     pub fn rate_mean(&self) -> f64 {
         if let Some(last) = self.replay.last() {
@@ -137,6 +158,20 @@ mod tests {
         assert_eq!(replay(&[0, 0, 500_000_000]).warm_up(), OpenLoop::steady(6.0, 1));
         assert_eq!(replay(&[0, 0]).warm_up(), OpenLoop::steady(2.0, 1));
         assert_eq!(replay(&[5]).duration_ns(), None);
+    }
+
+    #[test]
+    fn what_is_due_in_a_second_follows_the_stages() {
+        const SECOND: u64 = 1_000_000_000;
+        let open = open(&[(Some(2 * SECOND), 0.0, 100.0), (Some(SECOND), 7.0, 7.0)]);
+        for (from, to, due) in [(0, 1, 25.0), (1, 2, 75.0), (2, 3, 7.0), (3, 4, 0.0), (0, 9, 107.0)] {
+            let is = open.due_between(from * SECOND, to * SECOND);
+            assert!((is - due).abs() < 1e-9, "{from} {to} {is}");
+        }
+        let arrival = |due_ns| Replayed { due_ns, request: 0 };
+        let replay = OpenLoop { replay: vec![arrival(0), arrival(5), arrival(SECOND)], ..open };
+        assert!((replay.due_between(0, SECOND) - 2.0).abs() < 1e-9);
+        assert!((replay.due_between(SECOND, 2 * SECOND) - 1.0).abs() < 1e-9);
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub mod timeseries;
 use std::fmt::Write as _;
 
 use crate::result::{Figure, SummaryUs};
-use crate::units::{show_time_ns, show_typed_time_ns};
+use crate::units::show_time_ns;
 
 /// The narrowest terminal that a report fits,
 pub const WIDTH_MIN: usize = 60;
@@ -29,13 +29,6 @@ fn time(summary: &SummaryUs, figure: Figure) -> String {
     let Some(time_us) = summary.figure(figure) else { return "-".to_owned() };
     let sign = if summary.is_lower_bound(figure) { "≥ " } else { "" };
     format!("{sign}{}", show_time_ns(time_us * 1e3))
-}
-
-/// A round time, as the rest of a report writes times.
-fn round_time(ns: u64) -> String {
-    let typed = show_typed_time_ns(ns);
-    let (number, unit) = typed.split_at(typed.find(|char: char| char.is_alphabetic()).unwrap_or(typed.len()));
-    format!("{number} {}", if unit == "us" { "µs" } else { unit })
 }
 
 /// The style of a report.
@@ -112,19 +105,30 @@ impl Style {
     }
 
     fn broken<'a>(self, pieces: impl Iterator<Item = &'a str>, separator: &str, indent: usize) -> String {
-        let mut lines = String::new();
-        let mut column = indent;
-        for (index, piece) in pieces.enumerate() {
-            let gap = if index == 0 { "" } else { separator };
-            let (gap_width, width) = (gap.chars().count(), piece.chars().count());
-            if index > 0 && column + gap_width + width > self.width {
-                let _ = write!(lines, "\n{:indent$}{piece}", "");
-                column = indent + width;
-            } else {
-                let _ = write!(lines, "{gap}{piece}");
-                column += gap_width + width;
-            }
-        }
-        lines
+        broken(pieces, separator, indent, self.width)
     }
+}
+
+/// `pieces` with separators between them, broken only between pieces so that no line exceeds `width`. Further lines are
+/// indented by `indent` columns; the first is assumed to start there.
+pub(crate) fn broken<'a>(
+    pieces: impl Iterator<Item = &'a str>,
+    separator: &str,
+    indent: usize,
+    width: usize,
+) -> String {
+    let mut lines = String::new();
+    let mut column = indent;
+    for (index, piece) in pieces.enumerate() {
+        let gap = if index == 0 { "" } else { separator };
+        let (gap_width, piece_width) = (gap.chars().count(), piece.chars().count());
+        if index > 0 && column + gap_width + piece_width > width {
+            let _ = write!(lines, "\n{:indent$}{piece}", "");
+            column = indent + piece_width;
+        } else {
+            let _ = write!(lines, "{gap}{piece}");
+            column += gap_width + piece_width;
+        }
+    }
+    lines
 }

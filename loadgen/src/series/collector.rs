@@ -10,7 +10,7 @@ use hdrhistogram::Histogram;
 
 use super::point::{Point, ResponseUs, Series, compact};
 use super::reporter::{Counts, Gauges, Reporter, Tick};
-use super::{INTERVAL_NS, Second, Subscriber};
+use super::{INTERVAL_NS, RanOut, Second, Subscriber};
 use crate::environment::unix_s_of;
 use crate::hdr::Encoder;
 use crate::metrics::{ErrorKind, Interval, Times, histogram};
@@ -48,13 +48,14 @@ pub(crate) struct Collected {
 
 impl Collector {
     /// Starts the thread. Returns a reporter for each of the workers, one per entry of `snapshots`; the thread ends when
-    /// all are gone. `seconds` is how long the run may take, if it is known.
+    /// all are gone. `seconds` is how long the run may take, if it is known. The points are kept for the result if `keeps`.
     ///
     /// # Errors
     /// When the system refuses the thread.
     pub(crate) fn start(
         open_loop: bool,
         seconds: Option<u64>,
+        keeps: bool,
         snapshots: Arc<[Snapshot]>,
         subscribers: Vec<Subscriber>,
     ) -> io::Result<(Self, Vec<Reporter>)> {
@@ -69,8 +70,9 @@ impl Collector {
             reporters.push(Reporter::new(worker, sender.clone(), empty));
             back.push(give);
         }
-        let mut joiner = Joiner::new(workers, subscribers, Interval::new(open_loop));
-        joiner.allocate(seconds.unwrap_or(0).min(POINTS_ALLOCATED_MAX) as usize);
+        let mut joiner = Joiner::new(workers, keeps, subscribers, Interval::new(open_loop));
+        let points = if keeps { seconds.unwrap_or(0).min(POINTS_ALLOCATED_MAX) } else { 0 };
+        joiner.allocate(points as usize);
         let body = move || {
             while let Ok(tick) = ticks.recv() {
                 joiner.take(tick, &back);
@@ -104,11 +106,12 @@ struct Part {
 struct Open {
     counts: Counts,
     times: Times,
+    schedule_lag: Histogram<u64>,
 }
 
 impl Open {
     fn new() -> Self {
-        Self { counts: Counts::default(), times: Times::new() }
+        Self { counts: Counts::default(), times: Times::new(), schedule_lag: histogram() }
     }
 }
 
@@ -122,17 +125,21 @@ struct Joiner {
     ended_ns: u64,
     started_unix_s: f64,
     total: Interval,
+    /// Whether points are kept.
+    keeps: bool,
     points: Vec<Point>,
     /// Points to be filled.
     blank: Vec<Point>,
     subscribers: Vec<Subscriber>,
+    /// The workers' time spent spinning, as it is shown to them.
+    spin_ns: Vec<u64>,
     encoder: Encoder,
     compact: Histogram<u64>,
     scratch: Histogram<u64>,
 }
 
 impl Joiner {
-    fn new(workers: usize, subscribers: Vec<Subscriber>, total: Interval) -> Self {
+    fn new(workers: usize, keeps: bool, subscribers: Vec<Subscriber>, total: Interval) -> Self {
         Self {
             parts: vec![Part::default(); workers],
             open: VecDeque::with_capacity(OPEN_MAX + 1),
@@ -141,9 +148,11 @@ impl Joiner {
             ended_ns: 0,
             started_unix_s: 0.0,
             total,
+            keeps,
             points: Vec::new(),
             blank: Vec::new(),
             subscribers,
+            spin_ns: vec![0; workers],
             encoder: Encoder::new(),
             compact: compact(),
             scratch: histogram(),
@@ -188,6 +197,7 @@ impl Joiner {
         let open = &mut self.open[(second - self.first) as usize];
         open.counts.add_difference(&before, &counts);
         interval.add_responses_to(&mut open.times);
+        interval.add_lag_to(&mut open.schedule_lag);
         self.total.add(&interval);
         interval.reset();
         // A worker that is gone needs none.
@@ -221,6 +231,8 @@ impl Joiner {
             bytes_received,
             bytes_sent,
             connects,
+            descriptors_ran_out,
+            ports_ran_out,
             errors,
             status,
         } = open.counts;
@@ -258,13 +270,34 @@ impl Joiner {
             response_us: ResponseUs::of(&open.times, &mut self.scratch),
             ..point
         };
-        let second = Second { point: &point, response: &open.times, started_unix_s: self.started_unix_s };
+        for (spin_ns, part) in self.spin_ns.iter_mut().zip(&self.parts) {
+            *spin_ns = part.gauges.spin_ns;
+        }
+        let second = Second {
+            point: &point,
+            response: &open.times,
+            schedule_lag: &open.schedule_lag,
+            ran_out: RanOut { descriptors: descriptors_ran_out, ports: ports_ran_out },
+            spin_ns: &self.spin_ns,
+            started_unix_s: self.started_unix_s,
+        };
         for subscriber in &mut self.subscribers {
             subscriber(&second);
         }
-        self.points.push(point);
+        if self.keeps {
+            self.points.push(point);
+        } else {
+            // Only its memory is used again.
+            let Point { mut histogram, mut histogram_censored, .. } = point;
+            histogram.clear();
+            histogram_censored.clear();
+            self.blank.push(Point { histogram, histogram_censored, ..Point::default() });
+        }
         open.counts = Counts::default();
         open.times.reset();
+        if !open.schedule_lag.is_empty() {
+            open.schedule_lag.reset();
+        }
         self.unused.push(open);
     }
 
@@ -301,6 +334,15 @@ mod tests {
         workers: usize,
         work: impl FnOnce(&mut [(Option<Reporter>, Recorder)]),
     ) -> (Collected, Vec<Point>) {
+        collect_and_keep(true, open_loop, workers, work)
+    }
+
+    fn collect_and_keep(
+        keeps: bool,
+        open_loop: bool,
+        workers: usize,
+        work: impl FnOnce(&mut [(Option<Reporter>, Recorder)]),
+    ) -> (Collected, Vec<Point>) {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let subscriber = {
             let seen = Arc::clone(&seen);
@@ -310,12 +352,18 @@ mod tests {
                     second.response.exact.len() + second.response.censored.len(),
                     point.response_us.count
                 );
+                assert!(
+                    second.spin_ns.len() == workers && second.spin_ns.iter().all(|spin_ns| *spin_ns <= 5)
+                );
+                let due = if open_loop { point.response_us.count } else { 0 };
+                assert_eq!(second.schedule_lag.len(), due);
                 seen.lock().expect("no panic").push(point.clone());
             }
         };
         let snapshots: Arc<[Snapshot]> = (0..workers).map(|_| Snapshot::default()).collect();
         let (collector, reporters) =
-            Collector::start(open_loop, Some(2), snapshots, vec![Box::new(subscriber)]).expect("a thread");
+            Collector::start(open_loop, Some(2), keeps, snapshots, vec![Box::new(subscriber)])
+                .expect("a thread");
         let mut parts: Vec<_> =
             reporters.into_iter().map(|reporter| (Some(reporter), Recorder::new(open_loop))).collect();
         for (reporter, _) in &mut parts {
@@ -333,7 +381,11 @@ mod tests {
         let reporter = reporter.as_mut().expect("it has not ended");
         let now_ns = 7 + second * INTERVAL_NS + 1_000;
         assert!(reporter.is_due(now_ns));
-        while !reporter.report(recorder, Gauges { connections: 2, in_flight: 3, waiting: 4 }, now_ns) {
+        while !reporter.report(
+            recorder,
+            Gauges { connections: 2, in_flight: 3, waiting: 4, spin_ns: 5 },
+            now_ns,
+        ) {
             thread::yield_now();
         }
         assert!(!reporter.is_due(now_ns));
@@ -374,6 +426,23 @@ mod tests {
     }
 
     #[test]
+    fn points_that_nobody_wants_are_shown_and_not_kept() {
+        let (collected, seen) = collect_and_keep(false, true, 1, |parts| {
+            for second in 1..=5 {
+                answer(&mut parts[0].1, second * 1_000);
+                report(&mut parts[0], second);
+            }
+            end(&mut parts[0], 5 * INTERVAL_NS);
+        });
+        assert!(collected.series.points.is_empty() && collected.series.points.capacity() < 5);
+        assert!(seen.len() >= 5, "{seen:?}");
+        for (point, time_ns) in seen.iter().zip([1_000, 2_000, 3_000, 4_000, 5_000]) {
+            let times = crate::hdr::decode(&point.histogram).expect("a histogram");
+            assert!(times.len() == 1 && times.equivalent(times.max(), time_ns), "{point:?}");
+        }
+    }
+
+    #[test]
     fn a_worker_that_is_far_behind_holds_no_points_up() {
         let (_, seen) = collect(true, 2, |parts| {
             for second in 1..=9 {
@@ -392,7 +461,8 @@ mod tests {
     #[test]
     fn nothing_comes_of_a_run_that_did_not_begin() {
         let snapshots: Arc<[Snapshot]> = Arc::from([Snapshot::default()]);
-        let (collector, reporters) = Collector::start(true, None, snapshots, Vec::new()).expect("a thread");
+        let (collector, reporters) =
+            Collector::start(true, None, true, snapshots, Vec::new()).expect("a thread");
         for reporter in reporters {
             reporter.end(&mut Recorder::new(true), Gauges::default(), 5);
         }
@@ -433,6 +503,7 @@ mod tests {
             prop_assert_eq!(parts.latencies.response.exact, whole.latencies.response.exact);
             prop_assert_eq!(parts.latencies.service.exact, whole.latencies.service.exact);
             prop_assert_eq!(parts.phases.first_byte, whole.phases.first_byte);
+            prop_assert_eq!(parts.latencies.schedule_lag, whole.latencies.schedule_lag);
         }
     }
 }

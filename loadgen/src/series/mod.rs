@@ -13,6 +13,8 @@ mod collector;
 mod point;
 mod reporter;
 
+use hdrhistogram::Histogram;
+
 pub(crate) use self::collector::{Collected, Collector};
 pub(crate) use self::point::compact as compact_histogram;
 pub use self::point::{ByStatus, Point, ResponseUs, Series};
@@ -29,8 +31,23 @@ pub struct Second<'a> {
     pub point: &'a Point,
     /// The response times of the requests that ended in it, in nanoseconds.
     pub response: &'a Times,
+    /// By how much the generator was late with those of them that were due at a time, in nanoseconds.
+    pub schedule_lag: &'a Histogram<u64>,
+    /// What the generator itself ran out of.
+    pub ran_out: RanOut,
+    /// CPU time that each worker has spent spinning until its end.
+    pub spin_ns: &'a [u64],
     /// When the measured part began, in seconds since 1970-01-01 UTC.
     pub started_unix_s: f64,
+}
+
+/// How often in a second the generator itself ran out of something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RanOut {
+    /// File descriptors.
+    pub descriptors: u64,
+    /// Local ports.
+    pub ports: u64,
 }
 
 /// What is called with each second when it is over, on the collector's thread. If it takes long, the workers do not

@@ -17,6 +17,8 @@ pub(super) struct Counts {
     pub(super) bytes_received: u64,
     pub(super) bytes_sent: u64,
     pub(super) connects: u64,
+    pub(super) descriptors_ran_out: u64,
+    pub(super) ports_ran_out: u64,
     pub(super) errors: [u64; ErrorKind::ALL.len()],
     pub(super) status: [u64; 5],
 }
@@ -30,6 +32,8 @@ pub(crate) struct Gauges {
     pub(crate) in_flight: u64,
     /// Due requests without a connection.
     pub(crate) waiting: u64,
+    /// CPU time spent spinning, since the worker was set up.
+    pub(crate) spin_ns: u64,
 }
 
 /// What a worker sends.
@@ -134,6 +138,8 @@ impl Counts {
             bytes_received: counters.bytes_received,
             bytes_sent: counters.bytes_sent,
             connects: counters.connects,
+            descriptors_ran_out: counters.descriptors_ran_out,
+            ports_ran_out: counters.ports_ran_out,
             errors: counters.errors,
             status: StatusClass::ALL.map(class),
         }
@@ -152,6 +158,8 @@ impl Counts {
         add(&mut self.bytes_received, before.bytes_received, after.bytes_received);
         add(&mut self.bytes_sent, before.bytes_sent, after.bytes_sent);
         add(&mut self.connects, before.connects, after.connects);
+        add(&mut self.descriptors_ran_out, before.descriptors_ran_out, after.descriptors_ran_out);
+        add(&mut self.ports_ran_out, before.ports_ran_out, after.ports_ran_out);
         for (to, (before, after)) in self.errors.iter_mut().zip(before.errors.iter().zip(after.errors)) {
             add(to, *before, after);
         }

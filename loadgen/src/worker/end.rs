@@ -8,6 +8,7 @@ use ringtide::runtime;
 
 use super::phase::Phase;
 use super::shared::Shared;
+use crate::progress::PUBLISH_INTERVAL_NS;
 
 /// How long the server may still read pipelined requests after the end. This time is not part of the run.
 const LAST_READ_NS: u64 = 100_000_000;
@@ -49,7 +50,12 @@ fn give_up_unsent(shared: &Shared, ended_ns: u64) {
 async fn drain(shared: &Rc<Shared>, phase: &Phase, ended_ns: u64) -> u64 {
     // Those that wait for a connection give up.
     shared.source.borrow().wake_connections();
-    let answered = phase.until(|phase| shared.in_flight.get() == 0 || phase.stopped.get());
-    let _ = runtime::deadline(ended_ns.saturating_add(shared.plan.drain_ns), answered).await;
+    let drained_ns = ended_ns.saturating_add(shared.plan.drain_ns);
+    let is_over = |phase: &Phase| shared.in_flight.get() == 0 || phase.stopped.get();
+    while runtime::now_ns() < drained_ns && !is_over(phase) {
+        shared.publish_drain(runtime::now_ns());
+        let look_ns = drained_ns.min(runtime::now_ns() + PUBLISH_INTERVAL_NS);
+        let _ = runtime::deadline(look_ns, phase.until(is_over)).await;
+    }
     runtime::now_ns().saturating_sub(ended_ns)
 }

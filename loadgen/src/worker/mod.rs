@@ -298,7 +298,7 @@ async fn measure(
     let wall_ns = ended_ns.saturating_sub(measured_ns);
     let facts = WorkerFacts {
         wall_ns,
-        other_wakes: wall_ns / PUBLISH_INTERVAL_NS + wall_ns / gathering::INTERVAL_NS + recorder.moments(),
+        other_wakes: other_wakes(wall_ns, recorder.moments()),
         user_ns: after.user_ns.saturating_sub(before.user_ns),
         system_ns: after.system_ns.saturating_sub(before.system_ns),
         spin_ns: statistics.spin_ns - statistics_before.spin_ns,
@@ -308,6 +308,11 @@ async fn measure(
         queues: shared.queues.take(),
     };
     Measured { facts, ended_ns, drained_ns, heap_peak_bytes, meter_error, out_of_users }
+}
+
+/// How often a worker wakes in this time for something other than its requests; `moments` of these are told by its recorder.
+pub(crate) fn other_wakes(wall_ns: u64, moments: u64) -> u64 {
+    wall_ns / PUBLISH_INTERVAL_NS + wall_ns / gathering::INTERVAL_NS + moments
 }
 
 fn connections_max(plan: &Plan, index: usize) -> usize {

@@ -262,13 +262,35 @@ impl Shared {
         if response_p99_ns.is_some() {
             self.next_percentile_ns.set(now_ns + PERCENTILE_INTERVAL_NS);
         }
-        self.snapshots[self.index].publish(recorder.counters(), response_p99_ns, now_ns);
+        self.snapshot().publish(recorder.counters(), response_p99_ns, now_ns);
+        self.publish_open();
+    }
+
+    /// Publishes the figures for the progress display while answers are waited for after the end: they belong to no
+    /// second.
+    pub(super) fn publish_drain(&self, now_ns: u64) {
+        self.snapshot().publish(self.recorder.borrow().counters(), None, now_ns);
+        self.publish_open();
+    }
+
+    /// Publishes how many connections are open.
+    pub(super) fn publish_open(&self) {
+        self.snapshot().publish_open(self.open.get(), self.in_flight.get());
+    }
+
+    fn snapshot(&self) -> &Snapshot {
+        &self.snapshots[self.index]
     }
 
     /// What this worker has at this moment.
     pub(super) fn gauges(&self, now_ns: u64) -> Gauges {
         let waiting = if self.plan.open_loop().is_some() { self.source.borrow().due(now_ns).1 } else { 0 };
-        Gauges { connections: self.open.get() as u64, in_flight: self.in_flight.get() as u64, waiting }
+        Gauges {
+            connections: self.open.get() as u64,
+            in_flight: self.in_flight.get() as u64,
+            waiting,
+            spin_ns: runtime::statistics().spin_ns,
+        }
     }
 
     /// Asks the kernel about the queues of a connection at the end of the run, unless it has been asked about enough others.
@@ -368,6 +390,7 @@ impl Drop for ConnectPermit {
     fn drop(&mut self) {
         let tried = &self.shared.connects.tried;
         tried.set(tried.get() + 1);
+        self.shared.publish_open();
         wake_main();
     }
 }

@@ -58,9 +58,10 @@ impl Connection {
     ) -> Result<(), &'static str> {
         if matches!(self.protocol, Protocol::Unknown) {
             let is_http2 = received.starts_with(&PREFACE[..received.len().min(PREFACE.len())]);
-            self.protocol = match is_http2 {
-                true => Protocol::Http2 { preface: 0, frames: Frames::default() },
-                false => Protocol::Http1(RequestEnds::default()),
+            self.protocol = if is_http2 {
+                Protocol::Http2 { preface: 0, frames: Frames::default() }
+            } else {
+                Protocol::Http1(RequestEnds::default())
             };
         }
         match &mut self.protocol {

@@ -115,14 +115,13 @@ impl Bin {
         }
         let [exact, censored] = sums;
         let last = points.last().map(|(_, point)| *point);
-        let figures = match (points, last) {
+        let figures = if let [(_, point)] = points {
             // More exact than its histogram.
-            ([_], Some(point)) => point.response_us.clone(),
-            _ => {
-                let of = |times: &Option<Histogram<u64>>| times.clone().unwrap_or_else(|| empty.clone());
-                let times = Times { exact: of(&exact), censored: of(&censored) };
-                ResponseUs::of(&times, &mut empty.clone())
-            }
+            point.response_us.clone()
+        } else {
+            let of = |times: &Option<Histogram<u64>>| times.clone().unwrap_or_else(|| empty.clone());
+            let times = Times { exact: of(&exact), censored: of(&censored) };
+            ResponseUs::of(&times, &mut empty.clone())
         };
         let sum =
             |of: fn(&Point) -> u64| points.iter().map(|(_, point)| of(point)).fold(0, u64::saturating_add);

@@ -33,8 +33,8 @@ fn write_table(out: &mut Markup, all: &[Decoded<'_>], caption: &str, of: fn(&Run
         let values: Vec<Option<&str>> = facts.iter().map(|facts| value_of(facts, name)).collect();
         let differs = values.iter().any(|value| *value != values[0]);
         let mark = if differs { " ≠" } else { "" };
-        let cell = |value: &Option<&str>| Cell::of(value.unwrap_or("-")).toned(Tone::Different, differs);
-        (format!("{name}{mark}"), values.iter().map(cell).collect())
+        let cell = |value: Option<&str>| Cell::of(value.unwrap_or("-")).toned(Tone::Different, differs);
+        (format!("{name}{mark}"), values.iter().copied().map(cell).collect())
     };
     let rows = names.iter().map(row).collect();
     Table { caption, corner: "", heads: Head::results(all), rows, is_numeric: false }.write(out);
@@ -51,12 +51,9 @@ fn plan(result: &RunResult) -> Vec<Fact> {
         facts.push(("body", show_bytes(plan.body_bytes as f64)));
     }
     facts.push(("load", load(plan)));
-    let connections = match plan.max_connections > plan.connections {
-        true => {
-            format!("{} to {}", show_count(plan.connections as u64), show_count(plan.max_connections as u64))
-        }
-        false => show_count(plan.connections as u64),
-    };
+    let [fewest, most] = [plan.connections, plan.max_connections].map(|count| show_count(count as u64));
+    let grows = plan.max_connections > plan.connections;
+    let connections = if grows { format!("{fewest} to {most}") } else { fewest };
     facts.push(("connections", connections));
     facts.push(("in flight on each", show_count(plan.parallel as u64)));
     facts.push(("threads", show_count(plan.threads as u64)));

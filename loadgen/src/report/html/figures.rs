@@ -46,8 +46,8 @@ pub(super) fn write_cards(out: &mut Markup, result: &RunResult) {
     out.raw("</dl>\n");
 }
 
-/// A number of each result.
-type Number = fn(&RunResult) -> Option<f64>;
+/// The name of a number that each result has, where it is, and how it is shown.
+type Number = (&'static str, fn(&RunResult) -> Option<f64>, fn(f64) -> String);
 
 /// The counts and rates of several results side by side.
 pub(super) fn write_side_by_side(out: &mut Markup, all: &[Decoded<'_>]) {
@@ -58,7 +58,7 @@ pub(super) fn write_side_by_side(out: &mut Markup, all: &[Decoded<'_>]) {
         None => Cell::of("none"),
     };
     rows.push(("Verdict".to_owned(), all.iter().map(verdict).collect()));
-    let numbers: [(&str, Number, fn(f64) -> String); 6] = [
+    let numbers: [Number; 6] = [
         ("Requests/s", |result| Some(result.requests_per_second), show_rate),
         ("Success", |result| result.success, text::show_percent),
         ("Completed", |result| Some(result.requests.completed as f64), |count| show_count(count as u64)),
@@ -142,14 +142,11 @@ pub(super) fn write_latencies(out: &mut Markup, result: &RunResult) {
         ((*name).to_owned(), cells.collect::<Vec<_>>())
     };
     let mut rows: Vec<_> = FIGURES.iter().map(figure).collect();
-    let counts: [(&str, fn(&SummaryUs) -> u64); 2] =
-        [("requests", |summary| summary.count), ("of these cut short", |summary| summary.censored)];
-    for (name, of) in counts {
-        rows.push((
-            name.to_owned(),
-            columns.iter().map(|(_, summary)| Cell::of(show_count(of(summary)))).collect(),
-        ));
-    }
+    let counts = |of: fn(&SummaryUs) -> u64| -> Vec<Cell> {
+        columns.iter().map(|(_, summary)| Cell::of(show_count(of(summary)))).collect()
+    };
+    rows.push(("requests".to_owned(), counts(|summary| summary.count)));
+    rows.push(("of these cut short".to_owned(), counts(|summary| summary.censored)));
     Table { caption: "Times", corner: "", heads: Head::texts(&names), rows, is_numeric: true }.write(out);
 }
 

@@ -21,8 +21,11 @@ const ROW_FACTOR_MIN: f64 = 1.07;
 /// The rows together span at least this factor, so that a steady server looks steady.
 const FACTOR_MIN: f64 = 4.0;
 
+/// Whether a column has something.
+type Is = fn(&Bin) -> bool;
+
 /// What the strip tells of a column, by colours of the style sheet.
-const STRIPS: [(&str, fn(&Bin) -> bool); 2] =
+const STRIPS: [(&str, Is); 2] =
     [("failed", |bin| bin.failed > 0), ("cut", |bin| bin.failed == 0 && bin.cut_off > 0)];
 
 /// From these shares of a column on, a cell has the next colour.
@@ -98,12 +101,10 @@ pub(super) fn draw(out: &mut Markup, course: &Course, range: Range, label: &str)
     }
     plot.vertical_axis(&time_ticks(y));
     plot.horizontal_axis(&second_ticks(x));
-    for (class, of) in
-        [("p50", (|bin| figure(bin, "p50")) as fn(&Bin) -> _), ("p99", |bin| figure(bin, "p99"))]
-    {
+    for class in ["p50", "p99"] {
         let mut places = Vec::new();
         for bin in &course.bins {
-            let Some((ns, is_lower_bound)) = of(bin) else { continue };
+            let Some((ns, is_lower_bound)) = figure(bin, class) else { continue };
             let place = |second: f64| Place { x: x.at(second), y: y.at(ns), is_lower_bound };
             places.extend([place(bin.from_s), place(bin.to_s)]);
         }

@@ -69,9 +69,12 @@ pub(super) fn draw_rates(out: &mut Markup, all: &[Decoded<'_>], label: &str) {
     plot.end();
 }
 
+/// A count of a bin.
+type Count = fn(&Bin) -> u64;
+
 /// Draws what was in flight, waited, and was open.
 pub(super) fn draw_in_flight(out: &mut Markup, course: &Course, label: &str) {
-    let counts: [(&str, fn(&Bin) -> u64); 3] =
+    let counts: [(&str, Count); 3] =
         [("c3", |bin| bin.connections), ("c1", |bin| bin.in_flight), ("c2", |bin| bin.waiting)];
     let most = course.bins.iter().flat_map(|bin| counts.map(|(_, of)| of(bin))).max().unwrap_or(0);
     let x = Scale::linear(0.0, course.end_s(), LEFT, RIGHT);

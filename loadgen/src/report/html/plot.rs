@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use super::markup::Markup;
 use super::scale::{Scale, shown};
-use crate::report::round_time;
+use crate::ranges::show_round_time_ns;
 use crate::units::{show_rate, show_typed_time_ns};
 
 /// The size of a plot.
@@ -156,7 +156,7 @@ pub(super) fn write_swatch(out: &mut Markup, class: &str, name: &str) {
 
 /// The marks of an axis of times in nanoseconds.
 pub(super) fn time_ticks(scale: Scale) -> Vec<(f64, String)> {
-    scale.ticks().into_iter().map(|ns| (scale.at(ns), round_time(ns.round() as u64))).collect()
+    scale.ticks().into_iter().map(|ns| (scale.at(ns), show_round_time_ns(ns.round() as u64))).collect()
 }
 
 /// The marks of an axis of seconds.

@@ -4,16 +4,18 @@
 //! Workers publish a few numbers about four times a second, and a separate thread shows them. None of this is part of
 //! the measurement.
 
+mod run_state;
+mod snapshot;
+
 use std::io::{IsTerminal as _, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::metrics::Counters;
+pub use self::run_state::{Phase, RunState, Timetable};
+pub use self::snapshot::{Joined, Snapshot};
 use crate::plan::Stop;
 use crate::units::{show_count, show_rate, show_time_ns, show_typed_time_ns};
 
@@ -30,66 +32,6 @@ const SIGN_OF_LIFE_INTERVAL: Duration = Duration::from_mins(1);
 
 /// How long the server must be silent before the progress mentions it.
 const SILENCE_MIN: Duration = Duration::from_secs(5);
-
-/// What one worker has done so far in the measured part. The worker writes it, the progress display reads it; it may
-/// be a moment old.
-// One cache line each, so that workers do not slow each other down.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-pub struct Snapshot {
-    completed: AtomicU64,
-    failed: AtomicU64,
-    /// Completed with a status from 400 to 499, and with 500 or more.
-    client_errors: AtomicU64,
-    server_errors: AtomicU64,
-    /// 0 without any.
-    response_p99_ns: AtomicU64,
-    /// When the last answer came, on the workers' clock; 0 if none came.
-    last_done_ns: AtomicU64,
-    /// When this was published, on the same clock.
-    at_ns: AtomicU64,
-}
-
-impl Snapshot {
-    /// Publishes the counts as of `now_ns`. Without a percentile the previous one stays.
-    pub fn publish(&self, counters: &Counters, response_p99_ns: Option<u64>, now_ns: u64) {
-        let sum = |statuses: &[u64]| statuses.iter().sum();
-        self.at_ns.store(now_ns, Relaxed);
-        self.client_errors.store(sum(&counters.status[400..500]), Relaxed);
-        self.server_errors.store(sum(&counters.status[500..]), Relaxed);
-        self.publish_p99(response_p99_ns);
-        self.last_done_ns.store(counters.last_done_ns, Relaxed);
-        self.count(counters);
-    }
-
-    /// Publishes a percentile that somebody else than the worker knows.
-    pub fn publish_p99(&self, response_p99_ns: Option<u64>) {
-        if let Some(response_p99_ns) = response_p99_ns {
-            self.response_p99_ns.store(response_p99_ns, Relaxed);
-        }
-    }
-
-    /// Publishes only how many requests have ended.
-    #[inline]
-    pub fn count(&self, counters: &Counters) {
-        self.completed.store(counters.completed, Relaxed);
-        self.failed.store(counters.failed, Relaxed);
-    }
-
-    /// How many requests of all workers have failed, and how many have ended.
-    pub fn failed_and_ended(snapshots: &[Self]) -> (u64, u64) {
-        let failed = sum(snapshots, |snapshot| &snapshot.failed);
-        (failed, failed + sum(snapshots, |snapshot| &snapshot.completed))
-    }
-}
-
-fn sum(snapshots: &[Snapshot], counter: fn(&Snapshot) -> &AtomicU64) -> u64 {
-    snapshots.iter().map(|snapshot| counter(snapshot).load(Relaxed)).sum()
-}
-
-fn max(snapshots: &[Snapshot], value: fn(&Snapshot) -> &AtomicU64) -> u64 {
-    snapshots.iter().map(|snapshot| value(snapshot).load(Relaxed)).max().unwrap_or(0)
-}
 
 /// How progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,21 +70,20 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Shows `snapshots`, one per worker, until the returned value is dropped. The run starts now, warms up for
-    /// `warmup_ns` and ends by `stop`.
-    pub fn start(display: Display, stop: Stop, warmup_ns: u64, snapshots: Arc<[Snapshot]>) -> Self {
+    /// Shows the run that is watched, until the returned value is dropped.
+    pub fn start(display: Display, watch: RunState) -> Self {
         if display == Display::Silent {
             return Self { running: None, thread: None };
         }
-        Self::of(View::new(display, stop, warmup_ns), snapshots, std::io::stderr())
+        Self::of(View::new(display, watch), std::io::stderr())
     }
 
     /// Lines go to `out`.
-    fn of(mut view: View, snapshots: Arc<[Snapshot]>, mut out: impl Write + Send + 'static) -> Self {
+    fn of(mut view: View, mut out: impl Write + Send + 'static) -> Self {
         let (running, ended) = channel::<()>();
         let shown = move || {
             while ended.recv_timeout(view.interval) == Err(RecvTimeoutError::Timeout) {
-                view.show(&snapshots, &mut out);
+                view.show(&mut out);
             }
             if let Some(bar) = view.bar {
                 bar.finish_and_clear();
@@ -165,20 +106,18 @@ impl Drop for Progress {
 }
 
 struct View {
+    watch: RunState,
     /// Each worker's snapshot as last shown: its time and its completed requests.
     shown: Vec<(u64, u64)>,
     rate: f64,
     display: Display,
-    stop: Stop,
-    warmup: Duration,
-    started: Instant,
     interval: Duration,
     bar: Option<ProgressBar>,
 }
 
 impl View {
-    fn new(display: Display, stop: Stop, warmup_ns: u64) -> Self {
-        let warmup = Duration::from_nanos(warmup_ns);
+    fn new(display: Display, watch: RunState) -> Self {
+        let Timetable { warmup_ns, stop, .. } = watch.timetable();
         let bar = (display == Display::Bar).then(|| {
             let length = stop.requests().or(stop.duration_ns());
             let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr());
@@ -191,19 +130,22 @@ impl View {
         });
         let interval = match (display, stop) {
             (Display::Lines, Stop::Duration { ns }) => {
-                ((warmup + Duration::from_nanos(ns)) / LINES_OF_A_RUN).max(LINE_INTERVAL_MIN)
+                (Duration::from_nanos(warmup_ns.saturating_add(ns)) / LINES_OF_A_RUN).max(LINE_INTERVAL_MIN)
             }
             (Display::Lines, Stop::Requests { .. }) => LINE_INTERVAL_MIN,
             (Display::SignsOfLife, _) => SIGN_OF_LIFE_INTERVAL,
             (Display::Bar | Display::Silent, _) => Duration::from_nanos(PUBLISH_INTERVAL_NS),
         };
-        Self { shown: Vec::new(), rate: 0.0, display, stop, warmup, started: Instant::now(), interval, bar }
+        Self { watch, shown: Vec::new(), rate: 0.0, display, interval, bar }
     }
 
-    fn show(&mut self, snapshots: &[Snapshot], out: &mut impl Write) {
-        let elapsed = self.started.elapsed();
-        self.measure(elapsed.saturating_sub(self.warmup), snapshots);
-        let (position, line) = describe(self.stop, self.warmup, elapsed, self.rate, snapshots);
+    fn show(&mut self, out: &mut impl Write) {
+        let phase = self.watch.phase();
+        if let Phase::Measuring(elapsed) = phase {
+            self.measure(elapsed);
+        }
+        let joined = self.watch.joined();
+        let (position, line) = describe(self.watch.timetable(), phase, self.rate, &joined);
         // Named, as it stands among the lines of other programs.
         let prefix = if self.display == Display::SignsOfLife { "ringtide: " } else { "" };
         match &self.bar {
@@ -218,11 +160,12 @@ impl View {
 
     /// The rate since the last look, per worker by the times of its snapshots; for a worker's first snapshot over
     /// `elapsed`, the time since the start. It stays if no worker has published since.
-    fn measure(&mut self, elapsed: Duration, snapshots: &[Snapshot]) {
+    fn measure(&mut self, elapsed: Duration) {
+        let snapshots = self.watch.snapshots();
         self.shown.resize(snapshots.len(), (0, 0));
         let (mut any, mut sum) = (false, 0.0);
-        for (shown, snapshot) in self.shown.iter_mut().zip(snapshots) {
-            let (at_ns, completed) = (snapshot.at_ns.load(Relaxed), snapshot.completed.load(Relaxed));
+        for (shown, snapshot) in self.shown.iter_mut().zip(&**snapshots) {
+            let (at_ns, completed) = snapshot.completed_at();
             if at_ns > shown.0 {
                 let time = if shown.0 == 0 { elapsed } else { Duration::from_nanos(at_ns - shown.0) };
                 sum += completed.saturating_sub(shown.1) as f64 / time.as_secs_f64().max(1e-9);
@@ -237,53 +180,54 @@ impl View {
 }
 
 /// How far the run is, in nanoseconds or requests, and the same in words.
-fn describe(
-    stop: Stop,
-    warmup: Duration,
-    elapsed: Duration,
-    rate: f64,
-    snapshots: &[Snapshot],
-) -> (u64, String) {
-    let Some(elapsed) = elapsed.checked_sub(warmup) else {
-        let all = show_typed_time_ns(warmup.as_nanos() as u64);
-        return (0, format!("warming up, {} of {all}", show_seconds(elapsed)));
-    };
-    let (failed, ended) = Snapshot::failed_and_ended(snapshots);
-    let time = match stop.duration_ns() {
-        Some(ns) => {
-            let so_far = show_seconds(elapsed.min(Duration::from_nanos(ns)));
-            format!("{so_far} of {}", show_typed_time_ns(ns))
+fn describe(timetable: Timetable, phase: Phase, rate: f64, joined: &Joined) -> (u64, String) {
+    let ended = joined.completed + joined.failed;
+    let of_requests = timetable.stop.requests();
+    let length_ns = timetable.stop.duration_ns().unwrap_or(0);
+    let (elapsed_ns, mut parts) = match phase {
+        Phase::Connecting => (0, vec![format!("connecting, {} open", show_count(joined.connections))]),
+        Phase::WarmingUp(elapsed) => {
+            let all = show_typed_time_ns(timetable.warmup_ns);
+            (0, vec![format!("warming up, {} of {all}", show_seconds(elapsed))])
         }
-        None => show_seconds(elapsed),
-    };
-    let (position, far) = match stop {
-        Stop::Duration { ns } => ((elapsed.as_nanos() as u64).min(ns), time),
-        Stop::Requests { count, .. } => {
-            (ended, format!("{} of {} in {time}", show_count(ended), show_count(count)))
+        Phase::Measuring(elapsed) => {
+            let time = match timetable.stop.duration_ns() {
+                Some(ns) => format!("{} of {}", show_seconds(elapsed), show_typed_time_ns(ns)),
+                None => show_seconds(elapsed),
+            };
+            let far = match of_requests {
+                None => time,
+                Some(count) => format!("{} of {} in {time}", show_count(ended), show_count(count)),
+            };
+            let mut parts = vec![far, format!("{} req/s", show_rate(rate))];
+            if joined.response_p99_ns > 0 {
+                parts.push(format!("p99 {}", show_time_ns(joined.response_p99_ns as f64)));
+            }
+            (elapsed.as_nanos() as u64, parts)
         }
+        Phase::Draining(elapsed) => {
+            let all = show_typed_time_ns(timetable.drain_ns);
+            let far = format!("draining, {} of {all}", show_seconds(elapsed));
+            (length_ns, vec![far, format!("{} in flight", show_count(joined.in_flight))])
+        }
+        Phase::Ending => (length_ns, vec!["ending, connections are closed".to_owned()]),
     };
-    let mut parts = vec![far, format!("{} req/s", show_rate(rate))];
-    // The highest of all workers: that of all requests together is not higher.
-    let p99_ns = max(snapshots, |snapshot| &snapshot.response_p99_ns);
-    if p99_ns > 0 {
-        parts.push(format!("p99 {}", show_time_ns(p99_ns as f64)));
-    }
-    parts.push(format!("{} {}", show_count(failed), if failed == 1 { "error" } else { "errors" }));
-    for (class, count) in [
-        ("4xx", sum(snapshots, |snapshot| &snapshot.client_errors)),
-        ("5xx", sum(snapshots, |snapshot| &snapshot.server_errors)),
-    ] {
-        if count > 0 {
-            parts.push(format!("{class}: {}", show_count(count)));
+    if let Phase::Measuring(_) | Phase::Draining(_) = phase {
+        let failed = joined.failed;
+        parts.push(format!("{} {}", show_count(failed), if failed == 1 { "error" } else { "errors" }));
+        for (class, count) in [("4xx", joined.client_errors), ("5xx", joined.server_errors)] {
+            if count > 0 {
+                parts.push(format!("{class}: {}", show_count(count)));
+            }
         }
     }
-    let (at_ns, done_ns) =
-        (max(snapshots, |snapshot| &snapshot.at_ns), max(snapshots, |snapshot| &snapshot.last_done_ns));
-    let silence = if done_ns == 0 { elapsed } else { Duration::from_nanos(at_ns.saturating_sub(done_ns)) };
-    if silence >= SILENCE_MIN {
-        parts.push(format!("no response for {}", show_seconds(silence)));
+    if let Phase::Measuring(elapsed) = phase {
+        let silence = joined.silent_ns.map_or(elapsed, Duration::from_nanos);
+        if silence >= SILENCE_MIN {
+            parts.push(format!("no response for {}", show_seconds(silence)));
+        }
     }
-    (position, parts.join(" · "))
+    (if of_requests.is_some() { ended } else { elapsed_ns }, parts.join(" · "))
 }
 
 fn show_seconds(time: Duration) -> String {
@@ -292,17 +236,33 @@ fn show_seconds(time: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use ringtide_driver::monotonic_ns;
+
     use super::*;
+    use crate::metrics::Counters;
+    use crate::plan::Plan;
 
     const SECOND_NS: u64 = 1_000_000_000;
     const TEN_SECONDS: Stop = Stop::Duration { ns: 10 * SECOND_NS };
 
+    /// What is told of a run that drains for 20 seconds.
     fn line(stop: Stop, warmup_s: u64, elapsed_s: u64, snapshots: &[Snapshot]) -> String {
-        describe(stop, Duration::from_secs(warmup_s), Duration::from_secs(elapsed_s), 1000.0, snapshots).1
+        let timetable = Timetable { warmup_ns: warmup_s * SECOND_NS, stop, drain_ns: 20 * SECOND_NS };
+        let phase = timetable.phase(Duration::from_secs(elapsed_s));
+        describe(timetable, phase, 1000.0, &Snapshot::join(snapshots)).1
     }
 
     fn counters(completed: u64, failed: u64) -> Counters {
         Counters { completed, failed, last_done_ns: u64::from(completed > 0), ..Counters::default() }
+    }
+
+    fn watch(stop: Stop, warmup_ns: u64) -> RunState {
+        let plan = Plan::for_url("http://127.0.0.1:1/").expect("valid");
+        let watch = RunState::new(&Plan { stop, warmup_ns, threads: 2, ..plan });
+        watch.starts(monotonic_ns());
+        watch
     }
 
     #[test]
@@ -313,7 +273,9 @@ mod tests {
         snapshots[1].publish(&counters(500, 1), Some(83_000), 1);
         let rest = "1,000 req/s · p99 1.25 ms · 1 error";
         assert_eq!(line(TEN_SECONDS, 0, 2, &snapshots), format!("2s of 10s · {rest}"));
-        assert_eq!(line(TEN_SECONDS, 0, 11, &snapshots), format!("10s of 10s · {rest}"));
+        snapshots[1].publish_open(9, 7);
+        assert_eq!(line(TEN_SECONDS, 0, 11, &snapshots), "draining, 1s of 20s · 7 in flight · 1 error");
+        assert_eq!(line(TEN_SECONDS, 0, 30, &snapshots), "ending, connections are closed");
         assert_eq!(line(TEN_SECONDS, 5, 2, &snapshots), "warming up, 2s of 5s");
         assert_eq!(line(TEN_SECONDS, 5, 7, &snapshots), format!("2s of 10s · {rest}"));
         let requests = |within_ns| Stop::Requests { count: 10_000, within_ns };
@@ -352,20 +314,13 @@ mod tests {
     }
 
     #[test]
-    fn all_workers_count_together() {
-        let snapshots = [Snapshot::default(), Snapshot::default()];
-        snapshots[0].count(&counters(5, 1));
-        snapshots[1].publish(&counters(7, 2), None, 1);
-        assert_eq!(Snapshot::failed_and_ended(&snapshots), (3, 15));
-    }
-
-    #[test]
     fn the_rate_is_that_since_the_last_line() {
-        let snapshots = [Snapshot::default(), Snapshot::default()];
-        let mut view = View::new(Display::Lines, TEN_SECONDS, 0);
+        let watch = watch(TEN_SECONDS, 0);
+        let snapshots = watch.snapshots();
+        let mut view = View::new(Display::Lines, watch.clone());
         let mut look = |publish: &dyn Fn()| {
             publish();
-            view.measure(Duration::from_secs(1), &snapshots);
+            view.measure(Duration::from_secs(1));
             view.rate
         };
         assert!(look(&|| ()).abs() < 1e-9);
@@ -400,7 +355,7 @@ mod tests {
             (Display::Lines, TEN_SECONDS, 0, 1),
             (Display::Lines, TEN_SECONDS, 90 * SECOND_NS, 5),
         ] {
-            let view = View::new(display, stop, warmup_ns);
+            let view = View::new(display, watch(stop, warmup_ns));
             assert_eq!(view.interval, Duration::from_secs(interval_s), "{display:?} {stop:?}");
         }
     }
@@ -423,14 +378,14 @@ mod tests {
     #[test]
     fn a_sign_of_life_comes_again_and_again_and_names_who_gives_it() {
         let (sender, written) = channel();
-        let snapshots: Arc<[Snapshot]> = Arc::from([Snapshot::default()]);
-        snapshots[0].publish(&counters(2000, 1), None, SECOND_NS);
-        let mut view = View::new(Display::SignsOfLife, TEN_SECONDS, 0);
+        let watch = watch(Stop::Duration { ns: 1000 * SECOND_NS }, 0);
+        watch.snapshots()[0].publish(&counters(2000, 1), None, SECOND_NS);
+        let mut view = View::new(Display::SignsOfLife, watch);
         view.interval = Duration::from_millis(1);
-        let progress = Progress::of(view, snapshots, Written(sender));
+        let progress = Progress::of(view, Written(sender));
         for _ in 0..3 {
             let line = written.recv_timeout(Duration::from_secs(20)).expect("a line comes");
-            assert!(line.starts_with("ringtide: ") && line.contains("s of 10s · "), "{line}");
+            assert!(line.starts_with("ringtide: ") && line.contains("s of 16m40s · "), "{line}");
             assert!(line.ends_with(" · 1 error\n"), "{line}");
         }
         drop(progress);
@@ -441,9 +396,9 @@ mod tests {
     #[test]
     fn a_display_ends_when_it_is_dropped() {
         for display in [Display::Lines, Display::SignsOfLife] {
-            let snapshots: Arc<[Snapshot]> = Arc::from([Snapshot::default()]);
-            let watched = Arc::downgrade(&snapshots);
-            drop(Progress::start(display, Stop::Duration { ns: u64::MAX }, 0, snapshots));
+            let watch = watch(Stop::Duration { ns: u64::MAX }, 0);
+            let watched = Arc::downgrade(watch.snapshots());
+            drop(Progress::start(display, watch));
             // Its thread held the snapshots, and is gone.
             assert!(watched.upgrade().is_none());
         }
