@@ -55,6 +55,7 @@ fn connections_stay_within_their_memory_bounds() {
     a_client_that_does_not_read_costs_bounded_memory_and_loses_nothing();
     http2::a_request_costs_no_allocation_and_a_stream_little_memory();
     http2::a_client_that_does_not_read_costs_bounded_memory_and_loses_nothing();
+    http2::unread_bodies_stay_within_the_memory_of_the_worker_and_arrive_whole();
 }
 
 fn a_client_that_does_not_read_costs_bounded_memory_and_loses_nothing() {
@@ -448,6 +449,73 @@ mod http2 {
         read_until(&mut reader, PING, 1, 3 * whole);
         release.store(true, Ordering::SeqCst);
         drop((stream, reader));
+        server.shutdown().begin();
+        server.join();
+    }
+
+    /// Clients whose bodies nobody reads for now. They send more than a worker may hold, in full frames and as far as the
+    /// windows allow.
+    const UPLOADS: usize = 150;
+    const UPLOAD_STREAMS: u32 = 3;
+    const UPLOAD_FRAMES: usize = 16;
+    const FRAME_SIZE: usize = 16 * 1024;
+    const _: () = assert!(
+        UPLOADS * UPLOAD_STREAMS as usize * UPLOAD_FRAMES * FRAME_SIZE > WORKER_UNREAD_SIZE_MAX * 3 / 2
+    );
+
+    pub(super) fn unread_bodies_stay_within_the_memory_of_the_worker_and_arrive_whole() {
+        let any_port = Address::Tcp(([127, 0, 0, 1], 0).into());
+        let release = Arc::new(AtomicBool::new(false));
+        let whole = Arc::new(AtomicUsize::new(0));
+        let (released, count) = (Arc::clone(&release), Arc::clone(&whole));
+        let server = Server::start(&[any_port], &options(), async move |mut exchange: Exchange<'_>| {
+            while !released.load(Ordering::SeqCst) {
+                runtime::sleep(Duration::from_millis(20)).await;
+            }
+            let mut size = 0;
+            while let Some(piece) = exchange.data().await? {
+                size += piece.len();
+            }
+            count.fetch_add(usize::from(size == UPLOAD_FRAMES * FRAME_SIZE), Ordering::SeqCst);
+            exchange.respond(StatusCode::OK, &[], "read\n")
+        })
+        .unwrap();
+        let Address::Tcp(address) = server.addresses()[0] else { unreachable!() };
+        let ids = || (0..UPLOAD_STREAMS).map(|number| 2 * number + 1);
+        let mut flood: Vec<u8> = ids().flat_map(|id| request(id, "POST", "/")).collect();
+        for number in 1..=UPLOAD_FRAMES {
+            let ends = u8::from(number == UPLOAD_FRAMES);
+            flood.extend(ids().flat_map(|id| frame(DATA, ends, id, &[b'x'; FRAME_SIZE])));
+        }
+        let flood = Arc::new(flood);
+        let before = ALLOCATOR.live_bytes();
+        let clients: Vec<_> = (0..UPLOADS)
+            .map(|_| {
+                let mut stream = connect(address);
+                // The windows of the server are larger than those that a client begins with.
+                read_until(&mut stream, SETTINGS, 1, 1);
+                let flood = Arc::clone(&flood);
+                std::thread::spawn(move || {
+                    stream.write_all(&flood).unwrap();
+                    read_until(&mut stream, DATA, 1, UPLOAD_STREAMS as usize);
+                })
+            })
+            .collect();
+        // More than the worker's limit would be there if nothing held it back, so it comes near to it.
+        settle(|| ALLOCATOR.live_bytes() - before > WORKER_UNREAD_SIZE_MAX / 3);
+        let mut held = 0;
+        for _ in 0..100 {
+            std::thread::sleep(Duration::from_millis(10));
+            held = held.max(ALLOCATOR.live_bytes() - before);
+        }
+        eprintln!("{held} bytes held of {} in unread bodies of HTTP/2", UPLOADS * flood.len());
+        let each = STRAINED_RECEIVE_SIZE_MAX as usize + AT_WORK_SIZE / 4;
+        assert!(held < WORKER_UNREAD_SIZE_MAX + UPLOADS * each, "{held} bytes");
+        release.store(true, Ordering::SeqCst);
+        for client in clients {
+            client.join().unwrap();
+        }
+        assert_eq!(whole.load(Ordering::SeqCst), UPLOADS * UPLOAD_STREAMS as usize);
         server.shutdown().begin();
         server.join();
     }

@@ -126,6 +126,28 @@ impl Socket {
         let before = mem::replace(&mut state.held_size, size);
         unread.taken(before);
         unread.held(size);
+        // Relief wakes only readers that hold something.
+        if size == 0 && before > 0 && unread.is_strained() {
+            let waiter = mem::take(&mut state.receive_waiter);
+            drop(sockets);
+            waiter.wake();
+        }
+    }
+
+    /// For a reader that [holds](Self::hold) bytes: pending while the worker's sockets together hold so much unread that it
+    /// should take no more. Wakes the receiver when that is over, or when the reader holds nothing any more.
+    pub(crate) fn poll_relief(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut sockets = self.core.sockets();
+        if !sockets.is_under_strain() {
+            return Poll::Ready(());
+        }
+        let (state, ..) = sockets.state_and_shared(self.handle);
+        debug_assert!(state.held_size > 0, "nothing would wake this reader");
+        if !state.receive_waiter.wait_task(context, self.core.worker()) {
+            drop(sockets);
+            self.wait_foreign(context, SocketState::receive_waiter);
+        }
+        Poll::Pending
     }
 
     /// Returns whether the worker's sockets together hold so much unread that all of them stop receiving.

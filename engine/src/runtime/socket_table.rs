@@ -263,16 +263,16 @@ impl Sockets {
         entry.resource.take()
     }
 
-    /// Cancels the receives of sockets with too many unread bytes. Called right before a turn.
+    /// Cancels the receives of sockets with too many unread bytes. Called right before a turn. Returns whether it has woken
+    /// a reader, for which the turn must not wait.
     #[inline]
-    pub(super) fn hold_back(&mut self, driver: &mut AnyDriver) {
-        if !self.unread.is_easy() {
-            self.hold_back_crowded(driver);
-        }
+    pub(super) fn hold_back(&mut self, driver: &mut AnyDriver, wakes: &mut Wakes) -> bool {
+        !self.unread.is_easy() && self.hold_back_crowded(driver, wakes)
     }
 
     #[cold]
-    fn hold_back_crowded(&mut self, driver: &mut AnyDriver) {
+    fn hold_back_crowded(&mut self, driver: &mut AnyDriver, wakes: &mut Wakes) -> bool {
+        let mut has_woken = false;
         let size_max = self.unread.size_max();
         for handle in self.unread.take_crowded() {
             if let Some(state) = self.state_mut(handle)
@@ -290,19 +290,25 @@ impl Sockets {
                     }
                 }
             }
-            Some(Change::Relief(held_back)) => {
+            Some(Change::Relief) => {
                 let size_max = self.unread.size_max();
-                for handle in held_back {
-                    if let Some(state) = self.state_mut(handle)
-                        && state.receiving == Receiving::Paused
+                for (slot, entry) in self.entries.iter_mut().enumerate() {
+                    let Some(Resource::Socket(state)) = &mut entry.resource else { continue };
+                    // Its reader may have stopped to read, see `Socket::poll_relief`.
+                    if state.held_size > 0 {
+                        wakes.wake(&mut state.receive_waiter);
+                        has_woken = true;
+                    }
+                    if state.receiving == Receiving::Paused
                         && state.unread_size < size_max / 2
-                        && driver.receive(handle).is_ok()
+                        && driver.receive(Handle::new(slot as u32, entry.generation)).is_ok()
                     {
                         state.receiving = Receiving::Armed;
                     }
                 }
             }
         }
+        has_woken
     }
 
     /// Notes that the socket has a send which the next turn submits. Returns the number of that turn.
@@ -525,7 +531,7 @@ fn dispatch_to_socket(
                 ReceiveEnd::Eof => Receiving::Eof,
                 ReceiveEnd::Error(error) => Receiving::Failed(KeptError::of(&error)),
                 // The reader may have caught up while the receive was being cancelled.
-                ReceiveEnd::Cancelled if unread.ended_early(handle) => Receiving::Paused,
+                ReceiveEnd::Cancelled if unread.is_strained() => Receiving::Paused,
                 ReceiveEnd::Cancelled if state.unread_size < unread.size_max() / 2 => {
                     match driver.receive(handle) {
                         Ok(()) => Receiving::Armed,

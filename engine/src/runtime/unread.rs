@@ -4,6 +4,9 @@
 //! before the driver's next turn. It cancels the receives of sockets with too many unread bytes, and TCP slows down
 //! their peers. A socket always receives while its reader waits and has nothing unread. So no reader has to wait
 //! because of another socket's unread bytes.
+//!
+//! A reader that passes on what it takes, and so holds unread bytes itself, may stop while all sockets together have too
+//! many. It asks for the end of that with `Socket::poll_relief`, and is woken.
 
 use ringtide_driver::{Driver, Handle, Lease};
 
@@ -25,17 +28,15 @@ pub(super) struct Unread {
     strained: bool,
     /// Sockets that exceeded their maximum. They are checked before the next turn.
     crowded: Vec<Handle>,
-    /// Sockets whose receives were cancelled because of the strain. Some may have resumed since.
-    held_back: Vec<Handle>,
 }
 
 /// A change of state before the next turn.
 pub(super) enum Change {
     /// The worker comes under strain: all receives have to be cancelled.
     Strain,
-    /// The strain is over: the receives of these sockets may resume, so that the ends of their streams are noticed
-    /// again.
-    Relief(Vec<Handle>),
+    /// The strain is over: receives may resume, so that the ends of streams are noticed again, and readers that wait
+    /// for this go on.
+    Relief,
 }
 
 impl Default for Unread {
@@ -46,7 +47,6 @@ impl Default for Unread {
             guarded: false,
             strained: false,
             crowded: Vec::new(),
-            held_back: Vec::new(),
         }
     }
 }
@@ -86,16 +86,8 @@ impl Unread {
         self.total_size -= size as usize;
     }
 
-    /// Notes that the receive of `socket` was cancelled. Returns whether the worker is under strain; the socket then
-    /// has to stay paused.
-    pub(super) fn ended_early(&mut self, socket: Handle) -> bool {
-        if self.strained {
-            self.held_back.push(socket);
-        }
-        self.strained
-    }
-
-    /// Returns whether the sockets together have too many unread bytes, or had, and few of them were read since.
+    /// Returns whether the sockets together have too many unread bytes, or had, and few of them were read since. A socket
+    /// whose receive was cancelled then has to stay paused.
     pub(super) fn is_strained(&self) -> bool {
         self.strained
     }
@@ -121,7 +113,7 @@ impl Unread {
         if self.strained && self.total_size <= STRAINED_WORKER_UNREAD_SIZE / 2 {
             self.strained = false;
             self.limit(driver);
-            return Some(Change::Relief(std::mem::take(&mut self.held_back)));
+            return Some(Change::Relief);
         }
         None
     }

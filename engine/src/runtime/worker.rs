@@ -246,7 +246,8 @@ impl Worker {
     fn turn_driver(&mut self, core: &Core, now_ns: u64, deadline_ns: Option<u64>) -> io::Result<usize> {
         let (mut sockets, mut driver) = core.io();
         sockets.stamp_sends(now_ns);
-        sockets.hold_back(&mut driver);
+        let has_woken = sockets.hold_back(&mut driver, &mut self.wakes);
+        let deadline_ns = if has_woken { AT_ONCE } else { deadline_ns };
         driver.turn(deadline_ns, &mut self.completions)?;
         let now_ns = driver.now_ns();
         core.set_turn_time_ns(now_ns);

@@ -427,6 +427,12 @@ impl Transport {
         self.socket.hold(size);
     }
 
+    /// For a reader that holds bytes: pending while the worker's sockets together hold so much unread that it should take no
+    /// more.
+    pub(crate) fn poll_relief(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.socket.poll_relief(context)
+    }
+
     /// Returns whether the worker's sockets together hold so much unread that all of them stop receiving.
     pub(crate) fn is_under_strain(&self) -> bool {
         self.socket.is_under_strain()

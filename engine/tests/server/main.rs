@@ -16,5 +16,6 @@ mod peer;
 mod requests;
 mod simulated;
 mod site;
+mod strain;
 mod time_limits;
 mod upgrade;

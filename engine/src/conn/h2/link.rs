@@ -323,7 +323,14 @@ impl Link {
         }
     }
 
-    /// Returns whether the worker holds so much unread that a connection which contributes to it should receive no more.
+    /// Pending while the worker holds so much unread that a connection which contributes to it should receive no more: until
+    /// the worker has less, or this connection contributes nothing.
+    #[inline]
+    pub(in crate::conn) fn poll_relief(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.held_size == 0 { Poll::Ready(()) } else { self.transport.poll_relief(context) }
+    }
+
+    /// Returns whether [`poll_relief`](Self::poll_relief) would be pending.
     pub(in crate::conn) fn is_under_strain(&self) -> bool {
         self.held_size > 0 && self.transport.is_under_strain()
     }

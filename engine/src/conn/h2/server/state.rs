@@ -146,7 +146,9 @@ impl State {
             }
             // A peer that does not read its responses gets no further ones. And the windows allow more than the worker can
             // hold, so that transfers are fast when nobody attacks.
-            if self.link.is_overfull() || self.link.is_under_strain() {
+            if self.link.is_overfull() || self.link.poll_relief(context).is_pending() {
+                // A frame that nobody reads is not late.
+                self.partial_ns = u64::MAX;
                 return Poll::Pending;
             }
             let event = match self.link.decode() {
