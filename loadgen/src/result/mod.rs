@@ -3,6 +3,7 @@
 //!
 //! Times are microseconds, rounded to the nanosecond; no field is ever NaN or infinite.
 
+mod between;
 mod counts;
 mod drain;
 mod ended;
@@ -30,6 +31,7 @@ pub use self::generator::{Generator, QueueSummary, WorkerSummary};
 pub use self::histograms::{Histograms, TimesText};
 pub use self::http2::Http2Summary;
 pub use self::latency::{Figure, LatenciesUs, PhasesUs, SummaryUs};
+use self::between::Between;
 use self::notes::Facts;
 use self::numbers::{microseconds, ratio, seconds, share};
 pub use self::plan::{LoopName, PlanSummary, ReplaySummary, StageSummary};
@@ -214,6 +216,7 @@ impl RunResult {
         let summary = PlanSummary::of(plan, &totals.versions);
         let (requests, errors) = (Requests::of(counters), Errors::of(counters));
         let latency_us = LatenciesUs::of(&totals, &response);
+        let ended_by = EndedBy::of(plan.stop, ended_early, ended);
         let notes = notes::notes(&Facts {
             plan: &summary,
             thresholds: &plan.thresholds,
@@ -232,6 +235,7 @@ impl RunResult {
             backlog_grew: totals.backlog_grew(),
             steal_share: generator.machine.steal_share,
             has_lower_bounds: !latency_us.response.lower_bounds.is_empty(),
+            between: Between::of(plan, &totals, connections_open_max, ended_by, duration_s),
         });
         Self {
             schema: SCHEMA,
@@ -251,7 +255,7 @@ impl RunResult {
             connections_opened_before_start: totals.connects_before(),
             connections_open_max: Some(connections_open_max),
             interrupted: ended_early == Some(EndedEarly::Interrupted),
-            ended_by: EndedBy::of(plan.stop, ended_early, ended),
+            ended_by,
             latency_us,
             phases_us: PhasesUs::of(&totals),
             steps: (!steps.is_empty()).then(|| {

@@ -1,5 +1,6 @@
 //! Notes on what is easily overlooked among good figures; the text report and the JSON share them.
 
+use super::between::Between;
 use super::counts::{Errors, Requests};
 use super::plan::{LoopName, PlanSummary};
 use crate::plan::NAMES_MAX;
@@ -17,6 +18,9 @@ const UNSENT_PART: f64 = 0.05;
 
 /// Stolen time gets a note from this share on; from [`STEAL_SHARE_MAX`] on it is a reason of the verdict.
 const STEAL_SHARE_MIN: f64 = 0.01;
+
+/// The time between a response and the next request gets a note from this share of all time on.
+const BETWEEN_SHARE_MIN: f64 = 0.1;
 
 /// What the notes are about.
 #[derive(Clone, Copy)]
@@ -46,6 +50,7 @@ pub(super) struct Facts<'a> {
     pub steal_share: Option<f64>,
     /// Whether a figure of the response is only a lower bound.
     pub has_lower_bounds: bool,
+    pub between: Option<Between>,
 }
 
 /// The notes: sentences without a full stop.
@@ -63,6 +68,7 @@ pub(super) fn notes(facts: &Facts<'_>) -> Vec<String> {
         failures_ungated,
         warmup_unanswered,
         stolen,
+        between_requests,
     ];
     all.into_iter().filter_map(|note| note(facts)).collect()
 }
@@ -177,6 +183,16 @@ fn stolen(facts: &Facts<'_>) -> Option<String> {
     let share = facts.steal_share.filter(|share| (STEAL_SHARE_MIN..STEAL_SHARE_MAX).contains(share))?;
     Some(format!(
         "the hypervisor gave {:.1} % of the time of the generator's cores to others: the slowest responses may be its doing",
+        share * 100.0
+    ))
+}
+
+fn between_requests(facts: &Facts<'_>) -> Option<String> {
+    let Between { share, mean_ns } = facts.between.filter(|between| between.share >= BETWEEN_SHARE_MIN)?;
+    Some(format!(
+        "from a response to the next request, the generator took {} on average ({:.0} % of the time of a connection or \
+         stream): no latency of a closed loop contains that",
+        show_time_ns(mean_ns),
         share * 100.0
     ))
 }
