@@ -35,8 +35,9 @@ pub(crate) fn shortened(shown: &Shown, ports: Ports, folder: &Path) -> String {
     for (port, ours) in ports.by_shown() {
         text = replace(&text, &format!(r":{port}\b"), |_| format!(":{ours}"));
     }
-    text = text.replace("loadgen/guide/", &format!("{GUIDE}/"));
+    // The source tree may itself lie in /tmp.
     text = text.replace("/tmp/", &format!("{}/", folder.display()));
+    text = text.replace("loadgen/guide/", &format!("{GUIDE}/"));
     text = replace(&text, r" \| [^|]*$", |found| {
         if found[0].contains("ringtide") { found[0].to_owned() } else { String::new() }
     });
