@@ -1,8 +1,8 @@
 //! Results as a page for a browser: one file with plots, which needs neither a network nor a script. It is for people, now
 //! and later; programs read the JSON.
 //!
-//! Nothing that a result holds can become markup ([`markup`]), and the page forbids itself to load or run anything. Its size
-//! has a bound whatever the length of the run ([`course`]).
+//! Nothing that a result holds can become markup (`markup`), and the page forbids itself to load or run anything. Its size
+//! has a bound whatever the length of the run (`course`).
 
 mod asked;
 mod course;
