@@ -20,14 +20,14 @@ pub(super) fn write_drawing(out: &mut String, result: &RunResult, style: Style) 
     let Ok(times) = hdr::decode(text) else { return Ok(()) };
     let ranges = ranges(&times);
     let all = result.latency_us.response.count.max(1);
-    let most = ranges.iter().map(|range| range.count).max().unwrap_or(0);
-    writeln!(out, "\n{}", style.bold("Response times of completed requests"))?;
+    let censored = result.latency_us.response.censored;
+    let most = ranges.iter().map(|range| range.count).max().unwrap_or(0).max(censored);
+    writeln!(out, "\n{}", style.bold("Response times"))?;
     for Range { end_ns, count } in ranges {
         write_line(out, &format!("< {}", show_round_time_ns(end_ns)), count, most, all)?;
     }
-    let censored = result.latency_us.response.censored;
     if censored > 0 {
-        write_line(out, "no response", censored, most.max(censored), all)?;
+        write_line(out, "no response", censored, most, all)?;
     }
     Ok(())
 }

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use self::between::Between;
 pub use self::counts::{Errors, Requests};
 use self::counts::{error_examples, status};
 pub use self::drain::DrainSummary;
@@ -31,7 +32,6 @@ pub use self::generator::{Generator, QueueSummary, WorkerSummary};
 pub use self::histograms::{Histograms, TimesText};
 pub use self::http2::Http2Summary;
 pub use self::latency::{Figure, LatenciesUs, PhasesUs, SummaryUs};
-use self::between::Between;
 use self::notes::Facts;
 use self::numbers::{microseconds, ratio, seconds, share};
 pub use self::plan::{LoopName, PlanSummary, ReplaySummary, StageSummary};

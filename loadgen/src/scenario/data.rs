@@ -38,6 +38,10 @@ pub(super) fn read(path: &Path, form: Form) -> Result<Data, UsageError> {
     data.map_err(|(line, problem)| UsageError::Line { path: path.to_owned(), line, problem })
 }
 
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 fn csv(text: &str) -> Result<Data, Fault> {
     let mut records = records(text)?.into_iter();
     let Some((head_line, columns)) = records.next() else {
@@ -51,9 +55,9 @@ fn csv(text: &str) -> Result<Data, Fault> {
     for (line, record) in records {
         if record.len() != data.columns.len() {
             let problem = format!(
-                "there are {} values, and line {head_line} names {} columns: {}",
-                record.len(),
-                data.columns.len(),
+                "it has {}, but line {head_line} names {}: {}",
+                counted(record.len(), "value"),
+                counted(data.columns.len(), "column"),
                 data.columns.join(", ")
             );
             return Err((line, problem));
@@ -158,8 +162,8 @@ mod tests {
             ("", 1, "empty"),
             ("id\n", 1, "no row"),
             ("id,,x\n1,2,3\n", 1, "no name of a column"),
-            ("id,name\n1,a\n2\n", 3, "there are 1 values, and line 1 names 2 columns: id, name"),
-            ("id\n1,2\n", 2, "there are 2 values"),
+            ("id,name\n1,a\n2\n", 3, "it has 1 value, but line 1 names 2 columns: id, name"),
+            ("id\n1,2\n", 2, "it has 2 values, but line 1 names 1 column: id"),
             ("id\n\"1\n", 2, "closing"),
         ] {
             let (at, problem) = csv(text).err().unwrap_or_else(|| panic!("{text} is taken"));

@@ -491,9 +491,12 @@ impl Names {
                 let known =
                     self.known.keys().filter(|known| !self.is_table(known)).chain(self.captured.keys());
                 let known: Vec<&str> = known.map(String::as_str).collect();
-                let there = if known.is_empty() { "there are none".to_owned() } else { known.join(", ") };
+                let there = match &known[..] {
+                    [] => "none is defined".to_owned(),
+                    known => format!("known: {}", known.join(", ")),
+                };
                 Err(format!(
-                    "unknown variable `{name}`: it is not in [variables], no column of [data] and not captured; known: {there}"
+                    "unknown variable `{name}`: it is not in [variables], no column of [data] and not captured; {there}"
                 ))
             }
         }

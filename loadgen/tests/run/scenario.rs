@@ -378,7 +378,7 @@ fn a_fault_is_named_with_its_line(driver: &str) {
     }
     let file = files.write("scenario.toml", &format!("{step}[data.d]\ncsv = \"bad.csv\"\n"));
     let uneven = run(driver, &file, &["http://127.0.0.1:1/"]);
-    refused_at(&uneven, "bad.csv:3: ", "there are 1 values, and line 1 names 2 columns: id, name");
+    refused_at(&uneven, "bad.csv:3: ", "it has 1 value, but line 1 names 2 columns: id, name");
     let file = files.write("scenario.toml", step);
     refused_at(&run(driver, &file, &[]), &format!("{file}:1: "), "there is no URL to send to");
     for flags in [&["-m", "POST"][..], &["-b", "x"], &["--expect", "status=200"], &["--urls", "x"]] {

@@ -43,13 +43,15 @@ pub(super) struct Range {
 }
 
 impl Range {
-    /// The times of all `courses`; `None` if nothing was answered.
+    /// The times of all `courses`, and the figures that are drawn; `None` if nothing was answered.
     pub(super) fn of<'a>(courses: impl Iterator<Item = &'a Course>) -> Option<Self> {
         let (mut from_ns, mut to_ns) = (f64::INFINITY, 0.0_f64);
-        for times in courses.flat_map(|course| &course.bins).filter_map(|bin| bin.times.as_ref()) {
-            if !times.is_empty() {
+        for bin in courses.flat_map(|course| &course.bins) {
+            if let Some(times) = bin.times.as_ref().filter(|times| !times.is_empty()) {
                 from_ns = from_ns.min(times.min().max(1) as f64);
                 to_ns = to_ns.max(times.max() as f64);
+                // A lower bound can lie above all answers, and its line is drawn.
+                to_ns = figure(bin, "p99").map_or(to_ns, |(ns, _)| to_ns.max(ns));
             }
         }
         if to_ns < from_ns {

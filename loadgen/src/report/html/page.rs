@@ -206,7 +206,7 @@ fn write_curves(out: &mut Markup, lines: &[Line<'_>], label: &str, key: &Key<'_>
             write_line_key(out, "c1", "response; service is the same in this run");
         }
     }
-    out.raw("Each step to the right leaves a tenth of the requests. ");
+    out.raw("From 90 % on, each step to the right leaves a tenth as many requests above it. ");
     let has_bounds =
         lines.iter().any(|line| line.curve.max().is_lower_bound || line.curve.min().is_lower_bound);
     if has_bounds {
