@@ -40,6 +40,21 @@ pub struct Style {
     width: usize,
 }
 
+/// The figures of a distribution, with the names that people read.
+pub(crate) const FIGURES: [(&str, Figure); 11] = [
+    ("min", Figure::Min),
+    ("mean", Figure::Mean),
+    ("standard deviation", Figure::Stdev),
+    ("p50", Figure::P50),
+    ("p75", Figure::P75),
+    ("p90", Figure::P90),
+    ("p95", Figure::P95),
+    ("p99", Figure::P99),
+    ("p99.9", Figure::P999),
+    ("p99.99", Figure::P9999),
+    ("max", Figure::Max),
+];
+
 /// Whether a report may use colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colour {

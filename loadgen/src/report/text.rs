@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 
 use super::drawing::write_drawing;
 use super::steps::write_steps;
-use super::{Style, time};
+use super::{FIGURES, Style, time};
 use crate::metrics::ErrorKind;
 use crate::result::{EndedBy, Figure, LoopName, PlanSummary, RunResult, StageSummary};
 use crate::threshold::Outcome;
@@ -247,18 +247,8 @@ fn write_latencies(out: &mut String, result: &RunResult, style: Style) -> fmt::R
         write!(out, "{name:>column$}")?;
     }
     writeln!(out)?;
-    let rows = [
-        ("mean", Figure::Mean),
-        ("p50", Figure::P50),
-        ("p75", Figure::P75),
-        ("p90", Figure::P90),
-        ("p95", Figure::P95),
-        ("p99", Figure::P99),
-        ("p99.9", Figure::P999),
-        ("p99.99", Figure::P9999),
-        ("max", Figure::Max),
-    ];
-    for (name, figure) in rows {
+    let is_shown = |figure: &Figure| !matches!(figure, Figure::Min | Figure::Stdev);
+    for (name, figure) in FIGURES.into_iter().filter(|(_, figure)| is_shown(figure)) {
         write!(out, "{:label$}", format!("  {name}"))?;
         for (_, summary) in &columns {
             write!(out, "{:>column$}", time(summary, figure))?;

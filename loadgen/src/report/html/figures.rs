@@ -3,23 +3,9 @@
 use super::decoded::Decoded;
 use super::markup::Markup;
 use super::table::{Cell, Head, Table, Tone};
-use crate::report::{text, time};
+use crate::report::{FIGURES, text, time};
 use crate::result::{Figure, LoopName, RunResult, SummaryUs};
 use crate::units::{show_bytes, show_count, show_rate, show_time_ns};
-
-const FIGURES: [(&str, Figure); 11] = [
-    ("min", Figure::Min),
-    ("mean", Figure::Mean),
-    ("standard deviation", Figure::Stdev),
-    ("p50", Figure::P50),
-    ("p75", Figure::P75),
-    ("p90", Figure::P90),
-    ("p95", Figure::P95),
-    ("p99", Figure::P99),
-    ("p99.9", Figure::P999),
-    ("p99.99", Figure::P9999),
-    ("max", Figure::Max),
-];
 
 /// The most important figures of a result.
 pub(super) fn write_cards(out: &mut Markup, result: &RunResult) {
